@@ -1,0 +1,2 @@
+//! Untrusted bytes to named arrays and back.
+#![forbid(unsafe_code)]

@@ -1,0 +1,1 @@
+//! The operations of residual networks on slices: fast on this CPU, and once more plainly.
