@@ -6,4 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod graph;
+pub mod op;
+pub mod plan;
 pub mod rng;
+pub mod step;
