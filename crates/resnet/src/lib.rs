@@ -7,4 +7,7 @@
 
 pub mod arch;
 pub mod graph;
+pub mod op;
+pub mod plan;
 pub mod rng;
+pub mod step;
