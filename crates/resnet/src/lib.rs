@@ -5,6 +5,7 @@
 //! `op` and `arch`, `graph`. A test holds it so.
 #![forbid(unsafe_code)]
 
+pub mod arch;
 pub mod graph;
 pub mod op;
 pub mod plan;
