@@ -6,8 +6,10 @@
 #![forbid(unsafe_code)]
 
 pub mod arch;
+pub mod exec;
 pub mod graph;
 pub mod op;
 pub mod plan;
 pub mod rng;
 pub mod step;
+pub mod weights;

@@ -75,14 +75,40 @@ const RESNET: Residual = Residual {
     width_per_group: 64,
     zero_init: false,
 };
-const BOTTLENECK: Residual = Residual { block: Block::Bottleneck, ..RESNET };
-const RESNET_V1: Residual = Residual { stride: Stride::V1, ..BOTTLENECK };
-const PRERESNET: Residual = Residual { order: Order::Before, ..RESNET };
-const PRE_BOTTLENECK: Residual = Residual { order: Order::Before, ..BOTTLENECK };
-const PLAIN: Residual = Residual { shortcuts: Shortcuts::Absent, ..RESNET };
-const RESNEXT_4: Residual = Residual { groups: 32, width_per_group: 4, ..BOTTLENECK };
-const RESNEXT_8: Residual = Residual { groups: 32, width_per_group: 8, ..BOTTLENECK };
-const WIDE: Residual = Residual { width_per_group: 128, ..BOTTLENECK };
+const BOTTLENECK: Residual = Residual {
+    block: Block::Bottleneck,
+    ..RESNET
+};
+const RESNET_V1: Residual = Residual {
+    stride: Stride::V1,
+    ..BOTTLENECK
+};
+const PRERESNET: Residual = Residual {
+    order: Order::Before,
+    ..RESNET
+};
+const PRE_BOTTLENECK: Residual = Residual {
+    order: Order::Before,
+    ..BOTTLENECK
+};
+const PLAIN: Residual = Residual {
+    shortcuts: Shortcuts::Absent,
+    ..RESNET
+};
+const RESNEXT_4: Residual = Residual {
+    groups: 32,
+    width_per_group: 4,
+    ..BOTTLENECK
+};
+const RESNEXT_8: Residual = Residual {
+    groups: 32,
+    width_per_group: 8,
+    ..BOTTLENECK
+};
+const WIDE: Residual = Residual {
+    width_per_group: 128,
+    ..BOTTLENECK
+};
 
 const CIFAR: Residual = Residual {
     stem: Stem::Cifar,
@@ -92,13 +118,31 @@ const CIFAR: Residual = Residual {
     shortcut: Shortcut::A,
     ..RESNET
 };
-const CIFAR_PLAIN: Residual = Residual { shortcuts: Shortcuts::Absent, ..CIFAR };
-const CIFAR_PRE: Residual = Residual { order: Order::Before, stem_norm: false, ..CIFAR };
-const CIFAR_PRE_BOTTLENECK: Residual =
-    Residual { block: Block::Bottleneck, shortcut: Shortcut::B, stride: Stride::V1, ..CIFAR_PRE };
-const CIFAR_WIDE: Residual = Residual { any_depth: false, shortcut: Shortcut::B, ..CIFAR_PRE };
+const CIFAR_PLAIN: Residual = Residual {
+    shortcuts: Shortcuts::Absent,
+    ..CIFAR
+};
+const CIFAR_PRE: Residual = Residual {
+    order: Order::Before,
+    stem_norm: false,
+    ..CIFAR
+};
+const CIFAR_PRE_BOTTLENECK: Residual = Residual {
+    block: Block::Bottleneck,
+    shortcut: Shortcut::B,
+    stride: Stride::V1,
+    ..CIFAR_PRE
+};
+const CIFAR_WIDE: Residual = Residual {
+    any_depth: false,
+    shortcut: Shortcut::B,
+    ..CIFAR_PRE
+};
 
-const CLASSIC: Chain = Chain { stages: &[&[32], &[64], &[128]], hidden: &[256] };
+const CLASSIC: Chain = Chain {
+    stages: &[&[32], &[64], &[128]],
+    hidden: &[256],
+};
 const VGG16: Chain = Chain {
     stages: &[&[64; 2], &[128; 2], &[256; 3], &[512; 3], &[512; 3]],
     hidden: &[4096; 2],
@@ -188,8 +232,21 @@ const fn cifar(
     source: &'static str,
     about: &'static str,
 ) -> Row {
-    let body = Body::Residual(Residual { blocks: [a, b, c, 0], ..net });
-    Row { name, depth, params, macs, source, about, task: Task::Cifar10, norm: true, body }
+    let body = Body::Residual(Residual {
+        blocks: [a, b, c, 0],
+        ..net
+    });
+    Row {
+        name,
+        depth,
+        params,
+        macs,
+        source,
+        about,
+        task: Task::Cifar10,
+        norm: true,
+        body,
+    }
 }
 
 const fn imagenet(
@@ -203,7 +260,17 @@ const fn imagenet(
     about: &'static str,
 ) -> Row {
     let body = Body::Residual(Residual { blocks, ..net });
-    Row { name, depth, params, macs, source, about, task: Task::ImageNet, norm: true, body }
+    Row {
+        name,
+        depth,
+        params,
+        macs,
+        source,
+        about,
+        task: Task::ImageNet,
+        norm: true,
+        body,
+    }
 }
 
 const fn chain(
@@ -217,17 +284,36 @@ const fn chain(
     source: &'static str,
     about: &'static str,
 ) -> Row {
-    Row { name, depth, params, macs, source, about, task, norm, body: Body::Chain(net) }
+    Row {
+        name,
+        depth,
+        params,
+        macs,
+        source,
+        about,
+        task,
+        norm,
+        body: Body::Chain(net),
+    }
 }
 
 const fn widen(net: Residual, k: usize) -> Residual {
-    Residual { width: net.width * k, ..net }
+    Residual {
+        width: net.width * k,
+        ..net
+    }
 }
 
 impl Row {
     /// The network of this row.
     pub fn arch(&self) -> Arch {
-        Arch::new(self.name.into(), self.depth, self.task, self.norm, self.body)
+        Arch::new(
+            self.name.into(),
+            self.depth,
+            self.task,
+            self.norm,
+            self.body,
+        )
     }
 }
 
@@ -237,7 +323,16 @@ impl Arch {
             Task::Cifar10 => (Shape::new(3, 32, 32), 10),
             Task::ImageNet => (Shape::new(3, 224, 224), 1000),
         };
-        Arch { base, depth, input, classes, body, norm, init: Init::He, gain: 1.0 }
+        Arch {
+            base,
+            depth,
+            input,
+            classes,
+            body,
+            norm,
+            init: Init::He,
+            gain: 1.0,
+        }
     }
 }
 
@@ -245,7 +340,11 @@ impl Family {
     /// Depth and widening factor of a name that has this family's form.
     fn read(&self, name: &str) -> Option<(usize, usize)> {
         let rest = name.strip_prefix(self.prefix)?;
-        let (depth, k) = if self.wide { rest.split_once('_')? } else { (rest, "1") };
+        let (depth, k) = if self.wide {
+            rest.split_once('_')?
+        } else {
+            (rest, "1")
+        };
         let number = |text: &str| {
             let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
             (digits && (text == "0" || !text.starts_with('0')))
@@ -271,7 +370,10 @@ impl Family {
 
     fn arch(&self, depth: usize, k: usize) -> Option<Arch> {
         let n = self.blocks(depth)?;
-        let net = Residual { blocks: [n, n, n, 0], ..widen(self.net, k) };
+        let net = Residual {
+            blocks: [n, n, n, 0],
+            ..widen(self.net, k)
+        };
         let body = Body::Residual(net);
         (1..=MAX_WIDEN)
             .contains(&k)
@@ -284,9 +386,14 @@ pub(super) fn find(name: &str) -> Result<Arch, ArchError> {
     if let Some(row) = CATALOG.iter().find(|row| row.name == name) {
         return Ok(row.arch());
     }
-    let read = FAMILIES.iter().filter_map(|family| Some((family, family.read(name)?)));
+    let read = FAMILIES
+        .iter()
+        .filter_map(|family| Some((family, family.read(name)?)));
     let kin: Vec<(&Family, (usize, usize))> = read.collect();
-    if let Some(arch) = kin.iter().find_map(|(family, (depth, k))| family.arch(*depth, *k)) {
+    if let Some(arch) = kin
+        .iter()
+        .find_map(|(family, (depth, k))| family.arch(*depth, *k))
+    {
         return Ok(arch);
     }
     Err(match kin.first() {
@@ -300,7 +407,11 @@ pub(super) fn find(name: &str) -> Result<Arch, ArchError> {
 
 /// The rule of a family, and the networks just below and just above the depth asked for.
 fn no_such_depth(name: &str, family: &Family, depth: usize, k: usize) -> ArchError {
-    let kin = || FAMILIES.iter().filter(|other| other.prefix == family.prefix);
+    let kin = || {
+        FAMILIES
+            .iter()
+            .filter(|other| other.prefix == family.prefix)
+    };
     let imagenet: Vec<(usize, &str)> = CATALOG
         .iter()
         .filter(|row| matches!(row.task, Task::ImageNet) && family.read(row.name).is_some())
@@ -313,9 +424,16 @@ fn no_such_depth(name: &str, family: &Family, depth: usize, k: usize) -> ArchErr
     };
     let below = (1..=depth).rev().find(exists);
     let above = (depth + 1..=MAX_DEPTH).find(exists);
-    let near = below.into_iter().chain(above).map(|d| family.name(d, k)).collect();
+    let near = below
+        .into_iter()
+        .chain(above)
+        .map(|d| family.name(d, k))
+        .collect();
     let forms: Vec<String> = kin().map(|f| format!("{}n+{}", f.step, f.offset)).collect();
-    let mut rule = format!("networks for 32-pixel images have {} layers", forms.join(" or "));
+    let mut rule = format!(
+        "networks for 32-pixel images have {} layers",
+        forms.join(" or ")
+    );
     rule += &format!(", at most {MAX_DEPTH}");
     if family.wide {
         rule += &format!(", and a widening factor of 1 to {MAX_WIDEN}");
@@ -324,5 +442,9 @@ fn no_such_depth(name: &str, family: &Family, depth: usize, k: usize) -> ArchErr
         let depths: Vec<String> = imagenet.iter().map(|(d, _)| d.to_string()).collect();
         rule += &format!(", those for ImageNet {}", depths.join(", "));
     }
-    ArchError::Depth { name: name.into(), rule, nearest: near }
+    ArchError::Depth {
+        name: name.into(),
+        rule,
+        nearest: near,
+    }
 }

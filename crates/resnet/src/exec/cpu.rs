@@ -5,7 +5,8 @@
 use std::ops::Range;
 
 use resnet_kernels::{
-    Conv2d, Conv2dShape, Pool2dShape, batch_norm, diagnose, elementwise, linear, loss, pool2d, sgd,
+    Conv2d, Conv2dShape, Pool2dShape, Residual, ResidualGrad, batch_norm, diagnose, elementwise,
+    linear, loss, pool2d, sgd,
 };
 
 use super::{Backend, Sgd};
@@ -34,17 +35,55 @@ pub struct Cpu {
 /// # Errors
 /// `RESNET_ISA` names none.
 pub fn isa_in_use() -> Result<String, String> {
-    resnet_kernels::Isa::from_env().map(|isa| isa.to_string()).map_err(|error| error.to_string())
+    resnet_kernels::Isa::best()
+        .map(|isa| isa.to_string())
+        .map_err(|error| error.to_string())
 }
 
 fn conv_shape(conv: Conv) -> Conv2dShape {
-    let Conv { n, h, w, c_in, c_out, kernel, stride, padding, groups } = conv;
-    Conv2dShape { n, h, w, c_in, c_out, kernel, stride, padding, groups }
+    let Conv {
+        n,
+        h,
+        w,
+        c_in,
+        c_out,
+        kernel,
+        stride,
+        padding,
+        groups,
+    } = conv;
+    Conv2dShape {
+        n,
+        h,
+        w,
+        c_in,
+        c_out,
+        kernel,
+        stride,
+        padding,
+        groups,
+    }
 }
 
 fn pool_shape(pool: Pool) -> Pool2dShape {
-    let Pool { n, h, w, c, kernel, stride, padding } = pool;
-    Pool2dShape { n, h, w, c, kernel, stride, padding }
+    let Pool {
+        n,
+        h,
+        w,
+        c,
+        kernel,
+        stride,
+        padding,
+    } = pool;
+    Pool2dShape {
+        n,
+        h,
+        w,
+        c,
+        kernel,
+        stride,
+        padding,
+    }
 }
 
 impl Cpu {
@@ -64,13 +103,16 @@ impl Cpu {
                     chosen = Some(conv);
                     need
                 }
-                StepKind::Norm(norm) | StepKind::NormBackward(crate::step::NormGrad { norm, .. }) => {
+                StepKind::Norm(norm)
+                | StepKind::NormBackward(crate::step::NormGrad { norm, .. }) => {
                     let x = &plan.slots[step.reads[0].0];
                     batch_norm::scratch_len(x.len / norm.channels, norm.channels)
                 }
                 StepKind::Linear(l)
                 | StepKind::LinearBackwardInput { linear: l, .. }
-                | StepKind::LinearBackwardWeight(l) => linear::scratch_len(l.n, l.c_in, l.c_out),
+                | StepKind::LinearBackwardWeight(l) => {
+                    linear::scratch_len(&cpu, l.n, l.c_in, l.c_out)
+                }
                 _ => 0,
             };
             scratch = scratch.max(need);
@@ -79,8 +121,23 @@ impl Cpu {
         let memory = vec![0.0; plan.len() + 16];
         let start = memory.as_ptr().align_offset(64).min(16);
         let labels = vec![0; plan.options.batch];
-        let sgd = Sgd { lr: 0.0, momentum: 0.0, weight_decay: 0.0, decay_norm_bias: true, nesterov: false };
-        Cpu { cpu, plan, convs, memory, start, scratch: vec![0.0; scratch], labels, sgd }
+        let sgd = Sgd {
+            lr: 0.0,
+            momentum: 0.0,
+            weight_decay: 0.0,
+            decay_norm_bias: true,
+            nesterov: false,
+        };
+        Cpu {
+            cpu,
+            plan,
+            convs,
+            memory,
+            start,
+            scratch: vec![0.0; scratch],
+            labels,
+            sgd,
+        }
     }
 
     /// The numbers of a slot.
@@ -96,7 +153,9 @@ impl Cpu {
             *range = self.plan.range(*id);
         }
         let memory = &mut self.memory[self.start..];
-        let operands = memory.get_disjoint_mut(ranges).expect("slots that live at once do not overlap");
+        let operands = memory
+            .get_disjoint_mut(ranges)
+            .expect("slots that live at once do not overlap");
         let (cpu, scratch) = (&self.cpu, &mut self.scratch[..]);
         let conv = self.convs[index].as_ref();
         match step.kind {
@@ -111,26 +170,92 @@ impl Cpu {
             StepKind::Norm(norm) => {
                 let (c, eps, relu) = (norm.channels, norm.eps, norm.relu);
                 let wide = |values| {
-                    norm.residual.map(|r| elementwise::Residual { values, channels: r.channels, offset: r.offset })
+                    norm.residual.map(|r| Residual {
+                        values,
+                        channels: r.channels,
+                        offset: r.offset,
+                    })
                 };
                 match (norm.train, norm.residual.is_some()) {
                     (true, false) => {
-                        let [x, gamma, beta, y, mean, rstd, running_mean, running_var, ..] = operands;
-                        let running = batch_norm::Running { mean: running_mean, var: running_var, momentum: norm.momentum };
-                        batch_norm::forward_train(cpu, x, c, gamma, beta, eps, None, relu, y, mean, rstd, Some(running), scratch);
+                        let [x, gamma, beta, y, mean, rstd, running_mean, running_var, ..] =
+                            operands;
+                        let running = batch_norm::Running {
+                            mean: running_mean,
+                            var: running_var,
+                            momentum: norm.momentum,
+                        };
+                        batch_norm::forward_train(
+                            cpu,
+                            x,
+                            c,
+                            gamma,
+                            beta,
+                            eps,
+                            None,
+                            relu,
+                            y,
+                            mean,
+                            rstd,
+                            Some(running),
+                            scratch,
+                        );
                     }
                     (true, true) => {
-                        let [x, gamma, beta, residual, y, mean, rstd, running_mean, running_var, ..] = operands;
-                        let running = batch_norm::Running { mean: running_mean, var: running_var, momentum: norm.momentum };
-                        batch_norm::forward_train(cpu, x, c, gamma, beta, eps, wide(residual), relu, y, mean, rstd, Some(running), scratch);
+                        let [
+                            x,
+                            gamma,
+                            beta,
+                            residual,
+                            y,
+                            mean,
+                            rstd,
+                            running_mean,
+                            running_var,
+                            ..,
+                        ] = operands;
+                        let running = batch_norm::Running {
+                            mean: running_mean,
+                            var: running_var,
+                            momentum: norm.momentum,
+                        };
+                        batch_norm::forward_train(
+                            cpu,
+                            x,
+                            c,
+                            gamma,
+                            beta,
+                            eps,
+                            wide(residual),
+                            relu,
+                            y,
+                            mean,
+                            rstd,
+                            Some(running),
+                            scratch,
+                        );
                     }
                     (false, false) => {
                         let [x, gamma, beta, mean, var, y, ..] = operands;
-                        batch_norm::forward_infer(cpu, x, c, gamma, beta, mean, var, eps, None, relu, y);
+                        batch_norm::forward_infer(
+                            cpu, x, c, gamma, beta, mean, var, eps, None, relu, y,
+                        );
                     }
                     (false, true) => {
                         let [x, gamma, beta, mean, var, residual, y, ..] = operands;
-                        batch_norm::forward_infer(cpu, x, c, gamma, beta, mean, var, eps, wide(residual), relu, y);
+                        batch_norm::forward_infer(
+                            cpu,
+                            x,
+                            c,
+                            gamma,
+                            beta,
+                            mean,
+                            var,
+                            eps,
+                            wide(residual),
+                            relu,
+                            y,
+                        );
                     }
                 }
             }
@@ -138,9 +263,17 @@ impl Cpu {
                 let [x, y, ..] = operands;
                 elementwise::relu_forward(cpu, x, y);
             }
-            StepKind::Add { channels, residual, relu } => {
+            StepKind::Add {
+                channels,
+                residual,
+                relu,
+            } => {
                 let [a, b, y, ..] = operands;
-                let b = elementwise::Residual { values: b, channels: residual.channels, offset: residual.offset };
+                let b = Residual {
+                    values: b,
+                    channels: residual.channels,
+                    offset: residual.offset,
+                };
                 elementwise::add_forward(cpu, a, b, channels, relu, y);
             }
             StepKind::MaxPool(pool) => {
@@ -159,30 +292,64 @@ impl Cpu {
                 let [x, w, b, y, ..] = operands;
                 linear::forward(cpu, n, c_in, c_out, x, w, Some(b), y, scratch);
             }
-            StepKind::SoftmaxCrossEntropy { classes, smoothing, gradient, .. } => {
+            StepKind::SoftmaxCrossEntropy {
+                classes,
+                smoothing,
+                gradient,
+                ..
+            } => {
                 let [logits, losses, dlogits, ..] = operands;
-                loss::softmax_cross_entropy(cpu, logits, &self.labels, classes, smoothing, losses, gradient.then_some(dlogits));
+                loss::softmax_cross_entropy(
+                    cpu,
+                    logits,
+                    &self.labels,
+                    classes,
+                    smoothing,
+                    losses,
+                    gradient.then_some(dlogits),
+                );
             }
             StepKind::ConvBackwardInput { accumulate, .. } => {
                 let [dy, w, dx, ..] = operands;
-                conv.expect(CHOSEN).backward_input(cpu, dy, w, dx, accumulate, scratch);
+                conv.expect(CHOSEN)
+                    .backward_input(cpu, dy, w, dx, accumulate, scratch);
             }
             StepKind::ConvBackwardWeight { bias, .. } => {
                 let [x, dy, dw, db, ..] = operands;
-                conv.expect(CHOSEN).backward_weight(cpu, x, dy, dw, bias.then_some(db), scratch);
+                conv.expect(CHOSEN)
+                    .backward_weight(cpu, x, dy, dw, bias.then_some(db), scratch);
             }
             StepKind::NormBackward(grad) => {
                 let relu = grad.norm.relu;
                 let [dy, x, gamma, mean, rstd, a, b, c, d, e, ..] = operands;
-                let (y, dx, dgamma, dbeta, dr) = if relu { (Some(&*a), b, c, d, e) } else { (None, a, b, c, d) };
+                let (y, dx, dgamma, dbeta, dr) = if relu {
+                    (Some(&*a), b, c, d, e)
+                } else {
+                    (None, a, b, c, d)
+                };
                 let residual = grad.norm.residual.zip(grad.residual);
-                let residual = residual.map(|(r, accumulate)| elementwise::ResidualGrad {
+                let residual = residual.map(|(r, accumulate)| ResidualGrad {
                     values: dr,
                     channels: r.channels,
                     offset: r.offset,
                     accumulate,
                 });
-                batch_norm::backward(cpu, dy, x, y, grad.norm.channels, gamma, mean, rstd, dx, grad.accumulate, residual, dgamma, dbeta, scratch);
+                batch_norm::backward(
+                    cpu,
+                    dy,
+                    x,
+                    y,
+                    grad.norm.channels,
+                    gamma,
+                    mean,
+                    rstd,
+                    dx,
+                    grad.accumulate,
+                    residual,
+                    dgamma,
+                    dbeta,
+                    scratch,
+                );
             }
             StepKind::ReluBackward { accumulate } => {
                 let [dy, y, dx, ..] = operands;
@@ -190,14 +357,18 @@ impl Cpu {
             }
             StepKind::AddBackward(grad) => {
                 let [dy, a, b, c, ..] = operands;
-                let (y, first, second) = if grad.relu { (Some(&*a), b, c) } else { (None, a, b) };
+                let (y, first, second) = if grad.relu {
+                    (Some(&*a), b, c)
+                } else {
+                    (None, a, b)
+                };
                 let (da, db) = match (grad.a, grad.b) {
                     (Some(a), Some(b)) => (Some((first, a)), Some((second, b))),
                     (Some(a), None) => (Some((first, a)), None),
                     (None, b) => (None, b.map(|b| (first, b))),
                 };
                 let residual = grad.residual;
-                let db = db.map(|(values, accumulate)| elementwise::ResidualGrad {
+                let db = db.map(|(values, accumulate)| ResidualGrad {
                     values,
                     channels: residual.channels,
                     offset: residual.offset,
@@ -213,11 +384,19 @@ impl Cpu {
                 let [dy, dx, ..] = operands;
                 pool2d::avg_backward(cpu, &pool_shape(pool), dy, dx, accumulate);
             }
-            StepKind::GlobalAvgPoolBackward { n, pixels, c, accumulate } => {
+            StepKind::GlobalAvgPoolBackward {
+                n,
+                pixels,
+                c,
+                accumulate,
+            } => {
                 let [dy, dx, ..] = operands;
                 pool2d::global_avg_backward(cpu, n, pixels, c, dy, dx, accumulate);
             }
-            StepKind::LinearBackwardInput { linear: Linear { n, c_in, c_out }, accumulate } => {
+            StepKind::LinearBackwardInput {
+                linear: Linear { n, c_in, c_out },
+                accumulate,
+            } => {
                 let [dy, w, dx, ..] = operands;
                 linear::backward_input(cpu, n, c_in, c_out, dy, w, dx, accumulate, scratch);
             }
@@ -271,7 +450,10 @@ impl Backend for Cpu {
     }
 
     fn all_finite(&self, space: Space) -> bool {
-        diagnose::all_finite(&self.cpu, &self.memory[self.start..][self.plan.region(space)])
+        diagnose::all_finite(
+            &self.cpu,
+            &self.memory[self.start..][self.plan.region(space)],
+        )
     }
 
     fn norm(&self, slot: SlotId) -> f64 {

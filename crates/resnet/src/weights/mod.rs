@@ -23,7 +23,9 @@ pub fn initial(name: &str, param: &Param, graph: &Graph, seed: u64) -> Vec<f32> 
                 Init::Normal(std) => f64::from(std),
             } * f64::from(graph.gain);
             let mut rng = Rng::named(seed, name);
-            (0..param.len()).map(|_| (rng.normal() * std) as f32).collect()
+            (0..param.len())
+                .map(|_| (rng.normal() * std) as f32)
+                .collect()
         }
         Role::Gamma { zero } => constant(if zero { 0.0 } else { 1.0 }),
         Role::RunningVar => constant(1.0),
@@ -56,8 +58,13 @@ pub fn read(backend: &dyn Backend, param: &Param, slot: SlotId) -> Vec<f32> {
 
 /// Copies every parameter and running statistic from one backend to another whose plan is of the same network.
 pub fn copy(from: &dyn Backend, to: &mut dyn Backend) {
-    let pairs: Vec<(ParamSlots, ParamSlots)> =
-        from.plan().params.iter().cloned().zip(to.plan().params.iter().cloned()).collect();
+    let pairs: Vec<(ParamSlots, ParamSlots)> = from
+        .plan()
+        .params
+        .iter()
+        .cloned()
+        .zip(to.plan().params.iter().cloned())
+        .collect();
     for (source, target) in pairs {
         let mut values = vec![0.0; source.param.len()];
         from.read(source.value, &mut values);
@@ -68,14 +75,18 @@ pub fn copy(from: &dyn Backend, to: &mut dyn Backend) {
 /// From the layout on disk to the one inside.
 fn inside(param: &Param, disk: &[f32]) -> Vec<f32> {
     let mut values = vec![0.0; disk.len()];
-    permute(param, |disk_at, inside_at| values[inside_at] = disk[disk_at]);
+    permute(param, |disk_at, inside_at| {
+        values[inside_at] = disk[disk_at]
+    });
     values
 }
 
 /// From the layout inside to the one on disk.
 fn disk(param: &Param, inside: &[f32]) -> Vec<f32> {
     let mut values = vec![0.0; inside.len()];
-    permute(param, |disk_at, inside_at| values[disk_at] = inside[inside_at]);
+    permute(param, |disk_at, inside_at| {
+        values[disk_at] = inside[inside_at]
+    });
     values
 }
 
@@ -84,7 +95,9 @@ fn disk(param: &Param, inside: &[f32]) -> Vec<f32> {
 fn permute(param: &Param, mut pair: impl FnMut(usize, usize)) {
     match param.role {
         Role::ConvWeight => {
-            let [o_len, i_len, r_len, s_len] = param.dims[..] else { unreachable!("convolution weights have 4 dimensions") };
+            let [o_len, i_len, r_len, s_len] = param.dims[..] else {
+                unreachable!("convolution weights have 4 dimensions")
+            };
             let taps = r_len * s_len;
             for o in 0..o_len {
                 for i in 0..i_len {
@@ -99,7 +112,10 @@ fn permute(param: &Param, mut pair: impl FnMut(usize, usize)) {
             for o in 0..o_len {
                 for c in 0..input.c {
                     for pixel in 0..pixels {
-                        pair((o * input.c + c) * pixels + pixel, (pixel * input.c + c) * o_len + o);
+                        pair(
+                            (o * input.c + c) * pixels + pixel,
+                            (pixel * input.c + c) * o_len + o,
+                        );
                     }
                 }
             }
