@@ -2,12 +2,16 @@
 //!
 //! On disk they have torchvision's names and PyTorch's layouts; inside, channels come last. Only this module knows both.
 
+mod model;
+
 use crate::exec::Backend;
 use crate::graph::{Graph, Init};
 use crate::op::{Param, Role};
 use crate::plan::ParamSlots;
 use crate::rng::Rng;
 use crate::step::SlotId;
+
+pub use model::{Model, ModelError};
 
 /// A parameter's starting value in its layout on disk: a function of the seed and its name, so that networks which share
 /// a layer start it alike.
