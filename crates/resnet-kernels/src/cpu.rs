@@ -100,4 +100,14 @@ impl<'a, T> Parts<'a, T> {
         // SAFETY: the range lies in the slice that `new` borrowed mutably for 'a; the caller vouches for disjointness.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
+
+    /// The start of the part `range`, for writes to numbers that lie between those of other tasks.
+    ///
+    /// # Panics
+    /// If the range is not inside the slice.
+    #[inline(always)]
+    pub(crate) fn start_of(&self, range: Range<usize>) -> *mut T {
+        assert!(range.start <= range.end && range.end <= self.len);
+        self.start.wrapping_add(range.start)
+    }
 }
