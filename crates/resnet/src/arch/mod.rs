@@ -55,7 +55,10 @@ enum Body {
 #[non_exhaustive]
 pub enum ArchError {
     /// No row and no family has this name.
-    #[error("unknown network `{name}`{}", did_you_mean(nearest, "`resnet models` lists all"))]
+    #[error(
+        "unknown network `{name}`{}",
+        did_you_mean(nearest, "`resnet models` lists all")
+    )]
     UnknownNetwork {
         /// What was asked for.
         name: String,
@@ -151,7 +154,11 @@ fn did_you_mean(nearest: &[String], otherwise: &str) -> String {
 }
 
 fn batch_norm(zero_init: bool) -> Op {
-    Op::BatchNorm { eps: 1e-5, momentum: 0.1, zero_init }
+    Op::BatchNorm {
+        eps: 1e-5,
+        momentum: 0.1,
+        zero_init,
+    }
 }
 
 impl Arch {
@@ -161,11 +168,16 @@ impl Arch {
     /// # Errors
     /// A name, depth, option, value or combination that does not exist.
     pub fn parse(text: &str) -> Result<Arch, ArchError> {
-        let (base, list) = text.split_once(':').map_or((text, None), |(b, l)| (b, Some(l)));
+        let (base, list) = text
+            .split_once(':')
+            .map_or((text, None), |(b, l)| (b, Some(l)));
         let mut arch = catalog::find(base.trim())?;
         let mut given = Vec::new();
         for part in list.iter().flat_map(|list| list.split(',')) {
-            let syntax = || ArchError::Syntax { text: text.into(), part: part.into() };
+            let syntax = || ArchError::Syntax {
+                text: text.into(),
+                part: part.into(),
+            };
             let (key, value) = part.split_once('=').ok_or_else(syntax)?;
             let row = options::find(&arch, key.trim())?;
             if given.iter().any(|&(other, _)| other == row) {
@@ -196,7 +208,9 @@ impl Arch {
 
     /// The text that [`Arch::parse`] reads back to this network: its row, and the options that differ from the row's.
     pub fn name(&self) -> String {
-        let Ok(mut plain) = catalog::find(&self.base) else { return self.base.clone() };
+        let Ok(mut plain) = catalog::find(&self.base) else {
+            return self.base.clone();
+        };
         let mut list = Vec::new();
         for row in OPTIONS {
             let value = (row.get)(self);
@@ -206,7 +220,11 @@ impl Arch {
                 list.push(format!("{}={value}", row.key));
             }
         }
-        if list.is_empty() { plain.base } else { format!("{}:{}", plain.base, list.join(",")) }
+        if list.is_empty() {
+            plain.base
+        } else {
+            format!("{}:{}", plain.base, list.join(","))
+        }
     }
 
     /// The same convolutions without shortcuts; itself if it has none.
@@ -233,14 +251,22 @@ impl Arch {
             expected: format!("1 to {max}"),
         };
         if !(1..=MAX_CHANNELS).contains(&input.c) {
-            return Err(size("the number of input channels", input.c.to_string(), MAX_CHANNELS));
+            return Err(size(
+                "the number of input channels",
+                input.c.to_string(),
+                MAX_CHANNELS,
+            ));
         }
         if !(1..=MAX_SIDE).contains(&input.h.min(input.w)) || input.h.max(input.w) > MAX_SIDE {
             let found = format!("{}x{}", input.h, input.w);
             return Err(size("the size of the images in pixels", found, MAX_SIDE));
         }
         if !(1..=MAX_CLASSES).contains(&classes) {
-            return Err(size("the number of classes", classes.to_string(), MAX_CLASSES));
+            return Err(size(
+                "the number of classes",
+                classes.to_string(),
+                MAX_CLASSES,
+            ));
         }
         let mut graph = Graph::new(input);
         graph.init = self.init;
@@ -249,7 +275,12 @@ impl Arch {
             Body::Residual(net) => net.build(&mut graph, self.norm, classes),
             Body::Chain(net) => net.build(&mut graph, self.norm, classes).map_err(|layer| {
                 let smallest = net.smallest_side();
-                ArchError::TooSmall { arch: self.name(), input, layer, smallest }
+                ArchError::TooSmall {
+                    arch: self.name(),
+                    input,
+                    layer,
+                    smallest,
+                }
             })?,
         }
         Ok(graph)
@@ -285,7 +316,9 @@ impl Arch {
 
     /// Refuses options that exclude each other.
     fn check(&self) -> Result<(), ArchError> {
-        let Body::Residual(net) = &self.body else { return Ok(()) };
+        let Body::Residual(net) = &self.body else {
+            return Ok(());
+        };
         let reason = if !net.zero_init {
             return Ok(());
         } else if net.shortcuts != Shortcuts::Kept {
@@ -297,6 +330,10 @@ impl Arch {
         } else {
             return Ok(());
         };
-        Err(ArchError::NotApplicable { arch: self.base.clone(), key: "zero_init".into(), reason: reason.into() })
+        Err(ArchError::NotApplicable {
+            arch: self.base.clone(),
+            key: "zero_init".into(),
+            reason: reason.into(),
+        })
     }
 }

@@ -16,7 +16,11 @@ pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<
         .filter(|&(d, _)| d <= allowed)
         .collect();
     scored.sort_by_key(|&(d, _)| d);
-    scored.into_iter().take(MAX_NAMES).map(|(_, name)| name.to_string()).collect()
+    scored
+        .into_iter()
+        .take(MAX_NAMES)
+        .map(|(_, name)| name.to_string())
+        .collect()
 }
 
 /// Edits between two names (Wagner & Fischer 1974), one row of the table at a time.
