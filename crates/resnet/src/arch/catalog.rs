@@ -163,51 +163,51 @@ const WRN: &str = "Zagoruyko & Komodakis 2016";
 /// Every network with a name of its own; others of the same kinds are in [`FAMILIES`].
 #[rustfmt::skip]
 pub static CATALOG: &[Row] = &[
-    chain("classic",   5, Task::Cifar10,  false, CLASSIC,     620_362,     0, "LeCun et al. 1998, with today's sizes", "textbook network: convolution, ReLU, max pool, fully connected"),
-    chain("vgg16",    16, Task::ImageNet, false, VGG16,   138_357_544,     0, VGG, "configuration D"),
-    chain("vgg19",    19, Task::ImageNet, false, VGG19,   143_667_240,     0, VGG, "configuration E"),
-    chain("vgg16_bn", 16, Task::ImageNet, true,  VGG16,   138_365_992,     0, VGG, "configuration D with batch norm"),
-    chain("vgg19_bn", 19, Task::ImageNet, true,  VGG19,   143_678_248,     0, VGG, "configuration E with batch norm"),
+    chain("classic",   5, Task::Cifar10,  false, CLASSIC,     620_362,     10_848_768, "after LeCun et al. 1998", "textbook network: convolution, ReLU, max pool, fully connected"),
+    chain("vgg16",    16, Task::ImageNet, false, VGG16,   138_357_544, 15_470_264_320, VGG, "configuration D"),
+    chain("vgg19",    19, Task::ImageNet, false, VGG19,   143_667_240, 19_632_062_464, VGG, "configuration E"),
+    chain("vgg16_bn", 16, Task::ImageNet, true,  VGG16,   138_365_992, 15_470_264_320, VGG, "configuration D with batch norm"),
+    chain("vgg19_bn", 19, Task::ImageNet, true,  VGG19,   143_678_248, 19_632_062_464, VGG, "configuration E with batch norm"),
 
-    cifar("plain20",    20,   CIFAR_PLAIN, [3; 3],      269_722,     0, HE, "no shortcuts"),
-    cifar("plain32",    32,   CIFAR_PLAIN, [5; 3],      464_154,     0, HE, "no shortcuts"),
-    cifar("plain44",    44,   CIFAR_PLAIN, [7; 3],      658_586,     0, HE, "no shortcuts"),
-    cifar("plain56",    56,   CIFAR_PLAIN, [9; 3],      853_018,     0, HE, "no shortcuts"),
-    cifar("plain110",   110,  CIFAR_PLAIN, [18; 3],   1_727_962,     0, HE, "no shortcuts"),
-    cifar("resnet20",   20,   CIFAR,       [3; 3],      269_722,     0, HE, "shortcut A"),
-    cifar("resnet32",   32,   CIFAR,       [5; 3],      464_154,     0, HE, "shortcut A"),
-    cifar("resnet44",   44,   CIFAR,       [7; 3],      658_586,     0, HE, "shortcut A"),
-    cifar("resnet56",   56,   CIFAR,       [9; 3],      853_018,     0, HE, "shortcut A"),
-    cifar("resnet110",  110,  CIFAR,       [18; 3],   1_727_962,     0, HE, "shortcut A"),
-    cifar("resnet1202", 1202, CIFAR,       [200; 3], 19_421_274,     0, HE, "shortcut A"),
+    cifar("plain20",    20,   CIFAR_PLAIN, [3; 3],      269_722,    40_551_040, HE, "no shortcuts"),
+    cifar("plain32",    32,   CIFAR_PLAIN, [5; 3],      464_154,    68_862_592, HE, "no shortcuts"),
+    cifar("plain44",    44,   CIFAR_PLAIN, [7; 3],      658_586,    97_174_144, HE, "no shortcuts"),
+    cifar("plain56",    56,   CIFAR_PLAIN, [9; 3],      853_018,   125_485_696, HE, "no shortcuts"),
+    cifar("plain110",   110,  CIFAR_PLAIN, [18; 3],   1_727_962,   252_887_680, HE, "no shortcuts"),
+    cifar("resnet20",   20,   CIFAR,       [3; 3],      269_722,    40_551_040, HE, "shortcut A"),
+    cifar("resnet32",   32,   CIFAR,       [5; 3],      464_154,    68_862_592, HE, "shortcut A"),
+    cifar("resnet44",   44,   CIFAR,       [7; 3],      658_586,    97_174_144, HE, "shortcut A"),
+    cifar("resnet56",   56,   CIFAR,       [9; 3],      853_018,   125_485_696, HE, "shortcut A"),
+    cifar("resnet110",  110,  CIFAR,       [18; 3],   1_727_962,   252_887_680, HE, "shortcut A"),
+    cifar("resnet1202", 1202, CIFAR,       [200; 3], 19_421_274, 2_829_238_912, HE, "shortcut A"),
 
-    imagenet("plain18",      18,  PLAIN,      [2, 2, 2, 2],   11_515_688,     0, HE_IMAGENET, "no shortcuts"),
-    imagenet("plain34",      34,  PLAIN,      [3, 4, 6, 3],   21_623_848,     0, HE_IMAGENET, "no shortcuts"),
-    imagenet("resnet18",     18,  RESNET,     [2, 2, 2, 2],   11_689_512,     0, HE_IMAGENET, "basic blocks, shortcut B"),
-    imagenet("resnet34",     34,  RESNET,     [3, 4, 6, 3],   21_797_672,     0, HE_IMAGENET, "basic blocks, shortcut B"),
-    imagenet("resnet50",     50,  BOTTLENECK, [3, 4, 6, 3],   25_557_032,     0, V15, "bottlenecks, v1.5"),
-    imagenet("resnet101",    101, BOTTLENECK, [3, 4, 23, 3],  44_549_160,     0, V15, "bottlenecks, v1.5"),
-    imagenet("resnet152",    152, BOTTLENECK, [3, 8, 36, 3],  60_192_808,     0, V15, "bottlenecks, v1.5"),
-    imagenet("resnet50_v1",  50,  RESNET_V1,  [3, 4, 6, 3],   25_557_032,     0, HE_IMAGENET, "bottlenecks, the paper's stride"),
-    imagenet("resnet101_v1", 101, RESNET_V1,  [3, 4, 23, 3],  44_549_160,     0, HE_IMAGENET, "bottlenecks, the paper's stride"),
-    imagenet("resnet152_v1", 152, RESNET_V1,  [3, 8, 36, 3],  60_192_808,     0, HE_IMAGENET, "bottlenecks, the paper's stride"),
+    imagenet("plain18",      18,  PLAIN,      [2, 2, 2, 2],  11_515_688,  1_794_805_760, HE_IMAGENET, "no shortcuts"),
+    imagenet("plain34",      34,  PLAIN,      [3, 4, 6, 3],  21_623_848,  3_644_493_824, HE_IMAGENET, "no shortcuts"),
+    imagenet("resnet18",     18,  RESNET,     [2, 2, 2, 2],  11_689_512,  1_814_073_344, HE_IMAGENET, "basic blocks, shortcut B"),
+    imagenet("resnet34",     34,  RESNET,     [3, 4, 6, 3],  21_797_672,  3_663_761_408, HE_IMAGENET, "basic blocks, shortcut B"),
+    imagenet("resnet50",     50,  BOTTLENECK, [3, 4, 6, 3],  25_557_032,  4_089_184_256, V15, "bottlenecks, v1.5"),
+    imagenet("resnet101",    101, BOTTLENECK, [3, 4, 23, 3], 44_549_160,  7_801_405_440, V15, "bottlenecks, v1.5"),
+    imagenet("resnet152",    152, BOTTLENECK, [3, 8, 36, 3], 60_192_808, 11_513_626_624, V15, "bottlenecks, v1.5"),
+    imagenet("resnet50_v1",  50,  RESNET_V1,  [3, 4, 6, 3],  25_557_032,  3_857_973_248, HE_IMAGENET, "bottlenecks, the paper's stride"),
+    imagenet("resnet101_v1", 101, RESNET_V1,  [3, 4, 23, 3], 44_549_160,  7_570_194_432, HE_IMAGENET, "bottlenecks, the paper's stride"),
+    imagenet("resnet152_v1", 152, RESNET_V1,  [3, 8, 36, 3], 60_192_808, 11_282_415_616, HE_IMAGENET, "bottlenecks, the paper's stride"),
 
-    cifar("preresnet110",  110,  CIFAR_PRE,            [18; 3],   0, 0, IDENTITY, "pre-activation, basic blocks, shortcut A"),
-    cifar("preresnet164",  164,  CIFAR_PRE_BOTTLENECK, [18; 3],   1_703_258, 0, IDENTITY, "pre-activation, bottlenecks"),
-    cifar("preresnet1001", 1001, CIFAR_PRE_BOTTLENECK, [111; 3], 10_327_706, 0, IDENTITY, "pre-activation, bottlenecks"),
-    imagenet("preresnet18",  18,  PRERESNET,      [2, 2, 2, 2],   11_687_720, 0, IDENTITY, "pre-activation, basic blocks"),
-    imagenet("preresnet34",  34,  PRERESNET,      [3, 4, 6, 3],   21_795_880, 0, IDENTITY, "pre-activation, basic blocks"),
-    imagenet("preresnet50",  50,  PRE_BOTTLENECK, [3, 4, 6, 3],   25_549_352, 0, IDENTITY, "pre-activation, bottlenecks"),
-    imagenet("preresnet101", 101, PRE_BOTTLENECK, [3, 4, 23, 3],  44_541_480, 0, IDENTITY, "pre-activation, bottlenecks"),
-    imagenet("preresnet152", 152, PRE_BOTTLENECK, [3, 8, 36, 3],  60_185_128, 0, IDENTITY, "pre-activation, bottlenecks"),
-    imagenet("preresnet200", 200, PRE_BOTTLENECK, [3, 24, 36, 3], 64_666_152, 0, IDENTITY, "pre-activation, bottlenecks"),
+    cifar("preresnet110",  110,  CIFAR_PRE,            [18; 3],    1_727_962,    252_887_680, IDENTITY, "pre-activation, basic blocks, shortcut A"),
+    cifar("preresnet164",  164,  CIFAR_PRE_BOTTLENECK, [18; 3],    1_703_258,    244_500_992, IDENTITY, "pre-activation, bottlenecks"),
+    cifar("preresnet1001", 1001, CIFAR_PRE_BOTTLENECK, [111; 3],  10_327_706,  1_487_849_984, IDENTITY, "pre-activation, bottlenecks"),
+    imagenet("preresnet18",  18,  PRERESNET,      [2, 2, 2, 2],   11_687_720,  1_814_073_344, IDENTITY, "pre-activation, basic blocks"),
+    imagenet("preresnet34",  34,  PRERESNET,      [3, 4, 6, 3],   21_795_880,  3_663_761_408, IDENTITY, "pre-activation, basic blocks"),
+    imagenet("preresnet50",  50,  PRE_BOTTLENECK, [3, 4, 6, 3],   25_549_352,  4_089_184_256, IDENTITY, "pre-activation, bottlenecks"),
+    imagenet("preresnet101", 101, PRE_BOTTLENECK, [3, 4, 23, 3],  44_541_480,  7_801_405_440, IDENTITY, "pre-activation, bottlenecks"),
+    imagenet("preresnet152", 152, PRE_BOTTLENECK, [3, 8, 36, 3],  60_185_128, 11_513_626_624, IDENTITY, "pre-activation, bottlenecks"),
+    imagenet("preresnet200", 200, PRE_BOTTLENECK, [3, 24, 36, 3], 64_666_152, 15_007_481_856, IDENTITY, "pre-activation, bottlenecks"),
 
-    imagenet("resnext50_32x4d",  50,  RESNEXT_4, [3, 4, 6, 3],   25_028_904, 0, RESNEXT, "32 groups of 4 channels"),
-    imagenet("resnext101_32x8d", 101, RESNEXT_8, [3, 4, 23, 3],  88_791_336, 0, RESNEXT, "32 groups of 8 channels"),
-    imagenet("wide_resnet50_2",  50,  WIDE,      [3, 4, 6, 3],   68_883_240, 0, "Zagoruyko & Komodakis 2016; torchvision", "twice the inner channels"),
-    imagenet("wide_resnet101_2", 101, WIDE,      [3, 4, 23, 3], 126_886_696, 0, "Zagoruyko & Komodakis 2016; torchvision", "twice the inner channels"),
-    cifar("wrn28_10", 28, widen(CIFAR_WIDE, 10), [4; 3], 36_479_194, 0, WRN, "pre-activation, ten times the channels"),
-    cifar("wrn40_4",  40, widen(CIFAR_WIDE, 4),  [6; 3],  0, 0, WRN, "pre-activation, four times the channels"),
+    imagenet("resnext50_32x4d",  50,  RESNEXT_4, [3, 4, 6, 3],   25_028_904,  4_230_479_872, RESNEXT, "32 groups of 4 channels"),
+    imagenet("resnext101_32x8d", 101, RESNEXT_8, [3, 4, 23, 3],  88_791_336, 16_414_015_488, RESNEXT, "32 groups of 8 channels"),
+    imagenet("wide_resnet50_2",  50,  WIDE,      [3, 4, 6, 3],   68_883_240, 11_398_021_120, "Zagoruyko & Komodakis 2016; torchvision", "twice the inner channels"),
+    imagenet("wide_resnet101_2", 101, WIDE,      [3, 4, 23, 3], 126_886_696, 22_753_050_624, "Zagoruyko & Komodakis 2016; torchvision", "twice the inner channels"),
+    cifar("wrn28_10", 28, widen(CIFAR_WIDE, 10), [4; 3],         36_479_194,  5_243_328_768, WRN, "pre-activation, ten times the channels"),
+    cifar("wrn40_4",  40, widen(CIFAR_WIDE, 4),  [6; 3],          8_949_210,  1_298_582_016, WRN, "pre-activation, four times the channels"),
 ];
 
 /// Networks for 32-pixel images at any depth, beside the rows of [`CATALOG`]. Where two families have the same depth
@@ -368,6 +368,12 @@ impl Family {
         }
     }
 
+    /// The network of this name, where the family has it.
+    pub fn member(&self, name: &str) -> Option<Arch> {
+        let (depth, k) = self.read(name)?;
+        self.arch(depth, k)
+    }
+
     fn arch(&self, depth: usize, k: usize) -> Option<Arch> {
         let n = self.blocks(depth)?;
         let net = Residual {
@@ -386,6 +392,7 @@ pub(super) fn find(name: &str) -> Result<Arch, ArchError> {
     if let Some(row) = CATALOG.iter().find(|row| row.name == name) {
         return Ok(row.arch());
     }
+<<<<<<< HEAD
     let read = FAMILIES
         .iter()
         .filter_map(|family| Some((family, family.read(name)?)));
@@ -394,14 +401,20 @@ pub(super) fn find(name: &str) -> Result<Arch, ArchError> {
         .iter()
         .find_map(|(family, (depth, k))| family.arch(*depth, *k))
     {
+=======
+    if let Some(arch) = FAMILIES.iter().find_map(|family| family.member(name)) {
+>>>>>>> arch
         return Ok(arch);
     }
-    Err(match kin.first() {
+    let like = FAMILIES
+        .iter()
+        .find_map(|family| Some((family, family.read(name)?)));
+    Err(match like {
+        Some((family, (depth, k))) => no_such_depth(name, family, depth, k),
         None => ArchError::UnknownNetwork {
             name: name.into(),
             nearest: nearest(name, CATALOG.iter().map(|row| row.name)),
         },
-        Some((family, (depth, k))) => no_such_depth(name, family, *depth, *k),
     })
 }
 
