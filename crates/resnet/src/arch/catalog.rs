@@ -392,18 +392,7 @@ pub(super) fn find(name: &str) -> Result<Arch, ArchError> {
     if let Some(row) = CATALOG.iter().find(|row| row.name == name) {
         return Ok(row.arch());
     }
-<<<<<<< HEAD
-    let read = FAMILIES
-        .iter()
-        .filter_map(|family| Some((family, family.read(name)?)));
-    let kin: Vec<(&Family, (usize, usize))> = read.collect();
-    if let Some(arch) = kin
-        .iter()
-        .find_map(|(family, (depth, k))| family.arch(*depth, *k))
-    {
-=======
     if let Some(arch) = FAMILIES.iter().find_map(|family| family.member(name)) {
->>>>>>> arch
         return Ok(arch);
     }
     let like = FAMILIES

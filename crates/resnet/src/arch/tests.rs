@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 use super::{Arch, ArchError, CATALOG, FAMILIES, OPTIONS, Row};
 use crate::graph::{Graph, Init, Op, Shape};
 use crate::op;
@@ -720,4 +717,3 @@ fn a_refused_set_changes_nothing() {
     assert!(arch.set("block", "basic").is_ok());
     assert_eq!(arch, before);
 }
->>>>>>> arch
