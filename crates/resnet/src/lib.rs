@@ -6,4 +6,5 @@
 #![forbid(unsafe_code)]
 
 pub mod graph;
+pub mod report;
 pub mod rng;
