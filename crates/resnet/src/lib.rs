@@ -5,5 +5,9 @@
 //! `op` and `arch`, `graph`. A test holds it so.
 #![forbid(unsafe_code)]
 
+pub mod files;
 pub mod graph;
+pub mod metric;
 pub mod rng;
+pub mod schedule;
+pub mod suggest;
