@@ -5,6 +5,7 @@
 //! `op` and `arch`, `graph`. A test holds it so.
 #![forbid(unsafe_code)]
 
+pub mod event;
 pub mod files;
 pub mod graph;
 pub mod metric;
