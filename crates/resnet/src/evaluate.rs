@@ -1,8 +1,54 @@
 //! Measures a network on a data set.
 
-use crate::data::{DataError, Loader};
-use crate::exec::Backend;
+use std::sync::Arc;
+
+use crate::arch::ArchError;
+use crate::data::{self, Augment, DataError, Dataset, Loader, LoaderOptions, Transform};
+use crate::exec::{Backend, Cpu};
 use crate::metric::{self, Confusion, METRICS};
+use crate::op::ShapeError;
+use crate::plan::{Options, Plan};
+use crate::weights::{Model, ModelError};
+
+/// Most images in a batch of an evaluation: enough to keep the cores busy, few enough to need little memory.
+pub const BATCH: usize = 100;
+
+/// Why a model cannot be evaluated.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvaluateError {
+    /// The model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// Its network.
+    #[error(transparent)]
+    Arch(#[from] ArchError),
+    /// A layer of it.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] DataError),
+}
+
+/// Evaluates a model file's network on a data set, whose classes are matched to the model's by name.
+///
+/// # Errors
+/// The model's parts do not fit each other, the data has a class that the model does not know, or an image cannot be read.
+pub fn evaluate_model(
+    model: &Model,
+    data: Arc<dyn Dataset>,
+    threads: usize,
+    on: &mut dyn FnMut(usize),
+) -> Result<Evaluation, EvaluateError> {
+    let data = data::with_classes(data, &model.classes)?;
+    let batch = BATCH.min(data.len()).max(1);
+    let transform = Transform::new(model.preprocess.clone(), Augment::default())?;
+    let loader = Loader::new(data, transform, LoaderOptions::eval(batch, threads))?;
+    let mut cpu = Cpu::new(Plan::build(&model.graph()?, Options::infer(batch))?, threads);
+    model.apply(&mut cpu)?;
+    Ok(evaluate(&mut cpu, &loader, on)?)
+}
 
 /// What a network does on a data set.
 #[derive(Clone, Debug)]

@@ -28,5 +28,6 @@ pub mod rng;
 pub mod schedule;
 pub mod step;
 pub mod suggest;
+pub mod summary;
 pub mod train;
 pub mod weights;

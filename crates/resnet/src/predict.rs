@@ -68,7 +68,8 @@ impl Predictor {
     /// # Errors
     /// The file is not a picture that can be read.
     pub fn file(&mut self, path: &Path, top: usize) -> Result<Vec<Guess>, PredictError> {
-        let image = data::read_picture(path)?;
+        let mut image = Image::default();
+        data::read_picture(path, &mut image)?;
         Ok(self.image(&image, top))
     }
 

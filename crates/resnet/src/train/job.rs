@@ -12,8 +12,6 @@ use crate::plan::{Options, Plan};
 use crate::recipe::{self, ImageFacts, Recipe};
 use crate::schedule::Schedule;
 
-/// Images in a batch of an evaluation: enough to keep the cores busy, few enough to need little memory.
-const EVAL_BATCH: usize = 100;
 /// Warnings about the data that are told one by one.
 const WARNINGS: usize = 20;
 
@@ -103,7 +101,7 @@ impl Job {
         let transform = Transform::new(preprocess.clone(), augment)?;
         let options = LoaderOptions { on_broken, ..LoaderOptions::train(batch, recipe.train.seed, workers) };
         let train = Loader::new(train, transform.clone(), options)?;
-        let eval_batch = EVAL_BATCH.min(eval.len());
+        let eval_batch = crate::evaluate::BATCH.min(eval.len());
         let eval_options = match on_broken {
             OnBroken::Fail => LoaderOptions { on_broken, ..LoaderOptions::eval(eval_batch, workers) },
             _ => LoaderOptions::eval(eval_batch, workers),
