@@ -68,7 +68,7 @@ impl Job {
         };
 
         let size = train.shape().map(|shape| (shape.h, shape.w));
-        recipe.resolve(ImageFacts { size });
+        recipe.resolve(ImageFacts { size })?;
         let classes = train.classes().to_vec();
         let preprocess = preprocess(&recipe, train.as_ref())?;
         let graph = arch.graph(preprocess.shape, classes.len())?;

@@ -51,10 +51,10 @@ pub enum TrainError {
     #[error("{0}")]
     Isa(String),
     /// The directory already holds a run.
-    #[error("{} already holds a run; continue it with --resume {0}, or choose another --out", .0.display())]
+    #[error("{path} already holds a run; continue it with --resume {path}, or choose another --out", path = .0.display())]
     Taken(PathBuf),
     /// The directory to resume holds no run.
-    #[error("{} holds no run: {1} is missing; give the directory that `resnet train` printed", .0.display())]
+    #[error("{path} holds no run: {file} is missing; give the directory that `resnet train` printed", path = .0.display(), file = .1)]
     NoRun(PathBuf, &'static str),
     /// The checkpoint is of another run.
     #[error("{}: {problem}", path.display())]
