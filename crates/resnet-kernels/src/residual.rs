@@ -56,7 +56,7 @@ impl ResidualGrad<'_> {
 
 fn check(what: &str, len: usize, narrow: usize, offset: usize, pixels: usize, channels: usize) {
     assert!(
-        len == pixels * narrow && offset + narrow <= channels,
+        narrow > 0 && len == pixels * narrow && offset + narrow <= channels,
         "{what}: a residual of {len} numbers with {narrow} channels from channel {offset} does not fit {pixels} pixels of \
          {channels} channels"
     );

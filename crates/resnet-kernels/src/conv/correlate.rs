@@ -7,7 +7,7 @@
 use super::axis::{Axis, Block, Blocks};
 use super::stage::{Map, Staging};
 use super::tile::{NARROW, Runs, WIDE, dot};
-use super::{Conv2dShape, scratch};
+use super::{Conv2dShape, pack, scratch};
 use crate::Cpu;
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
@@ -262,7 +262,7 @@ impl Task for BlockTask<'_> {
             }
             let mut continues = accumulate;
             for k in Reduction::new(c.staging.rows.taps, c.staging.run()) {
-                pack(c, w, group, n, count, lanes, &k, panel);
+                pack(s, c, w, group, n, count, lanes, &k, panel);
                 let call = Tiles {
                     x: x[k.run * c.staging.pitch + k.offset..].as_ptr(),
                     from,
@@ -375,7 +375,8 @@ impl Iterator for Reduction {
 
 /// Fills `panel` = [k][lanes] with the weights of output channels `n..n + count` of the group, zero in the other lanes.
 #[inline(always)]
-fn pack(
+fn pack<S: Simd>(
+    s: S,
     c: &Correlation,
     w: &[f32],
     group: usize,
@@ -392,20 +393,21 @@ fn pack(
         // w is [k][c_out] already.
         let first =
             (k.run * c.staging.run() + k.offset) * all + group * (c.c_out / c.shape.groups) + n;
-        for (i, to) in panel.chunks_exact_mut(lanes).enumerate() {
-            to[..count].copy_from_slice(&w[first + i * all..][..count]);
-            to[count..].fill(0.0);
-        }
+        pack::rows(
+            s,
+            w.get(first..).unwrap_or_default(),
+            all,
+            count,
+            lanes,
+            panel,
+        );
         return;
-    }
-    if count < lanes {
-        panel.fill(0.0);
     }
     let (depth, width) = (c.c_in / c.shape.groups, c.c_out / c.shape.groups);
     let mut done = 0;
     while done < rows {
         // One tap at a time: there w is [n][depth].
-        let at = k.offset + done % k.len.max(1);
+        let at = k.offset + done % k.len;
         let (tap, from) = (at / depth, at % depth);
         let len = (depth - from).min(k.len - done % k.len);
         let (row, column) = (
@@ -413,13 +415,15 @@ fn pack(
             c.staging.columns.tap(tap),
         );
         let first = ((row * c.shape.kernel + column) * width + n) * all + group * depth + from;
-        let to = &mut panel[done * lanes..(done + len) * lanes];
-        for j in 0..count {
-            let from = &w[first + j * all..][..len];
-            for (to, &w) in to[j..].iter_mut().step_by(lanes).zip(from) {
-                *to = w;
-            }
-        }
+        pack::transposed(
+            s,
+            &w[first..],
+            all,
+            len,
+            count,
+            lanes,
+            &mut panel[done * lanes..],
+        );
         done += len;
     }
 }

@@ -8,6 +8,7 @@
 
 mod axis;
 mod correlate;
+mod pack;
 mod scratch;
 mod shape;
 mod stage;

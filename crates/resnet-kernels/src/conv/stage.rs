@@ -134,7 +134,10 @@ impl Staging {
                 let pixels =
                     image[from..][..columns.len() * map.channels].chunks_exact(map.channels);
                 for (to, from) in to.chunks_exact_mut(c).zip(pixels) {
-                    to.copy_from_slice(&from[group * c..][..c]);
+                    // A loop, not a call: a group may have four channels.
+                    to.iter_mut()
+                        .zip(&from[group * c..][..c])
+                        .for_each(|(to, from)| *to = *from);
                 }
             }
         }

@@ -8,7 +8,7 @@
 use super::axis::{Axis, Blocks};
 use super::stage::{Map, Staging};
 use super::tile::{NARROW, WIDE, outer};
-use super::{Conv2dShape, scratch};
+use super::{Conv2dShape, pack, scratch};
 use crate::Cpu;
 use crate::columns::{Columns, Sums, as_f64, block_sums, f64_scratch, step};
 use crate::cpu::Parts;
@@ -238,7 +238,14 @@ impl Task for Gradient<'_> {
                     let dy = if lanes == c_out && shape.groups == 1 {
                         dy
                     } else {
-                        pack(dy, c_out, first_channel + n, count, lanes, packed);
+                        pack::rows(
+                            s,
+                            &dy[first_channel + n..],
+                            c_out,
+                            count,
+                            lanes,
+                            &mut packed[..offsets.len() * lanes],
+                        );
                         &*packed
                     };
                     let call = Tiles {
@@ -269,15 +276,6 @@ impl Task for Gradient<'_> {
                 add = true;
             }
         }
-    }
-}
-
-/// Fills `packed` = [pixel][lanes] with `count` columns of dy from `first` on, zero in the other lanes.
-#[inline(always)]
-fn pack(dy: &[f32], c_out: usize, first: usize, count: usize, lanes: usize, packed: &mut [f32]) {
-    for (to, from) in packed.chunks_exact_mut(lanes).zip(dy.chunks_exact(c_out)) {
-        to[..count].copy_from_slice(&from[first..][..count]);
-        to[count..].fill(0.0);
     }
 }
 

@@ -43,6 +43,26 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// `g` in the lanes where `y > 0`, else 0.
     fn where_positive(self, y: Self::V, g: Self::V) -> Self::V;
+
+    /// Writes the transpose of an 8 x 8 matrix; rows are `from_stride` and `to_stride` apart.
+    ///
+    /// # Safety
+    /// `from` is valid for reading, `to` for writing, the eight numbers of each of eight rows; they do not overlap.
+    #[inline(always)]
+    unsafe fn transpose(
+        self,
+        from: *const f32,
+        from_stride: usize,
+        to: *mut f32,
+        to_stride: usize,
+    ) {
+        for i in 0..8 {
+            for j in 0..8 {
+                // SAFETY: the caller vouches for row j, column i of `from` and row i, column j of `to`.
+                unsafe { *to.add(i * to_stride + j) = *from.add(j * from_stride + i) };
+            }
+        }
+    }
 }
 
 /// Work that is compiled for every instruction set.
@@ -128,6 +148,39 @@ mod tests {
                     lanes.truncate(S::LANES);
                     self.out.push(lanes);
                 }
+            }
+        }
+    }
+
+    struct Transpose<'a> {
+        from: &'a [f32],
+        to: &'a mut [f32],
+    }
+
+    impl Task for Transpose<'_> {
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            // SAFETY: eight rows of 11 and of 9 numbers.
+            unsafe { s.transpose(self.from.as_ptr(), 11, self.to.as_mut_ptr(), 9) };
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_transposes() {
+        let from: Vec<f32> = (0..88).map(|i| i as f32).collect();
+        for isa in Isa::available() {
+            let mut to = vec![-1.0; 72];
+            Proof::probe(isa).unwrap().run(Transpose {
+                from: &from,
+                to: &mut to,
+            });
+            for (i, &x) in to.iter().enumerate() {
+                let expected = if i % 9 == 8 {
+                    -1.0
+                } else {
+                    from[i % 9 * 11 + i / 9]
+                };
+                assert_eq!(x, expected, "{isa} element {i}");
             }
         }
     }

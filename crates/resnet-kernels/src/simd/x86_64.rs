@@ -68,6 +68,18 @@ impl Simd for Avx2 {
         // SAFETY: the features are there (see `splat`).
         unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(y, _mm256_setzero_ps()), g) }
     }
+
+    #[inline(always)]
+    unsafe fn transpose(
+        self,
+        from: *const f32,
+        from_stride: usize,
+        to: *mut f32,
+        to_stride: usize,
+    ) {
+        // SAFETY: AVX is there (see `splat`); the caller vouches for the rows.
+        unsafe { transpose_8x8(from, from_stride, to, to_stride) }
+    }
 }
 
 /// Proof of AVX-512 F, VL, BW and DQ.
@@ -138,5 +150,57 @@ impl Simd for Avx512 {
     fn where_positive(self, y: __m512, g: __m512) -> __m512 {
         // SAFETY: the features are there (see `splat`).
         unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(y, _mm512_setzero_ps()), g) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(
+        self,
+        from: *const f32,
+        from_stride: usize,
+        to: *mut f32,
+        to_stride: usize,
+    ) {
+        // SAFETY: AVX is there (see `splat`); the caller vouches for the rows.
+        unsafe { transpose_8x8(from, from_stride, to, to_stride) }
+    }
+}
+
+/// Pairs of rows are interleaved, then pairs of pairs, then the halves are exchanged.
+///
+/// # Safety
+/// The CPU has AVX; `from` is valid for reading and `to` for writing eight numbers in each of eight rows.
+#[inline(always)]
+unsafe fn transpose_8x8(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+    // SAFETY: as the caller vouches.
+    unsafe {
+        let mut rows = [_mm256_setzero_ps(); 8];
+        for i in 0..8 {
+            rows[i] = _mm256_loadu_ps(from.add(i * from_stride));
+        }
+        let mut pairs = rows;
+        for i in 0..4 {
+            pairs[2 * i] = _mm256_unpacklo_ps(rows[2 * i], rows[2 * i + 1]);
+            pairs[2 * i + 1] = _mm256_unpackhi_ps(rows[2 * i], rows[2 * i + 1]);
+        }
+        // quads[4·h + i] holds columns i and i + 4 of rows 4·h..4·h + 4.
+        let mut quads = pairs;
+        for h in 0..2 {
+            for i in 0..2 {
+                let (a, b) = (pairs[4 * h + i], pairs[4 * h + 2 + i]);
+                quads[4 * h + 2 * i] = _mm256_shuffle_ps::<0b01_00_01_00>(a, b);
+                quads[4 * h + 2 * i + 1] = _mm256_shuffle_ps::<0b11_10_11_10>(a, b);
+            }
+        }
+        for i in 0..4 {
+            let (low, high) = (quads[i], quads[4 + i]);
+            _mm256_storeu_ps(
+                to.add(i * to_stride),
+                _mm256_permute2f128_ps::<0x20>(low, high),
+            );
+            _mm256_storeu_ps(
+                to.add((4 + i) * to_stride),
+                _mm256_permute2f128_ps::<0x31>(low, high),
+            );
+        }
     }
 }
