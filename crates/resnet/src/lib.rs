@@ -9,6 +9,7 @@ pub mod event;
 pub mod files;
 pub mod graph;
 pub mod metric;
+pub mod recipe;
 pub mod rng;
 pub mod schedule;
 pub mod suggest;
