@@ -22,7 +22,7 @@ pub struct Confused {
 }
 
 impl Confusion {
-    /// Adds a batch: `logits` [n, classes], `labels` [n]. A row that holds a NaN predicts nothing, and counts as wrong.
+    /// Adds a batch: `logits` `[n, classes]`, `labels` `[n]`. A row that holds a NaN predicts nothing, and counts as wrong.
     ///
     /// # Panics
     /// If the number of logits is not a multiple of the number of labels.

@@ -1,6 +1,6 @@
 //! What is measured on a data set: one file a metric, one row in [`METRICS`].
 //!
-//! Logits are [n, classes], row by row; labels are [n]. All sums are exact or in f64, and taken in the images' order, so a
+//! Logits are `[n, classes]`, row by row; labels are `[n]`. All sums are exact or in f64, and taken in the images' order, so a
 //! value depends neither on threads nor on how the images were cut into batches.
 
 mod accuracy;
@@ -27,7 +27,7 @@ pub trait Metric {
     /// Its description.
     fn about(&self) -> About;
 
-    /// Adds a batch: `logits` [n, classes], `labels` [n]. A row that holds a NaN counts as wrong.
+    /// Adds a batch: `logits` `[n, classes]`, `labels` `[n]`. A row that holds a NaN counts as wrong.
     ///
     /// # Panics
     /// If the number of logits is not a multiple of the number of labels.
