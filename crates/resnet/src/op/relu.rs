@@ -9,8 +9,15 @@ pub(super) fn forward(lower: &mut Lower<'_>, id: LayerId) -> SlotId {
 }
 
 pub(super) fn backward(diff: &mut Differentiate<'_>, step: &Step) {
-    let Some(dy) = diff.gradient_of(step.writes[0]) else { return };
+    let Some(dy) = diff.gradient_of(step.writes[0]) else {
+        return;
+    };
     if let Some((dx, accumulate)) = diff.sink(step.reads[0]) {
-        diff.step(step.layer, StepKind::ReluBackward { accumulate }, vec![dy, step.writes[0]], vec![dx]);
+        diff.step(
+            step.layer,
+            StepKind::ReluBackward { accumulate },
+            vec![dy, step.writes[0]],
+            vec![dx],
+        );
     }
 }

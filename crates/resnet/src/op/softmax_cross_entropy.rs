@@ -10,12 +10,28 @@ use crate::step::{Differentiate, SlotId, StepKind};
 
 /// Appends the loss step: reads the logits (and, beside the slots, the labels), writes one loss an image and the gradient
 /// of the logits.
-pub fn forward(diff: &mut Differentiate<'_>, logits: SlotId, classes: usize, smoothing: f32, losses: SlotId) {
+pub fn forward(
+    diff: &mut Differentiate<'_>,
+    logits: SlotId,
+    classes: usize,
+    smoothing: f32,
+    losses: SlotId,
+) {
     let layer = diff.graph.output();
     let mut writes = vec![losses];
     if diff.train {
         let (dlogits, _) = diff.sink(logits).expect("the logits depend on the input");
         writes.push(dlogits);
     }
-    diff.step(layer, StepKind::SoftmaxCrossEntropy { n: diff.batch, classes, smoothing, gradient: diff.train }, vec![logits], writes);
+    diff.step(
+        layer,
+        StepKind::SoftmaxCrossEntropy {
+            n: diff.batch,
+            classes,
+            smoothing,
+            gradient: diff.train,
+        },
+        vec![logits],
+        writes,
+    );
 }
