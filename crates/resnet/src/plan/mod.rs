@@ -8,6 +8,9 @@ mod fuse;
 mod memory;
 mod text;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::ops::Range;
 

@@ -1,0 +1,432 @@
+//! Heat maps: a grid of shaded cells, with texts in them where the grid is small enough.
+
+use super::chart::{Frame, Head};
+use super::label::{shorten, width};
+use super::markup::{Markup, Px};
+
+/// The colour of a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hue {
+    /// Blue.
+    Main,
+    /// Orange.
+    Accent,
+}
+
+/// How a cell is shaded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shade {
+    /// Its colour.
+    pub hue: Hue,
+    /// 0: nothing, 1: the full colour. A strength that is not finite counts as 0.
+    pub strength: f64,
+}
+
+/// What a cell says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Written in the cell where there is room.
+    pub text: String,
+    /// Shown when the pointer rests on the cell.
+    pub tip: String,
+}
+
+/// What one hue stands for: a strip from nothing to the full colour with a text at each end.
+#[derive(Clone, Copy, Debug)]
+pub struct Ramp<'a> {
+    /// The hue.
+    pub hue: Hue,
+    /// What it measures.
+    pub label: &'a str,
+    /// The meaning of strength 1.
+    pub full: &'a str,
+}
+
+/// A heat map.
+pub struct HeatMap<'a> {
+    /// What the map shows, for readers who cannot see it.
+    pub title: &'a str,
+    /// The same in a sentence.
+    pub description: &'a str,
+    /// Names of the rows, top to bottom.
+    pub rows: &'a [String],
+    /// Names of the columns, left to right.
+    pub columns: &'a [String],
+    /// What the rows are.
+    pub row_title: &'a str,
+    /// What the columns are.
+    pub column_title: &'a str,
+    /// The shade of a cell (row, column).
+    pub shade: &'a dyn Fn(usize, usize) -> Shade,
+    /// What a cell says; asked only where the grid is small enough to say it.
+    pub note: &'a dyn Fn(usize, usize) -> Option<Note>,
+    /// The key.
+    pub ramps: &'a [Ramp<'a>],
+}
+
+/// Steps of strength that are told apart.
+const LEVELS: usize = 24;
+
+/// A grid with more rows or columns is drawn in blocks, each as strong as its strongest cell.
+const MOST_CELLS: usize = 256;
+
+/// Grids up to this many rows and columns carry texts and tips.
+const MOST_NOTES: usize = 32;
+
+const KEY: f64 = 40.0;
+
+struct Layout {
+    cell: f64,
+    row_height: f64,
+    text: f64,
+    left: f64,
+    top: f64,
+    /// How far the texts above the columns lean: degrees.
+    lean: f64,
+    /// Cells of the data in one drawn cell, down and across.
+    block: (usize, usize),
+}
+
+impl HeatMap<'_> {
+    /// The width at which the map's texts stay readable, in pixels: a narrower window should scroll.
+    pub fn least_width(&self) -> f64 {
+        120.0
+            + self.columns.len().min(MOST_CELLS) as f64
+                * if self.columns.len() <= MOST_NOTES {
+                    27.0
+                } else {
+                    7.0
+                }
+    }
+
+    /// The map as an `svg` element; its height follows from its width.
+    pub fn svg(&self, frame: Frame<'_>) -> String {
+        let l = self.lay_out(frame);
+        let (rows, columns) = (
+            self.rows.len().div_ceil(l.block.0),
+            self.columns.len().div_ceil(l.block.1),
+        );
+        let (grid_width, grid_height) = (l.cell * columns as f64, l.row_height * rows as f64);
+        let mut m = Markup::new();
+        let height = l.top + grid_height + if self.ramps.is_empty() { 2.0 } else { KEY };
+        Head {
+            frame,
+            height,
+            title: self.title,
+            description: self.description,
+            alone: false,
+        }
+        .open(&mut m);
+        self.cells(&mut m, &l, rows, columns);
+        m.leaf(
+            "rect",
+            &[
+                ("class", &"outline"),
+                ("x", &Px(l.left)),
+                ("y", &Px(l.top)),
+                ("width", &Px(grid_width)),
+                ("height", &Px(grid_height)),
+            ],
+        );
+        self.names(&mut m, &l, rows, columns);
+        if self.rows.len() <= MOST_NOTES && self.columns.len() <= MOST_NOTES {
+            self.notes(&mut m, &l);
+        }
+        self.key(&mut m, &l, l.top + grid_height + 14.0);
+        m.finish()
+    }
+
+    fn lay_out(&self, frame: Frame<'_>) -> Layout {
+        let (rows, columns) = (self.rows.len().max(1), self.columns.len().max(1));
+        let block = (rows.div_ceil(MOST_CELLS), columns.div_ceil(MOST_CELLS));
+        let (drawn_rows, drawn_columns) = (
+            rows.div_ceil(block.0) as f64,
+            columns.div_ceil(block.1) as f64,
+        );
+        let longest =
+            |names: &[String], text| names.iter().map(|n| width(n, text)).fold(0.0, f64::max);
+
+        let mut text = 13.0;
+        let mut layout = Layout {
+            cell: 0.0,
+            row_height: 0.0,
+            text,
+            left: 0.0,
+            top: 0.0,
+            lean: 0.0,
+            block,
+        };
+        for _ in 0..2 {
+            // Twice: the texts' size follows from the cells' size, which follows from the texts' room.
+            let left = longest(self.rows, text).min(0.3 * frame.width) + 10.0;
+            let lean: f64 = if columns <= MOST_NOTES { 40.0 } else { 90.0 };
+            let leaning = longest(self.columns, text).min(0.3 * frame.width);
+            let overhang = if lean < 90.0 {
+                leaning * lean.to_radians().cos()
+            } else {
+                0.0
+            };
+            let mut cell = (frame.width - left - 4.0) / drawn_columns;
+            // Names lean out over the last columns; what stands out beyond the grid needs room beside it.
+            let beyond = (overhang - cell * 0.5).max(0.0);
+            cell = (cell - beyond / drawn_columns).min(64.0);
+            let row_height = if drawn_rows == drawn_columns {
+                if columns <= MOST_NOTES {
+                    cell.min(40.0)
+                } else {
+                    cell
+                }
+            } else {
+                (frame.height / drawn_rows).clamp(3.0, 24.0)
+            };
+            let top = 34.0 + leaning * lean.to_radians().sin();
+            text = (0.92 * row_height.min(cell)).clamp(7.0, 13.0);
+            layout = Layout {
+                cell,
+                row_height,
+                text,
+                left,
+                top,
+                lean,
+                block,
+            };
+        }
+        layout
+    }
+
+    /// Cells of one shade are one path of horizontal runs.
+    fn cells(&self, m: &mut Markup, l: &Layout, rows: usize, columns: usize) {
+        let mut paths = vec![String::new(); 2 * (LEVELS + 1)];
+        for row in 0..rows {
+            let mut run: Option<(usize, usize)> = None; // first column, slot
+            for column in 0..=columns {
+                let slot = (column < columns).then(|| self.slot(l, row, column));
+                if let Some((first, current)) = run
+                    && slot != Some(current)
+                {
+                    let (x, y) = (
+                        l.left + l.cell * first as f64,
+                        l.top + l.row_height * row as f64,
+                    );
+                    let w = l.cell * (column - first) as f64;
+                    if current % (LEVELS + 1) > 0 {
+                        paths[current] += &format!(
+                            "M{},{}h{}v{}h{}z",
+                            Px(x),
+                            Px(y),
+                            Px(w),
+                            Px(l.row_height),
+                            Px(-w)
+                        );
+                    }
+                    run = None;
+                }
+                if run.is_none() {
+                    run = slot.map(|s| (column, s));
+                }
+            }
+        }
+        m.open("g", &[("class", &"cells")]);
+        for (slot, d) in paths.iter().enumerate().filter(|(_, d)| !d.is_empty()) {
+            let class = if slot > LEVELS { "accent" } else { "main" };
+            m.leaf(
+                "path",
+                &[
+                    ("class", &class),
+                    ("fill-opacity", &opacity(slot % (LEVELS + 1))),
+                    ("d", d),
+                ],
+            );
+        }
+        m.close();
+    }
+
+    fn slot(&self, l: &Layout, row: usize, column: usize) -> usize {
+        let mut strongest = Shade {
+            hue: Hue::Main,
+            strength: 0.0,
+        };
+        for r in (row * l.block.0)..((row + 1) * l.block.0).min(self.rows.len()) {
+            for c in (column * l.block.1)..((column + 1) * l.block.1).min(self.columns.len()) {
+                let shade = (self.shade)(r, c);
+                if shade.strength > strongest.strength {
+                    strongest = shade;
+                }
+            }
+        }
+        level(strongest.strength)
+            + if strongest.hue == Hue::Accent {
+                LEVELS + 1
+            } else {
+                0
+            }
+    }
+
+    fn names(&self, m: &mut Markup, l: &Layout, rows: usize, columns: usize) {
+        let every = |cell: f64| (((l.text * 1.05) / cell).ceil() as usize).max(1);
+        let room = l.left - 10.0;
+        let size = format!("font-size:{}px", Px(l.text));
+        for row in (0..rows).step_by(every(l.row_height)) {
+            let name = &self.rows[row * l.block.0];
+            let y = l.top + l.row_height * (row as f64 + 0.5) + 0.36 * l.text;
+            named(
+                m,
+                name,
+                l.text,
+                room,
+                &[
+                    ("class", &"end"),
+                    ("x", &Px(l.left - 7.0)),
+                    ("y", &Px(y)),
+                    ("style", &size),
+                ],
+            );
+        }
+        let up = (l.top - 34.0) / l.lean.to_radians().sin();
+        for column in (0..columns).step_by(every(l.cell)) {
+            let name = &self.columns[column * l.block.1];
+            let x = l.left
+                + l.cell * (column as f64 + 0.5)
+                + if l.lean == 90.0 { 0.36 * l.text } else { 0.0 };
+            let turn = format!("rotate({} {} {})", Px(-l.lean), Px(x), Px(l.top - 7.0));
+            named(
+                m,
+                name,
+                l.text,
+                up,
+                &[
+                    ("x", &Px(x)),
+                    ("y", &Px(l.top - 7.0)),
+                    ("transform", &turn),
+                    ("style", &size),
+                ],
+            );
+        }
+        m.element(
+            "text",
+            &[
+                ("class", &"axis end"),
+                ("x", &Px(l.left - 7.0)),
+                ("y", &Px(l.top - 8.0)),
+            ],
+            self.row_title,
+        );
+        m.element(
+            "text",
+            &[("class", &"axis"), ("x", &Px(l.left)), ("y", &"14")],
+            self.column_title,
+        );
+    }
+
+    fn notes(&self, m: &mut Markup, l: &Layout) {
+        let text = (0.36 * l.cell).min(0.5 * l.row_height).clamp(6.0, 13.0);
+        let size = format!("font-size:{}px", Px(text));
+        for row in 0..self.rows.len() {
+            for column in 0..self.columns.len() {
+                let Some(note) = (self.note)(row, column) else {
+                    continue;
+                };
+                let (x, y) = (
+                    l.left + l.cell * column as f64,
+                    l.top + l.row_height * row as f64,
+                );
+                m.open("g", &[]);
+                m.element("title", &[], &note.tip);
+                m.leaf(
+                    "rect",
+                    &[
+                        ("class", &"hit"),
+                        ("x", &Px(x)),
+                        ("y", &Px(y)),
+                        ("width", &Px(l.cell)),
+                        ("height", &Px(l.row_height)),
+                    ],
+                );
+                if width(&note.text, text) <= l.cell {
+                    let on = opacity(level((self.shade)(row, column).strength)) > 0.6;
+                    m.element(
+                        "text",
+                        &[
+                            ("class", &if on { "middle on" } else { "middle" }),
+                            ("x", &Px(x + l.cell / 2.0)),
+                            ("y", &Px(y + l.row_height / 2.0 + 0.36 * text)),
+                            ("style", &size),
+                        ],
+                        &note.text,
+                    );
+                }
+                m.close();
+            }
+        }
+    }
+
+    fn key(&self, m: &mut Markup, l: &Layout, y: f64) {
+        let mut x = l.left;
+        for ramp in self.ramps {
+            let class = if ramp.hue == Hue::Accent {
+                "accent"
+            } else {
+                "main"
+            };
+            let before = format!("{}: 0", ramp.label);
+            m.element(
+                "text",
+                &[("class", &"tick"), ("x", &Px(x)), ("y", &Px(y + 11.0))],
+                &before,
+            );
+            x += width(&before, 12.0) + 6.0;
+            for step in 1..=6 {
+                let strength = opacity(level(step as f64 / 6.0));
+                m.leaf(
+                    "rect",
+                    &[
+                        ("class", &class),
+                        ("fill-opacity", &strength),
+                        ("x", &Px(x)),
+                        ("y", &Px(y)),
+                        ("width", &"13"),
+                        ("height", &"13"),
+                    ],
+                );
+                x += 13.0;
+            }
+            m.element(
+                "text",
+                &[
+                    ("class", &"tick"),
+                    ("x", &Px(x + 6.0)),
+                    ("y", &Px(y + 11.0)),
+                ],
+                ramp.full,
+            );
+            x += width(ramp.full, 12.0) + 34.0;
+        }
+    }
+}
+
+fn named(
+    m: &mut Markup,
+    name: &str,
+    size: f64,
+    room: f64,
+    attributes: super::markup::Attributes<'_>,
+) {
+    let short = shorten(name, size, room + 1e-6);
+    m.open("text", attributes);
+    if short != name {
+        m.element("title", &[], name);
+    }
+    m.text(short);
+    m.close();
+}
+
+fn level(strength: f64) -> usize {
+    if !(strength > 0.0) {
+        return 0;
+    }
+    ((strength.min(1.0) * LEVELS as f64).ceil() as usize).max(1)
+}
+
+fn opacity(level: usize) -> f64 {
+    (level as f64 / LEVELS as f64 * 100.0).round() / 100.0
+}
