@@ -87,7 +87,8 @@ pub enum ArchError {
     },
     /// An option without a value, or given twice.
     #[error(
-        "network `{text}`: found `{part}`, expected each option once as key=value, as in `resnet20:shortcut=B,norm=none`"
+        "network `{text}`: found `{part}`, expected each option once as key=value, \
+         as in `resnet20:shortcut=B,norm=none`"
     )]
     Syntax {
         /// The whole text.
@@ -326,7 +327,8 @@ impl Arch {
         } else if !self.norm {
             "without batch norm there is no gamma to start at zero; drop norm=none or zero_init"
         } else if net.order == Order::Before {
-            "its branches end in a convolution; a zero gamma ahead of ReLU passes no gradient, and the branch would stay silent"
+            "its branches end in a convolution; a zero gamma ahead of ReLU passes no gradient, \
+             and the branch would stay silent"
         } else {
             return Ok(());
         };

@@ -50,7 +50,8 @@ pub static OPTIONS: &[ArchOption] = &[
     ArchOption {
         key: "shortcut",
         values: "A, B or C",
-        help: "shortcut where the shape changes: A zeros for missing channels, B 1x1 convolution, C 1x1 convolution everywhere",
+        help: "shortcut where the shape changes: A zeros for missing channels, \
+               B 1x1 convolution, C 1x1 convolution everywhere",
         get: |arch| match residual(arch)? {
             Residual {
                 shortcuts: Shortcuts::Absent,
@@ -88,7 +89,8 @@ pub static OPTIONS: &[ArchOption] = &[
     ArchOption {
         key: "stride",
         values: "v1 or v1.5",
-        help: "convolution of a bottleneck that halves the map: the first 1x1 as in the papers (v1) or the 3x3 as in torchvision (v1.5)",
+        help: "convolution of a bottleneck that halves the map: \
+               the first 1x1 as in the papers (v1) or the 3x3 as in torchvision (v1.5)",
         get: |arch| match residual(arch)? {
             Residual {
                 block: Block::Basic,
@@ -120,7 +122,8 @@ pub static OPTIONS: &[ArchOption] = &[
     ArchOption {
         key: "stem",
         values: "imagenet or cifar",
-        help: "first layers: 7x7 convolution of stride 2 and max pool (imagenet), or 3x3 convolution of stride 1 (cifar)",
+        help: "first layers: 7x7 convolution of stride 2 and max pool (imagenet), \
+               or 3x3 convolution of stride 1 (cifar)",
         get: |arch| match residual(arch)?.stem {
             Stem::ImageNet => Some("imagenet".into()),
             Stem::Cifar => Some("cifar".into()),

@@ -6,8 +6,9 @@
 //! A block is a list of convolutions ([`Block::convs`]) run in one of two orders:
 //!
 //! - after (He et al. 2015, figures 2 and 5): `conv bn relu .. conv bn`, add the shortcut, `relu`;
-//! - before (He et al. 2016, figure 4e): `bn relu conv .. bn relu conv`, add the shortcut. A block that changes the shape
-//!   hands the activated map to its shortcut as well; every other block hands on its input untouched.
+//! - before (He et al. 2016, figure 4e): `bn relu conv .. bn relu conv`, add the shortcut. A block that changes the
+//!   shape, or projects, hands the activated map to its shortcut as well; every other block hands on its input untouched.
+//!   Where the stem normalises and activates, the first block does not do so again (fb.resnet.torch).
 //!
 //! Without shortcuts the same convolutions follow one another and nothing else changes: the plain twin.
 
