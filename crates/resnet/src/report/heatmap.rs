@@ -1,8 +1,9 @@
 //! Heat maps: a grid of shaded cells, with texts in them where the grid is small enough.
 
-use super::chart::{Frame, Head};
-use super::label::{shorten, width};
+use super::label::width;
 use super::markup::{Markup, Px};
+use super::palette::text_on;
+use super::svg::{self, BASELINE, Frame, TEXT};
 
 /// The colour of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +74,9 @@ const MOST_CELLS: usize = 256;
 /// Grids up to this many rows and columns carry texts and tips.
 const MOST_NOTES: usize = 32;
 
+/// Height of the key below the grid, and of the title above the column names.
 const KEY: f64 = 40.0;
+const HEAD: f64 = 34.0;
 
 struct Layout {
     cell: f64,
@@ -106,33 +109,17 @@ impl HeatMap<'_> {
             self.rows.len().div_ceil(l.block.0),
             self.columns.len().div_ceil(l.block.1),
         );
-        let (grid_width, grid_height) = (l.cell * columns as f64, l.row_height * rows as f64);
+        let grid = (l.cell * columns as f64, l.row_height * rows as f64);
         let mut m = Markup::new();
-        let height = l.top + grid_height + if self.ramps.is_empty() { 2.0 } else { KEY };
-        Head {
-            frame,
-            height,
-            title: self.title,
-            description: self.description,
-            alone: false,
-        }
-        .open(&mut m);
+        let height = l.top + grid.1 + if self.ramps.is_empty() { 2.0 } else { KEY };
+        svg::open(&mut m, frame, height, self.title, self.description);
         self.cells(&mut m, &l, rows, columns);
-        m.leaf(
-            "rect",
-            &[
-                ("class", &"outline"),
-                ("x", &Px(l.left)),
-                ("y", &Px(l.top)),
-                ("width", &Px(grid_width)),
-                ("height", &Px(grid_height)),
-            ],
-        );
+        svg::rect(&mut m, "outline", (l.left, l.top), grid);
         self.names(&mut m, &l, rows, columns);
         if self.rows.len() <= MOST_NOTES && self.columns.len() <= MOST_NOTES {
             self.notes(&mut m, &l);
         }
-        self.key(&mut m, &l, l.top + grid_height + 14.0);
+        self.key(&mut m, &l, l.top + grid.1 + 14.0);
         m.finish()
     }
 
@@ -179,7 +166,7 @@ impl HeatMap<'_> {
             } else {
                 (frame.height / drawn_rows).clamp(3.0, 24.0)
             };
-            let top = 34.0 + leaning * lean.to_radians().sin();
+            let top = HEAD + leaning * lean.to_radians().sin();
             text = (0.92 * row_height.min(cell)).clamp(7.0, 13.0);
             layout = Layout {
                 cell,
@@ -228,7 +215,11 @@ impl HeatMap<'_> {
         }
         m.open("g", &[("class", &"cells")]);
         for (slot, d) in paths.iter().enumerate().filter(|(_, d)| !d.is_empty()) {
-            let class = if slot > LEVELS { "accent" } else { "main" };
+            let class = if slot > LEVELS {
+                Hue::Accent.class()
+            } else {
+                Hue::Main.class()
+            };
             m.leaf(
                 "path",
                 &[
@@ -264,58 +255,45 @@ impl HeatMap<'_> {
 
     fn names(&self, m: &mut Markup, l: &Layout, rows: usize, columns: usize) {
         let every = |cell: f64| (((l.text * 1.05) / cell).ceil() as usize).max(1);
-        let room = l.left - 10.0;
         let size = format!("font-size:{}px", Px(l.text));
+        let drop = BASELINE * l.text;
         for row in (0..rows).step_by(every(l.row_height)) {
-            let name = &self.rows[row * l.block.0];
-            let y = l.top + l.row_height * (row as f64 + 0.5) + 0.36 * l.text;
-            named(
+            let (x, y) = (
+                Px(l.left - 7.0),
+                Px(l.top + l.row_height * (row as f64 + 0.5) + drop),
+            );
+            let place = [
+                ("class", &"end" as _),
+                ("x", &x as _),
+                ("y", &y as _),
+                ("style", &size as _),
+            ];
+            svg::fitted(
                 m,
-                name,
+                &place,
+                &self.rows[row * l.block.0],
                 l.text,
-                room,
-                &[
-                    ("class", &"end"),
-                    ("x", &Px(l.left - 7.0)),
-                    ("y", &Px(y)),
-                    ("style", &size),
-                ],
+                l.left - 10.0,
             );
         }
-        let up = (l.top - 34.0) / l.lean.to_radians().sin();
+        let room = (l.top - HEAD) / l.lean.to_radians().sin();
         for column in (0..columns).step_by(every(l.cell)) {
-            let name = &self.columns[column * l.block.1];
-            let x = l.left
-                + l.cell * (column as f64 + 0.5)
-                + if l.lean == 90.0 { 0.36 * l.text } else { 0.0 };
-            let turn = format!("rotate({} {} {})", Px(-l.lean), Px(x), Px(l.top - 7.0));
-            named(
-                m,
-                name,
-                l.text,
-                up,
-                &[
-                    ("x", &Px(x)),
-                    ("y", &Px(l.top - 7.0)),
-                    ("transform", &turn),
-                    ("style", &size),
-                ],
+            let upright = if l.lean == 90.0 { drop } else { 0.0 };
+            let (x, y) = (
+                Px(l.left + l.cell * (column as f64 + 0.5) + upright),
+                Px(l.top - 7.0),
             );
+            let turn = format!("rotate({} {x} {y})", Px(-l.lean));
+            let place = [
+                ("x", &x as _),
+                ("y", &y as _),
+                ("transform", &turn as _),
+                ("style", &size as _),
+            ];
+            svg::fitted(m, &place, &self.columns[column * l.block.1], l.text, room);
         }
-        m.element(
-            "text",
-            &[
-                ("class", &"axis end"),
-                ("x", &Px(l.left - 7.0)),
-                ("y", &Px(l.top - 8.0)),
-            ],
-            self.row_title,
-        );
-        m.element(
-            "text",
-            &[("class", &"axis"), ("x", &Px(l.left)), ("y", &"14")],
-            self.column_title,
-        );
+        svg::text(m, "axis end", l.left - 7.0, l.top - 8.0, self.row_title);
+        svg::text(m, "axis", l.left, 14.0, self.column_title);
     }
 
     fn notes(&self, m: &mut Markup, l: &Layout) {
@@ -326,34 +304,25 @@ impl HeatMap<'_> {
                 let Some(note) = (self.note)(row, column) else {
                     continue;
                 };
-                let (x, y) = (
+                let corner = (
                     l.left + l.cell * column as f64,
                     l.top + l.row_height * row as f64,
                 );
                 m.open("g", &[]);
                 m.element("title", &[], &note.tip);
-                m.leaf(
-                    "rect",
-                    &[
-                        ("class", &"hit"),
-                        ("x", &Px(x)),
-                        ("y", &Px(y)),
-                        ("width", &Px(l.cell)),
-                        ("height", &Px(l.row_height)),
-                    ],
-                );
+                svg::rect(m, "hit", corner, (l.cell, l.row_height));
                 if width(&note.text, text) <= l.cell {
-                    let on = opacity(level((self.shade)(row, column).strength)) > 0.6;
-                    m.element(
-                        "text",
-                        &[
-                            ("class", &if on { "middle on" } else { "middle" }),
-                            ("x", &Px(x + l.cell / 2.0)),
-                            ("y", &Px(y + l.row_height / 2.0 + 0.36 * text)),
-                            ("style", &size),
-                        ],
-                        &note.text,
-                    );
+                    let shade = (self.shade)(row, column);
+                    let class = text_on(shade.hue.class(), opacity(level(shade.strength)));
+                    let x = Px(corner.0 + l.cell / 2.0);
+                    let y = Px(corner.1 + l.row_height / 2.0 + BASELINE * text);
+                    let place = [
+                        ("class", &class as _),
+                        ("x", &x as _),
+                        ("y", &y as _),
+                        ("style", &size as _),
+                    ];
+                    m.element("text", &place, &note.text);
                 }
                 m.close();
             }
@@ -361,70 +330,38 @@ impl HeatMap<'_> {
     }
 
     fn key(&self, m: &mut Markup, l: &Layout, y: f64) {
+        const SIDE: f64 = 13.0;
         let mut x = l.left;
         for ramp in self.ramps {
-            let class = if ramp.hue == Hue::Accent {
-                "accent"
-            } else {
-                "main"
-            };
             let before = format!("{}: 0", ramp.label);
-            m.element(
-                "text",
-                &[("class", &"tick"), ("x", &Px(x)), ("y", &Px(y + 11.0))],
-                &before,
-            );
-            x += width(&before, 12.0) + 6.0;
+            svg::text(m, "tick", x, y + 11.0, &before);
+            x += width(&before, TEXT) + 6.0;
             for step in 1..=6 {
-                let strength = opacity(level(step as f64 / 6.0));
-                m.leaf(
-                    "rect",
-                    &[
-                        ("class", &class),
-                        ("fill-opacity", &strength),
-                        ("x", &Px(x)),
-                        ("y", &Px(y)),
-                        ("width", &"13"),
-                        ("height", &"13"),
-                    ],
-                );
-                x += 13.0;
+                let opacity = opacity(level(f64::from(step) / 6.0));
+                svg::shaded(m, ramp.hue.class(), opacity, (x, y), (SIDE, SIDE));
+                x += SIDE;
             }
-            m.element(
-                "text",
-                &[
-                    ("class", &"tick"),
-                    ("x", &Px(x + 6.0)),
-                    ("y", &Px(y + 11.0)),
-                ],
-                ramp.full,
-            );
-            x += width(ramp.full, 12.0) + 34.0;
+            svg::text(m, "tick", x + 6.0, y + 11.0, ramp.full);
+            x += width(ramp.full, TEXT) + 34.0;
         }
     }
 }
 
-fn named(
-    m: &mut Markup,
-    name: &str,
-    size: f64,
-    room: f64,
-    attributes: super::markup::Attributes<'_>,
-) {
-    let short = shorten(name, size, room + 1e-6);
-    m.open("text", attributes);
-    if short != name {
-        m.element("title", &[], name);
+impl Hue {
+    fn class(self) -> &'static str {
+        match self {
+            Hue::Main => "main",
+            Hue::Accent => "accent",
+        }
     }
-    m.text(short);
-    m.close();
 }
 
 fn level(strength: f64) -> usize {
-    if !(strength > 0.0) {
-        return 0;
+    if strength > 0.0 {
+        ((strength.min(1.0) * LEVELS as f64).ceil() as usize).max(1)
+    } else {
+        0
     }
-    ((strength.min(1.0) * LEVELS as f64).ceil() as usize).max(1)
 }
 
 fn opacity(level: usize) -> f64 {

@@ -16,9 +16,13 @@ pub mod label;
 pub mod markup;
 pub mod page;
 pub mod palette;
+mod plot;
 pub mod png;
 pub mod run;
-mod run_sections;
+mod run_classes;
+mod run_curves;
+mod svg;
 mod thin;
+mod ticks;
 
 pub use run::{ConfusedPair, EpochPoint, Headline, Picture, RunReport, Status, StepPoint, render};

@@ -38,7 +38,7 @@ const SERIES: [Colour; 7] = [
 pub const COLOURS: usize = SERIES.len();
 
 /// Name, light value, dark value.
-const SHEET: [(&str, &str, &str); 11] = [
+const SHEET: [(&str, &str, &str); 13] = [
     ("page", "#ffffff", "#13161a"),
     ("card", "#f5f7f9", "#1b2026"),
     ("ink", "#171b20", "#e9ecef"),
@@ -48,6 +48,8 @@ const SHEET: [(&str, &str, &str); 11] = [
     ("main", "#0072b2", "#56b4e9"),
     ("accent", "#cc5500", "#f27a3d"),
     ("on-shade", "#ffffff", "#10151a"),
+    ("on-light", "#ffffff", "#e9ecef"),
+    ("on-dark", "#171b20", "#10151a"),
     ("bad", "#b3261e", "#ff8a80"),
     ("good", "#00734f", "#2fc296"),
 ];
@@ -90,34 +92,62 @@ pub fn variables() -> String {
     css
 }
 
+/// The class of a text on the colour `name` at some opacity over the page: whichever of the sheet's ink and the
+/// shade's own is easier to read, in each theme.
+pub(super) fn text_on(name: &str, opacity: f64) -> &'static str {
+    let (hue, page, ink, on) = (sheet(name), sheet("page"), sheet("ink"), sheet("on-shade"));
+    let better = |hue, page, ink, on| {
+        let ground = blend(hue, page, opacity);
+        contrast(rgb(on), ground) > contrast(rgb(ink), ground)
+    };
+    match (
+        better(hue.0, page.0, ink.0, on.0),
+        better(hue.1, page.1, ink.1, on.1),
+    ) {
+        (false, false) => "middle",
+        (false, true) => "middle on-dark",
+        (true, false) => "middle on-light",
+        (true, true) => "middle on-shade",
+    }
+}
+
+/// The light and the dark value of a colour of the sheet.
+fn sheet(name: &str) -> (&'static str, &'static str) {
+    SHEET
+        .iter()
+        .find(|row| row.0 == name)
+        .map_or(("#000000", "#ffffff"), |row| (row.1, row.2))
+}
+
+/// Red, green and blue of `#rrggbb`, 0 to 1.
+fn rgb(hex: &str) -> [f64; 3] {
+    let value = u32::from_str_radix(hex.trim_start_matches('#'), 16).unwrap_or(0);
+    [16, 8, 0].map(|shift| f64::from(value >> shift & 255) / 255.0)
+}
+
+fn blend(over: &str, under: &str, opacity: f64) -> [f64; 3] {
+    let (over, under) = (rgb(over), rgb(under));
+    std::array::from_fn(|i| over[i] * opacity + under[i] * (1.0 - opacity))
+}
+
+/// The contrast ratio of WCAG 2.2: 1 for equal colours, 21 for black on white.
+fn contrast(a: [f64; 3], b: [f64; 3]) -> f64 {
+    let linear = |v: f64| {
+        if v <= 0.04045 {
+            v / 12.92
+        } else {
+            ((v + 0.055) / 1.055).powf(2.4)
+        }
+    };
+    let luminance =
+        |c: [f64; 3]| 0.2126 * linear(c[0]) + 0.7152 * linear(c[1]) + 0.0722 * linear(c[2]);
+    let (a, b) = (luminance(a), luminance(b));
+    (a.max(b) + 0.05) / (a.min(b) + 0.05)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn luminance(hex: &str) -> f64 {
-        let channel = |i: usize| {
-            let v = f64::from(u8::from_str_radix(&hex[i..i + 2], 16).unwrap()) / 255.0;
-            if v <= 0.04045 {
-                v / 12.92
-            } else {
-                ((v + 0.055) / 1.055).powf(2.4)
-            }
-        };
-        0.2126 * channel(1) + 0.7152 * channel(3) + 0.0722 * channel(5)
-    }
-
-    fn contrast(a: &str, b: &str) -> f64 {
-        let (a, b) = (luminance(a), luminance(b));
-        (a.max(b) + 0.05) / (a.min(b) + 0.05)
-    }
-
-    fn sheet(name: &str) -> (&'static str, &'static str) {
-        SHEET
-            .iter()
-            .find(|row| row.0 == name)
-            .map(|row| (row.1, row.2))
-            .unwrap()
-    }
+    use super::{SERIES, blend, rgb, sheet, text_on};
 
     #[test]
     fn contrast_is_the_known_one() {
@@ -158,13 +188,26 @@ mod tests {
     }
 
     #[test]
-    fn shaded_cells_carry_readable_texts() {
+    fn texts_on_shades_are_readable() {
+        let page = sheet("page");
         for name in ["main", "accent"] {
-            let (shade, on) = (sheet(name), sheet("on-shade"));
-            assert!(
-                contrast(shade.0, on.0) >= 4.0 && contrast(shade.1, on.1) >= 4.0,
-                "{name}"
-            );
+            let hue = sheet(name);
+            for percent in 0..=100 {
+                let opacity = f64::from(percent) / 100.0;
+                let class = text_on(name, opacity);
+                let text = sheet(class.strip_prefix("middle ").unwrap_or("ink"));
+                for (text, hue, page) in [(text.0, hue.0, page.0), (text.1, hue.1, page.1)] {
+                    let ratio = super::contrast(rgb(text), blend(hue, page, opacity));
+                    assert!(
+                        ratio >= 4.0,
+                        "{name} at {percent} %: {ratio:.2} with {class}"
+                    );
+                }
+            }
         }
+    }
+
+    fn contrast(a: &str, b: &str) -> f64 {
+        super::contrast(rgb(a), rgb(b))
     }
 }

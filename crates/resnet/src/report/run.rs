@@ -1,7 +1,7 @@
 //! The report of one training run: what came out, how it got there, and how to get there again.
 
 use super::page::{Page, Stat, Tone};
-use super::{format, run_sections};
+use super::{format, run_classes, run_curves};
 
 /// What a report of a run is made of. What is empty or absent is left out of the page.
 #[derive(Clone, Debug)]
@@ -152,12 +152,12 @@ pub fn render(report: &RunReport<'_>) -> String {
     let (tone, text) = status(report);
     page.banner(tone, &text);
     page.stats(&stats(report));
-    run_sections::error(&mut page, report);
-    run_sections::loss(&mut page, report);
-    run_sections::confusion(&mut page, report);
-    run_sections::mistakes(&mut page, report);
-    run_sections::classes(&mut page, report);
-    run_sections::reproduce(&mut page, report);
+    run_curves::error(&mut page, report);
+    run_curves::loss(&mut page, report);
+    run_classes::confusion(&mut page, report);
+    run_classes::mistakes(&mut page, report);
+    run_classes::classes(&mut page, report);
+    reproduce(&mut page, report);
     page.finish(&format!(
         "Written by resnet {}. 1 MAC is 2 FLOPs.",
         env!("CARGO_PKG_VERSION")
@@ -280,4 +280,27 @@ fn stats(report: &RunReport<'_>) -> Vec<Stat> {
 /// `40.8 M` before a unit that takes the prefix: `40.8 MMACs` reads badly, `40.8 M MACs` does not.
 fn spaced(n: u64) -> String {
     format::compact(n) + &format::NBSP.to_string()
+}
+
+fn reproduce(page: &mut Page, report: &RunReport<'_>) {
+    page.section("reproduce", "How to repeat it", "");
+    if !report.command.is_empty() {
+        page.listing(report.command, "Command");
+    }
+    let mut facts: Vec<(String, String)> = Vec::new();
+    let named = [("started", report.started), ("finished", report.finished)];
+    facts.extend(
+        named
+            .iter()
+            .filter_map(|(name, value)| Some(((*name).to_owned(), (*value)?.to_owned()))),
+    );
+    facts.extend(report.environment.iter().cloned());
+    if !facts.is_empty() {
+        page.heading("Environment");
+        page.pairs(&facts);
+    }
+    if !report.config_toml.is_empty() {
+        page.heading("Configuration");
+        page.listing(report.config_toml.trim_end(), "Configuration");
+    }
 }
