@@ -1,8 +1,16 @@
 //! Batch normalisation (Ioffe & Szegedy 2015, algorithm 1) with what follows it in a residual block in the same pass.
-//!   x, y, dx, dy: [pixels][channels]   gamma, beta, mean, rstd: [channels]   m = pixels of the whole batch
-//!   mean = Σx/m    rstd = 1/√(Σ(x-mean)²/m + eps)    z = (x-mean)·rstd·gamma + beta    y = relu(z + residual)
+//!
+//! ```text
+//! x, y, dx, dy: [pixels][channels]   gamma, beta, mean, rstd: [channels]   m = pixels of the whole batch
+//! mean = Σx/m    rstd = 1/√(Σ(x-mean)²/m + eps)    z = (x-mean)·rstd·gamma + beta    y = relu(z + residual)
+//! ```
+//!
 //! Backward, with g = dy where y > 0 (or dy, without ReLU) and x̂ = (x-mean)·rstd:
-//!   dbeta = Σg    dgamma = Σg·x̂    dx = gamma·rstd·(g - dbeta/m - x̂·dgamma/m)    d_residual = g
+//!
+//! ```text
+//! dbeta = Σg    dgamma = Σg·x̂    dx = gamma·rstd·(g - dbeta/m - x̂·dgamma/m)    d_residual = g
+//! ```
+//!
 //! The running variance uses m-1, the normaliser m; PyTorch does the same.
 //!
 //! Statistics take one pass over memory: sums of x-k and (x-k)² over a block of rows, k being the mean so far, combined
