@@ -75,52 +75,67 @@ pub(crate) trait Sums: Copy {
     unsafe fn add<S: Simd>(self, s: S, at: usize, shift: S::V, s1: S::V, s2: S::V) -> (S::V, S::V);
 }
 
-/// Columns of one call of [`block_sums`] at most.
-pub(crate) const SLAB: usize = 64;
+/// Wide rows up to this width are summed a block at a time, with the sums in registers; wider ones a few rows at a time, so
+/// that memory is still read in long pieces.
+const NARROW: usize = 128;
+/// Rows summed at a time when they are wide.
+const GROUP: usize = 4;
 
-/// Columns of the widest step that fits before `left`; steps are 4 vectors, 1 vector, 1 number.
-#[inline(always)]
-pub(crate) fn step<S: Simd>(left: usize) -> usize {
-    if left >= 4 * S::LANES {
-        4 * S::LANES
-    } else if left >= S::LANES {
-        S::LANES
-    } else {
-        1
-    }
-}
-
-/// Both sums of `columns` (a [`step`]) columns over `rows` rows that are `stride` apart, the first at `at`.
+/// Fills `s1` and `s2` with both sums of their columns over `rows` rows that are `stride` apart, the first at `at`.
 ///
 /// # Safety
-/// The op's matrices hold all of these rows; `shift` holds `columns` numbers.
+/// The op's matrices hold `s1.len()` numbers in each of these rows.
+///
+/// # Panics
+/// If `s1`, `s2` and `shift` differ in length.
 #[inline(always)]
 pub(crate) unsafe fn block_sums<S: Simd, O: Sums>(
     s: S,
     op: O,
     at: usize,
-    columns: usize,
     rows: usize,
     stride: usize,
-    shift: *const f32,
-) -> [[f32; SLAB]; 2] {
-    let mut sums = [[0f32; SLAB]; 2];
-    // SAFETY: as the caller vouches; `columns` is the width of the branch taken.
-    unsafe {
-        if columns == 4 * S::LANES {
-            vectors::<S, O, 4>(s, op, at, rows, stride, shift, &mut sums);
-        } else if columns == S::LANES {
-            vectors::<S, O, 1>(s, op, at, rows, stride, shift, &mut sums);
-        } else {
-            debug_assert_eq!(columns, 1);
-            vectors::<One, O, 1>(One, op, at, rows, stride, shift, &mut sums);
+    shift: &[f32],
+    s1: &mut [f32],
+    s2: &mut [f32],
+) {
+    let columns = s1.len();
+    assert!(s2.len() == columns && shift.len() == columns);
+    s1.fill(0.0);
+    s2.fill(0.0);
+    let group = if columns <= NARROW { rows } else { GROUP };
+    let mut row = 0;
+    while row < rows {
+        let (size, at) = (group.min(rows - row), at + row * stride);
+        let mut j = 0;
+        while j < columns {
+            let (shift, s1, s2) = (
+                shift[j..].as_ptr(),
+                s1[j..].as_mut_ptr(),
+                s2[j..].as_mut_ptr(),
+            );
+            // SAFETY: the rows are there as the caller vouches; each branch takes no more columns than are left.
+            unsafe {
+                if columns - j >= 4 * S::LANES {
+                    vectors::<S, O, 4>(s, op, at + j, size, stride, shift, s1, s2);
+                    j += 4 * S::LANES;
+                } else if columns - j >= S::LANES {
+                    vectors::<S, O, 1>(s, op, at + j, size, stride, shift, s1, s2);
+                    j += S::LANES;
+                } else {
+                    vectors::<One, O, 1>(One, op, at + j, size, stride, shift, s1, s2);
+                    j += 1;
+                }
+            }
         }
+        row += size;
     }
-    sums
 }
 
+/// Adds `rows` rows of NV vectors of columns to `s1` and `s2`.
+///
 /// # Safety
-/// As [`block_sums`], with `NV` vectors of columns.
+/// The op's matrices hold NV vectors in each row; so do `shift`, `s1`, `s2`.
 #[inline(always)]
 unsafe fn vectors<S: Simd, O: Sums, const NV: usize>(
     s: S,
@@ -129,26 +144,63 @@ unsafe fn vectors<S: Simd, O: Sums, const NV: usize>(
     rows: usize,
     stride: usize,
     shift: *const f32,
-    sums: &mut [[f32; SLAB]; 2],
+    s1: *mut f32,
+    s2: *mut f32,
 ) {
-    const { assert!(NV * S::LANES <= SLAB) };
     let mut shifts = [s.splat(0.0); NV];
-    let (mut s1, mut s2) = (shifts, shifts);
-    // SAFETY: as the caller vouches; NV vectors fit SLAB.
+    let (mut sum1, mut sum2) = (shifts, shifts);
+    // SAFETY: as the caller vouches.
     unsafe {
         for v in 0..NV {
             shifts[v] = s.load(shift.add(v * S::LANES));
+            sum1[v] = s.load(s1.add(v * S::LANES));
+            sum2[v] = s.load(s2.add(v * S::LANES));
         }
         let mut at = at;
         for _ in 0..rows {
             for v in 0..NV {
-                (s1[v], s2[v]) = op.add(s, at + v * S::LANES, shifts[v], s1[v], s2[v]);
+                (sum1[v], sum2[v]) = op.add(s, at + v * S::LANES, shifts[v], sum1[v], sum2[v]);
             }
             at += stride;
         }
         for v in 0..NV {
-            s.store(sums[0].as_mut_ptr().add(v * S::LANES), s1[v]);
-            s.store(sums[1].as_mut_ptr().add(v * S::LANES), s2[v]);
+            s.store(s1.add(v * S::LANES), sum1[v]);
+            s.store(s2.add(v * S::LANES), sum2[v]);
+        }
+    }
+}
+
+/// A chunk's memory: two f64 results a column, and what a block needs.
+pub(crate) struct Partial<'a> {
+    pub(crate) first: &'a mut [f64],
+    pub(crate) second: &'a mut [f64],
+    pub(crate) shift: &'a mut [f32],
+    pub(crate) s1: &'a mut [f32],
+    pub(crate) s2: &'a mut [f32],
+}
+
+/// f64 that a [`Partial`] takes per column.
+pub(crate) const PARTIAL: usize = 4;
+
+impl<'a> Partial<'a> {
+    /// Cuts [`PARTIAL`]·width f64 up; the results come first.
+    pub(crate) fn new(memory: &'a mut [f64], width: usize) -> Partial<'a> {
+        let (first, rest) = memory.split_at_mut(width);
+        let (second, rest) = rest.split_at_mut(width);
+        // SAFETY: every bit pattern is a valid f32, whose alignment divides that of f64.
+        let rest = unsafe {
+            std::slice::from_raw_parts_mut(rest.as_mut_ptr().cast::<f32>(), 2 * rest.len())
+        };
+        let (shift, rest) = rest.split_at_mut(width);
+        let (s1, rest) = rest.split_at_mut(width);
+        first.fill(0.0);
+        second.fill(0.0);
+        Partial {
+            first,
+            second,
+            shift,
+            s1,
+            s2: &mut rest[..width],
         }
     }
 }

@@ -1,7 +1,9 @@
 //! ReLU and addition as passes of their own; next to a batch norm they are part of its pass.
 //!
+//! ```text
 //! y = max(x, 0), NaN kept     dx = dy where y > 0
 //! y = a + b, b perhaps narrower     da = dy, db = its channels of dy
+//! ```
 
 use crate::cpu::Parts;
 use crate::residual::pixels_per_task;
@@ -50,7 +52,7 @@ pub fn relu_backward(cpu: &Cpu, dy: &[f32], y: &[f32], dx: &mut [f32], accumulat
     spread(cpu, dy, Some(y), 1, 1, 0, dx, accumulate);
 }
 
-/// y = a + b, then max(y, 0) if `relu`; a and y: [pixels][channels].
+/// y = a + b, then max(y, 0) if `relu`; a and y: `[pixels][channels]`.
 pub fn add_forward(cpu: &Cpu, a: &[f32], b: Residual, channels: usize, relu: bool, y: &mut [f32]) {
     assert!(
         a.len() == y.len() && channels > 0 && a.len().is_multiple_of(channels),
@@ -123,7 +125,7 @@ impl Task for Add<'_> {
 
 /// da (+)= g, db (+)= its channels of g, where g = dy, or dy where y > 0 if the sum went through a ReLU.
 ///
-/// dy, y, da: [pixels][channels]; `da` comes with whether it is added to.
+/// dy, y, da: `[pixels][channels]`; `da` comes with whether it is added to.
 pub fn add_backward(
     cpu: &Cpu,
     dy: &[f32],

@@ -5,7 +5,7 @@
 //! Lengths are checked on entry; a wrong one is a bug of the caller and panics. Results do not depend on the number of
 //! threads, bit for bit: what is summed is cut by shape alone and combined in a fixed order.
 //!
-//! [`reference`] holds every operation again in plain f64 loops.
+//! [`mod@reference`] holds every operation again in plain f64 loops.
 
 pub mod batch_norm;
 mod columns;

@@ -1,6 +1,9 @@
 //! Softmax cross-entropy with label smoothing (Szegedy et al. 2016, section 7), PyTorch's form.
-//!   logits: [n, classes]   target t = (1 - s) onehot + s / classes
-//!   loss = Σ_k t_k (log Σ_j exp z_j - z_k)     dlogits of the mean loss = (softmax(z) - t) / n
+//!
+//! ```text
+//! logits: [n, classes]   target t = (1 - s) onehot + s / classes
+//! loss = Σ_k t_k (log Σ_j exp z_j - z_k)     dlogits of the mean loss = (softmax(z) - t) / n
+//! ```
 
 use crate::Cpu;
 use crate::cpu::Parts;

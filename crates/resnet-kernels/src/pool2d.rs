@@ -1,5 +1,8 @@
 //! Max and average pools.
-//!   x: [n, h, w, c]   y: [n, h_out, w_out, c]
+//!
+//! ```text
+//! x: [n, h, w, c]   y: [n, h_out, w_out, c]
+//! ```
 //! A max pool's rim never wins. The first maximum of a window wins; NaN wins over numbers, as in PyTorch. The winner is
 //! found again in the backward pass: reading x twice is cheaper than storing and reading an index for every output.
 
@@ -191,7 +194,7 @@ pub fn avg_backward(cpu: &Cpu, shape: &Pool2dShape, dy: &[f32], dx: &mut [f32], 
     );
 }
 
-/// y[n][c] = the mean over all pixels; x: [n][pixels][c].
+/// y = the mean over all pixels; x: `[n][pixels][c]`, y: `[n][c]`.
 pub fn global_avg_forward(cpu: &Cpu, n: usize, pixels: usize, c: usize, x: &[f32], y: &mut [f32]) {
     assert!(
         pixels > 0 && x.len() == n * pixels * c && y.len() == n * c,

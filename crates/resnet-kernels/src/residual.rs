@@ -7,7 +7,7 @@ use crate::split::CHUNK;
 /// With fewer channels this is the parameter-free shortcut (He et al. 2015, option A).
 #[derive(Clone, Copy, Debug)]
 pub struct Residual<'a> {
-    /// [pixels][channels]
+    /// `[pixels][channels]`
     pub values: &'a [f32],
     /// Channels of `values`.
     pub channels: usize,
@@ -18,7 +18,7 @@ pub struct Residual<'a> {
 /// The gradient of a [`Residual`]'s values.
 #[derive(Debug)]
 pub struct ResidualGrad<'a> {
-    /// [pixels][channels]
+    /// `[pixels][channels]`
     pub values: &'a mut [f32],
     /// Channels of `values`.
     pub channels: usize,

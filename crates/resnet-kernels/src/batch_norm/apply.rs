@@ -6,12 +6,12 @@ use crate::elementwise::relu;
 use crate::simd::{Simd, Task};
 use crate::{Residual, ResidualGrad};
 
-/// Columns of a slab at most.
-const SLAB: usize = 128;
+/// Columns of a slab at most: memory is read in pieces of this many numbers.
+const SLAB: usize = 512;
 
-/// Rows read as one, so that a row has at least half a slab.
+/// Rows read as one, so that the inner loops are long enough to pay for their start.
 fn fold(channels: usize) -> usize {
-    (SLAB / channels).max(1)
+    (128 / channels).max(1)
 }
 
 /// One part of the forward pass.
@@ -135,6 +135,7 @@ impl Task for Backward<'_> {
             let columns = SLAB.min(width - start);
             let (mut scale, mut shift) = ([0f32; SLAB], [0f32; SLAB]);
             let (mut mean_g, mut slope) = ([0f32; SLAB], [0f32; SLAB]);
+            let mut g = [0f32; SLAB];
             for j in 0..columns {
                 let c = (start + j) % channels;
                 scale[j] = self.gamma[c] * self.rstd[c];
@@ -147,8 +148,6 @@ impl Task for Backward<'_> {
                 let part = row..(row + columns).min(x.len());
                 let n = part.len();
                 let (dy, x, dx) = (&dy[part.clone()], &x[part.clone()], &mut dx[part.clone()]);
-                // Without a ReLU the mask is made of dy itself and always true.
-                let mut g = [0f32; SLAB];
                 let g = &mut g[..n];
                 match y {
                     Some(y) => {

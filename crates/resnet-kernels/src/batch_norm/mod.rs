@@ -1,8 +1,16 @@
 //! Batch normalisation (Ioffe & Szegedy 2015, algorithm 1) with what follows it in a residual block in the same pass.
-//!   x, y, dx, dy: [pixels][channels]   gamma, beta, mean, rstd: [channels]   m = pixels of the whole batch
-//!   mean = Σx/m    rstd = 1/√(Σ(x-mean)²/m + eps)    z = (x-mean)·rstd·gamma + beta    y = relu(z + residual)
+//!
+//! ```text
+//! x, y, dx, dy: [pixels][channels]   gamma, beta, mean, rstd: [channels]   m = pixels of the whole batch
+//! mean = Σx/m    rstd = 1/√(Σ(x-mean)²/m + eps)    z = (x-mean)·rstd·gamma + beta    y = relu(z + residual)
+//! ```
+//!
 //! Backward, with g = dy where y > 0 (or dy, without ReLU) and x̂ = (x-mean)·rstd:
-//!   dbeta = Σg    dgamma = Σg·x̂    dx = gamma·rstd·(g - dbeta/m - x̂·dgamma/m)    d_residual = g
+//!
+//! ```text
+//! dbeta = Σg    dgamma = Σg·x̂    dx = gamma·rstd·(g - dbeta/m - x̂·dgamma/m)    d_residual = g
+//! ```
+//!
 //! The running variance uses m-1, the normaliser m; PyTorch does the same.
 //!
 //! Statistics take one pass over memory: sums of x-k and (x-k)² over a block of rows, k being the mean so far, combined
@@ -12,14 +20,14 @@
 mod apply;
 mod sums;
 
-use crate::columns::{Columns, as_f64, f64_scratch};
+use crate::columns::{Columns, PARTIAL, as_f64, f64_scratch};
 use crate::cpu::Parts;
 use crate::residual::pixels_per_task;
 use crate::split::{chunks, range};
 use crate::{Cpu, Residual, ResidualGrad};
 
 use apply::{Backward, Forward};
-use sums::{GradientSums, Statistics, merge};
+use sums::{Combine, GradientSums, Statistics};
 
 /// Running statistics, updated as PyTorch does: new = (1 - momentum)·old + momentum·batch.
 #[derive(Debug)]
@@ -35,7 +43,7 @@ pub struct Running<'a> {
 /// Numbers of scratch that [`forward_train`] and [`backward`] need.
 pub fn scratch_len(pixels: usize, channels: usize) -> usize {
     let columns = Columns::new(pixels, channels);
-    f64_scratch(3 * columns.width() * columns.chunks())
+    f64_scratch(PARTIAL * columns.width() * columns.chunks() + 2 * channels)
 }
 
 /// y = relu(norm(x) + residual) with the batch's statistics, which it also returns and adds to the running ones.
@@ -64,8 +72,9 @@ pub fn forward_train(
         residual.as_ref(),
     );
     let columns = Columns::new(pixels, channels);
-    let partial = as_f64(scratch, 3 * columns.width() * columns.chunks());
-    let size = 3 * columns.width();
+    let size = PARTIAL * columns.width();
+    let all = as_f64(scratch, size * columns.chunks() + 2 * channels);
+    let (partial, totals) = all.split_at_mut(size * columns.chunks());
     let parts = Parts::new(partial);
     cpu.parallel(columns.chunks(), |chunk| {
         // SAFETY: each chunk has its own part.
@@ -84,16 +93,16 @@ pub fn forward_train(
         );
     }
     let mut running = running;
+    let (total_mean, total_m2) = totals.split_at_mut(channels);
+    cpu.run(Combine {
+        columns,
+        partial,
+        mean: total_mean,
+        m2: total_m2,
+    });
+    let m = pixels as f64;
     for c in 0..channels {
-        let mut total = (0.0, 0.0, 0.0);
-        for chunk in 0..columns.chunks() {
-            for j in (c..columns.width()).step_by(channels) {
-                let at = chunk * size + j;
-                let count = columns.count(chunk, j) as f64;
-                total = merge(total, (count, partial[at], partial[at + columns.width()]));
-            }
-        }
-        let (m, mu, m2) = total;
+        let (mu, m2) = (total_mean[c], total_m2[c]);
         mean[c] = mu as f32;
         rstd[c] = (1.0 / (m2 / m + f64::from(eps)).sqrt()) as f32;
         if let Some(running) = &mut running {
@@ -263,7 +272,7 @@ pub fn backward(
         d.check("batch norm", pixels, channels);
     }
     let columns = Columns::new(pixels, channels);
-    let size = 3 * columns.width();
+    let size = PARTIAL * columns.width();
     let partial = as_f64(scratch, size * columns.chunks());
     let parts = Parts::new(partial);
     cpu.parallel(columns.chunks(), |chunk| {
@@ -279,16 +288,28 @@ pub fn backward(
             partial,
         });
     });
-    for c in 0..channels {
-        let (mut sum, mut product) = (0.0, 0.0);
-        for chunk in 0..columns.chunks() {
-            for j in (c..columns.width()).step_by(channels) {
-                sum += partial[chunk * size + j];
-                product += partial[chunk * size + columns.width() + j];
+    // The first chunk's first `channels` columns take the sum of all others, in order.
+    let width = columns.width();
+    for chunk in 0..columns.chunks() {
+        for start in (0..width).step_by(channels) {
+            for (first, own) in [
+                (0, chunk * size + start),
+                (width, chunk * size + width + start),
+            ] {
+                if own != first {
+                    let (totals, others) = partial.split_at_mut(own);
+                    let others = &others[..channels];
+                    totals[first..first + channels]
+                        .iter_mut()
+                        .zip(others)
+                        .for_each(|(total, other)| *total += other);
+                }
             }
         }
-        dbeta[c] = sum as f32;
-        dgamma[c] = (product * f64::from(rstd[c])) as f32;
+    }
+    for c in 0..channels {
+        dbeta[c] = partial[c] as f32;
+        dgamma[c] = (partial[width + c] * f64::from(rstd[c])) as f32;
     }
 
     let (dgamma, dbeta) = (&*dgamma, &*dbeta);

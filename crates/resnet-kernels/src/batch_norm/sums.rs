@@ -1,27 +1,9 @@
 //! The reducing passes: statistics, and the two sums of the backward pass.
 
-use crate::columns::{Columns, Sums, block_sums, step};
+use crate::columns::{Columns, PARTIAL, Partial, Sums, block_sums};
 use crate::simd::{Simd, Task};
 
-/// (count, mean, M2), M2 = Σ(x-mean)².
-pub(super) type Moments = (f64, f64, f64);
-
-/// The moments of two sets together.
-#[inline(always)]
-pub(super) fn merge(a: Moments, b: Moments) -> Moments {
-    let n = a.0 + b.0;
-    if n == 0.0 {
-        return (0.0, 0.0, 0.0);
-    }
-    let delta = b.1 - a.1;
-    (
-        n,
-        a.1 + delta * (b.0 / n),
-        a.2 + b.2 + delta * delta * (a.0 * b.0 / n),
-    )
-}
-
-/// Fills `partial` = [mean, M2, unused][width] with the moments of one chunk's columns.
+/// Fills `partial` = a [`Partial`] (mean, M2 = Σ(x-mean)²) with the moments of one chunk's columns.
 pub(super) struct Statistics<'a> {
     pub(super) columns: Columns,
     pub(super) chunk: usize,
@@ -55,10 +37,13 @@ impl Task for Statistics<'_> {
         let (start, rows, rest) = columns.chunk(chunk);
         let width = columns.width();
         let x = &x[start * columns.channels..][..rows * width + rest];
-        let (mean, others) = partial.split_at_mut(width);
-        let (m2, _) = others.split_at_mut(width);
-        mean.fill(0.0);
-        m2.fill(0.0);
+        let Partial {
+            first: mean,
+            second: m2,
+            shift,
+            s1,
+            s2,
+        } = Partial::new(partial, width);
         let op = Shifted { x: x.as_ptr() };
         let block = columns.block();
         let mut row = 0;
@@ -69,39 +54,77 @@ impl Task for Statistics<'_> {
             } else {
                 (1, rest)
             };
+            let (shift, s1, s2) = (&mut shift[..end], &mut s1[..end], &mut s2[..end]);
+            if row == 0 {
+                shift.copy_from_slice(&x[..end]);
+            } else {
+                shift
+                    .iter_mut()
+                    .zip(&*mean)
+                    .for_each(|(shift, &mean)| *shift = mean as f32);
+            }
+            // SAFETY: rows row..row + size of `x` hold `end` columns.
+            unsafe { block_sums(s, op, row * width, size, width, shift, s1, s2) };
             let (before, n) = (row as f64, size as f64);
-            let total = before + n;
-            let (inverse, share, weight) = (1.0 / n, n / total, before * n / total);
-            let mut j = 0;
-            while j < end {
-                let step = step::<S>(end - j);
-                let mut shift = [0f32; crate::columns::SLAB];
-                for i in 0..step {
-                    shift[i] = if row == 0 {
-                        x[j + i]
-                    } else {
-                        mean[j + i] as f32
-                    };
-                }
-                // SAFETY: rows row..row + size of `x` hold columns j..j + step; `shift` holds a slab.
-                let [s1, s2] = unsafe {
-                    block_sums(s, op, row * width + j, step, size, width, shift.as_ptr())
-                };
-                for i in 0..step {
-                    let (s1, s2) = (f64::from(s1[i]), f64::from(s2[i]));
-                    let off = s1 * inverse;
-                    let delta = f64::from(shift[i]) + off - mean[j + i];
-                    mean[j + i] += delta * share;
-                    m2[j + i] += (s2 - s1 * off).max(0.0) + delta * delta * weight;
-                }
-                j += step;
+            let (inverse, share, weight) = (1.0 / n, n / (before + n), before * n / (before + n));
+            let (mean, m2) = (&mut mean[..end], &mut m2[..end]);
+            for j in 0..end {
+                let (s1, s2) = (f64::from(s1[j]), f64::from(s2[j]));
+                let off = s1 * inverse;
+                let delta = f64::from(shift[j]) + off - mean[j];
+                mean[j] += delta * share;
+                // A NaN must stay one, so no `max` here.
+                let own = s2 - s1 * off;
+                m2[j] += if own < 0.0 { 0.0 } else { own } + delta * delta * weight;
             }
             row += size;
         }
     }
 }
 
-/// Fills `partial` = [Σg, Σg(x-mean), unused][width] with the sums of one chunk's columns.
+/// Combines all chunks' columns in order: `mean` and `m2` of the channels.
+pub(super) struct Combine<'a> {
+    pub(super) columns: Columns,
+    pub(super) partial: &'a [f64],
+    pub(super) mean: &'a mut [f64],
+    pub(super) m2: &'a mut [f64],
+}
+
+impl Task for Combine<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let Combine {
+            columns,
+            partial,
+            mean,
+            m2,
+        } = self;
+        let (channels, width) = (columns.channels, columns.width());
+        let (mean, m2) = (&mut mean[..channels], &mut m2[..channels]);
+        mean.fill(0.0);
+        m2.fill(0.0);
+        let mut before = 0.0;
+        for (chunk, partial) in partial.chunks_exact(PARTIAL * width).enumerate() {
+            for fold in 0..columns.fold {
+                let n = columns.count(chunk, fold * channels) as f64;
+                if n == 0.0 {
+                    continue;
+                }
+                let (share, weight) = (n / (before + n), before * n / (before + n));
+                let other_mean = &partial[fold * channels..][..channels];
+                let other_m2 = &partial[width + fold * channels..][..channels];
+                for c in 0..channels {
+                    let delta = other_mean[c] - mean[c];
+                    mean[c] += delta * share;
+                    m2[c] += other_m2[c] + delta * delta * weight;
+                }
+                before += n;
+            }
+        }
+    }
+}
+
+/// Fills `partial` = a [`Partial`] (Σg, Σg(x-mean)) with the sums of one chunk's columns.
 pub(super) struct GradientSums<'a> {
     pub(super) columns: Columns,
     pub(super) chunk: usize,
@@ -172,10 +195,16 @@ impl GradientSums<'_> {
         } = self;
         let (_, rows, rest) = columns.chunk(chunk);
         let (width, channels) = (columns.width(), columns.channels);
-        let (sum, others) = partial.split_at_mut(width);
-        let (product, _) = others.split_at_mut(width);
-        sum.fill(0.0);
-        product.fill(0.0);
+        let Partial {
+            first: sum,
+            second: product,
+            shift,
+            s1,
+            s2,
+        } = Partial::new(partial, width);
+        shift
+            .chunks_exact_mut(channels)
+            .for_each(|shift| shift.copy_from_slice(mean));
         let block = columns.block();
         let mut row = 0;
         while row < rows || (row == rows && rest > 0) {
@@ -184,22 +213,14 @@ impl GradientSums<'_> {
             } else {
                 (1, rest)
             };
-            let mut j = 0;
-            while j < end {
-                let step = step::<S>(end - j);
-                let mut shift = [0f32; crate::columns::SLAB];
-                for i in 0..step {
-                    shift[i] = mean[(j + i) % channels];
-                }
-                // SAFETY: `run` cut the maps to this chunk, whose rows hold columns j..j + step; `shift` holds a slab.
-                let [s1, s2] = unsafe {
-                    block_sums(s, op, row * width + j, step, size, width, shift.as_ptr())
-                };
-                for i in 0..step {
-                    sum[j + i] += f64::from(s1[i]);
-                    product[j + i] += f64::from(s2[i]);
-                }
-                j += step;
+            let (shift, s1, s2) = (&shift[..end], &mut s1[..end], &mut s2[..end]);
+            // SAFETY: `run` cut the maps to this chunk, whose rows hold `end` columns.
+            unsafe { block_sums(s, op, row * width, size, width, shift, s1, s2) };
+            for (sum, &s1) in sum.iter_mut().zip(&*s1) {
+                *sum += f64::from(s1);
+            }
+            for (product, &s2) in product.iter_mut().zip(&*s2) {
+                *product += f64::from(s2);
             }
             row += size;
         }

@@ -1,6 +1,9 @@
 //! Square convolutions: forward, and the gradients of input, weights and bias.
-//!   x: [n, h, w, c_in]   w: [kernel, kernel, c_in / groups, c_out]   y: [n, h_out, w_out, c_out]
-//!   y[n,i,j,o] = Σ x[n, i·s - p + ki, j·s - p + kj, c] · w[ki,kj,c,o] + b[o]
+//!
+//! ```text
+//! x: [n, h, w, c_in]   w: [kernel, kernel, c_in / groups, c_out]   y: [n, h_out, w_out, c_out]
+//! y[n,i,j,o] = Σ x[n, i·s - p + ki, j·s - p + kj, c] · w[ki,kj,c,o] + b[o]
+//! ```
 //!
 //! All passes are products of small matrices over pointers into the map: no matrix of patches is ever made (compare
 //! Georganas et al. 2018, "Anatomy of high-performance deep learning convolutions", and Dukhan 2019, "The indirect

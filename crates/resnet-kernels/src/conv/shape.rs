@@ -81,7 +81,7 @@ impl Conv2dShape {
                 return Err(format!("{name} is 0, must be at least 1"));
             }
         }
-        if self.c_in % self.groups != 0 || self.c_out % self.groups != 0 {
+        if !self.c_in.is_multiple_of(self.groups) || !self.c_out.is_multiple_of(self.groups) {
             let Conv2dShape {
                 c_in,
                 c_out,

@@ -4,6 +4,14 @@
 use super::{Conv2dShape, correlate, weight};
 use crate::{Cpu, Isa};
 
+/// (cpu, shape, x, w, bias, y, scratch)
+type Forward = fn(&Cpu, &Conv2dShape, &[f32], &[f32], Option<&[f32]>, &mut [f32], &mut [f32]);
+/// (cpu, shape, dy, w, dx, accumulate, scratch)
+type BackwardInput = fn(&Cpu, &Conv2dShape, &[f32], &[f32], &mut [f32], bool, &mut [f32]);
+/// (cpu, shape, x, dy, dw, db, scratch)
+type BackwardWeight =
+    fn(&Cpu, &Conv2dShape, &[f32], &[f32], &mut [f32], Option<&mut [f32]>, &mut [f32]);
+
 /// A kernel: all passes of a convolution.
 pub(super) struct Row {
     /// Operation, precision, register tile, instruction set.
@@ -11,11 +19,9 @@ pub(super) struct Row {
     pub(super) isa: Isa,
     pub(super) accepts: fn(&Conv2dShape) -> bool,
     pub(super) scratch_len: fn(&Cpu, &Conv2dShape) -> usize,
-    pub(super) forward:
-        fn(&Cpu, &Conv2dShape, &[f32], &[f32], Option<&[f32]>, &mut [f32], &mut [f32]),
-    pub(super) backward_input: fn(&Cpu, &Conv2dShape, &[f32], &[f32], &mut [f32], bool, &mut [f32]),
-    pub(super) backward_weight:
-        fn(&Cpu, &Conv2dShape, &[f32], &[f32], &mut [f32], Option<&mut [f32]>, &mut [f32]),
+    pub(super) forward: Forward,
+    pub(super) backward_input: BackwardInput,
+    pub(super) backward_weight: BackwardWeight,
 }
 
 /// The direct kernel; its name and instruction set differ from row to row, its code does not.

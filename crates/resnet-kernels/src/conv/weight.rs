@@ -10,7 +10,7 @@ use super::stage::{Map, Staging};
 use super::tile::{NARROW, WIDE, outer};
 use super::{Conv2dShape, pack, scratch};
 use crate::Cpu;
-use crate::columns::{Columns, Sums, as_f64, block_sums, f64_scratch, step};
+use crate::columns::{Columns, PARTIAL as COLUMN, Partial, Sums, as_f64, block_sums, f64_scratch};
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
 use crate::split::{CHUNK, chunks, range};
@@ -93,7 +93,7 @@ impl<'a> Plan<'a> {
 pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
     let plan = Plan::new(shape);
     let columns = Columns::new(shape.y_len() / shape.c_out, shape.c_out);
-    let bias = f64_scratch(2 * columns.width() * columns.chunks());
+    let bias = f64_scratch(COLUMN * columns.width() * columns.chunks());
     bias.max(plan.partial() + scratch::len(&plan.parts()) * cpu.threads())
 }
 
@@ -350,21 +350,24 @@ impl Tiles<'_> {
 /// db[o] = Σ dy[pixel][o].
 fn backward_bias(cpu: &Cpu, dy: &[f32], db: &mut [f32], scratch: &mut [f32]) {
     let columns = Columns::new(dy.len() / db.len(), db.len());
-    let size = columns.width();
+    let size = COLUMN * columns.width();
     let partial = as_f64(scratch, size * columns.chunks());
     let parts = Parts::new(partial);
     cpu.parallel(columns.chunks(), |chunk| {
         // SAFETY: each chunk has its own part.
-        let sums = unsafe { parts.get(chunk * size..(chunk + 1) * size) };
+        let partial = unsafe { parts.get(chunk * size..(chunk + 1) * size) };
         cpu.run(BiasSums {
             columns,
             chunk,
             dy,
-            sums,
+            partial,
         });
     });
     for (o, db) in db.iter_mut().enumerate() {
-        *db = partial[o..].iter().step_by(columns.channels).sum::<f64>() as f32;
+        let chunks = partial.chunks_exact(size);
+        *db = chunks
+            .flat_map(|sums| sums[o..columns.width()].iter().step_by(columns.channels))
+            .sum::<f64>() as f32;
     }
 }
 
@@ -372,7 +375,7 @@ struct BiasSums<'a> {
     columns: Columns,
     chunk: usize,
     dy: &'a [f32],
-    sums: &'a mut [f64],
+    partial: &'a mut [f64],
 }
 
 #[derive(Clone, Copy)]
@@ -395,15 +398,21 @@ impl Task for BiasSums<'_> {
             columns,
             chunk,
             dy,
-            sums,
+            partial,
         } = self;
         let (start, rows, rest) = columns.chunk(chunk);
         let width = columns.width();
         let op = Plain {
             dy: dy[start * columns.channels..][..rows * width + rest].as_ptr(),
         };
-        let zero = [0f32; crate::columns::SLAB];
-        sums.fill(0.0);
+        let Partial {
+            first: sums,
+            shift,
+            s1,
+            s2,
+            ..
+        } = Partial::new(partial, width);
+        shift.fill(0.0);
         let mut row = 0;
         while row < rows || (row == rows && rest > 0) {
             let (size, end) = if row < rows {
@@ -411,16 +420,11 @@ impl Task for BiasSums<'_> {
             } else {
                 (1, rest)
             };
-            let mut j = 0;
-            while j < end {
-                let step = step::<S>(end - j);
-                // SAFETY: dy was cut to this chunk, whose rows hold columns j..j + step; `zero` holds a slab.
-                let [s1, _] =
-                    unsafe { block_sums(s, op, row * width + j, step, size, width, zero.as_ptr()) };
-                for i in 0..step {
-                    sums[j + i] += f64::from(s1[i]);
-                }
-                j += step;
+            let (shift, s1, s2) = (&shift[..end], &mut s1[..end], &mut s2[..end]);
+            // SAFETY: dy was cut to this chunk, whose rows hold `end` columns.
+            unsafe { block_sums(s, op, row * width, size, width, shift, s1, s2) };
+            for (sum, &s1) in sums.iter_mut().zip(&*s1) {
+                *sum += f64::from(s1);
             }
             row += size;
         }

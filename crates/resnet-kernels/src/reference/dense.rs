@@ -2,7 +2,7 @@
 
 use crate::Sgd;
 
-/// y[n,o] = Σ_c x[n,c] w[c,o] + b[o]
+/// `y[n,o] = Σ_c x[n,c] w[c,o] + b[o]`
 pub fn linear_forward(
     n: usize,
     c_in: usize,
@@ -23,7 +23,7 @@ pub fn linear_forward(
     y
 }
 
-/// dx[n,c] = Σ_o dy[n,o] w[c,o]
+/// `dx[n,c] = Σ_o dy[n,o] w[c,o]`
 pub fn linear_backward_input(
     n: usize,
     c_in: usize,
@@ -42,7 +42,7 @@ pub fn linear_backward_input(
     dx
 }
 
-/// dw[c,o] = Σ_n x[n,c] dy[n,o]   db[o] = Σ_n dy[n,o]
+/// `dw[c,o] = Σ_n x[n,c] dy[n,o]`, `db[o] = Σ_n dy[n,o]`
 pub fn linear_backward_weight(
     n: usize,
     c_in: usize,

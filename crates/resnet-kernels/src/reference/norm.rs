@@ -1,6 +1,6 @@
 //! Batch normalisation with its tail (residual, ReLU), and those two alone.
 
-/// y with a narrower map added: `residual` is [pixels][channels], added from channel `offset` of `y` on.
+/// y with a narrower map added: `residual` is `[pixels][channels]`, added from channel `offset` of `y` on.
 pub fn add_residual(
     y: &mut [f64],
     y_channels: usize,
@@ -87,7 +87,7 @@ pub fn batch_norm_infer(
 
 /// What [`batch_norm_backward`] returns.
 pub struct BatchNormGradients {
-    /// [pixels][channels]
+    /// `[pixels][channels]`
     pub dx: Vec<f64>,
     /// `[channels]`
     pub dgamma: Vec<f64>,
