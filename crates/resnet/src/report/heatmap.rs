@@ -81,10 +81,11 @@ const HEAD: f64 = 34.0;
 struct Layout {
     cell: f64,
     row_height: f64,
-    text: f64,
+    /// Size of the rows' names, of the columns' names.
+    text: (f64, f64),
     left: f64,
     top: f64,
-    /// How far the texts above the columns lean: degrees.
+    /// How far the names above the columns lean: degrees.
     lean: f64,
     /// Cells of the data in one drawn cell, down and across.
     block: (usize, usize),
@@ -132,23 +133,15 @@ impl HeatMap<'_> {
         );
         let longest =
             |names: &[String], text| names.iter().map(|n| width(n, text)).fold(0.0, f64::max);
+        let few = columns <= MOST_NOTES;
+        let lean: f64 = if few { 40.0 } else { 90.0 };
 
-        let mut text = 13.0;
-        let mut layout = Layout {
-            cell: 0.0,
-            row_height: 0.0,
-            text,
-            left: 0.0,
-            top: 0.0,
-            lean: 0.0,
-            block,
-        };
-        for _ in 0..2 {
-            // Twice: the texts' size follows from the cells' size, which follows from the texts' room.
-            let left = longest(self.rows, text).min(0.3 * frame.width) + 10.0;
-            let lean: f64 = if columns <= MOST_NOTES { 40.0 } else { 90.0 };
-            let leaning = longest(self.columns, text).min(0.3 * frame.width);
-            let overhang = if lean < 90.0 {
+        // The names' size follows from the cells' size, which follows from the names' room: settled in a few rounds.
+        let mut text = (TEXT, TEXT);
+        for round in 0.. {
+            let left = longest(self.rows, text.0).min(0.3 * frame.width) + 10.0;
+            let leaning = longest(self.columns, text.1).min(0.3 * frame.width);
+            let overhang = if few {
                 leaning * lean.to_radians().cos()
             } else {
                 0.0
@@ -156,29 +149,27 @@ impl HeatMap<'_> {
             let mut cell = (frame.width - left - 4.0) / drawn_columns;
             // Names lean out over the last columns; what stands out beyond the grid needs room beside it.
             let beyond = (overhang - cell * 0.5).max(0.0);
-            cell = (cell - beyond / drawn_columns).min(64.0);
+            cell = ((frame.width - left - 4.0 - beyond) / drawn_columns).clamp(1.0, 64.0);
             let row_height = if drawn_rows == drawn_columns {
-                if columns <= MOST_NOTES {
-                    cell.min(40.0)
-                } else {
-                    cell
-                }
+                if few { cell.min(40.0) } else { cell }
             } else {
                 (frame.height / drawn_rows).clamp(3.0, 24.0)
             };
-            let top = HEAD + leaning * lean.to_radians().sin();
-            text = (0.92 * row_height.min(cell)).clamp(7.0, 13.0);
-            layout = Layout {
-                cell,
-                row_height,
-                text,
-                left,
-                top,
-                lean,
-                block,
-            };
+            if round == 3 {
+                let top = HEAD + leaning * lean.to_radians().sin();
+                return Layout {
+                    cell,
+                    row_height,
+                    text,
+                    left,
+                    top,
+                    lean,
+                    block,
+                };
+            }
+            text = (name_size(row_height), name_size(cell));
         }
-        layout
+        unreachable!("the loop returns")
     }
 
     /// Cells of one shade are one path of horizontal runs.
@@ -191,20 +182,12 @@ impl HeatMap<'_> {
                 if let Some((first, current)) = run
                     && slot != Some(current)
                 {
-                    let (x, y) = (
-                        l.left + l.cell * first as f64,
-                        l.top + l.row_height * row as f64,
-                    );
-                    let w = l.cell * (column - first) as f64;
+                    // Corners, not sizes: rounded alike, neighbours leave no seam.
+                    let x = [first, column].map(|c| Px(l.left + l.cell * c as f64));
+                    let y = [row, row + 1].map(|r| Px(l.top + l.row_height * r as f64));
                     if current % (LEVELS + 1) > 0 {
-                        paths[current] += &format!(
-                            "M{},{}h{}v{}h{}z",
-                            Px(x),
-                            Px(y),
-                            Px(w),
-                            Px(l.row_height),
-                            Px(-w)
-                        );
+                        paths[current] +=
+                            &format!("M{},{}H{}V{}H{}z", x[0], y[0], x[1], y[1], x[0]);
                     }
                     run = None;
                 }
@@ -254,10 +237,9 @@ impl HeatMap<'_> {
     }
 
     fn names(&self, m: &mut Markup, l: &Layout, rows: usize, columns: usize) {
-        let every = |cell: f64| (((l.text * 1.05) / cell).ceil() as usize).max(1);
-        let size = format!("font-size:{}px", Px(l.text));
-        let drop = BASELINE * l.text;
-        for row in (0..rows).step_by(every(l.row_height)) {
+        let every = |cell: f64, text: f64| ((1.05 * text / cell).ceil() as usize).max(1);
+        let (size, drop) = (format!("font-size:{}px", Px(l.text.0)), BASELINE * l.text.0);
+        for row in (0..rows).step_by(every(l.row_height, l.text.0)) {
             let (x, y) = (
                 Px(l.left - 7.0),
                 Px(l.top + l.row_height * (row as f64 + 0.5) + drop),
@@ -272,12 +254,13 @@ impl HeatMap<'_> {
                 m,
                 &place,
                 &self.rows[row * l.block.0],
-                l.text,
+                l.text.0,
                 l.left - 10.0,
             );
         }
+        let (size, drop) = (format!("font-size:{}px", Px(l.text.1)), BASELINE * l.text.1);
         let room = (l.top - HEAD) / l.lean.to_radians().sin();
-        for column in (0..columns).step_by(every(l.cell)) {
+        for column in (0..columns).step_by(every(l.cell, l.text.1)) {
             let upright = if l.lean == 90.0 { drop } else { 0.0 };
             let (x, y) = (
                 Px(l.left + l.cell * (column as f64 + 0.5) + upright),
@@ -290,7 +273,7 @@ impl HeatMap<'_> {
                 ("transform", &turn as _),
                 ("style", &size as _),
             ];
-            svg::fitted(m, &place, &self.columns[column * l.block.1], l.text, room);
+            svg::fitted(m, &place, &self.columns[column * l.block.1], l.text.1, room);
         }
         svg::text(m, "axis end", l.left - 7.0, l.top - 8.0, self.row_title);
         svg::text(m, "axis", l.left, 14.0, self.column_title);
@@ -344,6 +327,16 @@ impl HeatMap<'_> {
             svg::text(m, "tick", x + 6.0, y + 11.0, ramp.full);
             x += width(ramp.full, TEXT) + 34.0;
         }
+    }
+}
+
+/// The size of names beside cells of some size: as large as the cells, or, where that is too small to read, larger and
+/// only beside every so many cells.
+fn name_size(cell: f64) -> f64 {
+    if cell < 7.2 {
+        11.0
+    } else {
+        (0.92 * cell).min(TEXT)
     }
 }
 
