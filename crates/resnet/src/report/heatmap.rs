@@ -74,9 +74,12 @@ const MOST_CELLS: usize = 256;
 /// Grids up to this many rows and columns carry texts and tips.
 const MOST_NOTES: usize = 32;
 
-/// Height of the key below the grid, and of the title above the column names.
-const KEY: f64 = 40.0;
+/// Height above the names of the columns, where their title is.
 const HEAD: f64 = 34.0;
+/// Height of one row of the key, its stripes, and their side.
+const KEY_ROW: f64 = 24.0;
+const STRIPES: usize = 6;
+const STRIPE: f64 = 13.0;
 
 struct Layout {
     cell: f64,
@@ -112,7 +115,11 @@ impl HeatMap<'_> {
         );
         let grid = (l.cell * columns as f64, l.row_height * rows as f64);
         let mut m = Markup::new();
-        let height = l.top + grid.1 + if self.ramps.is_empty() { 2.0 } else { KEY };
+        let key = self
+            .key_places(&l, frame.width)
+            .last()
+            .map_or(2.0, |p| p.1 + KEY_ROW + 14.0);
+        let height = l.top + grid.1 + key;
         svg::open(&mut m, frame, height, self.title, self.description);
         self.cells(&mut m, &l, rows, columns);
         svg::rect(&mut m, "outline", (l.left, l.top), grid);
@@ -120,7 +127,7 @@ impl HeatMap<'_> {
         if self.rows.len() <= MOST_NOTES && self.columns.len() <= MOST_NOTES {
             self.notes(&mut m, &l);
         }
-        self.key(&mut m, &l, l.top + grid.1 + 14.0);
+        self.key(&mut m, &l, l.top + grid.1 + 14.0, frame.width);
         m.finish()
     }
 
@@ -237,7 +244,10 @@ impl HeatMap<'_> {
     }
 
     fn names(&self, m: &mut Markup, l: &Layout, rows: usize, columns: usize) {
-        let every = |cell: f64, text: f64| ((1.05 * text / cell).ceil() as usize).max(1);
+        let every = |cell: f64, text: f64| match text > cell {
+            true => (1.6 * text / cell).ceil() as usize,
+            false => 1,
+        };
         let (size, drop) = (format!("font-size:{}px", Px(l.text.0)), BASELINE * l.text.0);
         for row in (0..rows).step_by(every(l.row_height, l.text.0)) {
             let (x, y) = (
@@ -312,21 +322,44 @@ impl HeatMap<'_> {
         }
     }
 
-    fn key(&self, m: &mut Markup, l: &Layout, y: f64) {
-        const SIDE: f64 = 13.0;
-        let mut x = l.left;
-        for ramp in self.ramps {
-            let before = format!("{}: 0", ramp.label);
+    /// Draws the key from `top` down.
+    fn key(&self, m: &mut Markup, l: &Layout, top: f64, right: f64) {
+        for (ramp, (mut x, y)) in self.ramps.iter().zip(self.key_places(l, right)) {
+            let y = top + y;
+            let before = ramp.before();
             svg::text(m, "tick", x, y + 11.0, &before);
             x += width(&before, TEXT) + 6.0;
-            for step in 1..=6 {
-                let opacity = opacity(level(f64::from(step) / 6.0));
-                svg::shaded(m, ramp.hue.class(), opacity, (x, y), (SIDE, SIDE));
-                x += SIDE;
+            for step in 1..=STRIPES {
+                let opacity = opacity(level(step as f64 / STRIPES as f64));
+                svg::shaded(m, ramp.hue.class(), opacity, (x, y), (STRIPE, STRIPE));
+                x += STRIPE;
             }
             svg::text(m, "tick", x + 6.0, y + 11.0, ramp.full);
-            x += width(ramp.full, TEXT) + 34.0;
         }
+    }
+
+    /// Where each ramp of the key starts, as many beside each other as there is room for.
+    fn key_places(&self, l: &Layout, right: f64) -> Vec<(f64, f64)> {
+        let (mut x, mut y) = (l.left, 0.0);
+        let mut places = Vec::with_capacity(self.ramps.len());
+        for ramp in self.ramps {
+            let length = width(&ramp.before(), TEXT)
+                + width(ramp.full, TEXT)
+                + STRIPE * STRIPES as f64
+                + 12.0;
+            if x > l.left && x + length > right {
+                (x, y) = (l.left, y + KEY_ROW);
+            }
+            places.push((x, y));
+            x += length + 28.0;
+        }
+        places
+    }
+}
+
+impl Ramp<'_> {
+    fn before(&self) -> String {
+        format!("{}: 0", self.label)
     }
 }
 

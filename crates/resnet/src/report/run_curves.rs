@@ -210,7 +210,9 @@ pub(super) fn loss(page: &mut Page, report: &RunReport<'_>) {
     let mut caption = String::new();
     if smooth.is_some() {
         let window = thousands(window(steps.len()) as u64);
-        caption = format!("Pale: one batch. Smoothed: the mean of the {window} points around.");
+        caption = format!(
+            "Pale: single batches. The line of the training loss: the mean of {window} of them around each step."
+        );
     }
     if let Some(note) = undrawn_note(loss.undrawn()) {
         caption = format!("{caption} {note}");
