@@ -63,7 +63,12 @@ pub(super) fn open_file(
     );
     describe(m, frame.id, title, description);
     m.raw(&format!("<style>{}{CHART_CSS}</style>", variables()));
-    rect(m, "page", (-BORDER, -BORDER), (frame.width + 2.0 * BORDER, drawn + 2.0 * BORDER));
+    rect(
+        m,
+        "page",
+        (-BORDER, -BORDER),
+        (frame.width + 2.0 * BORDER, drawn + 2.0 * BORDER),
+    );
     text(m, "heading", 0.0, 14.0, title);
 }
 
