@@ -37,13 +37,13 @@ fn main() -> std::io::Result<()> {
         ..first.report()
     };
     std::fs::write(folder.join("run-stopped.html"), render(&stopped))?;
-    std::fs::write(folder.join("drawings.html"), drawings())
+    std::fs::write(folder.join("drawings.html"), drawings())?;
+    std::fs::write(folder.join("networks.svg"), networks().file(880.0, 420.0))
 }
 
-/// Drawings that a run's report does not need.
-fn drawings() -> String {
-    let mut rng = Rng::named(1, "drawings");
-    let mut page = page::Page::new("Drawings", "Invented data", "");
+/// Errors of several networks.
+fn networks() -> chart::LineChart {
+    let mut rng = Rng::named(1, "networks");
     let mut many = chart::LineChart::new(
         "Training and test error",
         axis::Axis::new("iteration").count().from_zero(),
@@ -72,6 +72,13 @@ fn drawings() -> String {
             many = many.line(*name, style, i, points.collect::<Vec<_>>());
         }
     }
+    many
+}
+
+/// Drawings that a run's report does not need.
+fn drawings() -> String {
+    let mut page = page::Page::new("Drawings", "Invented data", "");
+    let many = networks();
     page.section("many", "Many networks", "");
     let [wide, narrow] = [("many-wide", 880.0), ("many-narrow", 440.0)].map(|(id, width)| {
         many.svg(chart::Frame {

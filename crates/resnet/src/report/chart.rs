@@ -130,7 +130,7 @@ impl LineChart {
         charts.iter().zip(frames).map(draw).collect()
     }
 
-    /// The chart as an `svg` element for a page that holds [`CHART_CSS`] and [`variables`].
+    /// The chart as an `svg` element for a page that holds the styles of [`palette`](super::palette).
     pub fn svg(&self, frame: Frame<'_>) -> String {
         self.draw(frame, false)
     }

@@ -74,17 +74,21 @@ const MOST_CELLS: usize = 256;
 /// Grids up to this many rows and columns carry texts and tips.
 const MOST_NOTES: usize = 32;
 
-/// Height of the key below the grid, and of the title above the column names.
-const KEY: f64 = 40.0;
+/// Height above the names of the columns, where their title is.
 const HEAD: f64 = 34.0;
+/// Height of one row of the key, its stripes, and their side.
+const KEY_ROW: f64 = 24.0;
+const STRIPES: usize = 6;
+const STRIPE: f64 = 13.0;
 
 struct Layout {
     cell: f64,
     row_height: f64,
-    text: f64,
+    /// Size of the rows' names, of the columns' names.
+    text: (f64, f64),
     left: f64,
     top: f64,
-    /// How far the texts above the columns lean: degrees.
+    /// How far the names above the columns lean: degrees.
     lean: f64,
     /// Cells of the data in one drawn cell, down and across.
     block: (usize, usize),
@@ -111,7 +115,11 @@ impl HeatMap<'_> {
         );
         let grid = (l.cell * columns as f64, l.row_height * rows as f64);
         let mut m = Markup::new();
-        let height = l.top + grid.1 + if self.ramps.is_empty() { 2.0 } else { KEY };
+        let key = self
+            .key_places(&l, frame.width)
+            .last()
+            .map_or(2.0, |p| p.1 + KEY_ROW + 14.0);
+        let height = l.top + grid.1 + key;
         svg::open(&mut m, frame, height, self.title, self.description);
         self.cells(&mut m, &l, rows, columns);
         svg::rect(&mut m, "outline", (l.left, l.top), grid);
@@ -119,7 +127,7 @@ impl HeatMap<'_> {
         if self.rows.len() <= MOST_NOTES && self.columns.len() <= MOST_NOTES {
             self.notes(&mut m, &l);
         }
-        self.key(&mut m, &l, l.top + grid.1 + 14.0);
+        self.key(&mut m, &l, l.top + grid.1 + 14.0, frame.width);
         m.finish()
     }
 
@@ -132,23 +140,15 @@ impl HeatMap<'_> {
         );
         let longest =
             |names: &[String], text| names.iter().map(|n| width(n, text)).fold(0.0, f64::max);
+        let few = columns <= MOST_NOTES;
+        let lean: f64 = if few { 40.0 } else { 90.0 };
 
-        let mut text = 13.0;
-        let mut layout = Layout {
-            cell: 0.0,
-            row_height: 0.0,
-            text,
-            left: 0.0,
-            top: 0.0,
-            lean: 0.0,
-            block,
-        };
-        for _ in 0..2 {
-            // Twice: the texts' size follows from the cells' size, which follows from the texts' room.
-            let left = longest(self.rows, text).min(0.3 * frame.width) + 10.0;
-            let lean: f64 = if columns <= MOST_NOTES { 40.0 } else { 90.0 };
-            let leaning = longest(self.columns, text).min(0.3 * frame.width);
-            let overhang = if lean < 90.0 {
+        // The names' size follows from the cells' size, which follows from the names' room: settled in a few rounds.
+        let mut text = (TEXT, TEXT);
+        for round in 0.. {
+            let left = longest(self.rows, text.0).min(0.3 * frame.width) + 10.0;
+            let leaning = longest(self.columns, text.1).min(0.3 * frame.width);
+            let overhang = if few {
                 leaning * lean.to_radians().cos()
             } else {
                 0.0
@@ -156,29 +156,27 @@ impl HeatMap<'_> {
             let mut cell = (frame.width - left - 4.0) / drawn_columns;
             // Names lean out over the last columns; what stands out beyond the grid needs room beside it.
             let beyond = (overhang - cell * 0.5).max(0.0);
-            cell = (cell - beyond / drawn_columns).min(64.0);
+            cell = ((frame.width - left - 4.0 - beyond) / drawn_columns).clamp(1.0, 64.0);
             let row_height = if drawn_rows == drawn_columns {
-                if columns <= MOST_NOTES {
-                    cell.min(40.0)
-                } else {
-                    cell
-                }
+                if few { cell.min(40.0) } else { cell }
             } else {
                 (frame.height / drawn_rows).clamp(3.0, 24.0)
             };
-            let top = HEAD + leaning * lean.to_radians().sin();
-            text = (0.92 * row_height.min(cell)).clamp(7.0, 13.0);
-            layout = Layout {
-                cell,
-                row_height,
-                text,
-                left,
-                top,
-                lean,
-                block,
-            };
+            if round == 3 {
+                let top = HEAD + leaning * lean.to_radians().sin();
+                return Layout {
+                    cell,
+                    row_height,
+                    text,
+                    left,
+                    top,
+                    lean,
+                    block,
+                };
+            }
+            text = (name_size(row_height), name_size(cell));
         }
-        layout
+        unreachable!("the loop returns")
     }
 
     /// Cells of one shade are one path of horizontal runs.
@@ -191,20 +189,12 @@ impl HeatMap<'_> {
                 if let Some((first, current)) = run
                     && slot != Some(current)
                 {
-                    let (x, y) = (
-                        l.left + l.cell * first as f64,
-                        l.top + l.row_height * row as f64,
-                    );
-                    let w = l.cell * (column - first) as f64;
+                    // Corners, not sizes: rounded alike, neighbours leave no seam.
+                    let x = [first, column].map(|c| Px(l.left + l.cell * c as f64));
+                    let y = [row, row + 1].map(|r| Px(l.top + l.row_height * r as f64));
                     if current % (LEVELS + 1) > 0 {
-                        paths[current] += &format!(
-                            "M{},{}h{}v{}h{}z",
-                            Px(x),
-                            Px(y),
-                            Px(w),
-                            Px(l.row_height),
-                            Px(-w)
-                        );
+                        paths[current] +=
+                            &format!("M{},{}H{}V{}H{}z", x[0], y[0], x[1], y[1], x[0]);
                     }
                     run = None;
                 }
@@ -254,10 +244,12 @@ impl HeatMap<'_> {
     }
 
     fn names(&self, m: &mut Markup, l: &Layout, rows: usize, columns: usize) {
-        let every = |cell: f64| (((l.text * 1.05) / cell).ceil() as usize).max(1);
-        let size = format!("font-size:{}px", Px(l.text));
-        let drop = BASELINE * l.text;
-        for row in (0..rows).step_by(every(l.row_height)) {
+        let every = |cell: f64, text: f64| match text > cell {
+            true => (1.6 * text / cell).ceil() as usize,
+            false => 1,
+        };
+        let (size, drop) = (format!("font-size:{}px", Px(l.text.0)), BASELINE * l.text.0);
+        for row in (0..rows).step_by(every(l.row_height, l.text.0)) {
             let (x, y) = (
                 Px(l.left - 7.0),
                 Px(l.top + l.row_height * (row as f64 + 0.5) + drop),
@@ -272,12 +264,13 @@ impl HeatMap<'_> {
                 m,
                 &place,
                 &self.rows[row * l.block.0],
-                l.text,
+                l.text.0,
                 l.left - 10.0,
             );
         }
+        let (size, drop) = (format!("font-size:{}px", Px(l.text.1)), BASELINE * l.text.1);
         let room = (l.top - HEAD) / l.lean.to_radians().sin();
-        for column in (0..columns).step_by(every(l.cell)) {
+        for column in (0..columns).step_by(every(l.cell, l.text.1)) {
             let upright = if l.lean == 90.0 { drop } else { 0.0 };
             let (x, y) = (
                 Px(l.left + l.cell * (column as f64 + 0.5) + upright),
@@ -290,7 +283,7 @@ impl HeatMap<'_> {
                 ("transform", &turn as _),
                 ("style", &size as _),
             ];
-            svg::fitted(m, &place, &self.columns[column * l.block.1], l.text, room);
+            svg::fitted(m, &place, &self.columns[column * l.block.1], l.text.1, room);
         }
         svg::text(m, "axis end", l.left - 7.0, l.top - 8.0, self.row_title);
         svg::text(m, "axis", l.left, 14.0, self.column_title);
@@ -329,21 +322,54 @@ impl HeatMap<'_> {
         }
     }
 
-    fn key(&self, m: &mut Markup, l: &Layout, y: f64) {
-        const SIDE: f64 = 13.0;
-        let mut x = l.left;
-        for ramp in self.ramps {
-            let before = format!("{}: 0", ramp.label);
+    /// Draws the key from `top` down.
+    fn key(&self, m: &mut Markup, l: &Layout, top: f64, right: f64) {
+        for (ramp, (mut x, y)) in self.ramps.iter().zip(self.key_places(l, right)) {
+            let y = top + y;
+            let before = ramp.before();
             svg::text(m, "tick", x, y + 11.0, &before);
             x += width(&before, TEXT) + 6.0;
-            for step in 1..=6 {
-                let opacity = opacity(level(f64::from(step) / 6.0));
-                svg::shaded(m, ramp.hue.class(), opacity, (x, y), (SIDE, SIDE));
-                x += SIDE;
+            for step in 1..=STRIPES {
+                let opacity = opacity(level(step as f64 / STRIPES as f64));
+                svg::shaded(m, ramp.hue.class(), opacity, (x, y), (STRIPE, STRIPE));
+                x += STRIPE;
             }
             svg::text(m, "tick", x + 6.0, y + 11.0, ramp.full);
-            x += width(ramp.full, TEXT) + 34.0;
         }
+    }
+
+    /// Where each ramp of the key starts, as many beside each other as there is room for.
+    fn key_places(&self, l: &Layout, right: f64) -> Vec<(f64, f64)> {
+        let (mut x, mut y) = (l.left, 0.0);
+        let mut places = Vec::with_capacity(self.ramps.len());
+        for ramp in self.ramps {
+            let length = width(&ramp.before(), TEXT)
+                + width(ramp.full, TEXT)
+                + STRIPE * STRIPES as f64
+                + 12.0;
+            if x > l.left && x + length > right {
+                (x, y) = (l.left, y + KEY_ROW);
+            }
+            places.push((x, y));
+            x += length + 28.0;
+        }
+        places
+    }
+}
+
+impl Ramp<'_> {
+    fn before(&self) -> String {
+        format!("{}: 0", self.label)
+    }
+}
+
+/// The size of names beside cells of some size: as large as the cells, or, where that is too small to read, larger and
+/// only beside every so many cells.
+fn name_size(cell: f64) -> f64 {
+    if cell < 7.2 {
+        11.0
+    } else {
+        (0.92 * cell).min(TEXT)
     }
 }
 

@@ -254,15 +254,8 @@ impl Page {
     }
 
     /// A text as it stands: a file, a command.
-    pub fn listing(&mut self, text: &str, label: &str) {
-        self.m.open(
-            "pre",
-            &[
-                ("tabindex", &"0"),
-                ("role", &"region"),
-                ("aria-label", &label),
-            ],
-        );
+    pub fn listing(&mut self, text: &str) {
+        self.m.open("pre", &[]);
         self.m.element("code", &[], text);
         self.m.close();
     }

@@ -47,9 +47,9 @@ const SHEET: [(&str, &str, &str); 13] = [
     ("grid", "#e6e9ed", "#272d34"),
     ("main", "#0072b2", "#56b4e9"),
     ("accent", "#cc5500", "#f27a3d"),
-    ("on-shade", "#ffffff", "#10151a"),
+    ("on-shade", "#ffffff", "#000000"),
     ("on-light", "#ffffff", "#e9ecef"),
-    ("on-dark", "#171b20", "#10151a"),
+    ("on-dark", "#171b20", "#000000"),
     ("bad", "#b3261e", "#ff8a80"),
     ("good", "#00734f", "#2fc296"),
 ];

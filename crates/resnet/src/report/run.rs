@@ -244,8 +244,8 @@ fn stats(report: &RunReport<'_>) -> Vec<Stat> {
     } else {
         add(
             "Top-1 accuracy",
-            "not evaluated".to_owned(),
-            "the run ended before its first evaluation".to_owned(),
+            format::NONE.to_owned(),
+            "not evaluated: the run ended before".to_owned(),
         );
     }
     add(
@@ -285,7 +285,7 @@ fn spaced(n: u64) -> String {
 fn reproduce(page: &mut Page, report: &RunReport<'_>) {
     page.section("reproduce", "How to repeat it", "");
     if !report.command.is_empty() {
-        page.listing(report.command, "Command");
+        page.listing(report.command);
     }
     let mut facts: Vec<(String, String)> = Vec::new();
     let named = [("started", report.started), ("finished", report.finished)];
@@ -301,6 +301,6 @@ fn reproduce(page: &mut Page, report: &RunReport<'_>) {
     }
     if !report.config_toml.is_empty() {
         page.heading("Configuration");
-        page.listing(report.config_toml.trim_end(), "Configuration");
+        page.listing(report.config_toml.trim_end());
     }
 }

@@ -9,9 +9,12 @@ use super::png::data_uri;
 use super::run::{ConfusedPair, Picture, RunReport};
 
 const WIDE: f64 = 880.0;
+const NARROW: f64 = 440.0;
 
 /// More classes than this and the matrix has no numbers, the table of classes is folded.
 const FEW_CLASSES: usize = 32;
+/// Up to this many classes the matrix is readable in a narrow window.
+const NARROW_CLASSES: usize = 12;
 const MOST_PAIRS: usize = 12;
 const MOST_PICTURES: usize = 12;
 
@@ -97,12 +100,21 @@ pub(super) fn confusion(page: &mut Page, report: &RunReport<'_>) {
             "A row holds the images of one class; a cell's shade is its share of the row.{numbers}"
         ),
     );
-    let drawing = map.svg(Frame {
-        id: "confusion-map",
+    let wide = map.svg(Frame {
+        id: "confusion-wide",
         width: WIDE,
         height: 400.0,
     });
-    page.scrolling_figure(&drawing, map.least_width(), "Confusion matrix", "");
+    if n <= NARROW_CLASSES {
+        let narrow = map.svg(Frame {
+            id: "confusion-narrow",
+            width: NARROW,
+            height: 400.0,
+        });
+        page.figure(&wide, &narrow, "");
+    } else {
+        page.scrolling_figure(&wide, map.least_width().min(WIDE), "Confusion matrix", "");
+    }
 }
 
 pub(super) fn mistakes(page: &mut Page, report: &RunReport<'_>) {

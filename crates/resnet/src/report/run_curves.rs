@@ -50,16 +50,18 @@ pub(super) fn error(page: &mut Page, report: &RunReport<'_>) {
     page.section(
         "error",
         "Error",
-        "The share of images whose first guess is wrong: lower is better. Training images are augmented and seen while the \
-         network still changes, so their error can lie above that of the evaluation.",
+        "The share of images whose first guess is wrong: lower is better. The training error is taken while the epoch \
+         goes on, on the images as they are trained on, so it can lie above that of the evaluation.",
     );
-    let [wide, narrow] = [("error-wide", WIDE, 340.0), ("error-narrow", NARROW, 300.0)]
-        .map(|(id, width, height)| chart.svg(Frame { id, width, height }));
-    page.figure(
-        &wide,
-        &narrow,
-        &undrawn_note(chart.undrawn()).unwrap_or_default(),
-    );
+    if report.epochs.len() > 1 {
+        let [wide, narrow] = [("error-wide", WIDE, 340.0), ("error-narrow", NARROW, 300.0)]
+            .map(|(id, width, height)| chart.svg(Frame { id, width, height }));
+        page.figure(
+            &wide,
+            &narrow,
+            &undrawn_note(chart.undrawn()).unwrap_or_default(),
+        );
+    }
     epoch_table(page, report, split);
 }
 
@@ -99,11 +101,13 @@ fn epoch_table(page: &mut Page, report: &RunReport<'_>, split: &str) {
         })
         .collect();
     let [test_loss, test_error] = ["loss", "error"].map(|what| format!("{split} {what}"));
-    page.details(&if every == 1 {
-        "Every epoch in numbers".to_owned()
-    } else {
-        format!("Every {every} epochs in numbers")
-    });
+    let folded = epochs.len() > 1;
+    if folded {
+        page.details(&match every {
+            1 => "Every epoch in numbers".to_owned(),
+            _ => format!("Every {every} epochs in numbers"),
+        });
+    }
     page.table(
         "Losses in nats, errors in per cent",
         &[
@@ -118,7 +122,9 @@ fn epoch_table(page: &mut Page, report: &RunReport<'_>, split: &str) {
         ],
         &rows,
     );
-    page.end_details();
+    if folded {
+        page.end_details();
+    }
 }
 
 pub(super) fn loss(page: &mut Page, report: &RunReport<'_>) {
@@ -144,12 +150,7 @@ pub(super) fn loss(page: &mut Page, report: &RunReport<'_>) {
     let smooth = smoothed(steps);
     if let Some(smooth) = smooth.clone() {
         loss = loss.line("", Style::Faint, 0, steps.iter().map(|s| (at(s), s.loss)));
-        loss = loss.line(
-            "train, smoothed",
-            Style::Thin,
-            0,
-            steps.iter().map(at).zip(smooth),
-        );
+        loss = loss.line("train", Style::Thin, 0, steps.iter().map(at).zip(smooth));
     } else if steps.is_empty() {
         loss = loss.line(
             "train",
@@ -193,7 +194,11 @@ pub(super) fn loss(page: &mut Page, report: &RunReport<'_>) {
         rates,
     );
 
-    page.section("loss", "Loss and learning rate", "");
+    page.section(
+        "loss",
+        "Loss and learning rate",
+        "What training lowers, and how far each step goes.",
+    );
     let [wide, narrow] = [
         ([("loss-wide", 320.0), ("rate-wide", 190.0)], WIDE),
         ([("loss-narrow", 280.0), ("rate-narrow", 180.0)], NARROW),
@@ -204,8 +209,10 @@ pub(super) fn loss(page: &mut Page, report: &RunReport<'_>) {
     });
     let mut caption = String::new();
     if smooth.is_some() {
-        let window = window(steps.len());
-        caption = format!("Pale: one batch. Smoothed: the mean of the {window} points around.");
+        let window = thousands(window(steps.len()) as u64);
+        caption = format!(
+            "Pale: single batches. The line of the training loss: the mean of {window} of them around each step."
+        );
     }
     if let Some(note) = undrawn_note(loss.undrawn()) {
         caption = format!("{caption} {note}");

@@ -42,12 +42,14 @@ pub(super) fn open(m: &mut Markup, frame: Frame<'_>, height: f64, title: &str, d
 pub(super) fn open_file(
     m: &mut Markup,
     frame: Frame<'_>,
-    height: f64,
+    drawn: f64,
     title: &str,
     description: &str,
 ) {
-    let (width, height) = (Px(frame.width), Px(height));
-    let view_box = format!("0 0 {width} {height}");
+    const BORDER: f64 = 16.0;
+    let (width, height) = (Px(frame.width + 2.0 * BORDER), Px(drawn + 2.0 * BORDER));
+    let corner = Px(-BORDER);
+    let view_box = format!("{corner} {corner} {width} {height}");
     m.open(
         "svg",
         &[
@@ -61,11 +63,13 @@ pub(super) fn open_file(
     );
     describe(m, frame.id, title, description);
     m.raw(&format!("<style>{}{CHART_CSS}</style>", variables()));
-    m.leaf(
-        "rect",
-        &[("class", &"page"), ("width", &"100%"), ("height", &"100%")],
+    rect(
+        m,
+        "page",
+        (-BORDER, -BORDER),
+        (frame.width + 2.0 * BORDER, drawn + 2.0 * BORDER),
     );
-    text(m, "heading", 8.0, 20.0, title);
+    text(m, "heading", 0.0, 14.0, title);
 }
 
 fn describe(m: &mut Markup, id: &str, title: &str, description: &str) {

@@ -163,12 +163,12 @@ pub(super) fn fit_log(low: f64, high: f64, most: usize, widen: bool) -> Fitted {
     }
     let inside = |&&c: &&f64| c >= low * (1.0 - 1e-9) && c <= high * (1.0 + 1e-9);
     let mut shown: Vec<f64> = candidates.iter().filter(inside).copied().collect();
-    if shown.len() > most {
-        // Within one decade: keep 1, 2 and 5, then every so many.
-        let lead = |v: f64| (v / 10f64.powf(v.log10().floor() + 0.0)).round() as i32;
+    if shown.len() > most + 1 {
+        // Of less than two decades: only 1, 2 and 5, and of those every so many.
+        let lead = |v: f64| (v / 10f64.powf(v.log10().floor())).round() as i32;
         shown.retain(|&v| matches!(lead(v), 1 | 2 | 5 | 10));
     }
-    let thin = shown.len().div_ceil(most.max(1)).max(1);
+    let thin = shown.len().div_ceil(most + 1).max(1);
     let ticks = shown
         .iter()
         .step_by(thin)
