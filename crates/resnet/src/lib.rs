@@ -5,5 +5,11 @@
 //! `op` and `arch`, `graph`. A test holds it so.
 #![forbid(unsafe_code)]
 
+pub mod arch;
+pub mod exec;
 pub mod graph;
+pub mod op;
+pub mod plan;
 pub mod rng;
+pub mod step;
+pub mod weights;
