@@ -5,5 +5,6 @@
 //! `op` and `arch`, `graph`. A test holds it so.
 #![forbid(unsafe_code)]
 
+pub mod data;
 pub mod graph;
 pub mod rng;
