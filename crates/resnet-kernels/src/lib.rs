@@ -1,1 +1,32 @@
 //! The operations of residual networks on slices: fast on this CPU, and once more plainly.
+//!
+//! Everything works on f32 slices in NHWC order, with a [`Cpu`] (instruction set and threads) as first argument. A kernel
+//! allocates nothing; what it needs beyond its operands is the caller's `scratch`, of the length its `scratch_len` says.
+//! Lengths are checked on entry; a wrong one is a bug of the caller and panics. Results do not depend on the number of
+//! threads, bit for bit: what is summed is cut by shape alone and combined in a fixed order.
+//!
+//! [`mod@reference`] holds every operation again in plain f64 loops.
+
+pub mod batch_norm;
+mod columns;
+mod conv;
+mod cpu;
+pub mod diagnose;
+pub mod elementwise;
+mod isa;
+pub mod linear;
+pub mod loss;
+mod pool;
+pub mod pool2d;
+pub mod reference;
+mod residual;
+pub mod sgd;
+mod simd;
+mod split;
+
+pub use conv::{Conv2d, Conv2dShape};
+pub use cpu::Cpu;
+pub use isa::{ISA_VARIABLE, Isa, UnknownIsa};
+pub use pool2d::Pool2dShape;
+pub use residual::{Residual, ResidualGrad};
+pub use sgd::Sgd;

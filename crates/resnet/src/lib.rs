@@ -1,10 +1,33 @@
 //! Residual networks, and the plain networks they are measured against: train, evaluate, inspect, compare.
 //!
-//! Layers of the crate, each using only what stands below it:
-//! verbs (`train`, `evaluate`, `predict`), nouns (`data`, `recipe`, `metric`, `event`, `weights`, `report`), `exec`, `plan`,
-//! `op` and `arch`, `graph`. A test holds it so.
+//! From the bottom up, each using only what stands below it; a test holds it so:
+//!
+//! | modules | what |
+//! |---|---|
+//! | [`graph`], [`arch`] | networks as data, and a catalogue of them |
+//! | [`step`], [`op`], [`plan`] | a network becomes steps over planned memory |
+//! | [`exec`] | runs the steps |
+//! | [`data`], [`metric`], [`event`], [`schedule`], [`recipe`], [`weights`], [`report`] | the nouns of training |
+//! | [`mod@train`], [`mod@evaluate`], [`predict`] | the verbs |
 #![forbid(unsafe_code)]
 
+pub mod arch;
 pub mod data;
+pub mod evaluate;
+pub mod event;
+pub mod exec;
+pub mod files;
 pub mod graph;
+pub mod metric;
+pub mod op;
+pub mod plan;
+pub mod predict;
+pub mod recipe;
+pub mod report;
 pub mod rng;
+pub mod schedule;
+pub mod step;
+pub mod suggest;
+pub mod summary;
+pub mod train;
+pub mod weights;

@@ -127,7 +127,10 @@ impl Transform {
         let pad = self.augment.pad;
         let mut place = |size: usize, crop: usize| {
             let room = (size + 2 * pad).checked_sub(crop).filter(|_| pad > 0);
-            room.map_or_else(|| centre(size, crop), |room| rng.below(room + 1) as isize - pad as isize)
+            room.map_or_else(
+                || centre(size, crop),
+                |room| rng.below(room + 1) as isize - pad as isize,
+            )
         };
         let at = (place(rows, h), place(columns, w));
         let flip = self.augment.flip && rng.coin();
@@ -141,7 +144,13 @@ impl Transform {
     pub fn eval(&self, image: &Image, out: &mut [f32]) {
         let Shape { h, w, .. } = self.shape();
         let (rows, columns) = self.resized(image);
-        self.window(image, (rows, columns), (centre(rows, h), centre(columns, w)), false, out);
+        self.window(
+            image,
+            (rows, columns),
+            (centre(rows, h), centre(columns, w)),
+            false,
+            out,
+        );
     }
 
     /// Rows and columns of the picture before it is cropped.
@@ -157,44 +166,91 @@ impl Transform {
     }
 
     /// The input-sized window at `at` (row, column; may lie outside in part) of the picture resized to `size`.
-    fn window(&self, image: &Image, size: (usize, usize), at: (isize, isize), flip: bool, out: &mut [f32]) {
+    fn window(
+        &self,
+        image: &Image,
+        size: (usize, usize),
+        at: (isize, isize),
+        flip: bool,
+        out: &mut [f32],
+    ) {
         check(image);
         let Shape { h, w, .. } = self.shape();
         if size == (image.height, image.width) {
             let mean_at_source = size == (h, w);
-            let source = Source { image: &image.pixels, rows: size.0, columns: size.1, channels: image.channels };
+            let source = Source {
+                image: &image.pixels,
+                rows: size.0,
+                columns: size.1,
+                channels: image.channels,
+            };
             return self.write(source, at, mean_at_source, flip, out);
         }
         let window = (span(at.0, h, size.0), span(at.1, w, size.1));
-        let inside = (at.0 - window.0.start as isize, at.1 - window.1.start as isize);
+        let inside = (
+            at.0 - window.0.start as isize,
+            at.1 - window.1.start as isize,
+        );
         let (rows, columns) = (window.0.len(), window.1.len());
         let whole = (0..image.height, 0..image.width);
         with_resizer(|resizer| {
             let resized = resizer.resize(image, whole, size, window);
-            let source = Source { image: resized, rows, columns, channels: image.channels };
+            let source = Source {
+                image: resized,
+                rows,
+                columns,
+                channels: image.channels,
+            };
             self.write(source, inside, false, flip, out);
         });
     }
 
     /// A part of the picture (top, left, rows, columns), resized to the input as if the rest of it were not there.
-    fn part(&self, image: &Image, [top, left, rows, columns]: [usize; 4], flip: bool, out: &mut [f32]) {
+    fn part(
+        &self,
+        image: &Image,
+        [top, left, rows, columns]: [usize; 4],
+        flip: bool,
+        out: &mut [f32],
+    ) {
         check(image);
         let Shape { h, w, .. } = self.shape();
         let part = (top..top + rows, left..left + columns);
         with_resizer(|resizer| {
             let resized = resizer.resize(image, part, (h, w), (0..h, 0..w));
-            let source = Source { image: resized, rows: h, columns: w, channels: image.channels };
+            let source = Source {
+                image: resized,
+                rows: h,
+                columns: w,
+                channels: image.channels,
+            };
             self.write(source, (0, 0), false, flip, out);
         });
     }
 
     /// Normalises the window at `at` of `source` into `out`; 0 outside the source. The per-pixel mean lies on the source, or
     /// on the window.
-    fn write(&self, source: Source<'_>, at: (isize, isize), mean_at_source: bool, flip: bool, out: &mut [f32]) {
+    fn write(
+        &self,
+        source: Source<'_>,
+        at: (isize, isize),
+        mean_at_source: bool,
+        flip: bool,
+        out: &mut [f32],
+    ) {
         let Shape { c, h, w } = self.shape();
-        assert_eq!(out.len(), c * h * w, "out must hold the input's {} numbers", self.shape());
+        assert_eq!(
+            out.len(),
+            c * h * w,
+            "out must hold the input's {} numbers",
+            self.shape()
+        );
         let known = clip(at.1, w, source.columns); // window columns that the source has
-        let target = if flip { w - known.end..w - known.start } else { known.clone() };
+        let target = if flip {
+            w - known.end..w - known.start
+        } else {
+            known.clone()
+        };
         for (y, row) in out.chunks_exact_mut(w * c).enumerate() {
             let from = y as isize + at.0;
             if from < 0 || from >= source.rows as isize || known.is_empty() {
@@ -208,7 +264,11 @@ impl Transform {
             let bytes = &source.image[first * source.channels..][..known.len() * source.channels];
             self.normalise(bytes, source.channels, flip, row);
             if let Some(mean) = self.preprocess.pixel_mean() {
-                let first = if mean_at_source { first } else { y * w + known.start };
+                let first = if mean_at_source {
+                    first
+                } else {
+                    y * w + known.start
+                };
                 let mean = &mean[first * c..][..row.len()];
                 match flip {
                     false => row.iter_mut().zip(mean).for_each(|(x, m)| *x -= m),
@@ -231,7 +291,10 @@ impl Transform {
                 [r[v as usize], g[v as usize], b[v as usize]]
             }),
             (3, [grey]) => convert(bytes, row, flip, |v: [u8; 3]| [grey[luma(v) as usize]]),
-            (_, tables) => unreachable!("{channels} channels to {}, though both are checked to be 1 or 3", tables.len()),
+            (_, tables) => unreachable!(
+                "{channels} channels to {}, though both are checked to be 1 or 3",
+                tables.len()
+            ),
         }
     }
 }
@@ -255,7 +318,9 @@ fn convert<const S: usize, const D: usize>(
     let row = row.as_chunks_mut::<D>().0;
     match flip {
         false => pairs.zip(row).for_each(|(v, x)| *x = number(v)),
-        true => pairs.zip(row.iter_mut().rev()).for_each(|(v, x)| *x = number(v)),
+        true => pairs
+            .zip(row.iter_mut().rev())
+            .for_each(|(v, x)| *x = number(v)),
     }
 }
 
@@ -263,7 +328,11 @@ fn convert<const S: usize, const D: usize>(
 fn centre(size: usize, crop: usize) -> isize {
     let room = size as isize - crop as isize;
     let half = room / 2; // towards 0, so that the odd padded pixel comes after
-    if room > 0 && room % 2 == 1 { half + (half & 1) } else { half }
+    if room > 0 && room % 2 == 1 {
+        half + (half & 1)
+    } else {
+        half
+    }
 }
 
 /// Of a window of `len` at `at`, the part that lies in 0..size, in window positions.
@@ -281,9 +350,17 @@ fn span(at: isize, len: usize, size: usize) -> std::ops::Range<usize> {
 }
 
 fn check(image: &Image) {
-    let Image { width, height, channels, pixels } = image;
+    let Image {
+        width,
+        height,
+        channels,
+        pixels,
+    } = image;
     assert!(
-        *width > 0 && *height > 0 && matches!(channels, 1 | 3) && width * height * channels == pixels.len(),
+        *width > 0
+            && *height > 0
+            && matches!(channels, 1 | 3)
+            && width * height * channels == pixels.len(),
         "a picture of {width} x {height} pixels of {channels} channels in {} bytes",
         pixels.len()
     );
@@ -314,9 +391,15 @@ impl RandomResizedCrop {
         // Very long pictures: the largest middle part of a possible ratio.
         let ratio = columns as f64 / rows as f64;
         let (h, w) = if ratio < least {
-            (((columns as f64 / least).round() as usize).clamp(1, rows), columns)
+            (
+                ((columns as f64 / least).round() as usize).clamp(1, rows),
+                columns,
+            )
         } else if ratio > most {
-            (rows, ((rows as f64 * most).round() as usize).clamp(1, columns))
+            (
+                rows,
+                ((rows as f64 * most).round() as usize).clamp(1, columns),
+            )
         } else {
             (rows, columns)
         };

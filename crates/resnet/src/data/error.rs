@@ -45,7 +45,9 @@ pub enum DataError {
         reason: String,
     },
     /// Files of a folder cannot be used, and the caller asked for none to be left out.
-    #[error("{count} of the files cannot be used: {list}; remove or repair them, or let bad files be skipped")]
+    #[error(
+        "{count} of the files cannot be used: {list}; remove or repair them, or let bad files be skipped"
+    )]
     BadFiles {
         /// How many.
         count: usize,
@@ -53,7 +55,9 @@ pub enum DataError {
         list: String,
     },
     /// The training data holds a single class, so there is nothing to tell apart.
-    #[error("{data}: all {count} training pictures are of the class `{class}`; a classifier needs at least two classes")]
+    #[error(
+        "{data}: all {count} training pictures are of the class `{class}`; a classifier needs at least two classes"
+    )]
     OneClass {
         /// The data, as given.
         data: String,

@@ -16,8 +16,9 @@ use image::ImageFormat;
 
 use super::header::Header;
 use super::picture::{read_header, read_picture};
-use super::{BadFiles, DataError, Dataset, Format, Image, OpenOptions, Splits, Warning, describe, nearest};
+use super::{BadFiles, DataError, Dataset, Format, Image, OpenOptions, Splits, Warning, describe};
 use crate::graph::Shape;
+use crate::suggest::nearest;
 
 pub(super) const FORMAT: Format = Format {
     name: "folder",
@@ -79,7 +80,10 @@ fn open(folder: &Path, options: &OpenOptions) -> Result<Splits, DataError> {
     if has("train") {
         return open_splits(folder, val, test, options);
     }
-    if let Some(split) = val.or(test).filter(|split| holds_folders(&folder.join(split))) {
+    if let Some(split) = val
+        .or(test)
+        .filter(|split| holds_folders(&folder.join(split)))
+    {
         return Err(DataError::content(
             folder,
             format!("train/ beside {split}/"),
@@ -130,7 +134,10 @@ fn open_splits(
         Ok(Some(Arc::new(data)))
     };
     let (val_data, test_data) = (scan_other(val)?, scan_other(test)?);
-    for name in VALIDATION.into_iter().filter(|&name| Some(name) != val && folder.join(name).is_dir()) {
+    for name in VALIDATION
+        .into_iter()
+        .filter(|&name| Some(name) != val && folder.join(name).is_dir())
+    {
         let message = format!("is not used, as there is {}/ too", val.unwrap_or_default());
         warnings.push(Warning::file(folder.join(name), message));
     }
@@ -149,10 +156,18 @@ fn open_splits(
 }
 
 /// Files that cannot be used become warnings, or an error if none may be left out.
-fn report_bad(bad: Vec<Bad>, options: &OpenOptions, warnings: &mut Vec<Warning>) -> Result<(), DataError> {
+fn report_bad(
+    bad: Vec<Bad>,
+    options: &OpenOptions,
+    warnings: &mut Vec<Warning>,
+) -> Result<(), DataError> {
     match options.bad_files {
         BadFiles::Refuse if !bad.is_empty() => {
-            let shown: Vec<String> = bad.iter().take(5).map(|(file, reason)| format!("{} {reason}", file.display())).collect();
+            let shown: Vec<String> = bad
+                .iter()
+                .take(5)
+                .map(|(file, reason)| format!("{} {reason}", file.display()))
+                .collect();
             let more = if bad.len() > 5 { "; ..." } else { "" };
             Err(DataError::BadFiles {
                 count: bad.len(),
@@ -160,7 +175,9 @@ fn report_bad(bad: Vec<Bad>, options: &OpenOptions, warnings: &mut Vec<Warning>)
             })
         }
         _ => {
-            let skipped = bad.into_iter().map(|(file, reason)| Warning::file(file, format!("{reason}; skipped")));
+            let skipped = bad
+                .into_iter()
+                .map(|(file, reason)| Warning::file(file, format!("{reason}; skipped")));
             warnings.extend(skipped);
             Ok(())
         }
@@ -173,7 +190,9 @@ type Bad = (PathBuf, String);
 impl Folder {
     fn holds(&self, label: usize) -> bool {
         let label = label as u32;
-        self.files.binary_search_by_key(&label, |&(_, label)| label).is_ok()
+        self.files
+            .binary_search_by_key(&label, |&(_, label)| label)
+            .is_ok()
     }
 }
 
@@ -256,20 +275,32 @@ fn check_known(split: &Path, found: &[String], classes: &[String]) -> Result<(),
 }
 
 /// Reads the headers of a split's files; `found` are its class folders, `classes` those that number the labels.
-fn scan(split: &Path, found: &[String], classes: &Arc<[String]>, bad: &mut Vec<Bad>) -> Result<Folder, DataError> {
+fn scan(
+    split: &Path,
+    found: &[String],
+    classes: &Arc<[String]>,
+    bad: &mut Vec<Bad>,
+) -> Result<Folder, DataError> {
     for file in list(split)?.files {
         bad.push((file, "lies beside the class folders".to_string()));
     }
     let mut files = Vec::new();
     for class in found {
-        let label = classes.iter().position(|known| known == class).unwrap_or_default() as u32;
+        let label = classes
+            .iter()
+            .position(|known| known == class)
+            .unwrap_or_default() as u32;
         let mut inside = Vec::new();
         walk(&split.join(class), 0, &mut inside, bad)?;
         inside.sort_unstable();
         files.extend(inside.into_iter().map(|file| (file, label)));
     }
     let headers = read_headers(&files);
-    let gifs = headers.iter().flatten().filter(|header| header.format == ImageFormat::Gif).count();
+    let gifs = headers
+        .iter()
+        .flatten()
+        .filter(|header| header.format == ImageFormat::Gif)
+        .count();
     let others = headers.iter().flatten().count() - gifs;
     let mut size = None;
     let mut same_size = true;
@@ -278,10 +309,18 @@ fn scan(split: &Path, found: &[String], classes: &Arc<[String]>, bad: &mut Vec<B
         let reason = match header {
             Err(reason) => reason,
             Ok(header) if header.format == ImageFormat::Gif && gifs * PLACEHOLDERS < others => {
-                format!("is a GIF, one of {gifs} among {others} other pictures, so it is taken for a placeholder; convert it to PNG to use it")
+                format!(
+                    "is a GIF, one of {gifs} among {others} other pictures, so it is taken for a placeholder; convert it to PNG to use it"
+                )
             }
-            Ok(Header { width, height, may_turn, .. }) => {
-                same_size &= *size.get_or_insert((width, height)) == (width, height) && !(may_turn && width != height);
+            Ok(Header {
+                width,
+                height,
+                may_turn,
+                ..
+            }) => {
+                same_size &= *size.get_or_insert((width, height)) == (width, height)
+                    && !(may_turn && width != height);
                 kept.push((file, label));
                 continue;
             }
@@ -297,9 +336,17 @@ fn scan(split: &Path, found: &[String], classes: &Arc<[String]>, bad: &mut Vec<B
 }
 
 /// The training split: each of its classes must have a picture.
-fn scan_training(split: &Path, classes: &Arc<[String]>, bad: &mut Vec<Bad>) -> Result<Folder, DataError> {
+fn scan_training(
+    split: &Path,
+    classes: &Arc<[String]>,
+    bad: &mut Vec<Bad>,
+) -> Result<Folder, DataError> {
     let folder = scan(split, classes, classes, bad)?;
-    match classes.iter().enumerate().find(|&(label, _)| !folder.holds(label)) {
+    match classes
+        .iter()
+        .enumerate()
+        .find(|&(label, _)| !folder.holds(label))
+    {
         Some((_, class)) => Err(empty(&split.join(class), bad)),
         None => Ok(folder),
     }
@@ -307,20 +354,37 @@ fn scan_training(split: &Path, classes: &Arc<[String]>, bad: &mut Vec<Bad>) -> R
 
 fn empty(folder: &Path, bad: &[Bad]) -> DataError {
     let found = match bad.iter().find(|(file, _)| file.starts_with(folder)) {
-        Some((file, reason)) => format!("only files that cannot be used ({} {reason})", file.display()),
+        Some((file, reason)) => format!(
+            "only files that cannot be used ({} {reason})",
+            file.display()
+        ),
         None => describe(folder),
     };
-    DataError::content(folder, "pictures", found, "add pictures, or remove the folder")
+    DataError::content(
+        folder,
+        "pictures",
+        found,
+        "add pictures, or remove the folder",
+    )
 }
 
-fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>, bad: &mut Vec<Bad>) -> Result<(), DataError> {
+fn walk(
+    folder: &Path,
+    depth: usize,
+    files: &mut Vec<PathBuf>,
+    bad: &mut Vec<Bad>,
+) -> Result<(), DataError> {
     let entries = list(folder)?;
     files.extend(entries.files);
     for inside in entries.folders {
         // A link may lead back up; the walk would not end.
         let link = fs::symlink_metadata(&inside).is_ok_and(|metadata| metadata.is_symlink());
         if link || depth == MAX_DEPTH {
-            let reason = if link { "is a link to a folder" } else { "lies too deep" };
+            let reason = if link {
+                "is a link to a folder"
+            } else {
+                "lies too deep"
+            };
             bad.push((inside, reason.to_string()));
         } else {
             walk(&inside, depth + 1, files, bad)?;
@@ -331,13 +395,22 @@ fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>, bad: &mut Vec<Bad
 
 /// Headers of `files`, in order, read by a few threads: on a slow disk, waiting is most of the work.
 fn read_headers(files: &[(PathBuf, u32)]) -> Vec<Result<Header, String>> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).clamp(2, 8);
+    let threads = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .clamp(2, 8);
     let part = files.len().div_ceil(threads).max(64);
     std::thread::scope(|scope| {
-        let read = |part: &[(PathBuf, u32)]| -> Vec<_> { part.iter().map(|(file, _)| read_header(file)).collect() };
-        let parts: Vec<_> = files.chunks(part).map(|part| scope.spawn(move || read(part))).collect();
+        let read = |part: &[(PathBuf, u32)]| -> Vec<_> {
+            part.iter().map(|(file, _)| read_header(file)).collect()
+        };
+        let parts: Vec<_> = files
+            .chunks(part)
+            .map(|part| scope.spawn(move || read(part)))
+            .collect();
         let joined = parts.into_iter().map(|part| part.join());
-        joined.flat_map(|part| part.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        joined
+            .flat_map(|part| part.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
     })
 }
 

@@ -32,7 +32,9 @@ pub(super) fn read<R: Read + Seek>(file: R, length: u64) -> Result<Header, Strin
         return Err("is empty (0 bytes)".to_string());
     }
     if length > MAX_FILE {
-        return Err(format!("is too large a file ({length} bytes, at most {MAX_FILE} are read)"));
+        return Err(format!(
+            "is too large a file ({length} bytes, at most {MAX_FILE} are read)"
+        ));
     }
     let mut reader = BufReader::with_capacity(4096, file);
     let header = parse(&mut reader, length).map_err(|error| match error {
@@ -81,8 +83,12 @@ fn parse<R: Read + Seek>(reader: &mut BufReader<R>, length: u64) -> Result<Heade
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P'] => webp(reader, length),
         _ => reason(match start {
             [b'B', b'M', ..] => "is a BMP picture; convert it to JPEG or PNG".to_string(),
-            [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..] => "is a TIFF picture; convert it to JPEG or PNG".to_string(),
-            [_, _, _, _, b'f', b't', b'y', b'p', ..] => "is a HEIC, AVIF or video file; convert it to JPEG or PNG".to_string(),
+            [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..] => {
+                "is a TIFF picture; convert it to JPEG or PNG".to_string()
+            }
+            [_, _, _, _, b'f', b't', b'y', b'p', ..] => {
+                "is a HEIC, AVIF or video file; convert it to JPEG or PNG".to_string()
+            }
             _ => "is not a JPEG, PNG, WebP or GIF picture".to_string(),
         }),
     }
@@ -153,7 +159,10 @@ fn png<R: Read + Seek>(reader: &mut BufReader<R>, length: u64) -> Result<Header,
         let left = u32::from_be_bytes(bytes(reader)?);
         match &bytes::<4>(reader)? {
             b"IHDR" if left == 13 => {
-                size = Some((u32::from_be_bytes(bytes(reader)?), u32::from_be_bytes(bytes(reader)?)));
+                size = Some((
+                    u32::from_be_bytes(bytes(reader)?),
+                    u32::from_be_bytes(bytes(reader)?),
+                ));
                 reader.seek_relative(5 + 4)?; // what is left of it, and its checksum
                 continue;
             }
@@ -195,7 +204,9 @@ fn webp<R: Read + Seek>(reader: &mut BufReader<R>, length: u64) -> Result<Header
     reader.seek_relative(4)?;
     let declared = u64::from(u32::from_le_bytes(bytes(reader)?)) + 8;
     if declared > length {
-        return reason(format!("is cut off: {length} of {declared} bytes are there"));
+        return reason(format!(
+            "is cut off: {length} of {declared} bytes are there"
+        ));
     }
     reader.seek_relative(4)?;
     let kind: [u8; 4] = bytes(reader)?;
@@ -210,7 +221,8 @@ fn webp<R: Read + Seek>(reader: &mut BufReader<R>, length: u64) -> Result<Header
             ((bits & 0x3fff) + 1, (bits >> 14 & 0x3fff) + 1, false)
         }
         b"VP8X" => {
-            let side = |at: usize| u32::from_le_bytes([data[at], data[at + 1], data[at + 2], 0]) + 1;
+            let side =
+                |at: usize| u32::from_le_bytes([data[at], data[at + 1], data[at + 2], 0]) + 1;
             (side(4), side(7), data[0] & 0x08 != 0)
         }
         _ => return reason("is a WebP file without a picture at its start"),
@@ -225,12 +237,19 @@ fn webp<R: Read + Seek>(reader: &mut BufReader<R>, length: u64) -> Result<Header
 
 /// Whether a file ends with `mark`, as nearly all do, or holds it anywhere from here on. Bytes may follow the end of a
 /// picture, so only a file without the mark is cut off. The entropy-coded data of a JPEG cannot hold its mark.
-fn ends_with_or_holds<R: Read + Seek>(reader: &mut BufReader<R>, length: u64, mark: &[u8]) -> io::Result<bool> {
+fn ends_with_or_holds<R: Read + Seek>(
+    reader: &mut BufReader<R>,
+    length: u64,
+    mark: &[u8],
+) -> io::Result<bool> {
     let here = reader.stream_position()?;
     let end = length.saturating_sub(mark.len() as u64).max(here);
     reader.seek(SeekFrom::Start(end))?;
     let mut tail = Vec::with_capacity(mark.len());
-    reader.by_ref().take(mark.len() as u64).read_to_end(&mut tail)?;
+    reader
+        .by_ref()
+        .take(mark.len() as u64)
+        .read_to_end(&mut tail)?;
     if tail == mark {
         return Ok(true);
     }
@@ -243,7 +262,11 @@ fn ends_with_or_holds<R: Read + Seek>(reader: &mut BufReader<R>, length: u64, ma
         }
         for &byte in buffer {
             // Neither mark's first byte comes again inside it, so a failed match starts over at most one byte back.
-            matched = if byte == mark[matched] { matched + 1 } else { usize::from(byte == mark[0]) };
+            matched = if byte == mark[matched] {
+                matched + 1
+            } else {
+                usize::from(byte == mark[0])
+            };
             if matched == mark.len() {
                 return Ok(true);
             }

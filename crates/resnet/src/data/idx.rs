@@ -16,7 +16,10 @@ pub(super) const FORMAT: Format = Format {
     name: "mnist",
     takes_folder: true,
     about: "idx files, plain or .gz, under the names of MNIST and Fashion-MNIST",
-    sniff: |folder| find(folder, "train", Kind::Images).is_some() || find(folder, "t10k", Kind::Images).is_some(),
+    sniff: |folder| {
+        find(folder, "train", Kind::Images).is_some()
+            || find(folder, "t10k", Kind::Images).is_some()
+    },
     open,
 };
 
@@ -62,7 +65,10 @@ fn open(folder: &Path, _: &OpenOptions) -> Result<Splits, DataError> {
     let read = |split: &str| -> Result<(Images, Labels), DataError> {
         let images = expect(folder, split, Kind::Images)?;
         let labels = expect(folder, split, Kind::Labels)?;
-        Ok((read_file(&images, read_images)?, read_file(&labels, read_labels)?))
+        Ok((
+            read_file(&images, read_images)?,
+            read_file(&labels, read_labels)?,
+        ))
     };
     let (images, labels) = read("train")?;
     let classes = class_names(folder, &labels)?;
@@ -74,10 +80,17 @@ fn open(folder: &Path, _: &OpenOptions) -> Result<Splits, DataError> {
         test_name: "test".to_string(),
         warnings: Vec::new(),
     };
-    if [Kind::Images, Kind::Labels].iter().any(|&kind| find(folder, "t10k", kind).is_some()) {
+    if [Kind::Images, Kind::Labels]
+        .iter()
+        .any(|&kind| find(folder, "t10k", kind).is_some())
+    {
         let (images, labels) = read("t10k")?;
         if Some(images.shape) != splits.train.shape() {
-            let of_train = splits.train.shape().map(|shape| shape.to_string()).unwrap_or_default();
+            let of_train = splits
+                .train
+                .shape()
+                .map(|shape| shape.to_string())
+                .unwrap_or_default();
             return Err(DataError::content(
                 &images.file,
                 format!("pictures of {of_train}, as in training"),
@@ -98,7 +111,12 @@ fn names(split: &str, kind: Kind) -> [String; 4] {
     };
     let official = format!("{split}-{what}-idx{dimensions}-ubyte");
     let dotted = format!("{split}-{what}.idx{dimensions}-ubyte");
-    [official.clone(), format!("{official}.gz"), dotted.clone(), format!("{dotted}.gz")]
+    [
+        official.clone(),
+        format!("{official}.gz"),
+        dotted.clone(),
+        format!("{dotted}.gz"),
+    ]
 }
 
 fn find(folder: &Path, split: &str, kind: Kind) -> Option<PathBuf> {
@@ -122,7 +140,10 @@ fn read_file<T>(
     read: impl FnOnce(&Path, Bytes<BufReader<File>>) -> Result<T, DataError>,
 ) -> Result<T, DataError> {
     let opened = File::open(file).map_err(|error| DataError::io(file, error))?;
-    let length = opened.metadata().map_err(|error| DataError::io(file, error))?.len();
+    let length = opened
+        .metadata()
+        .map_err(|error| DataError::io(file, error))?
+        .len();
     let reader = BufReader::with_capacity(1 << 16, opened);
     read(file, Bytes { reader, length })
 }
@@ -143,12 +164,18 @@ impl<'a> From<&'a [u8]> for Bytes<&'a [u8]> {
 }
 
 /// Reads a file of pictures.
-pub(super) fn read_images<'a, R: BufRead + 'a>(file: &Path, bytes: impl Into<Bytes<R>>) -> Result<Images, DataError> {
+pub(super) fn read_images<'a, R: BufRead + 'a>(
+    file: &Path,
+    bytes: impl Into<Bytes<R>>,
+) -> Result<Images, DataError> {
     let mut idx = Idx::open(file, bytes.into(), Kind::Images)?;
     let (height, width) = (idx.number()?, idx.number()?);
     let size = u64::from(height) * u64::from(width);
     if size == 0 || height.max(width) > 65_535 {
-        return Err(idx.error("pictures of 1 to 65535 pixels a side", format!("{height} x {width}")));
+        return Err(idx.error(
+            "pictures of 1 to 65535 pixels a side",
+            format!("{height} x {width}"),
+        ));
     }
     let shape = Shape::new(1, height as usize, width as usize);
     let pixels = idx.rest(size)?;
@@ -160,7 +187,10 @@ pub(super) fn read_images<'a, R: BufRead + 'a>(file: &Path, bytes: impl Into<Byt
 }
 
 /// Reads a file of labels.
-pub(super) fn read_labels<'a, R: BufRead + 'a>(file: &Path, bytes: impl Into<Bytes<R>>) -> Result<Labels, DataError> {
+pub(super) fn read_labels<'a, R: BufRead + 'a>(
+    file: &Path,
+    bytes: impl Into<Bytes<R>>,
+) -> Result<Labels, DataError> {
     let labels = Idx::open(file, bytes.into(), Kind::Labels)?.rest(1)?;
     Ok(Labels {
         file: file.to_path_buf(),
@@ -179,9 +209,15 @@ struct Idx<'a, 'r> {
 }
 
 impl<'a, 'r> Idx<'a, 'r> {
-    fn open<R: BufRead + 'r>(file: &'a Path, bytes: Bytes<R>, kind: Kind) -> Result<Self, DataError> {
+    fn open<R: BufRead + 'r>(
+        file: &'a Path,
+        bytes: Bytes<R>,
+        kind: Kind,
+    ) -> Result<Self, DataError> {
         let Bytes { mut reader, length } = bytes;
-        let start = reader.fill_buf().map_err(|error| DataError::io(file, error))?;
+        let start = reader
+            .fill_buf()
+            .map_err(|error| DataError::io(file, error))?;
         let packed = start.starts_with(&[0x1f, 0x8b]);
         let mut idx = Idx {
             file,
@@ -189,7 +225,11 @@ impl<'a, 'r> Idx<'a, 'r> {
                 true => Box::new(flate2::bufread::GzDecoder::new(reader)),
                 false => Box::new(reader),
             },
-            left: if packed { length.saturating_mul(DEFLATE_MOST) } else { length },
+            left: if packed {
+                length.saturating_mul(DEFLATE_MOST)
+            } else {
+                length
+            },
             packed,
             count: 0,
         };
@@ -229,7 +269,9 @@ impl<'a, 'r> Idx<'a, 'r> {
 
     fn number(&mut self) -> Result<u32, DataError> {
         let mut bytes = [0; 4];
-        self.reader.read_exact(&mut bytes).map_err(|error| self.failed(error))?;
+        self.reader
+            .read_exact(&mut bytes)
+            .map_err(|error| self.failed(error))?;
         self.left = self.left.saturating_sub(4);
         Ok(u32::from_be_bytes(bytes))
     }
@@ -243,11 +285,17 @@ impl<'a, 'r> Idx<'a, 'r> {
             return Err(self.error(expected(), format!("{at_most}{} bytes", self.left)));
         }
         let mut bytes = Vec::with_capacity(wanted.min(FIRST_ALLOCATION) as usize);
-        let read = self.reader.by_ref().take(wanted + 1).read_to_end(&mut bytes);
+        let read = self
+            .reader
+            .by_ref()
+            .take(wanted + 1)
+            .read_to_end(&mut bytes);
         read.map_err(|error| self.failed(error))?;
         match (bytes.len() as u64).cmp(&wanted) {
             std::cmp::Ordering::Equal => Ok(bytes),
-            std::cmp::Ordering::Less => Err(self.error(expected(), format!("{} bytes", bytes.len()))),
+            std::cmp::Ordering::Less => {
+                Err(self.error(expected(), format!("{} bytes", bytes.len())))
+            }
             std::cmp::Ordering::Greater => Err(self.error(expected(), "more bytes")),
         }
     }
@@ -264,12 +312,19 @@ pub(super) fn dataset(
     if count != labels.labels.len() {
         return Err(DataError::content(
             &labels.file,
-            format!("{count} labels, one for each picture of {}", images.file.display()),
+            format!(
+                "{count} labels, one for each picture of {}",
+                images.file.display()
+            ),
             labels.labels.len().to_string(),
             "use the labels that belong to the pictures",
         ));
     }
-    if let Some(&label) = labels.labels.iter().find(|&&label| usize::from(label) >= classes.len()) {
+    if let Some(&label) = labels
+        .labels
+        .iter()
+        .find(|&&label| usize::from(label) >= classes.len())
+    {
         return Err(DataError::content(
             &labels.file,
             format!("labels below {}", classes.len()),
@@ -295,7 +350,9 @@ fn class_names(folder: &Path, train: &Labels) -> Result<Vec<String>, DataError> 
             )),
         };
     }
-    let path = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+    let path = folder
+        .canonicalize()
+        .unwrap_or_else(|_| folder.to_path_buf());
     if count == FASHION.len() && path.to_string_lossy().to_lowercase().contains("fashion") {
         return Ok(FASHION.map(String::from).to_vec());
     }
@@ -322,132 +379,4 @@ pub(super) fn read_lines(file: &Path) -> Result<Vec<String>, DataError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use super::super::testing::TempDir;
-    use super::*;
-    use crate::data::{Image, open as open_source};
-
-    fn images(count: u32, height: u32, width: u32) -> Vec<u8> {
-        let mut bytes: Vec<u8> = [0x803, count, height, width].iter().flat_map(|v| v.to_be_bytes()).collect();
-        bytes.extend((0..count * height * width).map(|v| (v % 251) as u8));
-        bytes
-    }
-
-    fn labels(labels: &[u8]) -> Vec<u8> {
-        let head = [0x801, labels.len() as u32].map(u32::to_be_bytes);
-        [head.as_flattened(), labels].concat()
-    }
-
-    fn gzip(bytes: &[u8]) -> Vec<u8> {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(bytes).unwrap();
-        encoder.finish().unwrap()
-    }
-
-    fn images_error(bytes: &[u8]) -> String {
-        let read = read_images(Path::new("some.idx"), bytes);
-        read.err().expect("read").to_string()
-    }
-
-    #[test]
-    fn plain_and_packed_are_the_same() {
-        for pack in [|bytes: &[u8]| bytes.to_vec(), gzip] {
-            let dir = TempDir::new("idx");
-            dir.write("train-images-idx3-ubyte", &pack(&images(3, 2, 4)));
-            dir.write("train-labels.idx1-ubyte.gz", &pack(&labels(&[1, 0, 2])));
-            let splits = open_source(dir.text(), &OpenOptions::default()).unwrap();
-            let mut image = Image::default();
-            splits.train.read(1, &mut image).unwrap();
-            assert_eq!(image.pixels, [8, 9, 10, 11, 12, 13, 14, 15]);
-            assert_eq!((image.height, image.width, image.channels), (2, 4, 1));
-            assert_eq!(splits.train.classes(), ["0", "1", "2"]);
-            assert_eq!(splits.train.label(2), 2);
-            assert!(splits.test.is_none());
-        }
-    }
-
-    #[test]
-    fn names_come_from_the_folder() {
-        let dir = TempDir::new("idx-names");
-        dir.write("train-images-idx3-ubyte", &images(10, 1, 1));
-        let ten: Vec<u8> = (0..10).collect();
-        dir.write("train-labels-idx1-ubyte", &labels(&ten));
-        let names = |dir: &Path| open(dir, &OpenOptions::default()).map(|splits| splits.train.classes().to_vec());
-        assert_eq!(names(dir.path()).unwrap()[9], "9");
-        dir.write("classes.txt", b"a\nb\nc\nd\ne\nf\ng\nh\ni\nthe tenth\n");
-        assert_eq!(names(dir.path()).unwrap()[9], "the tenth");
-        dir.write("classes.txt", b"a\nb\n");
-        assert!(names(dir.path()).unwrap_err().to_string().contains("on each of 10 lines, found 2 lines"));
-        let fashion = TempDir::new("Fashion");
-        fashion.write("train-images-idx3-ubyte", &images(10, 1, 1));
-        fashion.write("train-labels-idx1-ubyte", &labels(&ten));
-        assert_eq!(names(fashion.path()).unwrap()[8], "Bag");
-    }
-
-    #[test]
-    fn every_truncation_is_refused() {
-        let whole = images(3, 5, 7);
-        assert!(read_images(Path::new("x"), whole.as_slice()).is_ok());
-        for length in 0..whole.len() {
-            images_error(&whole[..length]);
-        }
-        assert!(images_error(&[&whole[..], &[0]].concat()).contains("expected 3 entries of 35 bytes"));
-        let packed = gzip(&whole);
-        assert!(read_images(Path::new("x"), packed.as_slice()).is_ok());
-        for length in 0..packed.len() {
-            images_error(&packed[..length]);
-        }
-        assert!(images_error(&gzip(&[&whole[..], &[0]].concat())).contains("found more bytes"));
-        assert!(images_error(&gzip(&whole[..whole.len() - 1])).contains("found 104 bytes"));
-        for at in 10..packed.len() {
-            let mut damaged = packed.clone();
-            damaged[at] ^= 0x10;
-            // A few bits of a deflate stream mean nothing; what is read is never wrong.
-            if let Ok(read) = read_images(Path::new("x"), damaged.as_slice()) {
-                assert_eq!(read.pixels, whole[16..], "byte {at} of {}", packed.len());
-            }
-        }
-    }
-
-    #[test]
-    fn hostile_headers_allocate_nothing() {
-        let head = |numbers: [u32; 4]| numbers.map(u32::to_be_bytes).as_flattened().to_vec();
-        let most = u32::MAX;
-        assert!(images_error(&head([0x803, most, most, most])).contains("expected pictures of 1 to 65535 pixels"));
-        assert!(images_error(&head([0x803, most, 65_535, 65_535])).contains("found 0 bytes"));
-        let packed = gzip(&head([0x803, most, 65_535, 65_535]));
-        assert!(images_error(&packed).contains("found at most"), "{}", images_error(&packed));
-        assert!(images_error(&head([0x803, 0, 28, 28])).contains("at least one"));
-        assert!(images_error(&head([0x803, 1, 0, 28])).contains("0 x 28"));
-        assert!(images_error(&head([0x801, 1, 28, 28])).contains("0x801, which is labels"));
-        assert!(images_error(&head([0xd00d, 1, 28, 28])).contains("found 0xd00d"));
-        // More zeros than fit a claim of one picture: the rest is never unpacked.
-        let bomb = gzip(&[head([0x803, 1, 2, 2]), vec![0; 1 << 22]].concat());
-        assert!(images_error(&bomb).contains("found more bytes"));
-    }
-
-    #[test]
-    fn files_must_belong_together() {
-        let dir = TempDir::new("idx-pairs");
-        let fails = || open(dir.path(), &OpenOptions::default()).err().expect("opened").to_string();
-        assert!(fails().contains("the file train-images-idx3-ubyte, plain or .gz, found an empty folder"));
-        dir.write("train-images-idx3-ubyte", &images(3, 2, 2));
-        assert!(fails().contains("the file train-labels-idx1-ubyte"));
-        dir.write("train-labels-idx1-ubyte", &labels(&[0, 1]));
-        assert!(fails().contains("expected 3 labels"));
-        dir.write("train-labels-idx1-ubyte", &labels(&[0, 1, 1]));
-        dir.write("t10k-images-idx3-ubyte", &images(2, 2, 3));
-        assert!(fails().contains("t10k-labels-idx1-ubyte"));
-        dir.write("t10k-labels-idx1-ubyte", &labels(&[0, 2]));
-        assert!(fails().contains("expected pictures of 1x2x2, as in training, found 1x2x3"));
-        dir.write("t10k-images-idx3-ubyte", &images(2, 2, 2));
-        assert!(fails().contains("expected labels below 2, found 2"));
-        dir.write("t10k-labels-idx1-ubyte", &labels(&[0, 1]));
-        assert_eq!(open(dir.path(), &OpenOptions::default()).unwrap().test.unwrap().len(), 2);
-        dir.write("train-labels-idx1-ubyte", &labels(&[1, 1, 1]));
-        let error = open_source(dir.text(), &OpenOptions::default()).err().unwrap().to_string();
-        assert!(error.contains("all 3 training pictures are of the class `1`"), "{error}");
-    }
-}
+mod tests;

@@ -153,16 +153,30 @@ impl Loader {
     ///
     /// # Errors
     /// The batch is 0, or larger than the data while only full batches are wanted.
-    pub fn new(data: Arc<dyn Dataset>, transform: Transform, options: LoaderOptions) -> Result<Loader, DataError> {
+    pub fn new(
+        data: Arc<dyn Dataset>,
+        transform: Transform,
+        options: LoaderOptions,
+    ) -> Result<Loader, DataError> {
         let (len, batch) = (data.len(), options.batch);
         let fault = if batch == 0 {
             Some("the batch is 0; it must be at least 1".to_string())
         } else if len == 0 || len > u32::MAX as usize {
-            Some(format!("the data has {len} pictures; 1 to {} are possible", u32::MAX))
+            Some(format!(
+                "the data has {len} pictures; 1 to {} are possible",
+                u32::MAX
+            ))
         } else if options.drop_last && batch > len {
-            Some(format!("the batch is {batch}, but the data has only {len} pictures; use a batch of {len} or less"))
-        } else if batch.checked_mul(transform.shape().len() * size_of::<f32>()).is_none_or(|bytes| bytes > isize::MAX as usize) {
-            Some(format!("a batch of {batch} pictures does not fit in memory"))
+            Some(format!(
+                "the batch is {batch}, but the data has only {len} pictures; use a batch of {len} or less"
+            ))
+        } else if batch
+            .checked_mul(transform.shape().len() * size_of::<f32>())
+            .is_none_or(|bytes| bytes > isize::MAX as usize)
+        {
+            Some(format!(
+                "a batch of {batch} pictures does not fit in memory"
+            ))
         } else {
             None
         };
@@ -208,7 +222,11 @@ impl Loader {
             epoch,
             end: self.steps(),
         });
-        let workers = job.shared.options.workers.min(job.end.saturating_sub(from_step));
+        let workers = job
+            .shared
+            .options
+            .workers
+            .min(job.end.saturating_sub(from_step));
         Epoch {
             next: from_step,
             wait: Duration::ZERO,
@@ -235,17 +253,24 @@ struct Job {
 impl Job {
     /// Batch `step`; a panic inside becomes an error.
     fn build(&self, step: usize, image: &mut Image) -> Result<Batch, DataError> {
-        catch_unwind(AssertUnwindSafe(|| self.build_unguarded(step, image))).unwrap_or_else(|panic| {
-            Err(DataError::Worker {
-                epoch: self.epoch,
-                step,
-                message: text_of(panic.as_ref()),
-            })
-        })
+        catch_unwind(AssertUnwindSafe(|| self.build_unguarded(step, image))).unwrap_or_else(
+            |panic| {
+                Err(DataError::Worker {
+                    epoch: self.epoch,
+                    step,
+                    message: text_of(panic.as_ref()),
+                })
+            },
+        )
     }
 
     fn build_unguarded(&self, step: usize, image: &mut Image) -> Result<Batch, DataError> {
-        let Shared { data, transform, options, .. } = self.shared.as_ref();
+        let Shared {
+            data,
+            transform,
+            options,
+            ..
+        } = self.shared.as_ref();
         let size = transform.shape().len();
         let buffers = lock(&self.shared.free).pop().unwrap_or_else(|| Buffers {
             x: vec![0.0; options.batch * size],
@@ -284,7 +309,12 @@ impl Job {
     }
 
     /// Decodes picture `wanted`, or another in its place, and says which; none if it is to be left out.
-    fn read(&self, wanted: u32, image: &mut Image, broken: &mut Vec<(u32, Warning)>) -> Result<Option<u32>, DataError> {
+    fn read(
+        &self,
+        wanted: u32,
+        image: &mut Image,
+        broken: &mut Vec<(u32, Warning)>,
+    ) -> Result<Option<u32>, DataError> {
         let Shared { data, options, .. } = self.shared.as_ref();
         let error = match data.read(wanted as usize, image) {
             Ok(()) => return Ok(Some(wanted)),
@@ -292,7 +322,13 @@ impl Job {
         };
         let mut warn = |what: &str| {
             let message = format!("{error}; {what}");
-            broken.push((wanted, Warning { file: None, message }));
+            broken.push((
+                wanted,
+                Warning {
+                    file: None,
+                    message,
+                },
+            ));
         };
         match options.on_broken {
             OnBroken::Fail => Err(error),
@@ -355,7 +391,9 @@ impl Iterator for Epoch {
         let waited = start.elapsed();
         self.wait += waited;
         let shared = &self.job.shared;
-        shared.wait_nanos.fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
+        shared
+            .wait_nanos
+            .fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
         self.next += 1;
         if built.is_err() {
             self.next = self.job.end;
@@ -364,7 +402,9 @@ impl Iterator for Epoch {
         Some(built.map(|mut batch| {
             if !batch.broken.is_empty() {
                 let mut warned = lock(&shared.warned);
-                let first = std::mem::take(&mut batch.broken).into_iter().filter(|(index, _)| warned.insert(*index));
+                let first = std::mem::take(&mut batch.broken)
+                    .into_iter()
+                    .filter(|(index, _)| warned.insert(*index));
                 batch.warnings = first.map(|(_, warning)| warning).collect();
             }
             batch
@@ -420,10 +460,12 @@ impl Crew {
             let (job, window) = (job.clone(), crew.window.clone());
             lock(&window.state).working += 1;
             let ended = Ended(window.clone());
-            let spawned = thread::Builder::new().name(format!("loader-{number}")).spawn(move || {
-                let _ended = ended;
-                work(&job, &window);
-            });
+            let spawned = thread::Builder::new()
+                .name(format!("loader-{number}"))
+                .spawn(move || {
+                    let _ended = ended;
+                    work(&job, &window);
+                });
             match spawned {
                 Ok(thread) => crew.threads.push(thread),
                 Err(_) => break, // fewer workers, the same batches
@@ -443,9 +485,17 @@ impl Crew {
             }
             if state.working == 0 {
                 let message = "the workers have ended".to_string();
-                return Err(DataError::Worker { epoch, step, message });
+                return Err(DataError::Worker {
+                    epoch,
+                    step,
+                    message,
+                });
             }
-            state = self.window.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .window
+                .ready
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -476,7 +526,10 @@ fn work(job: &Job, window: &Window) {
         let step = {
             let mut state = lock(&window.state);
             while !state.stop && state.begin >= state.take + state.places.len() {
-                state = window.free.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = window
+                    .free
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
             }
             if state.stop || state.begin >= job.end {
                 return;

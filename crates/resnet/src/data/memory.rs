@@ -31,11 +31,17 @@ impl Memory {
         let fault = if labels.is_empty() || shape.is_empty() {
             Some("no pictures".to_string())
         } else if bytes != Some(pixels.len()) {
-            Some(format!("{} labels but {} bytes of pictures of {shape}", labels.len(), pixels.len()))
+            Some(format!(
+                "{} labels but {} bytes of pictures of {shape}",
+                labels.len(),
+                pixels.len()
+            ))
         } else if shape.c != 1 && shape.c != 3 {
             Some(format!("{} channels, where 1 or 3 are possible", shape.c))
         } else {
-            let unknown = labels.iter().find(|&&label| usize::from(label) >= classes.len());
+            let unknown = labels
+                .iter()
+                .find(|&&label| usize::from(label) >= classes.len());
             unknown.map(|label| format!("label {label} of {} classes", classes.len()))
         };
         match fault {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::graph::Shape;
+use crate::suggest::nearest;
 
 mod augment;
 mod builtin;
@@ -155,7 +156,9 @@ fn find(source: &str) -> Result<(&'static Format, PathBuf), DataError> {
     let (name, folder) = source.split_once(':').unwrap_or((source, ""));
     if let Some(format) = FORMATS.iter().find(|format| format.name == name) {
         return match (format.takes_folder, folder.is_empty()) {
-            (true, true) if !source.contains(':') && Path::new(source).is_dir() => recognise(source),
+            (true, true) if !source.contains(':') && Path::new(source).is_dir() => {
+                recognise(source)
+            }
             (true, true) => unknown(format!("name the folder too, as {name}:DIR")),
             (false, false) => unknown(format!("`{name}` takes no folder; write `{name}` alone")),
             _ => Ok((format, existing_folder(folder, format.takes_folder)?)),
@@ -246,33 +249,6 @@ fn describe(folder: &Path) -> String {
     }
 }
 
-/// The known name nearest to a mistyped one, if it is near enough to be meant.
-fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .map(|name| (distance(&given.to_lowercase(), &name.to_lowercase()), name))
-        .filter(|&(distance, name)| distance <= 1 + name.chars().count() / 4)
-        .min_by_key(|&(distance, _)| distance)
-        .map(|(_, name)| name)
-}
-
-/// Edits that turn `a` into `b` (Levenshtein), of texts of at most 100 characters; longer ones are far from anything.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    if a.len() > 400 || b.len() > 100 {
-        return usize::MAX;
-    }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, &y) in b.iter().enumerate() {
-            let next = (diagonal + usize::from(x != y)).min(row[j] + 1).min(row[j + 1] + 1);
-            diagonal = std::mem::replace(&mut row[j + 1], next);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::testing::TempDir;
@@ -287,12 +263,18 @@ mod tests {
 
     #[test]
     fn wrong_sources_are_answered_with_what_to_try() {
-        assert_eq!(message("buildin"), "unknown data `buildin`: did you mean `builtin`?");
+        assert_eq!(
+            message("buildin"),
+            "unknown data `buildin`: did you mean `builtin`?"
+        );
         assert!(message("cifra10:/x").ends_with("did you mean `cifar10:/x`?"));
         assert!(message("cifar10").ends_with("name the folder too, as cifar10:DIR"));
         assert!(message("mnist:").ends_with("name the folder too, as mnist:DIR"));
         assert!(message("builtin:x").ends_with("write `builtin` alone"));
-        assert!(message("no-such-thing-at-all").contains("data is one of builtin, cifar10:DIR, cifar100:DIR"));
+        assert!(
+            message("no-such-thing-at-all")
+                .contains("data is one of builtin, cifar10:DIR, cifar100:DIR")
+        );
         assert!(message("folder:/no/such/folder").starts_with("/no/such/folder: cannot be read:"));
         assert!(message("").contains("data is one of"));
     }
@@ -305,13 +287,5 @@ mod tests {
         assert!(message(dir.text()).contains("expected data of a known kind, found notes.txt"));
         let file = dir.path().join("notes.txt");
         assert!(message(file.to_str().unwrap()).contains("expected a folder, found a file"));
-    }
-
-    #[test]
-    fn distances() {
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(nearest("MNIST", ["mnist", "folder"].into_iter()), Some("mnist"));
-        assert_eq!(nearest("photos", ["mnist", "folder"].into_iter()), None);
     }
 }

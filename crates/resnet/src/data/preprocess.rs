@@ -61,7 +61,9 @@ impl Preprocess {
     pub fn set_pixel_mean(&mut self, values: Vec<f32>) -> Result<(), DataError> {
         match &mut self.normalize {
             Normalize::Pixel { mean } => *mean = values,
-            Normalize::Channel { .. } => return fault("a per-pixel mean was given, but normalising is per channel".into()),
+            Normalize::Channel { .. } => {
+                return fault("a per-pixel mean was given, but normalising is per channel".into());
+            }
         }
         self.check()
     }
@@ -76,11 +78,18 @@ impl Preprocess {
             return fault(format!("the input has {c} channels; pictures have 1 or 3"));
         }
         if !(1..=65_535).contains(&h) || !(1..=65_535).contains(&w) {
-            return fault(format!("the input is {h} x {w} pixels; 1 to 65535 a side are possible"));
+            return fault(format!(
+                "the input is {h} x {w} pixels; 1 to 65535 a side are possible"
+            ));
         }
-        if self.resize.is_some_and(|side| side < h.max(w) || side > 65_535) {
+        if self
+            .resize
+            .is_some_and(|side| side < h.max(w) || side > 65_535)
+        {
             let side = self.resize.unwrap_or_default();
-            return fault(format!("resize is {side}; it must cover the input's {h} x {w} and be at most 65535"));
+            return fault(format!(
+                "resize is {side}; it must cover the input's {h} x {w} and be at most 65535"
+            ));
         }
         match &self.normalize {
             Normalize::Channel { mean, std } => {
@@ -91,16 +100,26 @@ impl Preprocess {
                         std.len()
                     ));
                 }
-                if !mean.iter().all(|v| v.is_finite()) || !std.iter().all(|v| v.is_finite() && *v > 0.0) {
-                    return fault(format!("mean {mean:?} or standard deviation {std:?} is not usable"));
+                if !mean.iter().all(|v| v.is_finite())
+                    || !std.iter().all(|v| v.is_finite() && *v > 0.0)
+                {
+                    return fault(format!(
+                        "mean {mean:?} or standard deviation {std:?} is not usable"
+                    ));
                 }
             }
             Normalize::Pixel { mean } => {
                 if mean.len() != self.shape.len() {
-                    return fault(format!("the per-pixel mean has {} numbers, the input {}", mean.len(), self.shape.len()));
+                    return fault(format!(
+                        "the per-pixel mean has {} numbers, the input {}",
+                        mean.len(),
+                        self.shape.len()
+                    ));
                 }
                 if !mean.iter().all(|v| v.is_finite()) {
-                    return fault("the per-pixel mean holds a number that is not finite".to_string());
+                    return fault(
+                        "the per-pixel mean holds a number that is not finite".to_string(),
+                    );
                 }
             }
         }
@@ -136,7 +155,11 @@ impl Normalize {
             let second = measured.iter().map(|m| m[c][1]).sum::<f64>() / count / (255.0 * 255.0);
             let deviation = (second - first * first).max(0.0).sqrt();
             mean.push(first as f32);
-            std.push(if deviation < 1e-6 { 1.0 } else { deviation as f32 });
+            std.push(if deviation < 1e-6 {
+                1.0
+            } else {
+                deviation as f32
+            });
         }
         Ok(Normalize::Channel { mean, std })
     }
@@ -147,7 +170,10 @@ impl Normalize {
     /// # Errors
     /// The pictures are not all of the input's height and width, or none can be read.
     pub fn pixel(data: &dyn Dataset, shape: Shape) -> Result<Normalize, DataError> {
-        if !data.shape().is_some_and(|found| (found.h, found.w) == (shape.h, shape.w)) {
+        if !data
+            .shape()
+            .is_some_and(|found| (found.h, found.w) == (shape.h, shape.w))
+        {
             let found = match data.shape() {
                 Some(found) => format!("are {} x {}", found.h, found.w),
                 None => "have different sizes".to_string(),
@@ -164,7 +190,9 @@ impl Normalize {
         for index in sample(data) {
             match data.read(index, &mut image) {
                 Ok(()) if (image.height, image.width) == (shape.h, shape.w) => {
-                    for_each_pixel(&image, shape.c, |at, c, v| sums[at * shape.c + c] += u64::from(v));
+                    for_each_pixel(&image, shape.c, |at, c, v| {
+                        sums[at * shape.c + c] += u64::from(v)
+                    });
                     count += 1;
                 }
                 Ok(()) => {} // not the size its header said; the loader reports it by resizing or not at all
@@ -172,11 +200,16 @@ impl Normalize {
             }
         }
         if count == 0 {
-            return Err(first_error.unwrap_or(DataError::Preprocess("there are no pictures".to_string())));
+            return Err(
+                first_error.unwrap_or(DataError::Preprocess("there are no pictures".to_string()))
+            );
         }
         let scale = 255.0 * f64::from(count);
         Ok(Normalize::Pixel {
-            mean: sums.into_iter().map(|sum| (sum as f64 / scale) as f32).collect(),
+            mean: sums
+                .into_iter()
+                .map(|sum| (sum as f64 / scale) as f32)
+                .collect(),
         })
     }
 }
@@ -187,15 +220,24 @@ fn fault<T>(text: String) -> Result<T, DataError> {
 
 /// The indices to look at: all, or as many evenly spaced ones as are allowed.
 fn sample(data: &dyn Dataset) -> impl Iterator<Item = usize> {
-    let most = if data.shape().is_some() { MOST_FIXED } else { MOST_VARIED };
+    let most = if data.shape().is_some() {
+        MOST_FIXED
+    } else {
+        MOST_VARIED
+    };
     let (len, count) = (data.len(), data.len().min(most));
     (0..count).map(move |i| (i as u64 * len as u64 / count as u64) as usize)
 }
 
 /// Measures the sampled pictures on a few threads; results in the order of the pictures. Broken pictures are passed over.
-fn measure<T: Send>(data: &dyn Dataset, measure: impl Fn(&Image) -> T + Sync) -> Result<Vec<T>, DataError> {
+fn measure<T: Send>(
+    data: &dyn Dataset,
+    measure: impl Fn(&Image) -> T + Sync,
+) -> Result<Vec<T>, DataError> {
     let indices: Vec<usize> = sample(data).collect();
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(16);
+    let threads = thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(16);
     let part = indices.len().div_ceil(threads).max(1);
     let mut measured = Vec::with_capacity(indices.len());
     let mut first_error = None;
@@ -205,9 +247,15 @@ fn measure<T: Send>(data: &dyn Dataset, measure: impl Fn(&Image) -> T + Sync) ->
             let mut one = |&index| data.read(index, &mut image).map(|()| measure(&image));
             part.iter().map(&mut one).collect()
         };
-        let parts: Vec<_> = indices.chunks(part).map(|part| scope.spawn(move || run(part))).collect();
+        let parts: Vec<_> = indices
+            .chunks(part)
+            .map(|part| scope.spawn(move || run(part)))
+            .collect();
         for part in parts {
-            for result in part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
+            for result in part
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            {
                 match result {
                     Ok(value) => measured.push(value),
                     Err(error) => first_error = first_error.take().or(Some(error)),
@@ -217,7 +265,9 @@ fn measure<T: Send>(data: &dyn Dataset, measure: impl Fn(&Image) -> T + Sync) ->
     });
     match measured.is_empty() {
         false => Ok(measured),
-        true => Err(first_error.unwrap_or(DataError::Preprocess("there are no pictures".to_string()))),
+        true => {
+            Err(first_error.unwrap_or(DataError::Preprocess("there are no pictures".to_string())))
+        }
     }
 }
 
@@ -242,114 +292,20 @@ mod shape_as_list {
 
     use crate::graph::Shape;
 
-    pub(super) fn serialize<S: Serializer>(shape: &Shape, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        shape: &Shape,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         [shape.c, shape.h, shape.w].serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Shape, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Shape, D::Error> {
         let [c, h, w] = <[usize; 3]>::deserialize(deserializer)?;
         Ok(Shape::new(c, h, w))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::data::{Memory, OpenOptions, open};
-
-    fn memory(shape: Shape, pixels: Vec<u8>) -> Memory {
-        let count = pixels.len() / shape.len();
-        Memory::new("train", shape, pixels, vec![0; count], vec!["a".into()]).unwrap()
-    }
-
-    fn channel(normalize: Normalize) -> (Vec<f32>, Vec<f32>) {
-        match normalize {
-            Normalize::Channel { mean, std } => (mean, std),
-            Normalize::Pixel { .. } => panic!("per pixel"),
-        }
-    }
-
-    #[test]
-    fn means_and_deviations_by_hand() {
-        let data = memory(Shape::new(3, 1, 2), vec![0, 10, 255, 255, 10, 0, 0, 10, 255, 255, 10, 0]);
-        let (mean, std) = channel(Normalize::channel(&data, 3).unwrap());
-        assert_eq!(mean, [0.5, 10.0 / 255.0, 0.5]);
-        assert_eq!(std, [0.5, 1.0, 0.5]);
-        let grey = memory(Shape::new(1, 1, 2), vec![0, 255]);
-        assert_eq!(channel(Normalize::channel(&grey, 3).unwrap()), (vec![0.5; 3], vec![0.5; 3]));
-        let (mean, _) = channel(Normalize::channel(&data, 1).unwrap());
-        assert!((mean[0] - 0.5 * f32::from(luma([0, 10, 255]) + luma([255, 10, 0])) / 255.0).abs() < 1e-6);
-    }
-
-    #[test]
-    fn mean_picture_by_hand() {
-        let data = memory(Shape::new(1, 1, 2), vec![0, 255, 255, 255]);
-        let pixel = Normalize::pixel(&data, Shape::new(1, 1, 2)).unwrap();
-        assert_eq!(pixel, Normalize::Pixel { mean: vec![0.5, 1.0] });
-        let error = Normalize::pixel(&data, Shape::new(1, 2, 2)).unwrap_err().to_string();
-        assert!(error.contains("input's 2 x 2 pixels, but these are 1 x 2"), "{error}");
-    }
-
-    /// Published for all of Fashion-MNIST: mean 0.2860, standard deviation 0.3530; the selection is a fifth of it.
-    #[test]
-    fn builtin_statistics() {
-        let data = open("builtin", &OpenOptions::default()).unwrap().train;
-        let (mean, std) = channel(Normalize::channel(data.as_ref(), 1).unwrap());
-        assert!((mean[0] - 0.2860).abs() < 2e-3 && (std[0] - 0.3530).abs() < 2e-3, "{mean:?} {std:?}");
-        assert_eq!(channel(Normalize::channel(data.as_ref(), 1).unwrap()), (mean, std));
-    }
-
-    #[test]
-    fn travels_as_json() {
-        let mut preprocess = Preprocess {
-            shape: Shape::new(3, 224, 224),
-            resize: Some(256),
-            normalize: Normalize::Channel {
-                mean: vec![0.5, 0.25, 0.125],
-                std: vec![1.0; 3],
-            },
-        };
-        let text = serde_json::to_string(&preprocess).unwrap();
-        assert_eq!(
-            text,
-            r#"{"shape":[3,224,224],"resize":256,"normalize":{"channel":{"mean":[0.5,0.25,0.125],"std":[1.0,1.0,1.0]}}}"#
-        );
-        assert_eq!(serde_json::from_str::<Preprocess>(&text).unwrap(), preprocess);
-
-        preprocess.shape = Shape::new(1, 1, 2);
-        preprocess.resize = None;
-        preprocess.normalize = Normalize::Pixel { mean: vec![0.5, 0.5] };
-        let text = serde_json::to_string(&preprocess).unwrap();
-        assert_eq!(text, r#"{"shape":[1,1,2],"normalize":{"pixel":{}}}"#);
-        let mut read: Preprocess = serde_json::from_str(&text).unwrap();
-        assert!(read.check().unwrap_err().to_string().contains("mean has 0 numbers, the input 2"));
-        read.set_pixel_mean(vec![0.5, 0.5]).unwrap();
-        assert_eq!(read, preprocess);
-        assert!(read.set_pixel_mean(vec![0.5]).is_err());
-    }
-
-    #[test]
-    fn nonsense_is_refused() {
-        let good = |c: usize| Preprocess {
-            shape: Shape::new(c, 4, 6),
-            resize: None,
-            normalize: Normalize::Channel {
-                mean: vec![0.0; c],
-                std: vec![1.0; c],
-            },
-        };
-        good(3).check().unwrap();
-        let refused = |change: &dyn Fn(&mut Preprocess)| {
-            let mut preprocess = good(3);
-            change(&mut preprocess);
-            preprocess.check().unwrap_err().to_string()
-        };
-        assert!(good(2).check().is_err());
-        assert!(refused(&|p| p.shape.w = 0).contains("4 x 0"));
-        assert!(refused(&|p| p.shape.h = 1 << 40).contains("65535"));
-        assert!(refused(&|p| p.resize = Some(5)).contains("resize is 5"));
-        for std in [vec![1.0, 1.0], vec![0.0; 3], vec![-1.0; 3], vec![f32::NAN; 3]] {
-            assert!(!refused(&|p| p.normalize = Normalize::Channel { mean: vec![0.0; 3], std: std.clone() }).is_empty());
-        }
-    }
-}
+mod tests;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{DataError, Dataset, Image, nearest};
+use super::{DataError, Dataset, Image};
 use crate::graph::Shape;
 use crate::rng::Rng;
+use crate::suggest::nearest;
 
 /// Some pictures of a data set, in a given order.
 pub struct Subset {
@@ -18,7 +19,10 @@ impl Subset {
     /// # Panics
     /// If an index is not below `data.len()`.
     pub fn new(data: Arc<dyn Dataset>, indices: Vec<u32>) -> Subset {
-        assert!(indices.iter().all(|&index| (index as usize) < data.len()), "an index past the data");
+        assert!(
+            indices.iter().all(|&index| (index as usize) < data.len()),
+            "an index past the data"
+        );
         Subset { data, indices }
     }
 }
@@ -60,9 +64,15 @@ impl Dataset for Subset {
 ///
 /// # Errors
 /// `fraction` is not between 0 and 1, or no class has two pictures.
-pub fn split(data: Arc<dyn Dataset>, fraction: f64, seed: u64) -> Result<(Subset, Subset), DataError> {
+pub fn split(
+    data: Arc<dyn Dataset>,
+    fraction: f64,
+    seed: u64,
+) -> Result<(Subset, Subset), DataError> {
     if !(fraction > 0.0 && fraction < 1.0) {
-        return Err(DataError::Split(format!("the fraction is {fraction}, but must lie between 0 and 1")));
+        return Err(DataError::Split(format!(
+            "the fraction is {fraction}, but must lie between 0 and 1"
+        )));
     }
     let mut by_class = vec![Vec::new(); data.classes().len()];
     for index in 0..data.len() {
@@ -81,14 +91,20 @@ pub fn split(data: Arc<dyn Dataset>, fraction: f64, seed: u64) -> Result<(Subset
     }
     train.sort_unstable();
     held_out.sort_unstable();
-    Ok((Subset::new(data.clone(), train), Subset::new(data, held_out)))
+    Ok((
+        Subset::new(data.clone(), train),
+        Subset::new(data, held_out),
+    ))
 }
 
 /// `data` with labels numbered by `classes`, such as those of a trained model. Equal names are the same class.
 ///
 /// # Errors
 /// A class of `data` that has pictures is not among `classes`.
-pub fn with_classes(data: Arc<dyn Dataset>, classes: &[String]) -> Result<Arc<dyn Dataset>, DataError> {
+pub fn with_classes(
+    data: Arc<dyn Dataset>,
+    classes: &[String],
+) -> Result<Arc<dyn Dataset>, DataError> {
     if data.classes() == classes {
         return Ok(data);
     }
@@ -111,7 +127,10 @@ pub fn with_classes(data: Arc<dyn Dataset>, classes: &[String]) -> Result<Arc<dy
     Ok(Arc::new(Relabelled {
         data,
         classes: classes.to_vec(),
-        labels: labels.into_iter().map(|label| label.unwrap_or_default() as u32).collect(),
+        labels: labels
+            .into_iter()
+            .map(|label| label.unwrap_or_default() as u32)
+            .collect(),
     }))
 }
 

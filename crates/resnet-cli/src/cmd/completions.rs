@@ -1,0 +1,19 @@
+//! `resnet completions`.
+
+use clap_complete::Shell;
+
+/// Arguments of `resnet completions`.
+#[derive(clap::Args)]
+#[command(after_help = "Example, for bash:\n  resnet completions bash > ~/.local/share/bash-completion/completions/resnet")]
+pub(crate) struct Args {
+    /// The shell
+    shell: Shell,
+}
+
+pub(crate) fn run(args: Args, mut command: clap::Command) -> anyhow::Result<()> {
+    use std::io::Write;
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut command, "resnet", &mut script);
+    std::io::stdout().lock().write_all(&script)?;
+    Ok(())
+}

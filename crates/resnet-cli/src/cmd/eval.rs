@@ -1,0 +1,79 @@
+//! `resnet eval`.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use resnet::data::{self, OpenOptions};
+use resnet::evaluate::evaluate_model;
+
+use crate::exit::Usage;
+use crate::observer::bar;
+
+/// Arguments of `resnet eval`.
+#[derive(clap::Args)]
+#[command(after_help = "Example:
+  resnet eval runs/resnet20-builtin --data builtin
+Classes are matched by name. The model's own resizing, cropping and normalising are used.")]
+pub(crate) struct Args {
+    /// Model file, checkpoint or run directory
+    model: PathBuf,
+    /// The pictures: builtin, cifar10:DIR, cifar100:DIR, mnist:DIR, folder:DIR, or DIR
+    #[arg(long, value_name = "DATA", default_value = "builtin")]
+    data: String,
+    /// Which part of them: train, val or test [default: test, or what the data has in its place]
+    #[arg(long, value_name = "SPLIT")]
+    split: Option<String>,
+    /// Threads that compute; 0 is one for each core
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+    /// One JSON object on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let model = super::load_model(&args.model)?;
+    let splits = data::open(&args.data, &OpenOptions::default())?;
+    for warning in &splits.warnings {
+        eprintln!("warning: {warning}");
+    }
+    let (name, part) = match args.split.as_deref() {
+        Some("train") => ("train".to_string(), Some(splits.train)),
+        Some("val") if splits.test_name == "val" => ("val".into(), splits.test),
+        Some("val") => ("val".into(), splits.val),
+        Some("test") if splits.test_name == "val" => ("test".into(), None),
+        Some("test") => ("test".into(), splits.test),
+        None if splits.test.is_none() => ("train".into(), Some(splits.train)),
+        None => (splits.test_name, splits.test),
+        Some(other) => return Err(Usage(format!("--split is `{other}`, expected train, val or test")).into()),
+    };
+    let part = part.ok_or_else(|| Usage(format!("{} has no split `{name}`", args.data)))?;
+    let progress = bar(part.len() as u64, "images");
+    let on = &mut |done: usize| progress.set_position(done as u64);
+    let evaluation = evaluate_model(&model, part, super::threads(args.threads), on)?;
+    progress.finish_and_clear();
+    for warning in &evaluation.warnings {
+        eprintln!("warning: {warning}");
+    }
+    let (top1, top5, loss) = (evaluation.value("top1"), evaluation.value("top5"), evaluation.value("loss"));
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        let json = serde_json::json!({
+            "arch": model.arch.name(), "data": args.data, "split": name,
+            "top1": top1, "top5": top5, "loss": loss, "count": evaluation.count, "wrong": evaluation.wrong,
+        });
+        writeln!(out, "{json}")?;
+        return Ok(());
+    }
+    writeln!(out, "{} on {} ({name}, {} images)", model.arch.name(), args.data, super::grouped(evaluation.count))?;
+    writeln!(out, "top-1  {:6.2} %   {} wrong", top1 * 100.0, super::grouped(evaluation.wrong))?;
+    if model.classes.len() > 5 {
+        writeln!(out, "top-5  {:6.2} %", top5 * 100.0)?;
+    }
+    writeln!(out, "loss   {loss:8.4}")?;
+    for pair in evaluation.confusion.most_confused(3) {
+        let class = |label: u32| &model.classes[label as usize];
+        writeln!(out, "{:4} x  {} taken for {}", pair.count, class(pair.label), class(pair.predicted))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! The commands: one file each, with its arguments and `run`.
+
+pub(crate) mod completions;
+pub(crate) mod eval;
+pub(crate) mod models;
+pub(crate) mod predict;
+pub(crate) mod summary;
+pub(crate) mod train;
+
+use std::path::{Path, PathBuf};
+
+use resnet::weights::Model;
+
+/// Threads that compute: as asked, or one for each core.
+fn threads(asked: usize) -> usize {
+    match asked {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    }
+}
+
+/// Loads a model file, or the model of a run directory.
+fn load_model(path: &Path) -> anyhow::Result<Model> {
+    let file: PathBuf = if path.is_dir() { path.join(resnet::train::MODEL) } else { path.to_owned() };
+    Ok(Model::load(&file)?)
+}
+
+/// A number with separators between thousands.
+pub(crate) fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A count in millions or billions, four digits.
+pub(crate) fn scaled(n: u64) -> String {
+    let x = n as f64;
+    if x >= 1e9 { format!("{:.3} G", x / 1e9) } else { format!("{:.2} M", x / 1e6) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{grouped, scaled};
+
+    #[test]
+    fn numbers_are_readable() {
+        assert_eq!(grouped(7), "7");
+        assert_eq!(grouped(269_722), "269,722");
+        assert_eq!(grouped(25_557_032), "25,557,032");
+        assert_eq!(scaled(40_551_000), "40.55 M");
+        assert_eq!(scaled(4_089_184_256), "4.089 G");
+    }
+}

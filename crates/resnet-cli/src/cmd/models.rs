@@ -1,0 +1,95 @@
+//! `resnet models`.
+
+use std::io::Write;
+
+use resnet::arch::{CATALOG, FAMILIES, OPTIONS};
+use resnet::data::FORMATS;
+use resnet::recipe::{KEYS, RECIPES};
+
+/// Arguments of `resnet models`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// List every key of a recipe instead, with its default
+    #[arg(long)]
+    keys: bool,
+    /// One JSON object on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    if args.keys {
+        return keys(&mut out, args.json);
+    }
+    if args.json {
+        writeln!(out, "{}", json())?;
+        return Ok(());
+    }
+    writeln!(out, "{:<22} {:>5} {:>12} {:>10}  what", "network", "depth", "parameters", "MACs")?;
+    for row in CATALOG {
+        let (params, macs) = (super::grouped(row.params), super::scaled(row.macs));
+        writeln!(out, "{:<22} {:>5} {params:>12} {macs:>10}  {} ({})", row.name, row.depth, row.about, row.source)?;
+    }
+    writeln!(out, "\nof any depth")?;
+    for family in FAMILIES {
+        writeln!(out, "{:<30} {} ({})", family.pattern, family.about, family.source)?;
+    }
+    writeln!(out, "\noptions, as in resnet20:shortcut=B,norm=none")?;
+    for option in OPTIONS {
+        writeln!(out, "{:<10} {:<30} {}", option.key, option.values, option.help)?;
+    }
+    writeln!(out, "\ndata")?;
+    for format in FORMATS {
+        let name = if format.takes_folder { format!("{}:DIR", format.name) } else { format.name.into() };
+        writeln!(out, "{name:<14} {}", format.about)?;
+    }
+    writeln!(out, "\nrecipes")?;
+    for recipe in RECIPES {
+        writeln!(out, "{:<14} {}", recipe.name, recipe.about)?;
+    }
+    Ok(())
+}
+
+fn json() -> serde_json::Value {
+    let networks: Vec<_> = CATALOG
+        .iter()
+        .map(|row| {
+            serde_json::json!({
+                "arch": row.name, "depth": row.depth, "params": row.params, "macs": row.macs, "flops": 2 * row.macs,
+                "about": row.about, "source": row.source,
+            })
+        })
+        .collect();
+    let families: Vec<_> = FAMILIES
+        .iter()
+        .map(|f| serde_json::json!({"pattern": f.pattern, "about": f.about, "source": f.source}))
+        .collect();
+    let options: Vec<_> = OPTIONS
+        .iter()
+        .map(|o| serde_json::json!({"key": o.key, "values": o.values, "help": o.help}))
+        .collect();
+    let recipes: Vec<_> =
+        RECIPES.iter().map(|r| serde_json::json!({"name": r.name, "about": r.about})).collect();
+    serde_json::json!({"models": networks, "families": families, "options": options, "recipes": recipes})
+}
+
+fn keys(out: &mut impl Write, json: bool) -> anyhow::Result<()> {
+    let default = resnet::recipe::Recipe::default();
+    if json {
+        let keys: Vec<_> = KEYS
+            .iter()
+            .map(|key| {
+                serde_json::json!({
+                    "key": key.name, "default": key.value(&default), "expected": key.expected(), "help": key.help,
+                })
+            })
+            .collect();
+        writeln!(out, "{}", serde_json::Value::from(keys))?;
+        return Ok(());
+    }
+    for key in KEYS {
+        writeln!(out, "{} = {}\n    {}", key.name, key.value(&default), key.help)?;
+    }
+    Ok(())
+}

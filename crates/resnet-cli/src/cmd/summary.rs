@@ -1,0 +1,116 @@
+//! `resnet summary`.
+
+use std::io::Write;
+use std::path::Path;
+
+use resnet::arch::Arch;
+use resnet::exec::{Backend, Cpu};
+use resnet::graph::Shape;
+use resnet::plan::{Options, Plan};
+use resnet::recipe::split_override;
+use resnet::summary::{Summary, summary};
+
+use crate::exit::Usage;
+
+/// Arguments of `resnet summary`.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  resnet summary resnet50
+  resnet summary resnet20:shortcut=B --input 1x28x28
+  resnet summary resnet20 --plan --batch 128")]
+pub(crate) struct Args {
+    /// Network or model file
+    #[arg(value_name = "ARCH|MODEL")]
+    network: String,
+    /// Options of the network, such as norm=none
+    #[arg(value_name = "KEY=VALUE")]
+    options: Vec<String>,
+    /// Shape of an image, channels x height x width [default: what the network was designed for]
+    #[arg(long, value_name = "CxHxW")]
+    input: Option<String>,
+    /// Number of classes [default: what the network was designed for]
+    #[arg(long, value_name = "N")]
+    classes: Option<usize>,
+    /// Print the steps of training instead of the layers
+    #[arg(long)]
+    plan: bool,
+    /// Images a step, for --plan
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    batch: usize,
+    /// One JSON object on standard output
+    #[arg(long, conflicts_with = "plan")]
+    json: bool,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let path = Path::new(&args.network);
+    let (mut arch, mut input, mut classes) = if path.exists() {
+        let model = super::load_model(path)?;
+        let (shape, classes) = (model.preprocess.shape, model.classes.len());
+        (model.arch, shape, classes)
+    } else {
+        let arch = Arch::parse(&args.network)?;
+        let (shape, classes) = (arch.default_input(), arch.default_classes());
+        (arch, shape, classes)
+    };
+    for option in &args.options {
+        let (key, value) = split_override(option)?;
+        arch.set(&key, &value)?;
+    }
+    if let Some(text) = &args.input {
+        input = parse_shape(text)?;
+    }
+    classes = args.classes.unwrap_or(classes);
+    if args.batch == 0 || args.batch > 65_536 {
+        return Err(Usage(format!("--batch is {}, expected 1 to 65536", args.batch)).into());
+    }
+    let summary = summary(&arch, input, classes)?;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string(&summary)?)?;
+    } else if args.plan {
+        let plan = Plan::build(&arch.graph(input, classes)?, Options::train(args.batch, 0.0))?;
+        let cpu = Cpu::new(plan, 1);
+        write!(out, "{}", cpu.plan().table(|step| cpu.kernel_of(step)))?;
+    } else {
+        write_table(&mut out, &summary)?;
+    }
+    Ok(())
+}
+
+fn write_table(out: &mut impl Write, summary: &Summary) -> std::io::Result<()> {
+    let width = summary.layers.iter().map(|l| l.name.len()).max().unwrap_or(0).max(5);
+    writeln!(out, "{:<width$}  {:<26} {:>14} {:>12} {:>16}", "layer", "operation", "output", "parameters", "MACs")?;
+    for layer in &summary.layers {
+        let number = |n: u64| if n == 0 { String::new() } else { super::grouped(n) };
+        writeln!(
+            out,
+            "{:<width$}  {:<26} {:>14} {:>12} {:>16}",
+            layer.name,
+            layer.op,
+            layer.output,
+            number(layer.params),
+            number(layer.macs)
+        )?;
+    }
+    writeln!(
+        out,
+        "\n{} on {}, {} classes: {} parameters, {}MACs ({}FLOPs) an image, {} layers deep",
+        summary.arch,
+        summary.input,
+        summary.classes,
+        super::grouped(summary.params),
+        super::scaled(summary.macs),
+        super::scaled(summary.flops),
+        summary.depth,
+    )
+}
+
+/// Reads `3x32x32`.
+fn parse_shape(text: &str) -> Result<Shape, Usage> {
+    let numbers: Result<Vec<usize>, _> = text.split('x').map(str::parse).collect();
+    match numbers.as_deref() {
+        Ok([c, h, w]) if [c, h, w].iter().all(|&&n| n > 0) => Ok(Shape::new(*c, *h, *w)),
+        _ => Err(Usage(format!("--input is `{text}`, expected channels x height x width, such as 3x224x224"))),
+    }
+}

@@ -1,0 +1,136 @@
+//! `resnet train`.
+
+use std::path::{Path, PathBuf};
+
+use resnet::recipe::{Recipe, split_override};
+use resnet::train;
+
+use crate::exit::Usage;
+use crate::observer;
+
+/// Arguments of `resnet train`.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  resnet train                                            ResNet-20 on the built-in pictures
+  resnet train resnet56 --data cifar10:DIR --recipe paper-cifar
+  resnet train resnet18 --data folder:photos --epochs 30
+  resnet train plain56 norm=none gain=0.5                 the same without batch norm
+Keys of key=value are those of config.toml; `resnet models --keys` lists them.")]
+pub(crate) struct Args {
+    /// The network, then changes to the recipe: [ARCH] [key=value ...]
+    #[arg(value_name = "ARCH|KEY=VALUE")]
+    rest: Vec<String>,
+    /// The pictures: builtin, cifar10:DIR, cifar100:DIR, mnist:DIR, folder:DIR, or DIR
+    #[arg(long, value_name = "DATA")]
+    data: Option<String>,
+    /// A built-in recipe or a TOML file
+    #[arg(long, value_name = "NAME|FILE", default_value = "default")]
+    recipe: String,
+    /// Passes over the training images
+    #[arg(long, value_name = "N")]
+    epochs: Option<String>,
+    /// Steps, instead of epochs
+    #[arg(long, value_name = "N", conflicts_with = "epochs")]
+    steps: Option<String>,
+    /// Images a step
+    #[arg(long, value_name = "N")]
+    batch: Option<String>,
+    /// Learning rate
+    #[arg(long, value_name = "X")]
+    lr: Option<String>,
+    /// Numbers to compute with: auto or f32
+    #[arg(long, value_name = "P")]
+    precision: Option<String>,
+    /// Seed of all randomness
+    #[arg(long, value_name = "N")]
+    seed: Option<String>,
+    /// Threads that compute; 0 is one for each core
+    #[arg(long, value_name = "N")]
+    threads: Option<String>,
+    /// Directory of the run [default: runs/ARCH-DATA]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Continue the run in this directory
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["data", "epochs", "steps", "batch", "lr", "precision", "seed", "out"])]
+    resume: Option<PathBuf>,
+    /// One JSON event a line on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let mut observer = observer::of(args.json)?;
+    if let Some(out) = &args.resume {
+        if !args.rest.is_empty() {
+            let given = args.rest.join(" ");
+            return Err(Usage(format!("--resume takes everything from the run; remove `{given}`")).into());
+        }
+        let threads = args.threads.as_deref().map(str::parse).transpose();
+        let threads = threads.map_err(|_| Usage("--threads needs a whole number".into()))?;
+        train::resume(out, threads, None, observer.as_mut())?;
+        return observer.finish();
+    }
+    let recipe = Recipe::load(&args.recipe, &overrides(&args)?)?;
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None => free_directory(&recipe),
+    };
+    train::train(recipe, &out, &command_line(), observer.as_mut())?;
+    observer.finish()
+}
+
+/// Flags and `key=value` as changes to the recipe, in that order.
+fn overrides(args: &Args) -> anyhow::Result<Vec<(String, String)>> {
+    let mut overrides = Vec::new();
+    let flags = [
+        ("data.source", &args.data),
+        ("train.epochs", &args.epochs),
+        ("train.steps", &args.steps),
+        ("train.batch", &args.batch),
+        ("optimizer.lr", &args.lr),
+        ("train.precision", &args.precision),
+        ("train.seed", &args.seed),
+        ("train.threads", &args.threads),
+    ];
+    for (key, value) in flags {
+        if let Some(value) = value {
+            overrides.push((key.to_string(), value.clone()));
+        }
+    }
+    for text in &args.rest {
+        // `resnet20:shortcut=B` is a network: its `=` stands behind a colon.
+        let is_key = text.split_once('=').is_some_and(|(key, _)| !key.contains(':'));
+        let named = overrides.iter().any(|(key, _)| key == "model.arch");
+        match (is_key, named) {
+            (true, _) => overrides.push(split_override(text)?),
+            (false, false) => overrides.push(("model.arch".into(), text.clone())),
+            (false, true) => {
+                return Err(Usage(format!("`{text}`: a network was named already; changes look like key=value")).into());
+            }
+        }
+    }
+    Ok(overrides)
+}
+
+/// `runs/ARCH-DATA`, or the first of `-2`, `-3`, ... that is not taken.
+fn free_directory(recipe: &Recipe) -> PathBuf {
+    let data = match recipe.data.source.split_once(':') {
+        Some((kind, _)) => kind.to_string(),
+        None => Path::new(&recipe.data.source).file_name().unwrap_or_default().to_string_lossy().into_owned(),
+    };
+    let safe = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
+    let name: String = format!("{}-{data}", recipe.model.arch).chars().map(safe).collect();
+    let numbered = (2..).map(|n| Path::new("runs").join(format!("{name}-{n}")));
+    let mut candidates = std::iter::once(Path::new("runs").join(&name)).chain(numbered);
+    candidates.find(|path| !path.exists()).expect("numbers do not end")
+}
+
+/// What was typed, quoted where a shell would need it.
+fn command_line() -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%".contains(c);
+    let quote = |word: String| {
+        if !word.is_empty() && word.chars().all(plain) { word } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    };
+    let words = std::env::args_os().skip(1).map(|word| quote(word.to_string_lossy().into_owned()));
+    std::iter::once("resnet".to_string()).chain(words).collect::<Vec<_>>().join(" ")
+}

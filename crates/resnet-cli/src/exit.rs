@@ -1,0 +1,49 @@
+//! Exit codes: 0 done, 1 failed, 2 wrong usage.
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+use resnet::arch::ArchError;
+use resnet::evaluate::EvaluateError;
+use resnet::predict::PredictError;
+use resnet::recipe::RecipeError;
+use resnet::summary::SummaryError;
+use resnet::train::TrainError;
+
+/// The user asked for something that does not exist.
+#[derive(Debug)]
+pub(crate) struct Usage(pub(crate) String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// Prints an error and says with which code to leave. A reader that closed the pipe has seen enough, which is no failure.
+pub(crate) fn code(error: &anyhow::Error) -> ExitCode {
+    let closed = |e: &(dyn std::error::Error + 'static)| {
+        e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+    };
+    if error.chain().any(closed) {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("error: {error:#}");
+    ExitCode::from(if error.chain().any(is_usage) { 2 } else { 1 })
+}
+
+fn is_usage(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.is::<Usage>()
+        || error.is::<ArchError>()
+        || error.is::<RecipeError>()
+        || matches!(
+            error.downcast_ref(),
+            Some(TrainError::Arch(_) | TrainError::Recipe(_) | TrainError::Shape(_) | TrainError::Taken(_) | TrainError::NoRun(..))
+        )
+        || matches!(error.downcast_ref(), Some(SummaryError::Arch(_) | SummaryError::Shape(_)))
+        || matches!(error.downcast_ref(), Some(EvaluateError::Arch(_)))
+        || matches!(error.downcast_ref(), Some(PredictError::Arch(_)))
+}

@@ -1,0 +1,231 @@
+//! Who watches a run: a progress bar on a terminal, plain lines elsewhere, JSON where asked.
+//!
+//! Standard output carries JSON only; everything else goes to standard error.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use resnet::event::{Event, RunStarted};
+use resnet::train::{Flow, Observer, REPORT, Tick};
+
+/// Least time between two plain lines about steps.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// A watcher that can report that its output failed.
+pub(crate) trait Watcher: Observer {
+    /// Ends the display.
+    fn finish(&mut self) -> anyhow::Result<()>;
+}
+
+/// The watcher for this terminal, stopping the run at Ctrl-C.
+pub(crate) fn of(json: bool) -> anyhow::Result<Box<dyn Watcher>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::SeqCst) {
+            std::process::exit(130); // the second time: at once; the last checkpoint stays
+        }
+        eprintln!("\nstopping after this step; press Ctrl-C again to leave at once");
+    })?;
+    let human = Human { bar: None, stop: stop.clone(), started: None, line: Instant::now(), first: None };
+    Ok(if json { Box::new(Json { stop, failed: None }) } else { Box::new(human) })
+}
+
+/// A bar on standard error if that is a terminal, hidden if not.
+pub(crate) fn bar(len: u64, unit: &str) -> ProgressBar {
+    let target = if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let style = ProgressStyle::with_template(&format!("{{bar:30}} {{pos}}/{{len}} {unit}  {{msg}}"));
+    ProgressBar::with_draw_target(Some(len), target).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn flow(stop: &AtomicBool) -> Flow {
+    if stop.load(Ordering::SeqCst) { Flow::Stop } else { Flow::Go }
+}
+
+struct Json {
+    stop: Arc<AtomicBool>,
+    failed: Option<io::Error>,
+}
+
+impl Observer for Json {
+    fn event(&mut self, event: &Event) {
+        if self.failed.is_some() {
+            return;
+        }
+        let line = serde_json::to_string(event).expect("events always become JSON") + "\n";
+        let mut out = io::stdout().lock();
+        if let Err(error) = out.write_all(line.as_bytes()).and_then(|()| out.flush()) {
+            // Whoever listened has left: save and stop, as at Ctrl-C.
+            self.failed = Some(error);
+            self.stop.store(true, Ordering::SeqCst);
+        }
+    }
+
+    fn tick(&mut self, _: &Tick) -> Flow {
+        flow(&self.stop)
+    }
+}
+
+impl Watcher for Json {
+    fn finish(&mut self) -> anyhow::Result<()> {
+        self.failed.take().map_or(Ok(()), |error| Err(error.into()))
+    }
+}
+
+struct Human {
+    /// On a terminal only.
+    bar: Option<ProgressBar>,
+    stop: Arc<AtomicBool>,
+    started: Option<RunStarted>,
+    /// When the last plain line was written.
+    line: Instant,
+    /// Time and step of the first tick, for the time left.
+    first: Option<(Instant, u64)>,
+}
+
+impl Human {
+    fn say(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(text),
+            None => eprintln!("{text}"),
+        }
+    }
+
+    fn begin(&mut self, run: &RunStarted) {
+        eprintln!(
+            "{} on {}: {} parameters, {} MACs an image",
+            run.arch,
+            run.data,
+            crate::cmd::grouped(run.params),
+            crate::cmd::scaled(run.macs)
+        );
+        eprintln!(
+            "{} images, tested on {}; {} epochs, {} steps of {}; {} thread{}, {}; into {}",
+            crate::cmd::grouped(run.train_images),
+            crate::cmd::grouped(run.test_images),
+            run.epochs,
+            crate::cmd::grouped(run.steps),
+            run.batch,
+            run.threads,
+            if run.threads == 1 { "" } else { "s" },
+            run.isa,
+            run.out
+        );
+        if io::stderr().is_terminal() {
+            self.bar = Some(bar(run.steps, "steps"));
+        }
+        self.started = Some(run.clone());
+    }
+}
+
+impl Observer for Human {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::RunStarted(run) => self.begin(run),
+            Event::Step(step) => {
+                let left = self.left(step.step);
+                match &self.bar {
+                    Some(bar) => {
+                        bar.set_position(step.step);
+                        bar.set_message(format!(
+                            "loss {:.4}  lr {:.3}  {:.0} images/s  {left}",
+                            step.loss, step.lr, step.images_per_s
+                        ));
+                    }
+                    None if self.line.elapsed() >= LINE_EVERY => {
+                        self.line = Instant::now();
+                        let total = self.started.as_ref().map_or(0, |run| run.steps);
+                        eprintln!(
+                            "step {}/{total}  loss {:.4}  lr {:.4}  {:.0} images/s  {left}",
+                            step.step, step.loss, step.lr, step.images_per_s
+                        );
+                    }
+                    None => {}
+                }
+            }
+            Event::Evaluated(e) => self.say(&format!(
+                "epoch {:>3}  train: loss {:.4}, top-1 {:5.2} %   {}: loss {:.4}, top-1 {:5.2} %   {}",
+                e.epoch,
+                e.train_loss,
+                e.train_top1 * 100.0,
+                e.split,
+                e.loss,
+                e.top1 * 100.0,
+                duration(e.seconds)
+            )),
+            Event::Warned { message, .. } => self.say(&format!("warning: {message}")),
+            Event::RunEnded(end) => {
+                if let Some(bar) = self.bar.take() {
+                    bar.finish_and_clear();
+                }
+                let out = self.started.as_ref().map_or("", |run| run.out.as_str());
+                match (&end.stopped, &end.model) {
+                    (None, Some(model)) => eprintln!(
+                        "done in {}: top-1 {:.2} %\nmodel   {model}\nreport  {out}/{REPORT}",
+                        duration(end.seconds),
+                        end.top1.unwrap_or(f64::NAN) * 100.0
+                    ),
+                    (Some(_), _) => eprintln!(
+                        "stopped after {} steps; continue with: resnet train --resume {out}",
+                        end.steps
+                    ),
+                    (None, None) => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn tick(&mut self, tick: &Tick) -> Flow {
+        self.first.get_or_insert((Instant::now(), tick.step));
+        if let Some(bar) = &self.bar {
+            bar.set_position(tick.step);
+        }
+        flow(&self.stop)
+    }
+}
+
+impl Human {
+    /// The time left at the pace so far.
+    fn left(&self, step: u64) -> String {
+        let total = self.started.as_ref().map_or(step, |run| run.steps);
+        match self.first {
+            Some((since, first)) if step > first => {
+                let pace = since.elapsed().as_secs_f64() / (step - first) as f64;
+                format!("{} left", duration(pace * total.saturating_sub(step) as f64))
+            }
+            _ => String::new(),
+        }
+    }
+}
+
+impl Watcher for Human {
+    fn finish(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+/// `42 s`, `3 min 20 s`, `5 h 07 min`.
+fn duration(seconds: f64) -> String {
+    let s = seconds.round() as u64;
+    match s {
+        0..60 => format!("{s} s"),
+        60..3600 => format!("{} min {:02} s", s / 60, s % 60),
+        _ => format!("{} h {:02} min", s / 3600, s % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration;
+
+    #[test]
+    fn durations_are_read_at_a_glance() {
+        assert_eq!(duration(41.6), "42 s");
+        assert_eq!(duration(200.0), "3 min 20 s");
+        assert_eq!(duration(18_420.0), "5 h 07 min");
+    }
+}

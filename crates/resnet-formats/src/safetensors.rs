@@ -1,0 +1,295 @@
+//! safetensors: `u64` header length N, N bytes of JSON, then the numbers, all little-endian.
+//!
+//! The JSON maps each tensor to `{"dtype", "shape", "data_offsets": [begin, end]}`, offsets counted from the end of the
+//! header, and `__metadata__` to texts. Tensors must cover the data without gap or overlap.
+//! The header is read here rather than by the `safetensors` crate because that crate's errors do not name the tensor, it
+//! writes metadata in random order, and it lets the last of two equal names win. Tests hold both to the same answers.
+
+use crate::array::{Array, Data, DataType, Tensors, elements};
+use crate::error::FormatError;
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::io::{Read, Write};
+
+/// Largest header accepted, in bytes: 100 times that of a 1,202-layer network with its optimiser state.
+pub const MAX_HEADER: u64 = 64 << 20;
+
+const METADATA: &str = "__metadata__";
+
+/// Reads a whole file's bytes.
+///
+/// # Errors
+/// [`FormatError`] names the tensor and the field that is wrong.
+pub fn read(bytes: &[u8]) -> Result<Tensors, FormatError> {
+    read_from(bytes, bytes.len() as u64)
+}
+
+/// Reads from a stream of `len` bytes, such as a file; memory is taken for the arrays alone.
+///
+/// # Errors
+/// [`FormatError`] names the tensor and the field that is wrong.
+pub fn read_from(mut from: impl Read, len: u64) -> Result<Tensors, FormatError> {
+    let Some(after_length) = len.checked_sub(8) else {
+        return Err(FormatError::Truncated {
+            field: "the header's length",
+            expected: 8,
+            found: len,
+        });
+    };
+    let mut prefix = [0; 8];
+    from.read_exact(&mut prefix)?;
+    let header_len = u64::from_le_bytes(prefix);
+    if header_len > MAX_HEADER {
+        return Err(FormatError::HeaderTooLarge {
+            limit: MAX_HEADER,
+            found: header_len,
+        });
+    }
+    let Some(data_len) = after_length.checked_sub(header_len) else {
+        return Err(FormatError::Truncated {
+            field: "the header",
+            expected: header_len,
+            found: after_length,
+        });
+    };
+    let mut header = vec![0; header_len as usize];
+    from.read_exact(&mut header)?;
+    let Header {
+        mut tensors,
+        metadata,
+    } = serde_json::from_slice(&header).map_err(|e| FormatError::Header(e.to_string()))?;
+    drop(header);
+
+    tensors.sort_by_key(|(_, entry)| (entry.data_offsets.0, entry.data_offsets.1));
+    let layouts = layouts(&tensors, data_len)?;
+    let mut entries = BTreeMap::new();
+    for ((name, entry), (data_type, shape)) in tensors.into_iter().zip(layouts) {
+        let bytes = (entry.data_offsets.1 - entry.data_offsets.0) as usize;
+        let data = read_data(&mut from, data_type, bytes)?;
+        entries.insert(name, Array::new(shape, data).expect("sizes were compared"));
+    }
+    Ok(Tensors { entries, metadata })
+}
+
+/// Writes arrays sorted by name, so equal arrays give equal bytes.
+///
+/// # Errors
+/// [`FormatError::Io`] when the writer fails; [`FormatError::Tensor`] for a tensor with a reserved name.
+pub fn write(tensors: &Tensors, mut to: impl Write) -> Result<(), FormatError> {
+    let header = encode_header(tensors)?;
+    to.write_all(&(header.len() as u64).to_le_bytes())?;
+    to.write_all(&header)?;
+    for array in tensors.entries.values() {
+        match array.data() {
+            Data::F32(values) => write_numbers(&mut to, values, |v| v.to_le_bytes())?,
+            Data::F64(values) => write_numbers(&mut to, values, |v| v.to_le_bytes())?,
+            Data::I64(values) => write_numbers(&mut to, values, |v| v.to_le_bytes())?,
+            Data::U64(values) => write_numbers(&mut to, values, |v| v.to_le_bytes())?,
+        }
+    }
+    Ok(())
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry {
+    dtype: String,
+    shape: Vec<u64>,
+    data_offsets: (u64, u64),
+}
+
+struct Header {
+    tensors: Vec<(String, Entry)>,
+    metadata: BTreeMap<String, String>,
+}
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: de::Deserializer<'de>>(from: D) -> Result<Header, D::Error> {
+        struct Names;
+        impl<'de> Visitor<'de> for Names {
+            type Value = Header;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with an entry a tensor")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Header, M::Error> {
+                let mut header = Header {
+                    tensors: Vec::new(),
+                    metadata: BTreeMap::new(),
+                };
+                let mut seen = HashSet::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    if !seen.insert(name.clone()) {
+                        return Err(de::Error::custom(format_args!(
+                            "the name `{name}` stands there twice"
+                        )));
+                    }
+                    let at = |e: M::Error| -> M::Error {
+                        de::Error::custom(format_args!("`{name}`: {e}"))
+                    };
+                    if name == METADATA {
+                        let metadata = map.next_value::<Option<_>>();
+                        header.metadata = metadata.map_err(at)?.unwrap_or_default();
+                    } else {
+                        let entry = map.next_value::<Entry>().map_err(at)?;
+                        header.tensors.push((name, entry));
+                    }
+                }
+                Ok(header)
+            }
+        }
+        from.deserialize_map(Names)
+    }
+}
+
+/// Type and shape of every tensor, after checking that together they cover `data_len` bytes exactly.
+fn layouts(
+    tensors: &[(String, Entry)],
+    data_len: u64,
+) -> Result<Vec<(DataType, Vec<usize>)>, FormatError> {
+    let mut end = 0;
+    let mut layouts = Vec::with_capacity(tensors.len());
+    for (name, entry) in tensors {
+        let wrong = |field, expected: String, found: String| FormatError::Tensor {
+            tensor: name.clone(),
+            field,
+            expected,
+            found,
+        };
+        let data_type = DataType::ALL
+            .into_iter()
+            .find(|data_type| data_type.name() == entry.dtype);
+        let Some(data_type) = data_type else {
+            return Err(FormatError::DataType {
+                tensor: name.clone(),
+                found: entry.dtype.chars().take(20).collect(),
+            });
+        };
+        let shape: Option<Vec<usize>> = entry
+            .shape
+            .iter()
+            .map(|&axis| usize::try_from(axis).ok())
+            .collect();
+        let bytes = shape
+            .as_deref()
+            .and_then(elements)
+            .and_then(|count| count.checked_mul(data_type.size()));
+        let (Some(shape), Some(bytes)) = (shape, bytes) else {
+            let found = format!("{:?}", entry.shape);
+            return Err(wrong("shape", "a size that fits in memory".into(), found));
+        };
+        let (from, to) = entry.data_offsets;
+        if from != end {
+            let expected = format!("a begin of {end}, where the tensor before it ends");
+            return Err(wrong("data_offsets", expected, from.to_string()));
+        }
+        if to.checked_sub(from) != Some(bytes as u64) {
+            let expected = format!(
+                "{bytes} bytes, the size of {data_type} {:?}, from {from}",
+                entry.shape
+            );
+            return Err(wrong("data_offsets", expected, format!("an end of {to}")));
+        }
+        if to > data_len {
+            let expected = format!("an end of at most {data_len}, where the file ends");
+            return Err(wrong("data_offsets", expected, to.to_string()));
+        }
+        end = to;
+        layouts.push((data_type, shape));
+    }
+    if end < data_len {
+        return Err(FormatError::Trailing {
+            found: data_len - end,
+        });
+    }
+    Ok(layouts)
+}
+
+fn read_data(from: &mut impl Read, data_type: DataType, bytes: usize) -> Result<Data, FormatError> {
+    Ok(match data_type {
+        DataType::F32 => Data::F32(read_numbers(from, bytes, f32::from_le_bytes)?),
+        DataType::F64 => Data::F64(read_numbers(from, bytes, f64::from_le_bytes)?),
+        DataType::I64 => Data::I64(read_numbers(from, bytes, i64::from_le_bytes)?),
+        DataType::U64 => Data::U64(read_numbers(from, bytes, u64::from_le_bytes)?),
+    })
+}
+
+/// Bytes converted at a time: a multiple of every number's size.
+const BLOCK: usize = 64 << 10;
+
+fn read_numbers<T, const SIZE: usize>(
+    from: &mut impl Read,
+    bytes: usize,
+    decode: fn([u8; SIZE]) -> T,
+) -> Result<Vec<T>, FormatError> {
+    let mut values = Vec::with_capacity(bytes / SIZE);
+    let mut block = vec![0; BLOCK.min(bytes)];
+    let mut left = bytes;
+    while left > 0 {
+        let part = &mut block[..BLOCK.min(left)];
+        from.read_exact(part)?;
+        values.extend(part.as_chunks::<SIZE>().0.iter().map(|&b| decode(b)));
+        left -= part.len();
+    }
+    Ok(values)
+}
+
+fn write_numbers<T: Copy, const SIZE: usize>(
+    to: &mut impl Write,
+    values: &[T],
+    encode: fn(T) -> [u8; SIZE],
+) -> Result<(), FormatError> {
+    let mut block = Vec::with_capacity(BLOCK.min(values.len() * SIZE));
+    for part in values.chunks(BLOCK / SIZE) {
+        block.clear();
+        block.extend(part.iter().flat_map(|&value| encode(value)));
+        to.write_all(&block)?;
+    }
+    Ok(())
+}
+
+/// The header's JSON, padded with spaces so that the numbers start at a multiple of 8.
+fn encode_header(tensors: &Tensors) -> Result<Vec<u8>, FormatError> {
+    let as_json = |e: serde_json::Error| FormatError::Header(e.to_string());
+    let mut header = vec![b'{'];
+    if !tensors.metadata.is_empty() {
+        header.extend(format!("\"{METADATA}\":").bytes());
+        serde_json::to_writer(&mut header, &tensors.metadata).map_err(as_json)?;
+    }
+    let mut offset = 0;
+    for (name, array) in &tensors.entries {
+        if name == METADATA {
+            return Err(FormatError::Tensor {
+                tensor: name.clone(),
+                field: "name",
+                expected: "a name that the format does not reserve".into(),
+                found: name.clone(),
+            });
+        }
+        if header.len() > 1 {
+            header.push(b',');
+        }
+        let data_type = array.data().data_type();
+        let begin = offset;
+        offset += (array.data().len() * data_type.size()) as u64;
+        let entry = Entry {
+            dtype: data_type.name().into(),
+            shape: array.shape().iter().map(|&axis| axis as u64).collect(),
+            data_offsets: (begin, offset),
+        };
+        serde_json::to_writer(&mut header, name).map_err(as_json)?;
+        header.push(b':');
+        serde_json::to_writer(&mut header, &entry).map_err(as_json)?;
+    }
+    header.push(b'}');
+    header.resize(header.len().next_multiple_of(8), b' ');
+    if header.len() as u64 > MAX_HEADER {
+        return Err(FormatError::HeaderTooLarge {
+            limit: MAX_HEADER,
+            found: header.len() as u64,
+        });
+    }
+    Ok(header)
+}

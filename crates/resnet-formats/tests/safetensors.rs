@@ -1,0 +1,338 @@
+//! Round trips, agreement with the format's reference implementation, and damaged files.
+
+use resnet_formats::{Array, Data, FormatError, Tensors, safetensors};
+
+fn sample() -> Tensors {
+    let mut tensors = Tensors::default();
+    tensors.insert(
+        "fc.weight",
+        Array::f32(
+            vec![2, 3],
+            vec![1.0, -2.5, 0.0, f32::MIN_POSITIVE, 1e30, -0.0],
+        ),
+    );
+    tensors.insert(
+        "bn.mean",
+        Array::new(vec![2], Data::F64(vec![0.1, -1e300])).unwrap(),
+    );
+    tensors.insert(
+        "bn.num_batches_tracked",
+        Array::new(vec![], Data::I64(vec![-7])).unwrap(),
+    );
+    tensors.insert("step", Array::counter(u64::MAX));
+    tensors.insert("empty", Array::f32(vec![0, 4], vec![]));
+    tensors
+        .metadata
+        .insert("arch".into(), "resnet20 \"A\"\n".into());
+    tensors
+        .metadata
+        .insert("classes".into(), "Überrock, 上着".into());
+    tensors
+}
+
+fn bytes(tensors: &Tensors) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    safetensors::write(tensors, &mut bytes).unwrap();
+    bytes
+}
+
+/// A file with this header and `data` zero bytes.
+fn file(header: &str, data: usize) -> Vec<u8> {
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend(header.bytes());
+    file.resize(file.len() + data, 0);
+    file
+}
+
+#[test]
+fn what_is_written_is_read() {
+    for tensors in [sample(), Tensors::default()] {
+        let written = bytes(&tensors);
+        assert_eq!(safetensors::read(&written).unwrap(), tensors);
+        assert_eq!(bytes(&tensors), written);
+    }
+}
+
+#[test]
+fn long_arrays_pass_in_blocks() {
+    let values: Vec<f32> = (0..50_001).map(|i| i as f32 * 0.25).collect();
+    let mut tensors = Tensors::default();
+    tensors.insert("long", Array::f32(vec![50_001], values));
+    tensors.insert("next", Array::counter(3));
+    assert_eq!(safetensors::read(&bytes(&tensors)).unwrap(), tensors);
+}
+
+#[test]
+fn the_bytes_are_these() {
+    let mut tensors = Tensors::default();
+    tensors.insert("b", Array::f32(vec![1], vec![1.0]));
+    tensors.insert("a", Array::counter(2));
+    tensors.metadata.insert("k".into(), "v".into());
+    let header = r#"{"__metadata__":{"k":"v"},"a":{"dtype":"U64","shape":[],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}}"#;
+    let mut expected = file(&format!("{header:<136}"), 0);
+    expected.extend([2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0x3f]);
+    assert_eq!(bytes(&tensors), expected);
+}
+
+#[test]
+fn the_reference_implementation_agrees() {
+    let tensors = sample();
+    let ours = bytes(&tensors);
+    let theirs = ::safetensors::SafeTensors::deserialize(&ours).unwrap();
+    assert_eq!(theirs.len(), tensors.entries.len());
+    let weight = theirs.tensor("fc.weight").unwrap();
+    assert_eq!(weight.shape(), [2, 3]);
+    assert_eq!(weight.data()[4..8], (-2.5f32).to_le_bytes());
+    let (_, header) = ::safetensors::SafeTensors::read_metadata(&ours).unwrap();
+    let metadata = header.metadata().as_ref().unwrap();
+    assert_eq!(metadata["arch"], tensors.metadata["arch"]);
+
+    let again = ::safetensors::serialize(theirs.tensors(), Some(metadata.clone())).unwrap();
+    assert_eq!(safetensors::read(&again).unwrap(), tensors);
+}
+
+#[test]
+fn a_file_cut_anywhere_is_an_error() {
+    let whole = bytes(&sample());
+    for len in 0..whole.len() {
+        assert!(safetensors::read(&whole[..len]).is_err(), "cut at {len}");
+    }
+    assert!(matches!(
+        safetensors::read(&[whole.as_slice(), &[0; 3]].concat()),
+        Err(FormatError::Trailing { found: 3 })
+    ));
+}
+
+#[test]
+fn a_flipped_byte_never_panics() {
+    let whole = bytes(&sample());
+    let data = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
+    for at in 0..data {
+        for bit in 0..8 {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1 << bit;
+            if let Ok(tensors) = safetensors::read(&damaged) {
+                assert_eq!(safetensors::read(&bytes(&tensors)).unwrap(), tensors);
+            }
+        }
+    }
+}
+
+#[test]
+fn damaged_headers_are_named() {
+    let f32s = |offsets: &str, shape: &str| {
+        format!(r#""dtype":"F32","shape":{shape},"data_offsets":{offsets}"#)
+    };
+    let (a, b) = (f32s("[0,8]", "[2]"), f32s("[8,12]", "[1]"));
+    struct Case {
+        what: &'static str,
+        file: Vec<u8>,
+        says: &'static [&'static str],
+    }
+    let cases = [
+        Case {
+            what: "overlap",
+            file: file(
+                &format!(r#"{{"a":{{{a}}},"b":{{{}}}}}"#, f32s("[4,12]", "[2]")),
+                12,
+            ),
+            says: &["`b`", "data_offsets", "begin of 8", "found 4"],
+        },
+        Case {
+            what: "gap",
+            file: file(
+                &format!(r#"{{"a":{{{a}}},"b":{{{}}}}}"#, f32s("[12,16]", "[1]")),
+                16,
+            ),
+            says: &["`b`", "data_offsets", "begin of 8", "found 12"],
+        },
+        Case {
+            what: "same bytes twice",
+            file: file(&format!(r#"{{"a":{{{a}}},"b":{{{a}}}}}"#), 8),
+            says: &["data_offsets", "begin of 8", "found 0"],
+        },
+        Case {
+            what: "same name twice",
+            file: file(&format!(r#"{{"a":{{{a}}},"a":{{{b}}}}}"#), 12),
+            says: &["`a`", "twice"],
+        },
+        Case {
+            what: "beyond the end",
+            file: file(&format!(r#"{{"a":{{{a}}},"b":{{{b}}}}}"#), 10),
+            says: &["`b`", "at most 10", "found 12"],
+        },
+        Case {
+            what: "size and shape differ",
+            file: file(&format!(r#"{{"a":{{{}}}}}"#, f32s("[0,8]", "[3]")), 8),
+            says: &["`a`", "12 bytes", "F32 [3]", "end of 8"],
+        },
+        Case {
+            what: "end before begin",
+            file: file(&format!(r#"{{"a":{{{}}}}}"#, f32s("[0,-1]", "[0]")), 0),
+            says: &["`a`"],
+        },
+        Case {
+            what: "backwards",
+            file: file(
+                &format!(r#"{{"a":{{{a}}},"b":{{{}}}}}"#, f32s("[8,4]", "[1]")),
+                8,
+            ),
+            says: &["`b`", "data_offsets"],
+        },
+        Case {
+            what: "shape overflows",
+            file: file(
+                &format!(
+                    r#"{{"a":{{{}}}}}"#,
+                    f32s("[0,8]", "[4294967296,4294967296,2]")
+                ),
+                8,
+            ),
+            says: &["`a`", "shape", "4294967296"],
+        },
+        Case {
+            what: "bytes overflow",
+            file: file(
+                &format!(r#"{{"a":{{{}}}}}"#, f32s("[0,8]", "[9223372036854775807]")),
+                8,
+            ),
+            says: &["`a`", "shape"],
+        },
+        Case {
+            what: "large claim, small file",
+            file: file(
+                &format!(
+                    r#"{{"a":{{{}}}}}"#,
+                    f32s("[0,4000000000000]", "[1000000000000]")
+                ),
+                8,
+            ),
+            says: &["`a`", "at most 8", "4000000000000"],
+        },
+        Case {
+            what: "half precision",
+            file: file(
+                r#"{"w":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}"#,
+                4,
+            ),
+            says: &["`w`", "dtype", "BF16", "convert"],
+        },
+        Case {
+            what: "negative axis",
+            file: file(
+                r#"{"w":{"dtype":"F32","shape":[-2],"data_offsets":[0,4]}}"#,
+                4,
+            ),
+            says: &["`w`", "-2"],
+        },
+        Case {
+            what: "field missing",
+            file: file(r#"{"w":{"dtype":"F32","shape":[1]}}"#, 4),
+            says: &["`w`", "data_offsets"],
+        },
+        Case {
+            what: "metadata not text",
+            file: file(r#"{"__metadata__":{"k":1}}"#, 0),
+            says: &["__metadata__", "string"],
+        },
+        Case {
+            what: "not an object",
+            file: file("[1]", 0),
+            says: &["header", "object"],
+        },
+        Case {
+            what: "not JSON",
+            file: file("\u{7f}ELF", 0),
+            says: &["header is not valid"],
+        },
+        Case {
+            what: "not text",
+            file: [&3u64.to_le_bytes()[..], &[0xff, 0xfe, 0xfd]].concat(),
+            says: &["header is not valid"],
+        },
+        Case {
+            what: "deep nesting",
+            file: file(&"[".repeat(100_000), 0),
+            says: &["header is not valid"],
+        },
+        Case {
+            what: "huge header",
+            file: file("{}", 0)
+                .into_iter()
+                .enumerate()
+                .map(|(i, b)| if i == 6 { 1 } else { b })
+                .collect(),
+            says: &["header", "at most", "not a safetensors file"],
+        },
+        Case {
+            what: "header beyond the end",
+            file: [&1000u64.to_le_bytes()[..], b"{}"].concat(),
+            says: &["header needs 1000 bytes, 2 are there"],
+        },
+    ];
+    for case in cases {
+        let error = safetensors::read(&case.file)
+            .expect_err(case.what)
+            .to_string();
+        for part in case.says {
+            assert!(
+                error.contains(part),
+                "{}: `{error}` lacks `{part}`",
+                case.what
+            );
+        }
+    }
+}
+
+#[test]
+fn a_failing_writer_is_an_error() {
+    struct Full(usize);
+    impl std::io::Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let taken = bytes.len().min(self.0);
+            self.0 -= taken;
+            if taken == 0 {
+                Err(std::io::ErrorKind::StorageFull.into())
+            } else {
+                Ok(taken)
+            }
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let len = bytes(&sample()).len();
+    for room in [0, 7, 8, 20, len - 1] {
+        assert!(
+            matches!(
+                safetensors::write(&sample(), Full(room)),
+                Err(FormatError::Io(_))
+            ),
+            "room for {room}"
+        );
+    }
+    assert!(safetensors::write(&sample(), Full(len)).is_ok());
+}
+
+#[test]
+fn a_reserved_name_is_refused() {
+    let mut tensors = Tensors::default();
+    tensors.insert("__metadata__", Array::counter(1));
+    assert!(matches!(
+        safetensors::write(&tensors, Vec::new()),
+        Err(FormatError::Tensor { .. })
+    ));
+}
+
+#[test]
+fn shapes_and_numbers_agree() {
+    assert!(Array::new(vec![2, 2], Data::F32(vec![0.0; 3])).is_none());
+    assert!(Array::new(vec![usize::MAX, 2], Data::F32(vec![])).is_none());
+    assert_eq!(
+        Array::new(vec![], Data::I64(vec![-1]))
+            .unwrap()
+            .as_counter(),
+        None
+    );
+    assert_eq!(Array::counter(5).as_counter(), Some(5));
+}

@@ -1,0 +1,387 @@
+//! Batch normalisation (Ioffe & Szegedy 2015, algorithm 1) with what follows it in a residual block in the same pass.
+//!
+//! ```text
+//! x, y, dx, dy: [pixels][channels]   gamma, beta, mean, rstd: [channels]   m = pixels of the whole batch
+//! mean = Σx/m    rstd = 1/√(Σ(x-mean)²/m + eps)    z = (x-mean)·rstd·gamma + beta    y = relu(z + residual)
+//! ```
+//!
+//! Backward, with g = dy where y > 0 (or dy, without ReLU) and x̂ = (x-mean)·rstd:
+//!
+//! ```text
+//! dbeta = Σg    dgamma = Σg·x̂    dx = gamma·rstd·(g - dbeta/m - x̂·dgamma/m)    d_residual = g
+//! ```
+//!
+//! The running variance uses m-1, the normaliser m; PyTorch does the same.
+//!
+//! Statistics take one pass over memory: sums of x-k and (x-k)² over a block of rows, k being the mean so far, combined
+//! in f64 (Chan, Golub & LeVeque 1983). Since k is near the mean, nothing cancels, and the result is as good as that of
+//! two passes.
+
+mod apply;
+mod sums;
+
+use crate::columns::{Columns, PARTIAL, as_f64, f64_scratch};
+use crate::cpu::Parts;
+use crate::residual::pixels_per_task;
+use crate::split::{chunks, range};
+use crate::{Cpu, Residual, ResidualGrad};
+
+use apply::{Backward, Forward};
+use sums::{Combine, GradientSums, Statistics};
+
+/// Running statistics, updated as PyTorch does: new = (1 - momentum)·old + momentum·batch.
+#[derive(Debug)]
+pub struct Running<'a> {
+    /// `[channels]`
+    pub mean: &'a mut [f32],
+    /// `[channels]`; the batch's contribution divides by m - 1 (by 1 when m = 1).
+    pub var: &'a mut [f32],
+    /// Share of the batch.
+    pub momentum: f32,
+}
+
+/// Numbers of scratch that [`forward_train`] and [`backward`] need.
+pub fn scratch_len(pixels: usize, channels: usize) -> usize {
+    let columns = Columns::new(pixels, channels);
+    f64_scratch(PARTIAL * columns.width() * columns.chunks() + 2 * channels)
+}
+
+/// y = relu(norm(x) + residual) with the batch's statistics, which it also returns and adds to the running ones.
+///
+/// # Panics
+/// If a length does not fit.
+pub fn forward_train(
+    cpu: &Cpu,
+    x: &[f32],
+    channels: usize,
+    gamma: &[f32],
+    beta: &[f32],
+    eps: f32,
+    residual: Option<Residual>,
+    relu: bool,
+    y: &mut [f32],
+    mean: &mut [f32],
+    rstd: &mut [f32],
+    running: Option<Running>,
+    scratch: &mut [f32],
+) {
+    let pixels = check(
+        channels,
+        &[x, y],
+        &[gamma, beta, mean, rstd],
+        residual.as_ref(),
+    );
+    let columns = Columns::new(pixels, channels);
+    let size = PARTIAL * columns.width();
+    let all = as_f64(scratch, size * columns.chunks() + 2 * channels);
+    let (partial, totals) = all.split_at_mut(size * columns.chunks());
+    let parts = Parts::new(partial);
+    cpu.parallel(columns.chunks(), |chunk| {
+        // SAFETY: each chunk has its own part.
+        let partial = unsafe { parts.get(chunk * size..(chunk + 1) * size) };
+        cpu.run(Statistics {
+            columns,
+            chunk,
+            x,
+            partial,
+        });
+    });
+    if let Some(running) = &running {
+        assert!(
+            running.mean.len() == channels && running.var.len() == channels,
+            "batch norm: running statistics: [{channels}]"
+        );
+    }
+    let mut running = running;
+    let (total_mean, total_m2) = totals.split_at_mut(channels);
+    cpu.run(Combine {
+        columns,
+        partial,
+        mean: total_mean,
+        m2: total_m2,
+    });
+    let m = pixels as f64;
+    for c in 0..channels {
+        let (mu, m2) = (total_mean[c], total_m2[c]);
+        mean[c] = mu as f32;
+        rstd[c] = (1.0 / (m2 / m + f64::from(eps)).sqrt()) as f32;
+        if let Some(running) = &mut running {
+            let update = |old: f32, new: f64| {
+                let share = f64::from(running.momentum);
+                ((1.0 - share) * f64::from(old) + share * new) as f32
+            };
+            running.mean[c] = update(running.mean[c], mu);
+            running.var[c] = update(running.var[c], m2 / (m - 1.0).max(1.0));
+        }
+    }
+    normalise(cpu, x, channels, gamma, beta, mean, rstd, residual, relu, y);
+}
+
+/// y = relu(norm(x) + residual) with given statistics.
+///
+/// # Panics
+/// If a length does not fit.
+pub fn forward_infer(
+    cpu: &Cpu,
+    x: &[f32],
+    channels: usize,
+    gamma: &[f32],
+    beta: &[f32],
+    running_mean: &[f32],
+    running_var: &[f32],
+    eps: f32,
+    residual: Option<Residual>,
+    relu: bool,
+    y: &mut [f32],
+) {
+    check(
+        channels,
+        &[x, y],
+        &[gamma, beta, running_mean, running_var],
+        residual.as_ref(),
+    );
+    let rstd = Rstd::Of {
+        var: running_var,
+        eps,
+    };
+    apply_forward(
+        cpu,
+        x,
+        channels,
+        gamma,
+        beta,
+        running_mean,
+        rstd,
+        residual,
+        relu,
+        y,
+    );
+}
+
+/// The normalising pass of [`forward_train`] alone, for statistics that are known.
+fn normalise(
+    cpu: &Cpu,
+    x: &[f32],
+    channels: usize,
+    gamma: &[f32],
+    beta: &[f32],
+    mean: &[f32],
+    rstd: &[f32],
+    residual: Option<Residual>,
+    relu: bool,
+    y: &mut [f32],
+) {
+    apply_forward(
+        cpu,
+        x,
+        channels,
+        gamma,
+        beta,
+        mean,
+        Rstd::Known(rstd),
+        residual,
+        relu,
+        y,
+    );
+}
+
+/// Where 1/√(var + eps) comes from.
+#[derive(Clone, Copy)]
+pub(crate) enum Rstd<'a> {
+    Known(&'a [f32]),
+    Of { var: &'a [f32], eps: f32 },
+}
+
+impl Rstd<'_> {
+    #[inline(always)]
+    fn get(&self, c: usize) -> f32 {
+        match self {
+            Rstd::Known(rstd) => rstd[c],
+            Rstd::Of { var, eps } => (1.0 / (f64::from(var[c]) + f64::from(*eps)).sqrt()) as f32,
+        }
+    }
+}
+
+fn apply_forward(
+    cpu: &Cpu,
+    x: &[f32],
+    channels: usize,
+    gamma: &[f32],
+    beta: &[f32],
+    mean: &[f32],
+    rstd: Rstd,
+    residual: Option<Residual>,
+    relu: bool,
+    y: &mut [f32],
+) {
+    let pixels = x.len() / channels;
+    let size = pixels_per_task(channels);
+    let y = Parts::new(y);
+    cpu.parallel(chunks(pixels, size), |i| {
+        let part = range(pixels, size, i);
+        let wide = part.start * channels..part.end * channels;
+        // SAFETY: tasks take disjoint ranges of pixels.
+        let y = unsafe { y.get(wide.clone()) };
+        let residual = residual.map(|r| Residual {
+            values: &r.values[part.start * r.channels..part.end * r.channels],
+            ..r
+        });
+        cpu.run(Forward {
+            x: &x[wide],
+            channels,
+            gamma,
+            beta,
+            mean,
+            rstd,
+            residual,
+            relu,
+            y,
+        });
+    });
+}
+
+/// Gradients of [`forward_train`]; `y` is given exactly when the forward pass had a ReLU.
+///
+/// dgamma and dbeta are overwritten; dx is added to if `dx_accumulate`.
+///
+/// # Panics
+/// If a length does not fit.
+pub fn backward(
+    cpu: &Cpu,
+    dy: &[f32],
+    x: &[f32],
+    y: Option<&[f32]>,
+    channels: usize,
+    gamma: &[f32],
+    mean: &[f32],
+    rstd: &[f32],
+    dx: &mut [f32],
+    dx_accumulate: bool,
+    d_residual: Option<ResidualGrad>,
+    dgamma: &mut [f32],
+    dbeta: &mut [f32],
+    scratch: &mut [f32],
+) {
+    let pixels = check(
+        channels,
+        &[dy, x, y.unwrap_or(dy), dx],
+        &[gamma, mean, rstd, dgamma, dbeta],
+        None,
+    );
+    if let Some(d) = &d_residual {
+        d.check("batch norm", pixels, channels);
+    }
+    let columns = Columns::new(pixels, channels);
+    let size = PARTIAL * columns.width();
+    let partial = as_f64(scratch, size * columns.chunks());
+    let parts = Parts::new(partial);
+    cpu.parallel(columns.chunks(), |chunk| {
+        // SAFETY: each chunk has its own part.
+        let partial = unsafe { parts.get(chunk * size..(chunk + 1) * size) };
+        cpu.run(GradientSums {
+            columns,
+            chunk,
+            dy,
+            x,
+            y,
+            mean,
+            partial,
+        });
+    });
+    // The first chunk's first `channels` columns take the sum of all others, in order.
+    let width = columns.width();
+    for chunk in 0..columns.chunks() {
+        for start in (0..width).step_by(channels) {
+            for (first, own) in [
+                (0, chunk * size + start),
+                (width, chunk * size + width + start),
+            ] {
+                if own != first {
+                    let (totals, others) = partial.split_at_mut(own);
+                    let others = &others[..channels];
+                    totals[first..first + channels]
+                        .iter_mut()
+                        .zip(others)
+                        .for_each(|(total, other)| *total += other);
+                }
+            }
+        }
+    }
+    for c in 0..channels {
+        dbeta[c] = partial[c] as f32;
+        dgamma[c] = (partial[width + c] * f64::from(rstd[c])) as f32;
+    }
+
+    let (dgamma, dbeta) = (&*dgamma, &*dbeta);
+    let size = pixels_per_task(channels);
+    let dx = Parts::new(dx);
+    let (mut none, mut narrow) = ([], (0, 0, false));
+    let values = match d_residual {
+        Some(d) => {
+            narrow = (d.channels, d.offset, d.accumulate);
+            d.values
+        }
+        None => &mut none[..],
+    };
+    let values = Parts::new(values);
+    cpu.parallel(chunks(pixels, size), |i| {
+        let part = range(pixels, size, i);
+        let wide = part.start * channels..part.end * channels;
+        // SAFETY: tasks take disjoint ranges of pixels.
+        let dx = unsafe { dx.get(wide.clone()) };
+        // SAFETY: as above; without a residual `narrow` says no channels.
+        let values = unsafe { values.get(part.start * narrow.0..part.end * narrow.0) };
+        let d_residual = ResidualGrad {
+            values,
+            channels: narrow.0,
+            offset: narrow.1,
+            accumulate: narrow.2,
+        };
+        let y = y.map(|y| &y[wide.clone()]);
+        let (dy, x) = (&dy[wide.clone()], &x[wide]);
+        let m = pixels as f32;
+        cpu.run(Backward {
+            dy,
+            x,
+            y,
+            channels,
+            gamma,
+            mean,
+            rstd,
+            dgamma,
+            dbeta,
+            m,
+            dx,
+            dx_accumulate,
+            d_residual,
+        });
+    });
+}
+
+/// Checks maps and vectors; returns the number of pixels.
+fn check(
+    channels: usize,
+    maps: &[&[f32]],
+    vectors: &[&[f32]],
+    residual: Option<&Residual>,
+) -> usize {
+    let len = maps[0].len();
+    assert!(
+        channels > 0 && len.is_multiple_of(channels),
+        "batch norm: {len} numbers are not [pixels][{channels}]"
+    );
+    for map in maps {
+        assert_eq!(map.len(), len, "batch norm: maps differ in length");
+    }
+    for vector in vectors {
+        assert_eq!(
+            vector.len(),
+            channels,
+            "batch norm: a per-channel vector has a wrong length"
+        );
+    }
+    if let Some(residual) = residual {
+        residual.check("batch norm", len / channels, channels);
+    }
+    len / channels
+}

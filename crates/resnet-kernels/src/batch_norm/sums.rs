@@ -1,0 +1,228 @@
+//! The reducing passes: statistics, and the two sums of the backward pass.
+
+use crate::columns::{Columns, PARTIAL, Partial, Sums, block_sums};
+use crate::simd::{Simd, Task};
+
+/// Fills `partial` = a [`Partial`] (mean, M2 = Σ(x-mean)²) with the moments of one chunk's columns.
+pub(super) struct Statistics<'a> {
+    pub(super) columns: Columns,
+    pub(super) chunk: usize,
+    pub(super) x: &'a [f32],
+    pub(super) partial: &'a mut [f64],
+}
+
+#[derive(Clone, Copy)]
+struct Shifted {
+    x: *const f32,
+}
+
+impl Sums for Shifted {
+    #[inline(always)]
+    unsafe fn add<S: Simd>(self, s: S, at: usize, shift: S::V, s1: S::V, s2: S::V) -> (S::V, S::V) {
+        // SAFETY: the caller vouches for the vector at `at`.
+        let d = s.sub(unsafe { s.load(self.x.add(at)) }, shift);
+        (s.add(s1, d), s.fma(d, d, s2))
+    }
+}
+
+impl Task for Statistics<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Statistics {
+            columns,
+            chunk,
+            x,
+            partial,
+        } = self;
+        let (start, rows, rest) = columns.chunk(chunk);
+        let width = columns.width();
+        let x = &x[start * columns.channels..][..rows * width + rest];
+        let Partial {
+            first: mean,
+            second: m2,
+            shift,
+            s1,
+            s2,
+        } = Partial::new(partial, width);
+        let op = Shifted { x: x.as_ptr() };
+        let block = columns.block();
+        let mut row = 0;
+        // The incomplete wide row is one more block, of one row and fewer columns.
+        while row < rows || (row == rows && rest > 0) {
+            let (size, end) = if row < rows {
+                (block.min(rows - row), width)
+            } else {
+                (1, rest)
+            };
+            let (shift, s1, s2) = (&mut shift[..end], &mut s1[..end], &mut s2[..end]);
+            if row == 0 {
+                shift.copy_from_slice(&x[..end]);
+            } else {
+                shift
+                    .iter_mut()
+                    .zip(&*mean)
+                    .for_each(|(shift, &mean)| *shift = mean as f32);
+            }
+            // SAFETY: rows row..row + size of `x` hold `end` columns.
+            unsafe { block_sums(s, op, row * width, size, width, shift, s1, s2) };
+            let (before, n) = (row as f64, size as f64);
+            let (inverse, share, weight) = (1.0 / n, n / (before + n), before * n / (before + n));
+            let (mean, m2) = (&mut mean[..end], &mut m2[..end]);
+            for j in 0..end {
+                let (s1, s2) = (f64::from(s1[j]), f64::from(s2[j]));
+                let off = s1 * inverse;
+                let delta = f64::from(shift[j]) + off - mean[j];
+                mean[j] += delta * share;
+                // A NaN must stay one, so no `max` here.
+                let own = s2 - s1 * off;
+                m2[j] += if own < 0.0 { 0.0 } else { own } + delta * delta * weight;
+            }
+            row += size;
+        }
+    }
+}
+
+/// Combines all chunks' columns in order: `mean` and `m2` of the channels.
+pub(super) struct Combine<'a> {
+    pub(super) columns: Columns,
+    pub(super) partial: &'a [f64],
+    pub(super) mean: &'a mut [f64],
+    pub(super) m2: &'a mut [f64],
+}
+
+impl Task for Combine<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let Combine {
+            columns,
+            partial,
+            mean,
+            m2,
+        } = self;
+        let (channels, width) = (columns.channels, columns.width());
+        let (mean, m2) = (&mut mean[..channels], &mut m2[..channels]);
+        mean.fill(0.0);
+        m2.fill(0.0);
+        let mut before = 0.0;
+        for (chunk, partial) in partial.chunks_exact(PARTIAL * width).enumerate() {
+            for fold in 0..columns.fold {
+                let n = columns.count(chunk, fold * channels) as f64;
+                if n == 0.0 {
+                    continue;
+                }
+                let (share, weight) = (n / (before + n), before * n / (before + n));
+                let other_mean = &partial[fold * channels..][..channels];
+                let other_m2 = &partial[width + fold * channels..][..channels];
+                for c in 0..channels {
+                    let delta = other_mean[c] - mean[c];
+                    mean[c] += delta * share;
+                    m2[c] += other_m2[c] + delta * delta * weight;
+                }
+                before += n;
+            }
+        }
+    }
+}
+
+/// Fills `partial` = a [`Partial`] (Σg, Σg(x-mean)) with the sums of one chunk's columns.
+pub(super) struct GradientSums<'a> {
+    pub(super) columns: Columns,
+    pub(super) chunk: usize,
+    pub(super) dy: &'a [f32],
+    pub(super) x: &'a [f32],
+    pub(super) y: Option<&'a [f32]>,
+    pub(super) mean: &'a [f32],
+    pub(super) partial: &'a mut [f64],
+}
+
+#[derive(Clone, Copy)]
+struct Gradient<const RELU: bool> {
+    dy: *const f32,
+    x: *const f32,
+    y: *const f32,
+}
+
+impl<const RELU: bool> Sums for Gradient<RELU> {
+    #[inline(always)]
+    unsafe fn add<S: Simd>(self, s: S, at: usize, shift: S::V, s1: S::V, s2: S::V) -> (S::V, S::V) {
+        // SAFETY: the caller vouches for the vectors at `at`; `y` is a map of the same size when RELU.
+        let (g, x) = unsafe {
+            let g = s.load(self.dy.add(at));
+            let g = if RELU {
+                s.where_positive(s.load(self.y.add(at)), g)
+            } else {
+                g
+            };
+            (g, s.load(self.x.add(at)))
+        };
+        (s.add(s1, g), s.fma(g, s.sub(x, shift), s2))
+    }
+}
+
+impl Task for GradientSums<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (start, rows, rest) = self.columns.chunk(self.chunk);
+        let part = start * self.columns.channels
+            ..start * self.columns.channels + rows * self.columns.width() + rest;
+        let (dy, x) = (
+            self.dy[part.clone()].as_ptr(),
+            self.x[part.clone()].as_ptr(),
+        );
+        match self.y {
+            Some(y) => self.sums(
+                s,
+                Gradient::<true> {
+                    dy,
+                    x,
+                    y: y[part].as_ptr(),
+                },
+            ),
+            None => self.sums(s, Gradient::<false> { dy, x, y: x }),
+        }
+    }
+}
+
+impl GradientSums<'_> {
+    #[inline(always)]
+    fn sums<S: Simd, const RELU: bool>(self, s: S, op: Gradient<RELU>) {
+        let GradientSums {
+            columns,
+            chunk,
+            mean,
+            partial,
+            ..
+        } = self;
+        let (_, rows, rest) = columns.chunk(chunk);
+        let (width, channels) = (columns.width(), columns.channels);
+        let Partial {
+            first: sum,
+            second: product,
+            shift,
+            s1,
+            s2,
+        } = Partial::new(partial, width);
+        shift
+            .chunks_exact_mut(channels)
+            .for_each(|shift| shift.copy_from_slice(mean));
+        let block = columns.block();
+        let mut row = 0;
+        while row < rows || (row == rows && rest > 0) {
+            let (size, end) = if row < rows {
+                (block.min(rows - row), width)
+            } else {
+                (1, rest)
+            };
+            let (shift, s1, s2) = (&shift[..end], &mut s1[..end], &mut s2[..end]);
+            // SAFETY: `run` cut the maps to this chunk, whose rows hold `end` columns.
+            unsafe { block_sums(s, op, row * width, size, width, shift, s1, s2) };
+            for (sum, &s1) in sum.iter_mut().zip(&*s1) {
+                *sum += f64::from(s1);
+            }
+            for (product, &s2) in product.iter_mut().zip(&*s2) {
+                *product += f64::from(s2);
+            }
+            row += size;
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Forward pass and input gradient as one thing: a correlation of an input map, read through a zero rim, into an output
+//! map, written on a lattice.
+//!
+//! Forward, output i reads inputs i·s - p + t for the taps t = 0..k.
+//!
+//! Input gradient: dx[y] = Σ dy[i] w[t] over i·s - p + t = y. Let a = (y + p) mod s, y + p = m·s + a: then t = a + s·j and
+//! i = m - j, so that the outputs of one phase a read consecutive inputs with the taps a, a + s, ... in falling order:
+//! s phases an axis, each a correlation with step 1 that no zero tap takes part in.
+
+use std::ops::Range;
+
+/// One axis of a correlation. Output o of `count` reads inputs `first + o·step + t`, t < `taps` (zero outside `0..len`), and
+/// is written at `out_first + o·out_step`; tap t has the kernel's index `tap_first + t·tap_step`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Axis {
+    pub(super) count: usize,
+    pub(super) taps: usize,
+    pub(super) first: isize,
+    pub(super) step: usize,
+    pub(super) len: usize,
+    pub(super) out_first: usize,
+    pub(super) out_step: usize,
+    tap_first: usize,
+    tap_step: isize,
+}
+
+impl Axis {
+    /// Forward: `len` inputs to `len_out` outputs.
+    pub(super) fn forward(
+        len: usize,
+        len_out: usize,
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+    ) -> Axis {
+        Axis {
+            count: len_out,
+            taps: kernel,
+            first: -(padding as isize),
+            step: stride,
+            len,
+            out_first: 0,
+            out_step: 1,
+            tap_first: 0,
+            tap_step: 1,
+        }
+    }
+
+    /// Input gradient, phase `a`: `len_out` gradients dy to those of `len` gradients dx that are in the phase.
+    pub(super) fn backward(
+        len: usize,
+        len_out: usize,
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+        a: usize,
+    ) -> Axis {
+        let taps = kernel.saturating_sub(a).div_ceil(stride);
+        let m = padding.saturating_sub(a).div_ceil(stride);
+        let out_first = m * stride + a - padding;
+        let last = taps.saturating_sub(1);
+        Axis {
+            count: len.saturating_sub(out_first).div_ceil(stride),
+            taps,
+            first: m as isize - last as isize,
+            step: 1,
+            len: len_out,
+            out_first,
+            out_step: stride,
+            tap_first: a + stride * last,
+            tap_step: -(stride as isize),
+        }
+    }
+
+    /// The kernel's index of tap `t`.
+    pub(super) fn tap(&self, t: usize) -> usize {
+        (self.tap_first as isize + t as isize * self.tap_step) as usize
+    }
+
+    /// Inputs that `count` consecutive outputs span, the rim counted.
+    pub(super) fn span(&self, count: usize) -> usize {
+        (count - 1) * self.step + self.taps
+    }
+
+    /// Whether any tap reads the rim.
+    pub(super) fn reads_rim(&self) -> bool {
+        self.first < 0 || self.first as usize + self.span(self.count.max(1)) > self.len
+    }
+
+    /// Of the inputs that outputs from `o` on span (`span` of them), the ones that exist: their range within the span.
+    pub(super) fn inside(&self, o: usize, span: usize) -> (Range<usize>, usize) {
+        let start = self.first + (o * self.step) as isize;
+        let before = (-start).clamp(0, span as isize) as usize;
+        let from = (start + before as isize) as usize;
+        let end = before + self.len.saturating_sub(from).min(span - before);
+        (before..end, from)
+    }
+}
+
+/// How the outputs of a correlation are cut into blocks: some images, or some rows of one image.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Blocks {
+    n: usize,
+    /// Rows of outputs in an image.
+    all_rows: usize,
+    /// Images in a block.
+    pub(super) images: usize,
+    /// Rows in a block.
+    pub(super) rows: usize,
+    /// Outputs in a row.
+    pub(super) columns: usize,
+}
+
+/// Where a block lies.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Block {
+    pub(super) image: usize,
+    pub(super) images: usize,
+    pub(super) row: usize,
+    pub(super) rows: usize,
+}
+
+impl Blocks {
+    /// Blocks of about `target` outputs, at most `most_images` images.
+    pub(super) fn new(
+        n: usize,
+        rows: usize,
+        columns: usize,
+        target: usize,
+        most_images: usize,
+    ) -> Blocks {
+        let even = |len: usize, most: usize| len.div_ceil(len.div_ceil(most.clamp(1, len)));
+        let image = rows * columns;
+        let (images, block_rows) = match target / image.max(1) {
+            0 => (1, even(rows.max(1), target / columns.max(1))),
+            images => (even(n, images.min(most_images)), rows.max(1)),
+        };
+        Blocks {
+            n,
+            all_rows: rows,
+            images,
+            rows: block_rows,
+            columns,
+        }
+    }
+
+    fn per_image(&self) -> usize {
+        self.all_rows.div_ceil(self.rows)
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.n.div_ceil(self.images) * self.per_image()
+    }
+
+    /// Outputs in a block at most.
+    pub(super) fn pixels(&self) -> usize {
+        self.images * self.rows * self.columns
+    }
+
+    pub(super) fn get(&self, i: usize) -> Block {
+        let (image, row) = (
+            i / self.per_image() * self.images,
+            i % self.per_image() * self.rows,
+        );
+        Block {
+            image,
+            images: self.images.min(self.n - image),
+            row,
+            rows: self.rows.min(self.all_rows - row),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All (input, output, tap) triples of an axis, rim left out.
+    fn triples(axis: &Axis) -> Vec<(usize, usize, usize)> {
+        let mut found = Vec::new();
+        for o in 0..axis.count {
+            for t in 0..axis.taps {
+                let i = axis.first + (o * axis.step + t) as isize;
+                if i >= 0 && (i as usize) < axis.len {
+                    found.push((i as usize, axis.out_first + o * axis.out_step, axis.tap(t)));
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn the_phases_together_are_the_transposed_forward_pass() {
+        for (len, kernel, stride, padding) in [
+            (8, 3, 1, 1),
+            (8, 3, 2, 1),
+            (7, 3, 2, 1),
+            (9, 7, 2, 3),
+            (8, 1, 2, 0),
+            (5, 1, 3, 0),
+            (11, 5, 3, 2),
+            (4, 2, 2, 3),
+            (6, 3, 4, 0),
+        ] {
+            let len_out = (len + 2 * padding - kernel) / stride + 1;
+            let forward = Axis::forward(len, len_out, kernel, stride, padding);
+            let mut expected: Vec<_> = triples(&forward)
+                .into_iter()
+                .map(|(i, o, t)| (o, i, t))
+                .collect();
+            let (mut found, mut written) = (Vec::new(), Vec::new());
+            for a in 0..stride {
+                let axis = Axis::backward(len, len_out, kernel, stride, padding, a);
+                found.extend(triples(&axis));
+                written.extend((0..axis.count).map(|o| axis.out_first + o * axis.out_step));
+            }
+            expected.sort_unstable();
+            found.sort_unstable();
+            written.sort_unstable();
+            assert_eq!(
+                found, expected,
+                "length {len} kernel {kernel} stride {stride} padding {padding}"
+            );
+            assert_eq!(written, (0..len).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn blocks_cover_every_row_of_every_image_once() {
+        for (n, rows, columns, target) in [
+            (5, 4, 4, 40),
+            (3, 9, 7, 20),
+            (1, 1, 1, 100),
+            (7, 3, 3, 9),
+            (2, 5, 50, 3),
+        ] {
+            let blocks = Blocks::new(n, rows, columns, target, usize::MAX);
+            let mut seen = vec![0; n * rows];
+            for i in 0..blocks.count() {
+                let b = blocks.get(i);
+                assert!(
+                    b.images * b.rows * columns <= blocks.pixels()
+                        && (b.images == 1 || b.rows == rows)
+                );
+                for image in b.image..b.image + b.images {
+                    (b.row..b.row + b.rows).for_each(|row| seen[image * rows + row] += 1);
+                }
+            }
+            assert!(seen.iter().all(|&count| count == 1), "{blocks:?}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Square convolutions: forward, and the gradients of input, weights and bias.
+//!
+//! ```text
+//! x: [n, h, w, c_in]   w: [kernel, kernel, c_in / groups, c_out]   y: [n, h_out, w_out, c_out]
+//! y[n,i,j,o] = Σ x[n, i·s - p + ki, j·s - p + kj, c] · w[ki,kj,c,o] + b[o]
+//! ```
+//!
+//! All passes are products of small matrices over pointers into the map: no matrix of patches is ever made (compare
+//! Georganas et al. 2018, "Anatomy of high-performance deep learning convolutions", and Dukhan 2019, "The indirect
+//! convolution algorithm").
+
+mod axis;
+mod correlate;
+mod pack;
+mod scratch;
+mod shape;
+mod stage;
+mod table;
+mod tile;
+mod weight;
+
+pub use shape::Conv2dShape;
+
+use crate::Cpu;
+
+/// A convolution of one shape with the kernel chosen for it.
+#[derive(Clone)]
+pub struct Conv2d {
+    shape: Conv2dShape,
+    row: &'static table::Row,
+    threads: usize,
+    scratch_len: usize,
+}
+
+impl Conv2d {
+    /// The best kernel for `shape` on this CPU.
+    ///
+    /// # Panics
+    /// If the shape does not pass [`Conv2dShape::check`].
+    pub fn choose(cpu: &Cpu, shape: &Conv2dShape) -> Conv2d {
+        if let Err(reason) = shape.check() {
+            panic!("convolution {shape}: {reason}");
+        }
+        let row = table::choose(cpu, shape);
+        Conv2d {
+            shape: *shape,
+            row,
+            threads: cpu.threads(),
+            scratch_len: (row.scratch_len)(cpu, shape),
+        }
+    }
+
+    /// The kernel's name, for reports: operation, precision, register tile, instruction set.
+    pub fn name(&self) -> &'static str {
+        self.row.name
+    }
+
+    /// The shape it was chosen for.
+    pub fn shape(&self) -> &Conv2dShape {
+        &self.shape
+    }
+
+    /// Numbers of scratch that each of the passes needs.
+    pub fn scratch_len(&self) -> usize {
+        self.scratch_len
+    }
+
+    /// y = x * w + bias.
+    ///
+    /// # Panics
+    /// If a length does not fit, or `cpu` is not like the one the kernel was chosen for.
+    pub fn forward(
+        &self,
+        cpu: &Cpu,
+        x: &[f32],
+        w: &[f32],
+        bias: Option<&[f32]>,
+        y: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        self.check(cpu, x, w, y, scratch);
+        assert!(
+            bias.is_none_or(|bias| bias.len() == self.shape.c_out),
+            "convolution {}: wrong length of bias",
+            self.shape
+        );
+        (self.row.forward)(cpu, &self.shape, x, w, bias, y, scratch);
+    }
+
+    /// dx = the gradient of x, or dx += it if `accumulate`.
+    ///
+    /// # Panics
+    /// If a length does not fit, or `cpu` is not like the one the kernel was chosen for.
+    pub fn backward_input(
+        &self,
+        cpu: &Cpu,
+        dy: &[f32],
+        w: &[f32],
+        dx: &mut [f32],
+        accumulate: bool,
+        scratch: &mut [f32],
+    ) {
+        self.check(cpu, dx, w, dy, scratch);
+        (self.row.backward_input)(cpu, &self.shape, dy, w, dx, accumulate, scratch);
+    }
+
+    /// dw = the gradient of w, db = that of the bias.
+    ///
+    /// # Panics
+    /// If a length does not fit, or `cpu` is not like the one the kernel was chosen for.
+    pub fn backward_weight(
+        &self,
+        cpu: &Cpu,
+        x: &[f32],
+        dy: &[f32],
+        dw: &mut [f32],
+        db: Option<&mut [f32]>,
+        scratch: &mut [f32],
+    ) {
+        self.check(cpu, x, dw, dy, scratch);
+        let fits = db.as_ref().is_none_or(|db| db.len() == self.shape.c_out);
+        assert!(fits, "convolution {}: wrong length of db", self.shape);
+        (self.row.backward_weight)(cpu, &self.shape, x, dy, dw, db, scratch);
+    }
+
+    fn check(&self, cpu: &Cpu, x: &[f32], w: &[f32], y: &[f32], scratch: &[f32]) {
+        let shape = &self.shape;
+        assert!(
+            x.len() == shape.x_len() && w.len() == shape.w_len() && y.len() == shape.y_len(),
+            "convolution {shape}: x, w, y have {}, {}, {} numbers instead of {}, {}, {}",
+            x.len(),
+            w.len(),
+            y.len(),
+            shape.x_len(),
+            shape.w_len(),
+            shape.y_len()
+        );
+        assert!(
+            cpu.threads() == self.threads && cpu.isa() >= self.row.isa,
+            "convolution {shape}: chosen for {} threads and {}, called with {} and {}",
+            self.threads,
+            self.row.isa,
+            cpu.threads(),
+            cpu.isa()
+        );
+        assert!(
+            scratch.len() >= self.scratch_len,
+            "convolution {shape}: scratch is shorter than {}",
+            self.scratch_len
+        );
+    }
+}
+
+impl std::fmt::Debug for Conv2d {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.row.name, self.shape)
+    }
+}

@@ -1,0 +1,145 @@
+//! The input of a block as the tiles read it: with its zero rim, and with one group's channels next to each other.
+//!
+//! In that copy the columns under the kernel and their channels are one run of memory, whatever the stride, so that a
+//! tile reads `taps` runs of `taps · channels` numbers: long loops even for three channels, and no test for the border.
+//! A block is of the size of the second-level cache, and the copy brings it there. Where no rim is read and there is one
+//! group, x itself already has that form, and nothing is copied.
+
+use super::axis::{Axis, Block, Blocks};
+
+/// A map [n][h][w][channels], of which one group's channels are read.
+#[derive(Clone, Copy)]
+pub(super) struct Map<'a> {
+    pub(super) values: &'a [f32],
+    pub(super) channels: usize,
+    pub(super) groups: usize,
+}
+
+/// How blocks of a map are laid out for the tiles.
+#[derive(Clone, Copy)]
+pub(super) struct Staging {
+    pub(super) rows: Axis,
+    pub(super) columns: Axis,
+    /// Channels of a group.
+    channels: usize,
+    copies: bool,
+    /// Numbers between rows of the laid-out map.
+    pub(super) pitch: usize,
+}
+
+impl Staging {
+    pub(super) fn new(rows: Axis, columns: Axis, channels: usize, groups: usize) -> Staging {
+        let copies = groups > 1 || rows.reads_rim() || columns.reads_rim();
+        let width = if copies {
+            columns.span(columns.count.max(1))
+        } else {
+            columns.len
+        };
+        Staging {
+            rows,
+            columns,
+            channels: channels / groups,
+            copies,
+            pitch: width * channels / groups,
+        }
+    }
+
+    /// Numbers in a run.
+    pub(super) fn run(&self) -> usize {
+        self.columns.taps * self.channels
+    }
+
+    /// Numbers of the copy of a block.
+    pub(super) fn len(&self, blocks: &Blocks) -> usize {
+        if self.copies && self.rows.taps * self.run() > 0 {
+            blocks.images * self.rows.span(blocks.rows) * self.pitch
+        } else {
+            0
+        }
+    }
+
+    /// Lays a block out: returns where offset 0 is and fills `offsets` with that of every output.
+    ///
+    /// # Panics
+    /// If `copy` or `offsets` is too short for the block.
+    pub(super) fn stage<'a>(
+        &self,
+        map: Map<'a>,
+        group: usize,
+        block: Block,
+        copy: &'a mut [f32],
+        offsets: &mut [u32],
+    ) -> &'a [f32] {
+        if self.rows.taps * self.run() == 0 {
+            // No tap reaches these outputs; they are zero, and nothing is read.
+            offsets.fill(0);
+            return &[];
+        }
+        let span = if self.copies {
+            self.rows.span(block.rows)
+        } else {
+            self.rows.len
+        };
+        // Without a copy the rows are those of the image, from its first on.
+        let (row, column) = if self.copies {
+            (0, 0)
+        } else {
+            (
+                self.rows.first as usize + block.row * self.rows.step,
+                self.columns.first as usize,
+            )
+        };
+        let mut outputs = offsets.iter_mut();
+        for image in 0..block.images {
+            for i in 0..block.rows {
+                let start =
+                    (image * span + row + i * self.rows.step) * self.pitch + column * self.channels;
+                for (j, offset) in (0..self.columns.count).zip(outputs.by_ref()) {
+                    *offset = (start + j * self.columns.step * self.channels) as u32;
+                }
+            }
+        }
+        let image_len = self.rows.len * self.columns.len * map.channels;
+        let images = &map.values[block.image * image_len..][..block.images * image_len];
+        if !self.copies {
+            return images;
+        }
+        let copy = &mut copy[..block.images * span * self.pitch];
+        for (image, copy) in images
+            .chunks_exact(image_len)
+            .zip(copy.chunks_exact_mut(span * self.pitch))
+        {
+            self.copy_image(image, map, group, block, copy);
+        }
+        copy
+    }
+
+    fn copy_image(&self, image: &[f32], map: Map, group: usize, block: Block, copy: &mut [f32]) {
+        let c = self.channels;
+        let (rows, first_row) = self.rows.inside(block.row, copy.len() / self.pitch);
+        let (columns, first_column) = self.columns.inside(0, self.pitch / c);
+        let (top, rest) = copy.split_at_mut(rows.start * self.pitch);
+        let (middle, bottom) = rest.split_at_mut(rows.len() * self.pitch);
+        top.fill(0.0);
+        bottom.fill(0.0);
+        for (i, to) in middle.chunks_exact_mut(self.pitch).enumerate() {
+            let from = ((first_row + i) * self.columns.len + first_column) * map.channels;
+            let (left, rest) = to.split_at_mut(columns.start * c);
+            let (to, right) = rest.split_at_mut(columns.len() * c);
+            left.fill(0.0);
+            right.fill(0.0);
+            if map.groups == 1 {
+                to.copy_from_slice(&image[from..][..to.len()]);
+            } else {
+                let pixels =
+                    image[from..][..columns.len() * map.channels].chunks_exact(map.channels);
+                for (to, from) in to.chunks_exact_mut(c).zip(pixels) {
+                    // A loop, not a call: a group may have four channels.
+                    to.iter_mut()
+                        .zip(&from[group * c..][..c])
+                        .for_each(|(to, from)| *to = *from);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The kernels for convolutions, best first. The first row that this CPU may run and that accepts the shape is chosen; the
+//! last row takes everything. To add a kernel: its file, and a row above the one it beats.
+
+use super::{Conv2dShape, correlate, weight};
+use crate::{Cpu, Isa};
+
+/// (cpu, shape, x, w, bias, y, scratch)
+type Forward = fn(&Cpu, &Conv2dShape, &[f32], &[f32], Option<&[f32]>, &mut [f32], &mut [f32]);
+/// (cpu, shape, dy, w, dx, accumulate, scratch)
+type BackwardInput = fn(&Cpu, &Conv2dShape, &[f32], &[f32], &mut [f32], bool, &mut [f32]);
+/// (cpu, shape, x, dy, dw, db, scratch)
+type BackwardWeight =
+    fn(&Cpu, &Conv2dShape, &[f32], &[f32], &mut [f32], Option<&mut [f32]>, &mut [f32]);
+
+/// A kernel: all passes of a convolution.
+pub(super) struct Row {
+    /// Operation, precision, register tile, instruction set.
+    pub(super) name: &'static str,
+    pub(super) isa: Isa,
+    pub(super) accepts: fn(&Conv2dShape) -> bool,
+    pub(super) scratch_len: fn(&Cpu, &Conv2dShape) -> usize,
+    pub(super) forward: Forward,
+    pub(super) backward_input: BackwardInput,
+    pub(super) backward_weight: BackwardWeight,
+}
+
+/// The direct kernel; its name and instruction set differ from row to row, its code does not.
+const DIRECT: Row = Row {
+    name: "conv_f32_6x8__scalar",
+    isa: Isa::Scalar,
+    accepts: |_| true,
+    scratch_len: |cpu, shape| {
+        correlate::scratch_len(cpu, shape).max(weight::scratch_len(cpu, shape))
+    },
+    forward: correlate::forward,
+    backward_input: correlate::backward_input,
+    backward_weight: weight::backward_weight,
+};
+
+pub(super) static ROWS: &[Row] = &[
+    Row {
+        name: "conv_f32_6x32__avx512",
+        isa: Isa::Avx512,
+        ..DIRECT
+    },
+    Row {
+        name: "conv_f32_6x16__avx2",
+        isa: Isa::Avx2,
+        ..DIRECT
+    },
+    DIRECT,
+];
+
+/// The first row for `shape` on `cpu`.
+pub(super) fn choose(cpu: &Cpu, shape: &Conv2dShape) -> &'static Row {
+    let fits = |row: &&Row| row.isa <= cpu.isa() && (row.accepts)(shape);
+    ROWS.iter().find(fits).unwrap_or(&ROWS[ROWS.len() - 1])
+}

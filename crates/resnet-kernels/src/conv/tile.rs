@@ -1,0 +1,118 @@
+//! The two register tiles that do all multiplications. MR rows by NV vectors of accumulators stay in registers; every
+//! step loads NV vectors, broadcasts MR numbers and does MR·NV fused multiply-adds.
+
+use crate::simd::Simd;
+
+/// Rows of the tile that is two vectors wide: 12 accumulators hide the latency of two FMA units (2 x 4 or 5 cycles), and
+/// with two vectors and a broadcast they fit 16 registers, their six row pointers the general registers.
+pub(super) const WIDE: usize = 6;
+/// Rows of the tile that is one vector wide.
+pub(super) const NARROW: usize = 8;
+
+/// What each row of x is read as: `runs` runs of `len` numbers, `pitch` apart.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Runs {
+    pub(super) runs: usize,
+    pub(super) len: usize,
+    pub(super) pitch: usize,
+}
+
+/// y[r] (+)= Σ_k x[r][k] w[k], a row of w being NV vectors; y starts from `start`, or from itself if that is null.
+///
+/// # Safety
+/// Each `x[r]` is valid for reading the runs, `w` for runs·len·NV vectors, `start` is null or valid for NV vectors, each
+/// `y[r]` is valid for writing (and, if `start` is null, holds) NV vectors. Rows of y may be the same memory.
+#[inline(always)]
+pub(super) unsafe fn dot<S: Simd, const MR: usize, const NV: usize>(
+    s: S,
+    x: &[*const f32; MR],
+    k: Runs,
+    w: *const f32,
+    start: *const f32,
+    y: &[*mut f32; MR],
+) {
+    let mut sums = [[s.splat(0.0); NV]; MR];
+    // SAFETY: as the caller vouches; w advances by one row for every number of the runs.
+    unsafe {
+        for r in 0..MR {
+            for v in 0..NV {
+                let from = if start.is_null() {
+                    y[r].cast_const()
+                } else {
+                    start
+                };
+                sums[r][v] = s.load(from.add(v * S::LANES));
+            }
+        }
+        let (mut x, mut w) = (*x, w);
+        for _ in 0..k.runs {
+            for i in 0..k.len {
+                let mut row = [s.splat(0.0); NV];
+                for v in 0..NV {
+                    row[v] = s.load(w.add(v * S::LANES));
+                }
+                for r in 0..MR {
+                    let a = s.splat(*x[r].add(i));
+                    for v in 0..NV {
+                        sums[r][v] = s.fma(a, row[v], sums[r][v]);
+                    }
+                }
+                w = w.add(NV * S::LANES);
+            }
+            for r in 0..MR {
+                x[r] = x[r].wrapping_add(k.pitch);
+            }
+        }
+        for r in 0..MR {
+            for v in 0..NV {
+                s.store(y[r].add(v * S::LANES), sums[r][v]);
+            }
+        }
+    }
+}
+
+/// dw[r] (+)= Σ_p x[r][offsets[p]] dy[p], dy's rows of NV vectors being `pitch` apart; dw starts from zero unless `add`.
+///
+/// # Safety
+/// `offsets` holds `pixels` numbers, each `x[r]` is valid for reading at every one of them, `dy` for `pixels` rows; each
+/// `dw[r]` is valid for writing (and, if `add`, holds) NV vectors. Rows of dw may be the same memory.
+#[inline(always)]
+pub(super) unsafe fn outer<S: Simd, const MR: usize, const NV: usize>(
+    s: S,
+    x: &[*const f32; MR],
+    offsets: &[u32],
+    dy: *const f32,
+    pitch: usize,
+    add: bool,
+    dw: &[*mut f32; MR],
+) {
+    let mut sums = [[s.splat(0.0); NV]; MR];
+    // SAFETY: as the caller vouches.
+    unsafe {
+        let (x, mut dy) = (*x, dy);
+        for &offset in offsets {
+            let mut row = [s.splat(0.0); NV];
+            for v in 0..NV {
+                row[v] = s.load(dy.add(v * S::LANES));
+            }
+            for r in 0..MR {
+                let a = s.splat(*x[r].add(offset as usize));
+                for v in 0..NV {
+                    sums[r][v] = s.fma(a, row[v], sums[r][v]);
+                }
+            }
+            dy = dy.wrapping_add(pitch);
+        }
+        for r in 0..MR {
+            for v in 0..NV {
+                let to = dw[r].add(v * S::LANES);
+                let sum = if add {
+                    s.add(s.load(to), sums[r][v])
+                } else {
+                    sums[r][v]
+                };
+                s.store(to, sum);
+            }
+        }
+    }
+}

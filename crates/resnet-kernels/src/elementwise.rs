@@ -1,0 +1,251 @@
+//! ReLU and addition as passes of their own; next to a batch norm they are part of its pass.
+//!
+//! ```text
+//! y = max(x, 0), NaN kept     dx = dy where y > 0
+//! y = a + b, b perhaps narrower     da = dy, db = its channels of dy
+//! ```
+
+use crate::cpu::Parts;
+use crate::residual::pixels_per_task;
+use crate::simd::{Simd, Task};
+use crate::split::{CHUNK, chunks, range};
+use crate::{Cpu, Residual, ResidualGrad};
+
+/// y = max(x, 0).
+pub fn relu_forward(cpu: &Cpu, x: &[f32], y: &mut [f32]) {
+    assert_eq!(x.len(), y.len(), "relu: x and y differ in length");
+    let y = Parts::new(y);
+    cpu.parallel(chunks(x.len(), CHUNK), |i| {
+        let part = range(x.len(), CHUNK, i);
+        // SAFETY: tasks take disjoint ranges.
+        let y = unsafe { y.get(part.clone()) };
+        cpu.run(Relu { x: &x[part], y });
+    });
+}
+
+struct Relu<'a> {
+    x: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl Task for Relu<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        for (y, &x) in self.y.iter_mut().zip(self.x) {
+            *y = relu(x);
+        }
+    }
+}
+
+/// max(x, 0) that keeps NaN.
+#[inline(always)]
+pub(crate) fn relu(x: f32) -> f32 {
+    if x < 0.0 { 0.0 } else { x }
+}
+
+/// dx (+)= dy where y > 0, else 0.
+pub fn relu_backward(cpu: &Cpu, dy: &[f32], y: &[f32], dx: &mut [f32], accumulate: bool) {
+    assert!(
+        dy.len() == y.len() && dx.len() == y.len(),
+        "relu: dy, y and dx differ in length"
+    );
+    spread(cpu, dy, Some(y), 1, 1, 0, dx, accumulate);
+}
+
+/// y = a + b, then max(y, 0) if `relu`; a and y: `[pixels][channels]`.
+pub fn add_forward(cpu: &Cpu, a: &[f32], b: Residual, channels: usize, relu: bool, y: &mut [f32]) {
+    assert!(
+        a.len() == y.len() && channels > 0 && a.len().is_multiple_of(channels),
+        "add: a and y must be [pixels][{channels}]"
+    );
+    let pixels = a.len() / channels;
+    b.check("add", pixels, channels);
+    let y = Parts::new(y);
+    let size = pixels_per_task(channels);
+    cpu.parallel(chunks(pixels, size), |i| {
+        let part = range(pixels, size, i);
+        let wide = part.start * channels..part.end * channels;
+        // SAFETY: tasks take disjoint ranges of pixels.
+        let y = unsafe { y.get(wide.clone()) };
+        let b = Residual {
+            values: &b.values[part.start * b.channels..part.end * b.channels],
+            ..b
+        };
+        cpu.run(Add {
+            a: &a[wide],
+            b,
+            channels,
+            relu,
+            y,
+        });
+    });
+}
+
+struct Add<'a> {
+    a: &'a [f32],
+    b: Residual<'a>,
+    channels: usize,
+    relu: bool,
+    y: &'a mut [f32],
+}
+
+impl Task for Add<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let Add {
+            a,
+            b,
+            channels,
+            relu: has_relu,
+            y,
+        } = self;
+        let floor = if has_relu { 0.0 } else { f32::NEG_INFINITY };
+        if b.channels == channels {
+            for ((y, &a), &b) in y.iter_mut().zip(a).zip(b.values) {
+                let sum = a + b;
+                *y = if sum < floor { floor } else { sum };
+            }
+            return;
+        }
+        for ((y, a), r) in y
+            .chunks_exact_mut(channels)
+            .zip(a.chunks_exact(channels))
+            .zip(b.values.chunks(b.channels.max(1)))
+        {
+            y.copy_from_slice(a);
+            for (y, r) in y[b.offset..b.offset + b.channels].iter_mut().zip(r) {
+                *y += r;
+            }
+            for y in y.iter_mut() {
+                *y = if *y < floor { floor } else { *y };
+            }
+        }
+    }
+}
+
+/// da (+)= g, db (+)= its channels of g, where g = dy, or dy where y > 0 if the sum went through a ReLU.
+///
+/// dy, y, da: `[pixels][channels]`; `da` comes with whether it is added to.
+pub fn add_backward(
+    cpu: &Cpu,
+    dy: &[f32],
+    y: Option<&[f32]>,
+    channels: usize,
+    da: Option<(&mut [f32], bool)>,
+    db: Option<ResidualGrad>,
+) {
+    assert!(
+        channels > 0 && dy.len().is_multiple_of(channels),
+        "add: dy must be [pixels][{channels}]"
+    );
+    assert!(
+        y.is_none_or(|y| y.len() == dy.len()),
+        "add: y and dy differ in length"
+    );
+    if let Some((da, accumulate)) = da {
+        assert_eq!(da.len(), dy.len(), "add: da and dy differ in length");
+        spread(cpu, dy, y, 1, 1, 0, da, accumulate);
+    }
+    if let Some(db) = db {
+        db.check("add", dy.len() / channels, channels);
+        // With all channels the rows are one run.
+        let (wide, narrow) = if db.channels == channels {
+            (1, 1)
+        } else {
+            (channels, db.channels)
+        };
+        spread(
+            cpu,
+            dy,
+            y,
+            wide,
+            narrow,
+            db.offset,
+            db.values,
+            db.accumulate,
+        );
+    }
+}
+
+/// d[pixel][c] (+)= g[pixel][offset + c] for c < narrow, g = dy where y > 0 (or everywhere); dy and y have `wide` channels.
+fn spread(
+    cpu: &Cpu,
+    dy: &[f32],
+    y: Option<&[f32]>,
+    wide: usize,
+    narrow: usize,
+    offset: usize,
+    d: &mut [f32],
+    accumulate: bool,
+) {
+    let pixels = dy.len() / wide;
+    let d = Parts::new(d);
+    let size = pixels_per_task(wide);
+    cpu.parallel(chunks(pixels, size), |i| {
+        let part = range(pixels, size, i);
+        let rows = part.start * wide..part.end * wide;
+        // SAFETY: tasks take disjoint ranges of pixels.
+        let d = unsafe { d.get(part.start * narrow..part.end * narrow) };
+        cpu.run(Spread {
+            dy: &dy[rows.clone()],
+            y: y.map(|y| &y[rows]),
+            wide,
+            narrow,
+            offset,
+            d,
+            accumulate,
+        });
+    });
+}
+
+struct Spread<'a> {
+    dy: &'a [f32],
+    y: Option<&'a [f32]>,
+    wide: usize,
+    narrow: usize,
+    offset: usize,
+    d: &'a mut [f32],
+    accumulate: bool,
+}
+
+impl Task for Spread<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let Spread {
+            dy,
+            y,
+            wide,
+            narrow,
+            offset,
+            d,
+            accumulate,
+        } = self;
+        // Equal widths: one row holds everything.
+        let (wide, narrow) = if wide == narrow {
+            (dy.len().max(1), d.len())
+        } else {
+            (wide, narrow)
+        };
+        if narrow == 0 {
+            return;
+        }
+        for (i, d) in d.chunks_exact_mut(narrow).enumerate() {
+            let start = i * wide + offset;
+            let dy = &dy[start..start + narrow];
+            match (y, accumulate) {
+                (None, false) => d.copy_from_slice(dy),
+                (None, true) => d.iter_mut().zip(dy).for_each(|(d, g)| *d += g),
+                (Some(y), false) => {
+                    for ((d, &g), &y) in d.iter_mut().zip(dy).zip(&y[start..start + narrow]) {
+                        *d = if y > 0.0 { g } else { 0.0 };
+                    }
+                }
+                (Some(y), true) => {
+                    for ((d, &g), &y) in d.iter_mut().zip(dy).zip(&y[start..start + narrow]) {
+                        *d += if y > 0.0 { g } else { 0.0 };
+                    }
+                }
+            }
+        }
+    }
+}

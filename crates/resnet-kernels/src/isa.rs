@@ -1,0 +1,117 @@
+//! Instruction sets: which there are, which this CPU has, which one is used.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Name of the environment variable that caps the instruction set.
+pub const ISA_VARIABLE: &str = "RESNET_ISA";
+
+/// An instruction set that the kernels are compiled for, slowest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Isa {
+    /// Portable code; the compiler uses whatever the build target guarantees (SSE2 on x86-64, NEON on 64-bit ARM).
+    Scalar,
+    /// AVX2 and FMA: 8 lanes.
+    Avx2,
+    /// AVX-512 F, VL, BW, DQ: 16 lanes.
+    Avx512,
+}
+
+impl Isa {
+    /// All instruction sets, slowest first.
+    pub const ALL: [Isa; 3] = [Isa::Scalar, Isa::Avx2, Isa::Avx512];
+
+    /// Whether this CPU and operating system run it.
+    pub fn is_supported(self) -> bool {
+        crate::simd::Proof::probe(self).is_some()
+    }
+
+    /// What this CPU runs, slowest first; never empty.
+    pub fn available() -> Vec<Isa> {
+        Isa::ALL
+            .into_iter()
+            .filter(|isa| isa.is_supported())
+            .collect()
+    }
+
+    /// The best of this CPU, at most what `RESNET_ISA` allows.
+    ///
+    /// # Errors
+    /// `RESNET_ISA` is set to something that is not the name of an instruction set.
+    pub fn best() -> Result<Isa, UnknownIsa> {
+        let cap = match std::env::var_os(ISA_VARIABLE) {
+            None => Isa::Avx512,
+            Some(name) if name.is_empty() => Isa::Avx512,
+            Some(name) => name.to_string_lossy().parse()?,
+        };
+        Ok(Isa::best_up_to(cap))
+    }
+
+    /// The best of this CPU that is not above `cap`.
+    pub fn best_up_to(cap: Isa) -> Isa {
+        let fits = |isa: &Isa| *isa <= cap && isa.is_supported();
+        Isa::ALL.into_iter().rfind(fits).unwrap_or(Isa::Scalar)
+    }
+
+    /// The name, as `RESNET_ISA` takes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Isa::Scalar => "scalar",
+            Isa::Avx2 => "avx2",
+            Isa::Avx512 => "avx512",
+        }
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Isa {
+    type Err = UnknownIsa;
+
+    fn from_str(name: &str) -> Result<Isa, UnknownIsa> {
+        let found = Isa::ALL.into_iter().find(|isa| isa.name() == name);
+        found.ok_or_else(|| UnknownIsa(name.to_owned()))
+    }
+}
+
+/// A name that is no instruction set's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownIsa(pub String);
+
+impl fmt::Display for UnknownIsa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{ISA_VARIABLE}: unknown instruction set {:?}; known are scalar, avx2, avx512",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for UnknownIsa {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip_and_others_are_refused() {
+        for isa in Isa::ALL {
+            assert_eq!(isa.to_string().parse(), Ok(isa));
+        }
+        let error = "sse9".parse::<Isa>().unwrap_err();
+        assert!(error.to_string().contains("\"sse9\"") && error.to_string().contains("avx512"));
+    }
+
+    #[test]
+    fn scalar_runs_everywhere_and_a_cap_holds() {
+        assert_eq!(Isa::available().first(), Some(&Isa::Scalar));
+        assert_eq!(Isa::best_up_to(Isa::Scalar), Isa::Scalar);
+        assert!(Isa::best_up_to(Isa::Avx2) <= Isa::Avx2);
+        assert_eq!(Some(Isa::best_up_to(Isa::Avx512)), Isa::available().pop());
+    }
+}

@@ -1,0 +1,72 @@
+//! Fully connected layer: y = x w + b, x: [n, c_in], w: [c_in, c_out], y: [n, c_out].
+//!
+//! It is the 1x1 convolution of n images of one pixel, and runs as one.
+
+use crate::{Conv2d, Conv2dShape, Cpu};
+
+fn conv(cpu: &Cpu, n: usize, c_in: usize, c_out: usize) -> Conv2d {
+    Conv2d::choose(
+        cpu,
+        &Conv2dShape {
+            n,
+            h: 1,
+            w: 1,
+            c_in,
+            c_out,
+            kernel: 1,
+            stride: 1,
+            padding: 0,
+            groups: 1,
+        },
+    )
+}
+
+/// Numbers of scratch that each of the passes needs.
+pub fn scratch_len(cpu: &Cpu, n: usize, c_in: usize, c_out: usize) -> usize {
+    conv(cpu, n, c_in, c_out).scratch_len()
+}
+
+/// y = x w + b.
+pub fn forward(
+    cpu: &Cpu,
+    n: usize,
+    c_in: usize,
+    c_out: usize,
+    x: &[f32],
+    w: &[f32],
+    b: Option<&[f32]>,
+    y: &mut [f32],
+    scratch: &mut [f32],
+) {
+    conv(cpu, n, c_in, c_out).forward(cpu, x, w, b, y, scratch);
+}
+
+/// dx (+)= dy wᵀ.
+pub fn backward_input(
+    cpu: &Cpu,
+    n: usize,
+    c_in: usize,
+    c_out: usize,
+    dy: &[f32],
+    w: &[f32],
+    dx: &mut [f32],
+    accumulate: bool,
+    scratch: &mut [f32],
+) {
+    conv(cpu, n, c_in, c_out).backward_input(cpu, dy, w, dx, accumulate, scratch);
+}
+
+/// dw = xᵀ dy, db = Σ dy over the batch.
+pub fn backward_weight(
+    cpu: &Cpu,
+    n: usize,
+    c_in: usize,
+    c_out: usize,
+    x: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+    db: Option<&mut [f32]>,
+    scratch: &mut [f32],
+) {
+    conv(cpu, n, c_in, c_out).backward_weight(cpu, x, dy, dw, db, scratch);
+}

@@ -1,0 +1,424 @@
+//! Max and average pools.
+//!
+//! ```text
+//! x: [n, h, w, c]   y: [n, h_out, w_out, c]
+//! ```
+//! A max pool's rim never wins. The first maximum of a window wins; NaN wins over numbers, as in PyTorch. The winner is
+//! found again in the backward pass: reading x twice is cheaper than storing and reading an index for every output.
+
+use crate::Cpu;
+use crate::cpu::Parts;
+use crate::simd::{Simd, Task};
+
+/// Channels handled together: their running maxima and winners stay in the first-level cache.
+const SLAB: usize = 64;
+
+/// Shape of a square pool over a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Pool2dShape {
+    /// Images.
+    pub n: usize,
+    /// Input height.
+    pub h: usize,
+    /// Input width.
+    pub w: usize,
+    /// Channels.
+    pub c: usize,
+    /// Side of the window.
+    pub kernel: usize,
+    /// Step between windows.
+    pub stride: usize,
+    /// Rim on each side; at most half the window, and 0 for average pools.
+    pub padding: usize,
+}
+
+impl Pool2dShape {
+    /// Output height.
+    pub fn h_out(&self) -> usize {
+        (self.h + 2 * self.padding).saturating_sub(self.kernel) / self.stride + 1
+    }
+
+    /// Output width.
+    pub fn w_out(&self) -> usize {
+        (self.w + 2 * self.padding).saturating_sub(self.kernel) / self.stride + 1
+    }
+
+    /// Numbers in the input.
+    pub fn x_len(&self) -> usize {
+        self.n * self.h * self.w * self.c
+    }
+
+    /// Numbers in the output.
+    pub fn y_len(&self) -> usize {
+        self.n * self.h_out() * self.w_out() * self.c
+    }
+
+    /// Whether the numbers make a pool.
+    ///
+    /// # Errors
+    /// The reason why not.
+    pub fn check(&self) -> Result<(), String> {
+        let Pool2dShape {
+            n,
+            h,
+            w,
+            c,
+            kernel,
+            stride,
+            padding,
+        } = *self;
+        if n == 0 || h == 0 || w == 0 || c == 0 || kernel == 0 || stride == 0 {
+            return Err("images, sides, channels, window and stride must be at least 1".into());
+        }
+        if padding > kernel / 2 {
+            return Err(format!(
+                "padding {padding} is more than half of window {kernel}"
+            ));
+        }
+        if kernel > h + 2 * padding || kernel > w + 2 * padding {
+            return Err(format!(
+                "window {kernel} is larger than the {h}x{w} input with padding {padding}"
+            ));
+        }
+        Ok(())
+    }
+
+    fn assert(&self, what: &str, x: usize, y: usize) {
+        if let Err(reason) = self.check() {
+            panic!("{what}: {reason}");
+        }
+        assert!(
+            x == self.x_len() && y == self.y_len(),
+            "{what}: {self:?} does not fit {x} inputs and {y} outputs"
+        );
+    }
+
+    fn x_image(&self) -> usize {
+        self.h * self.w * self.c
+    }
+
+    fn y_image(&self) -> usize {
+        self.h_out() * self.w_out() * self.c
+    }
+
+    /// The part of the window of output (i, j) inside the image: rows and columns.
+    #[inline(always)]
+    fn window(&self, i: usize, j: usize) -> [std::ops::Range<usize>; 2] {
+        let side = |i: usize, len: usize| {
+            let start = i * self.stride;
+            start.saturating_sub(self.padding)..(start + self.kernel - self.padding).min(len)
+        };
+        [side(i, self.h), side(j, self.w)]
+    }
+}
+
+/// y = the maximum of each window.
+pub fn max_forward(cpu: &Cpu, shape: &Pool2dShape, x: &[f32], y: &mut [f32]) {
+    shape.assert("max pool", x.len(), y.len());
+    each_image(
+        cpu,
+        shape,
+        x,
+        y,
+        shape.x_image(),
+        shape.y_image(),
+        |x, y| cpu.run(MaxForward { shape, x, y }),
+    );
+}
+
+/// dx (+)= dy at each window's winner.
+pub fn max_backward(
+    cpu: &Cpu,
+    shape: &Pool2dShape,
+    x: &[f32],
+    dy: &[f32],
+    dx: &mut [f32],
+    accumulate: bool,
+) {
+    shape.assert("max pool", x.len(), dy.len());
+    assert_eq!(x.len(), dx.len(), "max pool: x and dx differ in length");
+    let x_image = shape.x_image();
+    let dx = Parts::new(dx);
+    cpu.parallel(shape.n, |i| {
+        // SAFETY: each task has its own image.
+        let dx = unsafe { dx.get(i * x_image..(i + 1) * x_image) };
+        if !accumulate {
+            dx.fill(0.0);
+        }
+        let (x, dy) = (
+            &x[i * x_image..(i + 1) * x_image],
+            &dy[i * shape.y_image()..(i + 1) * shape.y_image()],
+        );
+        cpu.run(MaxBackward { shape, x, dy, dx });
+    });
+}
+
+/// y = the mean of each window.
+///
+/// # Panics
+/// If the shape has padding, or a length does not fit.
+pub fn avg_forward(cpu: &Cpu, shape: &Pool2dShape, x: &[f32], y: &mut [f32]) {
+    shape.assert("average pool", x.len(), y.len());
+    assert_eq!(shape.padding, 0, "average pool: padding is not supported");
+    each_image(
+        cpu,
+        shape,
+        x,
+        y,
+        shape.x_image(),
+        shape.y_image(),
+        |x, y| cpu.run(AvgForward { shape, x, y }),
+    );
+}
+
+/// dx (+)= dy / kernel² at each pixel of the window.
+///
+/// # Panics
+/// If the shape has padding, or a length does not fit.
+pub fn avg_backward(cpu: &Cpu, shape: &Pool2dShape, dy: &[f32], dx: &mut [f32], accumulate: bool) {
+    shape.assert("average pool", dx.len(), dy.len());
+    assert_eq!(shape.padding, 0, "average pool: padding is not supported");
+    each_image(
+        cpu,
+        shape,
+        dy,
+        dx,
+        shape.y_image(),
+        shape.x_image(),
+        |dy, dx| {
+            if !accumulate {
+                dx.fill(0.0);
+            }
+            cpu.run(AvgBackward { shape, dy, dx });
+        },
+    );
+}
+
+/// y = the mean over all pixels; x: `[n][pixels][c]`, y: `[n][c]`.
+pub fn global_avg_forward(cpu: &Cpu, n: usize, pixels: usize, c: usize, x: &[f32], y: &mut [f32]) {
+    assert!(
+        pixels > 0 && x.len() == n * pixels * c && y.len() == n * c,
+        "global average pool: x or y has a wrong length"
+    );
+    let y = Parts::new(y);
+    cpu.parallel(n, |i| {
+        // SAFETY: each task has its own image.
+        let y = unsafe { y.get(i * c..(i + 1) * c) };
+        cpu.run(GlobalForward {
+            x: &x[i * pixels * c..(i + 1) * pixels * c],
+            y,
+        });
+    });
+}
+
+/// dx (+)= dy / pixels at every pixel.
+pub fn global_avg_backward(
+    cpu: &Cpu,
+    n: usize,
+    pixels: usize,
+    c: usize,
+    dy: &[f32],
+    dx: &mut [f32],
+    accumulate: bool,
+) {
+    assert!(
+        pixels > 0 && dx.len() == n * pixels * c && dy.len() == n * c,
+        "global average pool: dx or dy has a wrong length"
+    );
+    let dx = Parts::new(dx);
+    cpu.parallel(n, |i| {
+        // SAFETY: each task has its own image.
+        let dx = unsafe { dx.get(i * pixels * c..(i + 1) * pixels * c) };
+        cpu.run(GlobalBackward {
+            dy: &dy[i * c..(i + 1) * c],
+            dx,
+            accumulate,
+        });
+    });
+}
+
+/// Runs `f` on every image's part of `from` and `to`.
+fn each_image(
+    cpu: &Cpu,
+    shape: &Pool2dShape,
+    from: &[f32],
+    to: &mut [f32],
+    from_image: usize,
+    to_image: usize,
+    f: impl Fn(&[f32], &mut [f32]) + Sync,
+) {
+    let to = Parts::new(to);
+    cpu.parallel(shape.n, |i| {
+        // SAFETY: each task has its own image.
+        let to = unsafe { to.get(i * to_image..(i + 1) * to_image) };
+        f(&from[i * from_image..(i + 1) * from_image], to);
+    });
+}
+
+struct MaxForward<'a> {
+    shape: &'a Pool2dShape,
+    x: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl Task for MaxForward<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let MaxForward { shape, x, y } = self;
+        let c = shape.c;
+        for (pixel, y) in y.chunks_exact_mut(c).enumerate() {
+            let [rows, columns] = shape.window(pixel / shape.w_out(), pixel % shape.w_out());
+            y.fill(f32::NEG_INFINITY);
+            for row in rows {
+                for column in columns.clone() {
+                    let x = &x[(row * shape.w + column) * c..][..c];
+                    for (y, &x) in y.iter_mut().zip(x) {
+                        *y = if beats(x, *y) { x } else { *y };
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether `x`, met later, replaces `best`.
+#[inline(always)]
+fn beats(x: f32, best: f32) -> bool {
+    (x > best) | x.is_nan()
+}
+
+struct MaxBackward<'a> {
+    shape: &'a Pool2dShape,
+    x: &'a [f32],
+    dy: &'a [f32],
+    dx: &'a mut [f32],
+}
+
+impl Task for MaxBackward<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let MaxBackward { shape, x, dy, dx } = self;
+        let c = shape.c;
+        for (pixel, dy) in dy.chunks_exact(c).enumerate() {
+            let [rows, columns] = shape.window(pixel / shape.w_out(), pixel % shape.w_out());
+            let first = rows.start * shape.w + columns.start;
+            for start in (0..c).step_by(SLAB) {
+                let len = SLAB.min(c - start);
+                let (mut best, mut winner) = ([0f32; SLAB], [first as u32; SLAB]);
+                best[..len].copy_from_slice(&x[first * c + start..][..len]);
+                for row in rows.clone() {
+                    for at in row * shape.w + columns.start..row * shape.w + columns.end {
+                        let x = &x[at * c + start..][..len];
+                        for ((best, winner), &x) in best.iter_mut().zip(&mut winner).zip(x) {
+                            let wins = beats(x, *best);
+                            *best = if wins { x } else { *best };
+                            *winner = if wins { at as u32 } else { *winner };
+                        }
+                    }
+                }
+                for row in rows.clone() {
+                    for at in row * shape.w + columns.start..row * shape.w + columns.end {
+                        let dx = &mut dx[at * c + start..][..len];
+                        for ((dx, &winner), &g) in
+                            dx.iter_mut().zip(&winner).zip(&dy[start..start + len])
+                        {
+                            *dx += if winner == at as u32 { g } else { 0.0 };
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+struct AvgForward<'a> {
+    shape: &'a Pool2dShape,
+    x: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl Task for AvgForward<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let AvgForward { shape, x, y } = self;
+        let (c, share) = (shape.c, 1.0 / (shape.kernel * shape.kernel) as f32);
+        for (pixel, y) in y.chunks_exact_mut(c).enumerate() {
+            let [rows, columns] = shape.window(pixel / shape.w_out(), pixel % shape.w_out());
+            y.fill(0.0);
+            for row in rows {
+                for column in columns.clone() {
+                    let x = &x[(row * shape.w + column) * c..][..c];
+                    y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
+                }
+            }
+            y.iter_mut().for_each(|y| *y *= share);
+        }
+    }
+}
+
+struct AvgBackward<'a> {
+    shape: &'a Pool2dShape,
+    dy: &'a [f32],
+    dx: &'a mut [f32],
+}
+
+impl Task for AvgBackward<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let AvgBackward { shape, dy, dx } = self;
+        let (c, share) = (shape.c, 1.0 / (shape.kernel * shape.kernel) as f32);
+        for (pixel, dy) in dy.chunks_exact(c).enumerate() {
+            let [rows, columns] = shape.window(pixel / shape.w_out(), pixel % shape.w_out());
+            for row in rows {
+                for column in columns.clone() {
+                    let dx = &mut dx[(row * shape.w + column) * c..][..c];
+                    dx.iter_mut().zip(dy).for_each(|(dx, g)| *dx += share * g);
+                }
+            }
+        }
+    }
+}
+
+struct GlobalForward<'a> {
+    x: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl Task for GlobalForward<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let c = self.y.len();
+        let share = 1.0 / (self.x.len() / c.max(1)) as f32;
+        self.y.fill(0.0);
+        for x in self.x.chunks_exact(c.max(1)) {
+            self.y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
+        }
+        self.y.iter_mut().for_each(|y| *y *= share);
+    }
+}
+
+struct GlobalBackward<'a> {
+    dy: &'a [f32],
+    dx: &'a mut [f32],
+    accumulate: bool,
+}
+
+impl Task for GlobalBackward<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let c = self.dy.len();
+        let share = 1.0 / (self.dx.len() / c.max(1)) as f32;
+        let keep = if self.accumulate { 1.0 } else { 0.0 };
+        for dx in self.dx.chunks_exact_mut(c.max(1)) {
+            if keep == 0.0 {
+                dx.iter_mut()
+                    .zip(self.dy)
+                    .for_each(|(dx, g)| *dx = share * g);
+            } else {
+                dx.iter_mut()
+                    .zip(self.dy)
+                    .for_each(|(dx, g)| *dx += share * g);
+            }
+        }
+    }
+}

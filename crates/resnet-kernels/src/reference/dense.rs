@@ -1,0 +1,108 @@
+//! Linear layer, loss, optimiser.
+
+use crate::Sgd;
+
+/// `y[n,o] = Σ_c x[n,c] w[c,o] + b[o]`
+pub fn linear_forward(
+    n: usize,
+    c_in: usize,
+    c_out: usize,
+    x: &[f64],
+    w: &[f64],
+    b: Option<&[f64]>,
+) -> Vec<f64> {
+    let mut y = vec![0.0; n * c_out];
+    for i in 0..n {
+        for o in 0..c_out {
+            y[i * c_out + o] = b.map_or(0.0, |b| b[o])
+                + (0..c_in)
+                    .map(|c| x[i * c_in + c] * w[c * c_out + o])
+                    .sum::<f64>();
+        }
+    }
+    y
+}
+
+/// `dx[n,c] = Σ_o dy[n,o] w[c,o]`
+pub fn linear_backward_input(
+    n: usize,
+    c_in: usize,
+    c_out: usize,
+    dy: &[f64],
+    w: &[f64],
+) -> Vec<f64> {
+    let mut dx = vec![0.0; n * c_in];
+    for i in 0..n {
+        for c in 0..c_in {
+            dx[i * c_in + c] = (0..c_out)
+                .map(|o| dy[i * c_out + o] * w[c * c_out + o])
+                .sum();
+        }
+    }
+    dx
+}
+
+/// `dw[c,o] = Σ_n x[n,c] dy[n,o]`, `db[o] = Σ_n dy[n,o]`
+pub fn linear_backward_weight(
+    n: usize,
+    c_in: usize,
+    c_out: usize,
+    x: &[f64],
+    dy: &[f64],
+) -> (Vec<f64>, Vec<f64>) {
+    let (mut dw, mut db) = (vec![0.0; c_in * c_out], vec![0.0; c_out]);
+    for i in 0..n {
+        for o in 0..c_out {
+            db[o] += dy[i * c_out + o];
+            for c in 0..c_in {
+                dw[c * c_out + o] += x[i * c_in + c] * dy[i * c_out + o];
+            }
+        }
+    }
+    (dw, db)
+}
+
+/// Per-sample losses -Σ_k t_k log p_k with t = (1-s) onehot + s / classes, and the gradient of their mean,
+/// (p - t) / n.
+pub fn softmax_cross_entropy(
+    logits: &[f64],
+    labels: &[u32],
+    classes: usize,
+    smoothing: f64,
+) -> (Vec<f64>, Vec<f64>) {
+    let n = labels.len() as f64;
+    let (mut losses, mut dlogits) = (Vec::new(), Vec::new());
+    for (z, &label) in logits.chunks(classes).zip(labels) {
+        let max = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let log_sum = max + z.iter().map(|z| (z - max).exp()).sum::<f64>().ln();
+        let target = |k: usize| {
+            smoothing / classes as f64
+                + if k == label as usize {
+                    1.0 - smoothing
+                } else {
+                    0.0
+                }
+        };
+        losses.push((0..classes).map(|k| target(k) * (log_sum - z[k])).sum());
+        dlogits.extend((0..classes).map(|k| ((z[k] - log_sum).exp() - target(k)) / n));
+    }
+    (losses, dlogits)
+}
+
+/// One step of SGD; returns the new (w, v).
+pub fn sgd_update(sgd: &Sgd, w: &[f64], dw: &[f64], v: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    let (lr, momentum, decay) = (
+        f64::from(sgd.lr),
+        f64::from(sgd.momentum),
+        f64::from(sgd.weight_decay),
+    );
+    let step = |i: usize| {
+        let g = dw[i] + decay * w[i];
+        let v = momentum * v[i] + g;
+        (
+            w[i] - lr * if sgd.nesterov { g + momentum * v } else { v },
+            v,
+        )
+    };
+    (0..w.len()).map(step).unzip()
+}

@@ -1,0 +1,209 @@
+//! Vectors of f32 whose width is chosen at run time.
+//!
+//! A kernel is a [`Task`]: written once over [`Simd`], compiled once per instruction set, run by [`Proof::run`]. Everything
+//! a task calls down to the [`Simd`] methods is `#[inline(always)]`, so that it is compiled with the features of the
+//! function that [`Proof::run`] enters; plain loops over slices inside a task are vectorised by the compiler the same way.
+
+mod one;
+mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+pub(crate) use one::One;
+pub(crate) use scalar::Scalar;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86_64::{Avx2, Avx512};
+
+use crate::isa::Isa;
+
+/// An instruction set's f32 vectors. A value of the type is the proof that the CPU has the instruction set.
+pub(crate) trait Simd: Copy + Send + Sync {
+    /// `LANES` numbers.
+    type V: Copy;
+    /// Numbers in a vector.
+    const LANES: usize;
+
+    /// All lanes equal to `a`.
+    fn splat(self, a: f32) -> Self::V;
+    /// Reads `LANES` numbers.
+    ///
+    /// # Safety
+    /// `from` is valid for reading `LANES` numbers; any alignment.
+    unsafe fn load(self, from: *const f32) -> Self::V;
+    /// Writes `LANES` numbers.
+    ///
+    /// # Safety
+    /// `to` is valid for writing `LANES` numbers; any alignment.
+    unsafe fn store(self, to: *mut f32, v: Self::V);
+    /// `a + b`.
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a - b`.
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b + c`, rounded once where the instruction set can.
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `g` in the lanes where `y > 0`, else 0.
+    fn where_positive(self, y: Self::V, g: Self::V) -> Self::V;
+
+    /// Writes the transpose of an 8 x 8 matrix; rows are `from_stride` and `to_stride` apart.
+    ///
+    /// # Safety
+    /// `from` is valid for reading, `to` for writing, the eight numbers of each of eight rows; they do not overlap.
+    #[inline(always)]
+    unsafe fn transpose(
+        self,
+        from: *const f32,
+        from_stride: usize,
+        to: *mut f32,
+        to_stride: usize,
+    ) {
+        for i in 0..8 {
+            for j in 0..8 {
+                // SAFETY: the caller vouches for row j, column i of `from` and row i, column j of `to`.
+                unsafe { *to.add(i * to_stride + j) = *from.add(j * from_stride + i) };
+            }
+        }
+    }
+}
+
+/// Work that is compiled for every instruction set.
+pub(crate) trait Task {
+    /// Does the work. Implementations are `#[inline(always)]`.
+    fn run<S: Simd>(self, simd: S);
+}
+
+/// Proof that this CPU runs an instruction set; made only by [`Proof::probe`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Proof {
+    Scalar(Scalar),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Avx512),
+}
+
+impl Proof {
+    /// The proof, if this CPU and operating system run `isa`.
+    pub(crate) fn probe(isa: Isa) -> Option<Proof> {
+        match isa {
+            Isa::Scalar => Some(Proof::Scalar(Scalar)),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => Avx2::probe().map(Proof::Avx2),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => Avx512::probe().map(Proof::Avx512),
+            #[cfg(not(target_arch = "x86_64"))]
+            Isa::Avx2 | Isa::Avx512 => None,
+        }
+    }
+
+    pub(crate) fn isa(self) -> Isa {
+        match self {
+            Proof::Scalar(_) => Isa::Scalar,
+            #[cfg(target_arch = "x86_64")]
+            Proof::Avx2(_) => Isa::Avx2,
+            #[cfg(target_arch = "x86_64")]
+            Proof::Avx512(_) => Isa::Avx512,
+        }
+    }
+
+    /// Runs `task`, compiled for this instruction set.
+    pub(crate) fn run<T: Task>(self, task: T) {
+        match self {
+            Proof::Scalar(simd) => task.run(simd),
+            #[cfg(target_arch = "x86_64")]
+            Proof::Avx2(simd) => simd.run(task),
+            #[cfg(target_arch = "x86_64")]
+            Proof::Avx512(simd) => simd.run(task),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Probe<'a> {
+        a: &'a [f32],
+        out: &'a mut Vec<Vec<f32>>,
+    }
+
+    impl Task for Probe<'_> {
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            // SAFETY: `a` holds 48 numbers and every store goes to a fresh vector of 16, the widest LANES.
+            unsafe {
+                let (a, b, c) = (
+                    s.load(self.a.as_ptr()),
+                    s.load(self.a.as_ptr().add(16)),
+                    s.load(self.a.as_ptr().add(32)),
+                );
+                for v in [
+                    s.splat(2.5),
+                    s.add(a, b),
+                    s.sub(a, b),
+                    s.fma(a, b, c),
+                    s.where_positive(a, b),
+                ] {
+                    let mut lanes = vec![0.0; 16];
+                    s.store(lanes.as_mut_ptr(), v);
+                    lanes.truncate(S::LANES);
+                    self.out.push(lanes);
+                }
+            }
+        }
+    }
+
+    struct Transpose<'a> {
+        from: &'a [f32],
+        to: &'a mut [f32],
+    }
+
+    impl Task for Transpose<'_> {
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            // SAFETY: eight rows of 11 and of 9 numbers.
+            unsafe { s.transpose(self.from.as_ptr(), 11, self.to.as_mut_ptr(), 9) };
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_transposes() {
+        let from: Vec<f32> = (0..88).map(|i| i as f32).collect();
+        for isa in Isa::available() {
+            let mut to = vec![-1.0; 72];
+            Proof::probe(isa).unwrap().run(Transpose {
+                from: &from,
+                to: &mut to,
+            });
+            for (i, &x) in to.iter().enumerate() {
+                let expected = if i % 9 == 8 {
+                    -1.0
+                } else {
+                    from[i % 9 * 11 + i / 9]
+                };
+                assert_eq!(x, expected, "{isa} element {i}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_computes_the_same_lanes() {
+        let mut a: Vec<f32> = (0..48).map(|i| ((i * 7) % 23) as f32 - 11.0).collect();
+        a[0] = 0.0;
+        a[1] = f32::NAN;
+        for isa in Isa::available() {
+            let mut out = Vec::new();
+            Proof::probe(isa).unwrap().run(Probe {
+                a: &a,
+                out: &mut out,
+            });
+            for i in 0..out[0].len() {
+                let (x, y, z) = (a[i], a[16 + i], a[32 + i]);
+                let expected = [2.5, x + y, x - y, x * y + z, if x > 0.0 { y } else { 0.0 }];
+                for (got, expected) in out.iter().zip(expected) {
+                    let same = got[i] == expected || (got[i].is_nan() && expected.is_nan());
+                    assert!(same, "{isa} lane {i}: {} instead of {expected}", got[i]);
+                }
+            }
+        }
+    }
+}

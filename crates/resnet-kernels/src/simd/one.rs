@@ -1,0 +1,49 @@
+//! A vector of one lane, for the columns that are left over.
+
+use super::Simd;
+
+/// Needs nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct One;
+
+impl Simd for One {
+    type V = f32;
+    const LANES: usize = 1;
+
+    #[inline(always)]
+    fn splat(self, a: f32) -> f32 {
+        a
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> f32 {
+        // SAFETY: the caller vouches for one number.
+        unsafe { *from }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, v: f32) {
+        // SAFETY: the caller vouches for one number.
+        unsafe { *to = v }
+    }
+
+    #[inline(always)]
+    fn add(self, a: f32, b: f32) -> f32 {
+        a + b
+    }
+
+    #[inline(always)]
+    fn sub(self, a: f32, b: f32) -> f32 {
+        a - b
+    }
+
+    #[inline(always)]
+    fn fma(self, a: f32, b: f32, c: f32) -> f32 {
+        a * b + c
+    }
+
+    #[inline(always)]
+    fn where_positive(self, y: f32, g: f32) -> f32 {
+        if y > 0.0 { g } else { 0.0 }
+    }
+}

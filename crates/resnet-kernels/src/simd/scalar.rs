@@ -1,0 +1,58 @@
+//! Portable vectors: four lanes that the compiler maps to what the build target has.
+
+use super::Simd;
+
+/// Needs nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scalar;
+
+/// Whether the build target fuses multiply and add; elsewhere `mul_add` would call a slow library function.
+const FUSED: bool = cfg!(any(target_arch = "aarch64", target_feature = "fma"));
+
+impl Simd for Scalar {
+    type V = [f32; 4];
+    const LANES: usize = 4;
+
+    #[inline(always)]
+    fn splat(self, a: f32) -> [f32; 4] {
+        [a; 4]
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> [f32; 4] {
+        // SAFETY: the caller vouches for four numbers; the read is unaligned.
+        unsafe { from.cast::<[f32; 4]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, v: [f32; 4]) {
+        // SAFETY: the caller vouches for four numbers; the write is unaligned.
+        unsafe { to.cast::<[f32; 4]>().write_unaligned(v) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|i| a[i] + b[i])
+    }
+
+    #[inline(always)]
+    fn sub(self, a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|i| a[i] - b[i])
+    }
+
+    #[inline(always)]
+    fn fma(self, a: [f32; 4], b: [f32; 4], c: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|i| {
+            if FUSED {
+                a[i].mul_add(b[i], c[i])
+            } else {
+                a[i] * b[i] + c[i]
+            }
+        })
+    }
+
+    #[inline(always)]
+    fn where_positive(self, y: [f32; 4], g: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|i| if y[i] > 0.0 { g[i] } else { 0.0 })
+    }
+}

@@ -1,0 +1,206 @@
+//! AVX2 and AVX-512 vectors. The two types differ in their intrinsics and nothing else.
+
+use std::arch::x86_64::*;
+
+use super::{Simd, Task};
+
+/// Proof of AVX2 and FMA.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx2(());
+
+impl Avx2 {
+    pub(crate) fn probe() -> Option<Avx2> {
+        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Avx2(()))
+    }
+
+    pub(crate) fn run<T: Task>(self, task: T) {
+        #[target_feature(enable = "avx2,fma")]
+        fn enter<T: Task>(simd: Avx2, task: T) {
+            task.run(simd);
+        }
+        // SAFETY: an `Avx2` exists only where `probe` found both features.
+        unsafe { enter(self, task) }
+    }
+}
+
+impl Simd for Avx2 {
+    type V = __m256;
+    const LANES: usize = 8;
+
+    #[inline(always)]
+    fn splat(self, a: f32) -> __m256 {
+        // SAFETY: an `Avx2` exists only where `probe` found the features.
+        unsafe { _mm256_set1_ps(a) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> __m256 {
+        // SAFETY: the features are there (see `splat`); the caller vouches for eight numbers.
+        unsafe { _mm256_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, v: __m256) {
+        // SAFETY: the features are there (see `splat`); the caller vouches for eight numbers.
+        unsafe { _mm256_storeu_ps(to, v) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the features are there (see `splat`).
+        unsafe { _mm256_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the features are there (see `splat`).
+        unsafe { _mm256_sub_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn fma(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        // SAFETY: the features are there (see `splat`).
+        unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn where_positive(self, y: __m256, g: __m256) -> __m256 {
+        // SAFETY: the features are there (see `splat`).
+        unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(y, _mm256_setzero_ps()), g) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(
+        self,
+        from: *const f32,
+        from_stride: usize,
+        to: *mut f32,
+        to_stride: usize,
+    ) {
+        // SAFETY: AVX is there (see `splat`); the caller vouches for the rows.
+        unsafe { transpose_8x8(from, from_stride, to, to_stride) }
+    }
+}
+
+/// Proof of AVX-512 F, VL, BW and DQ.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx512(());
+
+impl Avx512 {
+    pub(crate) fn probe() -> Option<Avx512> {
+        let found = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("fma");
+        found.then_some(Avx512(()))
+    }
+
+    pub(crate) fn run<T: Task>(self, task: T) {
+        #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,fma")]
+        fn enter<T: Task>(simd: Avx512, task: T) {
+            task.run(simd);
+        }
+        // SAFETY: an `Avx512` exists only where `probe` found the features.
+        unsafe { enter(self, task) }
+    }
+}
+
+impl Simd for Avx512 {
+    type V = __m512;
+    const LANES: usize = 16;
+
+    #[inline(always)]
+    fn splat(self, a: f32) -> __m512 {
+        // SAFETY: an `Avx512` exists only where `probe` found the features.
+        unsafe { _mm512_set1_ps(a) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> __m512 {
+        // SAFETY: the features are there (see `splat`); the caller vouches for sixteen numbers.
+        unsafe { _mm512_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, v: __m512) {
+        // SAFETY: the features are there (see `splat`); the caller vouches for sixteen numbers.
+        unsafe { _mm512_storeu_ps(to, v) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the features are there (see `splat`).
+        unsafe { _mm512_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the features are there (see `splat`).
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: the features are there (see `splat`).
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn where_positive(self, y: __m512, g: __m512) -> __m512 {
+        // SAFETY: the features are there (see `splat`).
+        unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(y, _mm512_setzero_ps()), g) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(
+        self,
+        from: *const f32,
+        from_stride: usize,
+        to: *mut f32,
+        to_stride: usize,
+    ) {
+        // SAFETY: AVX is there (see `splat`); the caller vouches for the rows.
+        unsafe { transpose_8x8(from, from_stride, to, to_stride) }
+    }
+}
+
+/// Pairs of rows are interleaved, then pairs of pairs, then the halves are exchanged.
+///
+/// # Safety
+/// The CPU has AVX; `from` is valid for reading and `to` for writing eight numbers in each of eight rows.
+#[inline(always)]
+unsafe fn transpose_8x8(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+    // SAFETY: as the caller vouches.
+    unsafe {
+        let mut rows = [_mm256_setzero_ps(); 8];
+        for i in 0..8 {
+            rows[i] = _mm256_loadu_ps(from.add(i * from_stride));
+        }
+        let mut pairs = rows;
+        for i in 0..4 {
+            pairs[2 * i] = _mm256_unpacklo_ps(rows[2 * i], rows[2 * i + 1]);
+            pairs[2 * i + 1] = _mm256_unpackhi_ps(rows[2 * i], rows[2 * i + 1]);
+        }
+        // quads[4·h + i] holds columns i and i + 4 of rows 4·h..4·h + 4.
+        let mut quads = pairs;
+        for h in 0..2 {
+            for i in 0..2 {
+                let (a, b) = (pairs[4 * h + i], pairs[4 * h + 2 + i]);
+                quads[4 * h + 2 * i] = _mm256_shuffle_ps::<0b01_00_01_00>(a, b);
+                quads[4 * h + 2 * i + 1] = _mm256_shuffle_ps::<0b11_10_11_10>(a, b);
+            }
+        }
+        for i in 0..4 {
+            let (low, high) = (quads[i], quads[4 + i]);
+            _mm256_storeu_ps(
+                to.add(i * to_stride),
+                _mm256_permute2f128_ps::<0x20>(low, high),
+            );
+            _mm256_storeu_ps(
+                to.add((4 + i) * to_stride),
+                _mm256_permute2f128_ps::<0x31>(low, high),
+            );
+        }
+    }
+}

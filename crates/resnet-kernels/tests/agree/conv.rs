@@ -1,0 +1,214 @@
+use resnet_kernels::{Conv2d, Conv2dShape, Cpu, Isa, reference};
+
+use crate::support::{Fenced, Random, assert_close, assert_same_bits, cpus, wide};
+
+/// Layers of real networks at a small batch, and shapes that leave something over everywhere.
+const SHAPES: &str = "
+    n2 ic3 ih32 oc16 k3 p1
+    n3 ic16 ih32 oc16 k3 p1
+    n2 ic16 ih32 oc32 k3 s2 p1
+    n2 ic16 ih32 oc32 k1 s2
+    n3 ic32 ih16 oc32 k3 p1
+    n7 ic64 ih8 oc64 k3 p1
+    n1 ic3 ih64 oc64 k7 s2 p3
+    n1 ic64 ih14 oc64 k3 p1
+    n1 ic64 ih14 oc256 k1
+    n2 ic256 ih7 oc64 k1
+    n1 ic256 ih8 oc200 k1 s2
+    n1 ic128 ih14 oc64 k3 s2 p1
+    n2 ic512 ih7 oc48 k3 p1
+    n1 ic40 ih7 oc512 k3 p1
+    n1 ic128 ih14 oc128 k3 p1 g32
+    n1 ic128 ih14 oc128 k3 s2 p1 g32
+    n2 ic12 ih9 oc18 k3 s2 p1 g3
+    n2 ic32 ih6 oc16 k1 g2
+    n1 ic8 ih6 oc8 k3 p1 g8
+    n4 ic512 ih1 oc10 k1
+    n9 ic700 ih1 oc37 k1
+    n1 ic1 ih28 oc6 k5 p2
+    n2 ic5 ih7 iw11 oc3 k3 s3 p2
+    n1 ic2 ih5 iw3 oc33 k2 s1 p0
+    n2 ic3 ih6 iw7 oc9 k1 s3
+    n1 ic4 ih9 oc5 k2 s4
+    n1 ic3 ih4 oc2 k4
+    n1 ic7 ih3 oc17 k3 p3
+    n1 ic65 ih2 oc31 k3 s2 p2
+    n5 ic1 ih1 oc1 k1";
+
+pub(crate) fn shapes() -> Vec<Conv2dShape> {
+    let listed = SHAPES
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(|line| line.parse().unwrap());
+    listed.chain(random_shapes(40)).collect()
+}
+
+/// Odd shapes: every remainder of pixels and channels by the tiles' sides comes up.
+fn random_shapes(count: usize) -> Vec<Conv2dShape> {
+    let mut random = Random(1);
+    let mut shapes = Vec::new();
+    while shapes.len() < count {
+        let groups = [1, 1, 1, 2, 3][random.below(5)];
+        let shape = Conv2dShape {
+            n: 1 + random.below(3),
+            h: 1 + random.below(9),
+            w: 1 + random.below(9),
+            c_in: groups * (1 + random.below(20)),
+            c_out: groups * (1 + random.below(40)),
+            kernel: 1 + random.below(4),
+            stride: 1 + random.below(3),
+            padding: random.below(3),
+            groups,
+        };
+        if shape.check().is_ok() {
+            shapes.push(shape);
+        }
+    }
+    shapes
+}
+
+struct Operands {
+    x: Vec<f32>,
+    w: Vec<f32>,
+    b: Vec<f32>,
+    dy: Vec<f32>,
+    dx: Vec<f32>,
+}
+
+impl Operands {
+    fn new(shape: &Conv2dShape, make: fn(&mut Random, usize) -> Vec<f32>) -> Operands {
+        let mut random = Random(7);
+        Operands {
+            x: make(&mut random, shape.x_len()),
+            w: make(&mut random, shape.w_len()),
+            b: make(&mut random, shape.c_out),
+            dy: make(&mut random, shape.y_len()),
+            dx: make(&mut random, shape.x_len()),
+        }
+    }
+}
+
+/// Results of all passes in order: y with and without bias, dx, dx added to, dw, dw again, db.
+fn run(cpu: &Cpu, shape: &Conv2dShape, o: &Operands) -> [Vec<f32>; 7] {
+    let conv = Conv2d::choose(cpu, shape);
+    let what = format!("{} {shape}", conv.name());
+    let mut scratch = Fenced::scratch(conv.scratch_len());
+    let nan = |len| Fenced::new(&vec![f32::NAN; len]);
+    let [mut y, mut y_bias] = [nan(shape.y_len()), nan(shape.y_len())];
+    let [mut dx, mut dx_added] = [nan(shape.x_len()), Fenced::new(&o.dx)];
+    let [mut dw, mut dw_alone, mut db] = [nan(shape.w_len()), nan(shape.w_len()), nan(shape.c_out)];
+    conv.forward(cpu, &o.x, &o.w, None, y.get(), scratch.get());
+    conv.forward(cpu, &o.x, &o.w, Some(&o.b), y_bias.get(), scratch.get());
+    conv.backward_input(cpu, &o.dy, &o.w, dx.get(), false, scratch.get());
+    conv.backward_input(cpu, &o.dy, &o.w, dx_added.get(), true, scratch.get());
+    conv.backward_weight(cpu, &o.x, &o.dy, dw.get(), Some(db.get()), scratch.get());
+    conv.backward_weight(cpu, &o.x, &o.dy, dw_alone.get(), None, scratch.get());
+    scratch.take(&what);
+    [y, y_bias, dx, dx_added, dw, dw_alone, db].map(|mut buffer| buffer.take(&what))
+}
+
+fn expected(shape: &Conv2dShape, o: &Operands) -> [Vec<f64>; 7] {
+    let (x, w, b, dy) = (wide(&o.x), wide(&o.w), wide(&o.b), wide(&o.dy));
+    let y = reference::conv2d_forward(shape, &x, &w, None);
+    let y_bias = reference::conv2d_forward(shape, &x, &w, Some(&b));
+    let dx = reference::conv2d_backward_input(shape, &dy, &w);
+    let dx_added = dx.iter().zip(wide(&o.dx)).map(|(a, b)| a + b).collect();
+    let dw = reference::conv2d_backward_weight(shape, &x, &dy);
+    let db = reference::conv2d_backward_bias(shape.c_out, &dy);
+    [y, y_bias, dx, dx_added, dw.clone(), dw, db]
+}
+
+const NAMES: [&str; 7] = [
+    "y",
+    "y with bias",
+    "dx",
+    "dx added to",
+    "dw",
+    "dw without db",
+    "db",
+];
+
+#[test]
+fn integers_are_exact() {
+    let cpus = cpus();
+    for shape in shapes() {
+        let operands = Operands::new(&shape, Random::integers);
+        let expected = expected(&shape, &operands);
+        for cpu in &cpus {
+            for ((name, found), expected) in
+                NAMES.iter().zip(run(cpu, &shape, &operands)).zip(&expected)
+            {
+                assert_close(
+                    &format!("{name}, {shape}, {}", cpu.isa()),
+                    &found,
+                    expected,
+                    0.0,
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn reals_stay_within_the_error_of_f32_sums() {
+    let cpus = cpus();
+    for shape in shapes() {
+        let operands = Operands::new(&shape, Random::reals);
+        let expected = expected(&shape, &operands);
+        let pixels = shape.y_len() / shape.c_out;
+        let depth = shape.w_len() / shape.c_out;
+        let width = depth / (shape.c_in / shape.groups) * (shape.c_out / shape.groups);
+        let terms = [depth, depth + 1, width, width + 1, pixels, pixels, pixels];
+        for cpu in &cpus {
+            for (i, found) in run(cpu, &shape, &operands).iter().enumerate() {
+                // Terms are below 1; a sum of k of them is off by at most k roundings of k halves of an epsilon.
+                let k = terms[i] as f64;
+                let bound = f64::from(f32::EPSILON) * (1.0 + k * k.sqrt());
+                assert_close(
+                    &format!("{}, {shape}, {}", NAMES[i], cpu.isa()),
+                    found,
+                    &expected[i],
+                    bound,
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    for isa in Isa::available() {
+        for shape in shapes() {
+            let operands = Operands::new(&shape, Random::reals);
+            let one = run(&Cpu::with_isa(isa, 1).unwrap(), &shape, &operands);
+            for threads in [2, 3, 7] {
+                let more = run(&Cpu::with_isa(isa, threads).unwrap(), &shape, &operands);
+                for ((name, one), more) in NAMES.iter().zip(&one).zip(&more) {
+                    assert_same_bits(
+                        &format!("{name}, {shape}, {isa}, {threads} threads"),
+                        more,
+                        one,
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(
+    expected = "convolution n1 ic2 ih4 iw4 oc3 k3 s1 p1 g1: x, w, y have 31, 54, 48 numbers instead of 32"
+)]
+fn a_wrong_length_is_named() {
+    let cpu = Cpu::new(1);
+    let conv = Conv2d::choose(&cpu, &"ic2 ih4 oc3 k3 p1".parse().unwrap());
+    let mut scratch = vec![0.0; conv.scratch_len()];
+    conv.forward(
+        &cpu,
+        &[0.0; 31],
+        &[0.0; 54],
+        None,
+        &mut [0.0; 48],
+        &mut scratch,
+    );
+}

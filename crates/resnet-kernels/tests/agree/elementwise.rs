@@ -1,0 +1,206 @@
+use resnet_kernels::{Residual, ResidualGrad, diagnose, elementwise, reference, sgd};
+use resnet_kernels::{Sgd, sgd::update};
+
+use crate::support::{Fenced, Random, assert_close, cpus, wide};
+
+/// Lengths around vectors, chunks and nothing.
+const LENGTHS: [usize; 8] = [0, 1, 7, 8, 33, 1000, 16384, 40001];
+
+#[test]
+fn relu_both_ways() {
+    for cpu in cpus() {
+        for len in LENGTHS {
+            let mut random = Random(len as u64);
+            let (mut x, dy, old) = (
+                random.integers(len),
+                random.integers(len),
+                random.integers(len),
+            );
+            if len > 6 {
+                x[6] = f32::NAN;
+            }
+            let mut y = Fenced::new(&old);
+            elementwise::relu_forward(&cpu, &x, y.get());
+            let y = y.take("relu");
+            assert_close("relu", &y, &reference::relu(&wide(&x)), 0.0);
+            let g = reference::relu_backward(&wide(&dy), &wide(&y));
+            for accumulate in [false, true] {
+                let mut dx = Fenced::new(&old);
+                elementwise::relu_backward(&cpu, &dy, &y, dx.get(), accumulate);
+                let keep = f64::from(u8::from(accumulate));
+                let expected: Vec<f64> = g
+                    .iter()
+                    .zip(wide(&old))
+                    .map(|(g, old)| g + keep * old)
+                    .collect();
+                assert_close("relu backward", &dx.take("relu backward"), &expected, 0.0);
+            }
+        }
+    }
+}
+
+#[test]
+fn add_both_ways() {
+    for cpu in cpus() {
+        for (pixels, channels, narrow, offset) in [
+            (1, 1, 1, 0),
+            (50, 16, 16, 0),
+            (3000, 7, 7, 0),
+            (513, 32, 16, 8),
+            (300, 7, 3, 4),
+            (9, 5, 1, 4),
+            (0, 4, 2, 1),
+        ] {
+            for (relu, accumulate) in [(false, false), (true, true), (true, false), (false, true)] {
+                let what = format!(
+                    "{pixels}x{channels}, {narrow} from {offset}, relu {relu}, add {accumulate}"
+                );
+                let mut random = Random(9);
+                let (a, b) = (
+                    random.integers(pixels * channels),
+                    random.integers(pixels * narrow),
+                );
+                let mut y = Fenced::new(&vec![f32::NAN; a.len()]);
+                let residual = Residual {
+                    values: &b,
+                    channels: narrow,
+                    offset,
+                };
+                elementwise::add_forward(&cpu, &a, residual, channels, relu, y.get());
+                let mut expected = wide(&a);
+                if narrow > 0 {
+                    reference::add_residual(&mut expected, channels, &wide(&b), narrow, offset);
+                }
+                let expected = if relu {
+                    reference::relu(&expected)
+                } else {
+                    expected
+                };
+                let y = y.take(&what);
+                assert_close(&what, &y, &expected, 0.0);
+
+                let dy = random.integers(a.len());
+                let g = if relu {
+                    reference::relu_backward(&wide(&dy), &wide(&y))
+                } else {
+                    wide(&dy)
+                };
+                let part = if narrow > 0 {
+                    reference::residual_gradient(&g, channels, narrow, offset)
+                } else {
+                    Vec::new()
+                };
+                let (mut da, mut db) = (Fenced::new(&a), Fenced::new(&b));
+                let grad = ResidualGrad {
+                    values: db.get(),
+                    channels: narrow,
+                    offset,
+                    accumulate,
+                };
+                let mask = relu.then_some(&y[..]);
+                elementwise::add_backward(
+                    &cpu,
+                    &dy,
+                    mask,
+                    channels,
+                    Some((da.get(), accumulate)),
+                    Some(grad),
+                );
+                let keep = f64::from(u8::from(accumulate));
+                let with = |g: &[f64], old: &[f32]| -> Vec<f64> {
+                    g.iter()
+                        .zip(wide(old))
+                        .map(|(g, old)| g + keep * old)
+                        .collect()
+                };
+                assert_close(&what, &da.take(&what), &with(&g, &a), 0.0);
+                assert_close(&what, &db.take(&what), &with(&part, &b), 0.0);
+            }
+        }
+    }
+}
+
+#[test]
+fn sgd_follows_the_formula_over_several_steps() {
+    for cpu in cpus() {
+        for len in LENGTHS {
+            for nesterov in [false, true] {
+                let sgd = Sgd {
+                    lr: 0.1,
+                    momentum: 0.9,
+                    weight_decay: 1e-2,
+                    nesterov,
+                };
+                let mut random = Random(2);
+                let (w, dw) = (random.reals(len), random.reals(len));
+                let (mut w_found, mut v_found) = (Fenced::new(&w), Fenced::new(&vec![0.0; len]));
+                let (mut w_expected, mut v_expected) = (wide(&w), vec![0.0; len]);
+                for _ in 0..5 {
+                    update(&cpu, &sgd, w_found.get(), &dw, v_found.get());
+                    (w_expected, v_expected) =
+                        reference::sgd_update(&sgd, &w_expected, &wide(&dw), &v_expected);
+                }
+                assert_close("w", &w_found.take("sgd"), &w_expected, 3e-6);
+                assert_close("v", &v_found.take("sgd"), &v_expected, 3e-6);
+            }
+        }
+    }
+}
+
+/// Ten steps by hand: w = 1, dw = 1, momentum 0.5, so v = 1, 1.5, 1.75, ...
+#[test]
+fn momentum_has_the_form_that_a_changed_rate_acts_on_at_once() {
+    let cpu = &cpus()[0];
+    let (mut w, mut v) = ([1.0], [0.0]);
+    for (lr, expected_w, expected_v) in [
+        (1.0, 0.0, 1.0),
+        (1.0, -1.5, 1.5),
+        (0.0, -1.5, 1.75),
+        (2.0, -5.25, 1.875),
+    ] {
+        sgd::update(
+            cpu,
+            &Sgd {
+                lr,
+                momentum: 0.5,
+                weight_decay: 0.0,
+                nesterov: false,
+            },
+            &mut w,
+            &[1.0],
+            &mut v,
+        );
+        assert_eq!((w, v), ([expected_w], [expected_v]));
+    }
+}
+
+#[test]
+fn diagnoses() {
+    for cpu in cpus() {
+        for len in LENGTHS {
+            let mut x = Random(4).integers(len);
+            let expected: f64 = wide(&x).iter().map(|x| x * x).sum();
+            assert_eq!(
+                diagnose::sum_of_squares(&cpu, &x),
+                expected,
+                "{len} numbers"
+            );
+            assert!(diagnose::all_finite(&cpu, &x));
+            for (i, bad) in [
+                (0, f32::NAN),
+                (len / 2, f32::INFINITY),
+                (len.saturating_sub(1), f32::NEG_INFINITY),
+            ] {
+                if len > 0 {
+                    let good = std::mem::replace(&mut x[i], bad);
+                    assert!(!diagnose::all_finite(&cpu, &x), "{bad} at {i} of {len}");
+                    x[i] = good;
+                }
+            }
+        }
+        assert!(diagnose::all_finite(
+            &cpu,
+            &[f32::MAX, f32::MIN, f32::MIN_POSITIVE / 2.0, -0.0]
+        ));
+    }
+}

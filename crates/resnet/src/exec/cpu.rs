@@ -1,0 +1,470 @@
+//! The CPU backend: one `match` over the kinds of steps, each arm borrowing its slots and calling one kernel.
+//!
+//! All memory is one allocation, made with the backend; running steps allocates nothing.
+
+use std::ops::Range;
+
+use resnet_kernels::{
+    Conv2d, Conv2dShape, Pool2dShape, Residual, ResidualGrad, batch_norm, diagnose, elementwise,
+    linear, loss, pool2d, sgd,
+};
+
+use super::{Backend, Sgd};
+use crate::plan::Plan;
+use crate::step::{Conv, Linear, Pool, SlotId, Space, StepKind};
+
+/// Longest list of slots of a step.
+const OPERANDS: usize = 10;
+
+/// Runs plans on this machine's cores.
+pub struct Cpu {
+    cpu: resnet_kernels::Cpu,
+    plan: Plan,
+    /// The kernel of each convolution step.
+    convs: Vec<Option<Conv2d>>,
+    memory: Vec<f32>,
+    /// Where the memory's first cache line begins.
+    start: usize,
+    scratch: Vec<f32>,
+    labels: Vec<u32>,
+    sgd: Sgd,
+}
+
+/// Name of the instruction set that kernels use on this machine.
+///
+/// # Errors
+/// `RESNET_ISA` names none.
+pub fn isa_in_use() -> Result<String, String> {
+    resnet_kernels::Isa::best()
+        .map(|isa| isa.to_string())
+        .map_err(|error| error.to_string())
+}
+
+fn conv_shape(conv: Conv) -> Conv2dShape {
+    let Conv {
+        n,
+        h,
+        w,
+        c_in,
+        c_out,
+        kernel,
+        stride,
+        padding,
+        groups,
+    } = conv;
+    Conv2dShape {
+        n,
+        h,
+        w,
+        c_in,
+        c_out,
+        kernel,
+        stride,
+        padding,
+        groups,
+    }
+}
+
+fn pool_shape(pool: Pool) -> Pool2dShape {
+    let Pool {
+        n,
+        h,
+        w,
+        c,
+        kernel,
+        stride,
+        padding,
+    } = pool;
+    Pool2dShape {
+        n,
+        h,
+        w,
+        c,
+        kernel,
+        stride,
+        padding,
+    }
+}
+
+impl Cpu {
+    /// Chooses kernels and takes memory for a plan. `threads` is at least 1.
+    pub fn new(plan: Plan, threads: usize) -> Cpu {
+        let cpu = resnet_kernels::Cpu::new(threads);
+        let mut scratch = 0;
+        let mut convs = Vec::with_capacity(plan.steps.len());
+        for step in &plan.steps {
+            let mut chosen = None;
+            let need = match step.kind {
+                StepKind::Conv { conv, .. }
+                | StepKind::ConvBackwardInput { conv, .. }
+                | StepKind::ConvBackwardWeight { conv, .. } => {
+                    let conv = Conv2d::choose(&cpu, &conv_shape(conv));
+                    let need = conv.scratch_len();
+                    chosen = Some(conv);
+                    need
+                }
+                StepKind::Norm(norm)
+                | StepKind::NormBackward(crate::step::NormGrad { norm, .. }) => {
+                    let x = &plan.slots[step.reads[0].0];
+                    batch_norm::scratch_len(x.len / norm.channels, norm.channels)
+                }
+                StepKind::Linear(l)
+                | StepKind::LinearBackwardInput { linear: l, .. }
+                | StepKind::LinearBackwardWeight(l) => {
+                    linear::scratch_len(&cpu, l.n, l.c_in, l.c_out)
+                }
+                _ => 0,
+            };
+            scratch = scratch.max(need);
+            convs.push(chosen);
+        }
+        let memory = vec![0.0; plan.len() + 16];
+        let start = memory.as_ptr().align_offset(64).min(16);
+        let labels = vec![0; plan.options.batch];
+        let sgd = Sgd {
+            lr: 0.0,
+            momentum: 0.0,
+            weight_decay: 0.0,
+            decay_norm_bias: true,
+            nesterov: false,
+        };
+        Cpu {
+            cpu,
+            plan,
+            convs,
+            memory,
+            start,
+            scratch: vec![0.0; scratch],
+            labels,
+            sgd,
+        }
+    }
+
+    /// The numbers of a slot.
+    pub fn view(&self, slot: SlotId) -> &[f32] {
+        let range = self.plan.range(slot);
+        &self.memory[self.start..][range]
+    }
+
+    fn step(&mut self, index: usize) {
+        let step = &self.plan.steps[index];
+        let mut ranges: [Range<usize>; OPERANDS] = std::array::from_fn(|_| 0..0);
+        for (range, id) in ranges.iter_mut().zip(step.reads.iter().chain(&step.writes)) {
+            *range = self.plan.range(*id);
+        }
+        let memory = &mut self.memory[self.start..];
+        let operands = memory
+            .get_disjoint_mut(ranges)
+            .expect("slots that live at once do not overlap");
+        let (cpu, scratch) = (&self.cpu, &mut self.scratch[..]);
+        let conv = self.convs[index].as_ref();
+        match step.kind {
+            StepKind::Conv { bias: false, .. } => {
+                let [x, w, y, ..] = operands;
+                conv.expect(CHOSEN).forward(cpu, x, w, None, y, scratch);
+            }
+            StepKind::Conv { bias: true, .. } => {
+                let [x, w, b, y, ..] = operands;
+                conv.expect(CHOSEN).forward(cpu, x, w, Some(b), y, scratch);
+            }
+            StepKind::Norm(norm) => {
+                let (c, eps, relu) = (norm.channels, norm.eps, norm.relu);
+                let wide = |values| {
+                    norm.residual.map(|r| Residual {
+                        values,
+                        channels: r.channels,
+                        offset: r.offset,
+                    })
+                };
+                match (norm.train, norm.residual.is_some()) {
+                    (true, false) => {
+                        let [x, gamma, beta, y, mean, rstd, running_mean, running_var, ..] =
+                            operands;
+                        let running = batch_norm::Running {
+                            mean: running_mean,
+                            var: running_var,
+                            momentum: norm.momentum,
+                        };
+                        batch_norm::forward_train(
+                            cpu,
+                            x,
+                            c,
+                            gamma,
+                            beta,
+                            eps,
+                            None,
+                            relu,
+                            y,
+                            mean,
+                            rstd,
+                            Some(running),
+                            scratch,
+                        );
+                    }
+                    (true, true) => {
+                        let [
+                            x,
+                            gamma,
+                            beta,
+                            residual,
+                            y,
+                            mean,
+                            rstd,
+                            running_mean,
+                            running_var,
+                            ..,
+                        ] = operands;
+                        let running = batch_norm::Running {
+                            mean: running_mean,
+                            var: running_var,
+                            momentum: norm.momentum,
+                        };
+                        batch_norm::forward_train(
+                            cpu,
+                            x,
+                            c,
+                            gamma,
+                            beta,
+                            eps,
+                            wide(residual),
+                            relu,
+                            y,
+                            mean,
+                            rstd,
+                            Some(running),
+                            scratch,
+                        );
+                    }
+                    (false, false) => {
+                        let [x, gamma, beta, mean, var, y, ..] = operands;
+                        batch_norm::forward_infer(
+                            cpu, x, c, gamma, beta, mean, var, eps, None, relu, y,
+                        );
+                    }
+                    (false, true) => {
+                        let [x, gamma, beta, mean, var, residual, y, ..] = operands;
+                        batch_norm::forward_infer(
+                            cpu,
+                            x,
+                            c,
+                            gamma,
+                            beta,
+                            mean,
+                            var,
+                            eps,
+                            wide(residual),
+                            relu,
+                            y,
+                        );
+                    }
+                }
+            }
+            StepKind::Relu => {
+                let [x, y, ..] = operands;
+                elementwise::relu_forward(cpu, x, y);
+            }
+            StepKind::Add {
+                channels,
+                residual,
+                relu,
+            } => {
+                let [a, b, y, ..] = operands;
+                let b = Residual {
+                    values: b,
+                    channels: residual.channels,
+                    offset: residual.offset,
+                };
+                elementwise::add_forward(cpu, a, b, channels, relu, y);
+            }
+            StepKind::MaxPool(pool) => {
+                let [x, y, ..] = operands;
+                pool2d::max_forward(cpu, &pool_shape(pool), x, y);
+            }
+            StepKind::AvgPool(pool) => {
+                let [x, y, ..] = operands;
+                pool2d::avg_forward(cpu, &pool_shape(pool), x, y);
+            }
+            StepKind::GlobalAvgPool { n, pixels, c } => {
+                let [x, y, ..] = operands;
+                pool2d::global_avg_forward(cpu, n, pixels, c, x, y);
+            }
+            StepKind::Linear(Linear { n, c_in, c_out }) => {
+                let [x, w, b, y, ..] = operands;
+                linear::forward(cpu, n, c_in, c_out, x, w, Some(b), y, scratch);
+            }
+            StepKind::SoftmaxCrossEntropy {
+                classes,
+                smoothing,
+                gradient,
+                ..
+            } => {
+                let [logits, losses, dlogits, ..] = operands;
+                loss::softmax_cross_entropy(
+                    cpu,
+                    logits,
+                    &self.labels,
+                    classes,
+                    smoothing,
+                    losses,
+                    gradient.then_some(dlogits),
+                );
+            }
+            StepKind::ConvBackwardInput { accumulate, .. } => {
+                let [dy, w, dx, ..] = operands;
+                conv.expect(CHOSEN)
+                    .backward_input(cpu, dy, w, dx, accumulate, scratch);
+            }
+            StepKind::ConvBackwardWeight { bias, .. } => {
+                let [x, dy, dw, db, ..] = operands;
+                conv.expect(CHOSEN)
+                    .backward_weight(cpu, x, dy, dw, bias.then_some(db), scratch);
+            }
+            StepKind::NormBackward(grad) => {
+                let relu = grad.norm.relu;
+                let [dy, x, gamma, mean, rstd, a, b, c, d, e, ..] = operands;
+                let (y, dx, dgamma, dbeta, dr) = if relu {
+                    (Some(&*a), b, c, d, e)
+                } else {
+                    (None, a, b, c, d)
+                };
+                let residual = grad.norm.residual.zip(grad.residual);
+                let residual = residual.map(|(r, accumulate)| ResidualGrad {
+                    values: dr,
+                    channels: r.channels,
+                    offset: r.offset,
+                    accumulate,
+                });
+                batch_norm::backward(
+                    cpu,
+                    dy,
+                    x,
+                    y,
+                    grad.norm.channels,
+                    gamma,
+                    mean,
+                    rstd,
+                    dx,
+                    grad.accumulate,
+                    residual,
+                    dgamma,
+                    dbeta,
+                    scratch,
+                );
+            }
+            StepKind::ReluBackward { accumulate } => {
+                let [dy, y, dx, ..] = operands;
+                elementwise::relu_backward(cpu, dy, y, dx, accumulate);
+            }
+            StepKind::AddBackward(grad) => {
+                let [dy, a, b, c, ..] = operands;
+                let (y, first, second) = if grad.relu {
+                    (Some(&*a), b, c)
+                } else {
+                    (None, a, b)
+                };
+                let (da, db) = match (grad.a, grad.b) {
+                    (Some(a), Some(b)) => (Some((first, a)), Some((second, b))),
+                    (Some(a), None) => (Some((first, a)), None),
+                    (None, b) => (None, b.map(|b| (first, b))),
+                };
+                let residual = grad.residual;
+                let db = db.map(|(values, accumulate)| ResidualGrad {
+                    values,
+                    channels: residual.channels,
+                    offset: residual.offset,
+                    accumulate,
+                });
+                elementwise::add_backward(cpu, dy, y, grad.channels, da, db);
+            }
+            StepKind::MaxPoolBackward { pool, accumulate } => {
+                let [x, dy, dx, ..] = operands;
+                pool2d::max_backward(cpu, &pool_shape(pool), x, dy, dx, accumulate);
+            }
+            StepKind::AvgPoolBackward { pool, accumulate } => {
+                let [dy, dx, ..] = operands;
+                pool2d::avg_backward(cpu, &pool_shape(pool), dy, dx, accumulate);
+            }
+            StepKind::GlobalAvgPoolBackward {
+                n,
+                pixels,
+                c,
+                accumulate,
+            } => {
+                let [dy, dx, ..] = operands;
+                pool2d::global_avg_backward(cpu, n, pixels, c, dy, dx, accumulate);
+            }
+            StepKind::LinearBackwardInput {
+                linear: Linear { n, c_in, c_out },
+                accumulate,
+            } => {
+                let [dy, w, dx, ..] = operands;
+                linear::backward_input(cpu, n, c_in, c_out, dy, w, dx, accumulate, scratch);
+            }
+            StepKind::LinearBackwardWeight(Linear { n, c_in, c_out }) => {
+                let [x, dy, dw, db, ..] = operands;
+                linear::backward_weight(cpu, n, c_in, c_out, x, dy, dw, Some(db), scratch);
+            }
+            StepKind::Sgd { weights } => {
+                let [dw, w, v, ..] = operands;
+                let decays = weights || self.sgd.decay_norm_bias;
+                let sgd = sgd::Sgd {
+                    lr: self.sgd.lr,
+                    momentum: self.sgd.momentum,
+                    weight_decay: if decays { self.sgd.weight_decay } else { 0.0 },
+                    nesterov: self.sgd.nesterov,
+                };
+                sgd::update(cpu, &sgd, w, dw, v);
+            }
+        }
+    }
+}
+
+const CHOSEN: &str = "a kernel was chosen for every convolution";
+
+impl Backend for Cpu {
+    fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn run(&mut self, steps: Range<usize>) {
+        for index in steps {
+            self.step(index);
+        }
+    }
+
+    fn set_labels(&mut self, labels: &[u32]) {
+        self.labels.copy_from_slice(labels);
+    }
+
+    fn set_optimizer(&mut self, sgd: Sgd) {
+        self.sgd = sgd;
+    }
+
+    fn write(&mut self, slot: SlotId, from: &[f32]) {
+        let range = self.plan.range(slot);
+        self.memory[self.start..][range].copy_from_slice(from);
+    }
+
+    fn read(&self, slot: SlotId, into: &mut [f32]) {
+        into.copy_from_slice(self.view(slot));
+    }
+
+    fn all_finite(&self, space: Space) -> bool {
+        diagnose::all_finite(
+            &self.cpu,
+            &self.memory[self.start..][self.plan.region(space)],
+        )
+    }
+
+    fn norm(&self, slot: SlotId) -> f64 {
+        diagnose::sum_of_squares(&self.cpu, self.view(slot)).sqrt()
+    }
+
+    fn kernel_of(&self, step: usize) -> String {
+        let isa = self.cpu.isa();
+        match &self.convs[step] {
+            Some(conv) => conv.name().to_string(),
+            None => isa.to_string(),
+        }
+    }
+}

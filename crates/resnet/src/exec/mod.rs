@@ -1,0 +1,56 @@
+//! Runs plans. A backend sees steps and slots, never a network; another device is a second way to run the same plan.
+
+mod cpu;
+
+use std::ops::Range;
+
+use crate::plan::Plan;
+use crate::step::{SlotId, Space};
+
+pub use cpu::{Cpu, isa_in_use};
+
+/// Stochastic gradient descent in PyTorch's form:
+/// g = dw + weight_decay w;  v = momentum v + g;  w -= lr (nesterov ? g + momentum v : v).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sgd {
+    /// Learning rate.
+    pub lr: f32,
+    /// Momentum.
+    pub momentum: f32,
+    /// Weight decay of weight matrices.
+    pub weight_decay: f32,
+    /// Whether norms and biases decay too.
+    pub decay_norm_bias: bool,
+    /// Nesterov's form.
+    pub nesterov: bool,
+}
+
+/// A device that runs a plan.
+pub trait Backend {
+    /// The plan it was prepared for.
+    fn plan(&self) -> &Plan;
+
+    /// Runs some of the plan's steps.
+    fn run(&mut self, steps: Range<usize>);
+
+    /// Sets the labels that the loss reads, one an image.
+    fn set_labels(&mut self, labels: &[u32]);
+
+    /// Sets what the update steps do.
+    fn set_optimizer(&mut self, sgd: Sgd);
+
+    /// Copies numbers into a slot; the lengths must agree.
+    fn write(&mut self, slot: SlotId, from: &[f32]);
+
+    /// Copies a slot out; the lengths must agree.
+    fn read(&self, slot: SlotId, into: &mut [f32]);
+
+    /// Whether a whole space holds only finite numbers.
+    fn all_finite(&self, space: Space) -> bool;
+
+    /// Square root of the sum of squares of a slot.
+    fn norm(&self, slot: SlotId) -> f64;
+
+    /// Name of what runs a step.
+    fn kernel_of(&self, step: usize) -> String;
+}

@@ -1,0 +1,77 @@
+//! Joins neighbouring forward steps into one pass over memory.
+//!
+//! | producer | its only reader | becomes |
+//! |---|---|---|
+//! | norm | add, as first operand | norm + residual |
+//! | norm, norm + residual, add | relu | the same with relu |
+//!
+//! A joined step stands where its last part stood, so that the residual has been computed by then.
+
+use std::collections::HashMap;
+
+use crate::step::{SlotId, Step, StepKind};
+
+/// Rewrites `steps`; the slot `output` is read by someone else and never disappears.
+pub(super) fn fuse(steps: &mut Vec<Step>, output: SlotId) {
+    let mut readers: HashMap<SlotId, usize> = HashMap::from([(output, 1)]);
+    for slot in steps.iter().flat_map(|step| &step.reads) {
+        *readers.entry(*slot).or_default() += 1;
+    }
+    let mut writer: HashMap<SlotId, usize> = HashMap::new();
+    let mut gone = vec![false; steps.len()];
+    for i in 0..steps.len() {
+        let candidate = writer
+            .get(&steps[i].reads[0])
+            .copied()
+            .filter(|p: &usize| readers[&steps[*p].writes[0]] == 1);
+        if let Some(p) = candidate
+            && let Some(kind) = joined(steps[p].kind, steps[i].kind)
+        {
+            let consumer = steps[i].clone();
+            let mut step = steps[p].clone();
+            step.kind = kind;
+            step.reads.extend_from_slice(&consumer.reads[1..]);
+            step.writes[0] = consumer.writes[0];
+            step.fused.push(consumer.layer);
+            steps[i] = step;
+            gone[p] = true;
+        }
+        writer.insert(steps[i].writes[0], i);
+    }
+    let mut keep = gone.iter().map(|gone| !gone);
+    steps.retain(|_| keep.next().unwrap_or(true));
+}
+
+/// The step that does both, if there is one.
+fn joined(producer: StepKind, consumer: StepKind) -> Option<StepKind> {
+    match (producer, consumer) {
+        (
+            StepKind::Norm(mut norm),
+            StepKind::Add {
+                residual,
+                relu: false,
+                ..
+            },
+        ) if !norm.relu && norm.residual.is_none() => {
+            norm.residual = Some(residual);
+            Some(StepKind::Norm(norm))
+        }
+        (StepKind::Norm(mut norm), StepKind::Relu) if !norm.relu => {
+            norm.relu = true;
+            Some(StepKind::Norm(norm))
+        }
+        (
+            StepKind::Add {
+                channels,
+                residual,
+                relu: false,
+            },
+            StepKind::Relu,
+        ) => Some(StepKind::Add {
+            channels,
+            residual,
+            relu: true,
+        }),
+        _ => None,
+    }
+}

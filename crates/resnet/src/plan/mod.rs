@@ -1,0 +1,302 @@
+//! From a graph to steps over planned memory, for one batch size and one mode: the narrow waist of the engine.
+//!
+//! `lower` turns layers into forward steps, `fuse` joins neighbours, `differentiate` appends the backward steps, `memory`
+//! gives every slot its place. Each is a function over plain data, and `text` prints the result.
+
+mod differentiate;
+mod fuse;
+mod memory;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use crate::graph::{Graph, LayerId, Shape};
+use crate::op::{self, Param, Role, ShapeError};
+use crate::step::{Lower, Slot, SlotId, Space, Step};
+
+/// What a plan is for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Mode {
+    /// Forward, backward and update.
+    Train {
+        /// Label smoothing of the loss.
+        label_smoothing: f32,
+    },
+    /// Forward with running statistics.
+    Infer,
+}
+
+/// How a plan is made.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Options {
+    /// Images in a batch.
+    pub batch: usize,
+    /// What for.
+    pub mode: Mode,
+    /// Whether neighbouring steps are joined.
+    pub fuse: bool,
+    /// Whether every slot keeps memory of its own, so that all can be looked at after a run.
+    pub keep_all: bool,
+}
+
+impl Options {
+    /// A fused plan that trains.
+    pub fn train(batch: usize, label_smoothing: f32) -> Options {
+        Options {
+            batch,
+            mode: Mode::Train { label_smoothing },
+            fuse: true,
+            keep_all: false,
+        }
+    }
+
+    /// A fused plan that infers.
+    pub fn infer(batch: usize) -> Options {
+        Options {
+            batch,
+            mode: Mode::Infer,
+            fuse: true,
+            keep_all: false,
+        }
+    }
+}
+
+/// A parameter or running statistic and its slots.
+#[derive(Clone, Debug)]
+pub struct ParamSlots {
+    /// Its name on disk.
+    pub name: String,
+    /// The layer it belongs to.
+    pub layer: LayerId,
+    /// Dimensions and role.
+    pub param: Param,
+    /// Where its value is.
+    pub value: SlotId,
+    /// Where its gradient and momentum are; `None` for state and for plans that do not train.
+    pub training: Option<Training>,
+}
+
+/// What training keeps beside a parameter.
+#[derive(Clone, Copy, Debug)]
+pub struct Training {
+    /// The gradient.
+    pub grad: SlotId,
+    /// The momentum buffer.
+    pub momentum: SlotId,
+}
+
+/// Steps over planned memory.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// How it was made.
+    pub options: Options,
+    /// Shape of one image.
+    pub input_shape: Shape,
+    /// Logits of one image.
+    pub classes: usize,
+    /// Name of every layer of the network.
+    pub layer_names: Vec<String>,
+    /// The steps.
+    pub steps: Vec<Step>,
+    /// The slots.
+    pub slots: Vec<Slot>,
+    /// Parameters and running statistics, in layer order.
+    pub params: Vec<ParamSlots>,
+    /// Steps of the forward pass, the loss included.
+    pub forward: Range<usize>,
+    /// Steps of the backward pass.
+    pub backward: Range<usize>,
+    /// Steps of the optimiser.
+    pub update: Range<usize>,
+    /// The images, `[batch, h, w, c]`.
+    pub input: SlotId,
+    /// The logits, `[batch, classes]`.
+    pub logits: SlotId,
+    /// One loss an image, where the plan trains.
+    pub losses: Option<SlotId>,
+    /// Memory of each space, in the order of [`Space::ALL`].
+    pub regions: [Range<usize>; Space::ALL.len()],
+    /// Output slot of each layer that still has one after fusion.
+    pub outputs: Vec<Option<SlotId>>,
+}
+
+impl Plan {
+    /// Makes the plan of `graph`.
+    ///
+    /// # Errors
+    /// The first layer that cannot read its inputs, with the reason.
+    pub fn build(graph: &Graph, options: Options) -> Result<Plan, ShapeError> {
+        let shapes = op::shapes(graph)?;
+        let train = matches!(options.mode, Mode::Train { .. });
+        let (mut slots, params) = param_slots(graph, &shapes, train);
+        let by_name: HashMap<(LayerId, &'static str), SlotId> = params
+            .iter()
+            .map(|p| ((p.layer, p.param.suffix), p.value))
+            .collect();
+        let mut lower = Lower {
+            graph,
+            batch: options.batch,
+            train,
+            shapes: &shapes,
+            params: &by_name,
+            slots: std::mem::take(&mut slots),
+            steps: Vec::new(),
+            outputs: Vec::new(),
+        };
+        for index in 0..graph.layers.len() {
+            let output = op::forward(&mut lower, LayerId(index));
+            lower.outputs.push(output);
+        }
+        let Lower {
+            mut slots,
+            mut steps,
+            outputs,
+            ..
+        } = lower;
+        let (input, logits) = (outputs[0], outputs[outputs.len() - 1]);
+        if options.fuse {
+            fuse::fuse(&mut steps, logits);
+        }
+        let classes = shapes[graph.output().0].len();
+        let mut losses = None;
+        let mut forward = 0..steps.len();
+        if let Mode::Train { label_smoothing } = options.mode {
+            let slot = differentiate::differentiate(
+                graph,
+                options.batch,
+                &params,
+                &mut slots,
+                &mut steps,
+                differentiate::Loss {
+                    input,
+                    logits,
+                    classes,
+                    label_smoothing,
+                },
+            );
+            forward.end += 1;
+            losses = Some(slot);
+        }
+        let backward = forward.end..steps.len();
+        if train {
+            differentiate::append_update(&params, &mut slots, &mut steps);
+        }
+        let update = backward.end..steps.len();
+        let read_by_host = [Some(input), Some(logits), losses];
+        let regions = memory::lay_out(&mut slots, &steps, &read_by_host, options.keep_all);
+        let written: std::collections::HashSet<SlotId> = steps[forward.clone()]
+            .iter()
+            .flat_map(|s| s.writes.iter().copied())
+            .chain([input])
+            .collect();
+        let outputs = outputs
+            .into_iter()
+            .map(|slot| written.contains(&slot).then_some(slot))
+            .collect();
+        let layer_names = graph
+            .layers
+            .iter()
+            .map(|layer| layer.name.clone())
+            .collect();
+        Ok(Plan {
+            options,
+            input_shape: graph.input,
+            classes,
+            layer_names,
+            steps,
+            slots,
+            params,
+            forward,
+            backward,
+            update,
+            input,
+            logits,
+            losses,
+            regions,
+            outputs,
+        })
+    }
+
+    /// Where a slot is in the plan's memory.
+    pub fn range(&self, id: SlotId) -> Range<usize> {
+        let slot = &self.slots[id.0];
+        slot.offset..slot.offset + slot.len
+    }
+
+    /// Numbers in the plan's memory.
+    pub fn len(&self) -> usize {
+        self.regions[Space::ALL.len() - 1].end
+    }
+
+    /// Whether the plan needs no memory.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Memory of a space.
+    pub fn region(&self, space: Space) -> Range<usize> {
+        self.regions[space as usize].clone()
+    }
+
+    /// Number of trained parameters.
+    pub fn count_params(&self) -> usize {
+        self.params
+            .iter()
+            .filter(|p| p.param.role.is_trained())
+            .map(|p| p.param.len())
+            .sum()
+    }
+}
+
+/// Slots of all parameters: weight matrices first, then norms and biases, so that decay is one span of memory.
+fn param_slots(graph: &Graph, shapes: &[Shape], train: bool) -> (Vec<Slot>, Vec<ParamSlots>) {
+    let all = op::all_params(graph, shapes);
+    let mut slots = Vec::new();
+    let mut value_of = vec![SlotId(0); all.len()];
+    let rank = |role: Role| {
+        if role.is_weight() {
+            0
+        } else {
+            usize::from(!role.is_trained()) + 1
+        }
+    };
+    let mut order: Vec<usize> = (0..all.len()).collect();
+    order.sort_by_key(|&i| rank(all[i].2.role));
+    let mut add = |name: String, space, len| {
+        slots.push(Slot {
+            name,
+            space,
+            len,
+            offset: 0,
+        });
+        SlotId(slots.len() - 1)
+    };
+    let mut training_of = vec![None; all.len()];
+    for &i in &order {
+        let (_, name, param) = &all[i];
+        let space = if param.role.is_trained() {
+            Space::Param
+        } else {
+            Space::State
+        };
+        value_of[i] = add(name.clone(), space, param.len());
+        if train && param.role.is_trained() {
+            let grad = add(format!("d {name}"), Space::Grad, param.len());
+            let momentum = add(format!("v {name}"), Space::Momentum, param.len());
+            training_of[i] = Some(Training { grad, momentum });
+        }
+    }
+    let params = all.into_iter().enumerate();
+    let params = params.map(|(i, (layer, name, param))| ParamSlots {
+        name,
+        layer,
+        param,
+        value: value_of[i],
+        training: training_of[i],
+    });
+    (slots, params.collect())
+}

@@ -1,0 +1,219 @@
+use super::*;
+use crate::graph::{Op, Window};
+use crate::step::StepKind;
+
+/// conv, norm, relu, then one residual block whose shortcut is option A, then pool and head.
+fn residual() -> Graph {
+    let conv = |c_out, stride| Op::Conv2d {
+        c_out,
+        kernel: 3,
+        stride,
+        padding: 1,
+        groups: 1,
+        bias: false,
+    };
+    let norm = Op::BatchNorm {
+        eps: 1e-5,
+        momentum: 0.1,
+        zero_init: false,
+    };
+    let mut g = Graph::new(Shape::new(3, 8, 8));
+    let x = g.push("conv1", conv(4, 1), &[LayerId(0)]);
+    let x = g.push("bn1", norm, &[x]);
+    let x = g.push("relu", Op::Relu, &[x]);
+    let y = g.push("layer1.0.conv1", conv(8, 2), &[x]);
+    let y = g.push("layer1.0.bn1", norm, &[y]);
+    let y = g.push("layer1.0.relu1", Op::Relu, &[y]);
+    let y = g.push("layer1.0.conv2", conv(8, 1), &[y]);
+    let y = g.push("layer1.0.bn2", norm, &[y]);
+    let s = g.push(
+        "layer1.0.downsample",
+        Op::AvgPool2d(Window::Square {
+            kernel: 1,
+            stride: 2,
+        }),
+        &[x],
+    );
+    let y = g.push("layer1.0.add", Op::Add, &[y, s]);
+    let y = g.push("layer1.0.relu2", Op::Relu, &[y]);
+    let y = g.push("avgpool", Op::AvgPool2d(Window::Global), &[y]);
+    g.push("fc", Op::Linear { out: 5 }, &[y]);
+    g
+}
+
+fn names(plan: &Plan, steps: Range<usize>) -> Vec<String> {
+    let line = |s: &Step| {
+        format!(
+            "{} {}",
+            plan.layer_names[s.layer.0],
+            Plan::kind_name(&s.kind)
+        )
+    };
+    plan.steps[steps].iter().map(line).collect()
+}
+
+#[test]
+fn the_plan_reads_like_the_network() {
+    let plan = Plan::build(&residual(), Options::train(2, 0.0)).unwrap();
+    assert_eq!(
+        names(&plan, plan.forward.clone()),
+        [
+            "conv1 conv",
+            "bn1 norm+relu",
+            "layer1.0.conv1 conv",
+            "layer1.0.bn1 norm+relu",
+            "layer1.0.conv2 conv",
+            "layer1.0.downsample avg_pool",
+            "layer1.0.bn2 norm+add+relu",
+            "avgpool global_avg_pool",
+            "fc linear",
+            "fc softmax_cross_entropy",
+        ]
+    );
+    assert_eq!(
+        names(&plan, plan.backward.clone()),
+        [
+            "fc linear dw",
+            "fc linear dx",
+            "avgpool global_avg_pool backward",
+            "layer1.0.bn2 norm backward",
+            "layer1.0.downsample avg_pool backward",
+            "layer1.0.conv2 conv dw",
+            "layer1.0.conv2 conv dx",
+            "layer1.0.bn1 norm backward",
+            "layer1.0.conv1 conv dw",
+            "layer1.0.conv1 conv dx",
+            "bn1 norm backward",
+            "conv1 conv dw",
+        ]
+    );
+    assert_eq!(
+        names(&plan, plan.update.clone()),
+        ["input sgd", "input sgd"].map(|_| "conv1 sgd")
+    );
+}
+
+#[test]
+fn what_lives_together_does_not_overlap() {
+    for options in [
+        Options::train(3, 0.1),
+        Options {
+            fuse: false,
+            ..Options::train(3, 0.0)
+        },
+        Options::infer(2),
+    ] {
+        let plan = Plan::build(&residual(), options).unwrap();
+        for step in plan
+            .steps
+            .iter()
+            .filter(|s| !matches!(s.kind, StepKind::Sgd { .. }))
+        {
+            let ranges: Vec<_> = step
+                .reads
+                .iter()
+                .chain(&step.writes)
+                .map(|id| plan.range(*id))
+                .collect();
+            for (i, a) in ranges.iter().enumerate() {
+                assert!(!a.is_empty() && a.end <= plan.len());
+                assert!(
+                    ranges[..i]
+                        .iter()
+                        .all(|b| a.end <= b.start || b.end <= a.start),
+                    "{step:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_slot_keeps_its_numbers_until_its_last_reader() {
+    // Every read sees the last write to that slot: no other slot was written over it in between.
+    let plan = Plan::build(&residual(), Options::train(2, 0.0)).unwrap();
+    let mut owner: Vec<Option<SlotId>> = vec![None; plan.len()];
+    let mut claim = |id: SlotId| owner[plan.range(id)].fill(Some(id));
+    plan.params.iter().for_each(|p| claim(p.value));
+    claim(plan.input);
+    for step in plan
+        .steps
+        .iter()
+        .filter(|s| !matches!(s.kind, StepKind::Sgd { .. }))
+    {
+        for id in &step.reads {
+            assert!(
+                owner[plan.range(*id)].iter().all(|o| *o == Some(*id)),
+                "{} was overwritten",
+                plan.slots[id.0].name
+            );
+        }
+        for id in &step.writes {
+            owner[plan.range(*id)].fill(Some(*id));
+        }
+    }
+}
+
+#[test]
+fn memory_is_reused() {
+    let plan = |keep_all| {
+        Plan::build(
+            &residual(),
+            Options {
+                keep_all,
+                ..Options::train(8, 0.0)
+            },
+        )
+        .unwrap()
+    };
+    assert!(
+        plan(false).region(Space::Activation).len() < plan(true).region(Space::Activation).len()
+    );
+}
+
+#[test]
+fn weights_come_before_norms_and_biases() {
+    let plan = Plan::build(&residual(), Options::train(1, 0.0)).unwrap();
+    let last_weight = plan
+        .params
+        .iter()
+        .filter(|p| p.param.role.is_weight())
+        .map(|p| plan.range(p.value).end)
+        .max();
+    let others = plan
+        .params
+        .iter()
+        .filter(|p| !p.param.role.is_weight() && p.param.role.is_trained());
+    assert!(others.map(|p| plan.range(p.value).start).min() >= last_weight);
+    let spans: Vec<_> = plan.steps[plan.update.clone()]
+        .iter()
+        .map(|s| plan.range(s.writes[0]))
+        .collect();
+    assert_eq!(spans[0].end, spans[1].start);
+    assert_eq!(spans[0].start..spans[1].end, plan.region(Space::Param));
+    for p in plan
+        .params
+        .iter()
+        .filter_map(|p| p.training.map(|t| (p.value, t)))
+    {
+        let (value, training) = p;
+        let at = plan.range(value).start - plan.region(Space::Param).start;
+        assert_eq!(
+            plan.range(training.grad).start - plan.region(Space::Grad).start,
+            at
+        );
+        assert_eq!(
+            plan.range(training.momentum).start - plan.region(Space::Momentum).start,
+            at
+        );
+    }
+}
+
+#[test]
+fn the_text_names_every_step() {
+    let plan = Plan::build(&residual(), Options::infer(1)).unwrap();
+    let text = plan.to_string();
+    assert_eq!(text.lines().count(), plan.steps.len() + 2);
+    assert!(text.contains("layer1.0.bn2"), "{text}");
+    assert!(text.ends_with("state 0.0, activation 0.0\n"), "{text}");
+}

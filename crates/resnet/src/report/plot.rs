@@ -1,0 +1,302 @@
+//! Drawing a line chart: where everything goes, then the marks.
+
+use super::axis::Fitted;
+use super::chart::{LineChart, Reference, Series, Style};
+use super::label::{shorten, spread, width};
+use super::markup::{Markup, Px};
+use super::palette::COLOURS;
+use super::svg::{self, BASELINE, Frame, TEXT};
+use super::thin::{Stretch, thin};
+
+const LINE_HEIGHT: f64 = 16.0;
+const TOP: f64 = 30.0;
+const BOTTOM: f64 = 44.0;
+
+/// Bold letters are wider than the estimate of [`width`].
+const BOLDER: f64 = 1.1;
+
+/// Dots mark the points of a line that has no more than this many.
+const DOTTED: usize = 40;
+
+/// A chart with its places settled, in pixels.
+pub(super) struct Plot<'a> {
+    chart: &'a LineChart,
+    x: Fitted,
+    y: Fitted,
+    pub(super) left: f64,
+    pub(super) right: f64,
+    top: f64,
+    bottom: f64,
+    pub(super) height: f64,
+    lines: Vec<Vec<Stretch>>,
+    labels: Vec<EndLabel>,
+}
+
+/// The name at the end of a line.
+struct EndLabel {
+    text: String,
+    room: f64,
+    colour: usize,
+    bold: bool,
+    /// The line's last point.
+    end: (f64, f64),
+    /// Middle of the text.
+    y: f64,
+}
+
+impl<'a> Plot<'a> {
+    /// Settles the places; `above` pixels at the top stay free.
+    pub(super) fn lay_out(chart: &'a LineChart, frame: Frame<'_>, above: f64) -> Plot<'a> {
+        let drawn: Vec<Vec<(f64, f64)>> = chart.series.iter().map(|s| ordered(s, chart)).collect();
+        let mut named: Vec<(usize, String)> = Vec::new();
+        for (i, series) in chart.series.iter().enumerate() {
+            let last = drawn[i].iter().rev().find(|p| chart.draws(p));
+            if let (false, Some(last)) = (series.label.is_empty(), last) {
+                named.push((i, format!("{} {}", series.label, chart.y.text(last.1))));
+            }
+        }
+
+        let longest = named
+            .iter()
+            .map(|l| BOLDER * width(&l.1, TEXT))
+            .fold(0.0, f64::max);
+        let room = longest.min(0.4 * frame.width);
+        let right_margin = if named.is_empty() { 18.0 } else { room + 14.0 };
+        let right = frame.width - right_margin.max(chart.margins.1.min(0.45 * frame.width));
+        let top = above + TOP;
+        let bottom = (frame.height - BOTTOM).max(top + LINE_HEIGHT * named.len().max(4) as f64);
+
+        let widest = |fitted: &Fitted| {
+            fitted
+                .ticks
+                .iter()
+                .map(|t| width(&t.1, TEXT))
+                .fold(0.0, f64::max)
+        };
+        let values = drawn.iter().flatten().map(|p| p.1);
+        let values = values.chain(chart.references.iter().map(|r| r.value));
+        let y = chart.y.fit(values, ((bottom - top) / 44.0) as usize, true);
+        let left = (widest(&y) + 12.0)
+            .max(chart.margins.0)
+            .min(0.4 * frame.width);
+        let fit_x = |most| {
+            chart
+                .x
+                .fit(drawn.iter().flatten().map(|p| p.0), most, false)
+        };
+        let x = fit_x(((right - left) / (widest(&fit_x(8)) + 28.0)) as usize);
+
+        let height = bottom + BOTTOM;
+        let (lines, labels) = (Vec::new(), Vec::new());
+        let mut plot = Plot {
+            chart,
+            x,
+            y,
+            left,
+            right,
+            top,
+            bottom,
+            height,
+            lines,
+            labels,
+        };
+        let pixels = |points: &Vec<(f64, f64)>| thin(points.iter().map(|&p| plot.at(p)));
+        let lines: Vec<Vec<Stretch>> = drawn.iter().map(pixels).collect();
+        let end = |line: usize| lines[line].last().and_then(|s| s.last()).copied();
+        let ends: Vec<(f64, f64)> = named
+            .iter()
+            .map(|l| end(l.0).unwrap_or((right, bottom)))
+            .collect();
+        let wanted: Vec<f64> = ends.iter().map(|e| e.1).collect();
+        let places = spread(&wanted, LINE_HEIGHT, top, bottom);
+        for (k, (line, text)) in named.into_iter().enumerate() {
+            let Series { colour, style, .. } = chart.series[line];
+            plot.labels.push(EndLabel {
+                text,
+                room: room / BOLDER,
+                colour: colour % COLOURS,
+                bold: style == Style::Bold,
+                end: ends[k],
+                y: places[k],
+            });
+        }
+        plot.lines = lines;
+        plot
+    }
+
+    /// A point in pixels; a y that cannot be drawn is not finite.
+    fn at(&self, (x, y): (f64, f64)) -> (f64, f64) {
+        let y = if self.chart.y.accepts(y) {
+            self.y_at(y)
+        } else {
+            f64::NAN
+        };
+        (self.x_at(x), y)
+    }
+
+    fn x_at(&self, x: f64) -> f64 {
+        self.left + (self.right - self.left) * self.x.position(x)
+    }
+
+    fn y_at(&self, y: f64) -> f64 {
+        self.bottom - (self.bottom - self.top) * self.y.position(y)
+    }
+
+    /// Everything, back to front.
+    pub(super) fn draw(&self, m: &mut Markup, id: &str) {
+        self.axes(m);
+        self.references(m);
+        svg::clip(
+            m,
+            id,
+            (self.left, self.top - 3.0),
+            (self.right - self.left + 4.0, self.bottom - self.top + 6.0),
+        );
+        for (series, stretches) in self.chart.series.iter().zip(&self.lines) {
+            self.line(m, series, stretches);
+        }
+        m.close();
+        if self.lines.iter().all(Vec::is_empty) {
+            let middle = (
+                (self.left + self.right) / 2.0,
+                (self.top + self.bottom) / 2.0,
+            );
+            svg::text(m, "note middle", middle.0, middle.1, "no data");
+        }
+        self.labels(m);
+    }
+
+    fn axes(&self, m: &mut Markup) {
+        let (left, right, base) = (self.left, self.right, self.bottom);
+        for (value, text) in &self.y.ticks {
+            let y = self.y_at(*value);
+            svg::line(m, "grid", (left, y), (right, y));
+            svg::text(m, "tick end", left - 8.0, y + BASELINE * TEXT, text);
+        }
+        svg::line(m, "base", (left, base), (right, base));
+        for (value, text) in &self.x.ticks {
+            let x = self.x_at(*value);
+            svg::line(m, "base", (x, base), (x, base + 4.0));
+            svg::text(m, "tick middle", x, base + 18.0, text);
+        }
+        svg::text(m, "axis", 0.0, self.top - 16.0, &self.chart.y.title);
+        svg::text(
+            m,
+            "axis middle",
+            (left + right) / 2.0,
+            base + 37.0,
+            &self.chart.x.title,
+        );
+    }
+
+    fn references(&self, m: &mut Markup) {
+        let inside = |value: f64| {
+            self.chart.y.accepts(value) && (-1e-9..=1.0 + 1e-9).contains(&self.y.position(value))
+        };
+        let visible: Vec<&Reference> = self
+            .chart
+            .references
+            .iter()
+            .filter(|r| inside(r.value))
+            .collect();
+        let above: Vec<f64> = visible.iter().map(|r| self.y_at(r.value) - 9.0).collect();
+        let places = spread(&above, LINE_HEIGHT, self.top + 8.0, self.bottom - 9.0);
+        for (reference, place) in visible.iter().zip(places) {
+            let y = self.y_at(reference.value);
+            svg::line(m, "reference", (self.left, y), (self.right, y));
+            let text = shorten(&reference.label, TEXT, self.right - self.left - 16.0);
+            svg::text(
+                m,
+                "note end",
+                self.right - 8.0,
+                place + BASELINE * TEXT,
+                text,
+            );
+        }
+    }
+
+    fn line(&self, m: &mut Markup, series: &Series, stretches: &[Stretch]) {
+        let colour = series.colour % COLOURS;
+        let (style, radius) = match series.style {
+            Style::Thin => ("thin", 2.2),
+            Style::Bold => ("bold", 3.2),
+            Style::Dashed => ("dashed", 2.4),
+            Style::Faint => ("faint", 1.0),
+        };
+        let d: String = stretches
+            .iter()
+            .filter(|s| s.len() > 1)
+            .map(|s| path(s))
+            .collect();
+        if !d.is_empty() {
+            let class = format!("line {style} l{colour}");
+            m.leaf("path", &[("class", &class), ("d", &d)]);
+        }
+        let points: usize = stretches.iter().map(Vec::len).sum();
+        let dotted = points <= DOTTED && series.style != Style::Faint;
+        let class = format!("f{colour}");
+        // A point between two gaps has no line and is seen only as a dot.
+        for &(x, y) in stretches
+            .iter()
+            .filter(|s| dotted || s.len() == 1)
+            .flatten()
+        {
+            m.leaf(
+                "circle",
+                &[
+                    ("class", &class),
+                    ("cx", &Px(x)),
+                    ("cy", &Px(y)),
+                    ("r", &radius),
+                ],
+            );
+        }
+    }
+
+    fn labels(&self, m: &mut Markup) {
+        for label in &self.labels {
+            let (x, y) = (label.end.0, label.end.1.clamp(self.top, self.bottom));
+            if x < self.right - 3.0 || (y - label.y).abs() > 2.0 {
+                // From the line's end straight on to the plot's edge, then slanting to the text.
+                let edge = Px(self.right.max(x) + 1.0);
+                let to = (Px(self.right + 9.0), Px(label.y));
+                let d = format!("M{},{}H{edge}L{},{}", Px(x + 4.0), Px(y), to.0, to.1);
+                let class = format!("leader l{}", label.colour);
+                m.leaf("path", &[("class", &class), ("d", &d)]);
+            }
+            let class = format!(
+                "t{}{}",
+                label.colour,
+                if label.bold { " strong" } else { "" }
+            );
+            let (x, y) = (Px(self.right + 12.0), Px(label.y + BASELINE * TEXT));
+            let place = [("class", &class as _), ("x", &x as _), ("y", &y as _)];
+            svg::fitted(m, &place, &label.text, TEXT, label.room);
+        }
+    }
+}
+
+/// Points of a series by ascending x, without those whose x has no place.
+fn ordered(series: &Series, chart: &LineChart) -> Vec<(f64, f64)> {
+    let (low, high) = chart
+        .x
+        .fixed()
+        .unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
+    let inside = |x: f64| chart.x.accepts(x) && x >= low && x <= high;
+    let mut points: Vec<(f64, f64)> = series
+        .points
+        .iter()
+        .copied()
+        .filter(|p| inside(p.0))
+        .collect();
+    points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    points
+}
+
+fn path(stretch: &[(f64, f64)]) -> String {
+    let mut d = String::with_capacity(stretch.len() * 12);
+    for (i, &(x, y)) in stretch.iter().enumerate() {
+        d += &format!("{}{},{}", if i == 0 { 'M' } else { 'L' }, Px(x), Px(y));
+    }
+    d
+}

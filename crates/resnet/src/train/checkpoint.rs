@@ -1,0 +1,133 @@
+//! Checkpoints: a model file with momentum and progress, from which a run goes on bit for bit.
+//!
+//! Beside the model's tensors a checkpoint holds `optimizer.momentum.NAME` for each trained parameter, in the layout of the
+//! parameter, and in the metadata `progress` (JSON) and `recipe` (TOML, every choice of the run).
+
+use std::path::Path;
+
+use resnet_formats::Array;
+use serde::{Deserialize, Serialize};
+
+use super::TrainError;
+use super::job::Job;
+use crate::exec::Backend;
+use crate::schedule::WarmStart;
+use crate::weights::{self, Model};
+
+/// Where a run stands: everything but the tensors that the next step depends on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Progress {
+    /// Steps done.
+    pub(super) step: u64,
+    /// Sums over the steps since the last step event.
+    pub(super) since_event: Sums,
+    /// Sums over the steps since the last evaluation.
+    pub(super) since_evaluation: Sums,
+    /// The warm start's state.
+    pub(super) warm_start: WarmStart,
+    /// The learning rate of the last step.
+    pub(super) lr: f64,
+    /// Top-1 and top-5 of the last evaluation.
+    pub(super) last: Option<(f64, f64)>,
+    /// The best top-1 so far.
+    pub(super) best: Option<f64>,
+    /// Seconds of training so far.
+    pub(super) seconds: f64,
+}
+
+/// Sums over training steps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Sums {
+    pub(super) steps: u64,
+    pub(super) images: u64,
+    pub(super) loss: f64,
+    pub(super) right: u64,
+}
+
+impl Sums {
+    pub(super) fn add(&mut self, images: u64, loss: f64, right: u64) {
+        self.steps += 1;
+        self.images += images;
+        self.loss += loss;
+        self.right += right;
+    }
+
+    /// Mean loss of a step.
+    pub(super) fn mean_loss(&self) -> f64 {
+        self.loss / self.steps as f64
+    }
+
+    /// Fraction of images whose most likely class was right.
+    pub(super) fn top1(&self) -> f64 {
+        self.right as f64 / self.images as f64
+    }
+}
+
+impl Progress {
+    pub(super) fn new(warm_start: WarmStart) -> Progress {
+        Progress {
+            step: 0,
+            since_event: Sums::default(),
+            since_evaluation: Sums::default(),
+            warm_start,
+            lr: 0.0,
+            last: None,
+            best: None,
+            seconds: 0.0,
+        }
+    }
+}
+
+fn momentum_name(parameter: &str) -> String {
+    format!("optimizer.momentum.{parameter}")
+}
+
+/// Writes a checkpoint; the old one stays until the new one is whole.
+pub(super) fn save(job: &Job, progress: &Progress, path: &Path) -> Result<(), TrainError> {
+    let mut model = Model::of(&job.trainer, job.arch.clone(), job.classes.clone(), job.preprocess.clone());
+    for slots in &job.trainer.plan().params {
+        if let Some(training) = slots.training {
+            let values = weights::read(&job.trainer, &slots.param, training.momentum);
+            model.tensors.insert(momentum_name(&slots.name), Array::f32(slots.param.dims.clone(), values));
+        }
+    }
+    let json = serde_json::to_string(progress).expect("numbers always become JSON");
+    model.tensors.metadata.insert("progress".into(), json);
+    model.tensors.metadata.insert("recipe".into(), job.recipe.to_toml());
+    Ok(model.save(path)?)
+}
+
+/// Loads a checkpoint into a job's training backend.
+pub(super) fn load(job: &mut Job, path: &Path) -> Result<Progress, TrainError> {
+    let wrong = |problem: String| TrainError::Checkpoint { path: path.to_owned(), problem };
+    let model = Model::load(path)?;
+    if model.arch != job.arch || model.classes != job.classes {
+        return Err(wrong(format!(
+            "it is of {} with {} classes, the run trains {} with {}; it belongs to another run",
+            model.arch.name(),
+            model.classes.len(),
+            job.arch.name(),
+            job.classes.len()
+        )));
+    }
+    let progress = model.tensors.metadata.get("progress").ok_or_else(|| {
+        wrong("it holds weights but no progress: a model file, not a checkpoint".into())
+    })?;
+    let progress: Progress =
+        serde_json::from_str(progress).map_err(|e| wrong(format!("metadata `progress`: {e}")))?;
+    if progress.step > job.total_steps() {
+        return Err(wrong(format!("it was made after step {}, the run has {}", progress.step, job.total_steps())));
+    }
+    for slots in job.trainer.plan().params.clone() {
+        if let Some(training) = slots.training {
+            let name = momentum_name(&slots.name);
+            let found = model.tensors.get(&name).filter(|array| array.shape() == slots.param.dims);
+            let values = found.and_then(Array::as_f32).ok_or_else(|| {
+                wrong(format!("tensor `{name}` is missing or not {:?} 32-bit floats", slots.param.dims))
+            })?;
+            weights::write(&mut job.trainer, &slots.param, training.momentum, values);
+        }
+    }
+    model.apply(&mut job.trainer)?;
+    Ok(progress)
+}

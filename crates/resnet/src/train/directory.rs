@@ -1,0 +1,100 @@
+//! The run directory.
+//!
+//! `config.toml` (every choice), `environment.json` (machine and command), `events.jsonl`, `metrics.csv`,
+//! `checkpoints/{last,best}.safetensors`, and at the end `model.safetensors` and `report.html`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::TrainError;
+use crate::files::{self, FileError};
+use crate::recipe::Recipe;
+
+/// The checkpoint that a run goes on from, inside its directory.
+pub const LAST: &str = "checkpoints/last.safetensors";
+/// The checkpoint with the best top-1 so far.
+pub const BEST: &str = "checkpoints/best.safetensors";
+/// The model that a finished run leaves.
+pub const MODEL: &str = "model.safetensors";
+/// The page about the run.
+pub const REPORT: &str = "report.html";
+
+const CONFIG: &str = "config.toml";
+const ENVIRONMENT: &str = "environment.json";
+/// Largest small file that is read back.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// A run directory.
+pub(super) struct Directory {
+    root: PathBuf,
+}
+
+impl Directory {
+    /// Makes the directory of a new run.
+    pub(super) fn create(root: &Path, recipe: &Recipe, command: &str) -> Result<Directory, TrainError> {
+        let directory = Directory { root: root.to_owned() };
+        if directory.path(CONFIG).exists() {
+            return Err(TrainError::Taken(root.to_owned()));
+        }
+        let checkpoints = directory.path("checkpoints");
+        let failed = |source: io::Error| FileError::Write { path: checkpoints.clone(), source };
+        fs::create_dir_all(&checkpoints).map_err(failed)?;
+        let environment = serde_json::to_string_pretty(&environment(command)).expect("texts always become JSON");
+        directory.write(ENVIRONMENT, &(environment + "\n"))?;
+        directory.write(CONFIG, &recipe.to_toml())?;
+        Ok(directory)
+    }
+
+    /// Opens the directory of a run that began before.
+    pub(super) fn open(root: &Path) -> Result<(Directory, Recipe), TrainError> {
+        let directory = Directory { root: root.to_owned() };
+        if !directory.path(CONFIG).is_file() {
+            return Err(TrainError::NoRun(root.to_owned(), CONFIG));
+        }
+        let recipe = Recipe::load(&directory.path(CONFIG).to_string_lossy(), &[])?;
+        Ok((directory, recipe))
+    }
+
+    /// Path of a file of the run.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// The directory itself.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Writes a text file of the run, whole or not at all.
+    pub(super) fn write(&self, name: &str, text: &str) -> Result<(), FileError> {
+        files::write_atomic(&self.path(name), |to| to.write_all(text.as_bytes()))
+    }
+
+    /// What `environment.json` says; empty if it cannot be read.
+    pub(super) fn environment(&self) -> BTreeMap<String, String> {
+        let bytes = files::read_bounded(&self.path(ENVIRONMENT), MOST_BYTES);
+        bytes.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    }
+}
+
+/// Where a run happens.
+fn environment(command: &str) -> BTreeMap<&'static str, String> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    BTreeMap::from([
+        ("command", command.to_string()),
+        ("cores", cores.to_string()),
+        ("cpu", cpu_model()),
+        ("isa", crate::exec::isa_in_use().unwrap_or_default()),
+        ("resnet", env!("CARGO_PKG_VERSION").to_string()),
+        ("system", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
+    ])
+}
+
+/// The processor's name where the system tells it.
+fn cpu_model() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = info.lines().find(|line| line.starts_with("model name"));
+    line.and_then(|line| line.split(':').nth(1)).map_or_else(|| "unknown".into(), |name| name.trim().to_string())
+}

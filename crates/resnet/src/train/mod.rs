@@ -1,0 +1,153 @@
+//! Training: from a recipe to a run directory.
+//!
+//! `job` turns a recipe into data, network and plans; `run` is the loop; `checkpoint` and `directory` keep it on disk;
+//! `diverged` finds the layer that broke; `report` draws the page.
+
+mod checkpoint;
+mod directory;
+mod diverged;
+mod job;
+mod report;
+mod run;
+
+use std::path::{Path, PathBuf};
+
+use crate::arch::ArchError;
+use crate::data::DataError;
+use crate::event::{Event, EventError, RunEnded};
+use crate::files::FileError;
+use crate::op::ShapeError;
+use crate::recipe::{Recipe, RecipeError};
+use crate::weights::ModelError;
+
+pub use directory::{BEST, LAST, MODEL, REPORT};
+
+/// Why a run could not go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The network does not exist or cannot read the data's images.
+    #[error(transparent)]
+    Arch(#[from] ArchError),
+    /// A layer cannot read its inputs.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The recipe.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    /// A checkpoint or model file.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The log of events.
+    #[error(transparent)]
+    Event(#[from] EventError),
+    /// A file of the run directory.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The instruction set asked for does not exist.
+    #[error("{0}")]
+    Isa(String),
+    /// The directory already holds a run.
+    #[error("{path} already holds a run; continue it with --resume {path}, or choose another --out", path = .0.display())]
+    Taken(PathBuf),
+    /// The directory to resume holds no run.
+    #[error("{path} holds no run: {file} is missing; give the directory that `resnet train` printed", path = .0.display(), file = .1)]
+    NoRun(PathBuf, &'static str),
+    /// The checkpoint is of another run.
+    #[error("{}: {problem}", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        problem: String,
+    },
+    /// A number became infinite or NaN.
+    #[error(
+        "training diverged at step {step}: {what}; the last checkpoint is {kept}; try a lower lr{warmup}"
+    )]
+    Diverged {
+        /// The step, the first being 1.
+        step: u64,
+        /// Which number of which layer.
+        what: String,
+        /// The checkpoint that is kept.
+        kept: String,
+        /// A further suggestion.
+        warmup: &'static str,
+    },
+}
+
+/// Whether to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Go on.
+    Go,
+    /// Save a checkpoint and stop; the run can be resumed.
+    Stop,
+}
+
+/// Where a run is, told after every step.
+#[derive(Clone, Copy, Debug)]
+pub struct Tick {
+    /// Steps done.
+    pub step: u64,
+    /// Steps of the whole run.
+    pub total: u64,
+    /// The present epoch, the first being 1.
+    pub epoch: u64,
+    /// Epochs of the whole run.
+    pub epochs: u64,
+    /// Loss of this step.
+    pub loss: f64,
+    /// Images in this step.
+    pub images: usize,
+}
+
+/// Who watches a run.
+pub trait Observer {
+    /// Something happened.
+    fn event(&mut self, event: &Event);
+
+    /// A step was done.
+    fn tick(&mut self, tick: &Tick) -> Flow;
+}
+
+/// Watches nothing.
+impl Observer for () {
+    fn event(&mut self, _: &Event) {}
+
+    fn tick(&mut self, _: &Tick) -> Flow {
+        Flow::Go
+    }
+}
+
+/// Trains by a recipe, into a directory that must not hold a run yet. `command` is what the report says was typed.
+///
+/// # Errors
+/// [`TrainError`]; what was saved until then stays.
+pub fn train(recipe: Recipe, out: &Path, command: &str, observer: &mut dyn Observer) -> Result<RunEnded, TrainError> {
+    let job = job::Job::prepare(recipe)?;
+    let directory = directory::Directory::create(out, &job.recipe, command)?;
+    run::Run::start(job, directory, observer)?.go()
+}
+
+/// Continues a run where its last checkpoint stands; it ends with the same bits as a run that never stopped. `threads` and
+/// `workers` may differ from before.
+///
+/// # Errors
+/// [`TrainError`].
+pub fn resume(
+    out: &Path,
+    threads: Option<usize>,
+    workers: Option<usize>,
+    observer: &mut dyn Observer,
+) -> Result<RunEnded, TrainError> {
+    let (directory, mut recipe) = directory::Directory::open(out)?;
+    recipe.train.threads = threads.unwrap_or(recipe.train.threads);
+    recipe.train.workers = workers.or(recipe.train.workers);
+    let job = job::Job::prepare(recipe)?;
+    run::Run::resume(job, directory, observer)?.go()
+}

@@ -1,0 +1,163 @@
+//! Fills the page about a run from its events and its last evaluation.
+
+use super::directory::Directory;
+use super::job::Job;
+use crate::data::{Dataset, Image};
+use crate::evaluate::Evaluation;
+use crate::event::{Event, RunEnded};
+use crate::report::{self, ConfusedPair, EpochPoint, Headline, Picture, RunReport, Status, StepPoint};
+
+/// Pairs of classes whose mistakes are shown.
+const PAIRS: usize = 6;
+/// Pictures shown of each.
+const PICTURES: usize = 8;
+/// Most classes with a confusion matrix.
+const MATRIX_CLASSES: usize = 1000;
+/// Longest side of a picture in the page.
+const PICTURE_SIDE: usize = 256;
+
+pub(super) fn page(
+    job: &Job,
+    directory: &Directory,
+    history: &[Event],
+    evaluation: Option<&Evaluation>,
+    ended: &RunEnded,
+    failed: bool,
+) -> String {
+    let (mut steps, mut epochs, mut headline) = (Vec::new(), Vec::<EpochPoint>::new(), None);
+    let mut rate = Vec::new();
+    let mut before = 0.0;
+    for event in history {
+        match event {
+            Event::Step(step) => {
+                rate.push(step.images_per_s);
+                steps.push(StepPoint { step: step.step, loss: step.loss, lr: step.lr });
+            }
+            Event::Evaluated(e) => {
+                epochs.push(EpochPoint {
+                    epoch: e.epoch as u32,
+                    step: e.step,
+                    train_loss: e.train_loss,
+                    train_top1: e.train_top1,
+                    test_loss: Some(e.loss),
+                    test_top1: Some(e.top1),
+                    lr: e.lr,
+                    seconds: e.seconds - before,
+                });
+                before = e.seconds;
+                headline = Some(Headline {
+                    top1: e.top1,
+                    top5: (job.classes.len() > 5).then_some(e.top5),
+                    loss: e.loss,
+                    count: e.count,
+                    split: &e.split,
+                    weights: "after the last epoch",
+                });
+            }
+            _ => {}
+        }
+    }
+    rate.sort_by(f64::total_cmp);
+    let classes = job.classes.len();
+    let matrix: Vec<u64> = match evaluation {
+        Some(e) if classes <= MATRIX_CLASSES => {
+            (0..classes * classes).map(|i| e.confusion.count((i / classes) as u32, (i % classes) as u32)).collect()
+        }
+        _ => Vec::new(),
+    };
+    let confused = evaluation.map(|e| confused(e, job.eval.data().as_ref())).unwrap_or_default();
+    let mut environment: Vec<(String, String)> = directory.environment().into_iter().collect();
+    environment.push(("threads".into(), job.threads.to_string()));
+    let command = environment.iter().find(|(key, _)| key == "command").map_or("", |(_, value)| value.as_str()).to_string();
+    environment.retain(|(key, _)| key != "command");
+    let shape = job.preprocess.shape;
+    let train = job.train.data();
+    let data = format!(
+        "{}: {} images of {} classes to learn from, {} to {} on; the network sees {} x {} pixels, {} channel{}",
+        job.recipe.data.source,
+        train.len(),
+        classes,
+        job.eval.data().len(),
+        job.eval_name,
+        shape.w,
+        shape.h,
+        shape.c,
+        if shape.c == 1 { "" } else { "s" }
+    );
+    let resume = format!("resnet train --resume {}", directory.root().display());
+    let status = match ended.stopped.as_deref() {
+        None => Status::Finished,
+        Some(reason) if failed => Status::Failed { step: ended.steps, reason },
+        Some(_) => Status::Stopped { step: ended.steps, resume: Some(&resume) },
+    };
+    report::render(&RunReport {
+        title: &format!("{} on {}", job.arch.name(), job.recipe.data.source),
+        arch: &job.arch.name(),
+        params: job.params(),
+        macs: job.macs,
+        data: &data,
+        command: &command,
+        started: None,
+        finished: None,
+        status,
+        headline,
+        seconds: Some(ended.seconds),
+        images_per_s: rate.get(rate.len() / 2).copied(),
+        epochs: &epochs,
+        steps: &steps,
+        classes: &job.classes,
+        confusion: &matrix,
+        confused: &confused,
+        config_toml: &job.recipe.to_toml(),
+        environment: &environment,
+    })
+}
+
+/// The most frequent mistakes, with the pictures that the network was most sure about.
+fn confused(evaluation: &Evaluation, data: &dyn Dataset) -> Vec<ConfusedPair> {
+    let pairs = evaluation.confusion.most_confused(PAIRS).into_iter();
+    let fill = |pair: crate::metric::Confused| {
+        let mut mistakes: Vec<_> = evaluation
+            .mistakes
+            .iter()
+            .filter(|m| m.label == pair.label && m.predicted == Some(pair.predicted))
+            .collect();
+        mistakes.sort_by(|a, b| b.probability.total_cmp(&a.probability).then(a.index.cmp(&b.index)));
+        let pictures = mistakes.iter().take(PICTURES).filter_map(|mistake| {
+            let mut image = Image::default();
+            data.read(mistake.index as usize, &mut image).ok()?;
+            let image = shrink(image);
+            Some(Picture {
+                width: image.width,
+                height: image.height,
+                channels: image.channels,
+                pixels: image.pixels,
+                name: data.name(mistake.index as usize),
+                probability: mistake.probability,
+            })
+        });
+        ConfusedPair {
+            truth: pair.label as usize,
+            predicted: pair.predicted as usize,
+            count: pair.count,
+            pictures: pictures.collect(),
+        }
+    };
+    pairs.map(fill).collect()
+}
+
+/// Every n-th pixel of a large picture, so that pages stay small.
+fn shrink(image: Image) -> Image {
+    let every = image.width.max(image.height).div_ceil(PICTURE_SIDE).max(1);
+    if every == 1 {
+        return image;
+    }
+    let (width, height, c) = (image.width.div_ceil(every), image.height.div_ceil(every), image.channels);
+    let mut pixels = Vec::with_capacity(width * height * c);
+    for y in (0..image.height).step_by(every) {
+        for x in (0..image.width).step_by(every) {
+            pixels.extend_from_slice(&image.pixels[(y * image.width + x) * c..][..c]);
+        }
+    }
+    Image { width, height, channels: c, pixels }
+}

@@ -1,0 +1,292 @@
+//! The training loop.
+
+use std::time::{Duration, Instant};
+
+use super::checkpoint::{self, Progress, Sums};
+use super::directory::{BEST, Directory, LAST, MODEL, REPORT};
+use super::job::Job;
+use super::{Flow, Observer, Tick, TrainError, diverged, report};
+use crate::data::Batch;
+use crate::evaluate::{Evaluation, evaluate};
+use crate::event::{Evaluated, Event, EventLog, MetricsCsv, RunEnded, RunStarted, Step};
+use crate::exec::{Backend, Sgd};
+use crate::metric;
+use crate::step::Space;
+use crate::weights::{self, Model};
+
+/// Step events of a whole run, about.
+const STEP_EVENTS: u64 = 1000;
+/// Most steps from one step event to the next.
+const FEWEST: u64 = 50;
+
+/// A run under way.
+pub(super) struct Run<'a> {
+    job: Job,
+    directory: Directory,
+    observer: &'a mut dyn Observer,
+    log: EventLog,
+    csv: MetricsCsv,
+    progress: Progress,
+    /// Everything that happened, for the report.
+    history: Vec<Event>,
+    evaluation: Option<Evaluation>,
+    /// When this part of the run began.
+    began: Instant,
+    /// Seconds of earlier parts.
+    before: f64,
+    /// When the last step event or evaluation was over, and how long batches had been waited for by then.
+    window: (Instant, Duration),
+    logits: Vec<f32>,
+}
+
+impl<'a> Run<'a> {
+    /// A run from its first step.
+    pub(super) fn start(mut job: Job, directory: Directory, observer: &'a mut dyn Observer) -> Result<Run<'a>, TrainError> {
+        weights::initialise(&mut job.trainer, &job.graph, job.recipe.train.seed);
+        let progress = Progress::new(job.recipe.warm_start(job.arch.depth()));
+        let log = EventLog::create(&directory.path("events.jsonl"))?;
+        let csv = MetricsCsv::create(&directory.path("metrics.csv"))?;
+        let mut run = Run::new(job, directory, observer, log, csv, progress, Vec::new());
+        let started = run.started();
+        run.emit(started)?;
+        for message in std::mem::take(&mut run.job.warnings) {
+            run.emit(Event::Warned { message, step: 0 })?;
+        }
+        Ok(run)
+    }
+
+    /// A run from its last checkpoint, or from its first step if it has none yet.
+    pub(super) fn resume(mut job: Job, directory: Directory, observer: &'a mut dyn Observer) -> Result<Run<'a>, TrainError> {
+        let last = directory.path(LAST);
+        if !last.exists() {
+            return Run::start(job, directory, observer);
+        }
+        let progress = checkpoint::load(&mut job, &last)?;
+        let (log, history) = EventLog::resume(&directory.path("events.jsonl"), progress.step)?;
+        let csv = MetricsCsv::resume(&directory.path("metrics.csv"), progress.step)?;
+        let run = Run::new(job, directory, observer, log, csv, progress, history);
+        run.observer.event(&run.started());
+        Ok(run)
+    }
+
+    fn new(
+        job: Job,
+        directory: Directory,
+        observer: &'a mut dyn Observer,
+        log: EventLog,
+        csv: MetricsCsv,
+        progress: Progress,
+        history: Vec<Event>,
+    ) -> Run<'a> {
+        let logits = vec![0.0; job.recipe.train.batch * job.classes.len()];
+        let before = progress.seconds;
+        let window = (Instant::now(), job.train.wait());
+        Run { job, directory, observer, log, csv, progress, history, evaluation: None, began: Instant::now(), before, window, logits }
+    }
+
+    /// Trains to the end of the budget, or until the observer says stop.
+    pub(super) fn go(mut self) -> Result<RunEnded, TrainError> {
+        let (total, per_epoch) = (self.job.total_steps(), self.job.steps_per_epoch());
+        let event_every = (total / STEP_EVENTS).clamp(1, FEWEST);
+        let eval_every = self.job.recipe.train.eval_every * per_epoch;
+        let save_every = self.job.recipe.checkpoint_steps(per_epoch);
+        while self.progress.step < total {
+            let epoch = self.progress.step / per_epoch;
+            let from = (self.progress.step % per_epoch) as usize;
+            for batch in self.job.train.epoch(epoch, from) {
+                let batch = batch?;
+                let loss = self.train_on(&batch)?;
+                let (step, images) = (self.progress.step, batch.count);
+                drop(batch);
+                let tick = Tick { step, total, epoch: epoch + 1, epochs: self.job.epochs(), loss, images };
+                let flow = self.observer.tick(&tick);
+                let (epoch_done, done) = (step % per_epoch == 0, step == total);
+                if step % event_every == 0 || epoch_done || done {
+                    self.tell_step(epoch + 1)?;
+                }
+                if step % eval_every == 0 || done {
+                    self.evaluate(epoch + 1)?;
+                }
+                if step % save_every == 0 || done || flow == Flow::Stop {
+                    self.save()?;
+                }
+                if flow == Flow::Stop && !done {
+                    return self.end(Some("interrupted"));
+                }
+                if done {
+                    break;
+                }
+            }
+        }
+        self.end(None)
+    }
+
+    /// One step: forward, backward, update. Returns the mean loss of the batch.
+    fn train_on(&mut self, batch: &Batch) -> Result<f64, TrainError> {
+        for warning in &batch.warnings {
+            self.emit(Event::Warned { message: warning.to_string(), step: self.progress.step })?;
+        }
+        let lr = self.job.schedule.lr_with(self.progress.step, &self.progress.warm_start);
+        let trainer = &mut self.job.trainer;
+        let plan = trainer.plan();
+        let (input, logits, losses) = (plan.input, plan.logits, plan.losses.expect("a plan that trains has losses"));
+        let (forward, backward, update) = (plan.forward.clone(), plan.backward.clone(), plan.update.clone());
+        trainer.write(input, &batch.x);
+        trainer.set_labels(&batch.labels);
+        trainer.set_optimizer(Sgd { lr: lr as f32, ..self.job.sgd });
+        trainer.run(forward.start..backward.end);
+        let losses = trainer.view(losses);
+        let loss = losses.iter().map(|&l| f64::from(l)).sum::<f64>() / losses.len() as f64;
+        if !loss.is_finite() || !trainer.all_finite(Space::Grad) {
+            return Err(self.diverged(batch));
+        }
+        trainer.run(update);
+        trainer.read(logits, &mut self.logits);
+        let rows = self.logits.chunks_exact(self.job.classes.len());
+        let right = rows.zip(&batch.labels).filter(|(row, label)| metric::predicted(row) == Some(**label)).count() as u64;
+        let images = batch.count as u64;
+        let progress = &mut self.progress;
+        progress.step += 1;
+        progress.lr = lr;
+        progress.since_event.add(images, loss, right);
+        progress.since_evaluation.add(images, loss, right);
+        if progress.warm_start.update(images - right, images) {
+            let (step, rate) = (progress.step, self.job.schedule.lr(progress.step));
+            let message = format!("the warm start is over after {step} steps; the learning rate is {rate} now");
+            self.emit(Event::Warned { message, step })?;
+        }
+        Ok(loss)
+    }
+
+    fn diverged(&mut self, batch: &Batch) -> TrainError {
+        let job = &self.job;
+        let what = diverged::first_bad_layer(&job.trainer, &job.graph, &batch.x, &batch.labels, job.threads);
+        let last = self.directory.path(LAST);
+        let kept = if last.exists() { last.display().to_string() } else { "none yet".into() };
+        let warmup = if job.recipe.schedule.warmup.is_zero() { " or a longer schedule.warmup" } else { "" };
+        let error = TrainError::Diverged { step: self.progress.step + 1, what, kept, warmup };
+        // The run has failed for its own reason; a report that cannot be written as well must not hide it.
+        let _ = self.finish(Some(&error.to_string()), true);
+        error
+    }
+
+    fn tell_step(&mut self, epoch: u64) -> Result<(), TrainError> {
+        let since = std::mem::take(&mut self.progress.since_event);
+        let (now, waited) = (Instant::now(), self.job.train.wait());
+        let seconds = now.duration_since(self.window.0).as_secs_f64();
+        let wait = waited.saturating_sub(self.window.1).as_secs_f64();
+        self.window = (now, waited);
+        self.emit(Event::Step(Step {
+            step: self.progress.step,
+            epoch,
+            loss: since.mean_loss(),
+            lr: self.progress.lr,
+            images_per_s: since.images as f64 / seconds,
+            wait: wait / seconds,
+        }))
+    }
+
+    fn evaluate(&mut self, epoch: u64) -> Result<(), TrainError> {
+        weights::copy(&self.job.trainer, &mut self.job.evaluator);
+        let evaluation = evaluate(&mut self.job.evaluator, &self.job.eval, &mut |_| {})?;
+        for message in &evaluation.warnings {
+            self.emit(Event::Warned { message: message.clone(), step: self.progress.step })?;
+        }
+        let (top1, top5) = (evaluation.value("top1"), evaluation.value("top5"));
+        let since: Sums = std::mem::take(&mut self.progress.since_evaluation);
+        let event = Evaluated {
+            epoch,
+            step: self.progress.step,
+            split: self.job.eval_name.clone(),
+            count: evaluation.count,
+            top1,
+            top5,
+            loss: evaluation.value("loss"),
+            train_loss: since.mean_loss(),
+            train_top1: since.top1(),
+            lr: self.progress.lr,
+            seconds: self.seconds(),
+        };
+        self.evaluation = Some(evaluation);
+        self.progress.last = Some((top1, top5));
+        self.emit(Event::Evaluated(event))?;
+        if self.progress.best.is_none_or(|best| top1 > best) {
+            self.progress.best = Some(top1);
+            self.progress.seconds = self.seconds();
+            checkpoint::save(&self.job, &self.progress, &self.directory.path(BEST))?;
+        }
+        self.window = (Instant::now(), self.job.train.wait());
+        Ok(())
+    }
+
+    /// Saves the checkpoint to go on from, after everything that happened before it is on disk.
+    fn save(&mut self) -> Result<(), TrainError> {
+        let waited = Instant::now();
+        self.log.sync()?;
+        self.csv.sync()?;
+        self.progress.seconds = self.seconds();
+        checkpoint::save(&self.job, &self.progress, &self.directory.path(LAST))?;
+        self.emit(Event::Saved { path: LAST.into(), step: self.progress.step })?;
+        self.window.0 += waited.elapsed();
+        Ok(())
+    }
+
+    /// Ends the run: the model if the budget is spent, and the report.
+    fn end(mut self, stopped: Option<&str>) -> Result<RunEnded, TrainError> {
+        if stopped.is_none() {
+            let (arch, classes) = (self.job.arch.clone(), self.job.classes.clone());
+            let mut model = Model::of(&self.job.trainer, arch, classes, self.job.preprocess.clone());
+            model.tensors.metadata.insert("recipe".into(), self.job.recipe.to_toml());
+            model.save(&self.directory.path(MODEL))?;
+        }
+        self.finish(stopped, false)
+    }
+
+    fn finish(&mut self, stopped: Option<&str>, failed: bool) -> Result<RunEnded, TrainError> {
+        let model = stopped.is_none().then(|| self.directory.path(MODEL).display().to_string());
+        let ended = RunEnded {
+            top1: self.progress.last.map(|(top1, _)| top1),
+            top5: self.progress.last.map(|(_, top5)| top5),
+            best_top1: self.progress.best,
+            seconds: self.seconds(),
+            model,
+            steps: self.progress.step,
+            stopped: stopped.map(str::to_string),
+        };
+        let page = report::page(&self.job, &self.directory, &self.history, self.evaluation.as_ref(), &ended, failed);
+        self.directory.write(REPORT, &page)?;
+        self.emit(Event::RunEnded(ended.clone()))?;
+        Ok(ended)
+    }
+
+    fn seconds(&self) -> f64 {
+        self.before + self.began.elapsed().as_secs_f64()
+    }
+
+    fn emit(&mut self, event: Event) -> Result<(), TrainError> {
+        self.log.write(&event)?;
+        self.csv.write(&event)?;
+        self.observer.event(&event);
+        self.history.push(event);
+        Ok(())
+    }
+
+    fn started(&self) -> Event {
+        let job = &self.job;
+        Event::RunStarted(RunStarted {
+            arch: job.arch.name(),
+            params: job.params(),
+            macs: job.macs,
+            data: job.recipe.data.source.clone(),
+            train_images: job.train.data().len() as u64,
+            test_images: job.eval.data().len() as u64,
+            epochs: job.epochs(),
+            steps: job.total_steps(),
+            batch: job.recipe.train.batch as u64,
+            seed: job.recipe.train.seed,
+            threads: job.threads as u64,
+            isa: job.isa.clone(),
+            out: self.directory.root().display().to_string(),
+        })
+    }
+}

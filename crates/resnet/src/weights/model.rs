@@ -1,0 +1,211 @@
+//! Model files: weights with everything needed to use them.
+//!
+//! One safetensors file. Tensors have torchvision's names and layouts; the metadata says which network they belong to,
+//! what its classes are called and how pictures become its inputs, so that no command has to ask again.
+//!
+//! | metadata | content |
+//! |---|---|
+//! | `format` | `resnet/1` |
+//! | `arch` | the network with its options, as [`Arch::parse`] reads it |
+//! | `classes` | JSON list of class names |
+//! | `preprocess` | JSON of [`Preprocess`]; a per-pixel mean is the tensor `preprocess.mean`, `[h, w, c]` |
+
+use std::path::{Path, PathBuf};
+
+use resnet_formats::{Array, FormatError, Tensors, safetensors};
+
+use crate::arch::{Arch, ArchError};
+use crate::data::{DataError, Preprocess};
+use crate::exec::Backend;
+use crate::files::{self, FileError};
+use crate::graph::Graph;
+
+/// Value of the metadata key `format`.
+const FORMAT: &str = "resnet/1";
+/// Name of the tensor that holds the per-pixel mean.
+const PIXEL_MEAN: &str = "preprocess.mean";
+/// Largest model file that is opened.
+const MOST_BYTES: u64 = 8 << 30;
+
+/// A trained network, ready for use.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// The network.
+    pub arch: Arch,
+    /// Names of its classes, by label.
+    pub classes: Vec<String>,
+    /// How pictures become inputs.
+    pub preprocess: Preprocess,
+    /// Parameters, running statistics and whatever else the file holds, and further metadata.
+    pub tensors: Tensors,
+}
+
+/// Why a model file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// The file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The bytes are not safetensors.
+    #[error("{}: {source}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: FormatError,
+    },
+    /// The file lacks what a model file of ours has.
+    #[error("{}: metadata `{key}` {problem}; expected a model or checkpoint written by `resnet train`", path.display())]
+    Metadata {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The network in the metadata does not exist.
+    #[error("{}: {source}", path.display())]
+    Arch {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: ArchError,
+    },
+    /// The preprocessing does not fit.
+    #[error("{}: {source}", path.display())]
+    Preprocess {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: DataError,
+    },
+    /// Tensors are missing, unexpected or of the wrong shape.
+    #[error("the tensors do not fit network `{arch}`: {problem}")]
+    Tensors {
+        /// The network.
+        arch: String,
+        /// The first differences, named.
+        problem: String,
+    },
+}
+
+impl Model {
+    /// A model of a backend's present weights.
+    pub fn of(backend: &dyn Backend, arch: Arch, classes: Vec<String>, preprocess: Preprocess) -> Model {
+        let mut tensors = Tensors::default();
+        for slots in &backend.plan().params {
+            let values = super::read(backend, &slots.param, slots.value);
+            tensors.insert(slots.name.clone(), Array::f32(slots.param.dims.clone(), values));
+        }
+        Model { arch, classes, preprocess, tensors }
+    }
+
+    /// Reads a model file or a checkpoint.
+    ///
+    /// # Errors
+    /// The message names the file, what was expected and what was found.
+    pub fn load(path: &Path) -> Result<Model, ModelError> {
+        let bytes = files::read_bounded(path, MOST_BYTES)?;
+        let mut tensors =
+            safetensors::read(&bytes).map_err(|source| ModelError::Format { path: path.to_owned(), source })?;
+        drop(bytes);
+        let mut take = |key: &'static str| {
+            tensors.metadata.remove(key).ok_or_else(|| ModelError::Metadata {
+                path: path.to_owned(),
+                key,
+                problem: "is missing".into(),
+            })
+        };
+        let wrong = |key, problem: String| ModelError::Metadata { path: path.to_owned(), key, problem };
+        let format = take("format")?;
+        if format != FORMAT {
+            return Err(wrong("format", format!("is `{format}`, this version reads `{FORMAT}`")));
+        }
+        let (arch, classes, preprocess) = (take("arch")?, take("classes")?, take("preprocess")?);
+        let arch = Arch::parse(&arch).map_err(|source| ModelError::Arch { path: path.to_owned(), source })?;
+        let classes: Vec<String> = serde_json::from_str(&classes).map_err(|e| wrong("classes", e.to_string()))?;
+        let mut preprocess: Preprocess =
+            serde_json::from_str(&preprocess).map_err(|e| wrong("preprocess", e.to_string()))?;
+        let bad = |source| ModelError::Preprocess { path: path.to_owned(), source };
+        if preprocess.pixel_mean().is_some() {
+            let mean = tensors.entries.remove(PIXEL_MEAN);
+            let mean = mean.as_ref().and_then(Array::as_f32).map(<[f32]>::to_vec).unwrap_or_default();
+            preprocess.set_pixel_mean(mean).map_err(bad)?;
+        }
+        preprocess.check().map_err(bad)?;
+        Ok(Model { arch, classes, preprocess, tensors })
+    }
+
+    /// Writes the model file, the old one staying in place until the new one is whole.
+    ///
+    /// # Errors
+    /// The file cannot be written, with the reason and what to try.
+    pub fn save(&self, path: &Path) -> Result<(), ModelError> {
+        let mut tensors = self.tensors.clone();
+        let json = |value: Result<String, serde_json::Error>| value.expect("names and numbers always become JSON");
+        tensors.metadata.insert("format".into(), FORMAT.into());
+        tensors.metadata.insert("arch".into(), self.arch.name());
+        tensors.metadata.insert("classes".into(), json(serde_json::to_string(&self.classes)));
+        tensors.metadata.insert("preprocess".into(), json(serde_json::to_string(&self.preprocess)));
+        if let Some(mean) = self.preprocess.pixel_mean() {
+            let shape = self.preprocess.shape;
+            tensors.insert(PIXEL_MEAN, Array::f32(vec![shape.h, shape.w, shape.c], mean.to_vec()));
+        }
+        let written = files::write_atomic(path, |to| {
+            safetensors::write(&tensors, to).map_err(|error| match error {
+                FormatError::Io(error) => error,
+                other => std::io::Error::other(other),
+            })
+        });
+        Ok(written?)
+    }
+
+    /// The network's layers.
+    ///
+    /// # Errors
+    /// The network cannot read inputs of the preprocessing's shape.
+    pub fn graph(&self) -> Result<Graph, ArchError> {
+        self.arch.graph(self.preprocess.shape, self.classes.len())
+    }
+
+    /// Writes the weights into a backend.
+    ///
+    /// # Errors
+    /// A tensor is missing or has another shape; the first few are named. Nothing is written then.
+    pub fn apply(&self, backend: &mut dyn Backend) -> Result<(), ModelError> {
+        let params = backend.plan().params.clone();
+        let mut problems = Vec::new();
+        for slots in &params {
+            match self.tensors.get(&slots.name) {
+                None => problems.push(format!("`{}` is missing", slots.name)),
+                Some(array) if array.shape() != slots.param.dims => problems.push(format!(
+                    "`{}` is {:?}, expected {:?}",
+                    slots.name,
+                    array.shape(),
+                    slots.param.dims
+                )),
+                Some(array) if array.as_f32().is_none() => {
+                    problems.push(format!("`{}` does not hold 32-bit floats", slots.name));
+                }
+                Some(_) => {}
+            }
+        }
+        if !problems.is_empty() {
+            let more = problems.len().saturating_sub(3);
+            problems.truncate(3);
+            let mut problem = problems.join("; ");
+            if more > 0 {
+                problem += &format!("; and {more} more");
+            }
+            return Err(ModelError::Tensors { arch: self.arch.name(), problem });
+        }
+        for slots in &params {
+            if let Some(values) = self.tensors.get(&slots.name).and_then(Array::as_f32) {
+                super::write(backend, &slots.param, slots.value, values);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,259 @@
+//! Whole networks through plan and backend: gradients, fusion, memory, threads, learning.
+
+use resnet::arch::Arch;
+use resnet::exec::{Backend, Cpu, Sgd};
+use resnet::graph::Shape;
+use resnet::plan::{Options, Plan};
+use resnet::rng::Rng;
+use resnet::step::Space;
+use resnet::weights;
+
+/// Networks that between them use every operation and every shape of block.
+const NETWORKS: &[&str] = &[
+    "classic",
+    "plain20",
+    "resnet20",
+    "resnet20:shortcut=B",
+    "resnet20:norm=none",
+    "resnet20:zero_init=true",
+    "preresnet20",
+    "preresnet20:block=bottleneck",
+    "resnet18:stem=cifar",
+    "resnet50",
+    "resnext50_32x4d",
+];
+
+const SHAPE: Shape = Shape::new(3, 16, 16);
+const CLASSES: usize = 5;
+const BATCH: usize = 4;
+
+struct Run {
+    cpu: Cpu,
+    images: Vec<f32>,
+    labels: Vec<u32>,
+}
+
+impl Run {
+    fn new(arch: &str, options: Options, threads: usize) -> Run {
+        let graph = Arch::parse(arch).unwrap().graph(SHAPE, CLASSES).unwrap();
+        let mut cpu = Cpu::new(Plan::build(&graph, options).unwrap(), threads);
+        weights::initialise(&mut cpu, &graph, 3);
+        let mut rng = Rng::new(5, &[]);
+        let images = (0..options.batch * SHAPE.len())
+            .map(|_| rng.normal() as f32)
+            .collect();
+        let labels = (0..options.batch).map(|i| (i % CLASSES) as u32).collect();
+        Run {
+            cpu,
+            images,
+            labels,
+        }
+    }
+
+    /// One step of training without the update; returns the mean loss.
+    fn gradients(&mut self) -> f64 {
+        let plan = self.cpu.plan().clone();
+        self.cpu.write(plan.input, &self.images);
+        self.cpu.set_labels(&self.labels);
+        self.cpu.run(plan.forward.start..plan.backward.end);
+        let losses = self.cpu.view(plan.losses.unwrap());
+        losses.iter().map(|&l| f64::from(l)).sum::<f64>() / losses.len() as f64
+    }
+
+    fn update(&mut self, sgd: Sgd) {
+        self.cpu.set_optimizer(sgd);
+        self.cpu.run(self.cpu.plan().update.clone());
+    }
+
+    fn all_gradients(&self) -> Vec<(String, Vec<f32>)> {
+        let plan = self.cpu.plan();
+        let trained = plan
+            .params
+            .iter()
+            .filter_map(|p| p.training.map(|t| (p, t)));
+        trained
+            .map(|(p, t)| (p.name.clone(), weights::read(&self.cpu, &p.param, t.grad)))
+            .collect()
+    }
+}
+
+fn length(x: impl Iterator<Item = f64>) -> f64 {
+    x.map(|v| v * v).sum::<f64>().sqrt()
+}
+
+/// Along a random direction the loss changes as the gradient says.
+#[test]
+fn gradients_agree_with_differences() {
+    for arch in NETWORKS {
+        let mut run = Run::new(arch, Options::train(BATCH, 0.1), 2);
+        run.gradients();
+        let plan = run.cpu.plan().clone();
+        let slots: Vec<_> = plan
+            .params
+            .iter()
+            .filter_map(|p| p.training.map(|t| (p.value, t.grad)))
+            .collect();
+        let mut rng = Rng::new(11, &[]);
+        let mut predicted = 0.0;
+        let mut step = Vec::new();
+        let total = length(
+            slots
+                .iter()
+                .flat_map(|(_, g)| run.cpu.view(*g))
+                .map(|&g| f64::from(g)),
+        );
+        for (value, grad) in &slots {
+            // Half along the gradient, half at random, so that the change stands out from rounding.
+            let grad = run.cpu.view(*grad).to_vec();
+            let scale = length(grad.iter().map(|&g| f64::from(g))) / (grad.len() as f64).sqrt();
+            let direction: Vec<f64> = grad
+                .iter()
+                .map(|&g| (f64::from(g) + scale * rng.normal()) / total)
+                .collect();
+            predicted += direction
+                .iter()
+                .zip(&grad)
+                .map(|(d, &g)| d * f64::from(g))
+                .sum::<f64>();
+            step.push((*value, direction, run.cpu.view(*value).to_vec()));
+        }
+        let mut loss_at = |h: f64| {
+            for (slot, direction, start) in &step {
+                let moved: Vec<f32> = start
+                    .iter()
+                    .zip(direction)
+                    .map(|(&w, d)| (f64::from(w) + h * d) as f32)
+                    .collect();
+                run.cpu.write(*slot, &moved);
+            }
+            run.gradients()
+        };
+        // A kink of a ReLU between the two points spoils one step width, not all of them.
+        let errors: Vec<f64> = [3e-3, 1e-3, 3e-4]
+            .iter()
+            .map(|&h| ((loss_at(h) - loss_at(-h)) / (2.0 * h) - predicted).abs() / predicted.abs())
+            .collect();
+        let best = errors.iter().copied().fold(f64::INFINITY, f64::min);
+        assert!(
+            best < 1e-2,
+            "{arch}: relative errors {errors:?} of {predicted}"
+        );
+    }
+}
+
+#[test]
+fn fused_and_unfused_agree() {
+    for arch in NETWORKS {
+        let fused = Options::train(BATCH, 0.0);
+        let unfused = Options {
+            fuse: false,
+            keep_all: true,
+            ..fused
+        };
+        let (mut a, mut b) = (Run::new(arch, fused, 2), Run::new(arch, unfused, 2));
+        assert!(a.cpu.plan().steps.len() <= b.cpu.plan().steps.len());
+        let (x, y) = (a.gradients(), b.gradients());
+        assert!(
+            (x - y).abs() < 1e-6 * y.abs(),
+            "{arch}: loss {x} fused, {y} unfused"
+        );
+        for ((name, g), (_, h)) in a.all_gradients().iter().zip(&b.all_gradients()) {
+            let off = length(g.iter().zip(h).map(|(g, h)| f64::from(g - h)));
+            let size = length(h.iter().map(|&h| f64::from(h)));
+            assert!(
+                off <= 2e-4 * size + 1e-7,
+                "{arch}: d {name} differs by {off} of {size}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_same_bits_for_any_number_of_threads() {
+    let sgd = Sgd {
+        lr: 0.05,
+        momentum: 0.9,
+        weight_decay: 1e-4,
+        decay_norm_bias: true,
+        nesterov: true,
+    };
+    for arch in ["resnet20", "preresnet20", "resnext50_32x4d", "classic"] {
+        let weights_after = |threads| {
+            let mut run = Run::new(arch, Options::train(BATCH, 0.1), threads);
+            for _ in 0..3 {
+                run.gradients();
+                run.update(sgd);
+            }
+            let bits = |space| -> Vec<u32> {
+                let plan = run.cpu.plan();
+                let of_space = plan
+                    .params
+                    .iter()
+                    .filter(|p| plan.slots[p.value.0].space == space);
+                of_space
+                    .flat_map(|p| run.cpu.view(p.value))
+                    .map(|v| v.to_bits())
+                    .collect()
+            };
+            (bits(Space::Param), bits(Space::State))
+        };
+        let one = weights_after(1);
+        for threads in [2, 3, 7] {
+            assert!(
+                weights_after(threads) == one,
+                "{arch}: {threads} threads give other bits than 1"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_network_learns_32_images_by_heart() {
+    let sgd = Sgd {
+        lr: 0.05,
+        momentum: 0.9,
+        weight_decay: 0.0,
+        decay_norm_bias: true,
+        nesterov: false,
+    };
+    for arch in ["resnet20", "plain20", "preresnet20"] {
+        let mut run = Run::new(arch, Options::train(32, 0.0), 2);
+        let first = run.gradients();
+        let mut last = first;
+        for _ in 0..60 {
+            run.update(sgd);
+            last = run.gradients();
+        }
+        assert!(
+            first > 1.0 && last < 0.05,
+            "{arch}: loss from {first} to {last}"
+        );
+    }
+}
+
+#[test]
+fn inference_uses_running_statistics_row_by_row() {
+    let graph = Arch::parse("resnet20")
+        .unwrap()
+        .graph(SHAPE, CLASSES)
+        .unwrap();
+    let mut trained = Run::new("resnet20", Options::train(8, 0.0), 2);
+    trained.gradients();
+    let logits = |batch: usize| {
+        let mut cpu = Cpu::new(Plan::build(&graph, Options::infer(batch)).unwrap(), 2);
+        weights::copy(&trained.cpu, &mut cpu);
+        let plan = cpu.plan().clone();
+        let mut all = Vec::new();
+        for images in trained.images.chunks(batch * SHAPE.len()) {
+            cpu.write(plan.input, images);
+            cpu.run(plan.forward.clone());
+            all.extend_from_slice(cpu.view(plan.logits));
+        }
+        all
+    };
+    assert_eq!(
+        logits(8),
+        logits(1),
+        "an image's logits depend on what else is in the batch"
+    );
+}
