@@ -1,0 +1,155 @@
+//! What can go wrong with data, and what is worth telling about data that works.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why data cannot be opened, read or prepared.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The text that names the data names nothing known.
+    #[error("unknown data `{given}`: {hint}")]
+    Source {
+        /// The text as given.
+        given: String,
+        /// The nearest name, or what may be written.
+        hint: String,
+    },
+    /// A file or folder is not what its place asks for.
+    #[error("{}: expected {expected}, found {found}; {hint}", .file.display())]
+    Content {
+        /// The file or folder.
+        file: PathBuf,
+        /// What should be there.
+        expected: String,
+        /// What is there.
+        found: String,
+        /// What to try next.
+        hint: String,
+    },
+    /// The system refused to read a file or folder.
+    #[error("{}: cannot be read: {source}", .file.display())]
+    Io {
+        /// The file or folder.
+        file: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A picture cannot be used.
+    #[error("{}: {reason}", .file.display())]
+    Picture {
+        /// The picture file.
+        file: PathBuf,
+        /// Why, and what to try.
+        reason: String,
+    },
+    /// Files of a folder cannot be used, and the caller asked for none to be left out.
+    #[error(
+        "{count} of the files cannot be used: {list}; remove or repair them, or let bad files be skipped"
+    )]
+    BadFiles {
+        /// How many.
+        count: usize,
+        /// The first few, each with its reason.
+        list: String,
+    },
+    /// The training data holds a single class, so there is nothing to tell apart.
+    #[error(
+        "{data}: all {count} training pictures are of the class `{class}`; a classifier needs at least two classes"
+    )]
+    OneClass {
+        /// The data, as given.
+        data: String,
+        /// The only class.
+        class: String,
+        /// Training pictures.
+        count: usize,
+    },
+    /// A class is not among those that labels are numbered by.
+    #[error("{place}: class `{class}` is not among the {known} classes of {of}; {hint}")]
+    UnknownClass {
+        /// Where the class was found.
+        place: String,
+        /// Its name.
+        class: String,
+        /// How many classes are known.
+        known: usize,
+        /// Whose classes these are.
+        of: String,
+        /// The nearest name, or what to try.
+        hint: String,
+    },
+    /// Data cannot be divided as asked.
+    #[error("cannot split off a validation part: {0}")]
+    Split(String),
+    /// Preprocessing does not fit the data, the network or itself.
+    #[error("preprocessing: {0}")]
+    Preprocess(String),
+    /// The loader's settings do not fit the data.
+    #[error("loading: {0}")]
+    Loader(String),
+    /// A loader's worker panicked; the message is the panic's.
+    #[error("loading batch {step} of epoch {epoch} failed inside: {message}")]
+    Worker {
+        /// Epoch of the batch.
+        epoch: u64,
+        /// Position of the batch in the epoch.
+        step: usize,
+        /// The panic's message.
+        message: String,
+    },
+}
+
+impl DataError {
+    /// `source` while reading `file`.
+    pub(super) fn io(file: impl Into<PathBuf>, source: io::Error) -> DataError {
+        DataError::Io {
+            file: file.into(),
+            source,
+        }
+    }
+
+    /// `file` holds `found` where `expected` belongs.
+    pub(super) fn content(
+        file: &Path,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> DataError {
+        DataError::Content {
+            file: file.to_path_buf(),
+            expected: expected.into(),
+            found: found.into(),
+            hint: hint.into(),
+        }
+    }
+}
+
+/// Something about usable data that its owner should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// The file or folder meant, if it is one.
+    pub file: Option<PathBuf>,
+    /// What is the matter, and what was done about it.
+    pub message: String,
+}
+
+impl Warning {
+    /// A warning about `file`.
+    pub(super) fn file(file: impl Into<PathBuf>, message: impl Into<String>) -> Warning {
+        Warning {
+            file: Some(file.into()),
+            message: message.into(),
+        }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.file {
+            Some(file) => write!(f, "{}: {}", file.display(), self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}

@@ -1,0 +1,551 @@
+//! Batches, made ahead of the trainer by worker threads.
+//!
+//! Batch s of epoch e is the same for any number of workers, also none: the order is a function of (seed, e), augmentation of
+//! (seed, e, index). So a run resumed at step s goes on with the batches it would have had. Each worker makes whole batches;
+//! they are handed over in order through a window of a few places, and a batch's memory returns to the loader when the batch
+//! is dropped. After the first few batches nothing is allocated but what picture decoders take.
+//!
+//! ```
+//! use resnet::data::{Augment, Loader, LoaderOptions, Normalize, OpenOptions, Preprocess, Transform, open};
+//! # fn main() -> Result<(), resnet::data::DataError> {
+//! let data = open("builtin", &OpenOptions::default())?.train;
+//! let shape = data.shape().expect("the built-in pictures have one shape");
+//! let normalize = Normalize::channel(data.as_ref(), shape.c)?;
+//! let augment = Augment { pad: 2, flip: true, ..Augment::default() };
+//! let transform = Transform::new(Preprocess { shape, resize: None, normalize }, augment)?;
+//! let loader = Loader::new(data, transform, LoaderOptions::train(128, 0, 1))?;
+//! assert_eq!(loader.steps(), 93); // of 12,000 pictures; the last 96 wait for another epoch's order
+//! for batch in loader.epoch(0, 90) {
+//!     let batch = batch?;
+//!     assert_eq!((batch.count, batch.x.len()), (128, 128 * 28 * 28));
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+use std::any::Any;
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::{DataError, Dataset, Image, Transform, Warning};
+use crate::rng::Rng;
+
+/// How batches are made.
+#[derive(Clone, Debug)]
+pub struct LoaderOptions {
+    /// Pictures in a batch.
+    pub batch: usize,
+    /// Names the order and the augmentation.
+    pub seed: u64,
+    /// Threads that make batches; 0: the caller's thread makes each batch when it is asked for.
+    pub workers: usize,
+    /// Another order each epoch, instead of the data's own.
+    pub shuffle: bool,
+    /// [`Transform::train`] instead of [`Transform::eval`].
+    pub augment: bool,
+    /// Leave out what does not fill a batch at the end.
+    pub drop_last: bool,
+    /// Batches ready or under way at most, beside the one in the caller's hands; at least one a worker.
+    pub prefetch: usize,
+    /// What to do about a picture that turns out to be broken when it is decoded.
+    pub on_broken: OnBroken,
+}
+
+/// What to do about a picture that cannot be decoded. A warning names it the first time, in each case but the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnBroken {
+    /// Stop with its error.
+    Fail,
+    /// Take the next readable picture of the data in its place, so that training batches stay full.
+    Replace,
+    /// Leave it out, so that no picture is counted twice in an evaluation; the batch counts one less.
+    LeaveOut,
+}
+
+impl LoaderOptions {
+    /// For training: shuffled, augmented, full batches only.
+    pub fn train(batch: usize, seed: u64, workers: usize) -> LoaderOptions {
+        LoaderOptions {
+            batch,
+            seed,
+            workers,
+            shuffle: true,
+            augment: true,
+            drop_last: true,
+            prefetch: 3,
+            on_broken: OnBroken::Replace,
+        }
+    }
+
+    /// For evaluation: every picture once, in order, as it is.
+    pub fn eval(batch: usize, workers: usize) -> LoaderOptions {
+        LoaderOptions {
+            shuffle: false,
+            augment: false,
+            drop_last: false,
+            on_broken: OnBroken::LeaveOut,
+            ..LoaderOptions::train(batch, 0, workers)
+        }
+    }
+}
+
+/// A batch of network inputs. Its memory is used again after it is dropped.
+pub struct Batch {
+    /// Inputs, NHWC, always of the full batch; 0 from `count` on.
+    pub x: Vec<f32>,
+    /// Labels; 0 from `count` on.
+    pub labels: Vec<u32>,
+    /// Index of each picture in the data; 0 from `count` on.
+    pub indices: Vec<u32>,
+    /// Pictures in the batch. Fewer than fill it at the end of an evaluation, and after [`OnBroken::LeaveOut`] (even none).
+    pub count: usize,
+    /// Position of the batch in its epoch.
+    pub step: usize,
+    /// Pictures found broken for the first time.
+    pub warnings: Vec<Warning>,
+    /// The same before first times are told from others, by index.
+    broken: Vec<(u32, Warning)>,
+    home: Arc<Shared>,
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        let buffers = Buffers {
+            x: std::mem::take(&mut self.x),
+            labels: std::mem::take(&mut self.labels),
+            indices: std::mem::take(&mut self.indices),
+        };
+        lock(&self.home.free).push(buffers);
+    }
+}
+
+/// Makes the batches of a data set, epoch by epoch.
+pub struct Loader {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    data: Arc<dyn Dataset>,
+    transform: Transform,
+    options: LoaderOptions,
+    free: Mutex<Vec<Buffers>>,
+    warned: Mutex<HashSet<u32>>,
+    wait_nanos: AtomicU64,
+}
+
+struct Buffers {
+    x: Vec<f32>,
+    labels: Vec<u32>,
+    indices: Vec<u32>,
+}
+
+/// Keeps the order's stream apart from others of the same seed.
+const STREAM: u64 = 0x6f72_6465;
+/// Pictures tried in place of a broken one.
+const REPLACEMENTS: usize = 64;
+
+impl Loader {
+    /// A loader of `data`'s pictures through `transform`.
+    ///
+    /// # Errors
+    /// The batch is 0, or larger than the data while only full batches are wanted.
+    pub fn new(
+        data: Arc<dyn Dataset>,
+        transform: Transform,
+        options: LoaderOptions,
+    ) -> Result<Loader, DataError> {
+        let (len, batch) = (data.len(), options.batch);
+        let fault = if batch == 0 {
+            Some("the batch is 0; it must be at least 1".to_string())
+        } else if len == 0 || len > u32::MAX as usize {
+            Some(format!(
+                "the data has {len} pictures; 1 to {} are possible",
+                u32::MAX
+            ))
+        } else if options.drop_last && batch > len {
+            Some(format!(
+                "the batch is {batch}, but the data has only {len} pictures; use a batch of {len} or less"
+            ))
+        } else if batch
+            .checked_mul(transform.shape().len() * size_of::<f32>())
+            .is_none_or(|bytes| bytes > isize::MAX as usize)
+        {
+            Some(format!(
+                "a batch of {batch} pictures does not fit in memory"
+            ))
+        } else {
+            None
+        };
+        match fault {
+            Some(fault) => Err(DataError::Loader(fault)),
+            None => Ok(Loader {
+                shared: Arc::new(Shared {
+                    data,
+                    transform,
+                    options,
+                    free: Mutex::default(),
+                    warned: Mutex::default(),
+                    wait_nanos: AtomicU64::new(0),
+                }),
+            }),
+        }
+    }
+
+    /// Batches in an epoch.
+    pub fn steps(&self) -> usize {
+        let Shared { data, options, .. } = self.shared.as_ref();
+        match options.drop_last {
+            true => data.len() / options.batch,
+            false => data.len().div_ceil(options.batch),
+        }
+    }
+
+    /// The data.
+    pub fn data(&self) -> &Arc<dyn Dataset> {
+        &self.shared.data
+    }
+
+    /// The batches of an epoch from `from_step` on, in order. Dropping it stops its workers.
+    pub fn epoch(&self, epoch: u64, from_step: usize) -> Epoch {
+        let shared = self.shared.clone();
+        let mut order: Vec<u32> = (0..shared.data.len() as u32).collect();
+        if shared.options.shuffle {
+            Rng::new(shared.options.seed, &[STREAM, epoch]).shuffle(&mut order);
+        }
+        let job = Arc::new(Job {
+            shared,
+            order,
+            epoch,
+            end: self.steps(),
+        });
+        let workers = job
+            .shared
+            .options
+            .workers
+            .min(job.end.saturating_sub(from_step));
+        Epoch {
+            next: from_step,
+            wait: Duration::ZERO,
+            image: Image::default(),
+            crew: Crew::start(&job, from_step, workers),
+            job,
+        }
+    }
+
+    /// Time that all epochs so far have waited for batches.
+    pub fn wait(&self) -> Duration {
+        Duration::from_nanos(self.shared.wait_nanos.load(Ordering::Relaxed))
+    }
+}
+
+/// What makes one epoch's batches.
+struct Job {
+    shared: Arc<Shared>,
+    order: Vec<u32>,
+    epoch: u64,
+    end: usize,
+}
+
+impl Job {
+    /// Batch `step`; a panic inside becomes an error.
+    fn build(&self, step: usize, image: &mut Image) -> Result<Batch, DataError> {
+        catch_unwind(AssertUnwindSafe(|| self.build_unguarded(step, image))).unwrap_or_else(
+            |panic| {
+                Err(DataError::Worker {
+                    epoch: self.epoch,
+                    step,
+                    message: text_of(panic.as_ref()),
+                })
+            },
+        )
+    }
+
+    fn build_unguarded(&self, step: usize, image: &mut Image) -> Result<Batch, DataError> {
+        let Shared {
+            data,
+            transform,
+            options,
+            ..
+        } = self.shared.as_ref();
+        let size = transform.shape().len();
+        let buffers = lock(&self.shared.free).pop().unwrap_or_else(|| Buffers {
+            x: vec![0.0; options.batch * size],
+            labels: vec![0; options.batch],
+            indices: vec![0; options.batch],
+        });
+        let mut batch = Batch {
+            x: buffers.x,
+            labels: buffers.labels,
+            indices: buffers.indices,
+            count: 0,
+            step,
+            warnings: Vec::new(),
+            broken: Vec::new(),
+            home: self.shared.clone(),
+        };
+        let end = self.order.len().min((step + 1) * options.batch);
+        for &wanted in &self.order[step * options.batch..end] {
+            let Some(index) = self.read(wanted, image, &mut batch.broken)? else {
+                continue;
+            };
+            let at = batch.count;
+            let x = &mut batch.x[at * size..(at + 1) * size];
+            match options.augment {
+                true => transform.train(options.seed, self.epoch, wanted.into(), image, x),
+                false => transform.eval(image, x),
+            }
+            batch.labels[at] = data.label(index as usize);
+            batch.indices[at] = index;
+            batch.count += 1;
+        }
+        batch.x[batch.count * size..].fill(0.0);
+        batch.labels[batch.count..].fill(0);
+        batch.indices[batch.count..].fill(0);
+        Ok(batch)
+    }
+
+    /// Decodes picture `wanted`, or another in its place, and says which; none if it is to be left out.
+    fn read(
+        &self,
+        wanted: u32,
+        image: &mut Image,
+        broken: &mut Vec<(u32, Warning)>,
+    ) -> Result<Option<u32>, DataError> {
+        let Shared { data, options, .. } = self.shared.as_ref();
+        let error = match data.read(wanted as usize, image) {
+            Ok(()) => return Ok(Some(wanted)),
+            Err(error) => error,
+        };
+        let mut warn = |what: &str| {
+            let message = format!("{error}; {what}");
+            broken.push((
+                wanted,
+                Warning {
+                    file: None,
+                    message,
+                },
+            ));
+        };
+        match options.on_broken {
+            OnBroken::Fail => Err(error),
+            OnBroken::LeaveOut => {
+                warn("left out");
+                Ok(None)
+            }
+            OnBroken::Replace => {
+                for step in 1..data.len().min(REPLACEMENTS + 1) {
+                    let index = (wanted as usize + step) % data.len();
+                    if data.read(index, image).is_ok() {
+                        warn(&format!("{} is used in its place", data.name(index)));
+                        return Ok(Some(index as u32));
+                    }
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic without a message").to_string()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner) // nothing is left half done under any of these locks
+}
+
+/// The batches of one epoch. After an error there are no more.
+pub struct Epoch {
+    job: Arc<Job>,
+    next: usize,
+    wait: Duration,
+    image: Image,
+    crew: Option<Crew>,
+}
+
+impl Epoch {
+    /// Time waited for batches so far; without workers, all of the time spent making them.
+    pub fn wait(&self) -> Duration {
+        self.wait
+    }
+}
+
+impl Iterator for Epoch {
+    type Item = Result<Batch, DataError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.next >= self.job.end {
+            return None;
+        }
+        let start = Instant::now();
+        let built = match &self.crew {
+            Some(crew) => crew.take(self.next, self.job.epoch),
+            None => self.job.build(self.next, &mut self.image),
+        };
+        let waited = start.elapsed();
+        self.wait += waited;
+        let shared = &self.job.shared;
+        shared
+            .wait_nanos
+            .fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
+        self.next += 1;
+        if built.is_err() {
+            self.next = self.job.end;
+            self.crew = None;
+        }
+        Some(built.map(|mut batch| {
+            if !batch.broken.is_empty() {
+                let mut warned = lock(&shared.warned);
+                let first = std::mem::take(&mut batch.broken)
+                    .into_iter()
+                    .filter(|(index, _)| warned.insert(*index));
+                batch.warnings = first.map(|(_, warning)| warning).collect();
+            }
+            batch
+        }))
+    }
+}
+
+/// The worker threads of an epoch.
+struct Crew {
+    window: Arc<Window>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// The places through which batches are handed over: batch s in place s modulo their number.
+struct Window {
+    state: Mutex<State>,
+    /// Tells workers that a place is free, or to stop.
+    free: Condvar,
+    /// Tells the caller that a batch is ready, or that a worker has ended.
+    ready: Condvar,
+}
+
+struct State {
+    places: Vec<Option<Result<Batch, DataError>>>,
+    /// The next batch to begin.
+    begin: usize,
+    /// The next batch to hand over.
+    take: usize,
+    working: usize,
+    stop: bool,
+}
+
+impl Crew {
+    /// None if no workers are wanted, or the system gives no thread.
+    fn start(job: &Arc<Job>, from: usize, workers: usize) -> Option<Crew> {
+        let places = job.shared.options.prefetch.max(workers);
+        let window = Arc::new(Window {
+            state: Mutex::new(State {
+                places: (0..places).map(|_| None).collect(),
+                begin: from,
+                take: from,
+                working: 0,
+                stop: false,
+            }),
+            free: Condvar::new(),
+            ready: Condvar::new(),
+        });
+        let mut crew = Crew {
+            window,
+            threads: Vec::with_capacity(workers),
+        };
+        for number in 0..workers {
+            let (job, window) = (job.clone(), crew.window.clone());
+            lock(&window.state).working += 1;
+            let ended = Ended(window.clone());
+            let spawned = thread::Builder::new()
+                .name(format!("loader-{number}"))
+                .spawn(move || {
+                    let _ended = ended;
+                    work(&job, &window);
+                });
+            match spawned {
+                Ok(thread) => crew.threads.push(thread),
+                Err(_) => break, // fewer workers, the same batches
+            }
+        }
+        (!crew.threads.is_empty()).then_some(crew)
+    }
+
+    fn take(&self, step: usize, epoch: u64) -> Result<Batch, DataError> {
+        let mut state = lock(&self.window.state);
+        let place = step % state.places.len();
+        loop {
+            if let Some(built) = state.places[place].take() {
+                state.take = step + 1;
+                self.window.free.notify_all();
+                return built;
+            }
+            if state.working == 0 {
+                let message = "the workers have ended".to_string();
+                return Err(DataError::Worker {
+                    epoch,
+                    step,
+                    message,
+                });
+            }
+            state = self
+                .window
+                .ready
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        lock(&self.window.state).stop = true;
+        self.window.free.notify_all();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join(); // a panic has already been handed over as an error
+        }
+    }
+}
+
+/// Counts a worker out however it ends, so that the caller never waits for one that is gone.
+struct Ended(Arc<Window>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        lock(&self.0.state).working -= 1;
+        self.0.ready.notify_all();
+    }
+}
+
+fn work(job: &Job, window: &Window) {
+    let mut image = Image::default();
+    loop {
+        let step = {
+            let mut state = lock(&window.state);
+            while !state.stop && state.begin >= state.take + state.places.len() {
+                state = window
+                    .free
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+            if state.stop || state.begin >= job.end {
+                return;
+            }
+            state.begin += 1;
+            state.begin - 1
+        };
+        let built = job.build(step, &mut image);
+        let mut state = lock(&window.state);
+        state.stop |= built.is_err(); // the batches before it are under way or done; none after it is wanted
+        let place = step % state.places.len();
+        state.places[place] = Some(built);
+        window.ready.notify_all();
+        window.free.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,414 @@
+use std::sync::atomic::AtomicUsize;
+
+use super::super::testing::{TempDir, flat_png};
+use super::*;
+use crate::data::{Augment, Memory, Normalize, OpenOptions, Preprocess, open};
+use crate::graph::Shape;
+
+const SHAPE: Shape = Shape::new(1, 4, 4);
+
+/// 37 pictures whose pixels tell their index.
+fn numbered() -> Arc<dyn Dataset> {
+    let pixels = (0..37u8)
+        .flat_map(|index| (0..16).map(move |pixel| index * 6 + pixel))
+        .collect();
+    let labels = (0..37).map(|index| index % 5).collect();
+    let classes = (0..5).map(|label| format!("class {label}")).collect();
+    Arc::new(Memory::new("train", SHAPE, pixels, labels, classes).unwrap())
+}
+
+fn transform(shape: Shape) -> Transform {
+    let normalize = Normalize::Channel {
+        mean: vec![0.0; shape.c],
+        std: vec![1.0 / 255.0; shape.c],
+    };
+    let augment = Augment {
+        pad: 1,
+        flip: true,
+        ..Augment::default()
+    };
+    Transform::new(
+        Preprocess {
+            shape,
+            resize: None,
+            normalize,
+        },
+        augment,
+    )
+    .unwrap()
+}
+
+fn loader(data: Arc<dyn Dataset>, options: LoaderOptions) -> Loader {
+    Loader::new(data, transform(SHAPE), options).unwrap()
+}
+
+/// All that a trainer sees of a batch.
+type Seen = (usize, usize, Vec<f32>, Vec<u32>, Vec<u32>);
+
+fn seen(loader: &Loader, epoch: u64, from: usize) -> Vec<Seen> {
+    let batches = loader.epoch(epoch, from).map(|batch| {
+        let batch = batch.unwrap();
+        (
+            batch.step,
+            batch.count,
+            batch.x.clone(),
+            batch.labels.clone(),
+            batch.indices.clone(),
+        )
+    });
+    batches.collect()
+}
+
+#[test]
+fn workers_change_nothing() {
+    let options = |workers| LoaderOptions::train(5, 11, workers);
+    let expected = [0, 1].map(|epoch| seen(&loader(numbered(), options(0)), epoch, 0));
+    assert_eq!(expected[0].len(), 7);
+    assert_ne!(expected[0], expected[1]);
+    for workers in [1, 3, 20] {
+        for prefetch in [0, 1, 4] {
+            let options = LoaderOptions {
+                prefetch,
+                ..options(workers)
+            };
+            let loader = loader(numbered(), options);
+            // The second time the buffers come back from the first.
+            for epoch in [0, 1, 0] {
+                assert_eq!(
+                    seen(&loader, epoch, 0),
+                    expected[epoch as usize],
+                    "{workers} workers, {prefetch} ahead"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_resumed_epoch_is_the_rest_of_it() {
+    for workers in [0, 2] {
+        let loader = loader(numbered(), LoaderOptions::train(4, 3, workers));
+        let whole = seen(&loader, 5, 0);
+        for from in 0..=whole.len() + 1 {
+            assert_eq!(seen(&loader, 5, from), whole[from.min(whole.len())..]);
+        }
+    }
+}
+
+#[test]
+fn an_epoch_is_every_picture_once() {
+    let data = numbered();
+    let options = LoaderOptions {
+        drop_last: false,
+        ..LoaderOptions::train(8, 1, 1)
+    };
+    let mut order = Vec::new();
+    for (_, count, _, labels, indices) in seen(&loader(data.clone(), options), 0, 0) {
+        for (&label, &index) in labels.iter().zip(&indices).take(count) {
+            assert_eq!(label, data.label(index as usize));
+            order.push(index);
+        }
+    }
+    let mut sorted = order.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, (0..37).collect::<Vec<u32>>());
+    assert_ne!(sorted, order);
+    let another = LoaderOptions {
+        drop_last: false,
+        ..LoaderOptions::train(8, 2, 1)
+    };
+    assert_ne!(seen(&loader(data, another), 0, 0)[0].4, order[..8]);
+}
+
+#[test]
+fn evaluation_is_in_order_with_a_short_end() {
+    let data = numbered();
+    let batches = seen(&loader(data, LoaderOptions::eval(10, 2)), 0, 0);
+    assert_eq!(batches.len(), 4);
+    let indices: Vec<u32> = batches
+        .iter()
+        .flat_map(|(_, count, .., indices)| indices[..*count].to_vec())
+        .collect();
+    assert_eq!(indices, (0..37).collect::<Vec<u32>>());
+    let (_, count, x, labels, indices) = &batches[3];
+    assert_eq!(
+        (*count, x.len(), labels.len(), indices.len()),
+        (7, 160, 10, 10)
+    );
+    assert_eq!(
+        x[16..32]
+            .iter()
+            .map(|x| x.round() as u8)
+            .collect::<Vec<_>>(),
+        (0..16).map(|p| 31 * 6 + p).collect::<Vec<_>>()
+    );
+    assert!(
+        x[7 * 16..].iter().all(|&x| x == 0.0)
+            && labels[7..] == [0, 0, 0]
+            && indices[7..] == [0, 0, 0]
+    );
+}
+
+/// Pictures of [`numbered`] of which some fail to be read, and one may panic.
+struct Broken {
+    data: Arc<dyn Dataset>,
+    broken: &'static [usize],
+    panics: Option<usize>,
+    reads: AtomicUsize,
+}
+
+impl Broken {
+    fn new(broken: &'static [usize], panics: Option<usize>) -> Arc<Broken> {
+        Arc::new(Broken {
+            data: numbered(),
+            broken,
+            panics,
+            reads: AtomicUsize::new(0),
+        })
+    }
+}
+
+impl Dataset for Broken {
+    fn len(&self) -> usize {
+        self.data.len()
+    }
+    fn classes(&self) -> &[String] {
+        self.data.classes()
+    }
+    fn label(&self, index: usize) -> u32 {
+        self.data.label(index)
+    }
+    fn name(&self, index: usize) -> String {
+        self.data.name(index)
+    }
+    fn read(&self, index: usize, image: &mut Image) -> Result<(), DataError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        assert_ne!(Some(index), self.panics, "picture {index} is cursed");
+        if self.broken.contains(&index) {
+            return Err(DataError::Picture {
+                file: self.name(index).into(),
+                reason: "is damaged".into(),
+            });
+        }
+        self.data.read(index, image)
+    }
+    fn shape(&self) -> Option<Shape> {
+        self.data.shape()
+    }
+    fn channels(&self) -> usize {
+        self.data.channels()
+    }
+}
+
+#[test]
+fn a_broken_picture_stops_where_it_stands() {
+    for workers in [0, 1, 3] {
+        let options = LoaderOptions {
+            on_broken: OnBroken::Fail,
+            ..LoaderOptions::eval(5, workers)
+        };
+        let loader = loader(Broken::new(&[13, 14], None), options);
+        let results: Vec<_> = loader
+            .epoch(0, 0)
+            .map(|batch| batch.map(|b| b.step).map_err(|e| e.to_string()))
+            .collect();
+        assert_eq!(
+            results,
+            [Ok(0), Ok(1), Err("train 13: is damaged".to_string())],
+            "{workers} workers"
+        );
+    }
+}
+
+#[test]
+fn a_broken_picture_is_replaced_or_left_out() {
+    for workers in [0, 1, 3] {
+        let options = LoaderOptions {
+            on_broken: OnBroken::Replace,
+            ..LoaderOptions::eval(5, workers)
+        };
+        let replacing = loader(Broken::new(&[13, 14, 36], None), options);
+        let batches = seen(&replacing, 0, 0);
+        assert_eq!(batches[2].4, [10, 11, 12, 15, 15]);
+        assert_eq!(batches[2].3, [0, 1, 2, 0, 0]);
+        assert_eq!(batches[7].4[..2], [35, 0]);
+
+        let leaving = loader(
+            Broken::new(&[13, 14], None),
+            LoaderOptions::eval(5, workers),
+        );
+        let batches = seen(&leaving, 0, 0);
+        assert_eq!((batches[2].1, &batches[2].4), (3, &vec![10, 11, 12, 0, 0]));
+        assert!(batches[2].2[3 * 16..].iter().all(|&x| x == 0.0));
+    }
+}
+
+#[test]
+fn a_broken_picture_is_named_once() {
+    for workers in [0, 2] {
+        let options = LoaderOptions {
+            on_broken: OnBroken::Replace,
+            ..LoaderOptions::eval(5, workers)
+        };
+        let loader = loader(Broken::new(&[13, 14], None), options);
+        let warnings = |epoch| -> Vec<String> {
+            let batches = loader.epoch(epoch, 0);
+            batches
+                .flat_map(|batch| {
+                    batch
+                        .unwrap()
+                        .warnings
+                        .iter()
+                        .map(Warning::to_string)
+                        .collect::<Vec<_>>()
+                })
+                .collect()
+        };
+        let expected = [
+            "train 13: is damaged; train 15 is used in its place",
+            "train 14: is damaged; train 15 is used in its place",
+        ];
+        assert_eq!(warnings(0), expected);
+        assert_eq!(warnings(1), [""; 0]);
+    }
+}
+
+#[test]
+fn nothing_readable_is_an_error() {
+    const ALL: &[usize] = &[
+        0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24,
+        25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36,
+    ];
+    let training = loader(Broken::new(ALL, None), LoaderOptions::train(5, 0, 2));
+    let results: Vec<_> = training.epoch(0, 0).collect();
+    assert!(matches!(
+        results.as_slice(),
+        [Err(DataError::Picture { .. })]
+    ));
+    let evaluation = loader(Broken::new(ALL, None), LoaderOptions::eval(5, 2));
+    assert!(
+        evaluation
+            .epoch(0, 0)
+            .all(|batch| batch.unwrap().count == 0)
+    );
+}
+
+#[test]
+fn a_panic_becomes_an_error() {
+    for workers in [0, 1, 3] {
+        let loader = loader(Broken::new(&[], Some(22)), LoaderOptions::eval(5, workers));
+        let results: Vec<_> = loader.epoch(7, 0).collect();
+        assert_eq!(results.len(), 5);
+        let error = results[4].as_ref().err().unwrap().to_string();
+        assert!(
+            error.starts_with("loading batch 4 of epoch 7 failed inside:")
+                && error.contains("picture 22 is cursed"),
+            "{error}"
+        );
+        assert_eq!(loader.epoch(7, 5).count(), 3, "the loader still works");
+    }
+}
+
+#[test]
+fn dropping_midway_stops_the_workers() {
+    let data = Broken::new(&[], None);
+    for taken in 0..4 {
+        let loader = loader(
+            data.clone(),
+            LoaderOptions {
+                prefetch: 1,
+                ..LoaderOptions::eval(1, 3)
+            },
+        );
+        let mut epoch = loader.epoch(0, 0);
+        let kept: Vec<_> = epoch.by_ref().take(taken).collect();
+        drop(epoch);
+        drop(loader);
+        assert_eq!(kept.len(), taken); // batches outlive their loader
+    }
+    // At most the batches handed over, and three places ahead of them, were made.
+    let reads = data.reads.load(Ordering::Relaxed);
+    assert!(reads <= (1 + 2 + 3) + 4 * 3, "{reads} pictures were read");
+}
+
+#[test]
+fn buffers_are_used_again() {
+    let loader = loader(
+        numbered(),
+        LoaderOptions {
+            prefetch: 2,
+            ..LoaderOptions::eval(2, 1)
+        },
+    );
+    let mut seen = HashSet::new();
+    for epoch in 0..5 {
+        for batch in loader.epoch(epoch, 0) {
+            seen.insert(batch.unwrap().x.as_ptr());
+        }
+    }
+    // Two places, one batch in the caller's hands, one in the worker's.
+    assert!(seen.len() <= 4, "{} buffers", seen.len());
+}
+
+#[test]
+fn settings_must_fit_the_data() {
+    let refused = |options| {
+        Loader::new(numbered(), transform(SHAPE), options)
+            .err()
+            .expect("it was accepted")
+            .to_string()
+    };
+    assert!(refused(LoaderOptions::train(0, 0, 0)).contains("must be at least 1"));
+    let error = refused(LoaderOptions::train(38, 0, 0));
+    assert!(
+        error.contains(
+            "the batch is 38, but the data has only 37 pictures; use a batch of 37 or less"
+        ),
+        "{error}"
+    );
+    assert!(refused(LoaderOptions::eval(usize::MAX / 8, 0)).contains("does not fit in memory"));
+    assert_eq!(
+        loader(numbered(), LoaderOptions::train(37, 0, 0)).steps(),
+        1
+    );
+    assert_eq!(loader(numbered(), LoaderOptions::eval(38, 0)).steps(), 1);
+}
+
+#[test]
+fn waiting_is_counted() {
+    let loader = loader(numbered(), LoaderOptions::eval(5, 0));
+    let mut epoch = loader.epoch(0, 0);
+    assert_eq!(epoch.by_ref().count(), 8);
+    assert!(epoch.wait() > Duration::ZERO);
+    assert_eq!(loader.wait(), epoch.wait());
+}
+
+#[test]
+fn photos_of_many_sizes_in_a_folder() {
+    let dir = TempDir::new("loader");
+    for number in 0..9u8 {
+        let (width, height) = (5 + usize::from(number) * 3, 29 - usize::from(number));
+        dir.write(
+            &format!("{}/{number}.png", ["cold", "warm"][usize::from(number % 2)]),
+            &flat_png(width, height, [number, 0, 0]),
+        );
+    }
+    let data = open(dir.text(), &OpenOptions::default()).unwrap().train;
+    std::fs::write(data.name(3), b"no longer a picture").unwrap();
+    let made = |workers| {
+        let shape = Shape::new(3, 8, 8);
+        let loader = Loader::new(
+            data.clone(),
+            transform(shape),
+            LoaderOptions::train(4, 0, workers),
+        )
+        .unwrap();
+        seen(&loader, 0, 0)
+    };
+    let expected = made(0);
+    for batch in &expected {
+        assert!(!batch.4.contains(&3));
+    }
+    assert_eq!(made(1), expected);
+    assert_eq!(made(3), expected);
+}

@@ -1,0 +1,318 @@
+use super::super::testing::{TempDir, flat_png, jpeg, pattern, png, shared};
+use super::*;
+
+fn read(bytes: &[u8]) -> Result<Image, String> {
+    let dir = TempDir::new("picture");
+    let mut image = Image::default();
+    // The name says nothing: content decides.
+    match read_picture(&dir.write("picture.txt", bytes), &mut image) {
+        Ok(()) => Ok(image),
+        Err(error) => {
+            let text = error.to_string();
+            let (_, reason) = text
+                .split_once("picture.txt: ")
+                .expect("the error names the file");
+            Err(reason.to_string())
+        }
+    }
+}
+
+fn reason(bytes: &[u8]) -> String {
+    read(bytes).expect_err("the picture was read")
+}
+
+fn largest_difference(a: &[u8], b: &[u8]) -> u8 {
+    assert_eq!(a.len(), b.len());
+    a.iter()
+        .zip(b)
+        .map(|(&a, &b)| a.abs_diff(b))
+        .max()
+        .unwrap_or(0)
+}
+
+/// Puts a segment of EXIF data with an orientation behind the start of a JPEG.
+fn with_orientation(jpeg: &[u8], orientation: u8) -> Vec<u8> {
+    let mut exif =
+        b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\0\0\0\0\0\0\0".to_vec();
+    exif[25] = orientation;
+    let length = (exif.len() as u16 + 2).to_be_bytes();
+    [&jpeg[..2], &[0xff, 0xe1], &length, &exif, &jpeg[2..]].concat()
+}
+
+#[test]
+fn every_orientation_stands_upright() {
+    // Four grey corners, in a picture of 48 x 32: what is stored, clockwise from the top left, is 0, 80, 160, 240.
+    let mut stored = Image {
+        width: 48,
+        height: 32,
+        channels: 1,
+        pixels: vec![0; 48 * 32],
+    };
+    for (at, pixel) in stored.pixels.iter_mut().enumerate() {
+        let (right, low) = (at % 48 >= 24, at / 48 >= 16);
+        *pixel = [[0, 80], [240, 160]][usize::from(low)][usize::from(right)];
+    }
+    let plain = jpeg(&stored, 95);
+    // The same corners when the picture stands upright, by the EXIF standard: 3 is turned half, 6 a quarter clockwise, ...
+    let upright: [[u8; 4]; 8] = [
+        [0, 80, 160, 240],
+        [80, 0, 240, 160],
+        [160, 240, 0, 80],
+        [240, 160, 80, 0],
+        [0, 240, 160, 80],
+        [240, 0, 80, 160],
+        [160, 80, 0, 240],
+        [80, 160, 240, 0],
+    ];
+    for (orientation, corners) in (1..=8).zip(upright) {
+        let image = read(&with_orientation(&plain, orientation)).unwrap();
+        let (w, h) = (image.width, image.height);
+        assert_eq!((w, h), if orientation < 5 { (48, 32) } else { (32, 48) });
+        let at = |x: usize, y: usize| image.pixels[(y * w + x) * 3];
+        let found = [at(4, 4), at(w - 5, 4), at(w - 5, h - 5), at(4, h - 5)];
+        assert!(
+            largest_difference(&found, &corners) <= 2,
+            "orientation {orientation}: {found:?}, not {corners:?}"
+        );
+    }
+    for orientation in [0, 9, 255] {
+        assert_eq!(
+            read(&with_orientation(&plain, orientation)).unwrap(),
+            read(&plain).unwrap()
+        );
+    }
+}
+
+#[test]
+fn jpegs_of_every_colour_become_rgb() {
+    let color = read(&jpeg(&pattern(20, 10, 3), 100)).unwrap();
+    assert_eq!((color.width, color.height, color.channels), (20, 10, 3));
+    let grey = read(&jpeg(&pattern(20, 10, 1), 100)).unwrap();
+    assert!(
+        grey.pixels
+            .as_chunks::<3>()
+            .0
+            .iter()
+            .all(|[r, g, b]| r == g && g == b)
+    );
+
+    let cmyk = read(include_bytes!("../fixtures/cmyk.jpg")).unwrap();
+    let difference = largest_difference(&cmyk.pixels, include_bytes!("../fixtures/cmyk.rgb"));
+    assert!(difference <= 3, "{difference}");
+    assert!(
+        largest_difference(&cmyk.pixels[..3], &[0, 255, 255]) <= 3,
+        "cyan is {:?}",
+        &cmyk.pixels[..3]
+    );
+
+    let progressive = read(include_bytes!("../fixtures/progressive.jpg")).unwrap();
+    let expected = include_bytes!("../fixtures/progressive.rgb");
+    let difference: u64 = progressive
+        .pixels
+        .iter()
+        .zip(expected)
+        .map(|(&a, &b)| u64::from(a.abs_diff(b)))
+        .sum();
+    assert!(difference <= 2 * expected.len() as u64, "{difference}");
+}
+
+#[test]
+fn pngs_of_every_kind_become_rgb() {
+    let image = read(&flat_png(3, 2, [1, 2, 3])).unwrap();
+    assert_eq!((image.width, image.height, image.channels), (3, 2, 3));
+    assert_eq!(image.pixels, [1, 2, 3].repeat(6));
+
+    let deep = read(&png(
+        [2, 1],
+        16,
+        2,
+        &[],
+        &[vec![
+            0xff, 0xff, 0x80, 0x80, 0, 0, 0x12, 0x34, 0x56, 0x78, 0, 1,
+        ]],
+    ))
+    .unwrap();
+    assert!(
+        largest_difference(&deep.pixels, &[255, 128, 0, 0x12, 0x56, 0]) <= 1,
+        "{:?}",
+        deep.pixels
+    );
+    let deep_grey = read(&png([2, 1], 16, 0, &[], &[vec![0xff, 0xff, 0, 0]])).unwrap();
+    assert_eq!(deep_grey.pixels, [255, 255, 255, 0, 0, 0]);
+
+    let bits = read(&png([8, 1], 1, 0, &[], &[vec![0b1010_0000]])).unwrap();
+    assert_eq!(bits.pixels[..9], [255, 255, 255, 0, 0, 0, 255, 255, 255]);
+
+    let palette: (&[u8; 4], &[u8]) = (b"PLTE", &[9, 8, 7, 100, 110, 120]);
+    let indexed = read(&png([2, 1], 8, 3, &[palette], &[vec![1, 0]])).unwrap();
+    assert_eq!(indexed.pixels, [100, 110, 120, 9, 8, 7]);
+}
+
+#[test]
+fn transparency_is_laid_over_white() {
+    let rgba = png(
+        [3, 1],
+        8,
+        6,
+        &[],
+        &[vec![10, 20, 30, 255, 10, 20, 30, 0, 0, 100, 200, 51]],
+    );
+    assert_eq!(
+        read(&rgba).unwrap().pixels,
+        [10, 20, 30, 255, 255, 255, 204, 224, 244]
+    );
+    let grey = png([2, 1], 8, 4, &[], &[vec![0, 0, 50, 255]]);
+    assert_eq!(read(&grey).unwrap().pixels, [255, 255, 255, 50, 50, 50]);
+    let chunks: [(&[u8; 4], &[u8]); 2] = [(b"PLTE", &[9, 8, 7, 1, 2, 3]), (b"tRNS", &[0])];
+    let indexed = png([2, 1], 8, 3, &chunks, &[vec![0, 1]]);
+    assert_eq!(read(&indexed).unwrap().pixels, [255, 255, 255, 1, 2, 3]);
+}
+
+#[test]
+fn an_animation_is_its_first_frame() {
+    use image::codecs::gif::GifEncoder;
+    use image::{Frame, Rgba, RgbaImage};
+    let mut file = Vec::new();
+    let mut encoder = GifEncoder::new(&mut file);
+    for color in [[200, 0, 0, 255], [0, 0, 200, 255]] {
+        encoder
+            .encode_frame(Frame::new(RgbaImage::from_pixel(5, 4, Rgba(color))))
+            .unwrap();
+    }
+    drop(encoder);
+    let image = read(&file).unwrap();
+    assert_eq!((image.width, image.height), (5, 4));
+    assert_eq!(image.pixels, [200, 0, 0].repeat(20));
+    for length in 0..14 {
+        reason(&file[..length]);
+    }
+}
+
+#[test]
+fn webp_is_read() {
+    let Image { pixels, .. } = pattern(17, 9, 3);
+    let mut file = Vec::new();
+    image::codecs::webp::WebPEncoder::new_lossless(&mut file)
+        .encode(&pixels, 17, 9, image::ExtendedColorType::Rgb8)
+        .unwrap();
+    assert_eq!(read(&file).unwrap().pixels, pixels);
+    for length in 0..file.len() {
+        reason(&file[..length]);
+    }
+    assert!(reason(&file[..file.len() - 1]).contains("is cut off"));
+}
+
+#[test]
+fn cut_off_files_are_told() {
+    for file in [
+        jpeg(&pattern(40, 30, 3), 90),
+        flat_png(40, 30, [7, 80, 200]),
+        include_bytes!("../fixtures/progressive.jpg").to_vec(),
+    ] {
+        read(&file).unwrap();
+        for length in 0..file.len() {
+            let text = reason(&file[..length]);
+            let told = ["is empty", "is cut off", "is not a JPEG", "ends before"]
+                .iter()
+                .any(|start| text.starts_with(start));
+            assert!(told, "{length} of {}: {text}", file.len());
+        }
+        read(&[file.as_slice(), b"trailing bytes"].concat()).unwrap();
+    }
+}
+
+/// No change of a byte may end in a panic or in memory that the file does not warrant; damage may well pass.
+#[test]
+fn damaged_files_never_panic() {
+    let files = [
+        jpeg(&pattern(24, 16, 3), 80),
+        with_orientation(&jpeg(&pattern(24, 16, 1), 80), 6),
+        include_bytes!("../fixtures/cmyk.jpg").to_vec(),
+        png([8, 8], 8, 6, &[], &vec![(0..32).collect(); 8]),
+    ];
+    for file in files {
+        for at in 0..file.len() {
+            let mut damaged = file.clone();
+            damaged[at] ^= 1 << (at % 8);
+            if let Ok(header) = header::read(Cursor::new(&damaged), damaged.len() as u64)
+                && u64::from(header.width) * u64::from(header.height) < 1 << 20
+                && let Ok(decoded) = decode_bytes(&damaged, header)
+            {
+                assert_eq!(
+                    to_rgb(decoded.clone()).len(),
+                    decoded.width() as usize * decoded.height() as usize * 3
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn hostile_headers_are_refused_before_decoding() {
+    assert_eq!(reason(&[]), "is empty (0 bytes)");
+    let text = reason(&png([60_000, 60_000], 8, 2, &[], &[vec![0; 16]]));
+    assert!(
+        text.starts_with("declares 60000 x 60000 pixels; at most 100000000"),
+        "{text}"
+    );
+    assert!(reason(&png([100_000, 1], 8, 0, &[], &[vec![0; 16]])).contains("65535 a side"));
+    assert!(reason(&png([0, 5], 8, 0, &[], &[])).contains("declares 0 x 5 pixels"));
+
+    let mut huge = jpeg(&pattern(16, 16, 1), 80);
+    let frame = huge
+        .windows(2)
+        .position(|pair| pair == [0xff, 0xc0])
+        .unwrap();
+    huge[frame + 5..frame + 9].copy_from_slice(&[0xea, 0x60, 0xea, 0x60]);
+    assert!(reason(&huge).contains("declares 60000 x 60000 pixels"));
+
+    let gif = [b"GIF89a".as_slice(), &[0x60, 0xea, 0x60, 0xea, 0, 0, 0]].concat();
+    assert!(reason(&gif).contains("declares 60000 x 60000 pixels"));
+    let webp = [
+        b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0".as_slice(),
+        &[0x5f, 0xea, 0, 0x5f, 0xea, 0],
+    ]
+    .concat();
+    assert!(
+        reason(&webp).contains("declares 60000 x 60000 pixels"),
+        "{}",
+        reason(&webp)
+    );
+
+    // Allowed by the header, but the picture is not there: refused without the 300 MB it asks for.
+    assert!(reason(&png([10_000, 10_000], 8, 2, &[], &[vec![0; 16]])).starts_with("is damaged"));
+}
+
+#[test]
+fn other_files_are_named() {
+    assert!(reason(b"BM......").contains("BMP"));
+    assert!(reason(b"\0\0\0\x20ftypheic\0\0\0\0").contains("HEIC"));
+    assert!(reason(b"II\x2a\0........").contains("TIFF"));
+    assert!(reason(b"<!DOCTYPE html>").contains("is not a JPEG, PNG, WebP or GIF picture"));
+    let dir = TempDir::new("no-file");
+    let mut image = Image::default();
+    let error = read_picture(dir.path(), &mut image)
+        .unwrap_err()
+        .to_string();
+    assert!(error.ends_with("is not a file"), "{error}");
+}
+
+/// A photo with orientation 6, one of 75 x 56 pixels, and grey ones are among them.
+#[test]
+fn real_photos_are_read() {
+    let Some(folder) = shared("imagenet/samples") else {
+        return;
+    };
+    for (name, size) in [
+        ("n02951585_can_opener.JPEG", None),
+        ("n01871265_tusker.JPEG", Some((75, 56))),
+    ] {
+        let mut image = Image::default();
+        read_picture(&folder.join(name), &mut image).unwrap();
+        assert_eq!(image.pixels.len(), image.width * image.height * 3);
+        match size {
+            Some(size) => assert_eq!((image.width, image.height), size),
+            None => assert!(image.height > image.width, "it stands upright"),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What several tests of this module share.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use image::ExtendedColorType;
+use image::codecs::jpeg::JpegEncoder;
+
+use super::Image;
+
+/// A folder of its own, removed in the end.
+pub(super) struct TempDir(PathBuf);
+
+impl TempDir {
+    pub(super) fn new(name: &str) -> TempDir {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let unique = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!(
+            "resnet-data-{}-{unique}-{name}",
+            std::process::id()
+        ));
+        std::fs::create_dir_all(&path).unwrap();
+        TempDir(path)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(super) fn text(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+
+    /// Writes a file, and the folders it lies in.
+    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A folder of the shared test data, or a line that says what is skipped.
+pub(super) fn shared(name: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../../shared/data")
+        .join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!(
+        "skipped: this part needs {}, which is not here",
+        path.display()
+    );
+    None
+}
+
+/// The picture of `fixtures/make.py`.
+pub(super) fn pattern(width: usize, height: usize, channels: usize) -> Image {
+    let mut pixels = Vec::with_capacity(width * height * channels);
+    for y in 0..height {
+        for x in 0..width {
+            for c in 0..channels {
+                pixels.push(((x * (3 + c) + y * (5 - c) + (x * y) / 7 + 40 * c) % 256) as u8);
+            }
+        }
+    }
+    Image {
+        width,
+        height,
+        channels,
+        pixels,
+    }
+}
+
+/// A PNG file; `rows` are unpacked and unfiltered.
+pub(super) fn png(
+    size: [u32; 2],
+    depth: u8,
+    color: u8,
+    chunks: &[(&[u8; 4], &[u8])],
+    rows: &[Vec<u8>],
+) -> Vec<u8> {
+    let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
+    let mut chunk = |kind: &[u8; 4], data: &[u8]| {
+        let body = [kind, data].concat();
+        file.extend((data.len() as u32).to_be_bytes());
+        let mut sum = flate2::Crc::new();
+        sum.update(&body);
+        file.extend(body);
+        file.extend(sum.sum().to_be_bytes());
+    };
+    let header = [
+        size[0].to_be_bytes().as_slice(),
+        &size[1].to_be_bytes(),
+        &[depth, color, 0, 0, 0],
+    ]
+    .concat();
+    chunk(b"IHDR", &header);
+    for (kind, data) in chunks {
+        chunk(kind, data);
+    }
+    let mut packer = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    for row in rows {
+        packer.write_all(&[0]).unwrap();
+        packer.write_all(row).unwrap();
+    }
+    chunk(b"IDAT", &packer.finish().unwrap());
+    chunk(b"IEND", &[]);
+    file
+}
+
+/// A PNG of one colour.
+pub(super) fn flat_png(width: usize, height: usize, color: [u8; 3]) -> Vec<u8> {
+    png(
+        [width as u32, height as u32],
+        8,
+        2,
+        &[],
+        &vec![color.repeat(width); height],
+    )
+}
+
+/// A JPEG of an RGB or grey picture.
+pub(super) fn jpeg(image: &Image, quality: u8) -> Vec<u8> {
+    let mut file = Vec::new();
+    let color = if image.channels == 1 {
+        ExtendedColorType::L8
+    } else {
+        ExtendedColorType::Rgb8
+    };
+    JpegEncoder::new_with_quality(&mut file, quality)
+        .encode(
+            &image.pixels,
+            image.width as u32,
+            image.height as u32,
+            color,
+        )
+        .unwrap();
+    file
+}
