@@ -22,11 +22,11 @@ pub enum DataError {
         /// The file or folder.
         file: PathBuf,
         /// What should be there.
-        expected: String,
+        expected: Box<str>,
         /// What is there.
-        found: String,
+        found: Box<str>,
         /// What to try next.
-        hint: String,
+        hint: Box<str>,
     },
     /// The system refused to read a file or folder.
     #[error("{}: cannot be read: {source}", .file.display())]
@@ -70,15 +70,15 @@ pub enum DataError {
     #[error("{place}: class `{class}` is not among the {known} classes of {of}; {hint}")]
     UnknownClass {
         /// Where the class was found.
-        place: String,
+        place: Box<str>,
         /// Its name.
-        class: String,
+        class: Box<str>,
         /// How many classes are known.
         known: usize,
         /// Whose classes these are.
-        of: String,
+        of: Box<str>,
         /// The nearest name, or what to try.
-        hint: String,
+        hint: Box<str>,
     },
     /// Data cannot be divided as asked.
     #[error("cannot split off a validation part: {0}")]
@@ -113,9 +113,9 @@ impl DataError {
     /// `file` holds `found` where `expected` belongs.
     pub(super) fn content(
         file: &Path,
-        expected: impl Into<String>,
-        found: impl Into<String>,
-        hint: impl Into<String>,
+        expected: impl Into<Box<str>>,
+        found: impl Into<Box<str>>,
+        hint: impl Into<Box<str>>,
     ) -> DataError {
         DataError::Content {
             file: file.to_path_buf(),

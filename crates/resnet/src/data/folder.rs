@@ -259,19 +259,20 @@ fn class_names(split: &Path, root: &Path) -> Result<Arc<[String]>, DataError> {
 }
 
 fn check_known(split: &Path, found: &[String], classes: &[String]) -> Result<(), DataError> {
-    for class in found.iter().filter(|class| !classes.contains(class)) {
-        return Err(DataError::UnknownClass {
-            place: split.display().to_string(),
-            class: class.clone(),
-            known: classes.len(),
-            of: "train/".to_string(),
-            hint: match nearest(class, classes.iter().map(String::as_str)) {
-                Some(near) => format!("rename it, if `{near}` is meant"),
-                None => "add training pictures of it, or remove the folder".to_string(),
-            },
-        });
-    }
-    Ok(())
+    let Some(class) = found.iter().find(|class| !classes.contains(class)) else {
+        return Ok(());
+    };
+    let hint = match nearest(class, classes.iter().map(String::as_str)) {
+        Some(near) => format!("rename it, if `{near}` is meant"),
+        None => "add training pictures of it, or remove the folder".to_string(),
+    };
+    Err(DataError::UnknownClass {
+        place: split.display().to_string().into(),
+        class: class.as_str().into(),
+        known: classes.len(),
+        of: "train/".into(),
+        hint: hint.into(),
+    })
 }
 
 /// Reads the headers of a split's files; `found` are its class folders, `classes` those that number the labels.

@@ -253,7 +253,7 @@ impl<'a, 'r> Idx<'a, 'r> {
         Ok(idx)
     }
 
-    fn error(&self, expected: impl Into<String>, found: impl Into<String>) -> DataError {
+    fn error(&self, expected: impl Into<Box<str>>, found: impl Into<Box<str>>) -> DataError {
         DataError::content(self.file, expected, found, "fetch or copy the file again")
     }
 

@@ -170,10 +170,7 @@ impl Normalize {
     /// # Errors
     /// The pictures are not all of the input's height and width, or none can be read.
     pub fn pixel(data: &dyn Dataset, shape: Shape) -> Result<Normalize, DataError> {
-        if !data
-            .shape()
-            .is_some_and(|found| (found.h, found.w) == (shape.h, shape.w))
-        {
+        if data.shape().map(|found| (found.h, found.w)) != Some((shape.h, shape.w)) {
             let found = match data.shape() {
                 Some(found) => format!("are {} x {}", found.h, found.w),
                 None => "have different sizes".to_string(),

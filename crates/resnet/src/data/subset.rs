@@ -112,16 +112,17 @@ pub fn with_classes(
     let labels: Vec<Option<usize>> = data.classes().iter().map(find).collect();
     let unknown = (0..data.len()).find(|&index| labels[data.label(index) as usize].is_none());
     if let Some(index) = unknown {
-        let class = data.classes()[data.label(index) as usize].clone();
+        let class = data.classes()[data.label(index) as usize].as_str();
+        let hint = match nearest(class, classes.iter().map(String::as_str)) {
+            Some(near) => format!("rename it, if `{near}` is meant"),
+            None => "use data with the model's classes".to_string(),
+        };
         return Err(DataError::UnknownClass {
-            place: data.name(index),
+            place: data.name(index).into(),
+            class: class.into(),
             known: classes.len(),
-            of: "the model".to_string(),
-            hint: match nearest(&class, classes.iter().map(String::as_str)) {
-                Some(near) => format!("rename it, if `{near}` is meant"),
-                None => "use data with the model's classes".to_string(),
-            },
-            class,
+            of: "the model".into(),
+            hint: hint.into(),
         });
     }
     Ok(Arc::new(Relabelled {
@@ -168,5 +169,106 @@ impl Dataset for Relabelled {
 
     fn channels(&self) -> usize {
         self.data.channels()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Memory;
+    use super::*;
+
+    /// Pictures of one pixel, whose value is their index.
+    fn data(labels: &[u8], classes: &[&str]) -> Arc<dyn Dataset> {
+        let pixels = (0..labels.len()).map(|index| index as u8).collect();
+        let classes = classes.iter().map(|&name| name.to_string()).collect();
+        let shape = Shape::new(1, 1, 1);
+        Arc::new(Memory::new("picture", shape, pixels, labels.to_vec(), classes).unwrap())
+    }
+
+    fn pictures(part: &Subset) -> Vec<u8> {
+        let mut image = Image::default();
+        let read = |index| {
+            part.read(index, &mut image).unwrap();
+            image.pixels[0]
+        };
+        (0..part.len()).map(read).collect()
+    }
+
+    #[test]
+    fn a_validation_part_is_balanced_and_repeatable() {
+        let labels: Vec<u8> = (0..100).map(|index| u8::from(index % 5 == 0)).collect();
+        let data = data(&labels, &["many", "few"]);
+        let (train, held_out) = split(data.clone(), 0.1, 7).unwrap();
+        assert_eq!((train.len(), held_out.len()), (90, 10));
+        let few = (0..10).filter(|&index| held_out.label(index) == 1).count();
+        assert_eq!(few, 2);
+        let mut all = [pictures(&train), pictures(&held_out)].concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..100).collect::<Vec<u8>>());
+        assert!(pictures(&held_out).is_sorted());
+        for index in 0..10 {
+            let picture = pictures(&held_out)[index] as usize;
+            assert_eq!(held_out.label(index), u32::from(labels[picture]));
+            assert_eq!(held_out.name(index), format!("picture {picture}"));
+        }
+        let (_, again) = split(data.clone(), 0.1, 7).unwrap();
+        let (_, other) = split(data, 0.1, 8).unwrap();
+        assert_eq!(pictures(&held_out), pictures(&again));
+        assert_ne!(pictures(&held_out), pictures(&other));
+    }
+
+    #[test]
+    fn small_classes_stay_in_training() {
+        let small = data(&[0, 1, 1, 2, 2, 2], &["one", "two", "three"]);
+        for fraction in [0.01, 0.5, 0.99] {
+            let (train, held_out) = split(small.clone(), fraction, 0).unwrap();
+            for label in 0..3 {
+                assert!(
+                    (0..train.len()).any(|index| train.label(index) == label),
+                    "{fraction}"
+                );
+                assert_eq!(
+                    (0..held_out.len()).any(|index| held_out.label(index) == label),
+                    label > 0
+                );
+            }
+        }
+        let error = |data, fraction| {
+            split(data, fraction, 0)
+                .err()
+                .expect("it was split")
+                .to_string()
+        };
+        assert!(error(data(&[0, 1], &["a", "b"]), 0.5).contains("no class has two pictures"));
+        for fraction in [0.0, 1.0, -0.5, f64::NAN] {
+            assert!(error(small.clone(), fraction).contains("must lie between 0 and 1"));
+        }
+    }
+
+    #[test]
+    fn labels_follow_the_names() {
+        let names = |names: &[&str]| -> Vec<String> {
+            names.iter().map(|&name| name.to_string()).collect()
+        };
+        let data = data(&[0, 1, 0], &["bees", "wasps"]);
+        let model = names(&["ants", "wasps", "bees"]);
+        let seen = with_classes(data.clone(), &model).unwrap();
+        assert_eq!(
+            (0..3).map(|index| seen.label(index)).collect::<Vec<_>>(),
+            [2, 1, 2]
+        );
+        assert_eq!(seen.classes(), model);
+        let error = with_classes(data.clone(), &names(&["ants", "bees", "wasp"]))
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            error.starts_with("picture 1: class `wasps` is not among the 3 classes of the model"),
+            "{error}"
+        );
+        assert!(error.ends_with("rename it, if `wasp` is meant"), "{error}");
+        // A class without pictures needs no place.
+        let one = Arc::new(Subset::new(data, vec![0, 2]));
+        assert!(with_classes(one, &names(&["bees"])).is_ok());
     }
 }
