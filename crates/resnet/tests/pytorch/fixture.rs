@@ -14,47 +14,47 @@ const PROJECTIONS: usize = 4;
 const SAMPLES: usize = 6;
 
 /// Norm, sums under hashed signs, elements at hashed positions.
-pub type Digest = Vec<f64>;
-pub type Digests = BTreeMap<String, Digest>;
+pub(crate) type Digest = Vec<f64>;
+pub(crate) type Digests = BTreeMap<String, Digest>;
 
 #[derive(Deserialize)]
-pub struct Network {
-    pub arch: String,
-    pub salt: u32,
-    pub batch: usize,
-    pub side: usize,
-    pub classes: usize,
-    pub lr: f64,
-    pub momentum: f64,
-    pub weight_decay: f64,
-    pub logits: Vec<Vec<f64>>,
-    pub loss: f64,
-    pub gradients: Digests,
-    pub buffers: Digests,
-    pub eval_logits: Vec<Vec<f64>>,
-    pub curves: BTreeMap<String, Curve>,
+pub(crate) struct Network {
+    pub(crate) arch: String,
+    pub(crate) salt: u32,
+    pub(crate) batch: usize,
+    pub(crate) side: usize,
+    pub(crate) classes: usize,
+    pub(crate) lr: f64,
+    pub(crate) momentum: f64,
+    pub(crate) weight_decay: f64,
+    pub(crate) logits: Vec<Vec<f64>>,
+    pub(crate) loss: f64,
+    pub(crate) gradients: Digests,
+    pub(crate) buffers: Digests,
+    pub(crate) eval_logits: Vec<Vec<f64>>,
+    pub(crate) curves: BTreeMap<String, Curve>,
 }
 
 #[derive(Deserialize)]
-pub struct Curve {
-    pub nesterov: bool,
-    pub decay_norm_bias: bool,
-    pub losses: Vec<f64>,
-    pub moved: Digests,
+pub(crate) struct Curve {
+    pub(crate) nesterov: bool,
+    pub(crate) decay_norm_bias: bool,
+    pub(crate) losses: Vec<f64>,
+    pub(crate) moved: Digests,
 }
 
-pub fn load<T: DeserializeOwned>(name: &str) -> T {
+pub(crate) fn load<T: DeserializeOwned>(name: &str) -> T {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/{name}.json"));
     let text = std::fs::read_to_string(&path).unwrap();
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-pub fn l2(values: impl IntoIterator<Item = f64>) -> f64 {
+pub(crate) fn l2(values: impl IntoIterator<Item = f64>) -> f64 {
     values.into_iter().map(|v| v * v).sum::<f64>().sqrt()
 }
 
 /// Asserts that every number is within `tolerance` of its own size or of the typical one (RMS), whichever is larger.
-pub fn assert_close(what: &str, got: &[f64], want: &[f64], tolerance: f64) {
+pub(crate) fn assert_close(what: &str, got: &[f64], want: &[f64], tolerance: f64) {
     assert_eq!(got.len(), want.len(), "{what}: number of values");
     let rms = l2(want.iter().copied()) / (want.len() as f64).sqrt();
     let error = |i: usize| (got[i] - want[i]).abs() / want[i].abs().max(rms);
@@ -73,7 +73,7 @@ pub fn assert_close(what: &str, got: &[f64], want: &[f64], tolerance: f64) {
 /// hashed sums, the difference of the norms, or the largest difference of an element over the RMS, whichever is largest.
 ///
 /// A sum of a difference e under random signs has mean square |e|^2, so the four sums estimate |e|.
-pub fn distance(name: &str, got: &[f64], want: &[f64], scale: f64) -> f64 {
+pub(crate) fn distance(name: &str, got: &[f64], want: &[f64], scale: f64) -> f64 {
     assert_eq!(want.len(), 1 + PROJECTIONS + SAMPLES, "{name}: digest");
     let signs = Hashed::new(&format!("{name}/signs"));
     let mut sums = [0.0; PROJECTIONS];
