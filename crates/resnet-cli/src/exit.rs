@@ -26,7 +26,8 @@ impl std::error::Error for Usage {}
 /// Prints an error and says with which code to leave. A reader that closed the pipe has seen enough, which is no failure.
 pub(crate) fn code(error: &anyhow::Error) -> ExitCode {
     let closed = |e: &(dyn std::error::Error + 'static)| {
-        e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+        e.downcast_ref::<io::Error>()
+            .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
     };
     if error.chain().any(closed) {
         return ExitCode::SUCCESS;
@@ -41,9 +42,18 @@ fn is_usage(error: &(dyn std::error::Error + 'static)) -> bool {
         || error.is::<RecipeError>()
         || matches!(
             error.downcast_ref(),
-            Some(TrainError::Arch(_) | TrainError::Recipe(_) | TrainError::Shape(_) | TrainError::Taken(_) | TrainError::NoRun(..))
+            Some(
+                TrainError::Arch(_)
+                    | TrainError::Recipe(_)
+                    | TrainError::Shape(_)
+                    | TrainError::Taken(_)
+                    | TrainError::NoRun(..)
+            )
         )
-        || matches!(error.downcast_ref(), Some(SummaryError::Arch(_) | SummaryError::Shape(_)))
+        || matches!(
+            error.downcast_ref(),
+            Some(SummaryError::Arch(_) | SummaryError::Shape(_))
+        )
         || matches!(error.downcast_ref(), Some(EvaluateError::Arch(_)))
         || matches!(error.downcast_ref(), Some(PredictError::Arch(_)))
 }

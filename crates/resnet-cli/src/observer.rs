@@ -30,19 +30,39 @@ pub(crate) fn of(json: bool) -> anyhow::Result<Box<dyn Watcher>> {
         }
         eprintln!("\nstopping after this step; press Ctrl-C again to leave at once");
     })?;
-    let human = Human { bar: None, stop: stop.clone(), started: None, line: Instant::now(), first: None };
-    Ok(if json { Box::new(Json { stop, failed: None }) } else { Box::new(human) })
+    let human = Human {
+        bar: None,
+        stop: stop.clone(),
+        started: None,
+        line: Instant::now(),
+        first: None,
+    };
+    Ok(if json {
+        Box::new(Json { stop, failed: None })
+    } else {
+        Box::new(human)
+    })
 }
 
 /// A bar on standard error if that is a terminal, hidden if not.
 pub(crate) fn bar(len: u64, unit: &str) -> ProgressBar {
-    let target = if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let style = ProgressStyle::with_template(&format!("{{bar:30}} {{pos}}/{{len}} {unit}  {{msg}}"));
-    ProgressBar::with_draw_target(Some(len), target).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    let target = if io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    let style =
+        ProgressStyle::with_template(&format!("{{bar:30}} {{pos}}/{{len}} {unit}  {{msg}}"));
+    ProgressBar::with_draw_target(Some(len), target)
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 fn flow(stop: &AtomicBool) -> Flow {
-    if stop.load(Ordering::SeqCst) { Flow::Stop } else { Flow::Go }
+    if stop.load(Ordering::SeqCst) {
+        Flow::Stop
+    } else {
+        Flow::Go
+    }
 }
 
 struct Json {
@@ -195,7 +215,10 @@ impl Human {
         match self.first {
             Some((since, first)) if step > first => {
                 let pace = since.elapsed().as_secs_f64() / (step - first) as f64;
-                format!("{} left", duration(pace * total.saturating_sub(step) as f64))
+                format!(
+                    "{} left",
+                    duration(pace * total.saturating_sub(step) as f64)
+                )
             }
             _ => String::new(),
         }

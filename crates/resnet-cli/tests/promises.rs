@@ -11,8 +11,18 @@ use support::{Folder, Outcome, tensor_bytes};
 
 /// 60 steps over 5 epochs, a checkpoint every 5 steps; small enough for a second.
 const RUN: &[&str] = &[
-    "train", "resnet8", "--data", "mnist:digits", "--epochs", "5", "--batch", "16", "--json",
-    "train.checkpoint_every=5it", "--seed", "7",
+    "train",
+    "resnet8",
+    "--data",
+    "mnist:digits",
+    "--epochs",
+    "5",
+    "--batch",
+    "16",
+    "--json",
+    "train.checkpoint_every=5it",
+    "--seed",
+    "7",
 ];
 
 fn folder() -> Folder {
@@ -28,9 +38,20 @@ fn train(folder: &Folder, out: &str, more: &[&str]) -> Outcome {
 /// The table of evaluations without the column of seconds.
 fn metrics(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap();
-    let timed = text.lines().next().unwrap().split(',').position(|name| name == "seconds").unwrap();
+    let timed = text
+        .lines()
+        .next()
+        .unwrap()
+        .split(',')
+        .position(|name| name == "seconds")
+        .unwrap();
     let row = |line: &str| {
-        let cells: Vec<&str> = line.split(',').enumerate().filter(|(i, _)| *i != timed).map(|(_, cell)| cell).collect();
+        let cells: Vec<&str> = line
+            .split(',')
+            .enumerate()
+            .filter(|(i, _)| *i != timed)
+            .map(|(_, cell)| cell)
+            .collect();
         cells.join(",")
     };
     text.lines().map(row).collect()
@@ -43,12 +64,25 @@ fn the_same_bits_for_any_number_of_threads_and_workers() {
     let expected = tensor_bytes(&folder.path("one/model.safetensors"));
     for (threads, workers) in [("2", "1"), ("2", "3"), ("5", "0")] {
         let out = format!("t{threads}w{workers}");
-        train(&folder, &out, &["--threads", threads, &format!("workers={workers}")]);
-        assert!(tensor_bytes(&folder.path(&format!("{out}/model.safetensors"))) == expected, "{out} differs");
-        assert_eq!(metrics(&folder.path(&format!("{out}/metrics.csv"))), metrics(&folder.path("one/metrics.csv")));
+        train(
+            &folder,
+            &out,
+            &["--threads", threads, &format!("workers={workers}")],
+        );
+        assert!(
+            tensor_bytes(&folder.path(&format!("{out}/model.safetensors"))) == expected,
+            "{out} differs"
+        );
+        assert_eq!(
+            metrics(&folder.path(&format!("{out}/metrics.csv"))),
+            metrics(&folder.path("one/metrics.csv"))
+        );
     }
     train(&folder, "other-seed", &["seed=8"]);
-    assert!(tensor_bytes(&folder.path("other-seed/model.safetensors")) != expected, "the seed has no effect");
+    assert!(
+        tensor_bytes(&folder.path("other-seed/model.safetensors")) != expected,
+        "the seed has no effect"
+    );
 }
 
 #[test]
@@ -60,21 +94,35 @@ fn killed_five_times_and_resumed_a_run_ends_like_one_never_killed() {
         let out = format!("killed-{i}");
         kill(&folder, &[RUN, &["--out", &out]].concat(), kill_after);
         // And once more on the way.
-        kill(&folder, &["train", "--resume", &out, "--json"], (kill_after + 9).min(58));
+        kill(
+            &folder,
+            &["train", "--resume", &out, "--json"],
+            (kill_after + 9).min(58),
+        );
         folder.ok(&["train", "--resume", &out, "--json"]);
         let path = |name: &str| folder.path(&format!("{out}/{name}"));
         assert!(
-            fs::read(path("model.safetensors")).unwrap() == fs::read(folder.path("whole/model.safetensors")).unwrap(),
+            fs::read(path("model.safetensors")).unwrap()
+                == fs::read(folder.path("whole/model.safetensors")).unwrap(),
             "killed after step {kill_after}: the weights differ"
         );
-        assert_eq!(metrics(&path("metrics.csv")), metrics(&folder.path("whole/metrics.csv")), "killed after {kill_after}");
+        assert_eq!(
+            metrics(&path("metrics.csv")),
+            metrics(&folder.path("whole/metrics.csv")),
+            "killed after {kill_after}"
+        );
         assert!(path("report.html").is_file());
     }
 }
 
 /// Starts the binary, reads its events until it has done `step` steps, and kills it outright.
 fn kill(folder: &Folder, args: &[&str], step: u64) {
-    let mut child = folder.command(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = folder
+        .command(args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     for line in lines.map_while(Result::ok) {
         let event: serde_json::Value = serde_json::from_str(&line).unwrap();
@@ -92,7 +140,12 @@ fn an_interrupted_run_saves_and_can_be_resumed() {
     let folder = folder();
     train(&folder, "whole", &[]);
     let args = [RUN, &["--out", "stopped"]].concat();
-    let mut child = folder.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = folder
+        .command(&args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut last = serde_json::Value::Null;
     let pid = child.id().to_string();
@@ -101,7 +154,11 @@ fn an_interrupted_run_saves_and_can_be_resumed() {
         last = serde_json::from_str(&line).unwrap();
         if !sent && last["event"] == "step" && last["step"].as_u64().is_some_and(|s| s >= 17) {
             // The interrupt that Ctrl-C sends.
-            sent = std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success();
+            sent = std::process::Command::new("kill")
+                .args(["-INT", &pid])
+                .status()
+                .unwrap()
+                .success();
         }
     }
     let outcome = Outcome::of(child.wait_with_output().unwrap());

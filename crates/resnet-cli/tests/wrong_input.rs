@@ -10,10 +10,18 @@ use support::{Folder, Outcome, png};
 fn refused(outcome: &Outcome, code: i32, words: &[&str]) {
     assert_eq!(outcome.code, code, "{}", outcome.err);
     assert!(!outcome.err.contains("panicked"), "{}", outcome.err);
-    let errors = outcome.err.lines().filter(|line| line.starts_with("error: ")).count();
+    let errors = outcome
+        .err
+        .lines()
+        .filter(|line| line.starts_with("error: "))
+        .count();
     assert_eq!(errors, 1, "one error is enough: {}", outcome.err);
     for word in words {
-        assert!(outcome.err.contains(word), "`{word}` is not in: {}", outcome.err);
+        assert!(
+            outcome.err.contains(word),
+            "`{word}` is not in: {}",
+            outcome.err
+        );
     }
 }
 
@@ -26,25 +34,58 @@ fn names_that_do_not_exist() {
         (&["train", "resnet20:shortcut=D"], 2, &["shortcut", "D"]),
         (&["train", "resnet20", "resnet32"], 2, &["resnet32"]),
         (&["train", "learning_rate=0.1"], 2, &["learning_rate"]),
-        (&["train", "optimizer.momentun=0.9"], 2, &["momentun", "optimizer.momentum"]),
+        (
+            &["train", "optimizer.momentun=0.9"],
+            2,
+            &["momentun", "optimizer.momentum"],
+        ),
         (&["train", "--lr", "fast"], 2, &["lr", "fast"]),
         (&["train", "--epochs", "0"], 2, &["epochs", "0"]),
         (&["train", "--batch", "0"], 2, &["batch"]),
-        (&["train", "--recipe", "paper-cifer"], 2, &["paper-cifer", "paper-cifar"]),
+        (
+            &["train", "--recipe", "paper-cifer"],
+            2,
+            &["paper-cifer", "paper-cifar"],
+        ),
         (&["train", "--precision", "bf16"], 2, &["bf16"]),
         (&["train", "plain20", "zero_init=true"], 2, &["zero_init"]),
         (&["train", "vgg16"], 2, &["vgg16", "28"]),
-        (&["summary", "resnet20", "--input", "3x0x32"], 2, &["3x0x32"]),
+        (
+            &["summary", "resnet20", "--input", "3x0x32"],
+            2,
+            &["3x0x32"],
+        ),
         (&["summary", "nothing-at-all"], 2, &["nothing-at-all"]),
         (&["train", "--resume", "nowhere"], 2, &["nowhere"]),
-        (&["eval", "nowhere.safetensors"], 1, &["nowhere.safetensors"]),
-        (&["predict", "nowhere.safetensors", "x.png"], 1, &["nowhere.safetensors"]),
+        (
+            &["eval", "nowhere.safetensors"],
+            1,
+            &["nowhere.safetensors"],
+        ),
+        (
+            &["predict", "nowhere.safetensors", "x.png"],
+            1,
+            &["nowhere.safetensors"],
+        ),
     ];
     for (args, code, words) in cases {
         refused(&folder.run(args), *code, words);
-        assert!(!folder.path("runs").exists(), "{args:?} left something behind");
+        assert!(
+            !folder.path("runs").exists(),
+            "{args:?} left something behind"
+        );
     }
-    refused(&Outcome::of(folder.command(&["models"]).env("RESNET_ISA", "sse9").output().unwrap()), 2, &["RESNET_ISA", "sse9"]);
+    refused(
+        &Outcome::of(
+            folder
+                .command(&["models"])
+                .env("RESNET_ISA", "sse9")
+                .output()
+                .unwrap(),
+        ),
+        2,
+        &["RESNET_ISA", "sse9"],
+    );
 }
 
 #[test]
@@ -54,13 +95,23 @@ fn data_that_is_not_there() {
     folder.digits(40, 20, 4);
     let whole = fs::read(folder.path("digits/train-images-idx3-ubyte")).unwrap();
     folder.write("short/train-images-idx3-ubyte", &whole[..whole.len() / 2]);
-    for name in ["train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"] {
-        folder.write(&format!("short/{name}"), &fs::read(folder.path(&format!("digits/{name}"))).unwrap());
+    for name in [
+        "train-labels-idx1-ubyte",
+        "t10k-images-idx3-ubyte",
+        "t10k-labels-idx1-ubyte",
+    ] {
+        folder.write(
+            &format!("short/{name}"),
+            &fs::read(folder.path(&format!("digits/{name}"))).unwrap(),
+        );
     }
     for i in 0..4u8 {
         folder.write(&format!("single/only/{i}.png"), &png(16, 16, i));
         folder.write(&format!("broken/a/{i}.png"), &png(16, 16, i));
-        folder.write(&format!("broken/b/{i}.png"), if i == 0 { b"" } else { b"nonsense" });
+        folder.write(
+            &format!("broken/b/{i}.png"),
+            if i == 0 { b"" } else { b"nonsense" },
+        );
     }
     folder.write("cifar/data_batch_1.bin", &[0; 3073]);
     let cases: &[(&str, &[&str])] = &[
@@ -77,10 +128,21 @@ fn data_that_is_not_there() {
     ];
     for (data, words) in cases {
         let outcome = folder.run(&["train", "resnet8", "--batch", "2", "--data", data]);
-        assert!(outcome.code == 1 || outcome.code == 2, "{data}: {}", outcome.err);
+        assert!(
+            outcome.code == 1 || outcome.code == 2,
+            "{data}: {}",
+            outcome.err
+        );
         refused(&outcome, outcome.code, words);
     }
-    let outcome = folder.run(&["train", "resnet8", "--data", "mnist:digits", "--batch", "64"]);
+    let outcome = folder.run(&[
+        "train",
+        "resnet8",
+        "--data",
+        "mnist:digits",
+        "--batch",
+        "64",
+    ]);
     refused(&outcome, 1, &["64", "40"]);
 }
 
@@ -88,18 +150,42 @@ fn data_that_is_not_there() {
 fn pictures_that_are_none() {
     let folder = Folder::new();
     folder.digits(64, 20, 4);
-    folder.ok(&["train", "resnet8", "--data", "mnist:digits", "--epochs", "1", "--batch", "16", "--out", "run"]);
+    folder.ok(&[
+        "train",
+        "resnet8",
+        "--data",
+        "mnist:digits",
+        "--epochs",
+        "1",
+        "--batch",
+        "16",
+        "--out",
+        "run",
+    ]);
     folder.write("nothing.png", b"");
     folder.write("text.jpg", b"not a picture");
     // A header that declares 60,000 x 60,000 pixels, 14 GB as RGB.
-    folder.write("huge.gif", b"GIF89a\x60\xea\x60\xea\x80\x00\x00\x00\x00\x00\xff\xff\xff;");
+    folder.write(
+        "huge.gif",
+        b"GIF89a\x60\xea\x60\xea\x80\x00\x00\x00\x00\x00\xff\xff\xff;",
+    );
     let mut half = png(30, 30, 100);
     half.truncate(half.len() / 2);
     folder.write("half.png", &half);
-    for name in ["nothing.png", "text.jpg", "huge.gif", "half.png", "missing.png"] {
+    for name in [
+        "nothing.png",
+        "text.jpg",
+        "huge.gif",
+        "half.png",
+        "missing.png",
+    ] {
         let outcome = folder.run(&["predict", "run", name]);
         assert_eq!(outcome.code, 1, "{}", outcome.err);
-        assert!(outcome.err.contains(name) && !outcome.err.contains("panicked"), "{}", outcome.err);
+        assert!(
+            outcome.err.contains(name) && !outcome.err.contains("panicked"),
+            "{}",
+            outcome.err
+        );
     }
     // The good ones are classified all the same.
     folder.write("good.png", &png(12, 12, 50));
@@ -113,7 +199,18 @@ fn checkpoints_that_do_not_fit() {
     let folder = Folder::new();
     folder.digits(64, 20, 4);
     let train = |arch: &str, out: &str| {
-        folder.ok(&["train", arch, "--data", "mnist:digits", "--epochs", "2", "--batch", "16", "--out", out]);
+        folder.ok(&[
+            "train",
+            arch,
+            "--data",
+            "mnist:digits",
+            "--epochs",
+            "2",
+            "--batch",
+            "16",
+            "--out",
+            out,
+        ]);
     };
     train("resnet8", "a");
     train("plain8", "b");
@@ -121,19 +218,44 @@ fn checkpoints_that_do_not_fit() {
     let whole = fs::read(&last).unwrap();
 
     fs::write(&last, &whole[..whole.len() - 100]).unwrap();
-    refused(&folder.run(&["train", "--resume", "a"]), 1, &["last.safetensors"]);
+    refused(
+        &folder.run(&["train", "--resume", "a"]),
+        1,
+        &["last.safetensors"],
+    );
     fs::copy(folder.path("b/checkpoints/last.safetensors"), &last).unwrap();
-    refused(&folder.run(&["train", "--resume", "a"]), 1, &["last.safetensors", "plain8", "resnet8"]);
+    refused(
+        &folder.run(&["train", "--resume", "a"]),
+        1,
+        &["last.safetensors", "plain8", "resnet8"],
+    );
     fs::copy(folder.path("a/model.safetensors"), &last).unwrap();
-    refused(&folder.run(&["train", "--resume", "a"]), 1, &["last.safetensors"]);
+    refused(
+        &folder.run(&["train", "--resume", "a"]),
+        1,
+        &["last.safetensors"],
+    );
     fs::write(&last, &whole).unwrap();
     folder.ok(&["train", "--resume", "a"]);
 
     for length in [0, 4, 9, 200, whole.len() / 2] {
         folder.write("cut.safetensors", &whole[..length]);
-        refused(&folder.run(&["eval", "cut.safetensors", "--data", "mnist:digits"]), 1, &["cut.safetensors"]);
+        refused(
+            &folder.run(&["eval", "cut.safetensors", "--data", "mnist:digits"]),
+            1,
+            &["cut.safetensors"],
+        );
     }
-    let taken = folder.run(&["train", "resnet8", "--data", "mnist:digits", "--batch", "16", "--out", "a"]);
+    let taken = folder.run(&[
+        "train",
+        "resnet8",
+        "--data",
+        "mnist:digits",
+        "--batch",
+        "16",
+        "--out",
+        "a",
+    ]);
     refused(&taken, 2, &["a", "--resume"]);
 }
 
@@ -143,21 +265,58 @@ fn disks_that_take_nothing() {
     let folder = Folder::new();
     folder.digits(64, 20, 4);
     folder.write("file", b"in the way");
-    let args = ["train", "resnet8", "--data", "mnist:digits", "--epochs", "2", "--batch", "16"];
-    refused(&folder.run(&[&args[..], &["--out", "file/run"]].concat()), 1, &["file/run"]);
-    refused(&folder.run(&[&args[..], &["--out", "/proc/run"]].concat()), 1, &["/proc/run"]);
+    let args = [
+        "train",
+        "resnet8",
+        "--data",
+        "mnist:digits",
+        "--epochs",
+        "2",
+        "--batch",
+        "16",
+    ];
+    refused(
+        &folder.run(&[&args[..], &["--out", "file/run"]].concat()),
+        1,
+        &["file/run"],
+    );
+    refused(
+        &folder.run(&[&args[..], &["--out", "/proc/run"]].concat()),
+        1,
+        &["/proc/run"],
+    );
 
     // A disk that fills up: no file may grow beyond 400 blocks, so checkpoints fail. What was there before stays.
     folder.ok(&[&args[..], &["--out", "run"]].concat());
     let last = folder.path("run/checkpoints/last.safetensors");
     let before = fs::read(&last).unwrap();
     let config = fs::read_to_string(folder.path("run/config.toml")).unwrap();
-    fs::write(folder.path("run/config.toml"), config.replace("epochs = 2", "epochs = 4")).unwrap();
-    let script = format!("trap '' XFSZ; ulimit -f 400; exec {} train --resume run", env!("CARGO_BIN_EXE_resnet"));
-    let output = std::process::Command::new("sh").args(["-c", &script]).current_dir(folder.path("")).output().unwrap();
+    fs::write(
+        folder.path("run/config.toml"),
+        config.replace("epochs = 2", "epochs = 4"),
+    )
+    .unwrap();
+    let script = format!(
+        "trap '' XFSZ; ulimit -f 400; exec {} train --resume run",
+        env!("CARGO_BIN_EXE_resnet")
+    );
+    let output = std::process::Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(folder.path(""))
+        .output()
+        .unwrap();
     refused(&Outcome::of(output), 1, &["safetensors"]);
-    assert!(fs::read(&last).unwrap() == before, "the last good checkpoint must stay");
-    assert_eq!(fs::read_dir(folder.path("run/checkpoints")).unwrap().count(), 2, "no partial file may stay");
+    assert!(
+        fs::read(&last).unwrap() == before,
+        "the last good checkpoint must stay"
+    );
+    assert_eq!(
+        fs::read_dir(folder.path("run/checkpoints"))
+            .unwrap()
+            .count(),
+        2,
+        "no partial file may stay"
+    );
     folder.ok(&["train", "--resume", "run"]);
 }
 
@@ -165,9 +324,39 @@ fn disks_that_take_nothing() {
 fn a_diverging_run_names_the_layer_and_keeps_the_checkpoint() {
     let folder = Folder::new();
     folder.digits(64, 20, 4);
-    let args = ["train", "plain8:norm=none", "--data", "mnist:digits", "--epochs", "3", "--batch", "16", "--out", "run"];
-    let outcome = folder.run(&[&args[..], &["lr=1000", "warmup=0it", "schedule.kind=constant", "train.checkpoint_every=1it"]].concat());
-    refused(&outcome, 1, &["diverged", "layer `", "last.safetensors", "lower lr"]);
+    let args = [
+        "train",
+        "plain8:norm=none",
+        "--data",
+        "mnist:digits",
+        "--epochs",
+        "3",
+        "--batch",
+        "16",
+        "--out",
+        "run",
+    ];
+    let outcome = folder.run(
+        &[
+            &args[..],
+            &[
+                "lr=1000",
+                "warmup=0it",
+                "schedule.kind=constant",
+                "train.checkpoint_every=1it",
+            ],
+        ]
+        .concat(),
+    );
+    refused(
+        &outcome,
+        1,
+        &["diverged", "layer `", "last.safetensors", "lower lr"],
+    );
     assert!(folder.path("run/checkpoints/last.safetensors").is_file());
-    assert!(fs::read_to_string(folder.path("run/report.html")).unwrap().contains("diverged"));
+    assert!(
+        fs::read_to_string(folder.path("run/report.html"))
+            .unwrap()
+            .contains("diverged")
+    );
 }

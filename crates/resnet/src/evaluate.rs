@@ -45,7 +45,10 @@ pub fn evaluate_model(
     let batch = BATCH.min(data.len()).max(1);
     let transform = Transform::new(model.preprocess.clone(), Augment::default())?;
     let loader = Loader::new(data, transform, LoaderOptions::eval(batch, threads))?;
-    let mut cpu = Cpu::new(Plan::build(&model.graph()?, Options::infer(batch))?, threads);
+    let mut cpu = Cpu::new(
+        Plan::build(&model.graph()?, Options::infer(batch))?,
+        threads,
+    );
     model.apply(&mut cpu)?;
     Ok(evaluate(&mut cpu, &loader, on)?)
 }
@@ -83,7 +86,10 @@ pub struct Mistake {
 impl Evaluation {
     /// The value of a metric; NaN if there is none of this name.
     pub fn value(&self, name: &str) -> f64 {
-        self.values.iter().find(|(n, _)| *n == name).map_or(f64::NAN, |(_, value)| *value)
+        self.values
+            .iter()
+            .find(|(n, _)| *n == name)
+            .map_or(f64::NAN, |(_, value)| *value)
     }
 }
 
@@ -109,21 +115,41 @@ pub fn evaluate(
         backend.write(input, &batch.x);
         backend.run(steps.clone());
         backend.read(logits_slot, &mut logits);
-        let (rows, labels) = (&logits[..batch.count * classes], &batch.labels[..batch.count]);
-        metrics.iter_mut().for_each(|(_, metric)| metric.update(rows, labels));
+        let (rows, labels) = (
+            &logits[..batch.count * classes],
+            &batch.labels[..batch.count],
+        );
+        metrics
+            .iter_mut()
+            .for_each(|(_, metric)| metric.update(rows, labels));
         confusion.update(rows, labels);
         for (i, row) in rows.chunks_exact(classes).enumerate() {
             let predicted = metric::predicted(row);
             if predicted != Some(labels[i]) {
                 let probability = predicted.map_or(f32::NAN, |p| softmax(row)[p as usize]);
-                mistakes.push(Mistake { index: batch.indices[i], label: labels[i], predicted, probability });
+                mistakes.push(Mistake {
+                    index: batch.indices[i],
+                    label: labels[i],
+                    predicted,
+                    probability,
+                });
             }
         }
         count += batch.count;
         on(count);
     }
-    let values = metrics.iter().map(|(name, metric)| (*name, metric.value())).collect();
-    Ok(Evaluation { values, count: count as u64, wrong: mistakes.len() as u64, confusion, mistakes, warnings })
+    let values = metrics
+        .iter()
+        .map(|(name, metric)| (*name, metric.value()))
+        .collect();
+    Ok(Evaluation {
+        values,
+        count: count as u64,
+        wrong: mistakes.len() as u64,
+        confusion,
+        mistakes,
+        warnings,
+    })
 }
 
 /// Probabilities of one row of logits.

@@ -60,7 +60,13 @@ impl Predictor {
         let transform = Transform::new(model.preprocess.clone(), Augment::default())?;
         let x = vec![0.0; model.preprocess.shape.len()];
         let logits = vec![0.0; model.classes.len()];
-        Ok(Predictor { cpu, transform, classes: model.classes.clone(), x, logits })
+        Ok(Predictor {
+            cpu,
+            transform,
+            classes: model.classes.clone(),
+            x,
+            logits,
+        })
     }
 
     /// The `top` most likely classes of the picture in a file, most likely first.
@@ -85,9 +91,16 @@ impl Predictor {
         self.cpu.read(logits, &mut self.logits);
         let probabilities = softmax(&self.logits);
         let mut order: Vec<usize> = (0..probabilities.len()).collect();
-        order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]).then(a.cmp(&b)));
-        let guess =
-            |class: usize| Guess { class, label: self.classes[class].clone(), probability: probabilities[class] };
+        order.sort_by(|&a, &b| {
+            probabilities[b]
+                .total_cmp(&probabilities[a])
+                .then(a.cmp(&b))
+        });
+        let guess = |class: usize| Guess {
+            class,
+            label: self.classes[class].clone(),
+            probability: probabilities[class],
+        };
         order.into_iter().take(top).map(guess).collect()
     }
 }

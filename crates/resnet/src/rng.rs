@@ -19,7 +19,8 @@ impl Rng {
     pub fn new(seed: u64, key: &[u64]) -> Rng {
         let mut state = mix(seed.wrapping_add(0x9e37_79b9_7f4a_7c15));
         for &part in key {
-            state = mix(state.wrapping_add(0x9e37_79b9_7f4a_7c15) ^ mix(part.wrapping_add(0x632b_e59b_d9b4_e019)));
+            state = mix(state.wrapping_add(0x9e37_79b9_7f4a_7c15)
+                ^ mix(part.wrapping_add(0x632b_e59b_d9b4_e019)));
         }
         Rng(state)
     }

@@ -67,7 +67,9 @@ pub fn summary(arch: &Arch, input: Shape, classes: usize) -> Result<Summary, Sum
         .enumerate()
         .filter_map(|(i, layer)| {
             let x = shapes[layer.inputs.first()?.0];
-            let trained = op::params(&layer.op, x).into_iter().filter(|p| p.role.is_trained());
+            let trained = op::params(&layer.op, x)
+                .into_iter()
+                .filter(|p| p.role.is_trained());
             Some(LayerSummary {
                 name: layer.name.clone(),
                 op: op_name(&layer.op),
@@ -93,7 +95,12 @@ pub fn summary(arch: &Arch, input: Shape, classes: usize) -> Result<Summary, Sum
 fn op_name(op: &Op) -> String {
     match *op {
         Op::Input => "input".into(),
-        Op::Conv2d { kernel, stride, groups, .. } => {
+        Op::Conv2d {
+            kernel,
+            stride,
+            groups,
+            ..
+        } => {
             let mut name = format!("conv {kernel}x{kernel}");
             if stride > 1 {
                 name += &format!("/{stride}");
@@ -109,7 +116,9 @@ fn op_name(op: &Op) -> String {
         Op::MaxPool2d { kernel, stride, .. } => format!("max pool {kernel}x{kernel}/{stride}"),
         Op::AvgPool2d(Window::Global) => "average over the map".into(),
         Op::AvgPool2d(Window::Square { kernel: 1, stride }) => format!("subsample 1x1/{stride}"),
-        Op::AvgPool2d(Window::Square { kernel, stride }) => format!("average {kernel}x{kernel}/{stride}"),
+        Op::AvgPool2d(Window::Square { kernel, stride }) => {
+            format!("average {kernel}x{kernel}/{stride}")
+        }
         Op::Linear { .. } => "linear".into(),
     }
 }

@@ -4,7 +4,9 @@ use clap_complete::Shell;
 
 /// Arguments of `resnet completions`.
 #[derive(clap::Args)]
-#[command(after_help = "Example, for bash:\n  resnet completions bash > ~/.local/share/bash-completion/completions/resnet")]
+#[command(
+    after_help = "Example, for bash:\n  resnet completions bash > ~/.local/share/bash-completion/completions/resnet"
+)]
 pub(crate) struct Args {
     /// The shell
     shell: Shell,

@@ -45,7 +45,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Some("test") => ("test".into(), splits.test),
         None if splits.test.is_none() => ("train".into(), Some(splits.train)),
         None => (splits.test_name, splits.test),
-        Some(other) => return Err(Usage(format!("--split is `{other}`, expected train, val or test")).into()),
+        Some(other) => {
+            return Err(Usage(format!("--split is `{other}`, expected train, val or test")).into());
+        }
     };
     let part = part.ok_or_else(|| Usage(format!("{} has no split `{name}`", args.data)))?;
     let progress = bar(part.len() as u64, "images");
@@ -55,7 +57,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     for warning in &evaluation.warnings {
         eprintln!("warning: {warning}");
     }
-    let (top1, top5, loss) = (evaluation.value("top1"), evaluation.value("top5"), evaluation.value("loss"));
+    let (top1, top5, loss) = (
+        evaluation.value("top1"),
+        evaluation.value("top5"),
+        evaluation.value("loss"),
+    );
     let mut out = std::io::stdout().lock();
     if args.json {
         let json = serde_json::json!({
@@ -65,15 +71,32 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         writeln!(out, "{json}")?;
         return Ok(());
     }
-    writeln!(out, "{} on {} ({name}, {} images)", model.arch.name(), args.data, super::grouped(evaluation.count))?;
-    writeln!(out, "top-1  {:6.2} %   {} wrong", top1 * 100.0, super::grouped(evaluation.wrong))?;
+    writeln!(
+        out,
+        "{} on {} ({name}, {} images)",
+        model.arch.name(),
+        args.data,
+        super::grouped(evaluation.count)
+    )?;
+    writeln!(
+        out,
+        "top-1  {:6.2} %   {} wrong",
+        top1 * 100.0,
+        super::grouped(evaluation.wrong)
+    )?;
     if model.classes.len() > 5 {
         writeln!(out, "top-5  {:6.2} %", top5 * 100.0)?;
     }
     writeln!(out, "loss   {loss:8.4}")?;
     for pair in evaluation.confusion.most_confused(3) {
         let class = |label: u32| &model.classes[label as usize];
-        writeln!(out, "{:4} x  {} taken for {}", pair.count, class(pair.label), class(pair.predicted))?;
+        writeln!(
+            out,
+            "{:4} x  {} taken for {}",
+            pair.count,
+            class(pair.label),
+            class(pair.predicted)
+        )?;
     }
     Ok(())
 }

@@ -21,7 +21,11 @@ fn threads(asked: usize) -> usize {
 
 /// Loads a model file, or the model of a run directory.
 fn load_model(path: &Path) -> anyhow::Result<Model> {
-    let file: PathBuf = if path.is_dir() { path.join(resnet::train::MODEL) } else { path.to_owned() };
+    let file: PathBuf = if path.is_dir() {
+        path.join(resnet::train::MODEL)
+    } else {
+        path.to_owned()
+    };
     Ok(Model::load(&file)?)
 }
 
@@ -41,7 +45,11 @@ pub(crate) fn grouped(n: u64) -> String {
 /// A count in millions or billions, four digits.
 pub(crate) fn scaled(n: u64) -> String {
     let x = n as f64;
-    if x >= 1e9 { format!("{:.3} G", x / 1e9) } else { format!("{:.2} M", x / 1e6) }
+    if x >= 1e9 {
+        format!("{:.3} G", x / 1e9)
+    } else {
+        format!("{:.2} M", x / 1e6)
+    }
 }
 
 #[cfg(test)]

@@ -48,14 +48,24 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
                 .iter()
                 .map(|g| serde_json::json!({"class": g.class, "label": g.label, "probability": g.probability}))
                 .collect();
-            writeln!(out, "{}", serde_json::json!({"file": file.display().to_string(), "top": top}))?;
+            writeln!(
+                out,
+                "{}",
+                serde_json::json!({"file": file.display().to_string(), "top": top})
+            )?;
         } else {
-            let list: Vec<String> =
-                guesses.iter().map(|g| format!("{} {:.1} %", g.label, g.probability * 100.0)).collect();
+            let list: Vec<String> = guesses
+                .iter()
+                .map(|g| format!("{} {:.1} %", g.label, g.probability * 100.0))
+                .collect();
             writeln!(out, "{}: {}", file.display(), list.join(", "))?;
         }
     }
-    anyhow::ensure!(failed == 0, "{failed} of {} files could not be classified", done + failed);
+    anyhow::ensure!(
+        failed == 0,
+        "{failed} of {} files could not be classified",
+        done + failed
+    );
     anyhow::ensure!(done > 0, "the directories hold no files");
     Ok(())
 }
@@ -65,7 +75,10 @@ fn files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
-            files.extend(entries(path).with_context(|| format!("cannot read directory {}", path.display()))?);
+            files.extend(
+                entries(path)
+                    .with_context(|| format!("cannot read directory {}", path.display()))?,
+            );
         } else {
             files.push(path.clone());
         }

@@ -69,7 +69,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     if args.json {
         writeln!(out, "{}", serde_json::to_string(&summary)?)?;
     } else if args.plan {
-        let plan = Plan::build(&arch.graph(input, classes)?, Options::train(args.batch, 0.0))?;
+        let plan = Plan::build(
+            &arch.graph(input, classes)?,
+            Options::train(args.batch, 0.0),
+        )?;
         let cpu = Cpu::new(plan, 1);
         write!(out, "{}", cpu.plan().table(|step| cpu.kernel_of(step)))?;
     } else {
@@ -79,10 +82,26 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 }
 
 fn write_table(out: &mut impl Write, summary: &Summary) -> std::io::Result<()> {
-    let width = summary.layers.iter().map(|l| l.name.len()).max().unwrap_or(0).max(5);
-    writeln!(out, "{:<width$}  {:<26} {:>14} {:>12} {:>16}", "layer", "operation", "output", "parameters", "MACs")?;
+    let width = summary
+        .layers
+        .iter()
+        .map(|l| l.name.len())
+        .max()
+        .unwrap_or(0)
+        .max(5);
+    writeln!(
+        out,
+        "{:<width$}  {:<26} {:>14} {:>12} {:>16}",
+        "layer", "operation", "output", "parameters", "MACs"
+    )?;
     for layer in &summary.layers {
-        let number = |n: u64| if n == 0 { String::new() } else { super::grouped(n) };
+        let number = |n: u64| {
+            if n == 0 {
+                String::new()
+            } else {
+                super::grouped(n)
+            }
+        };
         writeln!(
             out,
             "{:<width$}  {:<26} {:>14} {:>12} {:>16}",
@@ -111,6 +130,8 @@ fn parse_shape(text: &str) -> Result<Shape, Usage> {
     let numbers: Result<Vec<usize>, _> = text.split('x').map(str::parse).collect();
     match numbers.as_deref() {
         Ok([c, h, w]) if [c, h, w].iter().all(|&&n| n > 0) => Ok(Shape::new(*c, *h, *w)),
-        _ => Err(Usage(format!("--input is `{text}`, expected channels x height x width, such as 3x224x224"))),
+        _ => Err(Usage(format!(
+            "--input is `{text}`, expected channels x height x width, such as 3x224x224"
+        ))),
     }
 }

@@ -63,7 +63,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     if let Some(out) = &args.resume {
         if !args.rest.is_empty() {
             let given = args.rest.join(" ");
-            return Err(Usage(format!("--resume takes everything from the run; remove `{given}`")).into());
+            return Err(Usage(format!(
+                "--resume takes everything from the run; remove `{given}`"
+            ))
+            .into());
         }
         let threads = args.threads.as_deref().map(str::parse).transpose();
         let threads = threads.map_err(|_| Usage("--threads needs a whole number".into()))?;
@@ -99,13 +102,18 @@ fn overrides(args: &Args) -> anyhow::Result<Vec<(String, String)>> {
     }
     for text in &args.rest {
         // `resnet20:shortcut=B` is a network: its `=` stands behind a colon.
-        let is_key = text.split_once('=').is_some_and(|(key, _)| !key.contains(':'));
+        let is_key = text
+            .split_once('=')
+            .is_some_and(|(key, _)| !key.contains(':'));
         let named = overrides.iter().any(|(key, _)| key == "model.arch");
         match (is_key, named) {
             (true, _) => overrides.push(split_override(text)?),
             (false, false) => overrides.push(("model.arch".into(), text.clone())),
             (false, true) => {
-                return Err(Usage(format!("`{text}`: a network was named already; changes look like key=value")).into());
+                return Err(Usage(format!(
+                    "`{text}`: a network was named already; changes look like key=value"
+                ))
+                .into());
             }
         }
     }
@@ -116,21 +124,45 @@ fn overrides(args: &Args) -> anyhow::Result<Vec<(String, String)>> {
 fn free_directory(recipe: &Recipe) -> PathBuf {
     let data = match recipe.data.source.split_once(':') {
         Some((kind, _)) => kind.to_string(),
-        None => Path::new(&recipe.data.source).file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        None => Path::new(&recipe.data.source)
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
     };
-    let safe = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
-    let name: String = format!("{}-{data}", recipe.model.arch).chars().map(safe).collect();
+    let safe = |c: char| {
+        if c.is_ascii_alphanumeric() || "._-".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
+    let name: String = format!("{}-{data}", recipe.model.arch)
+        .chars()
+        .map(safe)
+        .collect();
     let numbered = (2..).map(|n| Path::new("runs").join(format!("{name}-{n}")));
     let mut candidates = std::iter::once(Path::new("runs").join(&name)).chain(numbered);
-    candidates.find(|path| !path.exists()).expect("numbers do not end")
+    candidates
+        .find(|path| !path.exists())
+        .expect("numbers do not end")
 }
 
 /// What was typed, quoted where a shell would need it.
 fn command_line() -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%".contains(c);
     let quote = |word: String| {
-        if !word.is_empty() && word.chars().all(plain) { word } else { format!("'{}'", word.replace('\'', r"'\''")) }
+        if !word.is_empty() && word.chars().all(plain) {
+            word
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
     };
-    let words = std::env::args_os().skip(1).map(|word| quote(word.to_string_lossy().into_owned()));
-    std::iter::once("resnet".to_string()).chain(words).collect::<Vec<_>>().join(" ")
+    let words = std::env::args_os()
+        .skip(1)
+        .map(|word| quote(word.to_string_lossy().into_owned()));
+    std::iter::once("resnet".to_string())
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(" ")
 }

@@ -1,10 +1,10 @@
 //! The networks: one row each, and one row for each family of any depth.
 
 use super::chain::Chain;
-use super::nearest;
 use super::residual::{Block, Order, Residual, Shortcut, Shortcuts, Stem, Stride};
 use super::{Arch, ArchError, Body};
 use crate::graph::{Init, Shape};
+use crate::suggest;
 
 /// Most layers of a network of any depth; the deepest published has 1,202.
 const MAX_DEPTH: usize = 10_000;
@@ -402,9 +402,24 @@ pub(super) fn find(name: &str) -> Result<Arch, ArchError> {
         Some((family, (depth, k))) => no_such_depth(name, family, depth, k),
         None => ArchError::UnknownNetwork {
             name: name.into(),
-            nearest: nearest(name, CATALOG.iter().map(|row| row.name)),
+            nearest: names_like(name),
         },
     })
+}
+
+/// Up to three names that begin as `name` does in full; otherwise the one it may be a slip of.
+fn names_like(name: &str) -> Vec<String> {
+    let names = || CATALOG.iter().map(|row| row.name);
+    let longer: Vec<&str> = names()
+        .filter(|other| name.len() > 2 && other.starts_with(name))
+        .take(3)
+        .collect();
+    let slip = if longer.is_empty() {
+        suggest::nearest(name, names())
+    } else {
+        None
+    };
+    longer.into_iter().chain(slip).map(String::from).collect()
 }
 
 /// The rule of a family, and the networks just below and just above the depth asked for.

@@ -8,7 +8,6 @@
 
 mod catalog;
 mod chain;
-mod nearest;
 mod options;
 mod residual;
 #[cfg(test)]
@@ -19,7 +18,6 @@ use chain::Chain;
 use residual::{Order, Residual, Shortcuts};
 
 pub use catalog::{CATALOG, FAMILIES, Family, Row};
-pub use nearest::nearest;
 pub use options::{ArchOption, OPTIONS};
 
 /// Most channels of an input image.
@@ -76,14 +74,14 @@ pub enum ArchError {
         nearest: Vec<String>,
     },
     /// No option has this name.
-    #[error("unknown option `{key}` of network `{arch}`{}", did_you_mean(nearest, &options::keys()))]
+    #[error("unknown option `{key}` of network `{arch}`{}", did_you_mean(nearest.as_slice(), &options::keys()))]
     UnknownOption {
         /// The network.
         arch: String,
         /// What was given.
         key: String,
-        /// Options that look like it, best first.
-        nearest: Vec<String>,
+        /// The option it may be a slip of.
+        nearest: Option<String>,
     },
     /// An option without a value, or given twice.
     #[error(

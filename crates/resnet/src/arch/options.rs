@@ -1,8 +1,9 @@
 //! Options of a network: one row each.
 
 use super::residual::{Block, Residual, Shortcut, Shortcuts, Stem, Stride};
-use super::{Arch, ArchError, Body, nearest};
+use super::{Arch, ArchError, Body};
 use crate::graph::Init;
+use crate::suggest;
 
 /// An option of a network.
 #[derive(Debug)]
@@ -229,7 +230,7 @@ pub(super) fn find(arch: &Arch, key: &str) -> Result<usize, ArchError> {
         .ok_or_else(|| ArchError::UnknownOption {
             arch: arch.base.clone(),
             key: key.into(),
-            nearest: nearest(key, OPTIONS.iter().map(|row| row.key)),
+            nearest: suggest::nearest(key, OPTIONS.iter().map(|row| row.key)).map(String::from),
         })
 }
 

@@ -6,8 +6,9 @@
 //! A block is a list of convolutions ([`Block::convs`]) run in one of two orders:
 //!
 //! - after (He et al. 2015, figures 2 and 5): `conv bn relu .. conv bn`, add the shortcut, `relu`;
-//! - before (He et al. 2016, figure 4e): `bn relu conv .. bn relu conv`, add the shortcut. A block that changes the
-//!   shape, or projects, hands the activated map to its shortcut as well; every other block hands on its input untouched.
+//! - before (He et al. 2016, figure 4e): `bn relu conv .. bn relu conv`, add the shortcut. The
+//!   network's first block, and any that changes the shape or projects, hands the activated map to its shortcut as well
+//!   (the paper's appendix); every other block hands on its input untouched.
 //!   Where the stem normalises and activates, the first block does not do so again (fb.resnet.torch).
 //!
 //! Without shortcuts the same convolutions follow one another and nothing else changes: the plain twin.
@@ -114,6 +115,8 @@ struct Unit {
     stride: usize,
     /// Whether the input has been normalised and activated already.
     activated: bool,
+    /// Whether it is the network's first block.
+    first: bool,
 }
 
 /// One convolution of a block; the padding is half the kernel.
@@ -189,6 +192,7 @@ impl Residual {
                     width: self.width << stage,
                     stride: if stage > 0 && index == 0 { 2 } else { 1 },
                     activated,
+                    first: stage == 0 && index == 0,
                 };
                 x = match self.order {
                     Order::After => b.block_after(&unit, x),
@@ -270,7 +274,7 @@ impl Builder<'_> {
                 y = self.norm(&format!("{}.bn{i}", unit.name), y, false);
                 y = self.relu(&format!("{}.relu{i}", unit.name), y);
             }
-            if i == 1 && (self.projects(unit) || self.changes_shape(unit)) {
+            if i == 1 && (unit.first || self.projects(unit) || self.changes_shape(unit)) {
                 shortcut = y;
             }
             y = self.conv(&format!("{}.conv{i}", unit.name), y, conv);

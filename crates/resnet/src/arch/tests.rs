@@ -251,7 +251,7 @@ fn shortcuts_read_what_the_papers_say() {
     assert_eq!(reads(&after, "layer2.0.add", 1), "layer2.0.downsample");
     assert_eq!(reads(&after, "layer2.0.downsample", 0), "layer1.2.relu2");
     let before = default_graph(&parse("preresnet20"));
-    assert_eq!(reads(&before, "layer1.0.add", 1), "conv1");
+    assert_eq!(reads(&before, "layer1.0.add", 1), "layer1.0.relu1");
     assert_eq!(reads(&before, "layer2.0.downsample", 0), "layer2.0.relu1");
     assert_eq!(reads(&before, "layer2.1.add", 1), "layer2.0.add");
     let bottleneck = default_graph(&parse("preresnet164"));

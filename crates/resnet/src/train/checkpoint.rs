@@ -84,22 +84,36 @@ fn momentum_name(parameter: &str) -> String {
 
 /// Writes a checkpoint; the old one stays until the new one is whole.
 pub(super) fn save(job: &Job, progress: &Progress, path: &Path) -> Result<(), TrainError> {
-    let mut model = Model::of(&job.trainer, job.arch.clone(), job.classes.clone(), job.preprocess.clone());
+    let mut model = Model::of(
+        &job.trainer,
+        job.arch.clone(),
+        job.classes.clone(),
+        job.preprocess.clone(),
+    );
     for slots in &job.trainer.plan().params {
         if let Some(training) = slots.training {
             let values = weights::read(&job.trainer, &slots.param, training.momentum);
-            model.tensors.insert(momentum_name(&slots.name), Array::f32(slots.param.dims.clone(), values));
+            model.tensors.insert(
+                momentum_name(&slots.name),
+                Array::f32(slots.param.dims.clone(), values),
+            );
         }
     }
     let json = serde_json::to_string(progress).expect("numbers always become JSON");
     model.tensors.metadata.insert("progress".into(), json);
-    model.tensors.metadata.insert("recipe".into(), job.recipe.to_toml());
+    model
+        .tensors
+        .metadata
+        .insert("recipe".into(), job.recipe.to_toml());
     Ok(model.save(path)?)
 }
 
 /// Loads a checkpoint into a job's training backend.
 pub(super) fn load(job: &mut Job, path: &Path) -> Result<Progress, TrainError> {
-    let wrong = |problem: String| TrainError::Checkpoint { path: path.to_owned(), problem };
+    let wrong = |problem: String| TrainError::Checkpoint {
+        path: path.to_owned(),
+        problem,
+    };
     let model = Model::load(path)?;
     if model.arch != job.arch || model.classes != job.classes {
         return Err(wrong(format!(
@@ -116,14 +130,24 @@ pub(super) fn load(job: &mut Job, path: &Path) -> Result<Progress, TrainError> {
     let progress: Progress =
         serde_json::from_str(progress).map_err(|e| wrong(format!("metadata `progress`: {e}")))?;
     if progress.step > job.total_steps() {
-        return Err(wrong(format!("it was made after step {}, the run has {}", progress.step, job.total_steps())));
+        return Err(wrong(format!(
+            "it was made after step {}, the run has {}",
+            progress.step,
+            job.total_steps()
+        )));
     }
     for slots in job.trainer.plan().params.clone() {
         if let Some(training) = slots.training {
             let name = momentum_name(&slots.name);
-            let found = model.tensors.get(&name).filter(|array| array.shape() == slots.param.dims);
+            let found = model
+                .tensors
+                .get(&name)
+                .filter(|array| array.shape() == slots.param.dims);
             let values = found.and_then(Array::as_f32).ok_or_else(|| {
-                wrong(format!("tensor `{name}` is missing or not {:?} 32-bit floats", slots.param.dims))
+                wrong(format!(
+                    "tensor `{name}` is missing or not {:?} 32-bit floats",
+                    slots.param.dims
+                ))
             })?;
             weights::write(&mut job.trainer, &slots.param, training.momentum, values);
         }

@@ -33,15 +33,25 @@ pub(super) struct Directory {
 
 impl Directory {
     /// Makes the directory of a new run.
-    pub(super) fn create(root: &Path, recipe: &Recipe, command: &str) -> Result<Directory, TrainError> {
-        let directory = Directory { root: root.to_owned() };
+    pub(super) fn create(
+        root: &Path,
+        recipe: &Recipe,
+        command: &str,
+    ) -> Result<Directory, TrainError> {
+        let directory = Directory {
+            root: root.to_owned(),
+        };
         if directory.path(CONFIG).exists() {
             return Err(TrainError::Taken(root.to_owned()));
         }
         let checkpoints = directory.path("checkpoints");
-        let failed = |source: io::Error| FileError::Write { path: checkpoints.clone(), source };
+        let failed = |source: io::Error| FileError::Write {
+            path: checkpoints.clone(),
+            source,
+        };
         fs::create_dir_all(&checkpoints).map_err(failed)?;
-        let environment = serde_json::to_string_pretty(&environment(command)).expect("texts always become JSON");
+        let environment =
+            serde_json::to_string_pretty(&environment(command)).expect("texts always become JSON");
         directory.write(ENVIRONMENT, &(environment + "\n"))?;
         directory.write(CONFIG, &recipe.to_toml())?;
         Ok(directory)
@@ -49,7 +59,9 @@ impl Directory {
 
     /// Opens the directory of a run that began before.
     pub(super) fn open(root: &Path) -> Result<(Directory, Recipe), TrainError> {
-        let directory = Directory { root: root.to_owned() };
+        let directory = Directory {
+            root: root.to_owned(),
+        };
         if !directory.path(CONFIG).is_file() {
             return Err(TrainError::NoRun(root.to_owned(), CONFIG));
         }
@@ -75,7 +87,10 @@ impl Directory {
     /// What `environment.json` says; empty if it cannot be read.
     pub(super) fn environment(&self) -> BTreeMap<String, String> {
         let bytes = files::read_bounded(&self.path(ENVIRONMENT), MOST_BYTES);
-        bytes.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+        bytes
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default()
     }
 }
 
@@ -88,7 +103,10 @@ fn environment(command: &str) -> BTreeMap<&'static str, String> {
         ("cpu", cpu_model()),
         ("isa", crate::exec::isa_in_use().unwrap_or_default()),
         ("resnet", env!("CARGO_PKG_VERSION").to_string()),
-        ("system", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
+        (
+            "system",
+            format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        ),
     ])
 }
 
@@ -96,5 +114,6 @@ fn environment(command: &str) -> BTreeMap<&'static str, String> {
 fn cpu_model() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let line = info.lines().find(|line| line.starts_with("model name"));
-    line.and_then(|line| line.split(':').nth(1)).map_or_else(|| "unknown".into(), |name| name.trim().to_string())
+    line.and_then(|line| line.split(':').nth(1))
+        .map_or_else(|| "unknown".into(), |name| name.trim().to_string())
 }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use super::TrainError;
 use crate::arch::Arch;
-use crate::data::{self, Augment, Dataset, Loader, LoaderOptions, Normalize, OnBroken, OpenOptions, Preprocess, RandomResizedCrop, Transform};
+use crate::data::{
+    self, Augment, Dataset, Loader, LoaderOptions, Normalize, OnBroken, OpenOptions, Preprocess,
+    RandomResizedCrop, Transform,
+};
 use crate::exec::{Backend, Cpu, Sgd};
 use crate::graph::{Graph, Shape};
 use crate::op;
@@ -58,14 +61,16 @@ impl Job {
             warnings.truncate(WARNINGS);
             warnings.push(format!("and {more} more warnings about the data"));
         }
-        let (train, eval, eval_name): (Arc<dyn Dataset>, Arc<dyn Dataset>, String) = match (splits.val, splits.test) {
-            (Some(val), _) => (splits.train, val, "val".into()),
-            (None, Some(test)) => (splits.train, test, splits.test_name),
-            (None, None) => {
-                let (train, val) = data::split(splits.train, recipe.data.val_fraction, recipe.train.seed)?;
-                (Arc::new(train), Arc::new(val), "val".into())
-            }
-        };
+        let (train, eval, eval_name): (Arc<dyn Dataset>, Arc<dyn Dataset>, String) =
+            match (splits.val, splits.test) {
+                (Some(val), _) => (splits.train, val, "val".into()),
+                (None, Some(test)) => (splits.train, test, splits.test_name),
+                (None, None) => {
+                    let (train, val) =
+                        data::split(splits.train, recipe.data.val_fraction, recipe.train.seed)?;
+                    (Arc::new(train), Arc::new(val), "val".into())
+                }
+            };
 
         let size = train.shape().map(|shape| (shape.h, shape.w));
         recipe.resolve(ImageFacts { size })?;
@@ -74,7 +79,10 @@ impl Job {
         let graph = arch.graph(preprocess.shape, classes.len())?;
         let shapes = op::shapes(&graph)?;
         let cost = |(i, layer): (usize, &crate::graph::Layer)| {
-            layer.inputs.first().map_or(0, |x| op::macs(&layer.op, shapes[x.0], shapes[i]))
+            layer
+                .inputs
+                .first()
+                .map_or(0, |x| op::macs(&layer.op, shapes[x.0], shapes[i]))
         };
         let macs = graph.layers.iter().enumerate().map(cost).sum();
 
@@ -83,7 +91,10 @@ impl Job {
             threads => threads,
         };
         // Pictures of one size lie in memory and cost little; others are decoded and resized.
-        let workers = recipe.train.workers.unwrap_or(if size.is_some() { 1 } else { threads });
+        let workers = recipe
+            .train
+            .workers
+            .unwrap_or(if size.is_some() { 1 } else { threads });
         let batch = recipe.train.batch;
         let on_broken = match bad_files {
             data::BadFiles::Skip => OnBroken::Replace,
@@ -99,16 +110,25 @@ impl Job {
                 .then(RandomResizedCrop::default),
         };
         let transform = Transform::new(preprocess.clone(), augment)?;
-        let options = LoaderOptions { on_broken, ..LoaderOptions::train(batch, recipe.train.seed, workers) };
+        let options = LoaderOptions {
+            on_broken,
+            ..LoaderOptions::train(batch, recipe.train.seed, workers)
+        };
         let train = Loader::new(train, transform.clone(), options)?;
         let eval_batch = crate::evaluate::BATCH.min(eval.len());
         let eval_options = match on_broken {
-            OnBroken::Fail => LoaderOptions { on_broken, ..LoaderOptions::eval(eval_batch, workers) },
+            OnBroken::Fail => LoaderOptions {
+                on_broken,
+                ..LoaderOptions::eval(eval_batch, workers)
+            },
             _ => LoaderOptions::eval(eval_batch, workers),
         };
         let eval = Loader::new(eval, transform, eval_options)?;
 
-        let plan = Plan::build(&graph, Options::train(batch, recipe.train.label_smoothing as f32))?;
+        let plan = Plan::build(
+            &graph,
+            Options::train(batch, recipe.train.label_smoothing as f32),
+        )?;
         let trainer = Cpu::new(plan, threads);
         let evaluator = Cpu::new(Plan::build(&graph, Options::infer(eval_batch))?, threads);
         let schedule = recipe.schedule(train.steps() as u64);
@@ -119,7 +139,24 @@ impl Job {
             decay_norm_bias: recipe.optimizer.decay_norm_bias,
             nesterov: recipe.optimizer.nesterov,
         };
-        Ok(Job { recipe, arch, graph, macs, classes, preprocess, train, eval, eval_name, trainer, evaluator, schedule, sgd, threads, isa, warnings })
+        Ok(Job {
+            recipe,
+            arch,
+            graph,
+            macs,
+            classes,
+            preprocess,
+            train,
+            eval,
+            eval_name,
+            trainer,
+            evaluator,
+            schedule,
+            sgd,
+            threads,
+            isa,
+            warnings,
+        })
     }
 
     /// Steps in an epoch, at least 1.
@@ -156,5 +193,9 @@ fn preprocess(recipe: &Recipe, train: &dyn Dataset) -> Result<Preprocess, TrainE
         recipe::Normalize::Channel => Normalize::channel(train, shape.c)?,
         recipe::Normalize::Pixel => Normalize::pixel(train, shape)?,
     };
-    Ok(Preprocess { shape, resize: nonzero(recipe.data.resize), normalize })
+    Ok(Preprocess {
+        shape,
+        resize: nonzero(recipe.data.resize),
+        normalize,
+    })
 }

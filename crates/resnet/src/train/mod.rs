@@ -128,7 +128,12 @@ impl Observer for () {
 ///
 /// # Errors
 /// [`TrainError`]; what was saved until then stays.
-pub fn train(recipe: Recipe, out: &Path, command: &str, observer: &mut dyn Observer) -> Result<RunEnded, TrainError> {
+pub fn train(
+    recipe: Recipe,
+    out: &Path,
+    command: &str,
+    observer: &mut dyn Observer,
+) -> Result<RunEnded, TrainError> {
     let job = job::Job::prepare(recipe)?;
     let directory = directory::Directory::create(out, &job.recipe, command)?;
     run::Run::start(job, directory, observer)?.go()

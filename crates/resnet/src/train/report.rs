@@ -5,7 +5,9 @@ use super::job::Job;
 use crate::data::{Dataset, Image};
 use crate::evaluate::Evaluation;
 use crate::event::{Event, RunEnded};
-use crate::report::{self, ConfusedPair, EpochPoint, Headline, Picture, RunReport, Status, StepPoint};
+use crate::report::{
+    self, ConfusedPair, EpochPoint, Headline, Picture, RunReport, Status, StepPoint,
+};
 
 /// Pairs of classes whose mistakes are shown.
 const PAIRS: usize = 6;
@@ -31,7 +33,11 @@ pub(super) fn page(
         match event {
             Event::Step(step) => {
                 rate.push(step.images_per_s);
-                steps.push(StepPoint { step: step.step, loss: step.loss, lr: step.lr });
+                steps.push(StepPoint {
+                    step: step.step,
+                    loss: step.loss,
+                    lr: step.lr,
+                });
             }
             Event::Evaluated(e) => {
                 epochs.push(EpochPoint {
@@ -60,15 +66,24 @@ pub(super) fn page(
     rate.sort_by(f64::total_cmp);
     let classes = job.classes.len();
     let matrix: Vec<u64> = match evaluation {
-        Some(e) if classes <= MATRIX_CLASSES => {
-            (0..classes * classes).map(|i| e.confusion.count((i / classes) as u32, (i % classes) as u32)).collect()
-        }
+        Some(e) if classes <= MATRIX_CLASSES => (0..classes * classes)
+            .map(|i| {
+                e.confusion
+                    .count((i / classes) as u32, (i % classes) as u32)
+            })
+            .collect(),
         _ => Vec::new(),
     };
-    let confused = evaluation.map(|e| confused(e, job.eval.data().as_ref())).unwrap_or_default();
+    let confused = evaluation
+        .map(|e| confused(e, job.eval.data().as_ref()))
+        .unwrap_or_default();
     let mut environment: Vec<(String, String)> = directory.environment().into_iter().collect();
     environment.push(("threads".into(), job.threads.to_string()));
-    let command = environment.iter().find(|(key, _)| key == "command").map_or("", |(_, value)| value.as_str()).to_string();
+    let command = environment
+        .iter()
+        .find(|(key, _)| key == "command")
+        .map_or("", |(_, value)| value.as_str())
+        .to_string();
     environment.retain(|(key, _)| key != "command");
     let shape = job.preprocess.shape;
     let train = job.train.data();
@@ -87,8 +102,14 @@ pub(super) fn page(
     let resume = format!("resnet train --resume {}", directory.root().display());
     let status = match ended.stopped.as_deref() {
         None => Status::Finished,
-        Some(reason) if failed => Status::Failed { step: ended.steps, reason },
-        Some(_) => Status::Stopped { step: ended.steps, resume: Some(&resume) },
+        Some(reason) if failed => Status::Failed {
+            step: ended.steps,
+            reason,
+        },
+        Some(_) => Status::Stopped {
+            step: ended.steps,
+            resume: Some(&resume),
+        },
     };
     report::render(&RunReport {
         title: &format!("{} on {}", job.arch.name(), job.recipe.data.source),
@@ -122,7 +143,11 @@ fn confused(evaluation: &Evaluation, data: &dyn Dataset) -> Vec<ConfusedPair> {
             .iter()
             .filter(|m| m.label == pair.label && m.predicted == Some(pair.predicted))
             .collect();
-        mistakes.sort_by(|a, b| b.probability.total_cmp(&a.probability).then(a.index.cmp(&b.index)));
+        mistakes.sort_by(|a, b| {
+            b.probability
+                .total_cmp(&a.probability)
+                .then(a.index.cmp(&b.index))
+        });
         let pictures = mistakes.iter().take(PICTURES).filter_map(|mistake| {
             let mut image = Image::default();
             data.read(mistake.index as usize, &mut image).ok()?;
@@ -152,12 +177,21 @@ fn shrink(image: Image) -> Image {
     if every == 1 {
         return image;
     }
-    let (width, height, c) = (image.width.div_ceil(every), image.height.div_ceil(every), image.channels);
+    let (width, height, c) = (
+        image.width.div_ceil(every),
+        image.height.div_ceil(every),
+        image.channels,
+    );
     let mut pixels = Vec::with_capacity(width * height * c);
     for y in (0..image.height).step_by(every) {
         for x in (0..image.width).step_by(every) {
             pixels.extend_from_slice(&image.pixels[(y * image.width + x) * c..][..c]);
         }
     }
-    Image { width, height, channels: c, pixels }
+    Image {
+        width,
+        height,
+        channels: c,
+        pixels,
+    }
 }

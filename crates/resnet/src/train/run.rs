@@ -41,7 +41,11 @@ pub(super) struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// A run from its first step.
-    pub(super) fn start(mut job: Job, directory: Directory, observer: &'a mut dyn Observer) -> Result<Run<'a>, TrainError> {
+    pub(super) fn start(
+        mut job: Job,
+        directory: Directory,
+        observer: &'a mut dyn Observer,
+    ) -> Result<Run<'a>, TrainError> {
         weights::initialise(&mut job.trainer, &job.graph, job.recipe.train.seed);
         let progress = Progress::new(job.recipe.warm_start(job.arch.depth()));
         let log = EventLog::create(&directory.path("events.jsonl"))?;
@@ -56,7 +60,11 @@ impl<'a> Run<'a> {
     }
 
     /// A run from its last checkpoint, or from its first step if it has none yet.
-    pub(super) fn resume(mut job: Job, directory: Directory, observer: &'a mut dyn Observer) -> Result<Run<'a>, TrainError> {
+    pub(super) fn resume(
+        mut job: Job,
+        directory: Directory,
+        observer: &'a mut dyn Observer,
+    ) -> Result<Run<'a>, TrainError> {
         let last = directory.path(LAST);
         if !last.exists() {
             return Run::start(job, directory, observer);
@@ -81,7 +89,20 @@ impl<'a> Run<'a> {
         let logits = vec![0.0; job.recipe.train.batch * job.classes.len()];
         let before = progress.seconds;
         let window = (Instant::now(), job.train.wait());
-        Run { job, directory, observer, log, csv, progress, history, evaluation: None, began: Instant::now(), before, window, logits }
+        Run {
+            job,
+            directory,
+            observer,
+            log,
+            csv,
+            progress,
+            history,
+            evaluation: None,
+            began: Instant::now(),
+            before,
+            window,
+            logits,
+        }
     }
 
     /// Trains to the end of the budget, or until the observer says stop.
@@ -98,7 +119,14 @@ impl<'a> Run<'a> {
                 let loss = self.train_on(&batch)?;
                 let (step, images) = (self.progress.step, batch.count);
                 drop(batch);
-                let tick = Tick { step, total, epoch: epoch + 1, epochs: self.job.epochs(), loss, images };
+                let tick = Tick {
+                    step,
+                    total,
+                    epoch: epoch + 1,
+                    epochs: self.job.epochs(),
+                    loss,
+                    images,
+                };
                 let flow = self.observer.tick(&tick);
                 let (epoch_done, done) = (step % per_epoch == 0, step == total);
                 if step % event_every == 0 || epoch_done || done {
@@ -124,16 +152,33 @@ impl<'a> Run<'a> {
     /// One step: forward, backward, update. Returns the mean loss of the batch.
     fn train_on(&mut self, batch: &Batch) -> Result<f64, TrainError> {
         for warning in &batch.warnings {
-            self.emit(Event::Warned { message: warning.to_string(), step: self.progress.step })?;
+            self.emit(Event::Warned {
+                message: warning.to_string(),
+                step: self.progress.step,
+            })?;
         }
-        let lr = self.job.schedule.lr_with(self.progress.step, &self.progress.warm_start);
+        let lr = self
+            .job
+            .schedule
+            .lr_with(self.progress.step, &self.progress.warm_start);
         let trainer = &mut self.job.trainer;
         let plan = trainer.plan();
-        let (input, logits, losses) = (plan.input, plan.logits, plan.losses.expect("a plan that trains has losses"));
-        let (forward, backward, update) = (plan.forward.clone(), plan.backward.clone(), plan.update.clone());
+        let (input, logits, losses) = (
+            plan.input,
+            plan.logits,
+            plan.losses.expect("a plan that trains has losses"),
+        );
+        let (forward, backward, update) = (
+            plan.forward.clone(),
+            plan.backward.clone(),
+            plan.update.clone(),
+        );
         trainer.write(input, &batch.x);
         trainer.set_labels(&batch.labels);
-        trainer.set_optimizer(Sgd { lr: lr as f32, ..self.job.sgd });
+        trainer.set_optimizer(Sgd {
+            lr: lr as f32,
+            ..self.job.sgd
+        });
         trainer.run(forward.start..backward.end);
         let losses = trainer.view(losses);
         let loss = losses.iter().map(|&l| f64::from(l)).sum::<f64>() / losses.len() as f64;
@@ -143,7 +188,10 @@ impl<'a> Run<'a> {
         trainer.run(update);
         trainer.read(logits, &mut self.logits);
         let rows = self.logits.chunks_exact(self.job.classes.len());
-        let right = rows.zip(&batch.labels).filter(|(row, label)| metric::predicted(row) == Some(**label)).count() as u64;
+        let right = rows
+            .zip(&batch.labels)
+            .filter(|(row, label)| metric::predicted(row) == Some(**label))
+            .count() as u64;
         let images = batch.count as u64;
         let progress = &mut self.progress;
         progress.step += 1;
@@ -152,7 +200,9 @@ impl<'a> Run<'a> {
         progress.since_evaluation.add(images, loss, right);
         if progress.warm_start.update(images - right, images) {
             let (step, rate) = (progress.step, self.job.schedule.lr(progress.step));
-            let message = format!("the warm start is over after {step} steps; the learning rate is {rate} now");
+            let message = format!(
+                "the warm start is over after {step} steps; the learning rate is {rate} now"
+            );
             self.emit(Event::Warned { message, step })?;
         }
         Ok(loss)
@@ -160,11 +210,30 @@ impl<'a> Run<'a> {
 
     fn diverged(&mut self, batch: &Batch) -> TrainError {
         let job = &self.job;
-        let what = diverged::first_bad_layer(&job.trainer, &job.graph, &batch.x, &batch.labels, job.threads);
+        let what = diverged::first_bad_layer(
+            &job.trainer,
+            &job.graph,
+            &batch.x,
+            &batch.labels,
+            job.threads,
+        );
         let last = self.directory.path(LAST);
-        let kept = if last.exists() { last.display().to_string() } else { "none yet".into() };
-        let warmup = if job.recipe.schedule.warmup.is_zero() { " or a longer schedule.warmup" } else { "" };
-        let error = TrainError::Diverged { step: self.progress.step + 1, what, kept, warmup };
+        let kept = if last.exists() {
+            last.display().to_string()
+        } else {
+            "none yet".into()
+        };
+        let warmup = if job.recipe.schedule.warmup.is_zero() {
+            " or a longer schedule.warmup"
+        } else {
+            ""
+        };
+        let error = TrainError::Diverged {
+            step: self.progress.step + 1,
+            what,
+            kept,
+            warmup,
+        };
         // The run has failed for its own reason; a report that cannot be written as well must not hide it.
         let _ = self.finish(Some(&error.to_string()), true);
         error
@@ -190,7 +259,10 @@ impl<'a> Run<'a> {
         weights::copy(&self.job.trainer, &mut self.job.evaluator);
         let evaluation = evaluate(&mut self.job.evaluator, &self.job.eval, &mut |_| {})?;
         for message in &evaluation.warnings {
-            self.emit(Event::Warned { message: message.clone(), step: self.progress.step })?;
+            self.emit(Event::Warned {
+                message: message.clone(),
+                step: self.progress.step,
+            })?;
         }
         let (top1, top5) = (evaluation.value("top1"), evaluation.value("top5"));
         let since: Sums = std::mem::take(&mut self.progress.since_evaluation);
@@ -226,7 +298,10 @@ impl<'a> Run<'a> {
         self.csv.sync()?;
         self.progress.seconds = self.seconds();
         checkpoint::save(&self.job, &self.progress, &self.directory.path(LAST))?;
-        self.emit(Event::Saved { path: LAST.into(), step: self.progress.step })?;
+        self.emit(Event::Saved {
+            path: LAST.into(),
+            step: self.progress.step,
+        })?;
         self.window.0 += waited.elapsed();
         Ok(())
     }
@@ -235,15 +310,25 @@ impl<'a> Run<'a> {
     fn end(mut self, stopped: Option<&str>) -> Result<RunEnded, TrainError> {
         if stopped.is_none() {
             let (arch, classes) = (self.job.arch.clone(), self.job.classes.clone());
-            let mut model = Model::of(&self.job.trainer, arch, classes, self.job.preprocess.clone());
-            model.tensors.metadata.insert("recipe".into(), self.job.recipe.to_toml());
+            let mut model = Model::of(
+                &self.job.trainer,
+                arch,
+                classes,
+                self.job.preprocess.clone(),
+            );
+            model
+                .tensors
+                .metadata
+                .insert("recipe".into(), self.job.recipe.to_toml());
             model.save(&self.directory.path(MODEL))?;
         }
         self.finish(stopped, false)
     }
 
     fn finish(&mut self, stopped: Option<&str>, failed: bool) -> Result<RunEnded, TrainError> {
-        let model = stopped.is_none().then(|| self.directory.path(MODEL).display().to_string());
+        let model = stopped
+            .is_none()
+            .then(|| self.directory.path(MODEL).display().to_string());
         let ended = RunEnded {
             top1: self.progress.last.map(|(top1, _)| top1),
             top5: self.progress.last.map(|(_, top5)| top5),
@@ -253,7 +338,14 @@ impl<'a> Run<'a> {
             steps: self.progress.step,
             stopped: stopped.map(str::to_string),
         };
-        let page = report::page(&self.job, &self.directory, &self.history, self.evaluation.as_ref(), &ended, failed);
+        let page = report::page(
+            &self.job,
+            &self.directory,
+            &self.history,
+            self.evaluation.as_ref(),
+            &ended,
+            failed,
+        );
         self.directory.write(REPORT, &page)?;
         self.emit(Event::RunEnded(ended.clone()))?;
         Ok(ended)

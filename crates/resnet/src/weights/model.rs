@@ -93,13 +93,26 @@ pub enum ModelError {
 
 impl Model {
     /// A model of a backend's present weights.
-    pub fn of(backend: &dyn Backend, arch: Arch, classes: Vec<String>, preprocess: Preprocess) -> Model {
+    pub fn of(
+        backend: &dyn Backend,
+        arch: Arch,
+        classes: Vec<String>,
+        preprocess: Preprocess,
+    ) -> Model {
         let mut tensors = Tensors::default();
         for slots in &backend.plan().params {
             let values = super::read(backend, &slots.param, slots.value);
-            tensors.insert(slots.name.clone(), Array::f32(slots.param.dims.clone(), values));
+            tensors.insert(
+                slots.name.clone(),
+                Array::f32(slots.param.dims.clone(), values),
+            );
         }
-        Model { arch, classes, preprocess, tensors }
+        Model {
+            arch,
+            classes,
+            preprocess,
+            tensors,
+        }
     }
 
     /// Reads a model file or a checkpoint.
@@ -108,34 +121,62 @@ impl Model {
     /// The message names the file, what was expected and what was found.
     pub fn load(path: &Path) -> Result<Model, ModelError> {
         let bytes = files::read_bounded(path, MOST_BYTES)?;
-        let mut tensors =
-            safetensors::read(&bytes).map_err(|source| ModelError::Format { path: path.to_owned(), source })?;
+        let mut tensors = safetensors::read(&bytes).map_err(|source| ModelError::Format {
+            path: path.to_owned(),
+            source,
+        })?;
         drop(bytes);
         let mut take = |key: &'static str| {
-            tensors.metadata.remove(key).ok_or_else(|| ModelError::Metadata {
-                path: path.to_owned(),
-                key,
-                problem: "is missing".into(),
-            })
+            tensors
+                .metadata
+                .remove(key)
+                .ok_or_else(|| ModelError::Metadata {
+                    path: path.to_owned(),
+                    key,
+                    problem: "is missing".into(),
+                })
         };
-        let wrong = |key, problem: String| ModelError::Metadata { path: path.to_owned(), key, problem };
+        let wrong = |key, problem: String| ModelError::Metadata {
+            path: path.to_owned(),
+            key,
+            problem,
+        };
         let format = take("format")?;
         if format != FORMAT {
-            return Err(wrong("format", format!("is `{format}`, this version reads `{FORMAT}`")));
+            return Err(wrong(
+                "format",
+                format!("is `{format}`, this version reads `{FORMAT}`"),
+            ));
         }
         let (arch, classes, preprocess) = (take("arch")?, take("classes")?, take("preprocess")?);
-        let arch = Arch::parse(&arch).map_err(|source| ModelError::Arch { path: path.to_owned(), source })?;
-        let classes: Vec<String> = serde_json::from_str(&classes).map_err(|e| wrong("classes", e.to_string()))?;
+        let arch = Arch::parse(&arch).map_err(|source| ModelError::Arch {
+            path: path.to_owned(),
+            source,
+        })?;
+        let classes: Vec<String> =
+            serde_json::from_str(&classes).map_err(|e| wrong("classes", e.to_string()))?;
         let mut preprocess: Preprocess =
             serde_json::from_str(&preprocess).map_err(|e| wrong("preprocess", e.to_string()))?;
-        let bad = |source| ModelError::Preprocess { path: path.to_owned(), source };
+        let bad = |source| ModelError::Preprocess {
+            path: path.to_owned(),
+            source,
+        };
         if preprocess.pixel_mean().is_some() {
             let mean = tensors.entries.remove(PIXEL_MEAN);
-            let mean = mean.as_ref().and_then(Array::as_f32).map(<[f32]>::to_vec).unwrap_or_default();
+            let mean = mean
+                .as_ref()
+                .and_then(Array::as_f32)
+                .map(<[f32]>::to_vec)
+                .unwrap_or_default();
             preprocess.set_pixel_mean(mean).map_err(bad)?;
         }
         preprocess.check().map_err(bad)?;
-        Ok(Model { arch, classes, preprocess, tensors })
+        Ok(Model {
+            arch,
+            classes,
+            preprocess,
+            tensors,
+        })
     }
 
     /// Writes the model file, the old one staying in place until the new one is whole.
@@ -144,14 +185,24 @@ impl Model {
     /// The file cannot be written, with the reason and what to try.
     pub fn save(&self, path: &Path) -> Result<(), ModelError> {
         let mut tensors = self.tensors.clone();
-        let json = |value: Result<String, serde_json::Error>| value.expect("names and numbers always become JSON");
+        let json = |value: Result<String, serde_json::Error>| {
+            value.expect("names and numbers always become JSON")
+        };
         tensors.metadata.insert("format".into(), FORMAT.into());
         tensors.metadata.insert("arch".into(), self.arch.name());
-        tensors.metadata.insert("classes".into(), json(serde_json::to_string(&self.classes)));
-        tensors.metadata.insert("preprocess".into(), json(serde_json::to_string(&self.preprocess)));
+        tensors
+            .metadata
+            .insert("classes".into(), json(serde_json::to_string(&self.classes)));
+        tensors.metadata.insert(
+            "preprocess".into(),
+            json(serde_json::to_string(&self.preprocess)),
+        );
         if let Some(mean) = self.preprocess.pixel_mean() {
             let shape = self.preprocess.shape;
-            tensors.insert(PIXEL_MEAN, Array::f32(vec![shape.h, shape.w, shape.c], mean.to_vec()));
+            tensors.insert(
+                PIXEL_MEAN,
+                Array::f32(vec![shape.h, shape.w, shape.c], mean.to_vec()),
+            );
         }
         let written = files::write_atomic(path, |to| {
             safetensors::write(&tensors, to).map_err(|error| match error {
@@ -199,7 +250,10 @@ impl Model {
             if more > 0 {
                 problem += &format!("; and {more} more");
             }
-            return Err(ModelError::Tensors { arch: self.arch.name(), problem });
+            return Err(ModelError::Tensors {
+                arch: self.arch.name(),
+                problem,
+            });
         }
         for slots in &params {
             if let Some(values) = self.tensors.get(&slots.name).and_then(Array::as_f32) {

@@ -14,7 +14,9 @@ fn unknown_names_get_the_nearest() {
             "unknown network `resnt50`; did you mean resnet50",
         ),
         ("ResNet-18", "did you mean resnet18"),
-        ("vgg17", "did you mean vgg16 or vgg19"),
+        ("vgg17", "did you mean vgg16?"),
+        ("vgg", "did you mean vgg16 or vgg19 or vgg16_bn?"),
+        ("resnext50", "did you mean resnext50_32x4d?"),
         ("wrn28", "did you mean wrn28_10?"),
         (
             "inception_v3",
