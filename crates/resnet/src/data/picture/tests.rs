@@ -183,8 +183,13 @@ fn an_animation_is_its_first_frame() {
     let image = read(&file).unwrap();
     assert_eq!((image.width, image.height), (5, 4));
     assert_eq!(image.pixels, [200, 0, 0].repeat(20));
-    for length in 0..14 {
-        reason(&file[..length]);
+    // Cut off in its first frame it is broken; behind that, nothing is missed.
+    let whole = (0..file.len())
+        .find(|&length| read(&file[..length]).is_ok())
+        .unwrap();
+    assert!(whole > file.len() / 2);
+    for length in whole..file.len() {
+        assert_eq!(read(&file[..length]).unwrap(), image);
     }
 }
 
