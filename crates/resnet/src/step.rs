@@ -50,7 +50,7 @@ pub struct Slot {
     pub offset: usize,
 }
 
-/// A convolution over a batch, see [`crate::op`].
+/// A convolution over a batch; the formula stands in the module of that operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)] // the field's names
 pub struct Conv {

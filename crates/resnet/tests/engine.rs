@@ -84,7 +84,8 @@ fn length(x: impl Iterator<Item = f64>) -> f64 {
 /// Along a random direction the loss changes as the gradient says.
 #[test]
 fn gradients_agree_with_differences() {
-    for arch in NETWORKS {
+    // A zero branch adds exactly 0 to what a ReLU has cut off: the kink of the next ReLU, where differences are no judge.
+    for arch in NETWORKS.iter().filter(|arch| !arch.contains("zero_init")) {
         let mut run = Run::new(arch, Options::train(BATCH, 0.1), 2);
         run.gradients();
         let plan = run.cpu.plan().clone();

@@ -1,10 +1,8 @@
 //! The commands on real input: what they print, and the keys that others rely on.
 
-mod support;
-
 use std::fs;
 
-use support::{Folder, png};
+use crate::support::{Folder, png};
 
 #[test]
 fn train_eval_predict_on_pictures() {

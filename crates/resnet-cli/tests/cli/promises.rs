@@ -1,13 +1,11 @@
 //! What users are told: the same bits for any number of threads, and a killed run that ends like one never killed.
 
-mod support;
-
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Stdio;
 
-use support::{Folder, Outcome, tensor_bytes};
+use crate::support::{Folder, Outcome, tensor_bytes};
 
 /// 60 steps over 5 epochs, a checkpoint every 5 steps; small enough for a second.
 const RUN: &[&str] = &[

@@ -7,10 +7,10 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A folder that disappears with the test.
-pub struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    pub fn new() -> Folder {
+    pub(crate) fn new() -> Folder {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!(
             "resnet-test-{}-{}",
@@ -22,12 +22,12 @@ impl Folder {
         Folder(path)
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
     /// Writes a file, making its folders.
-    pub fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, bytes).unwrap();
@@ -35,7 +35,7 @@ impl Folder {
     }
 
     /// The binary, to be run in this folder.
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_resnet"));
         command
             .args(args)
@@ -45,19 +45,19 @@ impl Folder {
         command
     }
 
-    pub fn run(&self, args: &[&str]) -> Outcome {
+    pub(crate) fn run(&self, args: &[&str]) -> Outcome {
         Outcome::of(self.command(args).output().unwrap())
     }
 
     /// Runs and expects success.
-    pub fn ok(&self, args: &[&str]) -> Outcome {
+    pub(crate) fn ok(&self, args: &[&str]) -> Outcome {
         let outcome = self.run(args);
         assert_eq!(outcome.code, 0, "{args:?}: {}", outcome.err);
         outcome
     }
 
     /// 12 x 12 pictures of `classes` classes as idx files in `digits`: class k has a bright bar at column k, and noise.
-    pub fn digits(&self, train: usize, test: usize, classes: usize) {
+    pub(crate) fn digits(&self, train: usize, test: usize, classes: usize) {
         for (prefix, n) in [("train", train), ("t10k", test)] {
             let (images, labels) = idx(n, classes);
             self.write(&format!("digits/{prefix}-images-idx3-ubyte"), &images);
@@ -91,14 +91,14 @@ fn idx(n: usize, classes: usize) -> (Vec<u8>, Vec<u8>) {
 }
 
 /// What a run of the binary left.
-pub struct Outcome {
-    pub code: i32,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Outcome {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Outcome {
-    pub fn of(output: Output) -> Outcome {
+    pub(crate) fn of(output: Output) -> Outcome {
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Outcome {
             code: output.status.code().unwrap_or(-1),
@@ -108,7 +108,7 @@ impl Outcome {
     }
 
     /// The lines of standard output as JSON.
-    pub fn json(&self) -> Vec<serde_json::Value> {
+    pub(crate) fn json(&self) -> Vec<serde_json::Value> {
         self.out
             .lines()
             .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}")))
@@ -117,14 +117,14 @@ impl Outcome {
 }
 
 /// The tensors of a safetensors file, without its header.
-pub fn tensor_bytes(path: &Path) -> Vec<u8> {
+pub(crate) fn tensor_bytes(path: &Path) -> Vec<u8> {
     let bytes = fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     bytes[8 + header..].to_vec()
 }
 
 /// A grey picture as binary PGM is no format of ours, so tests write PNG without compression.
-pub fn png(width: u32, height: u32, grey: u8) -> Vec<u8> {
+pub(crate) fn png(width: u32, height: u32, grey: u8) -> Vec<u8> {
     let mut raw = Vec::new();
     for _ in 0..height {
         raw.push(0);

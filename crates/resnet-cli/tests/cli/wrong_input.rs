@@ -1,10 +1,8 @@
 //! Every wrong input gets one clear error and exit code 1 or 2, and nothing is lost.
 
-mod support;
-
 use std::fs;
 
-use support::{Folder, Outcome, png};
+use crate::support::{Folder, Outcome, png};
 
 /// Checks the code, that all of `words` are in the message, and that nothing panicked.
 fn refused(outcome: &Outcome, code: i32, words: &[&str]) {

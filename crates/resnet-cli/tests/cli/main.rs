@@ -1,0 +1,6 @@
+//! The real binary, in temporary folders.
+
+mod commands;
+mod promises;
+mod support;
+mod wrong_input;
