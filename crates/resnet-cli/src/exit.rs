@@ -1,15 +1,29 @@
-//! Exit codes: 0 done, 1 failed, 2 wrong usage.
+//! Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C or SIGTERM.
 
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use crate::observer::tell;
 use resnet::arch::ArchError;
-use resnet::evaluate::EvaluateError;
-use resnet::predict::PredictError;
 use resnet::recipe::RecipeError;
 use resnet::summary::SummaryError;
 use resnet::train::TrainError;
+
+/// Left by a run that was stopped: the shell's code for an interrupt.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// The run was stopped, and can be resumed; said already.
+#[derive(Debug)]
+pub(crate) struct Stopped;
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("stopped")
+    }
+}
+
+impl std::error::Error for Stopped {}
 
 /// The user asked for something that does not exist.
 #[derive(Debug)]
@@ -32,7 +46,11 @@ pub(crate) fn code(error: &anyhow::Error) -> ExitCode {
     if error.chain().any(closed) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("error: {error:#}");
+    if error.is::<Stopped>() {
+        return ExitCode::from(INTERRUPTED);
+    }
+    // Messages contain their causes, so the chain is for looking up kinds only.
+    tell(&format!("error: {error}"));
     ExitCode::from(if error.chain().any(is_usage) { 2 } else { 1 })
 }
 
@@ -46,7 +64,7 @@ fn is_usage(error: &(dyn std::error::Error + 'static)) -> bool {
                 TrainError::Arch(_)
                     | TrainError::Recipe(_)
                     | TrainError::Shape(_)
-                    | TrainError::Taken(_)
+                    | TrainError::Taken(..)
                     | TrainError::NoRun(..)
             )
         )
@@ -54,6 +72,4 @@ fn is_usage(error: &(dyn std::error::Error + 'static)) -> bool {
             error.downcast_ref(),
             Some(SummaryError::Arch(_) | SummaryError::Shape(_))
         )
-        || matches!(error.downcast_ref(), Some(EvaluateError::Arch(_)))
-        || matches!(error.downcast_ref(), Some(PredictError::Arch(_)))
 }

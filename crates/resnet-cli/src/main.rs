@@ -18,7 +18,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
     disable_help_subcommand = true
 )]
 #[command(
-    after_help = "`resnet train` alone trains ResNet-20 on built-in pictures. Exit codes: 0 done, 1 failed, 2 wrong usage."
+    after_help = "`resnet train` alone trains ResNet-20 on built-in pictures. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped."
 )]
 struct Cli {
     #[command(subcommand)]

@@ -9,7 +9,11 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use resnet::event::{Event, RunStarted};
-use resnet::train::{Flow, Observer, REPORT, Tick};
+use resnet::train::{Flow, INTERRUPTED, Observer, REPORT, Tick};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use crate::exit;
 
 /// Least time between two plain lines about steps.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -20,19 +24,22 @@ pub(crate) trait Watcher: Observer {
     fn finish(&mut self) -> anyhow::Result<()>;
 }
 
-/// The watcher for this terminal, stopping the run at Ctrl-C.
+/// Prints a line on standard error. Whoever closed it does not want to know; training goes on.
+pub(crate) fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// The watcher for this terminal, stopping the run at Ctrl-C or SIGTERM; the second time leaves at once.
 pub(crate) fn of(json: bool) -> anyhow::Result<Box<dyn Watcher>> {
     let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::SeqCst) {
-            std::process::exit(130); // the second time: at once; the last checkpoint stays
-        }
-        eprintln!("\nstopping after this step; press Ctrl-C again to leave at once");
-    })?;
+    for signal in [SIGINT, SIGTERM] {
+        flag::register_conditional_shutdown(signal, exit::INTERRUPTED.into(), stop.clone())?;
+        flag::register(signal, stop.clone())?;
+    }
     let human = Human {
         bar: None,
         stop: stop.clone(),
+        told: false,
         started: None,
         line: Instant::now(),
         first: None,
@@ -52,7 +59,7 @@ pub(crate) fn bar(len: u64, unit: &str) -> ProgressBar {
         ProgressDrawTarget::hidden()
     };
     let style =
-        ProgressStyle::with_template(&format!("{{bar:30}} {{pos}}/{{len}} {unit}  {{msg}}"));
+        ProgressStyle::with_template(&format!("{{pos}}/{{len}} {unit} {{wide_bar}} {{msg}}"));
     ProgressBar::with_draw_target(Some(len), target)
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
@@ -99,6 +106,8 @@ struct Human {
     /// On a terminal only.
     bar: Option<ProgressBar>,
     stop: Arc<AtomicBool>,
+    /// Whether the user knows that the run is about to stop.
+    told: bool,
     started: Option<RunStarted>,
     /// When the last plain line was written.
     line: Instant,
@@ -110,30 +119,31 @@ impl Human {
     fn say(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+            None => tell(text),
         }
     }
 
     fn begin(&mut self, run: &RunStarted) {
-        eprintln!(
+        tell(&format!(
             "{} on {}: {} parameters, {} MACs an image",
             run.arch,
             run.data,
             crate::cmd::grouped(run.params),
             crate::cmd::scaled(run.macs)
-        );
-        eprintln!(
-            "{} images, tested on {}; {} epochs, {} steps of {}; {} thread{}, {}; into {}",
+        ));
+        tell(&format!(
+            "{} images, tested on {}; {} epoch{}, {} steps of {}; {} thread{}, {}; into {}",
             crate::cmd::grouped(run.train_images),
             crate::cmd::grouped(run.test_images),
             run.epochs,
+            if run.epochs == 1 { "" } else { "s" },
             crate::cmd::grouped(run.steps),
             run.batch,
             run.threads,
             if run.threads == 1 { "" } else { "s" },
             run.isa,
             run.out
-        );
+        ));
         if io::stderr().is_terminal() {
             self.bar = Some(bar(run.steps, "steps"));
         }
@@ -151,17 +161,15 @@ impl Observer for Human {
                     Some(bar) => {
                         bar.set_position(step.step);
                         bar.set_message(format!(
-                            "loss {:.4}  lr {:.3}  {:.0} images/s  {left}",
-                            step.loss, step.lr, step.images_per_s
+                            "loss {:.3}  {:.0} images/s  {left}",
+                            step.loss, step.images_per_s
                         ));
                     }
                     None if self.line.elapsed() >= LINE_EVERY => {
                         self.line = Instant::now();
                         let total = self.started.as_ref().map_or(0, |run| run.steps);
-                        eprintln!(
-                            "step {}/{total}  loss {:.4}  lr {:.4}  {:.0} images/s  {left}",
-                            step.step, step.loss, step.lr, step.images_per_s
-                        );
+                        tell(&format!("step {}/{total}  loss {:.4}  lr {:.4}  {:.0} images/s  {left}",
+                            step.step, step.loss, step.lr, step.images_per_s));
                     }
                     None => {}
                 }
@@ -183,16 +191,15 @@ impl Observer for Human {
                 }
                 let out = self.started.as_ref().map_or("", |run| run.out.as_str());
                 match (&end.stopped, &end.model) {
-                    (None, Some(model)) => eprintln!(
+                    (None, Some(model)) => tell(&format!(
                         "done in {}: top-1 {:.2} %\nmodel   {model}\nreport  {out}/{REPORT}",
                         duration(end.seconds),
                         end.top1.unwrap_or(f64::NAN) * 100.0
-                    ),
-                    (Some(_), _) => eprintln!(
-                        "stopped after {} steps; continue with: resnet train --resume {out}",
+                    )),
+                    (Some(reason), _) if reason == INTERRUPTED => tell(&format!("stopped after {} steps; continue with: resnet train --resume {out}",
                         end.steps
-                    ),
-                    (None, None) => {}
+                    )),
+                    _ => {}
                 }
             }
             _ => {}
@@ -204,7 +211,12 @@ impl Observer for Human {
         if let Some(bar) = &self.bar {
             bar.set_position(tick.step);
         }
-        flow(&self.stop)
+        let flow = flow(&self.stop);
+        if flow == Flow::Stop && !self.told {
+            self.told = true;
+            self.say("stopping: saving a checkpoint; press Ctrl-C again to leave at once");
+        }
+        flow
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::arch::ArchError;
 use crate::data::{self, Augment, DataError, Dataset, Loader, LoaderOptions, Transform};
-use crate::exec::{Backend, Cpu};
+use crate::exec::{Backend, Cpu, NoMemory};
 use crate::metric::{self, Confusion, METRICS};
 use crate::op::ShapeError;
 use crate::plan::{Options, Plan};
@@ -13,10 +13,10 @@ use crate::weights::{Model, ModelError};
 /// Most images in a batch of an evaluation: enough to keep the cores busy, few enough to need little memory.
 pub const BATCH: usize = 100;
 
-/// Why a model cannot be evaluated.
+/// Why a model cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum EvaluateError {
+pub enum UseError {
     /// The model.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -26,10 +26,26 @@ pub enum EvaluateError {
     /// A layer of it.
     #[error(transparent)]
     Shape(#[from] ShapeError),
-    /// The data.
+    /// Its plan needs too much memory.
+    #[error(transparent)]
+    Memory(#[from] NoMemory),
+    /// A picture, the data or the preprocessing.
     #[error(transparent)]
     Data(#[from] DataError),
 }
+
+/// Loader threads that keep up with `threads` that compute: pictures of one size lie in memory and cost little, others are
+/// decoded and resized.
+pub fn loader_workers(data: &dyn Dataset, threads: usize) -> usize {
+    if data.shape().is_some() {
+        1
+    } else {
+        threads.min(MOST_WORKERS)
+    }
+}
+
+/// Most loader threads; each holds batches in memory.
+const MOST_WORKERS: usize = 16;
 
 /// Evaluates a model file's network on a data set, whose classes are matched to the model's by name.
 ///
@@ -40,16 +56,16 @@ pub fn evaluate_model(
     data: Arc<dyn Dataset>,
     threads: usize,
     on: &mut dyn FnMut(usize),
-) -> Result<Evaluation, EvaluateError> {
+) -> Result<Evaluation, UseError> {
     let data = data::with_classes(data, &model.classes)?;
     let batch = BATCH.min(data.len()).max(1);
-    let transform = Transform::new(model.preprocess.clone(), Augment::default())?;
-    let loader = Loader::new(data, transform, LoaderOptions::eval(batch, threads))?;
-    let mut cpu = Cpu::new(
-        Plan::build(&model.graph()?, Options::infer(batch))?,
-        threads,
-    );
+    let plan = Plan::build(&model.graph()?, Options::infer(batch))?;
+    model.check(&plan)?;
+    let mut cpu = Cpu::new(plan, threads)?;
     model.apply(&mut cpu)?;
+    let transform = Transform::new(model.preprocess.clone(), Augment::default())?;
+    let workers = loader_workers(data.as_ref(), threads);
+    let loader = Loader::new(data, transform, LoaderOptions::eval(batch, workers))?;
     Ok(evaluate(&mut cpu, &loader, on)?)
 }
 
@@ -137,6 +153,11 @@ pub fn evaluate(
         }
         count += batch.count;
         on(count);
+    }
+    if count == 0 {
+        return Err(DataError::Loader(
+            "none of the pictures to evaluate on can be read".into(),
+        ));
     }
     let values = metrics
         .iter()

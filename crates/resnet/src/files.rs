@@ -44,7 +44,7 @@ fn advice(error: &io::Error) -> &'static str {
             "free some space there or choose another directory"
         }
         PermissionDenied | ReadOnlyFilesystem => "choose a place that you may use",
-        NotFound | NotADirectory => "check the path, or create its directory first",
+        NotFound | NotADirectory => "check the path",
         IsADirectory => "name a file, not a directory",
         _ => "check the path and the disk",
     }
@@ -236,7 +236,7 @@ mod tests {
         fs::write(dir.0.join("file"), "").unwrap();
         fs::create_dir(dir.0.join("folder")).unwrap();
         let cases = [
-            ("missing/last", "create its directory"),
+            ("missing/last", "check the path"),
             ("file/last", "check the path"),
             ("folder", "name a file"),
         ];

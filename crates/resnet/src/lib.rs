@@ -1,4 +1,4 @@
-//! Residual networks, and the plain networks they are measured against: train, evaluate, inspect, compare.
+//! Residual networks, and the plain networks they are measured against: train them, evaluate them, use them.
 //!
 //! From the bottom up, each using only what stands below it; a test holds it so:
 //!
@@ -8,7 +8,8 @@
 //! | [`step`], [`op`], [`plan`] | a network becomes steps over planned memory |
 //! | [`exec`] | runs the steps |
 //! | [`data`], [`metric`], [`event`], [`schedule`], [`recipe`], [`weights`], [`report`] | the nouns of training |
-//! | [`mod@train`], [`mod@evaluate`], [`predict`] | the verbs |
+//! | [`mod@train`], [`mod@evaluate`], [`predict`], [`mod@summary`] | the verbs |
+//! | [`files`], [`rng`], [`suggest`] | small tools, usable everywhere |
 #![forbid(unsafe_code)]
 
 pub mod arch;

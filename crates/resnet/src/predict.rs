@@ -2,13 +2,11 @@
 
 use std::path::Path;
 
-use crate::arch::ArchError;
-use crate::data::{self, Augment, DataError, Image, Transform};
-use crate::evaluate::softmax;
+use crate::data::{self, Augment, Image, Transform};
+use crate::evaluate::{UseError, softmax};
 use crate::exec::{Backend, Cpu};
-use crate::op::ShapeError;
 use crate::plan::{Options, Plan};
-use crate::weights::{Model, ModelError};
+use crate::weights::Model;
 
 /// A model ready to classify pictures one by one.
 pub struct Predictor {
@@ -30,32 +28,15 @@ pub struct Guess {
     pub probability: f32,
 }
 
-/// Why pictures cannot be classified.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PredictError {
-    /// The model.
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    /// Its network.
-    #[error(transparent)]
-    Arch(#[from] ArchError),
-    /// A layer of it.
-    #[error(transparent)]
-    Shape(#[from] ShapeError),
-    /// A picture or the preprocessing.
-    #[error(transparent)]
-    Data(#[from] DataError),
-}
-
 impl Predictor {
     /// Prepares a model.
     ///
     /// # Errors
     /// The file's parts do not fit each other.
-    pub fn new(model: &Model, threads: usize) -> Result<Predictor, PredictError> {
+    pub fn new(model: &Model, threads: usize) -> Result<Predictor, UseError> {
         let plan = Plan::build(&model.graph()?, Options::infer(1))?;
-        let mut cpu = Cpu::new(plan, threads);
+        model.check(&plan)?;
+        let mut cpu = Cpu::new(plan, threads)?;
         model.apply(&mut cpu)?;
         let transform = Transform::new(model.preprocess.clone(), Augment::default())?;
         let x = vec![0.0; model.preprocess.shape.len()];
@@ -73,7 +54,7 @@ impl Predictor {
     ///
     /// # Errors
     /// The file is not a picture that can be read.
-    pub fn file(&mut self, path: &Path, top: usize) -> Result<Vec<Guess>, PredictError> {
+    pub fn file(&mut self, path: &Path, top: usize) -> Result<Vec<Guess>, UseError> {
         let mut image = Image::default();
         data::read_picture(path, &mut image)?;
         Ok(self.image(&image, top))

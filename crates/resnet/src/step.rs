@@ -186,7 +186,7 @@ pub enum StepKind {
     },
     /// x, w, b -> y
     Linear(Linear),
-    /// logits -> losses, [dlogits]
+    /// logits -> losses, dlogits
     SoftmaxCrossEntropy {
         /** Images. */
         n: usize,
@@ -194,8 +194,6 @@ pub enum StepKind {
         classes: usize,
         /** Label smoothing. */
         smoothing: f32,
-        /** Whether the gradient is written. */
-        gradient: bool,
     },
     /// dy, w -> dx
     ConvBackwardInput {
@@ -352,8 +350,6 @@ pub struct Differentiate<'a> {
     pub graph: &'a Graph,
     /// Images in a batch.
     pub batch: usize,
-    /// Whether the plan trains.
-    pub train: bool,
     pub(crate) slots: Vec<Slot>,
     pub(crate) steps: Vec<Step>,
     /// Gradient of each slot that has one.

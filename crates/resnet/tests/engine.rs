@@ -19,8 +19,8 @@ const NETWORKS: &[&str] = &[
     "preresnet20",
     "preresnet20:block=bottleneck",
     "resnet18:stem=cifar",
-    "resnet50",
-    "resnext50_32x4d",
+    "resnet50:stem=cifar",
+    "resnext50_32x4d:stem=cifar",
 ];
 
 const SHAPE: Shape = Shape::new(3, 16, 16);
@@ -36,7 +36,7 @@ struct Run {
 impl Run {
     fn new(arch: &str, options: Options, threads: usize) -> Run {
         let graph = Arch::parse(arch).unwrap().graph(SHAPE, CLASSES).unwrap();
-        let mut cpu = Cpu::new(Plan::build(&graph, options).unwrap(), threads);
+        let mut cpu = Cpu::new(Plan::build(&graph, options).unwrap(), threads).unwrap();
         weights::initialise(&mut cpu, &graph, 3);
         let mut rng = Rng::new(5, &[]);
         let images = (0..options.batch * SHAPE.len())
@@ -241,7 +241,7 @@ fn inference_uses_running_statistics_row_by_row() {
     let mut trained = Run::new("resnet20", Options::train(8, 0.0), 2);
     trained.gradients();
     let logits = |batch: usize| {
-        let mut cpu = Cpu::new(Plan::build(&graph, Options::infer(batch)).unwrap(), 2);
+        let mut cpu = Cpu::new(Plan::build(&graph, Options::infer(batch)).unwrap(), 2).unwrap();
         weights::copy(&trained.cpu, &mut cpu);
         let plan = cpu.plan().clone();
         let mut all = Vec::new();

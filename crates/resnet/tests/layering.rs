@@ -68,7 +68,9 @@ fn sources() -> Vec<(String, PathBuf, String)> {
 
 /// The part of a source file that is not tests, which may look at anything.
 fn without_tests(text: &str) -> &str {
-    text.split("#[cfg(test)]\nmod ").next().unwrap_or_default()
+    text.split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or_default()
 }
 
 /// Modules named after `crate::`, in single paths and in braces.
@@ -179,4 +181,6 @@ fn the_check_itself_can_fail() {
         ["graph", "plan", "exec"]
     );
     assert_eq!(imports("crate::train::run()"), ["train"]);
+    let after = "#[cfg(test)]\nmod tests;\nuse crate::train;\n#[cfg(test)]\nmod tests {\nuse crate::exec;\n}";
+    assert_eq!(imports(without_tests(after)), ["train"]);
 }

@@ -7,7 +7,7 @@ use resnet::data::{self, OpenOptions};
 use resnet::evaluate::evaluate_model;
 
 use crate::exit::Usage;
-use crate::observer::bar;
+use crate::observer::{bar, tell};
 
 /// Arguments of `resnet eval`.
 #[derive(clap::Args)]
@@ -35,7 +35,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let model = super::load_model(&args.model)?;
     let splits = data::open(&args.data, &OpenOptions::default())?;
     for warning in &splits.warnings {
-        eprintln!("warning: {warning}");
+        tell(&format!("warning: {warning}"));
     }
     let (name, part) = match args.split.as_deref() {
         Some("train") => ("train".to_string(), Some(splits.train)),
@@ -52,10 +52,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let part = part.ok_or_else(|| Usage(format!("{} has no split `{name}`", args.data)))?;
     let progress = bar(part.len() as u64, "images");
     let on = &mut |done: usize| progress.set_position(done as u64);
-    let evaluation = evaluate_model(&model, part, super::threads(args.threads), on)?;
+    let evaluation = evaluate_model(&model, part, resnet::exec::threads(args.threads), on)?;
     progress.finish_and_clear();
     for warning in &evaluation.warnings {
-        eprintln!("warning: {warning}");
+        tell(&format!("warning: {warning}"));
     }
     let (top1, top5, loss) = (
         evaluation.value("top1"),

@@ -7,26 +7,33 @@ pub(crate) mod predict;
 pub(crate) mod summary;
 pub(crate) mod train;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use resnet::weights::Model;
 
-/// Threads that compute: as asked, or one for each core.
-fn threads(asked: usize) -> usize {
-    match asked {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        threads => threads,
-    }
-}
-
 /// Loads a model file, or the model of a run directory.
 fn load_model(path: &Path) -> anyhow::Result<Model> {
-    let file: PathBuf = if path.is_dir() {
-        path.join(resnet::train::MODEL)
-    } else {
-        path.to_owned()
-    };
-    Ok(Model::load(&file)?)
+    if !path.is_dir() {
+        return Ok(Model::load(path)?);
+    }
+    let (model, best) = (
+        path.join(resnet::train::MODEL),
+        path.join(resnet::train::BEST),
+    );
+    if !model.exists() && best.exists() {
+        anyhow::bail!(
+            "{} holds an unfinished run; give its checkpoint {}",
+            path.display(),
+            best.display()
+        );
+    }
+    anyhow::ensure!(
+        model.exists(),
+        "{} holds no model: {} is missing",
+        path.display(),
+        resnet::train::MODEL
+    );
+    Ok(Model::load(&model)?)
 }
 
 /// A number with separators between thousands.

@@ -3,8 +3,9 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use resnet::predict::Predictor;
+
+use crate::observer::tell;
 
 /// Arguments of `resnet predict`.
 #[derive(clap::Args)]
@@ -18,8 +19,8 @@ pub(crate) struct Args {
     #[arg(required = true, value_name = "IMAGE|DIR")]
     images: Vec<PathBuf>,
     /// Classes shown for each
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    top: usize,
+    #[arg(long, value_name = "N", default_value = "5")]
+    top: std::num::NonZeroUsize,
     /// Threads that compute; 0 is one for each core
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
@@ -30,14 +31,14 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let model = super::load_model(&args.model)?;
-    let mut predictor = Predictor::new(&model, super::threads(args.threads))?;
+    let mut predictor = Predictor::new(&model, resnet::exec::threads(args.threads))?;
     let mut out = std::io::stdout().lock();
     let (mut done, mut failed) = (0, 0);
     for file in files(&args.images)? {
-        let guesses = match predictor.file(&file, args.top) {
+        let guesses = match predictor.file(&file, args.top.get()) {
             Ok(guesses) => guesses,
             Err(error) => {
-                eprintln!("error: {error}");
+                tell(&format!("error: {error}"));
                 failed += 1;
                 continue;
             }
@@ -75,10 +76,9 @@ fn files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
-            files.extend(
-                entries(path)
-                    .with_context(|| format!("cannot read directory {}", path.display()))?,
-            );
+            let entries = entries(path)
+                .map_err(|e| anyhow::anyhow!("cannot read directory {}: {e}", path.display()))?;
+            files.extend(entries);
         } else {
             files.push(path.clone());
         }
@@ -86,14 +86,23 @@ fn files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// The files of a directory and of those in it, without hidden ones.
 fn entries(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(directory)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
+    entries.sort();
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
-        let path = entry?.path();
-        if path.is_file() {
+    for path in entries {
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        // Links to directories could lead in circles.
+        if path.is_dir() && !path.is_symlink() && !hidden {
+            files.extend(self::entries(&path)?);
+        } else if path.is_file() && !hidden {
             files.push(path);
         }
     }
-    files.sort();
     Ok(files)
 }

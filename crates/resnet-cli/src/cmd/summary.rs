@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use resnet::arch::Arch;
-use resnet::exec::{Backend, Cpu};
+use resnet::exec::kernel_names;
 use resnet::graph::Shape;
 use resnet::plan::{Options, Plan};
 use resnet::recipe::split_override;
@@ -44,14 +44,17 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let path = Path::new(&args.network);
-    let (mut arch, mut input, mut classes) = if path.exists() {
-        let model = super::load_model(path)?;
-        let (shape, classes) = (model.preprocess.shape, model.classes.len());
-        (model.arch, shape, classes)
-    } else {
-        let arch = Arch::parse(&args.network)?;
-        let (shape, classes) = (arch.default_input(), arch.default_classes());
-        (arch, shape, classes)
+    // A name of the catalogue is a network, whatever lies in this directory.
+    let (mut arch, mut input, mut classes) = match Arch::parse(&args.network) {
+        Ok(arch) => {
+            let (shape, classes) = (arch.default_input(), arch.default_classes());
+            (arch, shape, classes)
+        }
+        Err(_) if path.exists() => {
+            let model = super::load_model(path)?;
+            (model.arch, model.preprocess.shape, model.classes.len())
+        }
+        Err(unknown) => return Err(unknown.into()),
     };
     for option in &args.options {
         let (key, value) = split_override(option)?;
@@ -73,8 +76,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             &arch.graph(input, classes)?,
             Options::train(args.batch, 0.0),
         )?;
-        let cpu = Cpu::new(plan, 1);
-        write!(out, "{}", cpu.plan().table(|step| cpu.kernel_of(step)))?;
+        let kernels = kernel_names(&plan, 1);
+        write!(out, "{}", plan.table(|step| kernels[step].clone()))?;
     } else {
         write_table(&mut out, &summary)?;
     }

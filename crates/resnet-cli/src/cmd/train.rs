@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use resnet::event::RunEnded;
 use resnet::recipe::{Recipe, split_override};
 use resnet::train;
 
-use crate::exit::Usage;
+use crate::exit::{Stopped, Usage};
 use crate::observer;
 
 /// Arguments of `resnet train`.
@@ -50,8 +51,8 @@ pub(crate) struct Args {
     /// Directory of the run [default: runs/ARCH-DATA]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Continue the run in this directory
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["data", "epochs", "steps", "batch", "lr", "precision", "seed", "out"])]
+    /// Continue the run in this directory; takes --threads and --json only
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["data", "recipe", "epochs", "steps", "batch", "lr", "precision", "seed", "out"])]
     resume: Option<PathBuf>,
     /// One JSON event a line on standard output
     #[arg(long)]
@@ -70,16 +71,27 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         }
         let threads = args.threads.as_deref().map(str::parse).transpose();
         let threads = threads.map_err(|_| Usage("--threads needs a whole number".into()))?;
-        train::resume(out, threads, None, observer.as_mut())?;
-        return observer.finish();
+        let ended = train::resume(out, threads, observer.as_mut())?;
+        observer.finish()?;
+        return finished(&ended);
     }
     let recipe = Recipe::load(&args.recipe, &overrides(&args)?)?;
     let out = match &args.out {
         Some(out) => out.clone(),
         None => free_directory(&recipe),
     };
-    train::train(recipe, &out, &command_line(), observer.as_mut())?;
-    observer.finish()
+    let ended = train::train(recipe, &out, &command_line(), observer.as_mut())?;
+    observer.finish()?;
+    finished(&ended)
+}
+
+/// A run that was stopped is not done.
+fn finished(ended: &RunEnded) -> anyhow::Result<()> {
+    if ended.stopped.is_none() {
+        Ok(())
+    } else {
+        Err(Stopped.into())
+    }
 }
 
 /// Flags and `key=value` as changes to the recipe, in that order.

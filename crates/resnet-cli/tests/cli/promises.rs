@@ -59,7 +59,7 @@ fn metrics(path: &Path) -> Vec<String> {
 fn the_same_bits_for_any_number_of_threads_and_workers() {
     let folder = folder();
     train(&folder, "one", &["--threads", "1", "workers=0"]);
-    let expected = tensor_bytes(&folder.path("one/model.safetensors"));
+    let expected = fs::read(folder.path("one/model.safetensors")).unwrap();
     for (threads, workers) in [("2", "1"), ("2", "3"), ("5", "0")] {
         let out = format!("t{threads}w{workers}");
         train(
@@ -68,7 +68,7 @@ fn the_same_bits_for_any_number_of_threads_and_workers() {
             &["--threads", threads, &format!("workers={workers}")],
         );
         assert!(
-            tensor_bytes(&folder.path(&format!("{out}/model.safetensors"))) == expected,
+            fs::read(folder.path(&format!("{out}/model.safetensors"))).unwrap() == expected,
             "{out} differs"
         );
         assert_eq!(
@@ -78,7 +78,8 @@ fn the_same_bits_for_any_number_of_threads_and_workers() {
     }
     train(&folder, "other-seed", &["seed=8"]);
     assert!(
-        tensor_bytes(&folder.path("other-seed/model.safetensors")) != expected,
+        tensor_bytes(&folder.path("other-seed/model.safetensors"))
+            != tensor_bytes(&folder.path("one/model.safetensors")),
         "the seed has no effect"
     );
 }
@@ -160,7 +161,7 @@ fn an_interrupted_run_saves_and_can_be_resumed() {
         }
     }
     let outcome = Outcome::of(child.wait_with_output().unwrap());
-    assert_eq!(outcome.code, 0, "{}", outcome.err);
+    assert_eq!(outcome.code, 130, "{}", outcome.err);
     assert_eq!(last["event"], "run_ended", "{last}");
     assert_eq!(last["stopped"], "interrupted", "{last}");
     assert!(last["model"].is_null());

@@ -123,7 +123,7 @@ pub(crate) fn tensor_bytes(path: &Path) -> Vec<u8> {
     bytes[8 + header..].to_vec()
 }
 
-/// A grey picture as binary PGM is no format of ours, so tests write PNG without compression.
+/// A grey picture as PNG, stored without compression.
 pub(crate) fn png(width: u32, height: u32, grey: u8) -> Vec<u8> {
     let mut raw = Vec::new();
     for _ in 0..height {

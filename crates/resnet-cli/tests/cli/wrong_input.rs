@@ -54,6 +54,11 @@ fn names_that_do_not_exist() {
             &["3x0x32"],
         ),
         (&["summary", "nothing-at-all"], 2, &["nothing-at-all"]),
+        (
+            &["summary", "vgg16", "--input", "3x4096x4096"],
+            2,
+            &["classifier.0", "numbers"],
+        ),
         (&["train", "--resume", "nowhere"], 2, &["nowhere"]),
         (
             &["eval", "nowhere.safetensors"],
@@ -185,6 +190,8 @@ fn pictures_that_are_none() {
             outcome.err
         );
     }
+    let none = folder.run(&["predict", "run", "half.png", "--top", "0"]);
+    assert_eq!(none.code, 2, "{}", none.err);
     // The good ones are classified all the same.
     folder.write("good.png", &png(12, 12, 50));
     let outcome = folder.run(&["predict", "run", "half.png", "good.png"]);
@@ -255,6 +262,97 @@ fn checkpoints_that_do_not_fit() {
         "a",
     ]);
     refused(&taken, 2, &["a", "--resume"]);
+}
+
+#[test]
+fn more_memory_than_there_is() {
+    let folder = Folder::new();
+    folder.digits(80, 20, 4);
+    let outcome = folder.run(&[
+        "train",
+        "resnet20",
+        "--data",
+        "mnist:digits",
+        "--batch",
+        "80",
+        "data.crop=4096",
+        "data.resize=4096",
+    ]);
+    refused(&outcome, 1, &["GiB", "batch"]);
+    assert!(!folder.path("runs").exists());
+}
+
+#[test]
+fn runs_that_cannot_go_on() {
+    let folder = Folder::new();
+    folder.digits(64, 20, 4);
+    folder.ok(&[
+        "train",
+        "resnet8",
+        "--data",
+        "mnist:digits",
+        "--epochs",
+        "1",
+        "--batch",
+        "16",
+        "--out",
+        "run",
+    ]);
+    let resume = ["train", "--resume", "run"];
+
+    // Another process holds the run.
+    let config = fs::File::open(folder.path("run/config.toml")).unwrap();
+    config.lock().unwrap();
+    refused(&folder.run(&resume), 1, &["run", "in use"]);
+    drop(config);
+    folder.ok(&resume);
+
+    // Other data would be another run.
+    folder.digits(80, 20, 4);
+    refused(&folder.run(&resume), 1, &["data has changed", "64", "80"]);
+    folder.digits(64, 20, 4);
+
+    // A lost checkpoint is not a reason to start again in silence.
+    fs::remove_file(folder.path("run/checkpoints/last.safetensors")).unwrap();
+    refused(&folder.run(&resume), 1, &["last.safetensors", "missing"]);
+
+    // Files of the user's are never replaced.
+    folder.write("mine/report.html", b"mine");
+    let args = [
+        "train",
+        "resnet8",
+        "--data",
+        "mnist:digits",
+        "--batch",
+        "16",
+        "--out",
+        "mine",
+    ];
+    refused(&folder.run(&args), 2, &["mine", "report.html"]);
+    assert_eq!(fs::read(folder.path("mine/report.html")).unwrap(), b"mine");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_terminal_that_is_gone_does_not_stop_training() {
+    let folder = Folder::new();
+    folder.digits(64, 20, 4);
+    let args = [
+        "train",
+        "resnet8",
+        "--data",
+        "mnist:digits",
+        "--epochs",
+        "2",
+        "--batch",
+        "16",
+        "--out",
+        "run",
+    ];
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let status = folder.command(&args).stderr(full).status().unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert!(folder.path("run/model.safetensors").is_file());
 }
 
 #[cfg(unix)]

@@ -9,10 +9,12 @@ use resnet_kernels::{
     linear, loss, pool2d, sgd,
 };
 
-use super::{Backend, Sgd};
+use super::{Backend, NoMemory, Sgd};
 use crate::plan::Plan;
-use crate::step::{Conv, Linear, Pool, SlotId, Space, StepKind};
+use crate::step::{Conv, Linear, NormGrad, Pool, SlotId, Space, StepKind};
 
+/// Numbers in a cache line.
+const CACHE_LINE: usize = 16;
 /// Longest list of slots of a step.
 const OPERANDS: usize = 10;
 
@@ -86,40 +88,82 @@ fn pool_shape(pool: Pool) -> Pool2dShape {
     }
 }
 
+/// The kernel of each convolution step, and the scratch that the neediest step wants.
+fn choose(cpu: &resnet_kernels::Cpu, plan: &Plan) -> (Vec<Option<Conv2d>>, usize) {
+    let mut scratch = 0;
+    let mut convs = Vec::with_capacity(plan.steps.len());
+    for step in &plan.steps {
+        let mut chosen = None;
+        let need = match step.kind {
+            StepKind::Conv { conv, .. }
+            | StepKind::ConvBackwardInput { conv, .. }
+            | StepKind::ConvBackwardWeight { conv, .. } => {
+                let conv = Conv2d::choose(cpu, &conv_shape(conv));
+                let need = conv.scratch_len();
+                chosen = Some(conv);
+                need
+            }
+            StepKind::Norm(norm) | StepKind::NormBackward(NormGrad { norm, .. }) => {
+                let x = &plan.slots[step.reads[0].0];
+                batch_norm::scratch_len(x.len / norm.channels, norm.channels)
+            }
+            StepKind::Linear(l)
+            | StepKind::LinearBackwardInput { linear: l, .. }
+            | StepKind::LinearBackwardWeight(l) => linear::scratch_len(cpu, l.n, l.c_in, l.c_out),
+            _ => 0,
+        };
+        scratch = scratch.max(need);
+        convs.push(chosen);
+    }
+    (convs, scratch)
+}
+
+/// Name of what runs each step of a plan on this machine, without taking memory for it.
+pub fn kernel_names(plan: &Plan, threads: usize) -> Vec<String> {
+    let cpu = resnet_kernels::Cpu::new(threads);
+    let (convs, _) = choose(&cpu, plan);
+    convs.iter().map(|conv| name(&cpu, conv.as_ref())).collect()
+}
+
+fn name(cpu: &resnet_kernels::Cpu, conv: Option<&Conv2d>) -> String {
+    conv.map_or_else(|| cpu.isa().to_string(), |conv| conv.name().to_string())
+}
+
+/// Bytes of memory in this machine, where the system tells. A system that promises more than it has would kill the process
+/// later instead of refusing now.
+fn installed_memory() -> Option<u64> {
+    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = info.lines().find(|line| line.starts_with("MemTotal:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// Zeros, or none where the system refuses the memory.
+fn zeros(len: usize) -> Option<Vec<f32>> {
+    let mut probe: Vec<f32> = Vec::new();
+    probe.try_reserve_exact(len).ok()?;
+    drop(probe);
+    Some(vec![0.0; len])
+}
+
 impl Cpu {
     /// Chooses kernels and takes memory for a plan. `threads` is at least 1.
-    pub fn new(plan: Plan, threads: usize) -> Cpu {
+    ///
+    /// # Errors
+    /// The system refuses the memory.
+    pub fn new(plan: Plan, threads: usize) -> Result<Cpu, NoMemory> {
         let cpu = resnet_kernels::Cpu::new(threads);
-        let mut scratch = 0;
-        let mut convs = Vec::with_capacity(plan.steps.len());
-        for step in &plan.steps {
-            let mut chosen = None;
-            let need = match step.kind {
-                StepKind::Conv { conv, .. }
-                | StepKind::ConvBackwardInput { conv, .. }
-                | StepKind::ConvBackwardWeight { conv, .. } => {
-                    let conv = Conv2d::choose(&cpu, &conv_shape(conv));
-                    let need = conv.scratch_len();
-                    chosen = Some(conv);
-                    need
-                }
-                StepKind::Norm(norm)
-                | StepKind::NormBackward(crate::step::NormGrad { norm, .. }) => {
-                    let x = &plan.slots[step.reads[0].0];
-                    batch_norm::scratch_len(x.len / norm.channels, norm.channels)
-                }
-                StepKind::Linear(l)
-                | StepKind::LinearBackwardInput { linear: l, .. }
-                | StepKind::LinearBackwardWeight(l) => {
-                    linear::scratch_len(&cpu, l.n, l.c_in, l.c_out)
-                }
-                _ => 0,
-            };
-            scratch = scratch.max(need);
-            convs.push(chosen);
+        let (convs, scratch) = choose(&cpu, &plan);
+        let no_memory = NoMemory {
+            bytes: 4 * (plan.len() + scratch) as u64,
+            batch: plan.options.batch,
+        };
+        if installed_memory().is_some_and(|installed| no_memory.bytes > installed) {
+            return Err(no_memory);
         }
-        let memory = vec![0.0; plan.len() + 16];
-        let start = memory.as_ptr().align_offset(64).min(16);
+        let memory = zeros(plan.len() + CACHE_LINE).ok_or(no_memory)?;
+        let scratch = zeros(scratch).ok_or(no_memory)?;
+        let start = memory.as_ptr().align_offset(4 * CACHE_LINE).min(CACHE_LINE);
         let labels = vec![0; plan.options.batch];
         let sgd = Sgd {
             lr: 0.0,
@@ -128,16 +172,16 @@ impl Cpu {
             decay_norm_bias: true,
             nesterov: false,
         };
-        Cpu {
+        Ok(Cpu {
             cpu,
             plan,
             convs,
             memory,
             start,
-            scratch: vec![0.0; scratch],
+            scratch,
             labels,
             sgd,
-        }
+        })
     }
 
     /// The numbers of a slot.
@@ -293,10 +337,7 @@ impl Cpu {
                 linear::forward(cpu, n, c_in, c_out, x, w, Some(b), y, scratch);
             }
             StepKind::SoftmaxCrossEntropy {
-                classes,
-                smoothing,
-                gradient,
-                ..
+                classes, smoothing, ..
             } => {
                 let [logits, losses, dlogits, ..] = operands;
                 loss::softmax_cross_entropy(
@@ -306,7 +347,7 @@ impl Cpu {
                     classes,
                     smoothing,
                     losses,
-                    gradient.then_some(dlogits),
+                    Some(dlogits),
                 );
             }
             StepKind::ConvBackwardInput { accumulate, .. } => {
@@ -456,15 +497,7 @@ impl Backend for Cpu {
         )
     }
 
-    fn norm(&self, slot: SlotId) -> f64 {
-        diagnose::sum_of_squares(&self.cpu, self.view(slot)).sqrt()
-    }
-
     fn kernel_of(&self, step: usize) -> String {
-        let isa = self.cpu.isa();
-        match &self.convs[step] {
-            Some(conv) => conv.name().to_string(),
-            None => isa.to_string(),
-        }
+        name(&self.cpu, self.convs[step].as_ref())
     }
 }

@@ -7,7 +7,31 @@ use std::ops::Range;
 use crate::plan::Plan;
 use crate::step::{SlotId, Space};
 
-pub use cpu::{Cpu, isa_in_use};
+pub use cpu::{Cpu, isa_in_use, kernel_names};
+
+/// A plan needs more memory than there is.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[error(
+    "the network needs {:.1} GiB of memory for batches of {batch}, which the system does not give; use a smaller batch or smaller images",
+    *.bytes as f64 / f64::from(1u32 << 30)
+)]
+pub struct NoMemory {
+    /// What it needs.
+    pub bytes: u64,
+    /// Images in a batch of the plan.
+    pub batch: usize,
+}
+
+/// Threads that compute: as many as asked for, or one a core for 0.
+pub fn threads(asked: usize) -> usize {
+    match asked {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads.min(MOST_THREADS),
+    }
+}
+
+/// Most threads that are of use.
+const MOST_THREADS: usize = 1024;
 
 /// Stochastic gradient descent in PyTorch's form:
 /// g = dw + weight_decay w;  v = momentum v + g;  w -= lr (nesterov ? g + momentum v : v).
@@ -47,9 +71,6 @@ pub trait Backend {
 
     /// Whether a whole space holds only finite numbers.
     fn all_finite(&self, space: Space) -> bool;
-
-    /// Square root of the sum of squares of a slot.
-    fn norm(&self, slot: SlotId) -> f64;
 
     /// Name of what runs a step.
     fn kernel_of(&self, step: usize) -> String;

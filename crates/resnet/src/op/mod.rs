@@ -1,8 +1,8 @@
 //! The operations: shape, parameters, cost, forward steps, backward steps.
 //!
-//! Every operation has one file with the same functions, so that who has read one knows them all:
-//! `output_shape`, `params`, `macs` describe it; `forward` appends its steps to a plan; `backward` appends the steps that
-//! turn the gradient of its output into the gradients of its inputs and parameters, with the derivation in the head.
+//! One file an operation: `output_shape` and `params`, where they are not trivial, describe it; `forward` appends its steps
+//! to a plan; `backward` appends the steps that turn the gradient of its output into the gradients of its inputs and
+//! parameters, with the derivation in the head.
 
 mod add;
 mod avg_pool2d;
@@ -88,11 +88,31 @@ pub struct ShapeError {
     pub reason: String,
 }
 
+/// Most numbers in a map of one image, or in a weight: kernels count them in 32 bits.
+const MOST_NUMBERS: usize = u32::MAX as usize;
+
 /// Shape of the output of `op` over inputs of these shapes.
 ///
 /// # Errors
 /// A sentence that says what does not fit.
 pub fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, String> {
+    let y = unlimited_shape(op, inputs)?;
+    let x = inputs.first().copied().unwrap_or(y);
+    let fits = |dims: &[usize]| {
+        dims.iter()
+            .try_fold(1usize, |product, &n| product.checked_mul(n))
+            .is_some_and(|product| product <= MOST_NUMBERS)
+    };
+    let map_fits = fits(&[x.c, x.h, x.w]) && fits(&[y.c, y.h, y.w]);
+    if map_fits && params(op, x).iter().all(|param| fits(&param.dims)) {
+        return Ok(y);
+    }
+    Err(format!(
+        "a map or weight would hold more than {MOST_NUMBERS} numbers; use smaller images"
+    ))
+}
+
+fn unlimited_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, String> {
     match (op, inputs) {
         (Op::Conv2d { .. }, [x]) => conv2d::output_shape(op, *x),
         (Op::BatchNorm { .. } | Op::Relu, [x]) => Ok(*x),

@@ -18,20 +18,15 @@ pub fn forward(
     losses: SlotId,
 ) {
     let layer = diff.graph.output();
-    let mut writes = vec![losses];
-    if diff.train {
-        let (dlogits, _) = diff.sink(logits).expect("the logits depend on the input");
-        writes.push(dlogits);
-    }
+    let (dlogits, _) = diff.sink(logits).expect("the logits depend on the input");
     diff.step(
         layer,
         StepKind::SoftmaxCrossEntropy {
             n: diff.batch,
             classes,
             smoothing,
-            gradient: diff.train,
         },
         vec![logits],
-        writes,
+        vec![losses, dlogits],
     );
 }

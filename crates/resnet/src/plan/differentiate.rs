@@ -43,7 +43,6 @@ pub(super) fn differentiate(
     let mut diff = Differentiate {
         graph,
         batch,
-        train: true,
         slots: std::mem::take(slots),
         steps: forward.clone(),
         gradients,

@@ -33,6 +33,8 @@ pub(super) struct Progress {
     pub(super) best: Option<f64>,
     /// Seconds of training so far.
     pub(super) seconds: f64,
+    /// Training and evaluation images; other data would be another run.
+    pub(super) images: (u64, u64),
 }
 
 /// Sums over training steps.
@@ -64,7 +66,7 @@ impl Sums {
 }
 
 impl Progress {
-    pub(super) fn new(warm_start: WarmStart) -> Progress {
+    pub(super) fn new(warm_start: WarmStart, images: (u64, u64)) -> Progress {
         Progress {
             step: 0,
             since_event: Sums::default(),
@@ -74,6 +76,7 @@ impl Progress {
             last: None,
             best: None,
             seconds: 0.0,
+            images,
         }
     }
 }
@@ -104,7 +107,7 @@ pub(super) fn save(job: &Job, progress: &Progress, path: &Path) -> Result<(), Tr
     model
         .tensors
         .metadata
-        .insert("recipe".into(), job.recipe.to_toml());
+        .insert("recipe".into(), job.portable_recipe());
     Ok(model.save(path)?)
 }
 
@@ -129,6 +132,13 @@ pub(super) fn load(job: &mut Job, path: &Path) -> Result<Progress, TrainError> {
     })?;
     let progress: Progress =
         serde_json::from_str(progress).map_err(|e| wrong(format!("metadata `progress`: {e}")))?;
+    if progress.images != job.images() || model.preprocess != job.preprocess {
+        let ((train, eval), (train_now, eval_now)) = (progress.images, job.images());
+        return Err(wrong(format!(
+            "the data has changed: it was made with {train} training and {eval} evaluation images, now there are {train_now} and {eval_now}, \
+             or their pixels differ; restore the data or start a new run"
+        )));
+    }
     if progress.step > job.total_steps() {
         return Err(wrong(format!(
             "it was made after step {}, the run has {}",

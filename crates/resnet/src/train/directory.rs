@@ -4,7 +4,7 @@
 //! `checkpoints/{last,best}.safetensors`, and at the end `model.safetensors` and `report.html`.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,11 @@ pub const MODEL: &str = "model.safetensors";
 /// The page about the run.
 pub const REPORT: &str = "report.html";
 
+/// Everything that happened, one JSON event a line.
+pub(super) const EVENTS: &str = "events.jsonl";
+/// The evaluations as a table.
+pub(super) const METRICS_CSV: &str = "metrics.csv";
+
 const CONFIG: &str = "config.toml";
 const ENVIRONMENT: &str = "environment.json";
 /// Largest small file that is read back.
@@ -29,20 +34,26 @@ const MOST_BYTES: u64 = 1 << 20;
 /// A run directory.
 pub(super) struct Directory {
     root: PathBuf,
+    /// `config.toml`, locked while the run is under way; the lock ends with the process, however it ends.
+    _lock: Option<File>,
 }
 
 impl Directory {
-    /// Makes the directory of a new run.
+    /// Makes the directory of a new run. Files of the same names are never replaced.
     pub(super) fn create(
         root: &Path,
         recipe: &Recipe,
         command: &str,
+        threads: usize,
     ) -> Result<Directory, TrainError> {
-        let directory = Directory {
+        let mut directory = Directory {
             root: root.to_owned(),
+            _lock: None,
         };
-        if directory.path(CONFIG).exists() {
-            return Err(TrainError::Taken(root.to_owned()));
+        for name in [CONFIG, EVENTS, METRICS_CSV, MODEL, REPORT, LAST, BEST] {
+            if directory.path(name).exists() {
+                return Err(TrainError::Taken(root.to_owned(), name));
+            }
         }
         let checkpoints = directory.path("checkpoints");
         let failed = |source: io::Error| FileError::Write {
@@ -50,23 +61,41 @@ impl Directory {
             source,
         };
         fs::create_dir_all(&checkpoints).map_err(failed)?;
-        let environment =
-            serde_json::to_string_pretty(&environment(command)).expect("texts always become JSON");
+        let environment = serde_json::to_string_pretty(&environment(command, threads))
+            .expect("texts always become JSON");
         directory.write(ENVIRONMENT, &(environment + "\n"))?;
         directory.write(CONFIG, &recipe.to_toml())?;
+        directory.lock()?;
         Ok(directory)
     }
 
     /// Opens the directory of a run that began before.
     pub(super) fn open(root: &Path) -> Result<(Directory, Recipe), TrainError> {
-        let directory = Directory {
+        let mut directory = Directory {
             root: root.to_owned(),
+            _lock: None,
         };
         if !directory.path(CONFIG).is_file() {
             return Err(TrainError::NoRun(root.to_owned(), CONFIG));
         }
+        directory.lock()?;
         let recipe = Recipe::load(&directory.path(CONFIG).to_string_lossy(), &[])?;
         Ok((directory, recipe))
+    }
+
+    /// Keeps other processes out.
+    fn lock(&mut self) -> Result<(), TrainError> {
+        let path = self.path(CONFIG);
+        let file = File::open(&path).map_err(|source| FileError::Read { path, source })?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(TrainError::InUse(self.root.clone())),
+            // Some file systems have no locks; the run can do without.
+            Err(TryLockError::Error(_)) => Ok(()),
+            Ok(()) => {
+                self._lock = Some(file);
+                Ok(())
+            }
+        }
     }
 
     /// Path of a file of the run.
@@ -95,13 +124,14 @@ impl Directory {
 }
 
 /// Where a run happens.
-fn environment(command: &str) -> BTreeMap<&'static str, String> {
+fn environment(command: &str, threads: usize) -> BTreeMap<&'static str, String> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     BTreeMap::from([
         ("command", command.to_string()),
         ("cores", cores.to_string()),
         ("cpu", cpu_model()),
         ("isa", crate::exec::isa_in_use().unwrap_or_default()),
+        ("threads", threads.to_string()),
         ("resnet", env!("CARGO_PKG_VERSION").to_string()),
         (
             "system",

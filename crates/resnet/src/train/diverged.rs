@@ -34,7 +34,10 @@ pub(super) fn first_bad_layer(
     let Ok(plan) = Plan::build(graph, options) else {
         unreachable!("the network was planned before")
     };
-    let mut cpu = Cpu::new(plan, threads);
+    let Ok(mut cpu) = Cpu::new(plan, threads) else {
+        return "a loss or gradient is not finite (there is too little memory to find the layer)"
+            .into();
+    };
     weights::copy(trainer, &mut cpu);
     let plan = cpu.plan().clone();
     cpu.write(plan.input, images);

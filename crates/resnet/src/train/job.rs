@@ -8,12 +8,13 @@ use crate::data::{
     self, Augment, Dataset, Loader, LoaderOptions, Normalize, OnBroken, OpenOptions, Preprocess,
     RandomResizedCrop, Transform,
 };
-use crate::exec::{Backend, Cpu, Sgd};
+use crate::evaluate::{BATCH, loader_workers};
+use crate::exec::{self, Backend, Cpu, Sgd};
 use crate::graph::{Graph, Shape};
-use crate::op;
 use crate::plan::{Options, Plan};
 use crate::recipe::{self, ImageFacts, Recipe};
 use crate::schedule::Schedule;
+use crate::summary;
 
 /// Warnings about the data that are told one by one.
 const WARNINGS: usize = 20;
@@ -77,24 +78,11 @@ impl Job {
         let classes = train.classes().to_vec();
         let preprocess = preprocess(&recipe, train.as_ref())?;
         let graph = arch.graph(preprocess.shape, classes.len())?;
-        let shapes = op::shapes(&graph)?;
-        let cost = |(i, layer): (usize, &crate::graph::Layer)| {
-            layer
-                .inputs
-                .first()
-                .map_or(0, |x| op::macs(&layer.op, shapes[x.0], shapes[i]))
-        };
-        let macs = graph.layers.iter().enumerate().map(cost).sum();
+        let macs = summary::summary(&arch, preprocess.shape, classes.len())?.macs;
 
-        let threads = match recipe.train.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            threads => threads,
-        };
-        // Pictures of one size lie in memory and cost little; others are decoded and resized.
-        let workers = recipe
-            .train
-            .workers
-            .unwrap_or(if size.is_some() { 1 } else { threads });
+        let threads = exec::threads(recipe.train.threads);
+        let workers = recipe.train.workers;
+        let workers = workers.unwrap_or_else(|| loader_workers(train.as_ref(), threads));
         let batch = recipe.train.batch;
         let on_broken = match bad_files {
             data::BadFiles::Skip => OnBroken::Replace,
@@ -115,7 +103,7 @@ impl Job {
             ..LoaderOptions::train(batch, recipe.train.seed, workers)
         };
         let train = Loader::new(train, transform.clone(), options)?;
-        let eval_batch = crate::evaluate::BATCH.min(eval.len());
+        let eval_batch = BATCH.min(eval.len());
         let eval_options = match on_broken {
             OnBroken::Fail => LoaderOptions {
                 on_broken,
@@ -129,8 +117,8 @@ impl Job {
             &graph,
             Options::train(batch, recipe.train.label_smoothing as f32),
         )?;
-        let trainer = Cpu::new(plan, threads);
-        let evaluator = Cpu::new(Plan::build(&graph, Options::infer(eval_batch))?, threads);
+        let trainer = Cpu::new(plan, threads)?;
+        let evaluator = Cpu::new(Plan::build(&graph, Options::infer(eval_batch))?, threads)?;
         let schedule = recipe.schedule(train.steps() as u64);
         let sgd = Sgd {
             lr: 0.0,
@@ -172,6 +160,22 @@ impl Job {
     /// Epochs of the whole run, the last perhaps cut short.
     pub(super) fn epochs(&self) -> u64 {
         self.total_steps().div_ceil(self.steps_per_epoch())
+    }
+
+    /// The recipe as model files carry it: without what depends on the machine and changes no result.
+    pub(super) fn portable_recipe(&self) -> String {
+        let mut recipe = self.recipe.clone();
+        recipe.train.threads = 0;
+        recipe.train.workers = None;
+        recipe.to_toml()
+    }
+
+    /// Training and evaluation images.
+    pub(super) fn images(&self) -> (u64, u64) {
+        (
+            self.train.data().len() as u64,
+            self.eval.data().len() as u64,
+        )
     }
 
     /// Number of trained parameters.

@@ -15,12 +15,15 @@ use std::path::{Path, PathBuf};
 use crate::arch::ArchError;
 use crate::data::DataError;
 use crate::event::{Event, EventError, RunEnded};
+use crate::exec::NoMemory;
 use crate::files::FileError;
 use crate::op::ShapeError;
 use crate::recipe::{Recipe, RecipeError};
+use crate::summary::SummaryError;
 use crate::weights::ModelError;
 
 pub use directory::{BEST, LAST, MODEL, REPORT};
+pub use run::INTERRUPTED;
 
 /// Why a run could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -47,12 +50,21 @@ pub enum TrainError {
     /// A file of the run directory.
     #[error(transparent)]
     File(#[from] FileError),
+    /// Its layers cannot be summed up.
+    #[error(transparent)]
+    Summary(#[from] SummaryError),
+    /// The network's plan needs too much memory.
+    #[error(transparent)]
+    Memory(#[from] NoMemory),
     /// The instruction set asked for does not exist.
     #[error("{0}")]
     Isa(String),
     /// The directory already holds a run.
-    #[error("{path} already holds a run; continue it with --resume {path}, or choose another --out", path = .0.display())]
-    Taken(PathBuf),
+    #[error("{path} already holds {file}; continue a run with --resume {path}, or choose another --out", path = .0.display(), file = .1)]
+    Taken(PathBuf, &'static str),
+    /// Another process trains in the directory.
+    #[error("{} is in use by another `resnet train`; wait for it or stop it", .0.display())]
+    InUse(PathBuf),
     /// The directory to resume holds no run.
     #[error("{path} holds no run: {file} is missing; give the directory that `resnet train` printed", path = .0.display(), file = .1)]
     NoRun(PathBuf, &'static str),
@@ -135,24 +147,22 @@ pub fn train(
     observer: &mut dyn Observer,
 ) -> Result<RunEnded, TrainError> {
     let job = job::Job::prepare(recipe)?;
-    let directory = directory::Directory::create(out, &job.recipe, command)?;
+    let directory = directory::Directory::create(out, &job.recipe, command, job.threads)?;
     run::Run::start(job, directory, observer)?.go()
 }
 
-/// Continues a run where its last checkpoint stands; it ends with the same bits as a run that never stopped. `threads` and
-/// `workers` may differ from before.
+/// Continues a run where its last checkpoint stands; it ends with the same bits as a run that never stopped. The number of
+/// threads may differ from before.
 ///
 /// # Errors
 /// [`TrainError`].
 pub fn resume(
     out: &Path,
     threads: Option<usize>,
-    workers: Option<usize>,
     observer: &mut dyn Observer,
 ) -> Result<RunEnded, TrainError> {
     let (directory, mut recipe) = directory::Directory::open(out)?;
     recipe.train.threads = threads.unwrap_or(recipe.train.threads);
-    recipe.train.workers = workers.or(recipe.train.workers);
     let job = job::Job::prepare(recipe)?;
     run::Run::resume(job, directory, observer)?.go()
 }

@@ -57,7 +57,7 @@ pub(super) fn page(
                     loss: e.loss,
                     count: e.count,
                     split: &e.split,
-                    weights: "after the last epoch",
+                    weights: "at the last evaluation",
                 });
             }
             _ => {}
@@ -78,7 +78,6 @@ pub(super) fn page(
         .map(|e| confused(e, job.eval.data().as_ref()))
         .unwrap_or_default();
     let mut environment: Vec<(String, String)> = directory.environment().into_iter().collect();
-    environment.push(("threads".into(), job.threads.to_string()));
     let command = environment
         .iter()
         .find(|(key, _)| key == "command")
@@ -88,7 +87,7 @@ pub(super) fn page(
     let shape = job.preprocess.shape;
     let train = job.train.data();
     let data = format!(
-        "{}: {} images of {} classes to learn from, {} to {} on; the network sees {} x {} pixels, {} channel{}",
+        "{}: {} images of {} classes to learn from, {} to evaluate on ({}); the network sees {} x {} pixels, {} channel{}",
         job.recipe.data.source,
         train.len(),
         classes,

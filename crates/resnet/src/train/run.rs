@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{self, Progress, Sums};
-use super::directory::{BEST, Directory, LAST, MODEL, REPORT};
+use super::directory::{BEST, Directory, EVENTS, LAST, METRICS_CSV, MODEL, REPORT};
 use super::job::Job;
 use super::{Flow, Observer, Tick, TrainError, diverged, report};
 use crate::data::Batch;
 use crate::evaluate::{Evaluation, evaluate};
-use crate::event::{Evaluated, Event, EventLog, MetricsCsv, RunEnded, RunStarted, Step};
+use crate::event::{self, Evaluated, Event, EventLog, MetricsCsv, RunEnded, RunStarted, Step};
 use crate::exec::{Backend, Sgd};
 use crate::metric;
 use crate::step::Space;
@@ -17,7 +17,10 @@ use crate::weights::{self, Model};
 /// Step events of a whole run, about.
 const STEP_EVENTS: u64 = 1000;
 /// Most steps from one step event to the next.
-const FEWEST: u64 = 50;
+const WIDEST_GAP: u64 = 50;
+
+/// Why a run ended that was stopped from outside.
+pub const INTERRUPTED: &str = "interrupted";
 
 /// A run under way.
 pub(super) struct Run<'a> {
@@ -36,6 +39,8 @@ pub(super) struct Run<'a> {
     before: f64,
     /// When the last step event or evaluation was over, and how long batches had been waited for by then.
     window: (Instant, Duration),
+    /// Images trained on since then.
+    images: u64,
     logits: Vec<f32>,
 }
 
@@ -47,9 +52,9 @@ impl<'a> Run<'a> {
         observer: &'a mut dyn Observer,
     ) -> Result<Run<'a>, TrainError> {
         weights::initialise(&mut job.trainer, &job.graph, job.recipe.train.seed);
-        let progress = Progress::new(job.recipe.warm_start(job.arch.depth()));
-        let log = EventLog::create(&directory.path("events.jsonl"))?;
-        let csv = MetricsCsv::create(&directory.path("metrics.csv"))?;
+        let progress = Progress::new(job.recipe.warm_start(job.arch.depth()), job.images());
+        let log = EventLog::create(&directory.path(EVENTS))?;
+        let csv = MetricsCsv::create(&directory.path(METRICS_CSV))?;
         let mut run = Run::new(job, directory, observer, log, csv, progress, Vec::new());
         let started = run.started();
         run.emit(started)?;
@@ -67,11 +72,29 @@ impl<'a> Run<'a> {
     ) -> Result<Run<'a>, TrainError> {
         let last = directory.path(LAST);
         if !last.exists() {
+            // Killed before the first checkpoint, a run starts again; with its checkpoint lost, that would hide the loss.
+            let before = directory.path(EVENTS);
+            let history = if before.exists() {
+                event::read(&before)?
+            } else {
+                Vec::new()
+            };
+            if history
+                .iter()
+                .any(|event| matches!(event, Event::Saved { .. }))
+            {
+                return Err(TrainError::Checkpoint {
+                    path: last,
+                    problem:
+                        "it is missing, though the run had saved it; restore it, or start a new run"
+                            .into(),
+                });
+            }
             return Run::start(job, directory, observer);
         }
         let progress = checkpoint::load(&mut job, &last)?;
-        let (log, history) = EventLog::resume(&directory.path("events.jsonl"), progress.step)?;
-        let csv = MetricsCsv::resume(&directory.path("metrics.csv"), progress.step)?;
+        let (log, history) = EventLog::resume(&directory.path(EVENTS), progress.step)?;
+        let csv = MetricsCsv::resume(&directory.path(METRICS_CSV), progress.step)?;
         let run = Run::new(job, directory, observer, log, csv, progress, history);
         run.observer.event(&run.started());
         Ok(run)
@@ -101,6 +124,7 @@ impl<'a> Run<'a> {
             began: Instant::now(),
             before,
             window,
+            images: 0,
             logits,
         }
     }
@@ -108,7 +132,7 @@ impl<'a> Run<'a> {
     /// Trains to the end of the budget, or until the observer says stop.
     pub(super) fn go(mut self) -> Result<RunEnded, TrainError> {
         let (total, per_epoch) = (self.job.total_steps(), self.job.steps_per_epoch());
-        let event_every = (total / STEP_EVENTS).clamp(1, FEWEST);
+        let event_every = (total / STEP_EVENTS).clamp(1, WIDEST_GAP);
         let eval_every = self.job.recipe.train.eval_every * per_epoch;
         let save_every = self.job.recipe.checkpoint_steps(per_epoch);
         while self.progress.step < total {
@@ -139,7 +163,7 @@ impl<'a> Run<'a> {
                     self.save()?;
                 }
                 if flow == Flow::Stop && !done {
-                    return self.end(Some("interrupted"));
+                    return self.end(Some(INTERRUPTED));
                 }
                 if done {
                     break;
@@ -152,9 +176,10 @@ impl<'a> Run<'a> {
     /// One step: forward, backward, update. Returns the mean loss of the batch.
     fn train_on(&mut self, batch: &Batch) -> Result<f64, TrainError> {
         for warning in &batch.warnings {
+            // Of the step under way, so that a run resumed before it tells it once.
             self.emit(Event::Warned {
                 message: warning.to_string(),
-                step: self.progress.step,
+                step: self.progress.step + 1,
             })?;
         }
         let lr = self
@@ -183,7 +208,15 @@ impl<'a> Run<'a> {
         let losses = trainer.view(losses);
         let loss = losses.iter().map(|&l| f64::from(l)).sum::<f64>() / losses.len() as f64;
         if !loss.is_finite() || !trainer.all_finite(Space::Grad) {
-            return Err(self.diverged(batch));
+            let job = &self.job;
+            let what = diverged::first_bad_layer(
+                &job.trainer,
+                &job.graph,
+                &batch.x,
+                &batch.labels,
+                job.threads,
+            );
+            return Err(self.diverged(what));
         }
         trainer.run(update);
         trainer.read(logits, &mut self.logits);
@@ -196,6 +229,7 @@ impl<'a> Run<'a> {
         let progress = &mut self.progress;
         progress.step += 1;
         progress.lr = lr;
+        self.images += images;
         progress.since_event.add(images, loss, right);
         progress.since_evaluation.add(images, loss, right);
         if progress.warm_start.update(images - right, images) {
@@ -208,22 +242,14 @@ impl<'a> Run<'a> {
         Ok(loss)
     }
 
-    fn diverged(&mut self, batch: &Batch) -> TrainError {
-        let job = &self.job;
-        let what = diverged::first_bad_layer(
-            &job.trainer,
-            &job.graph,
-            &batch.x,
-            &batch.labels,
-            job.threads,
-        );
+    fn diverged(&mut self, what: String) -> TrainError {
         let last = self.directory.path(LAST);
         let kept = if last.exists() {
             last.display().to_string()
         } else {
             "none yet".into()
         };
-        let warmup = if job.recipe.schedule.warmup.is_zero() {
+        let warmup = if self.job.recipe.schedule.warmup.is_zero() {
             " or a longer schedule.warmup"
         } else {
             ""
@@ -245,12 +271,13 @@ impl<'a> Run<'a> {
         let seconds = now.duration_since(self.window.0).as_secs_f64();
         let wait = waited.saturating_sub(self.window.1).as_secs_f64();
         self.window = (now, waited);
+        let images = std::mem::take(&mut self.images);
         self.emit(Event::Step(Step {
             step: self.progress.step,
             epoch,
             loss: since.mean_loss(),
             lr: self.progress.lr,
-            images_per_s: since.images as f64 / seconds,
+            images_per_s: images as f64 / seconds,
             wait: wait / seconds,
         }))
     }
@@ -280,6 +307,7 @@ impl<'a> Run<'a> {
             seconds: self.seconds(),
         };
         self.evaluation = Some(evaluation);
+        self.check_weights()?;
         self.progress.last = Some((top1, top5));
         self.emit(Event::Evaluated(event))?;
         if self.progress.best.is_none_or(|best| top1 > best) {
@@ -288,11 +316,22 @@ impl<'a> Run<'a> {
             checkpoint::save(&self.job, &self.progress, &self.directory.path(BEST))?;
         }
         self.window = (Instant::now(), self.job.train.wait());
+        self.images = 0;
         Ok(())
+    }
+
+    /// A checkpoint of weights that are not finite would take the place of a good one.
+    fn check_weights(&mut self) -> Result<(), TrainError> {
+        let trainer = &self.job.trainer;
+        if trainer.all_finite(Space::Param) && trainer.all_finite(Space::State) {
+            return Ok(());
+        }
+        Err(self.diverged("the weights are not finite after the update".into()))
     }
 
     /// Saves the checkpoint to go on from, after everything that happened before it is on disk.
     fn save(&mut self) -> Result<(), TrainError> {
+        self.check_weights()?;
         let waited = Instant::now();
         self.log.sync()?;
         self.csv.sync()?;
@@ -309,6 +348,15 @@ impl<'a> Run<'a> {
     /// Ends the run: the model if the budget is spent, and the report.
     fn end(mut self, stopped: Option<&str>) -> Result<RunEnded, TrainError> {
         if stopped.is_none() {
+            if self.evaluation.is_none() {
+                // Resumed after its last evaluation: the page still wants its pictures.
+                weights::copy(&self.job.trainer, &mut self.job.evaluator);
+                self.evaluation = Some(evaluate(
+                    &mut self.job.evaluator,
+                    &self.job.eval,
+                    &mut |_| {},
+                )?);
+            }
             let (arch, classes) = (self.job.arch.clone(), self.job.classes.clone());
             let mut model = Model::of(
                 &self.job.trainer,
@@ -319,7 +367,7 @@ impl<'a> Run<'a> {
             model
                 .tensors
                 .metadata
-                .insert("recipe".into(), self.job.recipe.to_toml());
+                .insert("recipe".into(), self.job.portable_recipe());
             model.save(&self.directory.path(MODEL))?;
         }
         self.finish(stopped, false)

@@ -19,6 +19,7 @@ use crate::data::{DataError, Preprocess};
 use crate::exec::Backend;
 use crate::files::{self, FileError};
 use crate::graph::Graph;
+use crate::plan::Plan;
 
 /// Value of the metadata key `format`.
 const FORMAT: &str = "resnet/1";
@@ -38,6 +39,8 @@ pub struct Model {
     pub preprocess: Preprocess,
     /// Parameters, running statistics and whatever else the file holds, and further metadata.
     pub tensors: Tensors,
+    /// The file it came from; empty if it came from none.
+    path: PathBuf,
 }
 
 /// Why a model file cannot be used.
@@ -48,12 +51,12 @@ pub enum ModelError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The bytes are not safetensors.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {error}", path.display())]
     Format {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        source: FormatError,
+        error: FormatError,
     },
     /// The file lacks what a model file of ours has.
     #[error("{}: metadata `{key}` {problem}; expected a model or checkpoint written by `resnet train`", path.display())]
@@ -66,24 +69,26 @@ pub enum ModelError {
         problem: String,
     },
     /// The network in the metadata does not exist.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {error}", path.display())]
     Arch {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        source: ArchError,
+        error: ArchError,
     },
     /// The preprocessing does not fit.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {error}", path.display())]
     Preprocess {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        source: DataError,
+        error: DataError,
     },
     /// Tensors are missing, unexpected or of the wrong shape.
-    #[error("the tensors do not fit network `{arch}`: {problem}")]
+    #[error("{}: the tensors do not fit network `{arch}`: {problem}", path.display())]
     Tensors {
+        /// The file.
+        path: PathBuf,
         /// The network.
         arch: String,
         /// The first differences, named.
@@ -112,6 +117,7 @@ impl Model {
             classes,
             preprocess,
             tensors,
+            path: PathBuf::new(),
         }
     }
 
@@ -121,9 +127,9 @@ impl Model {
     /// The message names the file, what was expected and what was found.
     pub fn load(path: &Path) -> Result<Model, ModelError> {
         let bytes = files::read_bounded(path, MOST_BYTES)?;
-        let mut tensors = safetensors::read(&bytes).map_err(|source| ModelError::Format {
+        let mut tensors = safetensors::read(&bytes).map_err(|error| ModelError::Format {
             path: path.to_owned(),
-            source,
+            error,
         })?;
         drop(bytes);
         let mut take = |key: &'static str| {
@@ -149,17 +155,17 @@ impl Model {
             ));
         }
         let (arch, classes, preprocess) = (take("arch")?, take("classes")?, take("preprocess")?);
-        let arch = Arch::parse(&arch).map_err(|source| ModelError::Arch {
+        let arch = Arch::parse(&arch).map_err(|error| ModelError::Arch {
             path: path.to_owned(),
-            source,
+            error,
         })?;
         let classes: Vec<String> =
             serde_json::from_str(&classes).map_err(|e| wrong("classes", e.to_string()))?;
         let mut preprocess: Preprocess =
             serde_json::from_str(&preprocess).map_err(|e| wrong("preprocess", e.to_string()))?;
-        let bad = |source| ModelError::Preprocess {
+        let bad = |error| ModelError::Preprocess {
             path: path.to_owned(),
-            source,
+            error,
         };
         if preprocess.pixel_mean().is_some() {
             let mean = tensors.entries.remove(PIXEL_MEAN);
@@ -176,6 +182,7 @@ impl Model {
             classes,
             preprocess,
             tensors,
+            path: path.to_owned(),
         })
     }
 
@@ -221,14 +228,13 @@ impl Model {
         self.arch.graph(self.preprocess.shape, self.classes.len())
     }
 
-    /// Writes the weights into a backend.
+    /// Checks that the tensors are those of a plan.
     ///
     /// # Errors
-    /// A tensor is missing or has another shape; the first few are named. Nothing is written then.
-    pub fn apply(&self, backend: &mut dyn Backend) -> Result<(), ModelError> {
-        let params = backend.plan().params.clone();
+    /// A tensor is missing or has another shape; the first few are named.
+    pub fn check(&self, plan: &Plan) -> Result<(), ModelError> {
         let mut problems = Vec::new();
-        for slots in &params {
+        for slots in &plan.params {
             match self.tensors.get(&slots.name) {
                 None => problems.push(format!("`{}` is missing", slots.name)),
                 Some(array) if array.shape() != slots.param.dims => problems.push(format!(
@@ -237,10 +243,16 @@ impl Model {
                     array.shape(),
                     slots.param.dims
                 )),
-                Some(array) if array.as_f32().is_none() => {
-                    problems.push(format!("`{}` does not hold 32-bit floats", slots.name));
-                }
-                Some(_) => {}
+                Some(array) => match array.as_f32() {
+                    None => problems.push(format!("`{}` does not hold 32-bit floats", slots.name)),
+                    Some(values) if values.iter().any(|x| !x.is_finite()) => {
+                        problems.push(format!(
+                            "`{}` holds numbers that are not finite",
+                            slots.name
+                        ));
+                    }
+                    Some(_) => {}
+                },
             }
         }
         if !problems.is_empty() {
@@ -251,10 +263,21 @@ impl Model {
                 problem += &format!("; and {more} more");
             }
             return Err(ModelError::Tensors {
+                path: self.path.clone(),
                 arch: self.arch.name(),
                 problem,
             });
         }
+        Ok(())
+    }
+
+    /// Writes the weights into a backend.
+    ///
+    /// # Errors
+    /// As [`Model::check`]; nothing is written then.
+    pub fn apply(&self, backend: &mut dyn Backend) -> Result<(), ModelError> {
+        self.check(backend.plan())?;
+        let params = backend.plan().params.clone();
         for slots in &params {
             if let Some(values) = self.tensors.get(&slots.name).and_then(Array::as_f32) {
                 super::write(backend, &slots.param, slots.value, values);

@@ -47,7 +47,7 @@ impl Case {
             fuse,
             ..Options::train(self.fixture.batch, 0.0)
         };
-        let mut backend = Cpu::new(Plan::build(&self.graph, options).unwrap(), 2);
+        let mut backend = Cpu::new(Plan::build(&self.graph, options).unwrap(), 2).unwrap();
         weights::initialise(&mut backend, &self.graph, 0);
         for p in trained(&backend) {
             let value = self.start(&p);
@@ -150,7 +150,7 @@ impl Case {
             fuse,
             ..Options::infer(self.fixture.batch)
         };
-        let mut infer = Cpu::new(Plan::build(&self.graph, options).unwrap(), 2);
+        let mut infer = Cpu::new(Plan::build(&self.graph, options).unwrap(), 2).unwrap();
         weights::copy(&backend, &mut infer);
         self.set_batch(&mut infer, 0);
         let forward = infer.plan().forward.clone();
