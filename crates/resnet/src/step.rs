@@ -151,18 +151,18 @@ pub struct AddGrad {
 /// What a step computes, with the slots it reads and writes in order; `[]` marks those that depend on the fields.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum StepKind {
-    /// x, w, [bias] -> y
+    /// `x, w, [bias] -> y`
     Conv {
         /** The shape. */
         conv: Conv,
         /** Whether a bias is read. */
         bias: bool,
     },
-    /// x, gamma, beta, [running mean, running var], [residual] -> y, [mean, rstd, running mean, running var]
+    /// `x, gamma, beta, [running mean, running var], [residual] -> y, [mean, rstd, running mean, running var]`
     Norm(Norm),
-    /// x -> y
+    /// `x -> y`
     Relu,
-    /// a, b -> y
+    /// `a, b -> y`
     Add {
         /** Channels of a and y. */
         channels: usize,
@@ -171,11 +171,11 @@ pub enum StepKind {
         /** Whether a ReLU ends it. */
         relu: bool,
     },
-    /// x -> y
+    /// `x -> y`
     MaxPool(Pool),
-    /// x -> y
+    /// `x -> y`
     AvgPool(Pool),
-    /// x -> y
+    /// `x -> y`
     GlobalAvgPool {
         /** Images. */
         n: usize,
@@ -184,9 +184,9 @@ pub enum StepKind {
         /** Channels. */
         c: usize,
     },
-    /// x, w, b -> y
+    /// `x, w, b -> y`
     Linear(Linear),
-    /// logits -> losses, dlogits
+    /// `logits -> losses, dlogits`
     SoftmaxCrossEntropy {
         /** Images. */
         n: usize,
@@ -195,44 +195,44 @@ pub enum StepKind {
         /** Label smoothing. */
         smoothing: f32,
     },
-    /// dy, w -> dx
+    /// `dy, w -> dx`
     ConvBackwardInput {
         /** The forward shape. */
         conv: Conv,
         /** Whether dx is added to. */
         accumulate: bool,
     },
-    /// x, dy -> dw, [db]
+    /// `x, dy -> dw, [db]`
     ConvBackwardWeight {
         /** The forward shape. */
         conv: Conv,
         /** Whether db is written. */
         bias: bool,
     },
-    /// dy, x, gamma, mean, rstd, [y] -> dx, dgamma, dbeta, [dresidual]
+    /// `dy, x, gamma, mean, rstd, [y] -> dx, dgamma, dbeta, [dresidual]`
     NormBackward(NormGrad),
-    /// dy, y -> dx
+    /// `dy, y -> dx`
     ReluBackward {
         /** Whether dx is added to. */
         accumulate: bool,
     },
-    /// dy, [y] -> [da], [db]
+    /// `dy, [y] -> [da], [db]`
     AddBackward(AddGrad),
-    /// x, dy -> dx
+    /// `x, dy -> dx`
     MaxPoolBackward {
         /** The forward shape. */
         pool: Pool,
         /** Whether dx is added to. */
         accumulate: bool,
     },
-    /// dy -> dx
+    /// `dy -> dx`
     AvgPoolBackward {
         /** The forward shape. */
         pool: Pool,
         /** Whether dx is added to. */
         accumulate: bool,
     },
-    /// dy -> dx
+    /// `dy -> dx`
     GlobalAvgPoolBackward {
         /** Images. */
         n: usize,
@@ -243,16 +243,16 @@ pub enum StepKind {
         /** Whether dx is added to. */
         accumulate: bool,
     },
-    /// dy, w -> dx
+    /// `dy, w -> dx`
     LinearBackwardInput {
         /** The forward shape. */
         linear: Linear,
         /** Whether dx is added to. */
         accumulate: bool,
     },
-    /// x, dy -> dw, db
+    /// `x, dy -> dw, db`
     LinearBackwardWeight(Linear),
-    /// gradients -> parameters, momentum buffers
+    /// `gradients -> parameters, momentum buffers`
     Sgd {
         /** Whether they always decay: weights do, norms and biases only where asked. */
         weights: bool,

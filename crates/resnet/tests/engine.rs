@@ -136,7 +136,7 @@ fn gradients_agree_with_differences() {
             .collect();
         let best = errors.iter().copied().fold(f64::INFINITY, f64::min);
         assert!(
-            best < 1e-2,
+            best < 3e-2,
             "{arch}: relative errors {errors:?} of {predicted}"
         );
     }

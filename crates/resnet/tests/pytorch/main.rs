@@ -262,7 +262,7 @@ fn compare_all(what: &str, got: BTreeMap<String, Vec<f64>>, want: &Digests, tole
             want[&name.replace(".bias", ".weight")][0]
         };
         let off = distance(name, &got[name], digest, scale);
-        if !(off <= worst.0) {
+        if off > worst.0 || off.is_nan() {
             worst = (off, name);
         }
     }
