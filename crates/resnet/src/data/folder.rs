@@ -92,6 +92,16 @@ fn open(folder: &Path, options: &OpenOptions) -> Result<Splits, DataError> {
         ));
     }
     let classes = class_names(folder, folder)?;
+    // `Train/` and `Val/` would pass for two classes.
+    let mut splits = ["train", "test"].into_iter().chain(VALIDATION);
+    if let Some(split) = splits.find(|split| classes.iter().any(|c| c.to_lowercase() == *split)) {
+        return Err(DataError::content(
+            folder,
+            format!("{split}/ in lower case, or classes of other names"),
+            describe(folder),
+            "rename the folder",
+        ));
+    }
     let mut bad = Vec::new();
     let train = scan_training(folder, &classes, &mut bad)?;
     let mut warnings = Vec::new();

@@ -193,6 +193,13 @@ fn folders_without_use_are_refused() {
 }
 
 #[test]
+fn splits_in_capitals_are_not_classes() {
+    let dir = TempDir::new("capitals");
+    pictures(&dir, &["Train/a/1", "Train/b/1", "Val/a/1", "Val/b/1"]);
+    assert!(fails(&dir).contains("expected train/ in lower case"));
+}
+
+#[test]
 fn bad_files_are_named() {
     let dir = TempDir::new("bad");
     pictures(&dir, &["train/a/good.png", "train/b/good.png"]);
