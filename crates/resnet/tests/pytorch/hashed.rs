@@ -27,25 +27,31 @@ impl Hashed {
     }
 }
 
-/// `count` numbers `offset + scale * signed`.
-pub(crate) fn uniform(key: &str, count: usize, offset: f64, scale: f64) -> Vec<f32> {
+/// `count` numbers `scale * signed`.
+pub(crate) fn uniform(key: &str, count: usize, scale: f64) -> Vec<f32> {
     let hashed = Hashed::new(key);
     (0..count)
-        .map(|i| (offset + scale * hashed.signed(i)) as f32)
+        .map(|i| (scale * hashed.signed(i)) as f32)
         .collect()
 }
 
 /// The value of parameter `name` with these dimensions on disk.
 pub(crate) fn parameter(prefix: &str, name: &str, dims: &[usize]) -> Vec<f32> {
     let count: usize = dims.iter().product();
-    let (offset, scale) = if name.ends_with(".bias") {
-        (0.0, 0.1)
-    } else if name.ends_with(".bn3.weight") {
-        (0.25, 0.1)
-    } else if dims.len() == 1 {
-        (1.0, 0.1)
-    } else {
-        (0.0, (6.0 / (count / dims[0]) as f64).sqrt())
+    let key = format!("{prefix}{name}");
+    if dims.len() > 1 {
+        return uniform(&key, count, (6.0 / (count / dims[0]) as f64).sqrt());
+    }
+    let hashed = Hashed::new(&key);
+    let factor = if name.contains(".bn3.") { 0.25 } else { 1.0 };
+    let value = |i| {
+        let u = hashed.signed(i);
+        let centre = match name.ends_with(".bias") {
+            true if u < 0.0 => -2.0,
+            true => 2.0,
+            false => 1.0,
+        };
+        factor * (centre + 0.1 * u)
     };
-    uniform(&format!("{prefix}{name}"), count, offset, scale)
+    (0..count).map(|i| value(i) as f32).collect()
 }

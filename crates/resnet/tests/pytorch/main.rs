@@ -70,7 +70,6 @@ impl Case {
         let nchw = hashed::uniform(
             &format!("{}images/{batch}", self.prefix),
             n * 3 * side * side,
-            0.0,
             1.7,
         );
         let pixels = side * side;
