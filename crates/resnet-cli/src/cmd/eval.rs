@@ -43,7 +43,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Some("val") => ("val".into(), splits.val),
         Some("test") if splits.test_name == "val" => ("test".into(), None),
         Some("test") => ("test".into(), splits.test),
-        None if splits.test.is_none() => ("train".into(), Some(splits.train)),
+        None if splits.test.is_none() => {
+            tell(&format!(
+                "warning: {} has no second split; these pictures may be those the model learned from",
+                args.data
+            ));
+            ("train".into(), Some(splits.train))
+        }
         None => (splits.test_name, splits.test),
         Some(other) => {
             return Err(Usage(format!("--split is `{other}`, expected train, val or test")).into());
