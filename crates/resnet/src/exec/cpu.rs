@@ -496,8 +496,4 @@ impl Backend for Cpu {
             &self.memory[self.start..][self.plan.region(space)],
         )
     }
-
-    fn kernel_of(&self, step: usize) -> String {
-        name(&self.cpu, self.convs[step].as_ref())
-    }
 }

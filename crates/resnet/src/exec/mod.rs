@@ -71,7 +71,4 @@ pub trait Backend {
 
     /// Whether a whole space holds only finite numbers.
     fn all_finite(&self, space: Space) -> bool;
-
-    /// Name of what runs a step.
-    fn kernel_of(&self, step: usize) -> String;
 }

@@ -125,7 +125,7 @@ impl Directory {
 
 /// Where a run happens.
 fn environment(command: &str, threads: usize) -> BTreeMap<&'static str, String> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = crate::exec::threads(0);
     BTreeMap::from([
         ("command", command.to_string()),
         ("cores", cores.to_string()),
