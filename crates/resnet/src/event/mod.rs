@@ -96,6 +96,9 @@ pub struct Step {
     /// Mean loss since the last such event.
     #[serde(with = "number")]
     pub loss: f64,
+    /// Top-1 accuracy of the steps since the last such event, on augmented images.
+    #[serde(with = "number")]
+    pub top1: f64,
     /// The learning rate of this step.
     #[serde(with = "number")]
     pub lr: f64,

@@ -276,6 +276,7 @@ impl<'a> Run<'a> {
             step: self.progress.step,
             epoch,
             loss: since.mean_loss(),
+            top1: since.top1(),
             lr: self.progress.lr,
             images_per_s: images as f64 / seconds,
             wait: wait / seconds,
