@@ -22,7 +22,7 @@ pub const MODEL: &str = "model.safetensors";
 pub const REPORT: &str = "report.html";
 
 /// Everything that happened, one JSON event a line.
-pub(super) const EVENTS: &str = "events.jsonl";
+pub const EVENTS: &str = "events.jsonl";
 /// The evaluations as a table.
 pub(super) const METRICS_CSV: &str = "metrics.csv";
 
