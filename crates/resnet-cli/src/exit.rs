@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use crate::observer::tell;
 use resnet::arch::ArchError;
+use resnet::compare::CompareError;
 use resnet::recipe::RecipeError;
 use resnet::summary::SummaryError;
 use resnet::task::TaskError;
@@ -76,6 +77,7 @@ fn is_usage(error: &(dyn std::error::Error + 'static)) -> bool {
             error.downcast_ref(),
             Some(TaskError::Arch(_) | TaskError::Recipe(_))
         )
+        || matches!(error.downcast_ref(), Some(CompareError::Request(_)))
         || matches!(
             error.downcast_ref(),
             Some(SummaryError::Arch(_) | SummaryError::Shape(_))

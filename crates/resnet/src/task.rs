@@ -97,15 +97,24 @@ impl Task {
         if let Some(data) = data {
             recipe.data.source = data.into();
         }
-        let mut task = Task::open(recipe)?;
-        task.train = data::with_classes(task.train, &model.classes)?;
-        task.eval = data::with_classes(task.eval, &model.classes)?;
-        task.arch = model.arch.clone();
-        task.graph = model.graph()?;
-        task.classes = model.classes.clone();
-        task.preprocess = model.preprocess.clone();
-        task.transform = Transform::new(model.preprocess.clone(), Augment::default())?;
-        Ok(task)
+        Task::open(recipe)?.with_model(model)
+    }
+
+    /// The same data with a model's network and preprocessing.
+    ///
+    /// # Errors
+    /// [`TaskError`]; the data has a class that the model does not know.
+    pub fn with_model(&self, model: &Model) -> Result<Task, TaskError> {
+        Ok(Task {
+            train: data::with_classes(self.train.clone(), &model.classes)?,
+            eval: data::with_classes(self.eval.clone(), &model.classes)?,
+            arch: model.arch.clone(),
+            graph: model.graph()?,
+            classes: model.classes.clone(),
+            preprocess: model.preprocess.clone(),
+            transform: Transform::new(model.preprocess.clone(), Augment::default())?,
+            ..self.clone()
+        })
     }
 
     /// The same data and seed with another network.

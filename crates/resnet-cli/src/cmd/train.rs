@@ -127,17 +127,7 @@ fn free_directory(recipe: &Recipe) -> PathBuf {
             .to_string_lossy()
             .into_owned(),
     };
-    let safe = |c: char| {
-        if c.is_ascii_alphanumeric() || "._-".contains(c) {
-            c
-        } else {
-            '_'
-        }
-    };
-    let name: String = format!("{}-{data}", recipe.model.arch)
-        .chars()
-        .map(safe)
-        .collect();
+    let name = resnet::files::safe_name(&format!("{}-{data}", recipe.model.arch));
     let numbered = (2..).map(|n| Path::new("runs").join(format!("{name}-{n}")));
     let mut candidates = std::iter::once(Path::new("runs").join(&name)).chain(numbered);
     candidates

@@ -37,6 +37,11 @@ pub const RECIPES: &[BuiltIn] = &[
         text: include_str!("../recipes/default.toml"),
     },
     BuiltIn {
+        name: "depth",
+        about: "a few hundred steps: what `resnet compare` trains twins with",
+        text: include_str!("../recipes/depth.toml"),
+    },
+    BuiltIn {
         name: "cifar-fast",
         about: "ten epochs of CIFAR-10 or CIFAR-100",
         text: include_str!("../recipes/cifar-fast.toml"),

@@ -24,7 +24,7 @@ use crate::summary::SummaryError;
 use crate::task::TaskError;
 use crate::weights::ModelError;
 
-pub use directory::{BEST, EVENTS, LAST, MODEL, REPORT};
+pub use directory::{BEST, CONFIG, EVENTS, LAST, MODEL, REPORT};
 pub use run::INTERRUPTED;
 
 /// Why a run could not go on.
