@@ -128,7 +128,11 @@ impl Task {
             ..bare(&recipe.model)
         };
         let arch = network(&recipe)?;
-        let data = (self.train.clone(), self.eval.clone(), self.eval_name.clone());
+        let data = (
+            self.train.clone(),
+            self.eval.clone(),
+            self.eval_name.clone(),
+        );
         Task::fit(recipe, arch, data, Vec::new())
     }
 

@@ -157,11 +157,7 @@ fn write_tables(out: &mut impl Write, inspection: &Inspection) -> std::io::Resul
     writeln!(
         out,
         "{}, {}; {} pictures of {}; loss {:.4}\n",
-        inspection.arch,
-        inspection.weights,
-        inspection.pictures,
-        inspection.data,
-        measurement.loss
+        inspection.arch, inspection.weights, inspection.pictures, inspection.data, measurement.loss
     )?;
     let names = measurement.layers.iter().map(|l| l.name.len());
     let width = names.max().unwrap_or(0).max(5);

@@ -37,15 +37,24 @@ impl Look {
     pub fn into(task: &Task, groups: &[Group<'_>]) -> Result<Look, CompareError> {
         let deepest = |residual: bool| {
             let family = groups.iter().filter(|g| g.residual == residual);
-            family.max_by_key(|g| g.depth).map(|g| g.runs[0].arch.clone())
+            family
+                .max_by_key(|g| g.depth)
+                .map(|g| g.runs[0].arch.clone())
         };
         let (plain, residual) = (deepest(false), deepest(true));
         let mut networks: Vec<(String, Arch)> = Vec::new();
         if let Some(plain) = &plain {
             for gain in GAINS {
                 let mut bare = plain.clone();
-                if bare.set("norm", "none").and_then(|()| bare.set("gain", gain)).is_ok() {
-                    networks.push((format!("{plain}, no norm, gain {gain}", plain = plain.name()), bare));
+                if bare
+                    .set("norm", "none")
+                    .and_then(|()| bare.set("gain", gain))
+                    .is_ok()
+                {
+                    networks.push((
+                        format!("{plain}, no norm, gain {gain}", plain = plain.name()),
+                        bare,
+                    ));
                 }
             }
         }
@@ -89,7 +98,9 @@ pub fn figures(groups: &[Group<'_>], look: &Look) -> Vec<Figure> {
 /// Final errors over depth.
 fn expectation(groups: &[Group<'_>]) -> Option<Figure> {
     let family = |residual: bool| -> Vec<&Group<'_>> {
-        let members = groups.iter().filter(|g| g.residual == residual && g.diverged() == 0);
+        let members = groups
+            .iter()
+            .filter(|g| g.residual == residual && g.diverged() == 0);
         members.collect()
     };
     let (plain, residual) = (family(false), family(true));
@@ -140,7 +151,10 @@ fn curves(groups: &[Group<'_>]) -> Vec<Figure> {
     let mut depths: Vec<usize> = groups.iter().map(|g| g.depth).collect();
     depths.sort_unstable();
     depths.dedup();
-    let families = [(false, "Plain networks", "curves-plain"), (true, "Residual networks", "curves-residual")];
+    let families = [
+        (false, "Plain networks", "curves-plain"),
+        (true, "Residual networks", "curves-residual"),
+    ];
     let figures = families.into_iter().filter_map(|(residual, title, name)| {
         let family: Vec<&Group<'_>> = groups.iter().filter(|g| g.residual == residual).collect();
         if family.is_empty() {
@@ -229,7 +243,10 @@ fn maps(groups: &[Group<'_>]) -> Vec<Figure> {
     .into_iter()
     .filter_map(|(group, name)| Some((group?, name)))
     .collect();
-    let histories: Vec<_> = shown.iter().map(|(g, _)| &g.runs[0].monitored[..]).collect();
+    let histories: Vec<_> = shown
+        .iter()
+        .map(|(g, _)| &g.runs[0].monitored[..])
+        .collect();
     let Some(decades) = depth::decades(&histories) else {
         return Vec::new();
     };
@@ -259,7 +276,11 @@ fn inside(groups: &[Group<'_>], look: &Look) -> Vec<Figure> {
             Line {
                 label: group.label.clone(),
                 colour: rank,
-                style: if group.residual { Style::Bold } else { Style::Dashed },
+                style: if group.residual {
+                    Style::Bold
+                } else {
+                    Style::Dashed
+                },
                 measurement: &inspection.measurement,
             }
         })
@@ -278,7 +299,10 @@ fn inside(groups: &[Group<'_>], look: &Look) -> Vec<Figure> {
     }
     all.push(Figure::chart(
         "responses",
-        depth::responses("Standard deviation of the responses, after training", &lines),
+        depth::responses(
+            "Standard deviation of the responses, after training",
+            &lines,
+        ),
         "After batch norm, before addition and ReLU. Dashed: plain networks.",
     ));
     all.push(Figure::chart(

@@ -125,7 +125,9 @@ fn plan(request: &Request) -> Result<(Task, Vec<Planned>), CompareError> {
     let refuse = |text: String| Err(CompareError::Request(text));
     let runs = (request.archs.len() as u64).saturating_mul(request.seeds);
     if request.archs.is_empty() || request.seeds == 0 {
-        return refuse("there is nothing to compare; name networks or depths, and at least 1 seed".into());
+        return refuse(
+            "there is nothing to compare; name networks or depths, and at least 1 seed".into(),
+        );
     }
     if runs > MOST_RUNS as u64 {
         return refuse(format!(
@@ -242,7 +244,12 @@ fn check_same_data(records: &[Record]) -> Result<(), CompareError> {
     };
     let data = |r: &Record| {
         let s = &r.started;
-        (s.data.clone(), s.train_images, s.test_images, r.split.clone())
+        (
+            s.data.clone(),
+            s.train_images,
+            s.test_images,
+            r.split.clone(),
+        )
     };
     let tell = |r: &Record| {
         let s = &r.started;

@@ -53,12 +53,18 @@ pub fn render(groups: &[Group<'_>], look: &Look, figures: &[Figure], command: &s
     });
     let mut page = Page::new("Depth, with and without shortcuts", "Comparison", &lead);
     for finding in findings(groups) {
-        let tone = if finding.as_published { Tone::Good } else { Tone::Plain };
+        let tone = if finding.as_published {
+            Tone::Good
+        } else {
+            Tone::Plain
+        };
         page.banner(tone, &finding.text);
     }
     results(&mut page, groups);
     for (id, heading, lead, names) in SECTIONS {
-        let of_section = figures.iter().filter(|f| names.iter().any(|n| f.name.starts_with(n)));
+        let of_section = figures
+            .iter()
+            .filter(|f| names.iter().any(|n| f.name.starts_with(n)));
         let of_section: Vec<&Figure> = of_section.collect();
         if of_section.is_empty() {
             continue;

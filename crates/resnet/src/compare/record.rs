@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{CompareError, State};
 use crate::arch::Arch;
-use crate::event::{self, Event, Evaluated, Monitored, RunEnded, RunStarted, Step};
+use crate::event::{self, Evaluated, Event, Monitored, RunEnded, RunStarted, Step};
 use crate::recipe::{KEYS, Recipe};
 use crate::task;
 use crate::train::{CONFIG, EVENTS, INTERRUPTED, LAST, MODEL};
@@ -63,7 +63,9 @@ const WITHOUT_EFFECT: [&str; 4] = [
 
 /// Keys in which two recipes differ, with both values.
 pub(super) fn differences(a: &Recipe, b: &Recipe) -> Vec<(&'static str, String, String)> {
-    let keys = KEYS.iter().filter(|key| !WITHOUT_EFFECT.contains(&key.name));
+    let keys = KEYS
+        .iter()
+        .filter(|key| !WITHOUT_EFFECT.contains(&key.name));
     let pairs = keys.map(|key| (key.name, key.value(a), key.value(b)));
     pairs.filter(|(_, a, b)| a != b).collect()
 }
@@ -137,7 +139,9 @@ impl Record {
         };
         let path = directory.join(EVENTS);
         if !path.exists() {
-            return Err(wrong(format!("{EVENTS} is missing, so the run cannot be compared")));
+            return Err(wrong(format!(
+                "{EVENTS} is missing, so the run cannot be compared"
+            )));
         }
         let (mut started, mut ended) = (None, None);
         let (mut steps, mut evaluations, mut monitored) = (Vec::new(), Vec::new(), Vec::new());

@@ -36,7 +36,10 @@ pub fn save(
     write("runs.csv", &runs(groups))?;
     write("curves.csv", &curves(groups))?;
     write("gradients.csv", &gradients(look))?;
-    write("report.html", &page::render(groups, look, &figures, command))?;
+    write(
+        "report.html",
+        &page::render(groups, look, &figures, command),
+    )?;
     Ok(())
 }
 
@@ -82,8 +85,12 @@ fn runs(groups: &[Group<'_>]) -> String {
 }
 
 fn curves(groups: &[Group<'_>]) -> String {
-    let mut csv = String::from("label,seed,step,epoch,train_error,train_loss,test_error,test_loss,lr\n");
-    for run in groups.iter().flat_map(|g| g.runs.iter().map(move |r| (g, r))) {
+    let mut csv =
+        String::from("label,seed,step,epoch,train_error,train_loss,test_error,test_loss,lr\n");
+    for run in groups
+        .iter()
+        .flat_map(|g| g.runs.iter().map(move |r| (g, r)))
+    {
         let (group, run) = run;
         for e in &run.evaluations {
             let _ = writeln!(

@@ -60,12 +60,14 @@ pub fn responses(title: &str, lines: &[Line<'_>]) -> LineChart {
 pub fn sorted_responses(title: &str, lines: &[Line<'_>]) -> LineChart {
     let x = Axis::new("rank, the largest first").count();
     let y = Axis::new("standard deviation").from_zero();
-    lines.iter().fold(LineChart::new(title, x, y), |chart, line| {
-        let mut values: Vec<f64> = line.measurement.path().map(|l| l.response_std).collect();
-        values.sort_by(|a, b| b.total_cmp(a));
-        let points = (1u32..).map(f64::from).zip(values);
-        chart.line(&*line.label, line.style, line.colour, points)
-    })
+    lines
+        .iter()
+        .fold(LineChart::new(title, x, y), |chart, line| {
+            let mut values: Vec<f64> = line.measurement.path().map(|l| l.response_std).collect();
+            values.sort_by(|a, b| b.total_cmp(a));
+            let points = (1u32..).map(f64::from).zip(values);
+            chart.line(&*line.label, line.style, line.colour, points)
+        })
 }
 
 /// The part of each block's gradient that arrives through its shortcut.
@@ -73,7 +75,9 @@ pub fn shares(title: &str, lines: &[Line<'_>]) -> LineChart {
     let x = Axis::new("block, counted from the image").count();
     let y = Axis::new("part through the shortcut").percent().from_zero();
     let chart = LineChart::new(title, x, y).reference(0.5, "as much as through the branch");
-    let lines = lines.iter().filter(|line| !line.measurement.blocks.is_empty());
+    let lines = lines
+        .iter()
+        .filter(|line| !line.measurement.blocks.is_empty());
     lines.fold(chart, |chart, line| {
         let shares = line.measurement.blocks.iter().map(|b| b.shortcut_share);
         let points = (1u32..).map(f64::from).zip(shares);
@@ -128,6 +132,10 @@ pub fn gradient_map(title: &str, history: &[Monitored], (low, high): (f64, f64))
             "steps done".into(),
             history.iter().map(|look| look.step.to_string()).collect(),
         ),
-        key: ["length of dL/dy, logarithmic".into(), power(low), power(high)],
+        key: [
+            "length of dL/dy, logarithmic".into(),
+            power(low),
+            power(high),
+        ],
     }
 }

@@ -5,10 +5,10 @@ mod page;
 
 use serde::Serialize;
 
+use crate::data::DataError;
 use crate::exec;
 use crate::probe::{Measurement, PICTURES, Probe, ProbeError, Trend, Verdict};
 use crate::report::format;
-use crate::data::DataError;
 use crate::task::{Task, TaskError};
 use crate::weights::{self, Model, ModelError};
 
@@ -96,12 +96,18 @@ pub fn describe(trend: &Trend) -> String {
     match trend.verdict {
         Verdict::Healthy => text,
         Verdict::Vanishing => format!("{text}; the first layers hardly learn"),
-        Verdict::Exploding => format!("{text}; a step that suits the last layers throws the first ones off"),
+        Verdict::Exploding => {
+            format!("{text}; a step that suits the last layers throws the first ones off")
+        }
     }
 }
 
 /// One look, and the number of pictures it took.
-fn look(task: &Task, model: Option<&Model>, pictures: Option<usize>) -> Result<(Measurement, usize), InspectError> {
+fn look(
+    task: &Task,
+    model: Option<&Model>,
+    pictures: Option<usize>,
+) -> Result<(Measurement, usize), InspectError> {
     let most = pictures.unwrap_or(PICTURES).min(task.train.len());
     let count = match pictures {
         Some(_) => most,

@@ -43,9 +43,7 @@ impl Structure {
             let id = slots.layer;
             let reader = |of: LayerId, wanted: fn(&Op) -> bool| {
                 let mut ids = (0..graph.layers.len()).map(LayerId);
-                ids.find(|&r| {
-                    graph.layer(r).inputs.contains(&of) && wanted(&graph.layer(r).op)
-                })
+                ids.find(|&r| graph.layer(r).inputs.contains(&of) && wanted(&graph.layer(r).op))
             };
             let response = reader(id, |op| matches!(op, Op::BatchNorm { .. })).unwrap_or(id);
             let sum = reader(response, |op| *op == Op::Add).filter(|_| main.contains(&id));
@@ -66,24 +64,27 @@ impl Structure {
             }
         });
         let layers = layers.collect();
-        let blocks = graph.residual_blocks().into_iter().filter_map(|(fork, add)| {
-            let dx = plan.gradients[fork.0]?;
-            let mut writers = plan
-                .backward
-                .clone()
-                .filter(|&step| plan.steps[step].writes.contains(&dx));
-            let (Some(_shortcut), Some(join), None) =
-                (writers.next(), writers.next(), writers.next())
-            else {
-                return None;
-            };
-            let name = &graph.layer(add).name;
-            Some(BlockSlots {
-                name: name.strip_suffix(".add").unwrap_or(name).into(),
-                dx,
-                join,
-            })
-        });
+        let blocks = graph
+            .residual_blocks()
+            .into_iter()
+            .filter_map(|(fork, add)| {
+                let dx = plan.gradients[fork.0]?;
+                let mut writers = plan
+                    .backward
+                    .clone()
+                    .filter(|&step| plan.steps[step].writes.contains(&dx));
+                let (Some(_shortcut), Some(join), None) =
+                    (writers.next(), writers.next(), writers.next())
+                else {
+                    return None;
+                };
+                let name = &graph.layer(add).name;
+                Some(BlockSlots {
+                    name: name.strip_suffix(".add").unwrap_or(name).into(),
+                    dx,
+                    join,
+                })
+            });
         let blocks = blocks.collect();
         Structure { layers, blocks }
     }

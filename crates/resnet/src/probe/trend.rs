@@ -51,7 +51,9 @@ pub struct Trend {
 impl Trend {
     /// The trend of a measured network.
     pub fn of(measurement: &Measurement) -> Trend {
-        let norms = measurement.path().map(|layer| layer.activation_gradient_norm);
+        let norms = measurement
+            .path()
+            .map(|layer| layer.activation_gradient_norm);
         Trend::through(&norms.collect::<Vec<f64>>())
     }
 

@@ -151,10 +151,7 @@ impl Recipe {
     /// Steps from one evaluation to the next, at least 1.
     pub fn eval_steps(&self, steps_per_epoch: u64) -> u64 {
         let total = self.total_steps(steps_per_epoch);
-        self.train
-            .eval_every
-            .steps(steps_per_epoch, total)
-            .max(1)
+        self.train.eval_every.steps(steps_per_epoch, total).max(1)
     }
 
     /// The learning rate of every step.

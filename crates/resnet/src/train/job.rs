@@ -44,7 +44,12 @@ impl Job {
     pub(super) fn prepare(recipe: Recipe) -> Result<Job, TrainError> {
         let isa = crate::exec::isa_in_use().map_err(TrainError::Isa)?;
         let task = Task::open(recipe)?;
-        let Task { recipe, arch, graph, .. } = &task;
+        let Task {
+            recipe,
+            arch,
+            graph,
+            ..
+        } = &task;
         let macs = summary::summary(arch, task.preprocess.shape, task.classes.len())?.macs;
 
         let threads = exec::threads(recipe.train.threads);
