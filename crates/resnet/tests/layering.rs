@@ -32,6 +32,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("evaluate", ANYTHING),
     ("predict", ANYTHING),
     ("summary", ANYTHING),
+    ("draw", ANYTHING),
     ("train", ANYTHING),
 ];
 

@@ -1,6 +1,7 @@
 //! The commands: one file each, with its arguments and `run`.
 
 pub(crate) mod completions;
+pub(crate) mod draw;
 pub(crate) mod eval;
 pub(crate) mod models;
 pub(crate) mod predict;
