@@ -52,7 +52,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     for text in &args.networks {
         // `resnet summary` takes options as words of their own; here a word is a network.
         if let (Some(before), true) = (networks.last(), text.contains('=') && !text.contains(':')) {
-            let (name, joint) = (&before.name, if before.name.contains(':') { ',' } else { ':' });
+            let (name, joint) = (
+                &before.name,
+                if before.name.contains(':') { ',' } else { ':' },
+            );
             return Err(Usage(format!(
                 "`{text}` is no network; an option belongs to its network's name: {name}{joint}{text}"
             ))
@@ -129,9 +132,18 @@ mod tests {
             file_name(&networks)
         };
         assert_eq!(name(&["resnet34"]), "resnet34.svg");
-        assert_eq!(name(&["vgg19", "plain34", "resnet34"]), "vgg19-plain34-resnet34.svg");
-        assert_eq!(name(&["resnet20:shortcut=B,norm=none"]), "resnet20-shortcut-B-norm-none.svg");
-        assert_eq!(name(&["runs/mine/", "a/model.safetensors"]), "mine-model.svg");
+        assert_eq!(
+            name(&["vgg19", "plain34", "resnet34"]),
+            "vgg19-plain34-resnet34.svg"
+        );
+        assert_eq!(
+            name(&["resnet20:shortcut=B,norm=none"]),
+            "resnet20-shortcut-B-norm-none.svg"
+        );
+        assert_eq!(
+            name(&["runs/mine/", "a/model.safetensors"]),
+            "mine-model.svg"
+        );
         assert!(name(&["resnet20"; 40]).len() < 130);
     }
 }

@@ -1,13 +1,15 @@
 //! The key of a drawing: what is to scale, and what the signs mean that occur in it.
 
 use super::layout::{FACT, FACT_LINE};
-use super::trace::{Kind, Trace};
+use super::trace::{Shortcut, Trace};
 use crate::graph::Op;
 use crate::report::format;
 use crate::report::label;
 
 /// Room for a sign.
-pub(super) const SIGN: f64 = 62.0;
+pub(super) const SIGN: f64 = 74.0;
+/// The part of it that stays free before the text.
+pub(super) const ROOM: f64 = 12.0;
 /// From one column of entries to the next.
 const BETWEEN: f64 = 28.0;
 /// A column of entries is at least so wide.
@@ -23,7 +25,7 @@ pub(super) enum Sign {
     /// A bar of this length.
     Bar(f64),
     /// A size of maps.
-    Map,
+    Map((usize, usize)),
     /// An arc with this label.
     Arc {
         label: String,
@@ -32,7 +34,7 @@ pub(super) enum Sign {
     },
     /// Rows that are not drawn.
     More,
-    /// A word that occurs in boxes.
+    /// A word.
     Word(&'static str),
 }
 
@@ -56,10 +58,11 @@ impl Key {
         traces: &[Trace],
         folded: bool,
         per_mac: f64,
+        first_map: (usize, usize),
         (x, y): (f64, f64),
         room: f64,
     ) -> Key {
-        let meanings = meanings(traces, folded, per_mac);
+        let meanings = meanings(traces, folded, per_mac, first_map);
         let columns = ((room + BETWEEN) / (COLUMN + BETWEEN)).floor().max(1.0);
         let width = (room + BETWEEN) / columns - BETWEEN;
         let wrapped: Vec<(Sign, Vec<String>)> = meanings
@@ -91,52 +94,61 @@ impl Key {
     }
 }
 
-fn meanings(traces: &[Trace], folded: bool, per_mac: f64) -> Vec<(Sign, String)> {
+fn meanings(
+    traces: &[Trace],
+    folded: bool,
+    per_mac: f64,
+    first_map: (usize, usize),
+) -> Vec<(Sign, String)> {
     let mut meanings = Vec::new();
-    let pre = traces.iter().any(|t| t.pre_activation);
-    let undrawn = match (traces.iter().any(|t| t.norms), pre) {
-        (true, true) => "Batch norm and ReLU, before or after it, are not drawn.",
-        (true, false) => "Batch norm and ReLU are not drawn.",
-        (false, _) => "ReLU is not drawn.",
+    let undrawn = if traces.iter().any(|t| t.norms) {
+        "Batch norm and ReLU are"
+    } else {
+        "ReLU is"
     };
     meanings.push((
         Sign::Layer,
-        format!(
-            "A layer with weights: kernel, output channels, stride. The same height for each, so that a column is as \
-             long as its network is deep; wider by the same step for twice the channels (log scale). {undrawn}"
-        ),
+        format!("A layer with weights: kernel, output channels, stride. {undrawn} not drawn."),
     ));
-    let most = traces
-        .iter()
-        .flat_map(|t| &t.rows)
-        .map(|r| r.macs)
-        .max()
-        .unwrap_or(0);
-    if most > 0 {
-        let macs = round_below((SIGN - 14.0) / per_mac);
+    meanings.push((
+        Sign::Word("height"),
+        if folded {
+            "One row a layer, except where layers are left out."
+        } else {
+            "One row a layer: a column is as long as its network is deep."
+        }
+        .into(),
+    ));
+    meanings.push((
+        Sign::Word("width"),
+        "Output channels, log scale: twice as many are the same step wider.".into(),
+    ));
+    let macs = traces.iter().flat_map(|t| &t.rows).map(|r| r.macs);
+    if let Some(1..) = macs.max() {
+        let macs = round_below((SIGN - ROOM) / per_mac);
         meanings.push((
             Sign::Bar(macs as f64 * per_mac),
             format!(
-                "{} multiply-adds (MACs) in one layer for one image, linear scale. 1 MAC is 2 FLOPs.",
-                format::compact(macs)
+                "{} multiply-adds (MACs) of a layer for one image, linear scale. 1 MAC is 2 FLOPs.",
+                round_text(macs)
             ),
         ));
     }
     meanings.push((
-        Sign::Map,
-        "Height x width of the maps, in pixels; each size has its colour. A pool stands with the size it gives.".into(),
+        Sign::Map(first_map),
+        "Height x width of the maps in pixels; a colour each. A pool stands with the size it gives.".into(),
     ));
     let shortcuts = || traces.iter().flat_map(|t| &t.shortcuts);
-    let first = |found: &dyn Fn(&&super::trace::Shortcut) -> bool| {
-        shortcuts().find(found).map(|s| s.label.clone())
-    };
+    let first =
+        |found: &dyn Fn(&&Shortcut) -> bool| shortcuts().find(found).map(|s| s.label.clone());
     if first(&|s| s.label.is_empty()).is_some() {
         meanings.push((
             Sign::Arc {
                 label: String::new(),
                 weights: false,
             },
-            "Shortcut: the map is kept as it is, and added to what the layers beside it make of it.".into(),
+            "Shortcut: the map is kept as it is and added to what the layers beside it make of it."
+                .into(),
         ));
     }
     if let Some(label) = first(&|s| !s.convs.is_empty()) {
@@ -145,17 +157,17 @@ fn meanings(traces: &[Trace], folded: bool, per_mac: f64) -> Vec<(Sign, String)>
                 label,
                 weights: true,
             },
-            "Shortcut through a convolution of its own (a projection), where the shape changes or everywhere; its \
-             parameters and MACs count above, not in the depth."
+            "Shortcut through a convolution of its own (projection). Its weights and MACs are in the sums, not in \
+             the depth."
                 .into(),
         ));
     }
     if let Some(label) = first(&|s| s.convs.is_empty() && !s.label.is_empty()) {
         let text = if label.contains("zeros") {
-            "Shortcut without parameters where the shape changes: every second pixel at /2, zeros for the channels \
-             that it lacks."
+            "Shortcut without weights where the shape changes: every second pixel at /2, zeros for the channels it \
+             lacks."
         } else {
-            "Shortcut without parameters where the shape changes."
+            "Shortcut without weights where the shape changes."
         };
         meanings.push((
             Sign::Arc {
@@ -172,13 +184,19 @@ fn meanings(traces: &[Trace], folded: bool, per_mac: f64) -> Vec<(Sign, String)>
             "Groups of channels; each output reads only its own group.".into(),
         ));
     }
-    if traces.iter().flat_map(|t| &t.rows).any(|r| r.kind == Kind::Weights) && folded {
+    if folded {
         meanings.push((
             Sign::More,
-            "More of the same as above and below, left out in every column.".into(),
+            "Left out: more of the same as above and below.".into(),
         ));
     }
     meanings
+}
+
+/// A round number without its zeros behind the point.
+fn round_text(n: u64) -> String {
+    let text = format::compact(n);
+    text.replacen(".00", "", 1).replacen(".0", "", 1)
 }
 
 /// The largest of 1, 2, 5, 10, 20, ... that is no larger than `x`; at least 1.
@@ -218,17 +236,29 @@ mod tests {
 
     #[test]
     fn scales_are_round() {
-        for (x, expected) in [(0.0, 1), (1.9, 1), (2.0, 2), (7.0, 5), (99.0, 50), (1.3e9, 1_000_000_000)] {
+        for (x, expected) in [
+            (0.0, 1),
+            (1.9, 1),
+            (2.0, 2),
+            (7.0, 5),
+            (99.0, 50),
+            (1.3e9, 1_000_000_000),
+        ] {
             assert_eq!(round_below(x), expected);
         }
     }
 
     #[test]
     fn lines_fit_and_lose_nothing() {
-        let text = "one row a layer, all equally high, a word that-is-too-long-for-any-line and an end";
+        let text =
+            "one row a layer, all equally high, a word that-is-too-long-for-any-line and an end";
         let lines = wrap(text, 12.0, 120.0);
         assert_eq!(lines.join(" "), text);
         assert!(lines.len() > 3);
-        assert!(lines.iter().all(|l| width(l, 12.0) <= 120.0 || !l.contains(' ')));
+        assert!(
+            lines
+                .iter()
+                .all(|l| width(l, 12.0) <= 120.0 || !l.contains(' '))
+        );
     }
 }

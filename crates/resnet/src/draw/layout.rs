@@ -14,7 +14,7 @@ use crate::report::palette::COLOURS;
 /// Height of a box.
 pub(super) const BOX: f64 = 16.0;
 /// From a box to the next.
-pub(super) const GAP: f64 = 8.0;
+pub(super) const GAP: f64 = 9.0;
 /// Height of the place of rows that are not drawn.
 const MORE: f64 = 2.0 * BOX + GAP;
 /// From a band's edge to its first or last box.
@@ -36,11 +36,13 @@ const LONGEST_BAR: f64 = 96.0;
 /// Width of the box of a layer with one channel, and how much wider it is for twice as many.
 const ONE_CHANNEL: f64 = 24.0;
 const DOUBLING: f64 = 16.0;
+/// From a box down to the arc that ends there, and from an arc down to the box that it leads around.
+const ARC: f64 = 3.0;
 /// From a shortcut's arc to the boxes.
 const LANE: f64 = 12.0;
 /// Columns narrower than this have the key at their side.
 const KEY_AT_SIDE: f64 = 620.0;
-const SIDE_KEY: f64 = 310.0;
+const SIDE_KEY: f64 = 330.0;
 
 /// A drawing with places.
 pub(super) struct Layout<'a> {
@@ -134,7 +136,10 @@ pub(super) fn lay_out(traces: &[Trace], top: f64) -> Layout<'_> {
         let mut end: f64 = y + PAD + BOX;
         for (column, (trace, items)) in traces.iter().zip(&items).enumerate() {
             let mut at = y + PAD;
-            let here = items.iter().zip(&band_of[column]).filter(|(_, of)| **of == b);
+            let here = items
+                .iter()
+                .zip(&band_of[column])
+                .filter(|(_, of)| **of == b);
             for (item, _) in here {
                 let height = match item {
                     Item::Row(_) => BOX,
@@ -184,7 +189,8 @@ pub(super) fn lay_out(traces: &[Trace], top: f64) -> Layout<'_> {
     } else {
         (0.0, y + 18.0, bands_end)
     };
-    let key = Key::new(traces, folded, per_mac, (key_x, key_y), room);
+    let first_map = bands.first().map_or((1, 1), |b| b.map);
+    let key = Key::new(traces, folded, per_mac, first_map, (key_x, key_y), room);
     Layout {
         width: if aside { key_x + SIDE_KEY } else { bands_end },
         height: y.max(key_y + key.height),
@@ -203,7 +209,8 @@ fn bands(maps: &[Vec<(usize, usize)>]) -> (Vec<(usize, usize)>, Vec<Vec<usize>>)
     let mut sizes = Vec::new();
     let mut band_of: Vec<Vec<usize>> = maps.iter().map(|_| Vec::new()).collect();
     let heads = |band_of: &[Vec<usize>]| {
-        let head = |(maps, done): (&Vec<(usize, usize)>, &Vec<usize>)| maps.get(done.len()).copied();
+        let head =
+            |(maps, done): (&Vec<(usize, usize)>, &Vec<usize>)| maps.get(done.len()).copied();
         maps.iter()
             .zip(band_of)
             .filter_map(head)
@@ -292,8 +299,8 @@ fn arcs<'a>(trace: &'a Trace, places: &[Place]) -> Vec<Arc<'a>> {
         let begins = places[first..].iter().find(|p| p.band == last.band)?.y;
         Some(Arc {
             shortcut,
-            from: before.end() + GAP - 2.5,
-            to: last.end() + 2.5,
+            from: before.end() + GAP - ARC,
+            to: last.end() + ARC,
             label: (begins + last.end()) / 2.0,
             band: last.band,
         })

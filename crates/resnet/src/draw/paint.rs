@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::fold::Item;
-use super::key::{Entry, SIGN, Sign};
+use super::key::{Entry, ROOM, SIGN, Sign};
 use super::layout::{
     Arc, BOX, Band, Column, FACT_LINE, GAP, Layout, NAME, Place, SMALL, map_text, mark_width,
     more_text,
@@ -99,12 +99,7 @@ fn inside(m: &mut Markup, layout: &Layout<'_>) {
     m.open("g", &[("class", &"net")]);
     for (i, band) in layout.bands.iter().enumerate() {
         if i % 2 == 0 {
-            svg::rect(
-                m,
-                "band",
-                (0.0, band.y),
-                (layout.bands_end, band.height),
-            );
+            svg::rect(m, "band", (0.0, band.y), (layout.bands_end, band.height));
         }
         let class = format!("map t{}", band.colour);
         svg::text(m, &class, 10.0, band.y + 24.0, map_text(band.map));
@@ -240,13 +235,24 @@ fn shortcut(m: &mut Markup, band: &Band, column: &Column<'_>, arc: &Arc<'_>) {
         (true, false) => label.clone(),
     };
     m.element("title", &[], words);
-    sweep(m, column.centre, column.lane, (arc.from, arc.to), !label.is_empty());
-    mark(m, band.colour, column.lane, arc.label, label, !convs.is_empty());
+    let class = if label.is_empty() {
+        "shortcut"
+    } else {
+        "shortcut changed"
+    };
+    sweep(m, class, (column.centre, column.lane), (arc.from, arc.to));
+    let weights = !convs.is_empty();
+    let class = match (weights, arc.band % 2) {
+        (true, _) => format!("mark f{0} l{0}", band.colour),
+        (false, 0) => "note middle on-band".to_owned(),
+        (false, _) => "note middle".to_owned(),
+    };
+    mark(m, &class, (column.lane, arc.label), label, weights);
     m.close();
 }
 
 /// An arc from the path and back to it, with the tip of an arrow.
-fn sweep(m: &mut Markup, path: f64, lane: f64, (from, to): (f64, f64), changed: bool) {
+fn sweep(m: &mut Markup, class: &str, (path, lane): (f64, f64), (from, to): (f64, f64)) {
     let (centre, lane, turn) = (Px(path), Px(lane), Px(lane - ROUND));
     let (start, end) = (Px(from), Px(to));
     let (below, above) = (Px(from + ROUND), Px(to - ROUND));
@@ -254,26 +260,24 @@ fn sweep(m: &mut Markup, path: f64, lane: f64, (from, to): (f64, f64), changed: 
         "M{centre} {start}H{turn}Q{lane} {start} {lane} {below}V{above}Q{lane} {end} {turn} {end}H{}",
         Px(path + 4.0)
     );
-    let class = if changed { "shortcut changed" } else { "shortcut" };
     m.leaf("path", &[("class", &class), ("d", &d)]);
     let (x, back, y) = (Px(path), Px(path + 6.0), Px(to));
     let tip = format!("M{x} {y}L{back} {}V{}Z", Px(to - 2.5), Px(to + 2.5));
     m.leaf("path", &[("class", &"tip"), ("d", &tip)]);
 }
 
-/// The label of an arc: in a box where it stands for weights.
-fn mark(m: &mut Markup, colour: usize, lane: f64, y: f64, label: &str, weights: bool) {
-    if label.is_empty() {
-        return;
-    }
-    let width = mark_width(label);
-    let corner = (lane - width / 2.0, y - 7.5);
+/// The label of an arc: in a box of a class where it stands for weights, else in letters of that class.
+fn mark(m: &mut Markup, class: &str, (lane, y): (f64, f64), label: &str, weights: bool) {
+    let baseline = y + BASELINE;
     if weights {
-        svg::rect(m, "page", corner, (width, 15.0));
-        svg::rect(m, &format!("layer f{colour} l{colour}"), corner, (width, 15.0));
-        svg::text(m, "middle", lane, y + BASELINE, label);
-    } else {
-        svg::text(m, "note middle", lane, y + BASELINE, label);
+        const HEIGHT: f64 = 15.0;
+        let width = mark_width(label);
+        let (corner, size) = ((lane - width / 2.0, y - HEIGHT / 2.0), (width, HEIGHT));
+        svg::rect(m, "page", corner, size);
+        svg::rect(m, class, corner, size);
+        svg::text(m, "middle", lane, baseline, label);
+    } else if !label.is_empty() {
+        svg::text(m, class, lane, baseline, label);
     }
 }
 
@@ -283,18 +287,28 @@ fn meaning(m: &mut Markup, entry: &Entry) {
         let y = y + 12.0 + FACT_LINE * i as f64;
         svg::text(m, "says", x + SIGN, y, line);
     }
-    let room = SIGN - 14.0;
+    let room = SIGN - ROOM;
     let middle = y + 8.0;
     match &entry.sign {
         Sign::Layer => svg::rect(m, "f0 l0 layer", (x, y), (room, BOX)),
         Sign::Bar(length) => svg::rect(m, "f0", (x + room - length, y + 2.0), (*length, BOX - 4.0)),
-        Sign::Map => svg::text(m, "map t0", x, y + 12.0, "56x56"),
+        Sign::Map(map) => svg::text(m, "map t0", x, y + 12.0, map_text(*map)),
         Sign::More => svg::rect(m, "f0 l0 more", (x, y), (room, BOX)),
         Sign::Word(word) => svg::text(m, "middle", x + room / 2.0, y + 12.0, word),
         Sign::Arc { label, weights } => {
             let lane = x + room - mark_width(label) / 2.0;
-            sweep(m, x, lane, (y - 3.0, y + 19.0), !label.is_empty());
-            mark(m, 0, lane, middle, label, *weights);
+            let class = if label.is_empty() {
+                "sample shortcut"
+            } else {
+                "sample shortcut changed"
+            };
+            sweep(m, class, (x, lane), (y - 2.0, y + 18.0));
+            let class = if *weights {
+                "f0 l0 mark"
+            } else {
+                "note middle"
+            };
+            mark(m, class, (lane, middle), label, *weights);
         }
     }
 }

@@ -161,8 +161,8 @@ pub(super) fn trace(network: &Network) -> Result<Trace, DrawError> {
             ));
         }
         let next = path.get(end + 1).map(|id| graph.layer(*id).op);
-        pre_activation |= matches!(next, Some(Op::BatchNorm { .. }))
-            || graph.layer(path[fork]).op == Op::Add;
+        pre_activation |=
+            matches!(next, Some(Op::BatchNorm { .. })) || graph.layer(path[fork]).op == Op::Add;
         let mut parts: Vec<String> = way
             .iter()
             .filter_map(|id| on_shortcut(&graph.layer(*id).op))
