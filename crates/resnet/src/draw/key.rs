@@ -121,7 +121,7 @@ fn meanings(
     ));
     meanings.push((
         Sign::Word("width"),
-        "Output channels, log scale: twice as many are the same step wider.".into(),
+        "Output channels on a log scale: each doubling is the same step.".into(),
     ));
     let macs = traces.iter().flat_map(|t| &t.rows).map(|r| r.macs);
     if let Some(1..) = macs.max() {

@@ -190,6 +190,10 @@ pub(super) fn lay_out(traces: &[Trace], top: f64) -> Layout<'_> {
         (0.0, y + 18.0, bands_end)
     };
     let first_map = bands.first().map_or((1, 1), |b| b.map);
+    let folded = items
+        .iter()
+        .flatten()
+        .any(|item| matches!(item, Item::More { .. }));
     let key = Key::new(traces, folded, per_mac, first_map, (key_x, key_y), room);
     Layout {
         width: if aside { key_x + SIDE_KEY } else { bands_end },

@@ -36,7 +36,7 @@ pub(super) fn file(layout: &Layout<'_>) -> String {
         &description(layout),
     );
     inside(&mut m, layout);
-    m.finish() + "\n"
+    m.finish()
 }
 
 /// The drawing as an element of a page.

@@ -67,7 +67,9 @@ fn area(element: &Element) -> Option<Area> {
                 () => 11.0,
             };
             let (x, y) = (number(element, "x"), number(element, "y"));
-            let width = label::width(&element.text, size);
+            // What shows when the pointer rests on a shortened text stands before it, on a line of its own.
+            let shown = element.text.rsplit('\n').next()?;
+            let width = label::width(shown, size);
             let left = match () {
                 () if has("middle") => x - width / 2.0,
                 () if has("end") => x - width,
@@ -330,12 +332,7 @@ fn any_graph_is_drawn_and_every_name_escaped() {
     assert_eq!(drawn(&elements, "path", "shortcut").len(), 1);
     let page = embed(&[unlisted(nasty), network("resnet20")], "left").unwrap()
         + &embed(&[network("resnet20")], "right").unwrap();
-    checked(
-        &format!("<div>{page}</div>")
-            .replace("<div>", "")
-            .replace("</div>", ""),
-        "two drawings",
-    );
+    crate::checked(&page);
 }
 
 #[test]
@@ -384,11 +381,13 @@ fn what_cannot_be_drawn_is_named() {
     // A shortcut around the end of another.
     refused(
         &|g| {
-            let fc = g.layers[6].clone();
-            g.layers.truncate(6);
-            let next = g.push("next", conv(16, 3, 1), &[LayerId(5)]);
-            let sum = g.push("late", Op::Add, &[next, LayerId(2)]);
-            g.push(fc.name, fc.op, &[sum]);
+            g.layers.truncate(2);
+            let mut keep = |name, op, inputs: &[LayerId]| g.push(name, op, inputs);
+            let a = keep("a", conv(8, 3, 1), &[LayerId(1)]);
+            let b = keep("b", conv(8, 3, 1), &[a]);
+            let early = keep("early", Op::Add, &[b, a]);
+            let c = keep("c", conv(8, 3, 1), &[early]);
+            keep("late", Op::Add, &[c, LayerId(1)]);
         },
         &["`late`", "another shortcut's end"],
     );
