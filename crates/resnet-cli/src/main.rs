@@ -40,6 +40,8 @@ enum Verb {
     Inspect(cmd::inspect::Args),
     /// Show a network's layers, parameters and cost
     Summary(cmd::summary::Args),
+    /// Draw networks to scale, side by side, as SVG
+    Draw(cmd::draw::Args),
     /// List the networks, options, data formats and recipes
     Models(cmd::models::Args),
     /// Print a completion script for a shell
@@ -75,6 +77,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Compare(args) => cmd::compare::run(args),
         Verb::Inspect(args) => cmd::inspect::run(args),
         Verb::Summary(args) => cmd::summary::run(args),
+        Verb::Draw(args) => cmd::draw::run(args),
         Verb::Models(args) => cmd::models::run(args),
         Verb::Completions(args) => cmd::completions::run(args, Cli::command()),
     }

@@ -8,13 +8,14 @@
 //! | [`step`], [`op`], [`plan`] | a network becomes steps over planned memory |
 //! | [`exec`] | runs the steps |
 //! | [`data`], [`metric`], [`event`], [`schedule`], [`recipe`], [`weights`], [`report`] | the nouns of training |
-//! | [`mod@train`], [`mod@evaluate`], [`predict`], [`mod@summary`] | the verbs |
+//! | [`mod@train`], [`mod@evaluate`], [`predict`], [`mod@summary`], [`mod@draw`] | the verbs |
 //! | [`files`], [`rng`], [`suggest`] | small tools, usable everywhere |
 #![forbid(unsafe_code)]
 
 pub mod arch;
 pub mod compare;
 pub mod data;
+pub mod draw;
 pub mod evaluate;
 pub mod event;
 pub mod exec;

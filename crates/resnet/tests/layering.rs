@@ -35,6 +35,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("evaluate", ANYTHING),
     ("predict", ANYTHING),
     ("summary", ANYTHING),
+    ("draw", ANYTHING),
     ("train", ANYTHING),
     ("inspect", ANYTHING),
     ("compare", ANYTHING),

@@ -2,6 +2,7 @@
 
 pub(crate) mod compare;
 pub(crate) mod completions;
+pub(crate) mod draw;
 pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod models;

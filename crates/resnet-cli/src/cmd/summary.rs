@@ -43,19 +43,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let path = Path::new(&args.network);
-    // A name of the catalogue is a network, whatever lies in this directory.
-    let (mut arch, mut input, mut classes) = match Arch::parse(&args.network) {
-        Ok(arch) => {
-            let (shape, classes) = (arch.default_input(), arch.default_classes());
-            (arch, shape, classes)
-        }
-        Err(_) if path.exists() => {
-            let model = super::load_model(path)?;
-            (model.arch, model.preprocess.shape, model.classes.len())
-        }
-        Err(unknown) => return Err(unknown.into()),
-    };
+    let (mut arch, mut input, mut classes) = network(&args.network)?;
     for option in &args.options {
         let (key, value) = split_override(option)?;
         arch.set(&key, &value)?;
@@ -82,6 +70,23 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         write_table(&mut out, &summary)?;
     }
     Ok(())
+}
+
+/// A network, and the images and classes it was designed or trained for. A name of the catalogue is a network, whatever
+/// lies in this directory.
+pub(super) fn network(text: &str) -> anyhow::Result<(Arch, Shape, usize)> {
+    let path = Path::new(text);
+    match Arch::parse(text) {
+        Ok(arch) => {
+            let (shape, classes) = (arch.default_input(), arch.default_classes());
+            Ok((arch, shape, classes))
+        }
+        Err(_) if path.exists() => {
+            let model = super::load_model(path)?;
+            Ok((model.arch, model.preprocess.shape, model.classes.len()))
+        }
+        Err(unknown) => Err(unknown.into()),
+    }
 }
 
 fn write_table(out: &mut impl Write, summary: &Summary) -> std::io::Result<()> {
@@ -129,7 +134,7 @@ fn write_table(out: &mut impl Write, summary: &Summary) -> std::io::Result<()> {
 }
 
 /// Reads `3x32x32`.
-fn parse_shape(text: &str) -> Result<Shape, Usage> {
+pub(super) fn parse_shape(text: &str) -> Result<Shape, Usage> {
     let numbers: Result<Vec<usize>, _> = text.split('x').map(str::parse).collect();
     match numbers.as_deref() {
         Ok([c, h, w]) if [c, h, w].iter().all(|&&n| n > 0) => Ok(Shape::new(*c, *h, *w)),

@@ -249,6 +249,7 @@ fn help_fits_one_screen_and_completions_exist() {
         "eval",
         "predict",
         "summary",
+        "draw",
         "models",
         "completions",
     ] {

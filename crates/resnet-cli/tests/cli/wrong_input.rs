@@ -5,7 +5,7 @@ use std::fs;
 use crate::support::{Folder, Outcome, png};
 
 /// Checks the code, that all of `words` are in the message, and that nothing panicked.
-fn refused(outcome: &Outcome, code: i32, words: &[&str]) {
+pub(crate) fn refused(outcome: &Outcome, code: i32, words: &[&str]) {
     assert_eq!(outcome.code, code, "{}", outcome.err);
     assert!(!outcome.err.contains("panicked"), "{}", outcome.err);
     let errors = outcome

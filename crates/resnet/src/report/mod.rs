@@ -22,7 +22,7 @@ pub mod png;
 pub mod run;
 mod run_classes;
 mod run_curves;
-mod svg;
+pub(crate) mod svg;
 mod thin;
 mod ticks;
 

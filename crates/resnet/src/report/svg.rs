@@ -17,13 +17,13 @@ pub struct Frame<'a> {
 }
 
 /// The size of a drawing's texts, in pixels.
-pub(super) const TEXT: f64 = 13.0;
+pub(crate) const TEXT: f64 = 13.0;
 
 /// From a text's middle to its baseline, as a share of its size.
-pub(super) const BASELINE: f64 = 0.35;
+pub(crate) const BASELINE: f64 = 0.35;
 
 /// Opens an `svg` element with its title and description, for readers who cannot see it.
-pub(super) fn open(m: &mut Markup, frame: Frame<'_>, height: f64, title: &str, description: &str) {
+pub(crate) fn open(m: &mut Markup, frame: Frame<'_>, height: f64, title: &str, description: &str) {
     let view_box = format!("0 0 {} {}", Px(frame.width), Px(height));
     let named = format!("{0}-title {0}-desc", frame.id);
     m.open(
@@ -39,7 +39,7 @@ pub(super) fn open(m: &mut Markup, frame: Frame<'_>, height: f64, title: &str, d
 }
 
 /// Opens an `svg` element that is a file of its own: style and ground inside, the title at the top.
-pub(super) fn open_file(
+pub(crate) fn open_file(
     m: &mut Markup,
     frame: Frame<'_>,
     drawn: f64,
@@ -78,7 +78,7 @@ fn describe(m: &mut Markup, id: &str, title: &str, description: &str) {
 }
 
 /// A line from (x1, y1) to (x2, y2).
-pub(super) fn line(m: &mut Markup, class: &str, (x1, y1): (f64, f64), (x2, y2): (f64, f64)) {
+pub(crate) fn line(m: &mut Markup, class: &str, (x1, y1): (f64, f64), (x2, y2): (f64, f64)) {
     let attributes: Attributes<'_> = &[
         ("class", &class),
         ("x1", &Px(x1)),
@@ -90,12 +90,12 @@ pub(super) fn line(m: &mut Markup, class: &str, (x1, y1): (f64, f64), (x2, y2): 
 }
 
 /// A rectangle from its upper left corner.
-pub(super) fn rect(m: &mut Markup, class: &str, (x, y): (f64, f64), (width, height): (f64, f64)) {
+pub(crate) fn rect(m: &mut Markup, class: &str, (x, y): (f64, f64), (width, height): (f64, f64)) {
     shaded(m, class, 1.0, (x, y), (width, height));
 }
 
 /// A rectangle of some opacity.
-pub(super) fn shaded(
+pub(crate) fn shaded(
     m: &mut Markup,
     class: &str,
     opacity: f64,
@@ -117,7 +117,7 @@ pub(super) fn shaded(
 }
 
 /// A text whose baseline starts (or ends, or has its middle: the class says) at (x, y).
-pub(super) fn text(m: &mut Markup, class: &str, x: f64, y: f64, text: impl Display) {
+pub(crate) fn text(m: &mut Markup, class: &str, x: f64, y: f64, text: impl Display) {
     m.element(
         "text",
         &[("class", &class), ("x", &Px(x)), ("y", &Px(y))],
@@ -126,7 +126,7 @@ pub(super) fn text(m: &mut Markup, class: &str, x: f64, y: f64, text: impl Displ
 }
 
 /// A text shortened to `room` pixels; what was cut shows when the pointer rests on it.
-pub(super) fn fitted(m: &mut Markup, attributes: Attributes<'_>, name: &str, size: f64, room: f64) {
+pub(crate) fn fitted(m: &mut Markup, attributes: Attributes<'_>, name: &str, size: f64, room: f64) {
     let short = shorten(name, size, room + 1e-6);
     m.open("text", attributes);
     if short != name {
@@ -137,7 +137,7 @@ pub(super) fn fitted(m: &mut Markup, attributes: Attributes<'_>, name: &str, siz
 }
 
 /// Opens a group that shows only what lies inside a rectangle.
-pub(super) fn clip(m: &mut Markup, id: &str, corner: (f64, f64), size: (f64, f64)) {
+pub(crate) fn clip(m: &mut Markup, id: &str, corner: (f64, f64), size: (f64, f64)) {
     let name = format!("{id}-clip");
     m.open("clipPath", &[("id", &name)]);
     rect(m, "clip", corner, size);

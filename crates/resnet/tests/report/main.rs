@@ -1,5 +1,6 @@
 //! The report as a file: well-formed, offline, escaped, the same twice, bounded, and whole for any input.
 
+mod networks;
 mod sample;
 mod xml;
 
