@@ -169,6 +169,7 @@ fn drawings() -> String {
         ramps: &[heatmap::Ramp {
             hue: heatmap::Hue::Main,
             label: "gradient norm",
+            none: "0",
             full: "1.2",
         }],
     };

@@ -1,7 +1,9 @@
 //! The real binary, in temporary folders.
 
 mod commands;
+mod compare;
 mod draw;
+mod inspect;
 mod promises;
 mod support;
 mod wrong_input;

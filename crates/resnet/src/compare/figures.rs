@@ -4,11 +4,12 @@ use super::group::Group;
 use super::record::Record;
 use super::{CompareError, Outcome};
 use crate::arch::Arch;
+use crate::draw::{Network, draw, embed};
 use crate::inspect::figures::{self as depth, Line};
 use crate::inspect::{Inspection, inspect};
 use crate::report::axis::Axis;
 use crate::report::chart::{LineChart, Style};
-use crate::report::figure::Figure;
+use crate::report::figure::{Drawing, Figure};
 use crate::task::Task;
 use crate::weights::Model;
 
@@ -92,7 +93,28 @@ pub fn figures(groups: &[Group<'_>], look: &Look) -> Vec<Figure> {
     all.extend(gradients(look));
     all.extend(maps(groups));
     all.extend(inside(groups, look));
+    all.extend(networks());
     all
+}
+
+/// Figure 3 of He et al. 2015.
+fn networks() -> Option<Figure> {
+    let drawn: Vec<Network> = ["vgg19", "plain34", "resnet34"]
+        .into_iter()
+        .filter_map(|name| {
+            let arch = Arch::parse(name).ok()?;
+            Network::of(&arch, arch.default_input(), arch.default_classes()).ok()
+        })
+        .collect();
+    Some(Figure {
+        name: "networks".into(),
+        caption: "`resnet draw ARCH...` draws any network so.".into(),
+        drawing: Drawing::Done {
+            element: embed(&drawn, "networks").ok()?,
+            file: draw(&drawn).ok()?,
+            least_width: 760.0,
+        },
+    })
 }
 
 /// Final errors over depth.
@@ -223,8 +245,8 @@ fn gradients(look: &Look) -> Option<Figure> {
         Figure::chart(
             "gradient-depth",
             depth::gradients("Gradient over depth, before training", &lines),
-            "Length of the loss's gradient with respect to each layer's response. The gradient flows from right to left, from the loss \
-             to the first layer.",
+            "Length of the loss's gradient with respect to each layer's response: after the batch norm that follows it, if one does, before addition \
+             and ReLU. The first layer is at the right, where the gradient arrives last.",
         )
     })
 }

@@ -24,10 +24,6 @@ fn layer_axis() -> Axis {
     Axis::new("convolution, counted from the image").count()
 }
 
-fn gradient_axis() -> Axis {
-    Axis::new("length of dL/dy").log()
-}
-
 fn over_depth(chart: LineChart, lines: &[Line<'_>], of: fn(&LayerMeasure) -> f64) -> LineChart {
     lines.iter().fold(chart, |chart, line| {
         let values = (1u32..).zip(line.measurement.path().map(of));
@@ -36,13 +32,22 @@ fn over_depth(chart: LineChart, lines: &[Line<'_>], of: fn(&LayerMeasure) -> f64
     })
 }
 
-/// Length of the loss's gradient with respect to each layer's response.
+/// Length of the loss's gradient with respect to each layer's response, in the order in which it reaches them.
 pub fn gradients(title: &str, lines: &[Line<'_>]) -> LineChart {
-    let chart = LineChart::new(title, layer_axis(), gradient_axis());
-    over_depth(chart, lines, |layer| layer.activation_gradient_norm)
+    let x = Axis::new("convolutions that the gradient has reached, from the loss to the image");
+    let y = Axis::new("length of dL/dy").log();
+    lines
+        .iter()
+        .fold(LineChart::new(title, x.count(), y), |chart, line| {
+            let norms = line.measurement.path().map(|l| l.activation_gradient_norm);
+            let mut norms: Vec<f64> = norms.collect();
+            norms.reverse();
+            let points = (1u32..).map(f64::from).zip(norms);
+            chart.line(&*line.label, line.style, line.colour, points)
+        })
 }
 
-/// The same of weights.
+/// Length of the loss's gradient with respect to each layer's weights.
 pub fn weight_gradients(title: &str, lines: &[Line<'_>]) -> LineChart {
     let chart = LineChart::new(title, layer_axis(), Axis::new("length of dL/dw").log());
     over_depth(chart, lines, |layer| layer.gradient_norm)

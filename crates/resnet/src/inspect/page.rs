@@ -22,7 +22,7 @@ pub fn figures(inspection: &Inspection, history: &[Monitored]) -> Vec<Figure> {
         Figure::chart(
             "gradient-activations",
             figures::gradients("Gradient of the loss with respect to each response", &one),
-            "y: what the layer gives, after the batch norm that follows it, before addition and ReLU. The gradient flows from right to left.",
+            "y: what the layer gives, after the batch norm that follows it, before addition and ReLU. The first layer is at the right, where the gradient arrives last.",
         ),
         Figure::chart(
             "gradient-weights",

@@ -87,8 +87,8 @@ pub struct Headline<'a> {
 /// An epoch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EpochPoint {
-    /// Epochs done, so the first entry has 1.
-    pub epoch: u32,
+    /// Epochs done: passes over the training images, fractions allowed.
+    pub epoch: f64,
     /// Steps done.
     pub step: u64,
     /// Mean training loss over the epoch, in nats.
@@ -172,12 +172,15 @@ fn status(report: &RunReport<'_>) -> (Tone, String) {
         .chain(report.steps.iter().map(|s| s.step))
         .max()
         .unwrap_or(0);
-    let epochs = report.epochs.len() as u64;
+    let epochs = report.epochs.last().map_or(0.0, |e| e.epoch);
     match report.status {
         Status::Finished => {
             let done = format!(
                 "{}, {}",
-                format::plural(epochs, "epoch"),
+                match epochs {
+                    1.0 => "1 epoch".to_owned(),
+                    epochs => format!("{} epochs", format::number(epochs)),
+                },
                 format::plural(last_step, "step")
             );
             (Tone::Good, format!("Finished: {done}."))

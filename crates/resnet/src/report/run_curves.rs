@@ -17,14 +17,11 @@ pub(super) fn error(page: &mut Page, report: &RunReport<'_>) {
         return;
     }
     let split = split(report);
-    let train = report
-        .epochs
-        .iter()
-        .map(|e| (f64::from(e.epoch), 1.0 - e.train_top1));
+    let train = report.epochs.iter().map(|e| (e.epoch, 1.0 - e.train_top1));
     let test = report
         .epochs
         .iter()
-        .filter_map(|e| Some((f64::from(e.epoch), 1.0 - e.test_top1?)));
+        .filter_map(|e| Some((e.epoch, 1.0 - e.test_top1?)));
     let mut chart = LineChart::new(
         "Error over epochs",
         Axis::new("epoch").count().from_zero(),
@@ -87,7 +84,7 @@ fn epoch_table(page: &mut Page, report: &RunReport<'_>, split: &str) {
     let rows: Vec<Vec<Cell>> = shown
         .map(|(_, e)| {
             [
-                thousands(u64::from(e.epoch)),
+                format::number(e.epoch),
                 thousands(e.step),
                 format::number(e.train_loss),
                 error(e.train_top1),

@@ -41,7 +41,7 @@ pub(super) fn page(
             }
             Event::Evaluated(e) => {
                 epochs.push(EpochPoint {
-                    epoch: e.epoch as u32,
+                    epoch: e.step as f64 / job.steps_per_epoch() as f64,
                     step: e.step,
                     train_loss: e.train_loss,
                     train_top1: e.train_top1,

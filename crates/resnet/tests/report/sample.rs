@@ -51,7 +51,7 @@ impl Sample {
                 let step = u64::from(epoch) * steps_per_epoch;
                 let loss = level(step) * (1.0 + 0.01 * rng.normal());
                 EpochPoint {
-                    epoch,
+                    epoch: f64::from(epoch),
                     step,
                     train_loss: loss,
                     train_top1: 1.0 - (0.32 * loss).min(0.88),

@@ -1,0 +1,113 @@
+//! `resnet inspect`, and `train --monitor`, which leaves what it looks along.
+
+use std::fs;
+
+use crate::support::{Folder, tensor_bytes};
+
+const SMALL: &[&str] = &["--data", "mnist:digits", "--steps", "12", "--batch", "16"];
+
+fn folder() -> Folder {
+    let folder = Folder::new();
+    folder.digits(200, 40, 4);
+    folder
+}
+
+#[test]
+fn the_verdict_follows_the_gain() {
+    let folder = folder();
+    for (words, verdict) in [
+        (&["plain56", "norm=none", "gain=0.5"][..], "vanishing"),
+        (&["plain56", "norm=none", "gain=2"], "exploding"),
+        (&["plain56:norm=none,gain=2"], "exploding"),
+        (&["resnet56"], "healthy"),
+    ] {
+        let outcome = folder.ok(&[&["inspect", "--json"], words].concat());
+        let json = &outcome.json()[0];
+        assert_eq!(json["verdict"], verdict, "{words:?}");
+        let layers = json["layers"].as_array().unwrap();
+        assert_eq!(layers.len(), 56);
+        for key in [
+            "gradient_norm",
+            "weight_norm",
+            "response_std",
+            "activation_gradient_norm",
+        ] {
+            assert!(layers[0][key].as_f64().is_some_and(|v| v > 0.0), "{key}");
+        }
+        assert_eq!(layers[0]["name"], "conv1");
+        let said = folder.ok(&[&["inspect"], words].concat()).out;
+        assert!(said.lines().last().unwrap().starts_with(verdict), "{said}");
+    }
+}
+
+#[test]
+fn a_run_is_looked_at_along_its_way_without_changing_it() {
+    let folder = folder();
+    folder.ok(&[&["train", "resnet8", "--out", "plainly"], SMALL].concat());
+    folder.ok(&[
+        &["train", "resnet8", "--out", "watched", "--monitor"],
+        SMALL,
+    ]
+    .concat());
+    let weights = |run: &str| tensor_bytes(&folder.path(&format!("{run}/model.safetensors")));
+    assert!(
+        weights("plainly") == weights("watched"),
+        "looking changed the weights"
+    );
+    let events = fs::read_to_string(folder.path("watched/events.jsonl")).unwrap();
+    let looks: Vec<serde_json::Value> = events
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|event: &serde_json::Value| event["event"] == "monitored")
+        .collect();
+    let steps: Vec<u64> = looks
+        .iter()
+        .map(|look| look["step"].as_u64().unwrap())
+        .collect();
+    assert_eq!(steps.first(), Some(&0));
+    assert_eq!(steps.last(), Some(&12));
+    assert!(looks[0]["layers"][0]["update_ratio"].is_null());
+    assert!(looks[1]["layers"][0]["update_ratio"].as_f64().unwrap() > 0.0);
+
+    let outcome = folder.ok(&["inspect", "watched", "--out", "look", "--json"]);
+    let json = &outcome.json()[0];
+    assert!(json["weights"].as_str().unwrap().contains("watched"));
+    assert_eq!(json["data"], "mnist:digits");
+    assert_eq!(json["blocks"].as_array().unwrap().len(), 3);
+    for name in [
+        "gradient-activations",
+        "gradient-weights",
+        "gradient-heatmap",
+        "responses",
+        "responses-sorted",
+        "shortcut-share",
+    ] {
+        assert!(
+            folder.path(&format!("look/figures/{name}.svg")).is_file(),
+            "{name}"
+        );
+    }
+    let page = fs::read_to_string(folder.path("look/report.html")).unwrap();
+    assert!(page.contains("resnet inspect watched"));
+    assert!(folder.path("look/inspect.json").is_file());
+    // A checkpoint says the same as the run's model, which is of the same step.
+    let checkpoint = folder.ok(&["inspect", "watched/checkpoints/last.safetensors", "--json"]);
+    assert_eq!(checkpoint.json()[0]["layers"], json["layers"]);
+}
+
+#[test]
+fn wrong_input_is_refused() {
+    let folder = folder();
+    let refused = |args: &[&str], code: i32, reason: &str| {
+        let outcome = folder.run(&[&["inspect"], args].concat());
+        assert_eq!(outcome.code, code, "{args:?}: {}", outcome.err);
+        assert!(outcome.err.contains(reason), "{args:?}: {}", outcome.err);
+    };
+    refused(&["resnot20"], 2, "resnet20");
+    refused(&["resnet20", "nrom=none"], 2, "norm");
+    refused(&["resnet20", "--pictures", "0"], 2, "--pictures");
+    refused(&["resnet20", "--data", "nowhere"], 1, "nowhere");
+    folder.ok(&[&["train", "resnet8", "--out", "run"], SMALL].concat());
+    refused(&["run", "norm=none"], 2, "trained model");
+    refused(&["run", "--data", "builtin"], 1, "class");
+}
