@@ -6,8 +6,10 @@ use std::process::ExitCode;
 
 use crate::observer::tell;
 use resnet::arch::ArchError;
+use resnet::compare::CompareError;
 use resnet::recipe::RecipeError;
 use resnet::summary::SummaryError;
+use resnet::task::TaskError;
 use resnet::train::TrainError;
 
 /// Left by a run that was stopped: the shell's code for an interrupt.
@@ -61,13 +63,21 @@ fn is_usage(error: &(dyn std::error::Error + 'static)) -> bool {
         || matches!(
             error.downcast_ref(),
             Some(
-                TrainError::Arch(_)
-                    | TrainError::Recipe(_)
+                TrainError::Recipe(_)
                     | TrainError::Shape(_)
                     | TrainError::Taken(..)
                     | TrainError::NoRun(..)
             )
         )
+        || matches!(
+            error.downcast_ref(),
+            Some(TrainError::Task(TaskError::Arch(_) | TaskError::Recipe(_)))
+        )
+        || matches!(
+            error.downcast_ref(),
+            Some(TaskError::Arch(_) | TaskError::Recipe(_))
+        )
+        || matches!(error.downcast_ref(), Some(CompareError::Request(_)))
         || matches!(
             error.downcast_ref(),
             Some(SummaryError::Arch(_) | SummaryError::Shape(_))

@@ -34,6 +34,10 @@ enum Verb {
     Eval(cmd::eval::Args),
     /// Classify pictures with a trained model
     Predict(cmd::predict::Args),
+    /// Train plain and residual twins over depths, and show what depth did
+    Compare(cmd::compare::Args),
+    /// Look into a network: gradients, responses, what the shortcuts carry
+    Inspect(cmd::inspect::Args),
     /// Show a network's layers, parameters and cost
     Summary(cmd::summary::Args),
     /// Draw networks to scale, side by side, as SVG
@@ -70,6 +74,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Train(args) => cmd::train::run(args),
         Verb::Eval(args) => cmd::eval::run(args),
         Verb::Predict(args) => cmd::predict::run(args),
+        Verb::Compare(args) => cmd::compare::run(args),
+        Verb::Inspect(args) => cmd::inspect::run(args),
         Verb::Summary(args) => cmd::summary::run(args),
         Verb::Draw(args) => cmd::draw::run(args),
         Verb::Models(args) => cmd::models::run(args),

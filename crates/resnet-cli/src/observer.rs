@@ -31,24 +31,26 @@ pub(crate) fn tell(line: &str) {
 
 /// The watcher for this terminal, stopping the run at Ctrl-C or SIGTERM; the second time leaves at once.
 pub(crate) fn of(json: bool) -> anyhow::Result<Box<dyn Watcher>> {
+    let stop = stop_at_signals()?;
+    Ok(if json {
+        Box::new(Json { stop, failed: None })
+    } else {
+        Box::new(Human::new(stop, false))
+    })
+}
+
+/// The same for several runs, told of in brief on standard error.
+pub(crate) fn of_many() -> anyhow::Result<Box<dyn Watcher>> {
+    Ok(Box::new(Human::new(stop_at_signals()?, true)))
+}
+
+fn stop_at_signals() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         flag::register_conditional_shutdown(signal, exit::INTERRUPTED.into(), stop.clone())?;
         flag::register(signal, stop.clone())?;
     }
-    let human = Human {
-        bar: None,
-        stop: stop.clone(),
-        told: false,
-        started: None,
-        line: Instant::now(),
-        first: None,
-    };
-    Ok(if json {
-        Box::new(Json { stop, failed: None })
-    } else {
-        Box::new(human)
-    })
+    Ok(stop)
 }
 
 /// A bar on standard error if that is a terminal, hidden if not.
@@ -106,6 +108,8 @@ struct Human {
     /// On a terminal only.
     bar: Option<ProgressBar>,
     stop: Arc<AtomicBool>,
+    /// Whether the run is one of several: where it stands and how to go on is then said for all of them.
+    brief: bool,
     /// Whether the user knows that the run is about to stop.
     told: bool,
     started: Option<RunStarted>,
@@ -116,6 +120,18 @@ struct Human {
 }
 
 impl Human {
+    fn new(stop: Arc<AtomicBool>, brief: bool) -> Human {
+        Human {
+            bar: None,
+            stop,
+            brief,
+            told: false,
+            started: None,
+            line: Instant::now(),
+            first: None,
+        }
+    }
+
     fn say(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
@@ -124,6 +140,17 @@ impl Human {
     }
 
     fn begin(&mut self, run: &RunStarted) {
+        self.first = None;
+        if !self.brief {
+            self.introduce(run);
+        }
+        if io::stderr().is_terminal() {
+            self.bar = Some(bar(run.steps, "steps"));
+        }
+        self.started = Some(run.clone());
+    }
+
+    fn introduce(&self, run: &RunStarted) {
         tell(&format!(
             "{} on {}: {} parameters, {} MACs an image",
             run.arch,
@@ -144,10 +171,6 @@ impl Human {
             run.isa,
             run.out
         ));
-        if io::stderr().is_terminal() {
-            self.bar = Some(bar(run.steps, "steps"));
-        }
-        self.started = Some(run.clone());
     }
 }
 
@@ -188,6 +211,9 @@ impl Observer for Human {
             Event::RunEnded(end) => {
                 if let Some(bar) = self.bar.take() {
                     bar.finish_and_clear();
+                }
+                if self.brief {
+                    return;
                 }
                 let out = self.started.as_ref().map_or("", |run| run.out.as_str());
                 match (&end.stopped, &end.model) {

@@ -50,6 +50,13 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
+/// A text as part of a file name: letters, digits, `.`, `_` and `-` stay, everything else becomes `_`.
+pub fn safe_name(text: &str) -> String {
+    let safe = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let chars = text.chars();
+    chars.map(|c| if safe(c) { c } else { '_' }).collect()
+}
+
 /// Writes a file through a temporary one beside it: write, sync, rename, sync the directory. Whatever fails, and whenever
 /// the process is killed, `path` holds either its old content or all of the new.
 ///

@@ -3,6 +3,7 @@
 //! Nothing is hidden: whatever trains, prints, draws or exports a network reads this one object.
 //! Layer names are torchvision's (`layer1.0.conv1`), so a parameter's name on disk is the layer's name and a suffix.
 
+use std::collections::HashSet;
 use std::fmt;
 
 /// The shape of one image or feature map; the batch size belongs to the plan.
@@ -179,5 +180,24 @@ impl Graph {
     /// The layer with this index.
     pub fn layer(&self, id: LayerId) -> &Layer {
         &self.layers[id.0]
+    }
+
+    /// A layer and those before it along first inputs, last first: from the output, the main path.
+    pub fn path_to(&self, id: LayerId) -> impl Iterator<Item = LayerId> + '_ {
+        std::iter::successors(Some(id), |id| self.layer(*id).inputs.first().copied())
+    }
+
+    /// The residual blocks in order: the layer where shortcut and branch part, and the addition where they meet.
+    pub fn residual_blocks(&self) -> Vec<(LayerId, LayerId)> {
+        let adds = (0..self.layers.len()).filter(|&i| self.layers[i].op == Op::Add);
+        let found = adds.filter_map(|add| {
+            let [branch, shortcut] = self.layers[add].inputs[..] else {
+                return None;
+            };
+            let branch: HashSet<LayerId> = self.path_to(branch).collect();
+            let fork = self.path_to(shortcut).find(|id| branch.contains(id))?;
+            Some((fork, LayerId(add)))
+        });
+        found.collect()
     }
 }

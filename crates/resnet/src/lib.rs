@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod arch;
+pub mod compare;
 pub mod data;
 pub mod draw;
 pub mod evaluate;
@@ -20,10 +21,13 @@ pub mod event;
 pub mod exec;
 pub mod files;
 pub mod graph;
+pub mod inspect;
 pub mod metric;
+mod number;
 pub mod op;
 pub mod plan;
 pub mod predict;
+pub mod probe;
 pub mod recipe;
 pub mod report;
 pub mod rng;
@@ -31,5 +35,6 @@ pub mod schedule;
 pub mod step;
 pub mod suggest;
 pub mod summary;
+pub mod task;
 pub mod train;
 pub mod weights;

@@ -11,6 +11,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("rng", &[]),
     ("suggest", &[]),
     ("files", &[]),
+    ("number", &[]),
     ("graph", &[]),
     ("arch", &["graph", "suggest"]),
     ("step", &["graph"]),
@@ -19,7 +20,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("exec", &["graph", "step", "plan"]),
     ("data", &["graph", "rng", "suggest"]),
     ("metric", &[]),
-    ("event", &["files"]),
+    ("probe", &["graph", "step", "op", "plan", "exec", "number"]),
+    ("event", &["files", "number", "probe"]),
     ("schedule", &[]),
     ("recipe", &["suggest", "schedule", "files"]),
     (
@@ -29,11 +31,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("report", &[]),
+    ("task", &["arch", "graph", "data", "recipe", "weights"]),
     ("evaluate", ANYTHING),
     ("predict", ANYTHING),
     ("summary", ANYTHING),
     ("draw", ANYTHING),
     ("train", ANYTHING),
+    ("inspect", ANYTHING),
+    ("compare", ANYTHING),
 ];
 
 /// Verbs use everything below them, and each other only downwards in the table.

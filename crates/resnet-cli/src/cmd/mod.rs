@@ -1,8 +1,10 @@
 //! The commands: one file each, with its arguments and `run`.
 
+pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod draw;
 pub(crate) mod eval;
+pub(crate) mod inspect;
 pub(crate) mod models;
 pub(crate) mod predict;
 pub(crate) mod summary;
@@ -10,7 +12,10 @@ pub(crate) mod train;
 
 use std::path::Path;
 
+use resnet::recipe::split_override;
 use resnet::weights::Model;
+
+use crate::exit::Usage;
 
 /// Loads a model file, or the model of a run directory.
 fn load_model(path: &Path) -> anyhow::Result<Model> {
@@ -35,6 +40,57 @@ fn load_model(path: &Path) -> anyhow::Result<Model> {
         resnet::train::MODEL
     );
     Ok(Model::load(&model)?)
+}
+
+/// Flags that were given, as changes to a recipe.
+pub(crate) fn changes(flags: &[(&str, &Option<String>)]) -> Vec<(String, String)> {
+    let given = flags.iter();
+    let given = given.filter_map(|(key, value)| Some((key.to_string(), value.as_ref()?.clone())));
+    given.collect()
+}
+
+/// Adds `[ARCH] [key=value ...]` to the changes.
+pub(crate) fn add_changes(
+    changes: &mut Vec<(String, String)>,
+    words: &[String],
+) -> anyhow::Result<()> {
+    for text in words {
+        // `resnet20:shortcut=B` is a network: its `=` stands behind a colon.
+        let is_key = text
+            .split_once('=')
+            .is_some_and(|(key, _)| !key.contains(':'));
+        let named = changes.iter().any(|(key, _)| key == "model.arch");
+        match (is_key, named) {
+            (true, _) => changes.push(split_override(text)?),
+            (false, false) => changes.push(("model.arch".into(), text.clone())),
+            (false, true) => {
+                return Err(Usage(format!(
+                    "`{text}`: a network was named already; changes look like key=value"
+                ))
+                .into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What was typed, quoted where a shell would need it.
+pub(crate) fn command_line() -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%".contains(c);
+    let quote = |word: String| {
+        if !word.is_empty() && word.chars().all(plain) {
+            word
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+    };
+    let words = std::env::args_os()
+        .skip(1)
+        .map(|word| quote(word.to_string_lossy().into_owned()));
+    std::iter::once("resnet".to_string())
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// A number with separators between thousands.

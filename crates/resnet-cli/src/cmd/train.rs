@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use resnet::event::RunEnded;
-use resnet::recipe::{Recipe, split_override};
+use resnet::recipe::Recipe;
 use resnet::train;
 
 use crate::exit::{Stopped, Usage};
@@ -48,11 +48,14 @@ pub(crate) struct Args {
     /// Threads that compute; 0 is one for each core
     #[arg(long, value_name = "N")]
     threads: Option<String>,
+    /// Look at the gradients and responses of every layer on the way, in under 2 % of the time
+    #[arg(long)]
+    monitor: bool,
     /// Directory of the run [default: runs/ARCH-DATA]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Continue the run in this directory; takes --threads and --json only
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["data", "recipe", "epochs", "steps", "batch", "lr", "precision", "seed", "out"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["data", "recipe", "epochs", "steps", "batch", "lr", "precision", "seed", "monitor", "out"])]
     resume: Option<PathBuf>,
     /// One JSON event a line on standard output
     #[arg(long)]
@@ -80,7 +83,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Some(out) => out.clone(),
         None => free_directory(&recipe),
     };
-    let ended = train::train(recipe, &out, &command_line(), observer.as_mut())?;
+    let ended = train::train(recipe, &out, &super::command_line(), observer.as_mut())?;
     observer.finish()?;
     finished(&ended)
 }
@@ -96,7 +99,6 @@ fn finished(ended: &RunEnded) -> anyhow::Result<()> {
 
 /// Flags and `key=value` as changes to the recipe, in that order.
 fn overrides(args: &Args) -> anyhow::Result<Vec<(String, String)>> {
-    let mut overrides = Vec::new();
     let flags = [
         ("data.source", &args.data),
         ("train.epochs", &args.epochs),
@@ -107,28 +109,11 @@ fn overrides(args: &Args) -> anyhow::Result<Vec<(String, String)>> {
         ("train.seed", &args.seed),
         ("train.threads", &args.threads),
     ];
-    for (key, value) in flags {
-        if let Some(value) = value {
-            overrides.push((key.to_string(), value.clone()));
-        }
+    let mut overrides = super::changes(&flags);
+    if args.monitor {
+        overrides.push(("train.monitor_every".into(), "auto".into()));
     }
-    for text in &args.rest {
-        // `resnet20:shortcut=B` is a network: its `=` stands behind a colon.
-        let is_key = text
-            .split_once('=')
-            .is_some_and(|(key, _)| !key.contains(':'));
-        let named = overrides.iter().any(|(key, _)| key == "model.arch");
-        match (is_key, named) {
-            (true, _) => overrides.push(split_override(text)?),
-            (false, false) => overrides.push(("model.arch".into(), text.clone())),
-            (false, true) => {
-                return Err(Usage(format!(
-                    "`{text}`: a network was named already; changes look like key=value"
-                ))
-                .into());
-            }
-        }
-    }
+    super::add_changes(&mut overrides, &args.rest)?;
     Ok(overrides)
 }
 
@@ -142,39 +127,10 @@ fn free_directory(recipe: &Recipe) -> PathBuf {
             .to_string_lossy()
             .into_owned(),
     };
-    let safe = |c: char| {
-        if c.is_ascii_alphanumeric() || "._-".contains(c) {
-            c
-        } else {
-            '_'
-        }
-    };
-    let name: String = format!("{}-{data}", recipe.model.arch)
-        .chars()
-        .map(safe)
-        .collect();
+    let name = resnet::files::safe_name(&format!("{}-{data}", recipe.model.arch));
     let numbered = (2..).map(|n| Path::new("runs").join(format!("{name}-{n}")));
     let mut candidates = std::iter::once(Path::new("runs").join(&name)).chain(numbered);
     candidates
         .find(|path| !path.exists())
         .expect("numbers do not end")
-}
-
-/// What was typed, quoted where a shell would need it.
-fn command_line() -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%".contains(c);
-    let quote = |word: String| {
-        if !word.is_empty() && word.chars().all(plain) {
-            word
-        } else {
-            format!("'{}'", word.replace('\'', r"'\''"))
-        }
-    };
-    let words = std::env::args_os()
-        .skip(1)
-        .map(|word| quote(word.to_string_lossy().into_owned()));
-    std::iter::once("resnet".to_string())
-        .chain(words)
-        .collect::<Vec<_>>()
-        .join(" ")
 }

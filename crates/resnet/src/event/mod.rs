@@ -13,6 +13,8 @@ pub use log::{EventError, EventLog, read};
 
 use serde::{Deserialize, Serialize};
 
+use crate::probe::Measurement;
+
 /// Something that happened in a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -24,6 +26,8 @@ pub enum Event {
     Step(Step),
     /// The network was evaluated.
     Evaluated(Evaluated),
+    /// The network was looked into.
+    Monitored(Monitored),
     /// A checkpoint is on disk.
     Saved {
         /// Its path inside the run directory.
@@ -49,6 +53,7 @@ impl Event {
             Event::RunStarted(_) => Some(0),
             Event::Step(step) => Some(step.step),
             Event::Evaluated(evaluated) => Some(evaluated.step),
+            Event::Monitored(monitored) => Some(monitored.step),
             Event::Saved { step, .. } | Event::Warned { step, .. } => Some(*step),
             Event::RunEnded(_) => None,
         }
@@ -94,19 +99,19 @@ pub struct Step {
     /// The epoch this step belongs to; the first is 1.
     pub epoch: u64,
     /// Mean loss since the last such event.
-    #[serde(with = "number")]
+    #[serde(with = "crate::number")]
     pub loss: f64,
     /// Top-1 accuracy of the steps since the last such event, on augmented images.
-    #[serde(with = "number")]
+    #[serde(with = "crate::number")]
     pub top1: f64,
     /// The learning rate of this step.
-    #[serde(with = "number")]
+    #[serde(with = "crate::number")]
     pub lr: f64,
     /// Images trained per second since the last such event.
-    #[serde(with = "number")]
+    #[serde(with = "crate::number")]
     pub images_per_s: f64,
     /// Fraction of that time spent waiting for images.
-    #[serde(with = "number")]
+    #[serde(with = "crate::number")]
     pub wait: f64,
 }
 
@@ -122,26 +127,38 @@ pub struct Evaluated {
     /// Its images.
     pub count: u64,
     /// Top-1 accuracy, a fraction.
-    #[serde(with = "number")]
+    #[serde(with = "crate::number")]
     pub top1: f64,
     /// Top-5 accuracy, a fraction.
-    #[serde(with = "number")]
+    #[serde(with = "crate::number")]
     pub top5: f64,
     /// Mean cross-entropy.
-    #[serde(with = "number")]
+    #[serde(with = "crate::number")]
     pub loss: f64,
     /// Mean loss of the training steps since the last evaluation, label smoothing included.
-    #[serde(with = "number")]
+    #[serde(with = "crate::number")]
     pub train_loss: f64,
     /// Top-1 accuracy of those steps, on augmented images.
-    #[serde(with = "number")]
+    #[serde(with = "crate::number")]
     pub train_top1: f64,
     /// The learning rate of the last step.
-    #[serde(with = "number")]
+    #[serde(with = "crate::number")]
     pub lr: f64,
     /// Seconds since training began, earlier parts of a resumed run included.
-    #[serde(with = "number")]
+    #[serde(with = "crate::number")]
     pub seconds: f64,
+}
+
+/// What a look into the network found, always at the same training pictures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Monitored {
+    /// Steps done; 0 before training.
+    pub step: u64,
+    /// Pictures looked at.
+    pub pictures: u64,
+    /// What was measured.
+    #[serde(flatten)]
+    pub measurement: Measurement,
 }
 
 /// How a run ended.
@@ -154,7 +171,7 @@ pub struct RunEnded {
     /// The best top-1 accuracy of the run.
     pub best_top1: Option<f64>,
     /// Seconds since training began, earlier parts of a resumed run included.
-    #[serde(with = "number")]
+    #[serde(with = "crate::number")]
     pub seconds: f64,
     /// The model's file; `null` if the run ended without one.
     pub model: Option<String>,
@@ -163,19 +180,6 @@ pub struct RunEnded {
     /// Why the run ended before its budget; absent if it did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
-}
-
-/// f64 as a JSON number, or `null` if it is not finite.
-mod number {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
-        value.is_finite().then_some(value).serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-        Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
-    }
 }
 
 #[cfg(test)]
@@ -187,6 +191,7 @@ pub(crate) mod tests {
             step,
             epoch: 1 + step / 10,
             loss: 2.25,
+            top1: 0.25,
             lr: 0.1,
             images_per_s: 512.5,
             wait: 0.015625,

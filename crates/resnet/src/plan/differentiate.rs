@@ -15,7 +15,7 @@ pub(super) struct Loss {
     pub(super) label_smoothing: f32,
 }
 
-/// Appends loss and backward steps; returns the slot of the losses.
+/// Appends loss and backward steps; returns the slot of the losses, and the gradient of each slot that has one.
 pub(super) fn differentiate(
     graph: &Graph,
     batch: usize,
@@ -23,7 +23,7 @@ pub(super) fn differentiate(
     slots: &mut Vec<Slot>,
     steps: &mut Vec<Step>,
     loss: Loss,
-) -> SlotId {
+) -> (SlotId, HashMap<SlotId, SlotId>) {
     let mut readers: HashMap<SlotId, usize> = HashMap::new();
     for slot in steps.iter().flat_map(|step| &step.reads) {
         *readers.entry(*slot).or_default() += 1;
@@ -61,7 +61,7 @@ pub(super) fn differentiate(
     }
     *slots = diff.slots;
     *steps = diff.steps;
-    losses
+    (losses, diff.gradients)
 }
 
 /// Appends the optimiser's steps: one for the weight matrices, one for norms and biases. The slots span all of them.

@@ -122,6 +122,10 @@ pub struct Plan {
     pub regions: [Range<usize>; Space::ALL.len()],
     /// Output slot of each layer that still has one after fusion.
     pub outputs: Vec<Option<SlotId>>,
+    /// Slot of the loss's gradient with respect to each layer's output, where the plan trains and the output has a slot. Two
+    /// layers share one where an addition hands its gradient on unchanged. Only a plan that keeps all keeps them past the
+    /// step that reads them last.
+    pub gradients: Vec<Option<SlotId>>,
 }
 
 impl Plan {
@@ -163,9 +167,10 @@ impl Plan {
         }
         let classes = shapes[graph.output().0].len();
         let mut losses = None;
+        let mut gradient_of = HashMap::new();
         let mut forward = 0..steps.len();
         if let Mode::Train { label_smoothing } = options.mode {
-            let slot = differentiate::differentiate(
+            let (slot, gradients) = differentiate::differentiate(
                 graph,
                 options.batch,
                 &params,
@@ -180,6 +185,7 @@ impl Plan {
             );
             forward.end += 1;
             losses = Some(slot);
+            gradient_of = gradients;
         }
         let backward = forward.end..steps.len();
         if train {
@@ -193,9 +199,13 @@ impl Plan {
             .flat_map(|s| s.writes.iter().copied())
             .chain([input])
             .collect();
-        let outputs = outputs
+        let outputs: Vec<Option<SlotId>> = outputs
             .into_iter()
             .map(|slot| written.contains(&slot).then_some(slot))
+            .collect();
+        let gradients = outputs
+            .iter()
+            .map(|slot| gradient_of.get(slot.as_ref()?).copied())
             .collect();
         let layer_names = graph
             .layers
@@ -218,6 +228,7 @@ impl Plan {
             losses,
             regions,
             outputs,
+            gradients,
         })
     }
 

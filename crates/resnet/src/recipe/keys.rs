@@ -142,8 +142,10 @@ sections! {
             "Threads that compute; 0 is one for each core. Results do not depend on it.";
         checkpoint_every: Duration, "above 0", |x| !x.is_zero(),
             "How far apart checkpoints are; a killed run loses at most this.";
-        eval_every: u64, "from 1 to 1000000", |x| (1..=1_000_000).contains(x),
-            "Epochs between evaluations; the last step is always followed by one.";
+        eval_every: Duration, "above 0", |x| !x.is_zero(),
+            "How far apart evaluations are; the last step is always followed by one.";
+        monitor_every: Option<Duration>, "", any,
+            "How far apart looks at the gradients and responses of every layer are; `0it` never looks, `auto` looks as often as 2 % of the time allows.";
     }
     /// `[optimizer]`: stochastic gradient descent, in PyTorch's form: v = momentum v + g, w = w - lr v.
     optimizer: Optimizer {

@@ -37,6 +37,11 @@ pub const RECIPES: &[BuiltIn] = &[
         text: include_str!("../recipes/default.toml"),
     },
     BuiltIn {
+        name: "depth",
+        about: "a few hundred steps: what `resnet compare` trains twins with",
+        text: include_str!("../recipes/depth.toml"),
+    },
+    BuiltIn {
         name: "cifar-fast",
         about: "ten epochs of CIFAR-10 or CIFAR-100",
         text: include_str!("../recipes/cifar-fast.toml"),
@@ -141,6 +146,12 @@ impl Recipe {
             .checkpoint_every
             .steps(steps_per_epoch, total)
             .max(1)
+    }
+
+    /// Steps from one evaluation to the next, at least 1.
+    pub fn eval_steps(&self, steps_per_epoch: u64) -> u64 {
+        let total = self.total_steps(steps_per_epoch);
+        self.train.eval_every.steps(steps_per_epoch, total).max(1)
     }
 
     /// The learning rate of every step.

@@ -39,6 +39,8 @@ pub struct Ramp<'a> {
     pub hue: Hue,
     /// What it measures.
     pub label: &'a str,
+    /// The meaning of strength 0.
+    pub none: &'a str,
     /// The meaning of strength 1.
     pub full: &'a str,
 }
@@ -74,6 +76,8 @@ const MOST_CELLS: usize = 256;
 /// Grids up to this many rows and columns carry texts and tips.
 const MOST_NOTES: usize = 32;
 
+/// Height of the title of a map that is a file of its own.
+const HEADING: f64 = 24.0;
 /// Height above the names of the columns, where their title is.
 const HEAD: f64 = 34.0;
 /// Height of one row of the key, its stripes, and their side.
@@ -108,7 +112,20 @@ impl HeatMap<'_> {
 
     /// The map as an `svg` element; its height follows from its width.
     pub fn svg(&self, frame: Frame<'_>) -> String {
-        let l = self.lay_out(frame);
+        self.draw(frame, false)
+    }
+
+    /// The map as a file of its own, with its title above it.
+    pub fn file(&self, width: f64, height: f64) -> String {
+        let id = "map";
+        self.draw(Frame { id, width, height }, true)
+    }
+
+    fn draw(&self, frame: Frame<'_>, alone: bool) -> String {
+        let mut l = self.lay_out(frame);
+        if alone {
+            l.top += HEADING;
+        }
         let (rows, columns) = (
             self.rows.len().div_ceil(l.block.0),
             self.columns.len().div_ceil(l.block.1),
@@ -120,7 +137,8 @@ impl HeatMap<'_> {
             .last()
             .map_or(2.0, |p| p.1 + KEY_ROW + 14.0);
         let height = l.top + grid.1 + key;
-        svg::open(&mut m, frame, height, self.title, self.description);
+        let open = if alone { svg::open_file } else { svg::open };
+        open(&mut m, frame, height, self.title, self.description);
         self.cells(&mut m, &l, rows, columns);
         svg::rect(&mut m, "outline", (l.left, l.top), grid);
         self.names(&mut m, &l, rows, columns);
@@ -359,7 +377,7 @@ impl HeatMap<'_> {
 
 impl Ramp<'_> {
     fn before(&self) -> String {
-        format!("{}: 0", self.label)
+        format!("{}: {}", self.label, self.none)
     }
 }
 

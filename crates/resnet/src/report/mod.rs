@@ -10,6 +10,7 @@ pub mod axis;
 pub mod bars;
 pub mod chart;
 pub mod confusion;
+pub mod figure;
 pub mod format;
 pub mod heatmap;
 pub mod label;

@@ -79,11 +79,13 @@ pub(super) fn confusion(page: &mut Page, report: &RunReport<'_>) {
             Ramp {
                 hue: Hue::Main,
                 label: "right",
+                none: "0",
                 full: &percent(1.0, 0),
             },
             Ramp {
                 hue: Hue::Accent,
                 label: "wrong",
+                none: "0",
                 full: &full,
             },
         ],

@@ -22,11 +22,12 @@ pub const MODEL: &str = "model.safetensors";
 pub const REPORT: &str = "report.html";
 
 /// Everything that happened, one JSON event a line.
-pub(super) const EVENTS: &str = "events.jsonl";
+pub const EVENTS: &str = "events.jsonl";
 /// The evaluations as a table.
 pub(super) const METRICS_CSV: &str = "metrics.csv";
 
-const CONFIG: &str = "config.toml";
+/// Every choice of the run.
+pub const CONFIG: &str = "config.toml";
 const ENVIRONMENT: &str = "environment.json";
 /// Largest small file that is read back.
 const MOST_BYTES: u64 = 1 << 20;

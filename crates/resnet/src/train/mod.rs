@@ -1,46 +1,51 @@
 //! Training: from a recipe to a run directory.
 //!
 //! `job` turns a recipe into data, network and plans; `run` is the loop; `checkpoint` and `directory` keep it on disk;
-//! `diverged` finds the layer that broke; `report` draws the page.
+//! `monitor` looks into the network on the way; `diverged` finds the layer that broke; `report` draws the page.
 
 mod checkpoint;
 mod directory;
 mod diverged;
 mod job;
+mod monitor;
 mod report;
 mod run;
 
 use std::path::{Path, PathBuf};
 
-use crate::arch::ArchError;
 use crate::data::DataError;
 use crate::event::{Event, EventError, RunEnded};
 use crate::exec::NoMemory;
 use crate::files::FileError;
 use crate::op::ShapeError;
+use crate::probe::ProbeError;
 use crate::recipe::{Recipe, RecipeError};
 use crate::summary::SummaryError;
+use crate::task::TaskError;
 use crate::weights::ModelError;
 
-pub use directory::{BEST, LAST, MODEL, REPORT};
+pub use directory::{BEST, CONFIG, EVENTS, LAST, MODEL, REPORT};
 pub use run::INTERRUPTED;
 
 /// Why a run could not go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
-    /// The network does not exist or cannot read the data's images.
+    /// The network, the data or the recipe.
     #[error(transparent)]
-    Arch(#[from] ArchError),
+    Task(#[from] TaskError),
     /// A layer cannot read its inputs.
     #[error(transparent)]
     Shape(#[from] ShapeError),
     /// The data.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The recipe.
+    /// The recipe of the run to resume.
     #[error(transparent)]
     Recipe(#[from] RecipeError),
+    /// The network cannot be looked into.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
     /// A checkpoint or model file.
     #[error(transparent)]
     Model(#[from] ModelError),

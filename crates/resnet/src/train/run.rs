@@ -61,6 +61,7 @@ impl<'a> Run<'a> {
         for message in std::mem::take(&mut run.job.warnings) {
             run.emit(Event::Warned { message, step: 0 })?;
         }
+        run.look()?;
         Ok(run)
     }
 
@@ -133,7 +134,7 @@ impl<'a> Run<'a> {
     pub(super) fn go(mut self) -> Result<RunEnded, TrainError> {
         let (total, per_epoch) = (self.job.total_steps(), self.job.steps_per_epoch());
         let event_every = (total / STEP_EVENTS).clamp(1, WIDEST_GAP);
-        let eval_every = self.job.recipe.train.eval_every * per_epoch;
+        let eval_every = self.job.recipe.eval_steps(per_epoch);
         let save_every = self.job.recipe.checkpoint_steps(per_epoch);
         while self.progress.step < total {
             let epoch = self.progress.step / per_epoch;
@@ -156,6 +157,7 @@ impl<'a> Run<'a> {
                 if step % event_every == 0 || epoch_done || done {
                     self.tell_step(epoch + 1)?;
                 }
+                self.look()?;
                 if step % eval_every == 0 || done {
                     self.evaluate(epoch + 1)?;
                 }
@@ -217,6 +219,10 @@ impl<'a> Run<'a> {
                 job.threads,
             );
             return Err(self.diverged(what));
+        }
+        let step = self.progress.step + 1;
+        if let Some(monitor) = self.job.monitor.as_mut().filter(|m| m.is_due(step)) {
+            monitor.before_update(trainer);
         }
         trainer.run(update);
         trainer.read(logits, &mut self.logits);
@@ -281,6 +287,17 @@ impl<'a> Run<'a> {
             images_per_s: images as f64 / seconds,
             wait: wait / seconds,
         }))
+    }
+
+    /// Looks into the network if that is due.
+    fn look(&mut self) -> Result<(), TrainError> {
+        let step = self.progress.step;
+        let job = &mut self.job;
+        let Some(monitor) = job.monitor.as_mut().filter(|m| m.is_due(step)) else {
+            return Ok(());
+        };
+        let monitored = monitor.look(&job.trainer, step);
+        self.emit(Event::Monitored(monitored))
     }
 
     fn evaluate(&mut self, epoch: u64) -> Result<(), TrainError> {

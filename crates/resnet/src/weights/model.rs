@@ -186,6 +186,11 @@ impl Model {
         })
     }
 
+    /// The file it came from; empty if it came from none.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Writes the model file, the old one staying in place until the new one is whole.
     ///
     /// # Errors

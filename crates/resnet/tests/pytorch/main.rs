@@ -2,6 +2,7 @@
 
 mod fixture;
 mod hashed;
+mod inspect;
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,26 @@ const CURVE_TOLERANCE: f64 = 1e-3;
 /// Relative, of how far each parameter moved in ten steps. A ReLU whose input crosses zero one step earlier in f32 than in
 /// f64 changes a gradient by about a thousandth; a wrong optimiser is off by a third or more.
 const MOVED_TOLERANCE: f64 = 3e-2;
+
+/// Images `[n, side, side, 3]` and labels of a batch.
+fn hashed_batch(
+    prefix: &str,
+    batch: usize,
+    n: usize,
+    side: usize,
+    classes: usize,
+) -> (Vec<f32>, Vec<u32>) {
+    let nchw = hashed::uniform(&format!("{prefix}images/{batch}"), n * 3 * side * side, 1.7);
+    let pixels = side * side;
+    let mut nhwc = vec![0.0; nchw.len()];
+    for (i, &value) in nchw.iter().enumerate() {
+        let (image, c, pixel) = (i / (3 * pixels), i / pixels % 3, i % pixels);
+        nhwc[(image * pixels + pixel) * 3 + c] = value;
+    }
+    let hashed = Hashed::new(&format!("{prefix}labels/{batch}"));
+    let labels = (0..n).map(|i| hashed.index(i, classes) as u32).collect();
+    (nhwc, labels)
+}
 
 struct Case {
     fixture: Network,
@@ -67,20 +88,8 @@ impl Case {
             classes,
             ..
         } = self.fixture;
-        let nchw = hashed::uniform(
-            &format!("{}images/{batch}", self.prefix),
-            n * 3 * side * side,
-            1.7,
-        );
-        let pixels = side * side;
-        let mut nhwc = vec![0.0; nchw.len()];
-        for (i, &value) in nchw.iter().enumerate() {
-            let (image, c, pixel) = (i / (3 * pixels), i / pixels % 3, i % pixels);
-            nhwc[(image * pixels + pixel) * 3 + c] = value;
-        }
-        backend.write(backend.plan().input, &nhwc);
-        let hashed = Hashed::new(&format!("{}labels/{batch}", self.prefix));
-        let labels: Vec<u32> = (0..n).map(|i| hashed.index(i, classes) as u32).collect();
+        let (x, labels) = hashed_batch(&self.prefix, batch, n, side, classes);
+        backend.write(backend.plan().input, &x);
         backend.set_labels(&labels);
     }
 

@@ -476,6 +476,7 @@ fn heat_maps_of_any_size_are_well_formed_and_bounded() {
             ramps: &[heatmap::Ramp {
                 hue: heatmap::Hue::Main,
                 label: "strength",
+                none: "0",
                 full: "1",
             }],
         };

@@ -1,0 +1,280 @@
+//! `resnet compare`.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use resnet::compare::{
+    self, Group, Look, Mean, Outcome, Record, Request, State, Watch, findings, groups,
+};
+use resnet::inspect::describe;
+use resnet::recipe::Recipe;
+use resnet::task::Task;
+use resnet::train::Observer;
+
+use crate::exit::{Stopped, Usage};
+use crate::observer::{self, Watcher, tell};
+
+/// Depths compared where nothing else is asked for.
+const DEPTHS: &[usize] = &[20, 56];
+/// Deepest network that a list of depths may name.
+const DEEPEST: usize = 10_000;
+
+/// Arguments of `resnet compare`.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  resnet compare                                    20 and 56 layers on the built-in pictures, in minutes
+  resnet compare --depths 20,32,44,56,110 --data cifar10:DIR --recipe paper-cifar --seeds 3
+  resnet compare --archs resnet20:shortcut=A,resnet20:shortcut=B,resnet20:shortcut=C
+  resnet compare --archs resnet110,preresnet110 --data cifar10:DIR --epochs 10
+  resnet compare --runs runs/a runs/b               runs made earlier
+The same command again goes on where it was stopped, and adds what is missing.")]
+pub(crate) struct Args {
+    /// Changes to the recipe, such as batch=128
+    #[arg(value_name = "KEY=VALUE")]
+    changes: Vec<String>,
+    /// Depths of plain and residual twins [default: 20,56]
+    #[arg(long, value_name = "N,N,...", conflicts_with_all = ["archs", "runs"])]
+    depths: Option<String>,
+    /// Networks, separated by commas
+    #[arg(long, value_name = "ARCH,ARCH,...", conflicts_with = "runs")]
+    archs: Option<String>,
+    /// Directories of finished runs, instead of training
+    #[arg(long, value_name = "DIR", num_args = 1.., conflicts_with_all = ["data", "recipe", "epochs", "steps", "batch", "lr", "seed", "seeds"])]
+    runs: Vec<PathBuf>,
+    /// The pictures: builtin, cifar10:DIR, cifar100:DIR, mnist:DIR, folder:DIR, or DIR
+    #[arg(long, value_name = "DATA")]
+    data: Option<String>,
+    /// A built-in recipe or a TOML file
+    #[arg(long, value_name = "NAME|FILE", default_value = "depth")]
+    recipe: String,
+    /// Passes over the training images
+    #[arg(long, value_name = "N")]
+    epochs: Option<String>,
+    /// Steps, instead of epochs
+    #[arg(long, value_name = "N", conflicts_with = "epochs")]
+    steps: Option<String>,
+    /// Images a step
+    #[arg(long, value_name = "N")]
+    batch: Option<String>,
+    /// Learning rate
+    #[arg(long, value_name = "X")]
+    lr: Option<String>,
+    /// First seed
+    #[arg(long, value_name = "N")]
+    seed: Option<String>,
+    /// Runs of each network, each with its own seed
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seeds: u64,
+    /// Threads that compute; 0 is one for each core
+    #[arg(long, value_name = "N")]
+    threads: Option<String>,
+    /// Directory of the comparison [default: runs/compare]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// One JSON object on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let command = super::command_line();
+    let out = args.out.clone().unwrap_or_else(|| "runs/compare".into());
+    let (task, records) = if args.runs.is_empty() {
+        let request = Request {
+            archs: networks(&args)?,
+            seeds: args.seeds,
+            recipe: recipe(&args)?,
+            out: out.clone(),
+            command: command.clone(),
+        };
+        let mut watch = Terminal {
+            watcher: observer::of_many()?,
+        };
+        match compare::run(&request, &mut watch)? {
+            Some(done) => done,
+            None => {
+                tell("stopped; the same command goes on from here");
+                return Err(Stopped.into());
+            }
+        }
+    } else {
+        if !args.changes.is_empty() {
+            return Err(Usage(format!(
+                "--runs takes runs as they are; remove `{}`",
+                args.changes.join(" ")
+            ))
+            .into());
+        }
+        compare::gather(&args.runs)?
+    };
+    finish(&args, &out, &command, &task, &records)
+}
+
+fn finish(
+    args: &Args,
+    out: &std::path::Path,
+    command: &str,
+    task: &Task,
+    records: &[Record],
+) -> anyhow::Result<()> {
+    let groups = groups(records);
+    tell("looking into the networks");
+    let look = Look::into(task, &groups)?;
+    compare::save(out, &groups, &look, command)?;
+    let mut stdout = std::io::stdout().lock();
+    if args.json {
+        writeln!(stdout, "{}", json(&groups, &look))?;
+    } else {
+        write_summary(&mut stdout, &groups, &look)?;
+    }
+    tell(&format!("report  {}", out.join("report.html").display()));
+    Ok(())
+}
+
+/// What `--depths` or `--archs` names.
+fn networks(args: &Args) -> Result<Vec<String>, Usage> {
+    if let Some(list) = &args.archs {
+        return Ok(split_networks(list));
+    }
+    let Some(list) = &args.depths else {
+        return Ok(compare::twins(DEPTHS));
+    };
+    let mut depths: Vec<usize> = Vec::new();
+    for text in list.split(',') {
+        let depth = text.trim().parse().ok();
+        let depth = depth.filter(|depth| (1..=DEEPEST).contains(depth));
+        let depth = depth.ok_or_else(|| {
+            Usage(format!(
+                "--depths is `{list}`: found `{text}`, expected whole numbers from 1 to {DEEPEST}, such as 20,32,44,56"
+            ))
+        })?;
+        if depths.contains(&depth) {
+            return Err(Usage(format!(
+                "--depths is `{list}`: {depth} is named twice; name each depth once"
+            )));
+        }
+        depths.push(depth);
+    }
+    Ok(compare::twins(&depths))
+}
+
+/// Splits at the commas between networks; a part `key=value` without a colon belongs to the network before it.
+fn split_networks(list: &str) -> Vec<String> {
+    let mut networks: Vec<String> = Vec::new();
+    for part in list.split(',') {
+        match networks.last_mut() {
+            Some(last) if part.contains('=') && !part.contains(':') => {
+                *last += if last.contains(':') { "," } else { ":" };
+                *last += part.trim();
+            }
+            _ => networks.push(part.trim().into()),
+        }
+    }
+    networks
+}
+
+fn recipe(args: &Args) -> anyhow::Result<Recipe> {
+    let mut changes = super::changes(&[
+        ("data.source", &args.data),
+        ("train.epochs", &args.epochs),
+        ("train.steps", &args.steps),
+        ("train.batch", &args.batch),
+        ("optimizer.lr", &args.lr),
+        ("train.seed", &args.seed),
+        ("train.threads", &args.threads),
+    ]);
+    super::add_changes(&mut changes, &args.changes)?;
+    if let Some((_, network)) = changes.iter().find(|(key, _)| key == "model.arch") {
+        return Err(Usage(format!(
+            "networks are named by --depths or --archs; write --archs {network}"
+        ))
+        .into());
+    }
+    Ok(Recipe::load(&args.recipe, &changes)?)
+}
+
+/// Tells of runs on standard error; the bar or the lines of each are those of `resnet train`.
+struct Terminal {
+    watcher: Box<dyn Watcher>,
+}
+
+impl Watch for Terminal {
+    fn run(&mut self, number: usize, of: usize, name: &str, state: State) {
+        let what = match state {
+            State::New => "training",
+            State::Resumed => "going on with",
+            State::Finished => "finished before:",
+        };
+        tell(&format!("[{number}/{of}] {what} {name}"));
+    }
+
+    fn observer(&mut self) -> &mut dyn Observer {
+        self.watcher.as_mut()
+    }
+}
+
+fn json(groups: &[Group<'_>], look: &Look) -> serde_json::Value {
+    let runs: Vec<serde_json::Value> = groups
+        .iter()
+        .flat_map(|group| group.runs.iter().map(move |run| (group, run)))
+        .map(|(group, run)| {
+            serde_json::json!({
+                "arch": run.started.arch, "depth": group.depth, "residual": group.residual,
+                "seed": run.started.seed, "params": run.started.params, "macs": run.started.macs,
+                "train_error": run.train_error, "test_error": run.test_error, "seconds": run.seconds,
+                "diverged": run.outcome != Outcome::Finished,
+            })
+        })
+        .collect();
+    let gradients: Vec<serde_json::Value> = look
+        .initial
+        .iter()
+        .map(|(label, inspection)| {
+            serde_json::json!({
+                "network": label, "verdict": inspection.verdict, "per_layer": inspection.trend.per_layer(),
+            })
+        })
+        .collect();
+    let texts: Vec<String> = findings(groups).into_iter().map(|f| f.text).collect();
+    serde_json::json!({ "runs": runs, "gradients": gradients, "findings": texts })
+}
+
+fn write_summary(out: &mut impl Write, groups: &[Group<'_>], look: &Look) -> std::io::Result<()> {
+    let width = groups.iter().map(|g| g.label.len()).max().unwrap_or(0);
+    let percent = |mean: Mean| {
+        let spread = mean
+            .deviation
+            .map_or(String::new(), |d| format!(" ± {:.2}", d * 100.0));
+        format!("{:.2} %{spread}", mean.mean * 100.0)
+    };
+    writeln!(
+        out,
+        "\n{:<width$}  {:>14}  {:>14}  {:>12}  {:>12}",
+        "network", "training error", "test error", "parameters", "MACs"
+    )?;
+    for group in groups {
+        let started = &group.runs[0].started;
+        writeln!(
+            out,
+            "{:<width$}  {:>14}  {:>14}  {:>12}  {:>12}",
+            group.label,
+            percent(group.train_error()),
+            percent(group.test_error()),
+            super::grouped(started.params),
+            super::scaled(started.macs)
+        )?;
+    }
+    writeln!(out)?;
+    for finding in findings(groups) {
+        writeln!(out, "{}", finding.text)?;
+    }
+    let labels = look.initial.iter().map(|(label, _)| label.len());
+    let width = labels.max().unwrap_or(0);
+    if width > 0 {
+        writeln!(out, "\nGradient before training")?;
+    }
+    for (label, inspection) in &look.initial {
+        writeln!(out, "{label:<width$}  {}", describe(&inspection.trend))?;
+    }
+    Ok(())
+}

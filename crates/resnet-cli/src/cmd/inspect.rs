@@ -1,0 +1,198 @@
+//! `resnet inspect`.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use resnet::arch::Arch;
+use resnet::event::{self, Event, Monitored};
+use resnet::files;
+use resnet::inspect::{self, Inspection};
+use resnet::recipe::Recipe;
+use resnet::task::Task;
+use resnet::train;
+use resnet::weights::Model;
+
+use crate::exit::Usage;
+use crate::observer::tell;
+
+/// Arguments of `resnet inspect`.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  resnet inspect plain56 norm=none gain=0.5       gradients that vanish
+  resnet inspect resnet56 --data cifar10:DIR
+  resnet inspect runs/resnet20-builtin --out look  a finished run; with figures along it if it was trained with --monitor
+Gradients are those of the mean loss of one batch of training pictures, as they are without augmentation.")]
+pub(crate) struct Args {
+    /// Network, model file, checkpoint or run directory
+    #[arg(value_name = "ARCH|MODEL")]
+    network: String,
+    /// Options of the network, or other changes to the recipe, such as norm=none
+    #[arg(value_name = "KEY=VALUE")]
+    changes: Vec<String>,
+    /// The pictures [default: those the model was trained on, or builtin]
+    #[arg(long, value_name = "DATA")]
+    data: Option<String>,
+    /// Pictures looked at [default: 32, fewer if they are large]
+    #[arg(long, value_name = "N")]
+    pictures: Option<usize>,
+    /// Seed of the initial weights
+    #[arg(long, value_name = "N")]
+    seed: Option<String>,
+    /// Threads that compute; 0 is one for each core
+    #[arg(long, value_name = "N")]
+    threads: Option<String>,
+    /// Directory for report.html, the figures and inspect.json
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// One JSON object on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    if args.pictures.is_some_and(|n| !(1..=65_536).contains(&n)) {
+        return Err(Usage("--pictures is out of range, expected 1 to 65536".into()).into());
+    }
+    let path = Path::new(&args.network);
+    let mut history = Vec::new();
+    let (task, model) = match Arch::parse(&args.network) {
+        Ok(_) => (initial(&args)?, None),
+        Err(_) if path.exists() => {
+            if !args.changes.is_empty() || args.seed.is_some() {
+                return Err(Usage(format!(
+                    "{} is a trained model; --seed and changes such as `{}` are for networks as they start",
+                    args.network,
+                    args.changes.first().map_or("norm=none", String::as_str)
+                ))
+                .into());
+            }
+            let model = trained(path)?;
+            history = monitored(path)?;
+            (of_model(&args, &model)?, Some(model))
+        }
+        Err(unknown) => return Err(unknown.into()),
+    };
+    for warning in &task.warnings {
+        tell(&format!("warning: {warning}"));
+    }
+    let inspection = inspect::inspect(&task, model.as_ref(), args.pictures)?;
+    if let Some(out) = &args.out {
+        save(out, &inspection, &history)?;
+    }
+    let mut stdout = std::io::stdout().lock();
+    if args.json {
+        writeln!(stdout, "{}", serde_json::to_string(&inspection)?)?;
+        return Ok(());
+    }
+    write_tables(&mut stdout, &inspection)?;
+    Ok(())
+}
+
+fn initial(args: &Args) -> anyhow::Result<Task> {
+    let mut changes = super::changes(&[
+        ("data.source", &args.data),
+        ("train.seed", &args.seed),
+        ("train.threads", &args.threads),
+    ]);
+    changes.push(("model.arch".into(), args.network.clone()));
+    super::add_changes(&mut changes, &args.changes)?;
+    Ok(Task::open(Recipe::load("default", &changes)?)?)
+}
+
+fn of_model(args: &Args, model: &Model) -> anyhow::Result<Task> {
+    let mut task = Task::of_model(model, args.data.as_deref())?;
+    if let Some(threads) = &args.threads {
+        let threads = threads.parse();
+        task.recipe.train.threads =
+            threads.map_err(|_| Usage("--threads needs a whole number".into()))?;
+    }
+    Ok(task)
+}
+
+/// The model of a file, or of a run: its last state, whether it is finished or not.
+fn trained(path: &Path) -> anyhow::Result<Model> {
+    let last = path.join(train::LAST);
+    if path.is_dir() && !path.join(train::MODEL).exists() && last.exists() {
+        return Ok(Model::load(&last)?);
+    }
+    super::load_model(path)
+}
+
+/// What a run's monitor saw.
+fn monitored(path: &Path) -> anyhow::Result<Vec<Monitored>> {
+    let events = path.join(train::EVENTS);
+    if !events.exists() {
+        return Ok(Vec::new());
+    }
+    let events = event::read(&events)?.into_iter();
+    let seen = events.filter_map(|event| match event {
+        Event::Monitored(seen) => Some(seen),
+        _ => None,
+    });
+    Ok(seen.collect())
+}
+
+fn save(out: &Path, inspection: &Inspection, history: &[Monitored]) -> anyhow::Result<()> {
+    let write = |name: String, text: String| {
+        files::write_atomic(&out.join(name), |to| to.write_all(text.as_bytes()))
+    };
+    let figures = out.join("figures");
+    std::fs::create_dir_all(&figures)
+        .map_err(|error| anyhow::anyhow!("{}: {error}", figures.display()))?;
+    for figure in inspect::page_figures(inspection, history) {
+        write(format!("figures/{}.svg", figure.name), figure.file())?;
+    }
+    write(
+        "inspect.json".into(),
+        serde_json::to_string_pretty(inspection)? + "\n",
+    )?;
+    let page = inspect::render(inspection, history, &super::command_line());
+    write("report.html".into(), page)?;
+    tell(&format!("report  {}", out.join("report.html").display()));
+    Ok(())
+}
+
+fn write_tables(out: &mut impl Write, inspection: &Inspection) -> std::io::Result<()> {
+    let measurement = &inspection.measurement;
+    writeln!(
+        out,
+        "{}, {}; {} pictures of {}; loss {:.4}\n",
+        inspection.arch, inspection.weights, inspection.pictures, inspection.data, measurement.loss
+    )?;
+    let names = measurement.layers.iter().map(|l| l.name.len());
+    let width = names.max().unwrap_or(0).max(5);
+    writeln!(
+        out,
+        "{:<width$}  {:>9}  {:>9}  {:>9}  {:>9}  {:>9}  {:>6}",
+        "layer", "|dL/dy|", "|dL/dw|", "|w|", "update/w", "std of y", "dead"
+    )?;
+    for l in &measurement.layers {
+        let ratio = l
+            .update_ratio
+            .map_or(String::new(), |ratio| format!("{ratio:.2e}"));
+        let dead = l
+            .dead
+            .map_or(String::new(), |dead| format!("{:.0} %", dead * 100.0));
+        writeln!(
+            out,
+            "{:<width$}  {:>9.2e}  {:>9.2e}  {:>9.2e}  {ratio:>9}  {:>9.2e}  {dead:>6}",
+            l.name, l.activation_gradient_norm, l.gradient_norm, l.weight_norm, l.response_std
+        )?;
+    }
+    if !measurement.blocks.is_empty() {
+        writeln!(
+            out,
+            "\n{:<width$}  {:>9}  {:>9}  {:>9}  {:>15}",
+            "block", "|dL/dx|", "shortcut", "branch", "shortcut's part"
+        )?;
+        for b in &measurement.blocks {
+            let part = format!("{:.1} %", b.shortcut_share * 100.0);
+            writeln!(
+                out,
+                "{:<width$}  {:>9.2e}  {:>9.2e}  {:>9.2e}  {part:>15}",
+                b.name, b.gradient_norm, b.shortcut_norm, b.branch_norm
+            )?;
+        }
+    }
+    writeln!(out, "\n{}", inspect::describe(&inspection.trend))
+}

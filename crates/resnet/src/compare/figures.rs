@@ -1,0 +1,314 @@
+//! The figures of a comparison.
+
+use super::group::Group;
+use super::record::Record;
+use super::{CompareError, Outcome};
+use crate::arch::Arch;
+use crate::inspect::figures::{self as depth, Line};
+use crate::inspect::{Inspection, inspect};
+use crate::report::axis::Axis;
+use crate::report::chart::{LineChart, Style};
+use crate::report::figure::Figure;
+use crate::task::Task;
+use crate::weights::Model;
+
+/// Colours of plain and residual networks in the palette.
+const PLAIN: usize = 1;
+const RESIDUAL: usize = 0;
+/// Points of a training curve, about: single steps are noise.
+const CURVE: usize = 80;
+/// Gains of the plain network without batch norm whose gradients are shown.
+const GAINS: [&str; 3] = ["0.5", "1", "2"];
+
+/// What was seen inside the compared networks.
+pub struct Look {
+    /// Networks as they start, each with its name in figures.
+    pub initial: Vec<(String, Inspection)>,
+    /// Networks as they ended, of one seed each, by index of their group.
+    pub trained: Vec<(usize, Inspection)>,
+}
+
+impl Look {
+    /// Looks into the deepest plain and residual networks as they start, the plain one also without batch norm at several
+    /// gains, and into every network as it ended.
+    ///
+    /// # Errors
+    /// [`CompareError`].
+    pub fn into(task: &Task, groups: &[Group<'_>]) -> Result<Look, CompareError> {
+        let deepest = |residual: bool| {
+            let family = groups.iter().filter(|g| g.residual == residual);
+            family
+                .max_by_key(|g| g.depth)
+                .map(|g| g.runs[0].arch.clone())
+        };
+        let (plain, residual) = (deepest(false), deepest(true));
+        let mut networks: Vec<(String, Arch)> = Vec::new();
+        if let Some(plain) = &plain {
+            for gain in GAINS {
+                let mut bare = plain.clone();
+                if bare
+                    .set("norm", "none")
+                    .and_then(|()| bare.set("gain", gain))
+                    .is_ok()
+                {
+                    networks.push((
+                        format!("{plain}, no norm, gain {gain}", plain = plain.name()),
+                        bare,
+                    ));
+                }
+            }
+        }
+        for arch in plain.iter().chain(&residual) {
+            networks.push((arch.name(), arch.clone()));
+        }
+        let mut initial = Vec::new();
+        for (label, arch) in networks {
+            let task = task.with_network(&arch.name())?;
+            initial.push((label, inspect(&task, None, None)?));
+        }
+        let mut trained = Vec::new();
+        for (index, group) in groups.iter().enumerate() {
+            let run = group.runs[0];
+            let Some(path) = run.model().filter(|_| run.outcome == Outcome::Finished) else {
+                continue;
+            };
+            let model = Model::load(&path)?;
+            let task = task.with_model(&model)?;
+            trained.push((index, inspect(&task, Some(&model), None)?));
+        }
+        Ok(Look { initial, trained })
+    }
+}
+
+fn error_axis() -> Axis {
+    Axis::new("error").percent().from_zero()
+}
+
+/// Every figure that the comparison has the numbers for.
+pub fn figures(groups: &[Group<'_>], look: &Look) -> Vec<Figure> {
+    let mut all = Vec::new();
+    all.extend(expectation(groups));
+    all.extend(curves(groups));
+    all.extend(gradients(look));
+    all.extend(maps(groups));
+    all.extend(inside(groups, look));
+    all
+}
+
+/// Final errors over depth.
+fn expectation(groups: &[Group<'_>]) -> Option<Figure> {
+    let family = |residual: bool| -> Vec<&Group<'_>> {
+        let members = groups
+            .iter()
+            .filter(|g| g.residual == residual && g.diverged() == 0);
+        members.collect()
+    };
+    let (plain, residual) = (family(false), family(true));
+    let spread = |family: &[&Group<'_>]| family.iter().any(|g| g.depth != family[0].depth);
+    if !spread(&plain) && !spread(&residual) {
+        return None;
+    }
+    let mut chart = LineChart::new(
+        "Expectation and reality: final error over depth",
+        Axis::new("layers with weights").count(),
+        error_axis(),
+    );
+    for (family, name, colour) in [(&plain, "plain", PLAIN), (&residual, "residual", RESIDUAL)] {
+        if family.is_empty() {
+            continue;
+        }
+        let points = |of: fn(&Group<'_>) -> f64| -> Vec<(f64, f64)> {
+            family.iter().map(|g| (g.depth as f64, of(g))).collect()
+        };
+        let train = points(|g| g.train_error().mean);
+        let test = points(|g| g.test_error().mean);
+        chart = chart
+            .line(format!("{name}, train"), Style::Thin, colour, train)
+            .line(format!("{name}, test"), Style::Bold, colour, test);
+    }
+    if let Some(shallowest) = plain.iter().min_by_key(|g| g.depth) {
+        chart = chart.reference(
+            shallowest.train_error().mean,
+            format!("{}, train", shallowest.label),
+        );
+    }
+    Some(Figure::chart(
+        "expectation-reality",
+        chart,
+        "The expectation: a deeper network can copy a shallower one and let its further layers pass everything on, so its training \
+         error should lie on the dotted line or below. Thin: training error; bold: error on pictures not trained on.",
+    ))
+}
+
+/// Errors over steps, one chart for each family.
+fn curves(groups: &[Group<'_>]) -> Vec<Figure> {
+    let top = groups.iter().flat_map(|g| {
+        let run = g.runs[0];
+        let train = binned(run).into_iter().map(|p| p.1);
+        train.chain(run.evaluations.iter().map(|e| 1.0 - e.top1))
+    });
+    let top = top.filter(|e| e.is_finite()).fold(0.0, f64::max);
+    let mut depths: Vec<usize> = groups.iter().map(|g| g.depth).collect();
+    depths.sort_unstable();
+    depths.dedup();
+    let families = [
+        (false, "Plain networks", "curves-plain"),
+        (true, "Residual networks", "curves-residual"),
+    ];
+    let figures = families.into_iter().filter_map(|(residual, title, name)| {
+        let family: Vec<&Group<'_>> = groups.iter().filter(|g| g.residual == residual).collect();
+        if family.is_empty() {
+            return None;
+        }
+        // Twins of one depth share a colour; several networks of one depth need one each.
+        let distinct = family.iter().all(|a| family.iter().filter(|b| b.depth == a.depth).count() == 1);
+        let mut chart = LineChart::new(
+            format!("{title}: error over training"),
+            Axis::new("steps").count().from_zero(),
+            error_axis().range(0.0, top.max(0.1)),
+        );
+        for (index, group) in family.iter().enumerate() {
+            let colour = match depths.iter().position(|&d| d == group.depth) {
+                Some(rank) if distinct => rank,
+                _ => index,
+            };
+            let run = group.runs[0];
+            chart = chart.line("", Style::Thin, colour, binned(run));
+            let test = run.evaluations.iter().map(|e| (e.step as f64, 1.0 - e.top1));
+            chart = chart.line(&*group.label, Style::Bold, colour, test);
+        }
+        Some(Figure::chart(
+            name,
+            chart,
+            "Thin: error on training pictures as they are trained on, a mean over neighbouring steps. Bold: error on pictures not \
+             trained on. One seed of each network.",
+        ))
+    });
+    figures.collect()
+}
+
+/// Training error over steps, averaged so that about [`CURVE`] points are left.
+fn binned(run: &Record) -> Vec<(f64, f64)> {
+    let steps: Vec<(u64, f64)> = run.steps.iter().map(|s| (s.step, 1.0 - s.top1)).collect();
+    let chunks = steps.chunks(steps.len().div_ceil(CURVE).max(1));
+    let mean = |chunk: &[(u64, f64)]| {
+        let n = chunk.len() as f64;
+        let step = chunk.iter().map(|s| s.0 as f64).sum::<f64>() / n;
+        (step, chunk.iter().map(|s| s.1).sum::<f64>() / n)
+    };
+    chunks.map(mean).collect()
+}
+
+/// Gradients over depth as networks start.
+fn gradients(look: &Look) -> Option<Figure> {
+    let lines: Vec<Line<'_>> = look
+        .initial
+        .iter()
+        .enumerate()
+        .map(|(i, (label, inspection))| {
+            let (colour, style) = match (inspection.residual, label.contains("no norm")) {
+                (true, _) => (RESIDUAL, Style::Bold),
+                (false, false) => (PLAIN, Style::Bold),
+                (false, true) => (2 + i % 3, Style::Thin),
+            };
+            Line {
+                label: label.clone(),
+                colour,
+                style,
+                measurement: &inspection.measurement,
+            }
+        })
+        .collect();
+    (!lines.is_empty()).then(|| {
+        Figure::chart(
+            "gradient-depth",
+            depth::gradients("Gradient over depth, before training", &lines),
+            "Length of the loss's gradient with respect to each layer's response. The gradient flows from right to left, from the loss \
+             to the first layer.",
+        )
+    })
+}
+
+/// Gradient maps of the deepest monitored network of each family, on one scale.
+fn maps(groups: &[Group<'_>]) -> Vec<Figure> {
+    let deepest = |residual: bool| {
+        let family = groups.iter().filter(|g| g.residual == residual);
+        let monitored = family.filter(|g| !g.runs[0].monitored.is_empty());
+        monitored.max_by_key(|g| g.depth)
+    };
+    let shown: Vec<(&Group<'_>, &str)> = [
+        (deepest(false), "gradient-heatmap-plain"),
+        (deepest(true), "gradient-heatmap-residual"),
+    ]
+    .into_iter()
+    .filter_map(|(group, name)| Some((group?, name)))
+    .collect();
+    let histories: Vec<_> = shown
+        .iter()
+        .map(|(g, _)| &g.runs[0].monitored[..])
+        .collect();
+    let Some(decades) = depth::decades(&histories) else {
+        return Vec::new();
+    };
+    let figures = shown.iter().map(|(group, name)| {
+        let title = format!("{}: gradient over training", group.label);
+        let map = depth::gradient_map(&title, &group.runs[0].monitored, decades);
+        Figure::grid(
+            name,
+            map,
+            "The first layer on top. Always on the same training pictures. The looks at the start stand at 0, 1, 2, 4, ... steps.",
+        )
+    });
+    figures.collect()
+}
+
+/// What the trained networks look like inside.
+fn inside(groups: &[Group<'_>], look: &Look) -> Vec<Figure> {
+    let mut depths: Vec<usize> = groups.iter().map(|g| g.depth).collect();
+    depths.sort_unstable();
+    depths.dedup();
+    let lines: Vec<Line<'_>> = look
+        .trained
+        .iter()
+        .map(|(index, inspection)| {
+            let group = &groups[*index];
+            let rank = depths.iter().position(|&d| d == group.depth).unwrap_or(0);
+            Line {
+                label: group.label.clone(),
+                colour: rank,
+                style: if group.residual {
+                    Style::Bold
+                } else {
+                    Style::Dashed
+                },
+                measurement: &inspection.measurement,
+            }
+        })
+        .collect();
+    if lines.is_empty() {
+        return Vec::new();
+    }
+    let mut all = Vec::new();
+    if lines.iter().any(|line| !line.measurement.blocks.is_empty()) {
+        all.push(Figure::chart(
+            "shortcut-share",
+            depth::shares("What arrives through the shortcuts, after training", &lines),
+            "Of the gradient of each block's input, the part of the term that came through the shortcut; the rest came through the branch. \
+             Above 100 %, the branch's term points the other way.",
+        ));
+    }
+    all.push(Figure::chart(
+        "responses",
+        depth::responses(
+            "Standard deviation of the responses, after training",
+            &lines,
+        ),
+        "After batch norm, before addition and ReLU. Dashed: plain networks.",
+    ));
+    all.push(Figure::chart(
+        "responses-sorted",
+        depth::sorted_responses("The same, sorted", &lines),
+        "",
+    ));
+    all
+}

@@ -1,0 +1,237 @@
+//! What a recipe is about: its network, its pictures and how they reach the network.
+
+use std::sync::Arc;
+
+use crate::arch::{Arch, ArchError};
+use crate::data::{
+    self, Augment, DataError, Dataset, Loader, LoaderOptions, Normalize, OnBroken, OpenOptions,
+    Preprocess, RandomResizedCrop, Subset, Transform,
+};
+use crate::graph::{Graph, Shape};
+use crate::recipe::{self, ImageFacts, Recipe, RecipeError};
+use crate::weights::Model;
+
+/// Warnings about the data that are told one by one.
+const WARNINGS: usize = 20;
+
+/// A recipe with its data opened and every choice made.
+#[derive(Clone)]
+pub struct Task {
+    /// Every choice, nothing left to be chosen from the data.
+    pub recipe: Recipe,
+    /// The network.
+    pub arch: Arch,
+    /// The network for these pictures and classes.
+    pub graph: Graph,
+    /// Names of the classes, by label.
+    pub classes: Vec<String>,
+    /// How pictures become inputs.
+    pub preprocess: Preprocess,
+    /// The same, with the recipe's augmentation.
+    pub transform: Transform,
+    /// Pictures to learn from.
+    pub train: Arc<dyn Dataset>,
+    /// Pictures to evaluate on.
+    pub eval: Arc<dyn Dataset>,
+    /// What the data calls them.
+    pub eval_name: String,
+    /// What the data says should be known.
+    pub warnings: Vec<String>,
+}
+
+/// Why a recipe cannot be carried out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// The network does not exist or cannot read the data's images.
+    #[error(transparent)]
+    Arch(#[from] ArchError),
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The recipe.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+}
+
+impl Task {
+    /// Opens the recipe's data and fits the network to it.
+    ///
+    /// # Errors
+    /// [`TaskError`].
+    pub fn open(recipe: Recipe) -> Result<Task, TaskError> {
+        let arch = network(&recipe)?;
+        let bad_files = match recipe.data.bad_files {
+            recipe::BadFiles::Skip => data::BadFiles::Skip,
+            recipe::BadFiles::Refuse => data::BadFiles::Refuse,
+        };
+        let splits = data::open(&recipe.data.source, &OpenOptions { bad_files })?;
+        let mut warnings: Vec<String> = splits.warnings.iter().map(ToString::to_string).collect();
+        if warnings.len() > WARNINGS {
+            let more = warnings.len() - WARNINGS;
+            warnings.truncate(WARNINGS);
+            warnings.push(format!("and {more} more warnings about the data"));
+        }
+        let (train, eval, eval_name): (Arc<dyn Dataset>, Arc<dyn Dataset>, String) =
+            match (splits.val, splits.test) {
+                (Some(val), _) => (splits.train, val, "val".into()),
+                (None, Some(test)) => (splits.train, test, splits.test_name),
+                (None, None) => {
+                    let (train, val) =
+                        data::split(splits.train, recipe.data.val_fraction, recipe.train.seed)?;
+                    (Arc::new(train), Arc::new(val), "val".into())
+                }
+            };
+        Task::fit(recipe, arch, (train, eval, eval_name), warnings)
+    }
+
+    /// What a model file was trained for: its network and preprocessing, and the data that its recipe names, or `data`.
+    ///
+    /// # Errors
+    /// [`TaskError`]; the data has a class that the model does not know.
+    pub fn of_model(model: &Model, data: Option<&str>) -> Result<Task, TaskError> {
+        let mut recipe = match model.tensors.metadata.get("recipe") {
+            Some(text) => Recipe::from_toml(text)?,
+            None => Recipe::load("default", &[])?,
+        };
+        if let Some(data) = data {
+            recipe.data.source = data.into();
+        }
+        Task::open(recipe)?.with_model(model)
+    }
+
+    /// The same data with a model's network and preprocessing.
+    ///
+    /// # Errors
+    /// [`TaskError`]; the data has a class that the model does not know.
+    pub fn with_model(&self, model: &Model) -> Result<Task, TaskError> {
+        Ok(Task {
+            train: data::with_classes(self.train.clone(), &model.classes)?,
+            eval: data::with_classes(self.eval.clone(), &model.classes)?,
+            arch: model.arch.clone(),
+            graph: model.graph()?,
+            classes: model.classes.clone(),
+            preprocess: model.preprocess.clone(),
+            transform: Transform::new(model.preprocess.clone(), Augment::default())?,
+            ..self.clone()
+        })
+    }
+
+    /// The same data and seed with another network.
+    ///
+    /// # Errors
+    /// [`TaskError`].
+    pub fn with_network(&self, name: &str) -> Result<Task, TaskError> {
+        let mut recipe = self.recipe.clone();
+        recipe.model = recipe::Model {
+            arch: name.into(),
+            ..bare(&recipe.model)
+        };
+        let arch = network(&recipe)?;
+        let data = (
+            self.train.clone(),
+            self.eval.clone(),
+            self.eval_name.clone(),
+        );
+        Task::fit(recipe, arch, data, Vec::new())
+    }
+
+    /// `count` training pictures, evenly spaced over the data and without augmentation: inputs `[count, h, w, c]` and labels.
+    ///
+    /// # Errors
+    /// None of them can be read.
+    pub fn pictures(&self, count: usize) -> Result<(Vec<f32>, Vec<u32>), DataError> {
+        let len = self.train.len();
+        let indices = (0..count).map(|i| (i * len / count) as u32).collect();
+        let some = Arc::new(Subset::new(self.train.clone(), indices));
+        let options = LoaderOptions {
+            on_broken: OnBroken::Replace,
+            ..LoaderOptions::eval(count, 0)
+        };
+        let loader = Loader::new(some, self.transform.clone(), options)?;
+        let mut batches = loader.epoch(0, 0);
+        let batch = batches.next().expect("the data has pictures")?;
+        Ok((batch.x.clone(), batch.labels.clone()))
+    }
+
+    fn fit(
+        mut recipe: Recipe,
+        arch: Arch,
+        (train, eval, eval_name): (Arc<dyn Dataset>, Arc<dyn Dataset>, String),
+        warnings: Vec<String>,
+    ) -> Result<Task, TaskError> {
+        let size = train.shape().map(|shape| (shape.h, shape.w));
+        recipe.resolve(ImageFacts { size })?;
+        let classes = train.classes().to_vec();
+        let preprocess = preprocess(&recipe, train.as_ref())?;
+        let graph = arch.graph(preprocess.shape, classes.len())?;
+        let augment = Augment {
+            pad: recipe.augment.pad.unwrap_or(0),
+            flip: recipe.augment.flip,
+            random_resized_crop: recipe
+                .augment
+                .random_resized_crop
+                .unwrap_or(false)
+                .then(RandomResizedCrop::default),
+        };
+        let transform = Transform::new(preprocess.clone(), augment)?;
+        Ok(Task {
+            recipe,
+            arch,
+            graph,
+            classes,
+            preprocess,
+            transform,
+            train,
+            eval,
+            eval_name,
+            warnings,
+        })
+    }
+}
+
+/// The network of a recipe, options included.
+///
+/// # Errors
+/// [`ArchError`].
+pub fn network(recipe: &Recipe) -> Result<Arch, ArchError> {
+    let mut arch = Arch::parse(&recipe.model.arch)?;
+    for (key, value) in recipe.model.options() {
+        arch.set(&key, &value)?;
+    }
+    Ok(arch)
+}
+
+/// The same keys with every option at its network's default.
+fn bare(model: &recipe::Model) -> recipe::Model {
+    recipe::Model {
+        arch: model.arch.clone(),
+        shortcut: None,
+        norm: None,
+        init: None,
+        gain: None,
+        zero_init: None,
+        residual: None,
+        stem: None,
+    }
+}
+
+/// What the recipe and the data make of a picture.
+fn preprocess(recipe: &Recipe, train: &dyn Dataset) -> Result<Preprocess, TaskError> {
+    let nonzero = |value: Option<usize>| value.filter(|&v| v > 0);
+    let (h, w) = match (nonzero(recipe.data.crop), train.shape()) {
+        (Some(crop), _) => (crop, crop),
+        (None, Some(shape)) => (shape.h, shape.w),
+        (None, None) => (224, 224),
+    };
+    let shape = Shape::new(train.channels(), h, w);
+    let normalize = match recipe.augment.normalize {
+        recipe::Normalize::Channel => Normalize::channel(train, shape.c)?,
+        recipe::Normalize::Pixel => Normalize::pixel(train, shape)?,
+    };
+    Ok(Preprocess {
+        shape,
+        resize: nonzero(recipe.data.resize),
+        normalize,
+    })
+}
