@@ -1,7 +1,8 @@
 //! Leaves out repetitions, so that a network of a thousand layers fits a page.
 //!
-//! A drawing with more rows than [`MOST_ROWS`] in any column shows of every long run of equal blocks the first and the
-//! last, and between them how many more there are. All columns follow the same rule, or heights could not be compared.
+//! A drawing with more rows than [`MOST_ROWS`] in any column shows of every run of equal blocks the first and the
+//! last, and between them how many more there are, in the room of one block: so a longer run never stands shorter. All
+//! columns follow the same rule, or heights could not be compared.
 
 use std::ops::Range;
 
@@ -9,8 +10,6 @@ use super::trace::{Kind, Trace};
 
 /// Most rows of a column in a drawing that leaves nothing out.
 const MOST_ROWS: usize = 64;
-/// Fewest rows worth leaving out.
-const LEAST_ROWS: usize = 12;
 
 /// What takes a place in a column.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +32,14 @@ impl Item {
         match self {
             Item::Row(row) => *row..row + 1,
             Item::More { rows, .. } => rows.clone(),
+        }
+    }
+
+    /// How many rows high it is: rows that are left out have the room of one of their blocks, and at least of two rows.
+    pub(super) fn height(&self) -> usize {
+        match self {
+            Item::Row(_) => 1,
+            Item::More { rows, blocks, .. } => (rows.len() / blocks).max(2),
         }
     }
 }
@@ -62,7 +69,7 @@ pub(super) fn items(trace: &Trace, folded: bool) -> Vec<Item> {
             let (first, last) = (&units[0], &units[units.len() - 1]);
             first.rows.start..last.rows.end
         };
-        if (run.len().saturating_sub(2 * kept)) * run[0].rows.len() < LEAST_ROWS {
+        if run.len() <= 3 * kept {
             items.extend(rows(run).map(Item::Row));
             continue;
         }

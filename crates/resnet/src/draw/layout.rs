@@ -15,8 +15,6 @@ use crate::report::palette::COLOURS;
 pub(super) const BOX: f64 = 16.0;
 /// From a box to the next.
 pub(super) const GAP: f64 = 9.0;
-/// Height of the place of rows that are not drawn.
-const MORE: f64 = 2.0 * BOX + GAP;
 /// From a band's edge to its first or last box.
 const PAD: f64 = 11.0;
 /// From one column to the next.
@@ -141,10 +139,7 @@ pub(super) fn lay_out(traces: &[Trace], top: f64) -> Layout<'_> {
                 .zip(&band_of[column])
                 .filter(|(_, of)| **of == b);
             for (item, _) in here {
-                let height = match item {
-                    Item::Row(_) => BOX,
-                    Item::More { .. } => MORE,
-                };
+                let height = (BOX + GAP) * item.height() as f64 - GAP;
                 places[column].push(Place {
                     width: box_width(item, trace),
                     item: item.clone(),

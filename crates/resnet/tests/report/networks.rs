@@ -258,6 +258,24 @@ fn networks_stand_side_by_side() {
     );
 
     together(&["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]);
+    // Whatever is left out, no stage of a deeper network stands shorter.
+    let elements = together(&["resnet34", "resnet50", "resnet101", "resnet152"]);
+    let boxes = drawn(&elements, "rect", "layer");
+    let centre = |b: &Element| (number(b, "x") + number(b, "width") / 2.0).round() as i64;
+    let mut columns: Vec<i64> = boxes.iter().map(|b| centre(b)).collect();
+    columns.dedup();
+    assert_eq!(columns.len(), 4);
+    for stage in 1..=6 {
+        let class = format!("layer f{stage} l{stage}");
+        let end = |column: &i64| {
+            let here = boxes
+                .iter()
+                .filter(|b| centre(b) == *column && b.attribute("class") == Some(&class));
+            here.map(|b| number(b, "y")).fold(0.0, f64::max)
+        };
+        let ends: Vec<f64> = columns.iter().map(end).collect();
+        assert!(ends.is_sorted(), "stage {stage} ends at {ends:?}");
+    }
     together(&["resnet20", "resnet34"]);
     together(&[
         "plain110",
