@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use crate::observer::tell;
 use resnet::arch::ArchError;
 use resnet::compare::CompareError;
+use resnet::inspect::InspectError;
 use resnet::recipe::RecipeError;
 use resnet::summary::SummaryError;
 use resnet::task::TaskError;
@@ -57,29 +58,38 @@ pub(crate) fn code(error: &anyhow::Error) -> ExitCode {
 }
 
 fn is_usage(error: &(dyn std::error::Error + 'static)) -> bool {
+    let summary = |e: &SummaryError| matches!(e, SummaryError::Arch(_) | SummaryError::Shape(_));
+    let inspect = |e: &InspectError| matches!(e, InspectError::Task(e) if of_task(e));
     error.is::<Usage>()
         || error.is::<ArchError>()
         || error.is::<RecipeError>()
-        || matches!(
-            error.downcast_ref(),
-            Some(
-                TrainError::Recipe(_)
-                    | TrainError::Shape(_)
-                    | TrainError::Taken(..)
-                    | TrainError::NoRun(..)
-            )
-        )
-        || matches!(
-            error.downcast_ref(),
-            Some(TrainError::Task(TaskError::Arch(_) | TaskError::Recipe(_)))
-        )
-        || matches!(
-            error.downcast_ref(),
-            Some(TaskError::Arch(_) | TaskError::Recipe(_))
-        )
-        || matches!(error.downcast_ref(), Some(CompareError::Request(_)))
-        || matches!(
-            error.downcast_ref(),
-            Some(SummaryError::Arch(_) | SummaryError::Shape(_))
-        )
+        || error.downcast_ref().is_some_and(of_task)
+        || error.downcast_ref().is_some_and(of_train)
+        || error.downcast_ref().is_some_and(of_compare)
+        || error.downcast_ref().is_some_and(inspect)
+        || error.downcast_ref().is_some_and(summary)
+}
+
+fn of_task(error: &TaskError) -> bool {
+    matches!(error, TaskError::Arch(_) | TaskError::Recipe(_))
+}
+
+fn of_train(error: &TrainError) -> bool {
+    match error {
+        TrainError::Task(error) => of_task(error),
+        TrainError::Recipe(_)
+        | TrainError::Shape(_)
+        | TrainError::Taken(..)
+        | TrainError::NoRun(..) => true,
+        _ => false,
+    }
+}
+
+fn of_compare(error: &CompareError) -> bool {
+    match error {
+        CompareError::Request(_) => true,
+        CompareError::Task(error) => of_task(error),
+        CompareError::Train(error) => of_train(error),
+        _ => false,
+    }
 }

@@ -242,14 +242,14 @@ fn check_same_data(records: &[Record]) -> Result<(), CompareError> {
     let Some(first) = records.first() else {
         return Ok(());
     };
-    let data = |r: &Record| {
-        let s = &r.started;
-        (
-            s.data.clone(),
-            s.train_images,
-            s.test_images,
-            r.split.clone(),
-        )
+    let same = |a: &Record, b: &Record| {
+        let data = |r: &Record| {
+            let s = &r.started;
+            (s.data.clone(), s.train_images, s.test_images)
+        };
+        // A run that diverged early was never evaluated, and names no split.
+        let never = a.split.is_empty() || b.split.is_empty();
+        data(a) == data(b) && (never || a.split == b.split)
     };
     let tell = |r: &Record| {
         let s = &r.started;
@@ -258,7 +258,7 @@ fn check_same_data(records: &[Record]) -> Result<(), CompareError> {
             s.data, s.train_images, s.test_images, r.split
         )
     };
-    match records.iter().find(|other| data(other) != data(first)) {
+    match records.iter().find(|other| !same(first, other)) {
         Some(other) => Err(CompareError::Run {
             path: other.directory.clone(),
             problem: format!(

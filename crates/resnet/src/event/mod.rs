@@ -253,7 +253,7 @@ pub(crate) mod tests {
             ),
             (
                 step(10),
-                r#"{"event":"step","step":10,"epoch":2,"loss":2.25,"lr":0.1,"images_per_s":512.5,"wait":0.015625}"#,
+                r#"{"event":"step","step":10,"epoch":2,"loss":2.25,"top1":0.25,"lr":0.1,"images_per_s":512.5,"wait":0.015625}"#,
             ),
             (
                 evaluated(20),
