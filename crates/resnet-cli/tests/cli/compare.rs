@@ -300,7 +300,7 @@ fn what_cannot_be_compared_is_refused_with_the_reason() {
         &["b: its data is builtin", "only runs on the same data"],
     );
     refused(&["--runs", "a", "a"], 1, &["given twice"]);
-    refused(&["--runs", "a", "lr=0.2"], 2, &["lr=0.2"]);
+    refused(&["lr=0.2", "--runs", "a"], 2, &["lr=0.2"]);
 
     // A run cut short, and one of another recipe in the way.
     let events = fs::read_to_string(folder.path("a/events.jsonl")).unwrap();

@@ -108,7 +108,7 @@ fn networks() -> Option<Figure> {
         .collect();
     Some(Figure {
         name: "networks".into(),
-        caption: "`resnet draw ARCH...` draws any network so.".into(),
+        caption: "resnet draw ARCH... draws any network so.".into(),
         drawing: Drawing::Done {
             element: embed(&drawn, "networks").ok()?,
             file: draw(&drawn).ok()?,
