@@ -87,7 +87,7 @@ fn of_train(error: &TrainError) -> bool {
 
 fn of_compare(error: &CompareError) -> bool {
     match error {
-        CompareError::Request(_) => true,
+        CompareError::Request(_) | CompareError::Run { .. } => true,
         CompareError::Task(error) => of_task(error),
         CompareError::Train(error) => of_train(error),
         _ => false,

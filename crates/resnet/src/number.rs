@@ -9,3 +9,8 @@ pub(crate) fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::E
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
 }
+
+/// What a number is that is not there.
+pub(crate) fn none() -> f64 {
+    f64::NAN
+}

@@ -14,6 +14,9 @@ use crate::weights::Model;
 /// Warnings about the data that are told one by one.
 const WARNINGS: usize = 20;
 
+/// Names the pictures that are held out of data with one split: the same ones for every seed, so that seeds can be compared.
+const HELD_OUT: u64 = 1;
+
 /// A recipe with its data opened and every choice made.
 #[derive(Clone)]
 pub struct Task {
@@ -61,28 +64,8 @@ impl Task {
     /// [`TaskError`].
     pub fn open(recipe: Recipe) -> Result<Task, TaskError> {
         let arch = network(&recipe)?;
-        let bad_files = match recipe.data.bad_files {
-            recipe::BadFiles::Skip => data::BadFiles::Skip,
-            recipe::BadFiles::Refuse => data::BadFiles::Refuse,
-        };
-        let splits = data::open(&recipe.data.source, &OpenOptions { bad_files })?;
-        let mut warnings: Vec<String> = splits.warnings.iter().map(ToString::to_string).collect();
-        if warnings.len() > WARNINGS {
-            let more = warnings.len() - WARNINGS;
-            warnings.truncate(WARNINGS);
-            warnings.push(format!("and {more} more warnings about the data"));
-        }
-        let (train, eval, eval_name): (Arc<dyn Dataset>, Arc<dyn Dataset>, String) =
-            match (splits.val, splits.test) {
-                (Some(val), _) => (splits.train, val, "val".into()),
-                (None, Some(test)) => (splits.train, test, splits.test_name),
-                (None, None) => {
-                    let (train, val) =
-                        data::split(splits.train, recipe.data.val_fraction, recipe.train.seed)?;
-                    (Arc::new(train), Arc::new(val), "val".into())
-                }
-            };
-        Task::fit(recipe, arch, (train, eval, eval_name), warnings)
+        let pictures = Pictures::open(&recipe)?;
+        Task::fit(recipe, arch, pictures)
     }
 
     /// What a model file was trained for: its network and preprocessing, and the data that its recipe names, or `data`.
@@ -97,7 +80,8 @@ impl Task {
         if let Some(data) = data {
             recipe.data.source = data.into();
         }
-        Task::open(recipe)?.with_model(model)
+        let pictures = Pictures::open(&recipe)?;
+        Task::with(recipe, model, pictures)
     }
 
     /// The same data with a model's network and preprocessing.
@@ -105,16 +89,31 @@ impl Task {
     /// # Errors
     /// [`TaskError`]; the data has a class that the model does not know.
     pub fn with_model(&self, model: &Model) -> Result<Task, TaskError> {
+        Task::with(self.recipe.clone(), model, self.pictures())
+    }
+
+    fn with(recipe: Recipe, model: &Model, pictures: Pictures) -> Result<Task, TaskError> {
         Ok(Task {
-            train: data::with_classes(self.train.clone(), &model.classes)?,
-            eval: data::with_classes(self.eval.clone(), &model.classes)?,
+            recipe,
+            train: data::with_classes(pictures.train, &model.classes)?,
+            eval: data::with_classes(pictures.eval, &model.classes)?,
+            eval_name: pictures.eval_name,
+            warnings: pictures.warnings,
             arch: model.arch.clone(),
             graph: model.graph()?,
             classes: model.classes.clone(),
             preprocess: model.preprocess.clone(),
             transform: Transform::new(model.preprocess.clone(), Augment::default())?,
-            ..self.clone()
         })
+    }
+
+    fn pictures(&self) -> Pictures {
+        Pictures {
+            train: self.train.clone(),
+            eval: self.eval.clone(),
+            eval_name: self.eval_name.clone(),
+            warnings: Vec::new(),
+        }
     }
 
     /// The same data and seed with another network.
@@ -128,19 +127,14 @@ impl Task {
             ..bare(&recipe.model)
         };
         let arch = network(&recipe)?;
-        let data = (
-            self.train.clone(),
-            self.eval.clone(),
-            self.eval_name.clone(),
-        );
-        Task::fit(recipe, arch, data, Vec::new())
+        Task::fit(recipe, arch, self.pictures())
     }
 
     /// `count` training pictures, evenly spaced over the data and without augmentation: inputs `[count, h, w, c]` and labels.
     ///
     /// # Errors
     /// None of them can be read.
-    pub fn pictures(&self, count: usize) -> Result<(Vec<f32>, Vec<u32>), DataError> {
+    pub fn sample(&self, count: usize) -> Result<(Vec<f32>, Vec<u32>), DataError> {
         let len = self.train.len();
         let indices = (0..count).map(|i| (i * len / count) as u32).collect();
         let some = Arc::new(Subset::new(self.train.clone(), indices));
@@ -154,12 +148,13 @@ impl Task {
         Ok((batch.x.clone(), batch.labels.clone()))
     }
 
-    fn fit(
-        mut recipe: Recipe,
-        arch: Arch,
-        (train, eval, eval_name): (Arc<dyn Dataset>, Arc<dyn Dataset>, String),
-        warnings: Vec<String>,
-    ) -> Result<Task, TaskError> {
+    fn fit(mut recipe: Recipe, arch: Arch, pictures: Pictures) -> Result<Task, TaskError> {
+        let Pictures {
+            train,
+            eval,
+            eval_name,
+            warnings,
+        } = pictures;
         let size = train.shape().map(|shape| (shape.h, shape.w));
         recipe.resolve(ImageFacts { size })?;
         let classes = train.classes().to_vec();
@@ -182,6 +177,46 @@ impl Task {
             classes,
             preprocess,
             transform,
+            train,
+            eval,
+            eval_name,
+            warnings,
+        })
+    }
+}
+
+/// The pictures of a task.
+struct Pictures {
+    train: Arc<dyn Dataset>,
+    eval: Arc<dyn Dataset>,
+    eval_name: String,
+    warnings: Vec<String>,
+}
+
+impl Pictures {
+    fn open(recipe: &Recipe) -> Result<Pictures, TaskError> {
+        let bad_files = match recipe.data.bad_files {
+            recipe::BadFiles::Skip => data::BadFiles::Skip,
+            recipe::BadFiles::Refuse => data::BadFiles::Refuse,
+        };
+        let splits = data::open(&recipe.data.source, &OpenOptions { bad_files })?;
+        let mut warnings: Vec<String> = splits.warnings.iter().map(ToString::to_string).collect();
+        if warnings.len() > WARNINGS {
+            let more = warnings.len() - WARNINGS;
+            warnings.truncate(WARNINGS);
+            warnings.push(format!("and {more} more warnings about the data"));
+        }
+        let (train, eval, eval_name): (Arc<dyn Dataset>, Arc<dyn Dataset>, String) =
+            match (splits.val, splits.test) {
+                (Some(val), _) => (splits.train, val, "val".into()),
+                (None, Some(test)) => (splits.train, test, splits.test_name),
+                (None, None) => {
+                    let (train, val) =
+                        data::split(splits.train, recipe.data.val_fraction, HELD_OUT)?;
+                    (Arc::new(train), Arc::new(val), "val".into())
+                }
+            };
+        Ok(Pictures {
             train,
             eval,
             eval_name,

@@ -4,9 +4,9 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use resnet::compare::{
-    self, Group, Look, Mean, Outcome, Record, Request, State, Watch, findings, groups,
+    self, Group, Look, Outcome, Record, Request, State, Watch, conclusions, groups,
 };
-use resnet::inspect::describe;
+use resnet::inspect::{Inspection, describe};
 use resnet::recipe::Recipe;
 use resnet::task::Task;
 use resnet::train::Observer;
@@ -16,30 +16,32 @@ use crate::observer::{self, Watcher, tell};
 
 /// Depths compared where nothing else is asked for.
 const DEPTHS: &[usize] = &[20, 56];
+/// Where comparisons go that name no other place.
+const STORE: &str = "runs/compare";
 /// Deepest network that a list of depths may name.
 const DEEPEST: usize = 10_000;
 
 /// Arguments of `resnet compare`.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  resnet compare                                    20 and 56 layers on the built-in pictures, in minutes
+  resnet compare                           20 and 56 layers on the built-in pictures, in minutes
   resnet compare --depths 20,32,44,56,110 --data cifar10:DIR --recipe paper-cifar --seeds 3
   resnet compare --archs resnet20:shortcut=A,resnet20:shortcut=B,resnet20:shortcut=C
   resnet compare --archs resnet110,preresnet110 --data cifar10:DIR --epochs 10
-  resnet compare --runs runs/a runs/b               runs made earlier
+  resnet compare --runs runs/a runs/b      runs made earlier
 The same command again goes on where it was stopped, and adds what is missing.")]
 pub(crate) struct Args {
     /// Changes to the recipe, such as batch=128
     #[arg(value_name = "KEY=VALUE")]
     changes: Vec<String>,
     /// Depths of plain and residual twins [default: 20,56]
-    #[arg(long, value_name = "N,N,...", conflicts_with_all = ["archs", "runs"])]
+    #[arg(long, value_name = "N,N,...", conflicts_with = "archs")]
     depths: Option<String>,
     /// Networks, separated by commas
-    #[arg(long, value_name = "ARCH,ARCH,...", conflicts_with = "runs")]
+    #[arg(long, value_name = "ARCH,ARCH,...")]
     archs: Option<String>,
-    /// Directories of finished runs, instead of training
-    #[arg(long, value_name = "DIR", num_args = 1.., conflicts_with_all = ["data", "recipe", "epochs", "steps", "batch", "lr", "seed", "seeds"])]
+    /// Directories of finished runs: alone, or beside those that --depths or --archs trains
+    #[arg(long, value_name = "DIR", num_args = 1..)]
     runs: Vec<PathBuf>,
     /// The pictures: builtin, cifar10:DIR, cifar100:DIR, mnist:DIR, folder:DIR, or DIR
     #[arg(long, value_name = "DATA")]
@@ -78,36 +80,62 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let command = super::command_line();
-    let out = args.out.clone().unwrap_or_else(|| "runs/compare".into());
-    let (task, records) = if args.runs.is_empty() {
+    let threads = args.threads.as_deref().map(str::parse).transpose();
+    let threads = threads.map_err(|_| Usage("--threads needs a whole number".into()))?;
+    let trains = args.runs.is_empty() || args.depths.is_some() || args.archs.is_some();
+    let (out, task, records) = if trains {
+        let out = args.out.clone().unwrap_or_else(|| STORE.into());
+        super::keep_runs(&out)?;
         let request = Request {
             archs: networks(&args)?,
             seeds: args.seeds,
             recipe: recipe(&args)?,
             out: out.clone(),
+            runs: args.runs.clone(),
             command: command.clone(),
         };
         let mut watch = Terminal {
             watcher: observer::of_many()?,
         };
         match compare::run(&request, &mut watch)? {
-            Some(done) => done,
+            Some((task, records)) => (out, task, records),
             None => {
                 tell("stopped; the same command goes on from here");
                 return Err(Stopped.into());
             }
         }
     } else {
-        if !args.changes.is_empty() {
-            return Err(Usage(format!(
-                "--runs takes runs as they are; remove `{}`",
-                args.changes.join(" ")
-            ))
-            .into());
-        }
-        compare::gather(&args.runs)?
+        only_runs(&args)?;
+        let out = args.out.clone();
+        let out = out.unwrap_or_else(|| super::free_directory(STORE));
+        super::keep_runs(&out)?;
+        let (mut task, records) = compare::gather(&args.runs)?;
+        task.recipe.train.threads = threads.unwrap_or(0);
+        (out, task, records)
     };
     finish(&args, &out, &command, &task, &records)
+}
+
+/// Refuses what has no meaning where nothing is trained.
+fn only_runs(args: &Args) -> Result<(), Usage> {
+    let flags = [
+        ("--data", args.data.is_some()),
+        ("--epochs", args.epochs.is_some()),
+        ("--steps", args.steps.is_some()),
+        ("--batch", args.batch.is_some()),
+        ("--lr", args.lr.is_some()),
+        ("--seed", args.seed.is_some()),
+    ];
+    let mut given = flags
+        .iter()
+        .filter(|(_, given)| *given)
+        .map(|(name, _)| *name);
+    match given.next().or(args.changes.first().map(String::as_str)) {
+        Some(given) => Err(Usage(format!(
+            "--runs alone takes runs as they are; remove `{given}`, or name networks to train by --depths or --archs"
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn finish(
@@ -183,14 +211,33 @@ fn recipe(args: &Args) -> anyhow::Result<Recipe> {
         ("train.seed", &args.seed),
         ("train.threads", &args.threads),
     ]);
-    super::add_changes(&mut changes, &args.changes)?;
-    if let Some((_, network)) = changes.iter().find(|(key, _)| key == "model.arch") {
+    let named = args
+        .changes
+        .iter()
+        .filter(|word| !word.contains('=') || word.contains(':'));
+    let named: Vec<&str> = named.map(String::as_str).collect();
+    if !named.is_empty() {
         return Err(Usage(format!(
-            "networks are named by --depths or --archs; write --archs {network}"
+            "networks are named by --depths or --archs; write --archs {}",
+            named.join(",")
         ))
         .into());
     }
-    Ok(Recipe::load(&args.recipe, &changes)?)
+    super::add_changes(&mut changes, &args.changes)?;
+    let mut recipe = Recipe::load(&args.recipe, &changes)?;
+    let asked = changes
+        .iter()
+        .any(|(key, _)| key.ends_with("monitor_every"));
+    if !asked
+        && recipe
+            .train
+            .monitor_every
+            .is_some_and(|every| every.is_zero())
+    {
+        // The report wants to show where the gradient went.
+        recipe.train.monitor_every = None;
+    }
+    Ok(recipe)
 }
 
 /// Tells of runs on standard error; the bar or the lines of each are those of `resnet train`.
@@ -206,6 +253,10 @@ impl Watch for Terminal {
             State::Finished => "finished before:",
         };
         tell(&format!("[{number}/{of}] {what} {name}"));
+    }
+
+    fn tell(&mut self, text: &str) {
+        tell(text);
     }
 
     fn observer(&mut self) -> &mut dyn Observer {
@@ -229,24 +280,23 @@ fn json(groups: &[Group<'_>], look: &Look) -> serde_json::Value {
     let gradients: Vec<serde_json::Value> = look
         .initial
         .iter()
-        .map(|(label, inspection)| {
+        .map(|start| {
+            let Inspection { verdict, trend, .. } = &start.inspection;
             serde_json::json!({
-                "network": label, "verdict": inspection.verdict, "per_layer": inspection.trend.per_layer(),
+                "network": start.label, "verdict": verdict, "per_layer": trend.per_layer(),
+                "end_to_end": trend.end_to_end(),
             })
         })
         .collect();
-    let texts: Vec<String> = findings(groups).into_iter().map(|f| f.text).collect();
+    let texts: Vec<String> = conclusions(groups, look)
+        .into_iter()
+        .map(|f| f.text)
+        .collect();
     serde_json::json!({ "runs": runs, "gradients": gradients, "findings": texts })
 }
 
 fn write_summary(out: &mut impl Write, groups: &[Group<'_>], look: &Look) -> std::io::Result<()> {
     let width = groups.iter().map(|g| g.label.len()).max().unwrap_or(0);
-    let percent = |mean: Mean| {
-        let spread = mean
-            .deviation
-            .map_or(String::new(), |d| format!(" ± {:.2}", d * 100.0));
-        format!("{:.2} %{spread}", mean.mean * 100.0)
-    };
     writeln!(
         out,
         "\n{:<width$}  {:>14}  {:>14}  {:>12}  {:>12}",
@@ -258,23 +308,24 @@ fn write_summary(out: &mut impl Write, groups: &[Group<'_>], look: &Look) -> std
             out,
             "{:<width$}  {:>14}  {:>14}  {:>12}  {:>12}",
             group.label,
-            percent(group.train_error()),
-            percent(group.test_error()),
+            group.text(group.train_error()),
+            group.text(group.test_error()),
             super::grouped(started.params),
             super::scaled(started.macs)
         )?;
     }
     writeln!(out)?;
-    for finding in findings(groups) {
+    for finding in conclusions(groups, look) {
         writeln!(out, "{}", finding.text)?;
     }
-    let labels = look.initial.iter().map(|(label, _)| label.len());
+    let labels = look.initial.iter().map(|start| start.label.len());
     let width = labels.max().unwrap_or(0);
     if width > 0 {
         writeln!(out, "\nGradient before training")?;
     }
-    for (label, inspection) in &look.initial {
-        writeln!(out, "{label:<width$}  {}", describe(&inspection.trend))?;
+    for start in &look.initial {
+        let (label, trend) = (&start.label, &start.inspection.trend);
+        writeln!(out, "{label:<width$}  {}", describe(trend))?;
     }
     Ok(())
 }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use resnet::arch::Arch;
 use resnet::event::{self, Event, Monitored};
-use resnet::files;
 use resnet::inspect::{self, Inspection};
 use resnet::recipe::Recipe;
 use resnet::task::Task;
@@ -20,8 +19,9 @@ use crate::observer::tell;
 #[command(after_help = "Examples:
   resnet inspect plain56 norm=none gain=0.5       gradients that vanish
   resnet inspect resnet56 --data cifar10:DIR
-  resnet inspect runs/resnet20-builtin --out look  a finished run; with figures along it if it was trained with --monitor
-Gradients are those of the mean loss of one batch of training pictures, as they are without augmentation.")]
+  resnet inspect runs/resnet20-builtin --out look
+A run that was trained with --monitor is shown along its way. Gradients are of the mean loss of one batch
+of training pictures, not augmented. Healthy: less than 1000-fold from the last convolution to the first.")]
 pub(crate) struct Args {
     /// Network, model file, checkpoint or run directory
     #[arg(value_name = "ARCH|MODEL")]
@@ -50,8 +50,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    if args.pictures.is_some_and(|n| !(1..=65_536).contains(&n)) {
-        return Err(Usage("--pictures is out of range, expected 1 to 65536".into()).into());
+    // Batch norm over a single picture has nothing to normalise by where a map is one pixel.
+    if args.pictures.is_some_and(|n| !(2..=65_536).contains(&n)) {
+        return Err(Usage("--pictures is out of range, expected 2 to 65536".into()).into());
     }
     let path = Path::new(&args.network);
     let mut history = Vec::new();
@@ -75,9 +76,14 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     for warning in &task.warnings {
         tell(&format!("warning: {warning}"));
     }
-    let inspection = inspect::inspect(&task, model.as_ref(), args.pictures)?;
+    let mut inspection = inspect::inspect(&task, model.as_ref(), args.pictures)?;
+    if let Some(last) = history.last() {
+        inspection.take_updates(last);
+    }
     if let Some(out) = &args.out {
-        save(out, &inspection, &history)?;
+        super::keep_runs(out)?;
+        inspect::save(out, &inspection, &history, &super::command_line())?;
+        tell(&format!("report  {}", out.join("report.html").display()));
     }
     let mut stdout = std::io::stdout().lock();
     if args.json {
@@ -132,26 +138,6 @@ fn monitored(path: &Path) -> anyhow::Result<Vec<Monitored>> {
     Ok(seen.collect())
 }
 
-fn save(out: &Path, inspection: &Inspection, history: &[Monitored]) -> anyhow::Result<()> {
-    let write = |name: String, text: String| {
-        files::write_atomic(&out.join(name), |to| to.write_all(text.as_bytes()))
-    };
-    let figures = out.join("figures");
-    std::fs::create_dir_all(&figures)
-        .map_err(|error| anyhow::anyhow!("{}: {error}", figures.display()))?;
-    for figure in inspect::page_figures(inspection, history) {
-        write(format!("figures/{}.svg", figure.name), figure.file())?;
-    }
-    write(
-        "inspect.json".into(),
-        serde_json::to_string_pretty(inspection)? + "\n",
-    )?;
-    let page = inspect::render(inspection, history, &super::command_line());
-    write("report.html".into(), page)?;
-    tell(&format!("report  {}", out.join("report.html").display()));
-    Ok(())
-}
-
 fn write_tables(out: &mut impl Write, inspection: &Inspection) -> std::io::Result<()> {
     let measurement = &inspection.measurement;
     writeln!(
@@ -186,7 +172,11 @@ fn write_tables(out: &mut impl Write, inspection: &Inspection) -> std::io::Resul
             "block", "|dL/dx|", "shortcut", "branch", "shortcut's part"
         )?;
         for b in &measurement.blocks {
-            let part = format!("{:.1} %", b.shortcut_share * 100.0);
+            let part = if b.shortcut_share.is_finite() {
+                format!("{:.1} %", b.shortcut_share * 100.0)
+            } else {
+                String::new()
+            };
             writeln!(
                 out,
                 "{:<width$}  {:>9.2e}  {:>9.2e}  {:>9.2e}  {part:>15}",

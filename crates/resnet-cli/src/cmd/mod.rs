@@ -10,7 +10,7 @@ pub(crate) mod predict;
 pub(crate) mod summary;
 pub(crate) mod train;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use resnet::recipe::split_override;
 use resnet::weights::Model;
@@ -40,6 +40,17 @@ fn load_model(path: &Path) -> anyhow::Result<Model> {
         resnet::train::MODEL
     );
     Ok(Model::load(&model)?)
+}
+
+/// Refuses a directory for a report that holds a run, whose own report would be replaced.
+pub(crate) fn keep_runs(out: &Path) -> Result<(), Usage> {
+    if out.join(resnet::train::CONFIG).exists() {
+        return Err(Usage(format!(
+            "{} holds a run, and its report.html would be replaced; choose another --out",
+            out.display()
+        )));
+    }
+    Ok(())
 }
 
 /// Flags that were given, as changes to a recipe.
@@ -91,6 +102,15 @@ pub(crate) fn command_line() -> String {
         .chain(words)
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// `first`, or the first of `first-2`, `first-3`, ... that is not taken.
+pub(crate) fn free_directory(first: &str) -> PathBuf {
+    let numbered = (2..).map(|n| PathBuf::from(format!("{first}-{n}")));
+    let mut candidates = std::iter::once(PathBuf::from(first)).chain(numbered);
+    candidates
+        .find(|path| !path.exists())
+        .expect("numbers do not end")
 }
 
 /// A number with separators between thousands.

@@ -48,7 +48,7 @@ pub(crate) struct Args {
     /// Threads that compute; 0 is one for each core
     #[arg(long, value_name = "N")]
     threads: Option<String>,
-    /// Look at the gradients and responses of every layer on the way, in under 2 % of the time
+    /// Look at every layer's gradients and responses on the way, in 2 % of the time
     #[arg(long)]
     monitor: bool,
     /// Directory of the run [default: runs/ARCH-DATA]
@@ -128,9 +128,5 @@ fn free_directory(recipe: &Recipe) -> PathBuf {
             .into_owned(),
     };
     let name = resnet::files::safe_name(&format!("{}-{data}", recipe.model.arch));
-    let numbered = (2..).map(|n| Path::new("runs").join(format!("{name}-{n}")));
-    let mut candidates = std::iter::once(Path::new("runs").join(&name)).chain(numbered);
-    candidates
-        .find(|path| !path.exists())
-        .expect("numbers do not end")
+    super::free_directory(&format!("runs/{name}"))
 }

@@ -275,13 +275,13 @@ fn what_cannot_be_compared_is_refused_with_the_reason() {
     refused(&["--archs", "resnot20"], 2, &["resnet20"]);
     refused(&["--seeds", "0"], 2, &["at least 1 seed"]);
     refused(&["--seeds", "1000000"], 2, &["at most 1000"]);
-    refused(&["resnet20"], 2, &["--archs resnet20"]);
+    refused(&["plain20", "resnet20"], 2, &["--archs plain20,resnet20"]);
     refused(
         &["--depths", "8", "--archs", "resnet8"],
         2,
         &["cannot be used with"],
     );
-    refused(&["--runs", "nowhere"], 1, &["nowhere", "holds no run"]);
+    refused(&["--runs", "nowhere"], 2, &["nowhere", "holds no run"]);
 
     let small = ["--steps", "4", "--batch", "16", "--recipe", "depth"];
     folder.ok(&[
@@ -296,10 +296,10 @@ fn what_cannot_be_compared_is_refused_with_the_reason() {
     .concat());
     refused(
         &["--runs", "a", "b"],
-        1,
+        2,
         &["b: its data is builtin", "only runs on the same data"],
     );
-    refused(&["--runs", "a", "a"], 1, &["given twice"]);
+    refused(&["--runs", "a", "a"], 2, &["the same run"]);
     refused(&["lr=0.2", "--runs", "a"], 2, &["lr=0.2"]);
 
     // A run cut short, and one of another recipe in the way.
@@ -311,7 +311,7 @@ fn what_cannot_be_compared_is_refused_with_the_reason() {
     folder.write("a/events.jsonl", (kept.join("\n") + "\n").as_bytes());
     refused(
         &["--runs", "a"],
-        1,
+        2,
         &["has not ended", "resnet train --resume a"],
     );
     let archs = [
@@ -327,7 +327,7 @@ fn what_cannot_be_compared_is_refused_with_the_reason() {
     folder.ok(&[&["compare", "--steps", "4"], &archs[..]].concat());
     refused(
         &[&["--steps", "5"], &archs[..]].concat(),
-        1,
+        2,
         &[
             "another recipe",
             "train.steps is 4 there and 5 here",

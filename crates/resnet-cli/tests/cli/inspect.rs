@@ -78,6 +78,9 @@ fn a_run_is_looked_at_along_its_way_without_changing_it() {
         "gradient-activations",
         "gradient-weights",
         "gradient-heatmap",
+        "update-heatmap",
+        "response-heatmap",
+        "share-heatmap",
         "responses",
         "responses-sorted",
         "shortcut-share",
@@ -92,7 +95,12 @@ fn a_run_is_looked_at_along_its_way_without_changing_it() {
     assert!(folder.path("look/inspect.json").is_file());
     // A checkpoint says the same as the run's model, which is of the same step.
     let checkpoint = folder.ok(&["inspect", "watched/checkpoints/last.safetensors", "--json"]);
-    assert_eq!(checkpoint.json()[0]["layers"], json["layers"]);
+    let checkpoint = &checkpoint.json()[0];
+    assert_eq!(checkpoint["loss"], json["loss"]);
+    assert_eq!(checkpoint["blocks"], json["blocks"]);
+    // Only a run knows its last update.
+    assert!(checkpoint["layers"][0]["update_ratio"].is_null());
+    assert!(json["layers"][0]["update_ratio"].as_f64().unwrap() > 0.0);
 }
 
 #[test]

@@ -21,10 +21,20 @@ const CURVE: usize = 80;
 /// Gains of the plain network without batch norm whose gradients are shown.
 const GAINS: [&str; 3] = ["0.5", "1", "2"];
 
+/// A network as it starts.
+pub struct Start {
+    /// Its name in figures.
+    pub label: String,
+    /// Whether batch norm was taken out to show what it does.
+    pub bare: bool,
+    /// What was found.
+    pub inspection: Inspection,
+}
+
 /// What was seen inside the compared networks.
 pub struct Look {
-    /// Networks as they start, each with its name in figures.
-    pub initial: Vec<(String, Inspection)>,
+    /// Networks as they start.
+    pub initial: Vec<Start>,
     /// Networks as they ended, of one seed each, by index of their group.
     pub trained: Vec<(usize, Inspection)>,
 }
@@ -43,29 +53,28 @@ impl Look {
                 .map(|g| g.runs[0].arch.clone())
         };
         let (plain, residual) = (deepest(false), deepest(true));
-        let mut networks: Vec<(String, Arch)> = Vec::new();
+        let mut networks: Vec<(String, bool, Arch)> = Vec::new();
         if let Some(plain) = &plain {
             for gain in GAINS {
                 let mut bare = plain.clone();
-                if bare
-                    .set("norm", "none")
-                    .and_then(|()| bare.set("gain", gain))
-                    .is_ok()
-                {
-                    networks.push((
-                        format!("{plain}, no norm, gain {gain}", plain = plain.name()),
-                        bare,
-                    ));
+                let set = bare.set("norm", "none");
+                if set.and_then(|()| bare.set("gain", gain)).is_ok() {
+                    let label = format!("{}, no norm, gain {gain}", plain.name());
+                    networks.push((label, true, bare));
                 }
             }
         }
         for arch in plain.iter().chain(&residual) {
-            networks.push((arch.name(), arch.clone()));
+            networks.push((arch.name(), false, arch.clone()));
         }
         let mut initial = Vec::new();
-        for (label, arch) in networks {
-            let task = task.with_network(&arch.name())?;
-            initial.push((label, inspect(&task, None, None)?));
+        for (label, bare, arch) in networks {
+            let inspection = inspect(&task.with_network(&arch.name())?, None, None)?;
+            initial.push(Start {
+                label,
+                bare,
+                inspection,
+            });
         }
         let mut trained = Vec::new();
         for (index, group) in groups.iter().enumerate() {
@@ -84,6 +93,20 @@ impl Look {
 fn error_axis() -> Axis {
     Axis::new("error").percent().from_zero()
 }
+
+/// The names of all figures, whether a comparison has the numbers for them or not.
+pub(super) const NAMES: &[&str] = &[
+    "curves-plain",
+    "curves-residual",
+    "expectation-reality",
+    "gradient-depth",
+    "gradient-heatmap-plain",
+    "gradient-heatmap-residual",
+    "networks",
+    "responses",
+    "responses-sorted",
+    "shortcut-share",
+];
 
 /// Every figure that the comparison has the numbers for.
 pub fn figures(groups: &[Group<'_>], look: &Look) -> Vec<Figure> {
@@ -117,30 +140,38 @@ fn networks() -> Option<Figure> {
     })
 }
 
-/// Final errors over depth.
+/// Final errors over depth, a pair of lines for each family that has several depths.
 fn expectation(groups: &[Group<'_>]) -> Option<Figure> {
-    let family = |residual: bool| -> Vec<&Group<'_>> {
-        let members = groups
-            .iter()
-            .filter(|g| g.residual == residual && g.diverged() == 0);
-        members.collect()
-    };
-    let (plain, residual) = (family(false), family(true));
-    let spread = |family: &[&Group<'_>]| family.iter().any(|g| g.depth != family[0].depth);
-    if !spread(&plain) && !spread(&residual) {
-        return None;
+    let mut families: Vec<(&str, Vec<&Group<'_>>)> = Vec::new();
+    for group in groups.iter().filter(|g| g.diverged() == 0) {
+        let same = |members: &[&Group<'_>]| {
+            members[0].family == group.family && members[0].same_recipe(group)
+        };
+        match families.iter_mut().find(|(_, members)| same(members)) {
+            Some((_, members)) => members.push(group),
+            None => families.push((&group.family, vec![group])),
+        }
     }
+    families.retain(|(_, members)| members.len() > 1);
+    let first = families.first()?;
+    let of_kind = |residual: bool| {
+        let kind = families.iter().filter(|f| f.1[0].residual == residual);
+        kind.count()
+    };
+    let twins = of_kind(false) <= 1 && of_kind(true) <= 1;
     let mut chart = LineChart::new(
         "Expectation and reality: final error over depth",
         Axis::new("layers with weights").count(),
         error_axis(),
     );
-    for (family, name, colour) in [(&plain, "plain", PLAIN), (&residual, "residual", RESIDUAL)] {
-        if family.is_empty() {
-            continue;
-        }
+    for (index, (name, members)) in families.iter().enumerate() {
+        let colour = match (twins, members[0].residual) {
+            (true, true) => RESIDUAL,
+            (true, false) => PLAIN,
+            (false, _) => index,
+        };
         let points = |of: fn(&Group<'_>) -> f64| -> Vec<(f64, f64)> {
-            family.iter().map(|g| (g.depth as f64, of(g))).collect()
+            members.iter().map(|g| (g.depth as f64, of(g))).collect()
         };
         let train = points(|g| g.train_error().mean);
         let test = points(|g| g.test_error().mean);
@@ -148,10 +179,10 @@ fn expectation(groups: &[Group<'_>]) -> Option<Figure> {
             .line(format!("{name}, train"), Style::Thin, colour, train)
             .line(format!("{name}, test"), Style::Bold, colour, test);
     }
-    if let Some(shallowest) = plain.iter().min_by_key(|g| g.depth) {
+    if let Some(shallowest) = first.1.iter().min_by_key(|g| g.depth) {
         chart = chart.reference(
             shallowest.train_error().mean,
-            format!("{}, train", shallowest.label),
+            format!("a copy of {}", shallowest.label),
         );
     }
     Some(Figure::chart(
@@ -227,17 +258,17 @@ fn gradients(look: &Look) -> Option<Figure> {
         .initial
         .iter()
         .enumerate()
-        .map(|(i, (label, inspection))| {
-            let (colour, style) = match (inspection.residual, label.contains("no norm")) {
+        .map(|(i, start)| {
+            let (colour, style) = match (start.inspection.residual, start.bare) {
                 (true, _) => (RESIDUAL, Style::Bold),
                 (false, false) => (PLAIN, Style::Bold),
                 (false, true) => (2 + i % 3, Style::Thin),
             };
             Line {
-                label: label.clone(),
+                label: start.label.clone(),
                 colour,
                 style,
-                measurement: &inspection.measurement,
+                measurement: &start.inspection.measurement,
             }
         })
         .collect();

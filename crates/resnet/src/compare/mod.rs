@@ -13,7 +13,7 @@ mod save;
 mod tests;
 mod verdict;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::arch::Arch;
 use crate::event::EventError;
@@ -24,12 +24,12 @@ use crate::task::{Task, TaskError};
 use crate::train::{self, INTERRUPTED, Observer, TrainError};
 use crate::weights::ModelError;
 
-pub use figures::{Look, figures};
+pub use figures::{Look, Start, figures};
 pub use group::{Group, Mean, groups};
 pub use page::render;
 pub use record::{Outcome, Record};
 pub use save::save;
-pub use verdict::{Finding, findings};
+pub use verdict::{Finding, conclusions};
 
 /// Most runs of one comparison.
 pub const MOST_RUNS: usize = 1000;
@@ -82,6 +82,8 @@ pub struct Request {
     pub recipe: Recipe,
     /// Directory of the comparison; runs go into its folder `runs`.
     pub out: PathBuf,
+    /// Directories of runs made earlier, to be compared as well.
+    pub runs: Vec<PathBuf>,
     /// What was typed.
     pub command: String,
 }
@@ -90,6 +92,9 @@ pub struct Request {
 pub trait Watch {
     /// A run begins, goes on or is found finished.
     fn run(&mut self, number: usize, of: usize, name: &str, state: State);
+
+    /// Something that is neither a run's beginning nor its event.
+    fn tell(&mut self, text: &str);
 
     /// Who watches the run under way.
     fn observer(&mut self) -> &mut dyn Observer;
@@ -132,6 +137,12 @@ fn plan(request: &Request) -> Result<(Task, Vec<Planned>), CompareError> {
     if runs > MOST_RUNS as u64 {
         return refuse(format!(
             "{runs} runs were asked for, at most {MOST_RUNS} are possible; use fewer networks or seeds"
+        ));
+    }
+    if request.recipe.train.seed > i64::MAX as u64 - request.seeds {
+        return refuse(format!(
+            "seeds from {} on are too large; use a smaller --seed",
+            request.recipe.train.seed
         ));
     }
     let mut recipe = request.recipe.clone();
@@ -197,44 +208,53 @@ pub fn run(
             )),
         };
         match ended {
+            None => {}
             // A network that cannot be trained is a result.
-            None | Some(Err(TrainError::Diverged { .. })) => {}
+            Some(Err(error @ TrainError::Diverged { .. })) => watch.tell(&error.to_string()),
             Some(Err(error)) => return Err(error.into()),
             Some(Ok(ended)) if ended.stopped.as_deref() == Some(INTERRUPTED) => return Ok(None),
             Some(Ok(_)) => {}
         }
         records.push(Record::read(&run.directory)?);
     }
-    check_same_data(&records)?;
+    records.extend(read(&request.runs)?);
+    check(&records)?;
     Ok(Some((task, records)))
 }
 
 /// Reads runs made earlier.
 ///
 /// # Errors
-/// A directory holds no finished run, is given twice, or the runs do not learn from the same data.
+/// A directory holds no finished run, or a copy of another, or the runs do not learn from the same data.
 pub fn gather(directories: &[PathBuf]) -> Result<(Task, Vec<Record>), CompareError> {
-    let mut records: Vec<Record> = Vec::new();
-    for directory in directories {
-        let record = Record::read(directory)?;
-        let same = |path: &Path| path.canonicalize().ok();
-        if records
-            .iter()
-            .any(|other| same(&other.directory) == same(directory))
-        {
-            return Err(CompareError::Run {
-                path: directory.clone(),
-                problem: "it is given twice".into(),
-            });
-        }
-        records.push(record);
-    }
+    let records = read(directories)?;
     let Some(first) = records.first() else {
         return Err(CompareError::Request("there are no runs to compare".into()));
     };
-    check_same_data(&records)?;
+    check(&records)?;
     let task = Task::open(first.recipe.clone())?;
     Ok((task, records))
+}
+
+fn read(directories: &[PathBuf]) -> Result<Vec<Record>, CompareError> {
+    directories.iter().map(|path| Record::read(path)).collect()
+}
+
+fn check(records: &[Record]) -> Result<(), CompareError> {
+    check_same_data(records)?;
+    for (i, record) in records.iter().enumerate() {
+        let same = |other: &&Record| record::differences(&record.recipe, &other.recipe).is_empty();
+        if let Some(other) = records[..i].iter().find(same) {
+            return Err(CompareError::Run {
+                path: record.directory.clone(),
+                problem: format!(
+                    "it is the same run as {}: network, recipe and seed; name each run once",
+                    other.directory.display()
+                ),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Errors are comparable only on the same pictures.

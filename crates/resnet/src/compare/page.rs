@@ -1,10 +1,10 @@
 //! The page of a comparison.
 
 use super::figures::Look;
-use super::group::{Group, Mean};
+use super::group::Group;
 use super::published;
-use super::verdict::findings;
-use crate::inspect::describe;
+use super::verdict::conclusions;
+use crate::probe::LIMIT;
 use crate::report::figure::Figure;
 use crate::report::format::{self, percent};
 use crate::report::page::{Cell, Page, Tone};
@@ -52,7 +52,7 @@ pub fn render(groups: &[Group<'_>], look: &Look, figures: &[Figure], command: &s
         )
     });
     let mut page = Page::new("Depth, with and without shortcuts", "Comparison", &lead);
-    for finding in findings(groups) {
+    for finding in conclusions(groups, look) {
         let tone = if finding.as_published {
             Tone::Good
         } else {
@@ -74,7 +74,7 @@ pub fn render(groups: &[Group<'_>], look: &Look, figures: &[Figure], command: &s
             figure.add_to(&mut page);
         }
         if *id == "gradients" {
-            verdicts(&mut page, look);
+            verdicts(&mut page, groups, look);
         }
     }
     page.section("reproduce", "How to repeat it", "");
@@ -90,14 +90,6 @@ pub fn render(groups: &[Group<'_>], look: &Look, figures: &[Figure], command: &s
     ))
 }
 
-/// A mean, and how far seeds lie apart.
-pub(super) fn mean(value: Mean) -> String {
-    match value.deviation {
-        Some(deviation) => format!("{} ± {:.2}", percent(value.mean, 2), deviation * 100.0),
-        None => percent(value.mean, 2),
-    }
-}
-
 fn results(page: &mut Page, groups: &[Group<'_>]) {
     page.section("results", "Results", "");
     let published = |g: &Group<'_>| published::of(&g.runs[0].arch.name(), &g.runs[0].started.data);
@@ -110,8 +102,8 @@ fn results(page: &mut Page, groups: &[Group<'_>]) {
                 Cell::Head(g.label.clone()),
                 Cell::Number(format::thousands(s.params)),
                 Cell::Number(format!("{}MACs", format::compact(s.macs) + " ")),
-                Cell::Number(mean(g.train_error())),
-                Cell::Number(mean(g.test_error())),
+                Cell::Number(g.text(g.train_error())),
+                Cell::Number(g.text(g.test_error())),
                 Cell::Number(format::duration(g.seconds())),
                 Cell::Number(g.runs.len().to_string()),
             ];
@@ -157,14 +149,22 @@ fn results(page: &mut Page, groups: &[Group<'_>]) {
     }
 }
 
-fn verdicts(page: &mut Page, look: &Look) {
-    let rows: Vec<Vec<Cell>> = look
+fn verdicts(page: &mut Page, groups: &[Group<'_>], look: &Look) {
+    let before = look
         .initial
         .iter()
-        .map(|(label, inspection)| {
+        .map(|s| (&s.label, "before", &s.inspection));
+    let after = look
+        .trained
+        .iter()
+        .map(|(index, i)| (&groups[*index].label, "after", i));
+    let rows: Vec<Vec<Cell>> = before
+        .chain(after)
+        .map(|(label, when, inspection)| {
             let trend = &inspection.trend;
             vec![
                 Cell::Head(label.clone()),
+                Cell::Text(when.into()),
                 Cell::Text(trend.verdict.word().into()),
                 Cell::Number(format!("{:.3}", trend.per_layer())),
                 Cell::Number(format::number(trend.end_to_end())),
@@ -172,13 +172,15 @@ fn verdicts(page: &mut Page, look: &Look) {
         })
         .collect();
     let headings = [
-        "network, before training",
+        "network",
+        "training",
         "gradient",
         "factor from a layer to the one before",
         "from the last to the first",
     ];
-    page.table("Gradients before training", &headings, &rows);
-    if let Some((label, inspection)) = look.initial.last() {
-        page.paragraph(&format!("{label}: {}.", describe(&inspection.trend)));
-    }
+    page.table("What the gradient does over depth", &headings, &rows);
+    page.paragraph(&format!(
+        "The factors are of the line through the logarithms of the lengths of dL/dy, all convolutions of the main path. Healthy: less than a \
+         factor of {LIMIT} from end to end."
+    ));
 }

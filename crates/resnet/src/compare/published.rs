@@ -20,6 +20,8 @@ const CIFAR10: &[Published] = &[
     row("resnet110", 6.43, "He et al. 2015, table 6, best of 5 runs"),
     row("resnet1202", 7.93, TABLE_6),
     row("preresnet110", 6.37, IDENTITY),
+    row("preresnet164", 5.46, IDENTITY),
+    row("preresnet1001", 4.92, IDENTITY),
 ];
 
 const fn row(arch: &'static str, percent: f64, source: &'static str) -> Published {

@@ -41,6 +41,8 @@ pub struct Record {
     /// Fraction of wrong first guesses among the pictures trained on since the evaluation before the last, as they were
     /// trained on; NaN if it was never evaluated.
     pub train_error: f64,
+    /// Pictures that the training error is of.
+    pub train_count: u64,
     /// Fraction of wrong first guesses at the last evaluation.
     pub test_error: f64,
     /// Seconds it took.
@@ -122,6 +124,15 @@ pub(super) fn state(directory: &Path) -> Result<State, CompareError> {
     })
 }
 
+/// Steps between the last two evaluations, or up to the only one.
+fn window(evaluations: &[Evaluated]) -> u64 {
+    match evaluations {
+        [.., before, last] => last.step - before.step,
+        [only] => only.step,
+        [] => 0,
+    }
+}
+
 impl Record {
     /// Reads a run directory.
     ///
@@ -183,6 +194,7 @@ impl Record {
             arch,
             outcome,
             split: last.map_or(String::new(), |e| e.split.clone()),
+            train_count: window(&evaluations) * started.batch,
             train_error: last.map_or(f64::NAN, |e| 1.0 - e.train_top1),
             test_error: last.map_or(f64::NAN, |e| 1.0 - e.top1),
             seconds: ended.seconds,

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::CompareError;
-use super::figures::{Look, figures};
+use super::figures::{Look, NAMES, figures};
 use super::group::Group;
 use super::page;
 use super::record::Outcome;
@@ -30,6 +30,13 @@ pub fn save(
         files::write_atomic(&out.join(name), |to| to.write_all(text.as_bytes()))
     };
     let figures = figures(groups, look);
+    // What an earlier comparison drew here and this one does not would be taken for part of it.
+    for name in NAMES
+        .iter()
+        .filter(|name| figures.iter().all(|f| f.name != **name))
+    {
+        let _ = fs::remove_file(folder.join(format!("{name}.svg")));
+    }
     for figure in &figures {
         write(&format!("figures/{}.svg", figure.name), &figure.file())?;
     }
@@ -114,12 +121,12 @@ fn curves(groups: &[Group<'_>]) -> String {
 fn gradients(look: &Look) -> String {
     let mut csv =
         String::from("network,layer,name,activation_gradient_norm,gradient_norm,response_std\n");
-    for (label, inspection) in &look.initial {
-        for (layer, l) in (1..).zip(inspection.measurement.path()) {
+    for start in &look.initial {
+        for (layer, l) in (1..).zip(start.inspection.measurement.path()) {
             let _ = writeln!(
                 csv,
                 "{},{layer},{},{},{},{}",
-                field(label),
+                field(&start.label),
                 l.name,
                 l.activation_gradient_norm,
                 l.gradient_norm,

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
-use super::{Outcome, Record, findings, groups, twins};
+use super::verdict::findings;
+use super::{Outcome, Record, groups, twins};
 use crate::event::{Evaluated, RunStarted};
 use crate::recipe::Recipe;
 use crate::task;
@@ -47,6 +48,7 @@ fn record(arch: &str, seed: u64, train_error: f64, changes: &[(&str, &str)]) -> 
         outcome: Outcome::Finished,
         split: "test".into(),
         train_error,
+        train_count: 3200,
         test_error: 0.5,
         seconds: 10.0,
         steps: Vec::new(),
@@ -111,6 +113,13 @@ fn conclusions_follow_from_the_numbers() {
     let reversed = told([0.6, 0.2, 0.2, 0.3]);
     assert!(reversed.iter().all(|(yes, _)| !yes), "{reversed:?}");
     assert!(reversed[0].1.starts_with("No degradation here"));
+    let level = told([0.2, 0.201, 0.2, 0.2]);
+    assert!(
+        level
+            .iter()
+            .all(|(yes, text)| !yes && text.contains("beyond chance")),
+        "{level:?}"
+    );
 }
 
 #[test]
@@ -124,4 +133,29 @@ fn a_diverged_run_is_named_and_left_out() {
     let found = findings(&groups(&records));
     assert_eq!(found.len(), 1);
     assert!(found[0].text.contains("plain56 diverged in 1 of 1 runs"));
+}
+
+#[test]
+fn only_what_was_trained_alike_is_concluded_from() {
+    let records = [
+        record("plain20", 1, 0.2, &[]),
+        record("plain56", 1, 0.6, &[("train.batch", "32")]),
+        record("resnet56:norm=none", 1, 0.1, &[]),
+        record("preresnet56", 1, 0.1, &[]),
+    ];
+    let found = findings(&groups(&records));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].text.contains("train.batch (64 and 32)"),
+        "{found:?}"
+    );
+    let records = [
+        record("resnet20:residual=false", 1, 0.6, &[]),
+        record("resnet20", 1, 0.2, &[]),
+    ];
+    assert!(
+        findings(&groups(&records))[0]
+            .text
+            .starts_with("The shortcut repairs it")
+    );
 }

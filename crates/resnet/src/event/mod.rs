@@ -102,7 +102,7 @@ pub struct Step {
     #[serde(with = "crate::number")]
     pub loss: f64,
     /// Top-1 accuracy of the steps since the last such event, on augmented images.
-    #[serde(with = "crate::number")]
+    #[serde(with = "crate::number", default = "crate::number::none")]
     pub top1: f64,
     /// The learning rate of this step.
     #[serde(with = "crate::number")]

@@ -2,17 +2,19 @@
 
 pub mod figures;
 mod page;
+mod save;
 
 use serde::Serialize;
 
 use crate::data::DataError;
+use crate::event::Monitored;
 use crate::exec;
-use crate::probe::{Measurement, PICTURES, Probe, ProbeError, Trend, Verdict};
+use crate::probe::{LIMIT, Measurement, PICTURES, Probe, ProbeError, Trend, Verdict};
 use crate::report::format;
 use crate::task::{Task, TaskError};
 use crate::weights::{self, Model, ModelError};
 
-pub use page::{figures as page_figures, render};
+pub use save::save;
 
 /// Why a network cannot be inspected.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +58,16 @@ pub struct Inspection {
     pub verdict: Verdict,
 }
 
+impl Inspection {
+    /// Takes the update ratios from a run's last look.
+    pub fn take_updates(&mut self, last: &Monitored) {
+        let seen = &last.measurement.layers;
+        for (layer, seen) in self.measurement.layers.iter_mut().zip(seen) {
+            layer.update_ratio = seen.update_ratio;
+        }
+    }
+}
+
 /// Inspects a task's network on its training pictures: with a model's weights, or as it starts.
 ///
 /// # Errors
@@ -84,21 +96,23 @@ pub fn inspect(
     })
 }
 
-/// A trend in a sentence, with its numbers.
+/// A trend in a line, with its numbers.
 pub fn describe(trend: &Trend) -> String {
-    let (factor, ends) = (trend.per_layer(), trend.end_to_end());
-    let layers = trend.layers;
-    let text = format!(
-        "{}: from a layer to the one before it the gradient changes by a factor of {factor:.3}, over {layers} convolutions by {}",
-        trend.verdict.word(),
-        format::number(ends)
-    );
+    let word = trend.verdict.word();
+    let all = trend.end_to_end();
     match trend.verdict {
-        Verdict::Healthy => text,
-        Verdict::Vanishing => format!("{text}; the first layers hardly learn"),
-        Verdict::Exploding => {
-            format!("{text}; a step that suits the last layers throws the first ones off")
+        Verdict::Vanishing if all > 1.0 / LIMIT => {
+            format!("{word}: at some layers the gradient is zero")
         }
+        Verdict::Exploding if all < LIMIT => {
+            format!("{word}: at some layers the gradient is beyond what a number can hold")
+        }
+        _ => format!(
+            "{word}: x {:.3} a layer from the loss to the image, x {} over {} convolutions",
+            trend.per_layer(),
+            format::number(all),
+            trend.layers
+        ),
     }
 }
 
@@ -113,7 +127,7 @@ fn look(
         Some(_) => most,
         None => Probe::affordable(&task.graph, most).map_err(ProbeError::from)?,
     };
-    let (x, labels) = task.pictures(count)?;
+    let (x, labels) = task.sample(count)?;
     let threads = exec::threads(task.recipe.train.threads);
     let mut probe = Probe::new(&task.graph, count, threads)?;
     match model {
@@ -127,11 +141,17 @@ fn look(
     Ok((measurement, count))
 }
 
-/// Length of the first update, without warm-up: momentum is still zero, so w moves by lr (dw + weight_decay w), here taken
-/// without the decay, which only rescales w.
+/// Length of the first update at the recipe's base rate, without warm-up and weight decay: momentum is still zero, so w moves by
+/// lr dw, or by lr (1 + momentum) dw in Nesterov's form.
 fn first_update(task: &Task, measurement: &mut Measurement) {
+    let optimizer = &task.recipe.optimizer;
+    let ahead = if optimizer.nesterov {
+        1.0 + optimizer.momentum
+    } else {
+        1.0
+    };
     for layer in &mut measurement.layers {
-        let ratio = task.recipe.optimizer.lr * layer.gradient_norm / layer.weight_norm;
+        let ratio = optimizer.lr * ahead * layer.gradient_norm / layer.weight_norm;
         layer.update_ratio = Some(ratio);
     }
 }

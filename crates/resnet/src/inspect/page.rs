@@ -3,14 +3,17 @@
 use super::figures::{self, Line};
 use super::{Inspection, describe};
 use crate::event::Monitored;
-use crate::probe::Verdict;
+use crate::probe::{LIMIT, Verdict};
 use crate::report::chart::Style;
 use crate::report::figure::Figure;
 use crate::report::format;
 use crate::report::page::{Cell, Page, Stat, Tone};
 
+/// What stands under every map.
+const MAP: &str = "The first layer on top. The looks at the start stand at 0, 1, 2, 4, ... steps, then at equal distances.";
+
 /// The figures of an inspection; `history` is what a monitored run saw, empty for any other network.
-pub fn figures(inspection: &Inspection, history: &[Monitored]) -> Vec<Figure> {
+pub(super) fn figures(inspection: &Inspection, history: &[Monitored]) -> Vec<Figure> {
     let line = |style| Line {
         label: String::new(),
         colour: 0,
@@ -53,17 +56,15 @@ pub fn figures(inspection: &Inspection, history: &[Monitored]) -> Vec<Figure> {
     }
     if let Some(decades) = figures::decades(&[history]) {
         let map = figures::gradient_map("Gradient over training", history, decades);
-        all.push(Figure::grid(
-            "gradient-heatmap",
-            map,
-            "The first steps stand at distances of 1, 2, 4, ...",
-        ));
+        all.push(Figure::grid("gradient-heatmap", map, MAP));
     }
+    let maps = figures::maps(history).into_iter();
+    all.extend(maps.map(|(name, map)| Figure::grid(name, map, MAP)));
     all
 }
 
 /// The page.
-pub fn render(inspection: &Inspection, history: &[Monitored], command: &str) -> String {
+pub(super) fn render(inspection: &Inspection, figures: &[Figure], command: &str) -> String {
     let Inspection { trend, .. } = inspection;
     let lead = format!(
         "{}; {} pictures of {}",
@@ -74,7 +75,9 @@ pub fn render(inspection: &Inspection, history: &[Monitored], command: &str) -> 
         Verdict::Healthy => Tone::Good,
         _ => Tone::Bad,
     };
-    page.banner(tone, &describe(trend));
+    let sentence = describe(trend);
+    let (first, rest) = sentence.split_at(1);
+    page.banner(tone, &format!("{}{rest}.", first.to_uppercase()));
     let stat = |name: &str, value: String, note: &str| Stat {
         name: name.into(),
         value,
@@ -84,12 +87,15 @@ pub fn render(inspection: &Inspection, history: &[Monitored], command: &str) -> 
         stat(
             "Gradient, a layer",
             format!("x {:.3}", trend.per_layer()),
-            "change of dL/dy from a layer to the one before it",
+            "change of |dL/dy| from a layer to the one before it, by a fitted line",
         ),
         stat(
             "Gradient, end to end",
             format!("x {}", format::number(trend.end_to_end())),
-            &format!("over {} convolutions", trend.layers),
+            &format!(
+                "by the same line, over {} convolutions; healthy is less than {LIMIT}-fold",
+                trend.layers
+            ),
         ),
         stat(
             "Loss",
@@ -102,7 +108,7 @@ pub fn render(inspection: &Inspection, history: &[Monitored], command: &str) -> 
         "Over depth",
         "Measured on one batch, forward and backward.",
     );
-    for figure in figures(inspection, history) {
+    for figure in figures {
         figure.add_to(&mut page);
     }
     tables(&mut page, inspection);
@@ -145,6 +151,10 @@ fn tables(page: &mut Page, inspection: &Inspection) {
         "dead channels",
     ];
     page.table("Layers with weights", &headings, &rows);
+    page.paragraph(
+        "Update: of a network before training, the first one at the recipe's base rate, without warm-up; of a monitored run, the last one \
+         that was looked at. Dead: zero everywhere, for every picture looked at.",
+    );
     let rows: Vec<Vec<Cell>> = inspection
         .measurement
         .blocks

@@ -39,6 +39,8 @@ pub struct LayerMeasure {
     pub name: String,
     /// Whether it stands on the main path; a projection on a shortcut does not.
     pub main: bool,
+    /// Whether it is a convolution; else it is linear.
+    pub conv: bool,
     /// L2 norm of dL/dw.
     #[serde(with = "crate::number")]
     pub gradient_norm: f64,
@@ -54,7 +56,8 @@ pub struct LayerMeasure {
     /// Standard deviation of the response over all its numbers (He et al. 2015, figure 7).
     #[serde(with = "crate::number")]
     pub response_std: f64,
-    /// Fraction of channels of the ReLU behind the response that are zero everywhere, for every picture.
+    /// Fraction of channels of the ReLU behind the response (and behind the addition and batch norm between them) that are
+    /// zero everywhere, for every picture.
     pub dead: Option<f64>,
 }
 
@@ -95,9 +98,7 @@ pub struct Measurement {
 impl Measurement {
     /// The convolutions on the main path: what "over depth" goes over.
     pub fn path(&self) -> impl Iterator<Item = &LayerMeasure> {
-        let classifier = self.layers.len().saturating_sub(1);
-        let layers = self.layers[..classifier].iter();
-        layers.filter(|layer| layer.main)
+        self.layers.iter().filter(|layer| layer.main && layer.conv)
     }
 }
 

@@ -18,6 +18,7 @@ pub(super) struct Structure {
 pub(super) struct LayerSlots {
     name: String,
     main: bool,
+    conv: bool,
     w: SlotId,
     dw: SlotId,
     response: SlotId,
@@ -47,7 +48,10 @@ impl Structure {
             };
             let response = reader(id, |op| matches!(op, Op::BatchNorm { .. })).unwrap_or(id);
             let sum = reader(response, |op| *op == Op::Add).filter(|_| main.contains(&id));
-            let relu = reader(sum.unwrap_or(response), |op| *op == Op::Relu);
+            let behind = sum.unwrap_or(response);
+            let norm = reader(behind, |op| matches!(op, Op::BatchNorm { .. }));
+            let relu = reader(behind, |op| *op == Op::Relu)
+                .or_else(|| reader(norm?, |op| *op == Op::Relu));
             let channels = match graph.layer(id).op {
                 Op::Conv2d { c_out, .. } => c_out,
                 Op::Linear { out } => out,
@@ -56,6 +60,7 @@ impl Structure {
             LayerSlots {
                 name: graph.layer(id).name.clone(),
                 main: main.contains(&id),
+                conv: matches!(graph.layer(id).op, Op::Conv2d { .. }),
                 w: slots.value,
                 dw: slots.training.expect("a probe's plan trains").grad,
                 response: kept(plan, response),
@@ -103,6 +108,7 @@ impl LayerSlots {
         LayerMeasure {
             name: self.name.clone(),
             main: self.main,
+            conv: self.conv,
             gradient_norm: norm(self.dw),
             activation_gradient_norm: self.dresponse.map_or(0.0, norm),
             weight_norm: norm(self.w),

@@ -66,7 +66,13 @@ fn every_kind_of_block_is_taken_apart() {
                 block.name
             );
         }
-        assert_eq!(found.path().count() + 1, arch.depth(), "{name}");
+        let main = found.layers.iter().filter(|layer| layer.main).count();
+        assert_eq!(main, arch.depth(), "{name}");
+        let relu = |layer: &&super::LayerMeasure| layer.main && layer.conv;
+        assert!(
+            found.layers.iter().filter(relu).all(|l| l.dead.is_some()),
+            "{name}"
+        );
         for layer in &found.layers {
             let numbers = [
                 layer.gradient_norm,

@@ -33,7 +33,7 @@ impl Verdict {
     }
 }
 
-/// Beyond this change from end to end no learning rate suits both ends of a network.
+/// Change from end to end beyond which we no longer call a gradient healthy.
 pub const LIMIT: f64 = 1000.0;
 
 /// The trend of dL/dy over the convolutions of the main path.

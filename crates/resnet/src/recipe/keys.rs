@@ -145,7 +145,7 @@ sections! {
         eval_every: Duration, "above 0", |x| !x.is_zero(),
             "How far apart evaluations are; the last step is always followed by one.";
         monitor_every: Option<Duration>, "", any,
-            "How far apart looks at the gradients and responses of every layer are; `0it` never looks, `auto` looks as often as 2 % of the time allows.";
+            "How far apart looks at the gradients and responses of every layer are; `0it` never looks, `auto` looks at the start, at the end, and between them as often as 2 % of the time allows.";
     }
     /// `[optimizer]`: stochastic gradient descent, in PyTorch's form: v = momentum v + g, w = w - lr v.
     optimizer: Optimizer {

@@ -92,6 +92,8 @@ struct Layout {
     text: (f64, f64),
     left: f64,
     top: f64,
+    /// Height of the title above all.
+    above: f64,
     /// How far the names above the columns lean: degrees.
     lean: f64,
     /// Cells of the data in one drawn cell, down and across.
@@ -125,6 +127,7 @@ impl HeatMap<'_> {
         let mut l = self.lay_out(frame);
         if alone {
             l.top += HEADING;
+            l.above = HEADING;
         }
         let (rows, columns) = (
             self.rows.len().div_ceil(l.block.0),
@@ -188,6 +191,7 @@ impl HeatMap<'_> {
                     text,
                     left,
                     top,
+                    above: 0.0,
                     lean,
                     block,
                 };
@@ -287,7 +291,7 @@ impl HeatMap<'_> {
             );
         }
         let (size, drop) = (format!("font-size:{}px", Px(l.text.1)), BASELINE * l.text.1);
-        let room = (l.top - HEAD) / l.lean.to_radians().sin();
+        let room = (l.top - l.above - HEAD) / l.lean.to_radians().sin();
         for column in (0..columns).step_by(every(l.cell, l.text.1)) {
             let upright = if l.lean == 90.0 { drop } else { 0.0 };
             let (x, y) = (
@@ -304,7 +308,7 @@ impl HeatMap<'_> {
             svg::fitted(m, &place, &self.columns[column * l.block.1], l.text.1, room);
         }
         svg::text(m, "axis end", l.left - 7.0, l.top - 8.0, self.row_title);
-        svg::text(m, "axis", l.left, 14.0, self.column_title);
+        svg::text(m, "axis", l.left, l.above + 14.0, self.column_title);
     }
 
     fn notes(&self, m: &mut Markup, l: &Layout) {

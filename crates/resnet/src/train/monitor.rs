@@ -11,12 +11,12 @@ use crate::weights;
 
 /// Pictures looked at.
 const PICTURES: usize = 16;
-/// A look costs about as much as so many pictures trained on for each picture looked at: forward and backward with nothing
-/// fused, and the sums over what was kept.
-const COST: f64 = 2.0;
+/// A look costs at most about as much as training on as many pictures as it looks at: forward and backward with nothing fused,
+/// and the sums over what was kept, but no update.
+const COST: f64 = 1.0;
 /// Part of the time that looks may take where the recipe leaves their number to us.
 const BUDGET: f64 = 0.02;
-/// Looks of a whole run, at most about.
+/// Regular looks of a whole run, at most about.
 const MOST: u64 = 200;
 
 /// A probe, its pictures, and when it looks.
@@ -24,8 +24,7 @@ pub(super) struct Monitor {
     probe: Probe,
     x: Vec<f32>,
     labels: Vec<u32>,
-    every: u64,
-    total: u64,
+    due: Vec<u64>,
     /// Weights before the update at hand.
     before: Vec<Vec<f32>>,
 }
@@ -39,34 +38,28 @@ impl Monitor {
     ) -> Result<Option<Monitor>, TrainError> {
         let recipe = &task.recipe;
         let total = recipe.total_steps(steps_per_epoch);
-        let asked = recipe.train.monitor_every;
-        let every = asked.map(|every| every.steps(steps_per_epoch, total));
-        if every == Some(0) {
-            return Ok(None);
-        }
         let count = Probe::affordable(&task.graph, PICTURES.min(task.train.len()))?;
-        let every = every.unwrap_or_else(|| {
-            let steps_a_look = COST * count as f64 / recipe.train.batch as f64;
-            let for_budget = (steps_a_look / BUDGET).ceil() as u64;
-            for_budget.max(total / MOST).max(1)
-        });
-        let (x, labels) = task.pictures(count)?;
+        let due = match recipe.train.monitor_every {
+            Some(every) if every.is_zero() => return Ok(None),
+            Some(every) => due(total, every.steps(steps_per_epoch, total).max(1), u64::MAX),
+            None => {
+                let steps_a_look = COST * count as f64 / recipe.train.batch as f64;
+                affordable(total, (BUDGET * total as f64 / steps_a_look) as u64)
+            }
+        };
+        let (x, labels) = task.sample(count)?;
         Ok(Some(Monitor {
             probe: Probe::new(&task.graph, labels.len(), threads)?,
             x,
             labels,
-            every,
-            total,
+            due,
             before: Vec::new(),
         }))
     }
 
-    /// Whether to look after `step` steps: at the start, at 1, 2, 4, ... until the regular distance, then regularly, and at
-    /// the end. The first steps change a network most.
+    /// Whether to look after `step` steps.
     pub(super) fn is_due(&self, step: u64) -> bool {
-        step.is_multiple_of(self.every)
-            || step == self.total
-            || (step < self.every && step.is_power_of_two())
+        self.due.binary_search(&step).is_ok()
     }
 
     /// Remembers the weights that the update is about to change.
@@ -96,4 +89,51 @@ impl Monitor {
 fn weight_slots(trainer: &Cpu) -> impl Iterator<Item = &ParamSlots> {
     let params = trainer.plan().params.iter();
     params.filter(|p| p.param.role.is_weight())
+}
+
+/// When to look: at the start, at 1, 2, 4, ... (`early` times at most) until the regular distance, then regularly, and at the
+/// end. The first steps change a network most.
+fn due(total: u64, every: u64, early: u64) -> Vec<u64> {
+    let doubling = std::iter::successors(Some(1u64), |step| step.checked_mul(2));
+    let first = doubling.take_while(|&step| step < every.min(total));
+    let mut due: Vec<u64> = first.take(early.min(64) as usize).collect();
+    due.push(0);
+    due.extend((1..).map(|n| n * every).take_while(|&step| step < total));
+    due.push(total);
+    due.sort_unstable();
+    due.dedup();
+    due
+}
+
+/// `looks` looks at most, but always one at the start and one at the end.
+fn affordable(total: u64, looks: u64) -> Vec<u64> {
+    if looks < 4 {
+        return due(total, total, 0);
+    }
+    let early = looks / 3;
+    let regular = (looks - early - 1).min(MOST);
+    due(total, total.div_ceil(regular), early)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{affordable, due};
+
+    #[test]
+    fn looks_double_then_are_regular() {
+        assert_eq!(due(30, 10, u64::MAX), [0, 1, 2, 4, 8, 10, 20, 30]);
+        assert_eq!(due(25, 10, 0), [0, 10, 20, 25]);
+        assert_eq!(due(1, 1, u64::MAX), [0, 1]);
+    }
+
+    #[test]
+    fn a_budget_of_looks_is_kept() {
+        for total in [1, 2, 7, 60, 1000, 64_000] {
+            for looks in [0, 1, 3, 4, 5, 10, 50, 1000] {
+                let due = affordable(total, looks);
+                assert!(due.len() as u64 <= looks.max(2), "{total} {looks}: {due:?}");
+                assert_eq!((due[0], due[due.len() - 1]), (0, total));
+            }
+        }
+    }
 }

@@ -296,7 +296,9 @@ impl<'a> Run<'a> {
         let Some(monitor) = job.monitor.as_mut().filter(|m| m.is_due(step)) else {
             return Ok(());
         };
+        let began = Instant::now();
         let monitored = monitor.look(&job.trainer, step);
+        self.window.0 += began.elapsed();
         self.emit(Event::Monitored(monitored))
     }
 
