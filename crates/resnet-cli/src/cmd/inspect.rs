@@ -14,6 +14,9 @@ use resnet::weights::Model;
 use crate::exit::Usage;
 use crate::observer::tell;
 
+/// Moments of a run that are printed, about.
+const MOMENTS: usize = 12;
+
 /// Arguments of `resnet inspect`.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -77,9 +80,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         tell(&format!("warning: {warning}"));
     }
     let mut inspection = inspect::inspect(&task, model.as_ref(), args.pictures)?;
-    if let Some(last) = history.last() {
-        inspection.take_updates(last);
-    }
+    inspection.take_history(&history);
     if let Some(out) = &args.out {
         super::keep_runs(out)?;
         inspect::save(out, &inspection, &history, &super::command_line())?;
@@ -182,6 +183,16 @@ fn write_tables(out: &mut impl Write, inspection: &Inspection) -> std::io::Resul
                 "{:<width$}  {:>9.2e}  {:>9.2e}  {:>9.2e}  {part:>15}",
                 b.name, b.gradient_norm, b.shortcut_norm, b.branch_norm
             )?;
+        }
+    }
+    if !inspection.along.is_empty() {
+        writeln!(out, "\n{:>9}  {:>9}  gradient", "step", "loss")?;
+    }
+    let every = inspection.along.len().div_ceil(MOMENTS).max(1);
+    for (i, moment) in inspection.along.iter().enumerate() {
+        if i % every == 0 || i + 1 == inspection.along.len() {
+            let trend = inspect::describe(&moment.trend);
+            writeln!(out, "{:>9}  {:>9.4}  {trend}", moment.step, moment.loss)?;
         }
     }
     writeln!(out, "\n{}", inspect::describe(&inspection.trend))

@@ -74,6 +74,8 @@ fn a_run_is_looked_at_along_its_way_without_changing_it() {
     assert!(json["weights"].as_str().unwrap().contains("watched"));
     assert_eq!(json["data"], "mnist:digits");
     assert_eq!(json["blocks"].as_array().unwrap().len(), 3);
+    assert_eq!(json["along"].as_array().unwrap().len(), looks.len());
+    assert_eq!(json["along"][0]["loss"], looks[0]["loss"]);
     for name in [
         "gradient-activations",
         "gradient-weights",

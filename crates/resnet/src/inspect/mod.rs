@@ -56,11 +56,35 @@ pub struct Inspection {
     pub trend: Trend,
     /// The trend's verdict.
     pub verdict: Verdict,
+    /// What a monitored run's looks found on the way; empty for any other network.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub along: Vec<Moment>,
+}
+
+/// A run at one moment.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Moment {
+    /// Steps done.
+    pub step: u64,
+    /// Mean loss of the pictures looked at, in nats.
+    #[serde(with = "crate::number")]
+    pub loss: f64,
+    /// What the gradient does over depth.
+    pub trend: Trend,
 }
 
 impl Inspection {
-    /// Takes the update ratios from a run's last look.
-    pub fn take_updates(&mut self, last: &Monitored) {
+    /// Takes over what a run's monitor saw: its moments, and the last update.
+    pub fn take_history(&mut self, history: &[Monitored]) {
+        let moments = history.iter().map(|look| Moment {
+            step: look.step,
+            loss: look.measurement.loss,
+            trend: Trend::of(&look.measurement),
+        });
+        self.along = moments.collect();
+        let Some(last) = history.last() else {
+            return;
+        };
         let seen = &last.measurement.layers;
         for (layer, seen) in self.measurement.layers.iter_mut().zip(seen) {
             layer.update_ratio = seen.update_ratio;
@@ -93,6 +117,7 @@ pub fn inspect(
         measurement,
         trend,
         verdict: trend.verdict,
+        along: Vec::new(),
     })
 }
 
