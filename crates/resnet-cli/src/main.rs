@@ -42,6 +42,8 @@ enum Verb {
     Summary(cmd::summary::Args),
     /// Draw networks to scale, side by side, as SVG
     Draw(cmd::draw::Args),
+    /// Time a network, and each step of it against what the machine can do
+    Bench(cmd::bench::Args),
     /// List the networks, options, data formats and recipes
     Models(cmd::models::Args),
     /// Print a completion script for a shell
@@ -78,6 +80,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Inspect(args) => cmd::inspect::run(args),
         Verb::Summary(args) => cmd::summary::run(args),
         Verb::Draw(args) => cmd::draw::run(args),
+        Verb::Bench(args) => cmd::bench::run(args),
         Verb::Models(args) => cmd::models::run(args),
         Verb::Completions(args) => cmd::completions::run(args, Cli::command()),
     }

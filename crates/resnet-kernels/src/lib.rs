@@ -16,6 +16,7 @@ pub mod elementwise;
 mod isa;
 pub mod linear;
 pub mod loss;
+pub mod peak;
 mod pool;
 pub mod pool2d;
 pub mod reference;

@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod arch;
+pub mod bench;
 pub mod compare;
 pub mod data;
 pub mod draw;

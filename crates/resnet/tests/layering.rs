@@ -36,6 +36,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("predict", ANYTHING),
     ("summary", ANYTHING),
     ("draw", ANYTHING),
+    ("bench", ANYTHING),
     ("train", ANYTHING),
     ("inspect", ANYTHING),
     ("compare", ANYTHING),

@@ -1,5 +1,6 @@
 //! The commands: one file each, with its arguments and `run`.
 
+pub(crate) mod bench;
 pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod draw;

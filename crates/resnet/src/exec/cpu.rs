@@ -6,10 +6,10 @@ use std::ops::Range;
 
 use resnet_kernels::{
     Conv2d, Conv2dShape, Pool2dShape, Residual, ResidualGrad, batch_norm, diagnose, elementwise,
-    linear, loss, pool2d, sgd,
+    linear, loss, peak, pool2d, sgd,
 };
 
-use super::{Backend, NoMemory, Sgd};
+use super::{Backend, Limits, NoMemory, Sgd};
 use crate::plan::Plan;
 use crate::step::{Conv, Linear, NormGrad, Pool, SlotId, Space, StepKind};
 
@@ -40,6 +40,17 @@ pub fn isa_in_use() -> Result<String, String> {
     resnet_kernels::Isa::best()
         .map(|isa| isa.to_string())
         .map_err(|error| error.to_string())
+}
+
+impl Limits {
+    /// Measures this machine with so many threads.
+    pub fn measure(threads: usize) -> Limits {
+        let cpu = resnet_kernels::Cpu::new(threads);
+        Limits {
+            flops: peak::flops(&cpu),
+            bandwidth: peak::bandwidth(&cpu),
+        }
+    }
 }
 
 fn conv_shape(conv: Conv) -> Conv2dShape {

@@ -33,6 +33,15 @@ pub fn threads(asked: usize) -> usize {
 /// Most threads that are of use.
 const MOST_THREADS: usize = 1024;
 
+/// What a machine can do at best.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Limits {
+    /// Floating-point operations a second, two a multiply-add, all threads, operands in registers.
+    pub flops: f64,
+    /// Bytes a second between memory and all threads, read and written.
+    pub bandwidth: f64,
+}
+
 /// Stochastic gradient descent in PyTorch's form:
 /// g = dw + weight_decay w;  v = momentum v + g;  w -= lr (nesterov ? g + momentum v : v).
 #[derive(Clone, Copy, Debug, PartialEq)]

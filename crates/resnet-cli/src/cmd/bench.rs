@@ -1,0 +1,173 @@
+//! `resnet bench`.
+
+use std::io::Write;
+use std::time::Duration;
+
+use resnet::arch::Arch;
+use resnet::bench::{Bench, Request, StepTime, bench};
+use resnet::exec;
+use resnet::plan::Mode;
+
+use crate::exit::Usage;
+use crate::observer::tell;
+
+/// Arguments of `resnet bench`.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  resnet bench train resnet20 --batch 128
+  resnet bench infer resnet50 --batch 1 --layers
+Times are medians after warm-up. FLOPs are two a multiply-add, of convolutions and linear layers. The roofline is
+the least time that the machine's arithmetic and memory, both measured at the start, allow for a step.")]
+pub(crate) struct Args {
+    /// train (forward, backward, update) or infer
+    #[arg(value_name = "train|infer")]
+    mode: String,
+    /// The network
+    #[arg(value_name = "ARCH")]
+    network: String,
+    /// Images in a batch [default: 32 for train, 1 for infer]
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
+    /// Shape of an image, channels x height x width [default: what the network was designed for]
+    #[arg(long, value_name = "CxHxW")]
+    input: Option<String>,
+    /// Threads that compute; 0 is one for each core
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+    /// Seconds to measure for
+    #[arg(long, value_name = "S", default_value_t = 5.0)]
+    seconds: f64,
+    /// Time each step of the plan as well
+    #[arg(long)]
+    layers: bool,
+    /// One JSON object on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let (mode, batch) = match args.mode.as_str() {
+        "train" => (
+            Mode::Train {
+                label_smoothing: 0.0,
+            },
+            32,
+        ),
+        "infer" => (Mode::Infer, 1),
+        other => {
+            return Err(Usage(format!(
+                "`{other}` cannot be timed, expected train or infer"
+            ))
+            .into());
+        }
+    };
+    let batch = args.batch.unwrap_or(batch);
+    if !(1..=65_536).contains(&batch) {
+        return Err(Usage(format!("--batch is {batch}, expected 1 to 65536")).into());
+    }
+    if !(0.0..=3600.0).contains(&args.seconds) {
+        return Err(Usage(format!("--seconds is {}, expected 0 to 3600", args.seconds)).into());
+    }
+    let arch = Arch::parse(&args.network)?;
+    let input = match &args.input {
+        Some(text) => super::summary::parse_shape(text)?,
+        None => arch.default_input(),
+    };
+    let graph = arch.graph(input, arch.default_classes())?;
+    let threads = exec::threads(args.threads);
+    let request = Request {
+        mode,
+        batch,
+        threads,
+        time: Duration::from_secs_f64(args.seconds),
+        steps: args.layers,
+    };
+    tell(&format!(
+        "{} {} on {input}, batch {batch}, f32, {threads} thread{}, {}",
+        args.mode,
+        arch.name(),
+        if threads == 1 { "" } else { "s" },
+        exec::isa_in_use().unwrap_or_default()
+    ));
+    let found = bench(&graph, request)?;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        let mut json = serde_json::json!({
+            "arch": arch.name(), "mode": args.mode, "precision": "f32", "batch": batch, "threads": threads,
+        });
+        let more = serde_json::to_value(&found)?;
+        if let (Some(json), Some(more)) = (json.as_object_mut(), more.as_object()) {
+            json.extend(more.clone());
+        }
+        writeln!(out, "{json}")?;
+        return Ok(());
+    }
+    write_totals(&mut out, &found)?;
+    if args.layers {
+        write_steps(&mut out, &found)?;
+    }
+    Ok(())
+}
+
+fn write_totals(out: &mut impl Write, found: &Bench) -> std::io::Result<()> {
+    writeln!(
+        out,
+        "{:.1} images/s; {:.2} ms a batch (median of {}, {:.2} to {:.2})",
+        found.images_per_s, found.ms_per_batch, found.batches, found.ms_range.0, found.ms_range.1
+    )?;
+    writeln!(
+        out,
+        "{:.1} GFLOP/s, {:.1} % of {:.1} that the registers allow; memory gives {:.1} GB/s",
+        found.gflops,
+        found.fraction_of_peak * 100.0,
+        found.limits.flops / 1e9,
+        found.limits.bandwidth / 1e9
+    )?;
+    if let Some(mib) = found.peak_rss_mib {
+        writeln!(out, "peak memory {mib:.0} MiB")?;
+    }
+    Ok(())
+}
+
+fn write_steps(out: &mut impl Write, found: &Bench) -> std::io::Result<()> {
+    let total: f64 = found.steps.iter().map(|s| s.ms).sum();
+    let mut slowest: Vec<&StepTime> = found.steps.iter().collect();
+    slowest.sort_by(|a, b| b.ms.total_cmp(&a.ms));
+    writeln!(
+        out,
+        "\n{:>9} {:>6}  {:<22} {:<24} {:<28} {:<22} {:>8} {:>8} {:>9}",
+        "ms", "part", "operation", "layer", "shape", "kernel", "GFLOP/s", "MB", "roofline"
+    )?;
+    for s in slowest {
+        let gflops = if s.gflops > 0.0 {
+            format!("{:.1}", s.gflops)
+        } else {
+            String::new()
+        };
+        writeln!(
+            out,
+            "{:>9.3} {:>4.1} %  {:<22} {:<24} {:<28} {:<22} {gflops:>8} {:>8.2} {:>7.0} %",
+            s.ms,
+            s.ms / total * 100.0,
+            s.operation,
+            s.layer,
+            s.shape,
+            s.kernel,
+            s.megabytes,
+            s.fraction_of_roofline * 100.0
+        )?;
+    }
+    let mut kinds: Vec<(&str, f64)> = Vec::new();
+    for s in &found.steps {
+        match kinds.iter_mut().find(|(kind, _)| *kind == s.operation) {
+            Some((_, ms)) => *ms += s.ms,
+            None => kinds.push((s.operation, s.ms)),
+        }
+    }
+    kinds.sort_by(|a, b| b.1.total_cmp(&a.1));
+    writeln!(out, "\n{:>9} {:>6}  operation", "ms", "part")?;
+    for (kind, ms) in kinds {
+        writeln!(out, "{ms:>9.3} {:>4.1} %  {kind}", ms / total * 100.0)?;
+    }
+    Ok(())
+}
