@@ -78,7 +78,7 @@ pub enum FormatError {
         "the pickle, byte {at}: expected {expected}, found {found}; the file is damaged or not from torch.save"
     )]
     Pickle {
-        /// Where the wrong instruction ends, counted from the pickle's first byte.
+        /// Where the wrong instruction ends, counted from the first byte of the pickle (zip) or of the file (stream).
         at: u64,
         /// What would have been right.
         expected: &'static str,
@@ -90,7 +90,7 @@ pub enum FormatError {
         "the pickle, byte {at}: `{name}` is refused: {reason}; nothing was executed. If you trust the file, load it with the program that made it and save model.state_dict() alone"
     )]
     Refused {
-        /// Where, counted from the pickle's first byte.
+        /// Where, counted from the first byte of the pickle (zip) or of the file (stream).
         at: u64,
         /// What was asked for.
         name: String,

@@ -37,10 +37,11 @@ use crate::array::Tensors;
 use crate::error::FormatError;
 use pickle::{Built, interpret};
 use source::Source;
+use state::State;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use storage::{Extent, Storages, verify};
-use value::{MAX_NODES, Node, Value};
+use value::{Arena, MAX_NODES, Node, Value};
 use zip::Entry;
 
 /// Where texts stand in the zip file, beside the pickle.
@@ -185,6 +186,7 @@ fn read_zip(mut from: impl Read + Seek, len: u64) -> Result<Checkpoint, FormatEr
     from.seek(SeekFrom::Start(pickle.at))?;
     let mut source = Source::new(BufReader::new(&mut from), pickle.bytes);
     let built = interpret(&mut source, MAX_NODES)?;
+    let state = state::find(&built.arena, built.object)?;
     let metadata = match parts.get(METADATA) {
         Some(entry) => serde_json::from_slice(&small(&mut from, entry, MAX_METADATA)?)
             .map_err(|e| FormatError::Header(format!("{METADATA}: {e}")))?,
@@ -199,7 +201,7 @@ fn read_zip(mut from: impl Read + Seek, len: u64) -> Result<Checkpoint, FormatEr
         Some((part.strip_prefix("data/")?.to_owned(), extent))
     });
     let storages = Storages::new(&mut from, len, extents.collect(), big_endian);
-    let mut checkpoint = collect(&built, storages)?;
+    let mut checkpoint = collect(&built.arena, state, storages)?;
     checkpoint.tensors.metadata = metadata;
     Ok(checkpoint)
 }
@@ -255,10 +257,15 @@ fn read_stream(mut from: impl Read + Seek, len: u64) -> Result<Checkpoint, Forma
     // The system's byte order does not matter: this container is little-endian always.
     interpret(&mut source, SMALL)?;
     let built = interpret(&mut source, MAX_NODES)?;
+    let state = state::find(&built.arena, built.object)?;
     let keys = interpret(&mut source, MAX_KEYS)?;
     let at = source.at;
     let extents = stream_extents(&mut from, len, at, &built, &keys)?;
-    collect(&built, Storages::new(&mut from, len, extents, false))
+    collect(
+        &built.arena,
+        state,
+        Storages::new(&mut from, len, extents, false),
+    )
 }
 
 fn stream_extents(
@@ -342,17 +349,14 @@ fn stream_extents(
 
 /// The state dict's tensors, with their numbers.
 fn collect(
-    built: &Built,
+    arena: &Arena,
+    state: State,
     mut storages: Storages<impl Read + Seek>,
 ) -> Result<Checkpoint, FormatError> {
-    let state = state::find(&built.arena, built.object)?;
     let mut tensors = Tensors::default();
     for (&name, &value) in &state.tensors {
-        let tensor = built
-            .arena
-            .tensor(value)
-            .expect("only tensors are collected");
-        tensors.insert(name, storages.array(name, tensor, &built.arena)?);
+        let tensor = arena.tensor(value).expect("only tensors are collected");
+        tensors.insert(name, storages.array(name, tensor, arena)?);
     }
     Ok(Checkpoint {
         tensors,

@@ -221,6 +221,23 @@ fn wrappers_may_stand_inside_each_other() {
 }
 
 #[test]
+fn a_wrapper_without_tensors_is_passed_over() {
+    let options = [b"}".as_slice(), &craft::text("depth"), b"K\x14s"].concat();
+    let pickle = [
+        b"\x80\x02}(".as_slice(),
+        &craft::text("model"),
+        &options,
+        &craft::text("w"),
+        &craft::tensor(&craft::claim()),
+        b"u.",
+    ]
+    .concat();
+    let found = pth::read(&craft::archive(&pickle)).unwrap();
+    assert!(found.path.is_empty() && found.tensors.get("w").is_some());
+    assert_eq!(found.ignored["model"], "a dictionary of 1 entry");
+}
+
+#[test]
 fn a_prefix_of_some_names_stays() {
     let tensor = craft::tensor(&craft::claim());
     let pickle = [

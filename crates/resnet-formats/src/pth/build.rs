@@ -179,8 +179,9 @@ fn tensor(
     Ok(arena.add(Node::Tensor(Box::new(tensor)))?)
 }
 
-fn integers(arena: &Arena, value: Value) -> Result<Box<[i64]>, Problem> {
-    let Some(items) = arena.sequence(value) else {
+/// The value, if it is a tuple of integers.
+fn integers(arena: &Arena, value: Value) -> Result<Value, Problem> {
+    let Some(Node::Tuple(items)) = arena.node(value) else {
         let found = arena.describe(value);
         return Err(Problem::Wrong("a tuple of sizes or strides", found));
     };
@@ -188,11 +189,10 @@ fn integers(arena: &Arena, value: Value) -> Result<Box<[i64]>, Problem> {
         let found = format!("{} of them", items.len());
         return Err(Problem::Wrong("at most 8 axes", found));
     }
-    let numbers = items.iter().map(|&item| match item {
-        Value::Int(number) => Ok(number),
-        other => Err(Problem::Wrong("an integer", arena.describe(other))),
-    });
-    numbers.collect()
+    match items.iter().find(|item| !matches!(item, Value::Int(_))) {
+        Some(&other) => Err(Problem::Wrong("an integer", arena.describe(other))),
+        None => Ok(value),
+    }
 }
 
 /// The storage of a persistent id: `("storage", type, key, device, count[, view])`.

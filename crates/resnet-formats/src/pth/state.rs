@@ -44,9 +44,11 @@ pub(super) fn find(arena: &Arena, object: Value) -> Result<State<'_>, FormatErro
                 None => state.ignore(arena.describe(key), arena.describe(value)),
             }
         }
-        let inner = WRAPPERS
-            .into_iter()
-            .find(|key| entries.get(key).is_some_and(|&v| arena.dict(v).is_some()));
+        let inner = WRAPPERS.into_iter().find(|key| {
+            entries
+                .get(key)
+                .is_some_and(|&value| leads_on(arena, value))
+        });
         if let Some(key) = inner.filter(|_| state.path.len() < MAX_LEVELS) {
             for (&other, &value) in &entries {
                 if other != key {
@@ -78,6 +80,16 @@ pub(super) fn find(arena: &Arena, object: Value) -> Result<State<'_>, FormatErro
     }
     state.strip();
     Ok(state)
+}
+
+/// Whether a value is a dictionary with a tensor, or with a wrapper's key, in it.
+fn leads_on(arena: &Arena, value: Value) -> bool {
+    arena.dict(value).is_some_and(|dict| {
+        dict.iter().any(|&(key, value)| {
+            let wrapper = arena.text(key).is_some_and(|key| WRAPPERS.contains(&key));
+            arena.tensor(value).is_some() || wrapper && arena.dict(value).is_some()
+        })
+    })
 }
 
 fn content(found: String) -> FormatError {

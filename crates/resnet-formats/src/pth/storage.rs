@@ -64,7 +64,7 @@ impl<R: Read + Seek> Storages<R> {
             found,
         };
         let storage = arena.storage(tensor.storage).expect("checked when built");
-        let view = View::new(tensor, storage).map_err(|(f, e, found)| wrong(f, e, found))?;
+        let view = View::new(tensor, storage, arena).map_err(|(f, e, found)| wrong(f, e, found))?;
         let element = tensor.element;
         if view.count == 0 {
             let data = Numbers::with_capacity(element, 0).into_data();
@@ -141,21 +141,27 @@ struct View {
 
 impl View {
     /// The error says field, expected, found.
-    fn new(tensor: &Tensor, storage: &Storage) -> Result<View, (&'static str, String, String)> {
+    fn new(
+        tensor: &Tensor,
+        storage: &Storage,
+        arena: &Arena,
+    ) -> Result<View, (&'static str, String, String)> {
+        let claimed = arena.integers(tensor.shape);
+        let claimed_strides = arena.integers(tensor.strides);
         let natural = |numbers: &[i64]| -> Option<Vec<usize>> {
             numbers.iter().map(|&n| usize::try_from(n).ok()).collect()
         };
-        let shape = natural(&tensor.shape);
+        let shape = natural(&claimed);
         let counted = shape.as_deref().and_then(elements);
         let bytes = counted.and_then(|count| count.checked_mul(8));
         let (Some(shape), Some(count), Some(_)) = (shape, counted, bytes) else {
-            let found = format!("{:?}", tensor.shape);
+            let found = format!("{claimed:?}");
             return Err(("shape", "sizes that fit in memory".into(), found));
         };
-        let strides = natural(&tensor.strides).filter(|strides| strides.len() == shape.len());
+        let strides = natural(&claimed_strides).filter(|strides| strides.len() == shape.len());
         let Some(strides) = strides else {
             let expected = format!("{} strides, none negative", shape.len());
-            return Err(("strides", expected, format!("{:?}", tensor.strides)));
+            return Err(("strides", expected, format!("{claimed_strides:?}")));
         };
         if count == 0 {
             return Ok(View {
@@ -190,8 +196,8 @@ impl View {
         if !inside {
             let expected = format!("a view inside its storage of {room} numbers");
             let found = format!(
-                "offset {}, shape {:?}, strides {:?}",
-                tensor.offset, tensor.shape, tensor.strides
+                "offset {}, shape {claimed:?}, strides {claimed_strides:?}",
+                tensor.offset
             );
             return Err(("strides", expected, found));
         }

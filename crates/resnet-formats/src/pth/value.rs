@@ -63,9 +63,10 @@ pub(super) struct Tensor {
     pub(super) element: Element,
     /// In numbers, from the storage's beginning.
     pub(super) offset: i64,
-    pub(super) shape: Box<[i64]>,
-    /// In numbers, an axis each.
-    pub(super) strides: Box<[i64]>,
+    /// A tuple of integers.
+    pub(super) shape: Value,
+    /// A tuple of integers, in numbers, an axis each.
+    pub(super) strides: Value,
 }
 
 /// The values of one pickle.
@@ -138,6 +139,16 @@ impl Arena {
         }
     }
 
+    /// The integers in a tuple, which cannot change once it is made.
+    pub(super) fn integers(&self, value: Value) -> Vec<i64> {
+        let items = self.sequence(value).unwrap_or_default().iter();
+        let integers = items.filter_map(|&item| match item {
+            Value::Int(number) => Some(number),
+            _ => None,
+        });
+        integers.collect()
+    }
+
     pub(super) fn dict(&self, value: Value) -> Option<&[(Value, Value)]> {
         match self.node(value)? {
             Node::Dict(entries) => Some(entries),
@@ -181,9 +192,10 @@ impl Arena {
                 Node::Long(bytes) => format!("an integer of {} bytes", bytes.len()),
                 Node::Tuple(items) => format!("a tuple of {}", items.len()),
                 Node::List(items) => format!("a list of {}", items.len()),
+                Node::Dict(entries) if entries.len() == 1 => "a dictionary of 1 entry".into(),
                 Node::Dict(entries) => format!("a dictionary of {} entries", entries.len()),
                 Node::Storage(_) => "a storage".into(),
-                Node::Tensor(tensor) => format!("a tensor of {:?}", tensor.shape),
+                Node::Tensor(tensor) => format!("a tensor of {:?}", self.integers(tensor.shape)),
                 Node::NumpyType(_) => "a numpy type".into(),
                 Node::Opaque(what) => (*what).into(),
             },

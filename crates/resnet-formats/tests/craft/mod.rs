@@ -1,5 +1,5 @@
 //! Makes PyTorch files by hand, and damages them.
-#![allow(dead_code)] // each test takes what it needs
+#![allow(dead_code, unreachable_pub)] // each test takes what it needs
 
 use resnet_formats::{FormatError, Tensors, pth, safetensors};
 
@@ -371,4 +371,29 @@ pub fn check_safetensors(bytes: &[u8]) -> bool {
 fn assert_message(error: &FormatError) {
     let message = error.to_string();
     assert!(!message.is_empty() && message.len() < 5000, "{message}");
+}
+
+/// A file that must be refused.
+pub struct Case {
+    pub what: &'static str,
+    pub file: Vec<u8>,
+    /// What the message contains.
+    pub says: &'static [&'static str],
+}
+
+/// Reads each and compares the messages.
+pub fn refused(cases: Vec<Case>) {
+    for case in cases {
+        let error = match pth::read(&case.file) {
+            Err(error) => error.to_string(),
+            Ok(found) => panic!("{}: read as {found:?}", case.what),
+        };
+        for part in case.says {
+            assert!(
+                error.contains(part),
+                "{}: `{error}` lacks `{part}`",
+                case.what
+            );
+        }
+    }
 }
