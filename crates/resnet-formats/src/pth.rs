@@ -48,6 +48,8 @@ use zip::Entry;
 const METADATA: &str = "extra/metadata.json";
 /// Most bytes of texts.
 const MAX_METADATA: u64 = 16 << 20;
+/// Most axes of a tensor, as in PyTorch.
+const MAX_AXES: usize = 64;
 /// The number a file before PyTorch 1.6 begins with, and the version that follows.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 const PROTOCOL: i64 = 1001;

@@ -287,6 +287,23 @@ fn what_is_written_is_read() {
 }
 
 #[test]
+fn what_would_not_be_read_is_not_written() {
+    let axes = |count| tensors(vec![("w", vec![1; count], Data::F32(vec![1.0]))]);
+    let mut bytes = Vec::new();
+    pth::write(&axes(64), &mut bytes).unwrap();
+    assert_eq!(pth::read(&bytes).unwrap().tensors, axes(64));
+    let mut wordy = plain();
+    wordy.metadata.insert("notes".into(), "x".repeat(16 << 20));
+    for (tensors, says) in [(axes(65), "64 axes"), (wordy, "bytes of texts")] {
+        let error = pth::write(&tensors, Vec::new()).unwrap_err().to_string();
+        assert!(
+            error.contains(says) && error.contains("safetensors"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn numbers_are_aligned_for_mapping() {
     let mut bytes = Vec::new();
     pth::write(&every_type(), &mut bytes).unwrap();

@@ -17,8 +17,9 @@ fn pickles(cases: Vec<(&'static str, Vec<u8>, &'static [&'static str])>) {
 
 #[test]
 fn nothing_is_executed() {
+    let witness = std::env::temp_dir().join(format!("executed-{}", std::process::id()));
     let call = |name: &str| {
-        let command = text("touch /tmp/executed");
+        let command = text(&format!("touch {}", witness.display()));
         [b"\x80\x02c", name.as_bytes(), b"(", &command, b"tR."].concat()
     };
     pickles(vec![
@@ -126,7 +127,7 @@ fn nothing_is_executed() {
             &["\\u{1b}[2Jos.system"],
         ),
     ]);
-    assert!(!std::path::Path::new("/tmp/executed").exists());
+    assert!(!witness.exists());
 }
 
 #[test]
@@ -402,8 +403,8 @@ fn sizes_are_not_believed() {
         ),
         (
             "too many axes",
-            with(|c| (c.shape, c.strides) = (vec![1; 9], vec![1; 9])),
-            &["at most 8 axes"],
+            with(|c| (c.shape, c.strides) = (vec![1; 65], vec![1; 65])),
+            &["at most 64 axes"],
         ),
         (
             "count too large",

@@ -23,10 +23,10 @@ fn peak() -> usize {
 
 #[test]
 fn small_files_hold_at_most_256_mib() {
-    // A tensor of eight axes that is built as often as values are granted, each remembered and put into a list.
+    // A tensor of 64 axes that is built as often as values are granted, each remembered and put into a list.
     let wide = Claim {
-        shape: vec![1; 8],
-        strides: vec![1; 8],
+        shape: vec![1; 64],
+        strides: vec![1; 64],
         ..claim()
     };
     let once = tensor(&wide);

@@ -1,12 +1,11 @@
 //! What the calls in a pickle build: tensors, storages, dictionaries. Nothing is executed, and no size is believed yet.
 
+use super::MAX_AXES;
 use super::globals::Global;
 use super::value::{Arena, Node, Storage, Tensor, Value};
 use crate::error::FormatError;
 use crate::numbers::Element;
 
-/// Twice those of a batch of videos.
-const MAX_AXES: usize = 8;
 /// Bytes of a storage's name; PyTorch's are short decimal numbers.
 const MAX_KEY: usize = 64;
 
@@ -187,7 +186,7 @@ fn integers(arena: &Arena, value: Value) -> Result<Value, Problem> {
     };
     if items.len() > MAX_AXES {
         let found = format!("{} of them", items.len());
-        return Err(Problem::Wrong("at most 8 axes", found));
+        return Err(Problem::Wrong("at most 64 axes", found));
     }
     match items.iter().find(|item| !matches!(item, Value::Int(_))) {
         Some(&other) => Err(Problem::Wrong("an integer", arena.describe(other))),

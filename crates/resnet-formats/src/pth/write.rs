@@ -1,6 +1,6 @@
 //! Writes the zip container of `torch.save`, with the same bytes for the same arrays.
 
-use super::METADATA;
+use super::{MAX_AXES, MAX_METADATA, METADATA};
 use crate::array::{Array, DataType, Tensors};
 use crate::error::FormatError;
 use crate::numbers::each_block;
@@ -18,8 +18,16 @@ const ALIGNMENT: u64 = 64;
 /// The types are kept. Equal arrays give equal bytes.
 ///
 /// # Errors
-/// [`FormatError::Io`] when the writer fails; [`FormatError::TooLarge`] for more than 4 GiB or 65,000 arrays.
+/// [`FormatError::Io`] when the writer fails; [`FormatError::TooLarge`] for more than 4 GiB, 65,000 arrays, 64 axes or
+/// 16 MiB of texts.
 pub fn write(tensors: &Tensors, to: impl Write) -> Result<(), FormatError> {
+    let axes = tensors.entries.values().map(|array| array.shape().len());
+    if axes.max().is_some_and(|axes| axes > MAX_AXES) {
+        return Err(FormatError::TooLarge {
+            what: "axes in an array",
+            limit: MAX_AXES as u64,
+        });
+    }
     let mut zip = Zip {
         to,
         at: 0,
@@ -37,6 +45,12 @@ pub fn write(tensors: &Tensors, to: impl Write) -> Result<(), FormatError> {
     if !tensors.metadata.is_empty() {
         let json = serde_json::to_vec(&tensors.metadata)
             .map_err(|e| FormatError::Header(e.to_string()))?;
+        if json.len() as u64 > MAX_METADATA {
+            return Err(FormatError::TooLarge {
+                what: "bytes of texts",
+                limit: MAX_METADATA,
+            });
+        }
         zip.bytes(METADATA, &json)?;
     }
     zip.finish()
