@@ -1,5 +1,7 @@
 //! Named arrays: what every format reads into and writes from.
 
+use crate::half;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -10,6 +12,10 @@ pub enum DataType {
     F32,
     /// 64-bit floats.
     F64,
+    /// 16-bit floats of IEEE 754, binary16.
+    F16,
+    /// 16-bit floats that are the upper half of a 32-bit one.
+    BF16,
     /// Signed 64-bit integers.
     I64,
     /// Unsigned 64-bit integers.
@@ -18,13 +24,22 @@ pub enum DataType {
 
 impl DataType {
     /// Every type.
-    pub const ALL: [DataType; 4] = [DataType::F32, DataType::F64, DataType::I64, DataType::U64];
+    pub const ALL: [DataType; 6] = [
+        DataType::F32,
+        DataType::F64,
+        DataType::F16,
+        DataType::BF16,
+        DataType::I64,
+        DataType::U64,
+    ];
 
     /// The type's name in a safetensors header.
     pub const fn name(self) -> &'static str {
         match self {
             DataType::F32 => "F32",
             DataType::F64 => "F64",
+            DataType::F16 => "F16",
+            DataType::BF16 => "BF16",
             DataType::I64 => "I64",
             DataType::U64 => "U64",
         }
@@ -33,6 +48,7 @@ impl DataType {
     /// Bytes of one number.
     pub const fn size(self) -> usize {
         match self {
+            DataType::F16 | DataType::BF16 => 2,
             DataType::F32 => 4,
             DataType::F64 | DataType::I64 | DataType::U64 => 8,
         }
@@ -52,6 +68,10 @@ pub enum Data {
     F32(Vec<f32>),
     /// Statistics that must keep their precision.
     F64(Vec<f64>),
+    /// Weights stored in half the room, as the bits of [binary16](crate::half).
+    F16(Vec<u16>),
+    /// Weights stored in half the room, as the bits of [bf16](crate::half).
+    BF16(Vec<u16>),
     /// Counters of other tools (`num_batches_tracked`).
     I64(Vec<i64>),
     /// Counters and random state.
@@ -64,6 +84,7 @@ impl Data {
         match self {
             Data::F32(values) => values.len(),
             Data::F64(values) => values.len(),
+            Data::F16(values) | Data::BF16(values) => values.len(),
             Data::I64(values) => values.len(),
             Data::U64(values) => values.len(),
         }
@@ -79,6 +100,8 @@ impl Data {
         match self {
             Data::F32(_) => DataType::F32,
             Data::F64(_) => DataType::F64,
+            Data::F16(_) => DataType::F16,
+            Data::BF16(_) => DataType::BF16,
             Data::I64(_) => DataType::I64,
             Data::U64(_) => DataType::U64,
         }
@@ -139,6 +162,36 @@ impl Array {
             Data::F32(values) => Some(values),
             _ => None,
         }
+    }
+
+    /// The numbers as 32-bit floats if they are floats: borrowed if they are stored so, else converted. 16-bit floats
+    /// convert exactly, 64-bit ones are rounded.
+    pub fn to_f32(&self) -> Option<Cow<'_, [f32]>> {
+        Some(match &self.data {
+            Data::F32(values) => Cow::Borrowed(values),
+            Data::F16(values) => values.iter().map(|&x| half::f16_to_f32(x)).collect(),
+            Data::BF16(values) => values.iter().map(|&x| half::bf16_to_f32(x)).collect(),
+            Data::F64(values) => values.iter().map(|&x| x as f32).collect(),
+            Data::I64(_) | Data::U64(_) => return None,
+        })
+    }
+
+    /// The same array stored as another float type, through 32-bit floats and rounded to nearest, ties to even. `None` if
+    /// either type is not a float; an array that has the type already is cloned bit for bit.
+    pub fn to_float(&self, data_type: DataType) -> Option<Array> {
+        let values = self.to_f32()?;
+        let data = match data_type {
+            _ if data_type == self.data.data_type() => self.data.clone(),
+            DataType::F32 => Data::F32(values.into_owned()),
+            DataType::F64 => Data::F64(values.iter().map(|&x| x.into()).collect()),
+            DataType::F16 => Data::F16(values.iter().map(|&x| half::f32_to_f16(x)).collect()),
+            DataType::BF16 => Data::BF16(values.iter().map(|&x| half::f32_to_bf16(x)).collect()),
+            DataType::I64 | DataType::U64 => return None,
+        };
+        Some(Array {
+            shape: self.shape.clone(),
+            data,
+        })
     }
 
     /// The number if there is exactly one and it is an integer that is not negative.

@@ -45,7 +45,7 @@ pub enum FormatError {
     },
     /// A tensor holds numbers that are not read.
     #[error(
-        "tensor `{tensor}`, dtype: {found} is not read, expected one of F32, F64, I64, U64; convert the file to F32 first"
+        "tensor `{tensor}`, dtype: {found} is not read, expected one of F32, F64, F16, BF16, I64, U64; convert the file to F32 first"
     )]
     DataType {
         /// The tensor's name.
@@ -58,6 +58,72 @@ pub enum FormatError {
     Trailing {
         /// How many.
         found: u64,
+    },
+    /// A zip file is not one that `torch.save` writes, or is damaged.
+    #[error("zip entry `{entry}`, {field}: expected {expected}, found {found}; {advice}")]
+    Zip {
+        /// The entry's name, or the part of the zip file.
+        entry: String,
+        /// The field that is wrong.
+        field: &'static str,
+        /// What would have been right.
+        expected: String,
+        /// What the file says.
+        found: String,
+        /// What to try next.
+        advice: &'static str,
+    },
+    /// A pickle breaks the rules of its format or those of PyTorch's tensors.
+    #[error(
+        "the pickle, byte {at}: expected {expected}, found {found}; the file is damaged or not from torch.save"
+    )]
+    Pickle {
+        /// Where the wrong instruction ends, counted from the first byte of the pickle (zip) or of the file (stream).
+        at: u64,
+        /// What would have been right.
+        expected: &'static str,
+        /// What the file says.
+        found: String,
+    },
+    /// A pickle asks for something that is not read, such as a function to call.
+    #[error(
+        "the pickle, byte {at}: `{name}` is refused: {reason}; nothing was executed. If you trust the file, load it with the program that made it and save model.state_dict() alone"
+    )]
+    Refused {
+        /// Where, counted from the first byte of the pickle (zip) or of the file (stream).
+        at: u64,
+        /// What was asked for.
+        name: String,
+        /// Why it is not read.
+        reason: &'static str,
+    },
+    /// A file needs more than is granted to one of its size.
+    #[error(
+        "{what}: at most {limit} are accepted, the file asks for more; it holds more than weights, or is hostile. Save model.state_dict() alone"
+    )]
+    Limit {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much is accepted.
+        limit: u64,
+    },
+    /// The arrays do not fit in a file of this format.
+    #[error("a .pth file holds at most {limit} {what}; write safetensors instead")]
+    TooLarge {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much the format holds.
+        limit: u64,
+    },
+    /// The file can be read, and holds something else.
+    #[error("expected {expected}, found {found}; {advice}")]
+    Content {
+        /// What would have been right.
+        expected: &'static str,
+        /// What is there.
+        found: String,
+        /// What to try next.
+        advice: &'static str,
     },
     /// The reader or writer failed.
     #[error(transparent)]

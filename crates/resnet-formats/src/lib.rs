@@ -1,8 +1,8 @@
 //! Untrusted bytes to named arrays and back.
 //!
-//! Every format is a module with the same two functions: `read` and `write`. Nothing here knows networks, and nothing
-//! here knows file names: the caller adds the file to an error. Sizes are checked against the input before memory is
-//! taken, so a small hostile input cannot ask for much.
+//! Every format is a module with the same two functions, `read` and `write`: [`safetensors`], and PyTorch's [`pth`]. Nothing
+//! here knows networks, and nothing here knows file names: the caller adds the file to an error. Sizes are checked against
+//! the input before memory is taken, so a small hostile input cannot ask for much.
 //!
 //! ```
 //! use resnet_formats::{Array, Tensors, safetensors};
@@ -18,6 +18,9 @@
 
 mod array;
 mod error;
+pub mod half;
+mod numbers;
+pub mod pth;
 pub mod safetensors;
 
 pub use array::{Array, Data, DataType, Tensors};

@@ -5,8 +5,9 @@
 //! The header is read here rather than by the `safetensors` crate because that crate's errors do not name the tensor, it
 //! writes metadata in random order, and it lets the last of two equal names win. Tests hold both to the same answers.
 
-use crate::array::{Array, Data, DataType, Tensors, elements};
+use crate::array::{Array, DataType, Tensors, elements};
 use crate::error::FormatError;
+use crate::numbers::{Element, each_block, read_data};
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
@@ -67,7 +68,7 @@ pub fn read_from(mut from: impl Read, len: u64) -> Result<Tensors, FormatError> 
     let mut entries = BTreeMap::new();
     for ((name, entry), (data_type, shape)) in tensors.into_iter().zip(layouts) {
         let bytes = (entry.data_offsets.1 - entry.data_offsets.0) as usize;
-        let data = read_data(&mut from, data_type, bytes)?;
+        let data = read_data(&mut from, Element::of(data_type), bytes, |_| ())?;
         entries.insert(name, Array::new(shape, data).expect("sizes were compared"));
     }
     Ok(Tensors { entries, metadata })
@@ -82,12 +83,7 @@ pub fn write(tensors: &Tensors, mut to: impl Write) -> Result<(), FormatError> {
     to.write_all(&(header.len() as u64).to_le_bytes())?;
     to.write_all(&header)?;
     for array in tensors.entries.values() {
-        match array.data() {
-            Data::F32(values) => write_numbers(&mut to, values, |v| v.to_le_bytes())?,
-            Data::F64(values) => write_numbers(&mut to, values, |v| v.to_le_bytes())?,
-            Data::I64(values) => write_numbers(&mut to, values, |v| v.to_le_bytes())?,
-            Data::U64(values) => write_numbers(&mut to, values, |v| v.to_le_bytes())?,
-        }
+        each_block(array.data(), |block| Ok(to.write_all(block)?))?;
     }
     Ok(())
 }
@@ -205,49 +201,6 @@ fn layouts(
         });
     }
     Ok(layouts)
-}
-
-fn read_data(from: &mut impl Read, data_type: DataType, bytes: usize) -> Result<Data, FormatError> {
-    Ok(match data_type {
-        DataType::F32 => Data::F32(read_numbers(from, bytes, f32::from_le_bytes)?),
-        DataType::F64 => Data::F64(read_numbers(from, bytes, f64::from_le_bytes)?),
-        DataType::I64 => Data::I64(read_numbers(from, bytes, i64::from_le_bytes)?),
-        DataType::U64 => Data::U64(read_numbers(from, bytes, u64::from_le_bytes)?),
-    })
-}
-
-/// Bytes converted at a time: a multiple of every number's size.
-const BLOCK: usize = 64 << 10;
-
-fn read_numbers<T, const SIZE: usize>(
-    from: &mut impl Read,
-    bytes: usize,
-    decode: fn([u8; SIZE]) -> T,
-) -> Result<Vec<T>, FormatError> {
-    let mut values = Vec::with_capacity(bytes / SIZE);
-    let mut block = vec![0; BLOCK.min(bytes)];
-    let mut left = bytes;
-    while left > 0 {
-        let part = &mut block[..BLOCK.min(left)];
-        from.read_exact(part)?;
-        values.extend(part.as_chunks::<SIZE>().0.iter().map(|&b| decode(b)));
-        left -= part.len();
-    }
-    Ok(values)
-}
-
-fn write_numbers<T: Copy, const SIZE: usize>(
-    to: &mut impl Write,
-    values: &[T],
-    encode: fn(T) -> [u8; SIZE],
-) -> Result<(), FormatError> {
-    let mut block = Vec::with_capacity(BLOCK.min(values.len() * SIZE));
-    for part in values.chunks(BLOCK / SIZE) {
-        block.clear();
-        block.extend(part.iter().flat_map(|&value| encode(value)));
-        to.write_all(&block)?;
-    }
-    Ok(())
 }
 
 /// The header's JSON, padded with spaces so that the numbers start at a multiple of 8.

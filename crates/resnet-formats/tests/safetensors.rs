@@ -20,6 +20,14 @@ fn sample() -> Tensors {
         Array::new(vec![], Data::I64(vec![-7])).unwrap(),
     );
     tensors.insert("step", Array::counter(u64::MAX));
+    tensors.insert(
+        "half",
+        Array::new(vec![3], Data::F16(vec![0x3c00, 0xfc00, 0x7d01])).unwrap(),
+    );
+    tensors.insert(
+        "brain",
+        Array::new(vec![1, 2], Data::BF16(vec![0x3f80, 0xffff])).unwrap(),
+    );
     tensors.insert("empty", Array::f32(vec![0, 4], vec![]));
     tensors
         .metadata
@@ -83,6 +91,13 @@ fn the_reference_implementation_agrees() {
     let weight = theirs.tensor("fc.weight").unwrap();
     assert_eq!(weight.shape(), [2, 3]);
     assert_eq!(weight.data()[4..8], (-2.5f32).to_le_bytes());
+    let half = theirs.tensor("half").unwrap();
+    assert_eq!(half.dtype(), ::safetensors::Dtype::F16);
+    assert_eq!(half.data(), [0x00, 0x3c, 0x00, 0xfc, 0x01, 0x7d]);
+    assert_eq!(
+        theirs.tensor("brain").unwrap().dtype(),
+        ::safetensors::Dtype::BF16
+    );
     let (_, header) = ::safetensors::SafeTensors::read_metadata(&ours).unwrap();
     let metadata = header.metadata().as_ref().unwrap();
     assert_eq!(metadata["arch"], tensors.metadata["arch"]);
@@ -210,12 +225,12 @@ fn damaged_headers_are_named() {
             says: &["`a`", "at most 8", "4000000000000"],
         },
         Case {
-            what: "half precision",
+            what: "quarter precision",
             file: file(
-                r#"{"w":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}"#,
+                r#"{"w":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4]}}"#,
                 4,
             ),
-            says: &["`w`", "dtype", "BF16", "convert"],
+            says: &["`w`", "dtype", "F8_E4M3", "convert"],
         },
         Case {
             what: "negative axis",
