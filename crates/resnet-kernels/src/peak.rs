@@ -2,7 +2,7 @@
 //! how near it comes.
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::Cpu;
 use crate::cpu::Parts;
@@ -12,9 +12,10 @@ use crate::split::{chunks, range};
 /// Chains of multiply-adds that do not wait for each other: more than latency times units of any CPU in use.
 const CHAINS: usize = 12;
 /// Multiply-adds of each chain in one measurement.
-const LENGTH: usize = 200_000;
-/// Repetitions; the fastest counts, for the others were disturbed.
-const REPEATS: usize = 5;
+const LENGTH: usize = 2_000_000;
+/// How long each limit is measured. The fastest repetition counts: others were disturbed, and at first the system may keep two
+/// threads on one core.
+const TIME: Duration = Duration::from_millis(600);
 /// Numbers in each of the three arrays that memory is measured with: far beyond any cache.
 const STREAM: usize = 16 << 20;
 /// Numbers that a task streams.
@@ -23,8 +24,8 @@ const PIECE: usize = 1 << 16;
 /// f32 operations (2 per multiply-add) in a second, on all threads, with the instruction set in use.
 pub fn flops(cpu: &Cpu) -> f64 {
     let lanes = std::sync::atomic::AtomicUsize::new(0);
-    let mut best = f64::INFINITY;
-    for _ in 0..REPEATS {
+    let (begin, mut best) = (Instant::now(), f64::INFINITY);
+    while begin.elapsed() < TIME {
         let start = Instant::now();
         cpu.parallel(cpu.threads(), |_| {
             let mut width = 0;
@@ -67,8 +68,8 @@ impl Task for Multiply<'_> {
 pub fn bandwidth(cpu: &Cpu) -> f64 {
     let (a, b) = (vec![1f32; STREAM], vec![2f32; STREAM]);
     let mut c = vec![0f32; STREAM];
-    let mut best = f64::INFINITY;
-    for _ in 0..REPEATS {
+    let (begin, mut best) = (Instant::now(), f64::INFINITY);
+    while begin.elapsed() < TIME {
         let start = Instant::now();
         let parts = Parts::new(&mut c);
         cpu.parallel(chunks(STREAM, PIECE), |i| {

@@ -7,8 +7,8 @@
 //! | [`graph`], [`arch`] | networks as data, and a catalogue of them |
 //! | [`step`], [`op`], [`plan`] | a network becomes steps over planned memory |
 //! | [`exec`] | runs the steps |
-//! | [`data`], [`metric`], [`event`], [`schedule`], [`recipe`], [`weights`], [`report`] | the nouns of training |
-//! | [`mod@train`], [`mod@evaluate`], [`predict`], [`mod@summary`], [`mod@draw`] | the verbs |
+//! | [`data`], [`metric`], [`probe`], [`event`], [`schedule`], [`recipe`], [`weights`], [`report`], [`task`] | the nouns of training |
+//! | [`mod@train`], [`mod@inspect`], [`compare`], [`mod@bench`], [`mod@evaluate`], [`predict`], [`mod@summary`], [`mod@draw`] | the verbs |
 //! | [`files`], [`rng`], [`suggest`] | small tools, usable everywhere |
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,6 @@
 //! The real binary, in temporary folders.
 
+mod bench;
 mod commands;
 mod compare;
 mod draw;

@@ -1,0 +1,67 @@
+//! `resnet bench`: the numbers are there and fit each other; how large they are is the machine's business.
+
+use crate::support::Folder;
+
+#[test]
+fn a_network_is_timed() {
+    let folder = Folder::new();
+    for mode in ["train", "infer"] {
+        let args = [
+            "bench",
+            mode,
+            "resnet8",
+            "--batch",
+            "4",
+            "--seconds",
+            "0",
+            "--layers",
+        ];
+        let json = folder.ok(&[&args[..], &["--json"]].concat()).json()[0].clone();
+        assert_eq!(json["arch"], "resnet8");
+        assert_eq!(json["mode"], mode);
+        assert_eq!(json["precision"], "f32");
+        assert_eq!(json["batch"], 4);
+        assert!(json["threads"].as_u64().unwrap() >= 1);
+        let number = |key: &str| {
+            json[key]
+                .as_f64()
+                .unwrap_or_else(|| panic!("{key}: {json}"))
+        };
+        let images = number("images_per_s") * number("ms_per_batch") / 1000.0;
+        assert!((images - 4.0).abs() < 1e-6);
+        assert!(number("gflops") > 0.0 && number("fraction_of_peak") > 0.0);
+        let steps = json["steps"].as_array().unwrap();
+        assert!(
+            steps
+                .iter()
+                .any(|s| s["operation"] == "conv" && s["shape"] == "4x32x32 3->16 3x3/1")
+        );
+        let said = folder.ok(&args).out;
+        assert!(
+            said.contains("images/s") && said.contains("roofline"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_timed_is_refused() {
+    let folder = Folder::new();
+    for (args, reason) in [
+        (&["bench", "fly", "resnet20"][..], "train or infer"),
+        (&["bench", "train", "resnot20"], "resnet20"),
+        (&["bench", "train", "resnet20", "--batch", "0"], "--batch"),
+        (
+            &["bench", "train", "resnet20", "--seconds", "-1"],
+            "--seconds",
+        ),
+        (
+            &["bench", "train", "resnet20", "--input", "3x32"],
+            "channels x height x width",
+        ),
+    ] {
+        let outcome = folder.run(args);
+        assert_eq!(outcome.code, 2, "{args:?}: {}", outcome.err);
+        assert!(outcome.err.contains(reason), "{args:?}: {}", outcome.err);
+    }
+}
