@@ -51,10 +51,7 @@ fn what_cannot_be_timed_is_refused() {
         (&["bench", "fly", "resnet20"][..], "train or infer"),
         (&["bench", "train", "resnot20"], "resnet20"),
         (&["bench", "train", "resnet20", "--batch", "0"], "--batch"),
-        (
-            &["bench", "train", "resnet20", "--seconds", "-1"],
-            "--seconds",
-        ),
+        (&["bench", "train", "resnet20", "--seconds=-1"], "--seconds"),
         (
             &["bench", "train", "resnet20", "--input", "3x32"],
             "channels x height x width",
