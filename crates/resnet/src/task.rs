@@ -122,12 +122,14 @@ impl Task {
     /// [`TaskError`].
     pub fn with_network(&self, name: &str) -> Result<Task, TaskError> {
         let mut recipe = self.recipe.clone();
-        recipe.model = recipe::Model {
-            arch: name.into(),
-            ..bare(&recipe.model)
-        };
+        recipe.model = bare(name);
         let arch = network(&recipe)?;
-        Task::fit(recipe, arch, self.pictures())
+        Ok(Task {
+            graph: arch.graph(self.preprocess.shape, self.classes.len())?,
+            arch,
+            recipe,
+            ..self.clone()
+        })
     }
 
     /// `count` training pictures, evenly spaced over the data and without augmentation: inputs `[count, h, w, c]` and labels.
@@ -237,10 +239,10 @@ pub fn network(recipe: &Recipe) -> Result<Arch, ArchError> {
     Ok(arch)
 }
 
-/// The same keys with every option at its network's default.
-fn bare(model: &recipe::Model) -> recipe::Model {
+/// A network with every option as its name says.
+fn bare(name: &str) -> recipe::Model {
     recipe::Model {
-        arch: model.arch.clone(),
+        arch: name.into(),
         shortcut: None,
         norm: None,
         init: None,

@@ -9,7 +9,7 @@ use super::figures::{Look, NAMES, figures};
 use super::group::Group;
 use super::page;
 use super::record::Outcome;
-use crate::files::{self, FileError};
+use crate::inspect::{save_figures, write};
 
 /// Writes `report.html`, `figures/*.svg`, `runs.csv`, `curves.csv` and `gradients.csv` into a directory.
 ///
@@ -21,32 +21,20 @@ pub fn save(
     look: &Look,
     command: &str,
 ) -> Result<(), CompareError> {
-    let folder = out.join("figures");
-    fs::create_dir_all(&folder).map_err(|source| FileError::Write {
-        path: folder.clone(),
-        source,
-    })?;
-    let write = |name: &str, text: &str| {
-        files::write_atomic(&out.join(name), |to| to.write_all(text.as_bytes()))
-    };
     let figures = figures(groups, look);
     // What an earlier comparison drew here and this one does not would be taken for part of it.
     for name in NAMES
         .iter()
         .filter(|name| figures.iter().all(|f| f.name != **name))
     {
-        let _ = fs::remove_file(folder.join(format!("{name}.svg")));
+        let _ = fs::remove_file(out.join(format!("figures/{name}.svg")));
     }
-    for figure in &figures {
-        write(&format!("figures/{}.svg", figure.name), &figure.file())?;
-    }
-    write("runs.csv", &runs(groups))?;
-    write("curves.csv", &curves(groups))?;
-    write("gradients.csv", &gradients(look))?;
-    write(
-        "report.html",
-        &page::render(groups, look, &figures, command),
-    )?;
+    save_figures(out, &figures)?;
+    write(out, "runs.csv", &runs(groups))?;
+    write(out, "curves.csv", &curves(groups))?;
+    write(out, "gradients.csv", &gradients(look))?;
+    let page = page::render(groups, look, &figures, command);
+    write(out, "report.html", &page)?;
     Ok(())
 }
 

@@ -20,14 +20,14 @@ pub struct Line<'a> {
     pub measurement: &'a Measurement,
 }
 
-fn layer_axis() -> Axis {
-    Axis::new("convolution, counted from the image").count()
-}
-
-fn over_depth(chart: LineChart, lines: &[Line<'_>], of: fn(&LayerMeasure) -> f64) -> LineChart {
+/// Draws values of each network over 1, 2, 3, ...
+fn drawn(
+    chart: LineChart,
+    lines: &[Line<'_>],
+    values: impl Fn(&Measurement) -> Vec<f64>,
+) -> LineChart {
     lines.iter().fold(chart, |chart, line| {
-        let values = (1u32..).zip(line.measurement.path().map(of));
-        let points = values.map(|(layer, value)| (f64::from(layer), value));
+        let points = (1u32..).map(f64::from).zip(values(line.measurement));
         chart.line(&*line.label, line.style, line.colour, points)
     })
 }
@@ -52,34 +52,35 @@ fn from_the_loss(
 ) -> LineChart {
     let x = Axis::new("convolutions that the gradient has reached, from the loss to the image");
     let chart = LineChart::new(title, x.count(), Axis::new(what).log());
-    lines.iter().fold(chart, |chart, line| {
-        let mut norms: Vec<f64> = line.measurement.path().map(of).collect();
+    drawn(chart, lines, |measurement| {
+        let mut norms: Vec<f64> = measurement.path().map(of).collect();
         norms.reverse();
-        let points = (1u32..).map(f64::from).zip(norms);
-        chart.line(&*line.label, line.style, line.colour, points)
+        norms
     })
+}
+
+fn stds(measurement: &Measurement) -> Vec<f64> {
+    measurement.path().map(|layer| layer.response_std).collect()
+}
+
+fn std_axis() -> Axis {
+    Axis::new("standard deviation").from_zero()
 }
 
 /// Standard deviation of the responses, layer by layer.
 pub fn responses(title: &str, lines: &[Line<'_>]) -> LineChart {
-    let y = Axis::new("standard deviation").from_zero();
-    over_depth(LineChart::new(title, layer_axis(), y), lines, |layer| {
-        layer.response_std
-    })
+    let x = Axis::new("convolution, counted from the image").count();
+    drawn(LineChart::new(title, x, std_axis()), lines, stds)
 }
 
 /// The same, the largest first.
 pub fn sorted_responses(title: &str, lines: &[Line<'_>]) -> LineChart {
     let x = Axis::new("rank, the largest first").count();
-    let y = Axis::new("standard deviation").from_zero();
-    lines
-        .iter()
-        .fold(LineChart::new(title, x, y), |chart, line| {
-            let mut values: Vec<f64> = line.measurement.path().map(|l| l.response_std).collect();
-            values.sort_by(|a, b| b.total_cmp(a));
-            let points = (1u32..).map(f64::from).zip(values);
-            chart.line(&*line.label, line.style, line.colour, points)
-        })
+    drawn(LineChart::new(title, x, std_axis()), lines, |measurement| {
+        let mut values = stds(measurement);
+        values.sort_by(|a, b| b.total_cmp(a));
+        values
+    })
 }
 
 /// The part of each block's gradient that arrives through its shortcut.
@@ -87,13 +88,11 @@ pub fn shares(title: &str, lines: &[Line<'_>]) -> LineChart {
     let x = Axis::new("block, counted from the image").count();
     let y = Axis::new("part through the shortcut").percent().from_zero();
     let chart = LineChart::new(title, x, y).reference(0.5, "as much as through the branch");
-    let lines = lines
-        .iter()
-        .filter(|line| !line.measurement.blocks.is_empty());
-    lines.fold(chart, |chart, line| {
-        let shares = line.measurement.blocks.iter().map(|b| b.shortcut_share);
-        let points = (1u32..).map(f64::from).zip(shares);
-        chart.line(&*line.label, line.style, line.colour, points)
+    let with_blocks = lines.iter().filter(|l| !l.measurement.blocks.is_empty());
+    let with_blocks: Vec<Line<'_>> = with_blocks.cloned().collect();
+    drawn(chart, &with_blocks, |measurement| {
+        let blocks = measurement.blocks.iter();
+        blocks.map(|block| block.shortcut_share).collect()
     })
 }
 

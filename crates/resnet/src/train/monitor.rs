@@ -38,9 +38,15 @@ impl Monitor {
     ) -> Result<Option<Monitor>, TrainError> {
         let recipe = &task.recipe;
         let total = recipe.total_steps(steps_per_epoch);
+        if recipe
+            .train
+            .monitor_every
+            .is_some_and(|every| every.is_zero())
+        {
+            return Ok(None);
+        }
         let count = Probe::affordable(&task.graph, PICTURES.min(task.train.len()))?;
         let due = match recipe.train.monitor_every {
-            Some(every) if every.is_zero() => return Ok(None),
             Some(every) => due(total, every.steps(steps_per_epoch, total).max(1), u64::MAX),
             None => {
                 let steps_a_look = COST * count as f64 / recipe.train.batch as f64;
