@@ -1,6 +1,7 @@
 //! Speed of each pass of the convolutions in shape files: `bench_conv [threads=N] FILE...`
 //!
-//! Prints GFLOP/s (2 per MAC) of the fastest of some repetitions, and the time of all lines with their multiplicities.
+//! Prints GFLOP/s (2 per MAC of the sum as written) of the fastest of some repetitions, for every kernel that takes a shape,
+//! and the time of all lines with their multiplicities and the first kernel of each.
 
 use std::time::Instant;
 
@@ -27,15 +28,21 @@ fn main() {
             let (times, shape) = line.split_once(' ').expect("a count and a shape");
             let times: f64 = times.parse().expect("a count");
             let shape: Conv2dShape = shape.parse().unwrap_or_else(|error| panic!("{error}"));
-            let best = measure(&cpu, &shape);
             let work = 2.0 * shape.macs() as f64;
-            let [forward, dx, dw] = best.map(|seconds| work / seconds / 1e9);
-            println!(
-                "{times:>2} {:50} {forward:8.1} {dx:8.1} {dw:8.1}",
-                shape.to_string()
-            );
-            (0..3).for_each(|i| seconds[i] += times * best[i]);
-            flops += times * work;
+            let candidates = Conv2d::candidates(&cpu, &shape);
+            for (i, conv) in candidates.iter().enumerate() {
+                let best = measure(&cpu, conv);
+                let [forward, dx, dw] = best.map(|seconds| work / seconds / 1e9);
+                println!(
+                    "{times:>2} {:50} {forward:8.1} {dx:8.1} {dw:8.1}  {}",
+                    shape.to_string(),
+                    conv.name()
+                );
+                if i == 0 {
+                    (0..3).for_each(|i| seconds[i] += times * best[i]);
+                    flops += times * work;
+                }
+            }
         }
         let [forward, dx, dw] = seconds.map(|seconds| flops / seconds / 1e9);
         println!("{:53} {forward:8.1} {dx:8.1} {dw:8.1}  GFLOP/s", "all");
@@ -45,8 +52,8 @@ fn main() {
 }
 
 /// Seconds of the fastest repetition of each pass.
-fn measure(cpu: &Cpu, shape: &Conv2dShape) -> [f64; 3] {
-    let conv = Conv2d::choose(cpu, shape);
+fn measure(cpu: &Cpu, conv: &Conv2d) -> [f64; 3] {
+    let shape = conv.shape();
     let fill = |len: usize| {
         (0..len)
             .map(|i| (i % 13) as f32 / 13.0 - 0.5)

@@ -26,7 +26,7 @@ mod simd;
 mod split;
 
 pub use conv::{Conv2d, Conv2dShape};
-pub use cpu::Cpu;
+pub use cpu::{Cpu, WINOGRAD_VARIABLE, winograd_switch};
 pub use isa::{ISA_VARIABLE, Isa, UnknownIsa};
 pub use pool2d::Pool2dShape;
 pub use residual::{Residual, ResidualGrad};

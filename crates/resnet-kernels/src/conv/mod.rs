@@ -18,6 +18,7 @@ mod stage;
 mod table;
 mod tile;
 mod weight;
+mod winograd;
 
 pub use shape::Conv2dShape;
 
@@ -41,13 +42,34 @@ impl Conv2d {
         if let Err(reason) = shape.check() {
             panic!("convolution {shape}: {reason}");
         }
-        let row = table::choose(cpu, shape);
+        Conv2d::with_row(cpu, shape, table::choose(cpu, shape))
+    }
+
+    /// Every kernel for `shape` on this CPU, the best first, those that are switched off among them: to compare them.
+    ///
+    /// # Panics
+    /// If the shape does not pass [`Conv2dShape::check`].
+    pub fn candidates(cpu: &Cpu, shape: &Conv2dShape) -> Vec<Conv2d> {
+        if let Err(reason) = shape.check() {
+            panic!("convolution {shape}: {reason}");
+        }
+        table::candidates(cpu, shape)
+            .map(|row| Conv2d::with_row(cpu, shape, row))
+            .collect()
+    }
+
+    fn with_row(cpu: &Cpu, shape: &Conv2dShape, row: &'static table::Row) -> Conv2d {
         Conv2d {
             shape: *shape,
             row,
             threads: cpu.threads(),
             scratch_len: (row.scratch_len)(cpu, shape),
         }
+    }
+
+    /// Whether the kernel sums as the formula is written, so that integers come out exact. Winograd's transforms do not.
+    pub fn is_direct(&self) -> bool {
+        self.row.direct
     }
 
     /// The kernel's name, for reports: operation, precision, register tile, instruction set.

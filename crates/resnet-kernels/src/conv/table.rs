@@ -1,7 +1,7 @@
 //! The kernels for convolutions, best first. The first row that this CPU may run and that accepts the shape is chosen; the
 //! last row takes everything. To add a kernel: its file, and a row above the one it beats.
 
-use super::{Conv2dShape, correlate, weight};
+use super::{Conv2dShape, correlate, weight, winograd};
 use crate::{Cpu, Isa};
 
 /// (cpu, shape, x, w, bias, y, scratch)
@@ -17,6 +17,8 @@ pub(super) struct Row {
     /// Operation, precision, register tile, instruction set.
     pub(super) name: &'static str,
     pub(super) isa: Isa,
+    /// Whether sums are those of the formula.
+    pub(super) direct: bool,
     pub(super) accepts: fn(&Conv2dShape) -> bool,
     pub(super) scratch_len: fn(&Cpu, &Conv2dShape) -> usize,
     pub(super) forward: Forward,
@@ -28,6 +30,7 @@ pub(super) struct Row {
 const DIRECT: Row = Row {
     name: "conv_f32_6x8__scalar",
     isa: Isa::Scalar,
+    direct: true,
     accepts: |_| true,
     scratch_len: |cpu, shape| {
         correlate::scratch_len(cpu, shape).max(weight::scratch_len(cpu, shape))
@@ -37,22 +40,53 @@ const DIRECT: Row = Row {
     backward_weight: weight::backward_weight,
 };
 
+/// Winograd's algorithm, the same for every instruction set.
+const WINOGRAD: Row = Row {
+    name: "conv_f32_winograd__scalar",
+    isa: Isa::Scalar,
+    direct: false,
+    accepts: winograd::accepts,
+    scratch_len: winograd::scratch_len,
+    forward: winograd::forward,
+    backward_input: winograd::backward_input,
+    backward_weight: winograd::backward_weight,
+};
+
 pub(super) static ROWS: &[Row] = &[
+    Row {
+        name: "conv_f32_winograd__avx512",
+        isa: Isa::Avx512,
+        ..WINOGRAD
+    },
     Row {
         name: "conv_f32_6x32__avx512",
         isa: Isa::Avx512,
         ..DIRECT
     },
     Row {
+        name: "conv_f32_winograd__avx2",
+        isa: Isa::Avx2,
+        ..WINOGRAD
+    },
+    Row {
         name: "conv_f32_6x16__avx2",
         isa: Isa::Avx2,
         ..DIRECT
     },
+    WINOGRAD,
     DIRECT,
 ];
 
-/// The first row for `shape` on `cpu`.
+/// The rows for `shape` that `cpu` can run, the best first.
+pub(super) fn candidates(cpu: &Cpu, shape: &Conv2dShape) -> impl Iterator<Item = &'static Row> {
+    let (isa, shape) = (cpu.isa(), *shape);
+    ROWS.iter()
+        .filter(move |row| row.isa == isa && (row.accepts)(&shape))
+}
+
+/// The first of them that is not switched off.
 pub(super) fn choose(cpu: &Cpu, shape: &Conv2dShape) -> &'static Row {
-    let fits = |row: &&Row| row.isa <= cpu.isa() && (row.accepts)(shape);
-    ROWS.iter().find(fits).unwrap_or(&ROWS[ROWS.len() - 1])
+    candidates(cpu, shape)
+        .find(|row| row.direct || cpu.winograd())
+        .unwrap_or(&ROWS[ROWS.len() - 1])
 }

@@ -92,9 +92,13 @@ impl<'a> Plan<'a> {
 /// Numbers of scratch.
 pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
     let plan = Plan::new(shape);
+    bias_scratch_len(shape).max(plan.partial() + scratch::len(&plan.parts()) * cpu.threads())
+}
+
+/// Numbers of scratch for [`backward_bias`].
+pub(super) fn bias_scratch_len(shape: &Conv2dShape) -> usize {
     let columns = Columns::new(shape.y_len() / shape.c_out, shape.c_out);
-    let bias = f64_scratch(COLUMN * columns.width() * columns.chunks());
-    bias.max(plan.partial() + scratch::len(&plan.parts()) * cpu.threads())
+    f64_scratch(COLUMN * columns.width() * columns.chunks())
 }
 
 /// dw = the gradient of w, db = that of the bias.
@@ -348,7 +352,7 @@ impl Tiles<'_> {
 }
 
 /// db[o] = Σ dy[pixel][o].
-fn backward_bias(cpu: &Cpu, dy: &[f32], db: &mut [f32], scratch: &mut [f32]) {
+pub(super) fn backward_bias(cpu: &Cpu, dy: &[f32], db: &mut [f32], scratch: &mut [f32]) {
     let columns = Columns::new(dy.len() / db.len(), db.len());
     let size = COLUMN * columns.width();
     let partial = as_f64(scratch, size * columns.chunks());

@@ -32,14 +32,17 @@ pub struct Cpu {
     sgd: Sgd,
 }
 
-/// Name of the instruction set that kernels use on this machine.
+/// Name of the instruction set that kernels use on this machine, and whether Winograd's algorithm is switched off.
 ///
 /// # Errors
-/// `RESNET_ISA` names none.
+/// `RESNET_ISA` names none, or `RESNET_WINOGRAD` is neither on nor off.
 pub fn isa_in_use() -> Result<String, String> {
-    resnet_kernels::Isa::best()
-        .map(|isa| isa.to_string())
-        .map_err(|error| error.to_string())
+    let isa = resnet_kernels::Isa::best().map_err(|error| error.to_string())?;
+    Ok(if resnet_kernels::winograd_switch()? {
+        isa.to_string()
+    } else {
+        format!("{isa} without Winograd")
+    })
 }
 
 impl Limits {

@@ -1,0 +1,485 @@
+//! Forward pass and input gradient.
+
+use std::ops::Range;
+
+use super::lines::{Input, Output, Weight, plane};
+use super::{IN, Map, OUT, POINTS, Tiling, even, for_reading, pitch, points, stride};
+use crate::Cpu;
+use crate::conv::tile::{NARROW, Runs, WIDE, dot};
+use crate::conv::{Conv2dShape, scratch};
+use crate::cpu::Parts;
+use crate::simd::{Simd, Task};
+use crate::split::range;
+
+/// Numbers of V and M that a task aims for: three quarters of a 512 KiB second-level cache.
+const BLOCK: usize = 96 << 10;
+/// Fewest tiles in a block, so that a panel of U, once read, is used that often.
+const FEWEST: usize = 48;
+/// Rows of U in a panel: 256 x 16 numbers are half of a 32 KiB first-level cache.
+const PANEL: usize = 256;
+/// Most columns of a panel: two of the widest vectors. Parts of output channels are multiples of it.
+const LANES: usize = 32;
+/// Side of the blocks that [`Simd::transpose`] takes, and rows of U that a task makes.
+const SIDE: usize = 8;
+
+/// A correlation of x [n][h][w][c_in] with 3x3 weights to y [n][h_out][w_out][c_out].
+#[derive(Clone, Copy)]
+struct Correlation {
+    /// Whether this is the input gradient, so that weights are read transposed and turned.
+    transposed: bool,
+    h: usize,
+    w: usize,
+    c_in: usize,
+    h_out: usize,
+    w_out: usize,
+    c_out: usize,
+    padding: usize,
+    tiling: Tiling,
+    /// Tiles in a block, and parts of the output channels.
+    block: usize,
+    split: usize,
+}
+
+impl Correlation {
+    fn new(cpu: &Cpu, shape: &Conv2dShape, transposed: bool) -> Correlation {
+        let (mut h, mut w, mut c_in) = (shape.h, shape.w, shape.c_in);
+        let (mut h_out, mut w_out, mut c_out) = (shape.h_out(), shape.w_out(), shape.c_out);
+        let mut padding = shape.padding;
+        if transposed {
+            (h, w, c_in, h_out, w_out, c_out) = (h_out, w_out, c_out, h, w, c_in);
+            padding = 2 - padding;
+        }
+        let tiling = Tiling::new(shape.n, h_out, w_out);
+        let wanted = 4 * cpu.threads();
+        let fits = BLOCK / (POINTS * (c_in + c_out));
+        let most = fits.min(tiling.count().div_ceil(wanted)).max(FEWEST);
+        let block = even(tiling.count(), most, WIDE);
+        let blocks = tiling.count().div_ceil(block);
+        let split = if cpu.threads() == 1 {
+            1
+        } else {
+            wanted.div_ceil(blocks).min(c_out.div_ceil(LANES))
+        };
+        Correlation {
+            transposed,
+            h,
+            w,
+            c_in,
+            h_out,
+            w_out,
+            c_out,
+            padding,
+            tiling,
+            block,
+            split,
+        }
+    }
+
+    /// Output channels in a part.
+    fn part(&self) -> usize {
+        self.c_out.div_ceil(LANES).div_ceil(self.split) * LANES
+    }
+
+    /// Lengths of a thread's parts of scratch: V, M, zeros, and pixels of the last tiles that lie outside y.
+    fn parts(&self) -> [usize; 4] {
+        let width = self.part().min(self.c_out);
+        [
+            POINTS * stride(self.block, self.c_in),
+            POINTS * stride(self.block, width),
+            self.c_in.max(LANES),
+            width,
+        ]
+    }
+
+    /// Lengths of the parts that all threads read: U.
+    fn shared(&self) -> [usize; 1] {
+        [POINTS * self.c_in * self.c_out]
+    }
+
+    fn scratch_len(&self, cpu: &Cpu) -> usize {
+        scratch::len(&self.shared()) + scratch::len(&self.parts()) * cpu.threads()
+    }
+
+    fn run(
+        &self,
+        cpu: &Cpu,
+        x: &[f32],
+        w: &[f32],
+        bias: Option<&[f32]>,
+        y: &mut [f32],
+        accumulate: bool,
+        scratch: &mut [f32],
+    ) {
+        let (shared, scratch) = scratch.split_at_mut(scratch::len(&self.shared()));
+        let [u] = scratch::split(shared, self.shared());
+        let rows = self.c_in / SIDE;
+        {
+            let u = Parts::new(u);
+            cpu.parallel(rows, |task| {
+                cpu.run(WeightTask {
+                    c: self,
+                    rows: task * SIDE..(task + 1) * SIDE,
+                    w,
+                    u: u.start_of(0..self.shared()[0]),
+                });
+            });
+        }
+        let each = scratch::len(&self.parts());
+        let (scratch, len) = (Parts::new(scratch), y.len());
+        let (u, y) = (&*u, Parts::new(y));
+        let tasks = self.tiling.count().div_ceil(self.block) * self.split;
+        cpu.parallel_workers(tasks, |worker, task| {
+            // SAFETY: no two running tasks have the same worker index.
+            let scratch = unsafe { scratch.get(worker * each..(worker + 1) * each) };
+            let channels = range(self.c_out, self.part(), task % self.split);
+            if !channels.is_empty() {
+                cpu.run(BlockTask {
+                    c: self,
+                    tiles: range(self.tiling.count(), self.block, task / self.split),
+                    channels,
+                    x: Map {
+                        values: x,
+                        h: self.h,
+                        w: self.w,
+                        channels: self.c_in,
+                    },
+                    u,
+                    bias,
+                    y: y.start_of(0..len),
+                    accumulate,
+                    scratch,
+                });
+            }
+        });
+    }
+}
+
+/// Numbers of scratch for both passes.
+pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
+    let of = |transposed| Correlation::new(cpu, shape, transposed).scratch_len(cpu);
+    of(false).max(of(true))
+}
+
+/// y = x * w + bias.
+pub(in crate::conv) fn forward(
+    cpu: &Cpu,
+    shape: &Conv2dShape,
+    x: &[f32],
+    w: &[f32],
+    bias: Option<&[f32]>,
+    y: &mut [f32],
+    scratch: &mut [f32],
+) {
+    Correlation::new(cpu, shape, false).run(cpu, x, w, bias, y, false, scratch);
+}
+
+/// dx (+)= dy * wᵀ.
+pub(in crate::conv) fn backward_input(
+    cpu: &Cpu,
+    shape: &Conv2dShape,
+    dy: &[f32],
+    w: &[f32],
+    dx: &mut [f32],
+    accumulate: bool,
+    scratch: &mut [f32],
+) {
+    Correlation::new(cpu, shape, true).run(cpu, dy, w, None, dx, accumulate, scratch);
+}
+
+/// The panels of output channels: (first channel, columns), wide ones first.
+#[inline(always)]
+fn panels<S: Simd>(_: S, channels: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
+    let mut n = channels.start;
+    std::iter::from_fn(move || {
+        let left = channels.end - n;
+        let lanes = if left > S::LANES {
+            2 * S::LANES
+        } else {
+            S::LANES
+        };
+        n += lanes;
+        (left > 0).then(|| (n - lanes, lanes))
+    })
+}
+
+/// Some rows (input channels) of U = G w Gᵀ, stored as panels [point][panel][c_in][lanes].
+struct WeightTask<'a> {
+    c: &'a Correlation,
+    rows: Range<usize>,
+    w: &'a [f32],
+    u: *mut f32,
+}
+
+impl Task for WeightTask<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let WeightTask { c, rows, w, u } = self;
+        let all = c.c_in * c.c_out;
+        assert!(w.len() == 9 * all);
+        let u = points(u, all);
+        let w = w.as_ptr();
+        // Turned weights of eight rows and sixteen columns, where w has them transposed.
+        let mut turned = [0f32; 9 * SIDE * super::LANES];
+        for (panel, lanes) in panels(s, 0..c.c_out) {
+            for n in (panel..panel + lanes).step_by(S::LANES) {
+                if c.transposed && (n - panel).is_multiple_of(super::LANES.min(lanes)) {
+                    turn(s, c, w, rows.start, n, &mut turned);
+                }
+                for k in rows.clone() {
+                    let mut taps = [[w; 3]; 3];
+                    for (i, line) in taps.iter_mut().enumerate() {
+                        for (j, tap) in line.iter_mut().enumerate() {
+                            *tap = if c.transposed {
+                                let at = ((i * 3 + j) * SIDE + k - rows.start) * super::LANES;
+                                turned[at + n % super::LANES..].as_ptr()
+                            } else {
+                                w.wrapping_add(((i * 3 + j) * c.c_in + k) * c.c_out + n)
+                            };
+                        }
+                    }
+                    let to = panel * c.c_in + k * lanes + (n - panel);
+                    // SAFETY: row k and columns n..n + LANES are inside w (whose length is asserted above) or `turned`; U holds
+                    // c_in x c_out numbers at each point, of which this task alone writes its rows.
+                    unsafe {
+                        let plane = plane::<S, Weight, 3, IN>(s, &taps, 0);
+                        for i in 0..IN {
+                            for j in 0..IN {
+                                s.store(u[i][j].add(to), plane[i][j]);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Fills `turned` = [tap][8][16] with the weights of rows from `k` and columns from n / 16 · 16 on: w is [tap][column][row]
+/// here, and the taps run backwards.
+#[inline(always)]
+fn turn<S: Simd>(
+    s: S,
+    c: &Correlation,
+    w: *const f32,
+    k: usize,
+    n: usize,
+    turned: &mut [f32; 9 * SIDE * super::LANES],
+) {
+    let n = n / super::LANES * super::LANES;
+    for tap in 0..9 {
+        for half in (0..super::LANES).step_by(SIDE) {
+            let from = ((8 - tap) * c.c_out + n + half) * c.c_in + k;
+            let to = &mut turned[tap * SIDE * super::LANES + half..];
+            // SAFETY: w holds nine taps of c_out x c_in numbers; c_out is a multiple of 16, c_in of 8, so that the eight rows
+            // from n + half and the eight numbers from k exist. `to` holds eight rows of 16, less `half`.
+            unsafe { s.transpose(w.add(from), c.c_in, to.as_mut_ptr(), super::LANES) };
+        }
+    }
+}
+
+/// All three stages for some tiles and output channels.
+struct BlockTask<'a> {
+    c: &'a Correlation,
+    tiles: Range<usize>,
+    channels: Range<usize>,
+    x: Map<'a>,
+    u: &'a [f32],
+    bias: Option<&'a [f32]>,
+    y: *mut f32,
+    accumulate: bool,
+    scratch: &'a mut [f32],
+}
+
+impl Task for BlockTask<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(mut self, s: S) {
+        let scratch = std::mem::take(&mut self.scratch);
+        let [v, m, zeros, outside] = scratch::split(scratch, self.c.parts());
+        zeros.fill(0.0);
+        let width = self.channels.len();
+        assert!(
+            v.len() >= POINTS * stride(self.tiles.len(), self.c.c_in)
+                && m.len() >= POINTS * stride(self.tiles.len(), width)
+                && outside.len() >= width
+        );
+        let v = points(v.as_mut_ptr(), stride(self.tiles.len(), self.c.c_in));
+        let m = points(m.as_mut_ptr(), stride(self.tiles.len(), width));
+        // SAFETY: the points hold a row of c_in or `width` numbers for each tile, by the assertion.
+        unsafe {
+            input(
+                s,
+                self.x,
+                self.c.tiling,
+                self.c.padding,
+                self.tiles.clone(),
+                &v,
+                zeros,
+            );
+            self.multiply(s, &v, &m, zeros);
+            self.output(s, &m, outside);
+        }
+    }
+}
+
+/// V = Bᵀ x B of the tiles, a row of channels each, at each of the points `v`.
+///
+/// # Safety
+/// Each point is valid for writing `tiles.len()` rows of `x.channels` numbers.
+#[inline(always)]
+pub(super) unsafe fn input<S: Simd>(
+    s: S,
+    x: Map,
+    tiling: Tiling,
+    padding: usize,
+    tiles: Range<usize>,
+    v: &[[*mut f32; IN]; IN],
+    zeros: &[f32],
+) {
+    assert!(zeros.len() >= x.channels);
+    let pitch = pitch(x.channels);
+    for (row, tile) in tiles.enumerate() {
+        let (image, i, j) = tiling.place(tile);
+        let first = |at: usize| at as isize - padding as isize;
+        let from = x.square::<IN>(image, first(i), first(j), zeros.as_ptr());
+        for at in (0..x.channels).step_by(S::LANES) {
+            // SAFETY: every pixel, or the zeros in its place, holds `channels` numbers, a multiple of LANES; the caller
+            // vouches for the points.
+            unsafe {
+                let plane = plane::<S, Input, IN, IN>(s, &from, at);
+                for i in 0..IN {
+                    for j in 0..IN {
+                        s.store(v[i][j].add(row * pitch + at), plane[i][j]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl BlockTask<'_> {
+    /// M = V U at each point.
+    ///
+    /// # Safety
+    /// Each point of `v` holds a row of c_in numbers for each tile, each of `m` has room for one of the task's channels.
+    #[inline(always)]
+    unsafe fn multiply<S: Simd>(
+        &self,
+        s: S,
+        v: &[[*mut f32; IN]; IN],
+        m: &[[*mut f32; IN]; IN],
+        zeros: &[f32],
+    ) {
+        let c = self.c;
+        let tiles = self.tiles.len();
+        let (from, to) = (pitch(c.c_in), pitch(self.channels.len()));
+        assert!(zeros.len() >= LANES && self.u.len() == POINTS * c.c_in * c.c_out);
+        for e in 0..POINTS {
+            let (v, m) = (v[e / IN][e % IN].cast_const(), m[e / IN][e % IN]);
+            let u = &self.u[e * c.c_in * c.c_out..][..c.c_in * c.c_out];
+            for (n, lanes) in panels(s, self.channels.clone()) {
+                let m = m.wrapping_add(n - self.channels.start);
+                for k in (0..c.c_in).step_by(PANEL) {
+                    let depth = PANEL.min(c.c_in - k);
+                    let panel = u[n * c.c_in + k * lanes..][..depth * lanes].as_ptr();
+                    let start = if k == 0 {
+                        zeros.as_ptr()
+                    } else {
+                        std::ptr::null()
+                    };
+                    let v = v.wrapping_add(k);
+                    // SAFETY: `panel` holds `depth` rows of `lanes` numbers, `start` is null or two of the widest vectors; the
+                    // caller vouches for the rows of V and M.
+                    unsafe {
+                        if lanes > S::LANES {
+                            rows::<S, WIDE, 2>(s, v, from, depth, panel, start, m, to, tiles);
+                        } else {
+                            rows::<S, NARROW, 1>(s, v, from, depth, panel, start, m, to, tiles);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// y (+)= Aᵀ M A + bias.
+    ///
+    /// # Safety
+    /// Each point of `m` holds a row of the task's channels for each tile; y is the whole output, of which this task alone
+    /// touches its tiles and channels; `outside` has room for its channels.
+    #[inline(always)]
+    unsafe fn output<S: Simd>(&self, s: S, m: &[[*mut f32; IN]; IN], outside: &mut [f32]) {
+        let c = self.c;
+        let m = for_reading(m);
+        let (width, pitch) = (self.channels.len(), pitch(self.channels.len()));
+        let bias = self.bias.map(|bias| bias[self.channels.clone()].as_ptr());
+        // What is written there is never used, but it may be read to be added to.
+        outside.fill(0.0);
+        for (row, tile) in self.tiles.clone().enumerate() {
+            let (image, i0, j0) = c.tiling.place(tile);
+            let mut to = [[outside.as_mut_ptr(); OUT]; OUT];
+            for (i, line) in to.iter_mut().enumerate() {
+                for (j, pixel) in line.iter_mut().enumerate() {
+                    if i0 + i < c.h_out && j0 + j < c.w_out {
+                        let at = (image * c.h_out + i0 + i) * c.w_out + j0 + j;
+                        *pixel = self.y.wrapping_add(at * c.c_out + self.channels.start);
+                    }
+                }
+            }
+            for at in (0..width).step_by(S::LANES) {
+                // SAFETY: as the caller vouches; a tile's pixels inside the map are pixels of y.
+                unsafe {
+                    let plane = plane::<S, Output, IN, OUT>(s, &m, row * pitch + at);
+                    for i in 0..OUT {
+                        for j in 0..OUT {
+                            let to = to[i][j].add(at);
+                            let mut y = plane[i][j];
+                            if let Some(bias) = bias {
+                                y = s.add(y, s.load(bias.add(at)));
+                            }
+                            if self.accumulate {
+                                y = s.add(y, s.load(to));
+                            }
+                            s.store(to, y);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Rows of M (+)= rows of V times a panel of U.
+///
+/// # Safety
+/// `v` holds `tiles` rows of `depth` numbers, `from` apart; `panel` `depth` rows of NV vectors; `start` is null or NV vectors;
+/// `m` has (or, if `start` is null, holds) NV vectors in each of `tiles` rows, `to` apart.
+#[inline(always)]
+unsafe fn rows<S: Simd, const MR: usize, const NV: usize>(
+    s: S,
+    v: *const f32,
+    from: usize,
+    depth: usize,
+    panel: *const f32,
+    start: *const f32,
+    m: *mut f32,
+    to: usize,
+    tiles: usize,
+) {
+    let runs = Runs {
+        runs: 1,
+        len: depth,
+        pitch: 0,
+    };
+    for at in (0..tiles).step_by(MR) {
+        let mut x = [v; MR];
+        let mut y = [m; MR];
+        for r in 0..MR {
+            // Rows after the last one get the same numbers as it does.
+            let row = (at + r).min(tiles - 1);
+            x[r] = v.wrapping_add(row * from);
+            y[r] = m.wrapping_add(row * to);
+        }
+        // SAFETY: rows below `tiles`, as the caller vouches. `dot` reads all of y before it writes any.
+        unsafe { dot::<S, MR, NV>(s, &x, runs, panel, start, &y) };
+    }
+}

@@ -1,0 +1,165 @@
+//! 3x3 convolutions with step 1 by Winograd's algorithm F(4x4, 3x3) (Lavin & Gray 2016, "Fast algorithms for convolutional
+//! neural networks"): 36 products for a tile of 16 outputs where the sum as written takes 144.
+//!
+//! ```text
+//! y  = Aᵀ [ (G w Gᵀ) ⊙ (Bᵀ x B) ] A            x a tile of 6x6 inputs, y its 4x4 outputs, ⊙ number by number
+//! dw = Gᵀ [ Σ (Bᵀ x B) ⊙ (A dy Aᵀ) ] G          the same, transposed
+//! ```
+//!
+//! Over channels each of the 36 points is a matrix product, [tiles x c_in] · [c_in x c_out], or over tiles for dw:
+//!
+//! ```text
+//!   x ──Bᵀ·B──▶ V[36][tiles][c_in] ─┐
+//!   w ──G·Gᵀ──▶ U[36][c_in][c_out] ─┴─ 36 products ──▶ M[36][tiles][c_out] ──Aᵀ·A──▶ y
+//! ```
+//!
+//! A task takes as many tiles as keep V and M in the second-level cache and does all three stages, so neither is ever
+//! written to memory for a whole layer. The input gradient is the same correlation, of dy with the weights turned by half a
+//! turn. The points 0, ±1, ±2, ∞ make the result some four times less exact than the plain sum in f32.
+
+mod correlate;
+mod gradient;
+mod lines;
+
+use super::Conv2dShape;
+use crate::Cpu;
+
+pub(super) use correlate::{backward_input, forward};
+pub(super) use gradient::backward_weight;
+
+/// Side of a tile of outputs, of inputs, and points.
+const OUT: usize = 4;
+const IN: usize = 6;
+const POINTS: usize = IN * IN;
+/// Channels come in vectors of the widest instruction set.
+const LANES: usize = 16;
+/// Tiles below which transforming the weights costs more than is saved.
+const FEWEST: usize = 32;
+
+/// Whether the algorithm applies and is worth its transforms.
+pub(super) fn accepts(shape: &Conv2dShape) -> bool {
+    shape.kernel == 3
+        && shape.stride == 1
+        && shape.groups == 1
+        && shape.padding <= 2
+        && shape.c_in.is_multiple_of(LANES)
+        && shape.c_out.is_multiple_of(LANES)
+        && Tiling::new(shape.n, shape.h_out(), shape.w_out()).count() >= FEWEST
+}
+
+/// Numbers of scratch for all passes.
+pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
+    correlate::scratch_len(cpu, shape).max(gradient::scratch_len(cpu, shape))
+}
+
+/// A map cut into tiles of 4x4, those at the end reaching beyond it.
+#[derive(Clone, Copy, Debug)]
+struct Tiling {
+    n: usize,
+    rows: usize,
+    columns: usize,
+}
+
+impl Tiling {
+    fn new(n: usize, h: usize, w: usize) -> Tiling {
+        Tiling {
+            n,
+            rows: h.div_ceil(OUT),
+            columns: w.div_ceil(OUT),
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.n * self.rows * self.columns
+    }
+
+    /// Image, row and column of the tile's first output.
+    #[inline(always)]
+    fn place(&self, tile: usize) -> (usize, usize, usize) {
+        let (image, tile) = (
+            tile / (self.rows * self.columns),
+            tile % (self.rows * self.columns),
+        );
+        (image, tile / self.columns * OUT, tile % self.columns * OUT)
+    }
+}
+
+/// A map [n][h][w][channels] to gather squares from.
+#[derive(Clone, Copy)]
+struct Map<'a> {
+    values: &'a [f32],
+    h: usize,
+    w: usize,
+    channels: usize,
+}
+
+impl Map<'_> {
+    /// Where the pixels of a square of side `N` are whose first pixel is (`row`, `column`); `zeros` for those outside.
+    ///
+    /// # Panics
+    /// If the image is not in the map.
+    #[inline(always)]
+    fn square<const N: usize>(
+        &self,
+        image: usize,
+        row: isize,
+        column: isize,
+        zeros: *const f32,
+    ) -> [[*const f32; N]; N] {
+        let len = self.h * self.w * self.channels;
+        let image = self.values[image * len..(image + 1) * len].as_ptr();
+        let mut square = [[zeros; N]; N];
+        for (i, line) in square.iter_mut().enumerate() {
+            let row = (row + i as isize) as usize;
+            for (j, pixel) in line.iter_mut().enumerate() {
+                let column = (column + j as isize) as usize;
+                // Negative ones have become huge.
+                if row < self.h && column < self.w {
+                    *pixel = image.wrapping_add((row * self.w + column) * self.channels);
+                }
+            }
+        }
+        square
+    }
+}
+
+/// Numbers from one row of V, W or M to the next: many rows of 256 or more bytes are an odd number of cache lines apart, so
+/// that a column of them does not fall into a few sets of a cache.
+fn pitch(columns: usize) -> usize {
+    if columns < 4 * LANES {
+        columns
+    } else {
+        (columns.div_ceil(LANES) | 1) * LANES
+    }
+}
+
+/// Numbers from one point's matrix of `rows` x `columns` to the next point's: an odd number of cache lines, so that the 36
+/// streams of a transform do not fall into the same sets of a cache.
+fn stride(rows: usize, columns: usize) -> usize {
+    ((rows * pitch(columns)).div_ceil(LANES) | 1) * LANES
+}
+
+/// Starts of the points' matrices.
+#[inline(always)]
+fn points(start: *mut f32, stride: usize) -> [[*mut f32; IN]; IN] {
+    let mut points = [[start; IN]; IN];
+    for (i, line) in points.iter_mut().enumerate() {
+        for (j, point) in line.iter_mut().enumerate() {
+            *point = start.wrapping_add((i * IN + j) * stride);
+        }
+    }
+    points
+}
+
+/// The same, for reading.
+#[inline(always)]
+fn for_reading(points: &[[*mut f32; IN]; IN]) -> [[*const f32; IN]; IN] {
+    points.map(|line| line.map(<*mut f32>::cast_const))
+}
+
+/// `count` in parts of at most `most`, as even as multiples of `unit` allow.
+fn even(count: usize, most: usize, unit: usize) -> usize {
+    count
+        .div_ceil(count.div_ceil(most).max(1))
+        .next_multiple_of(unit)
+}
