@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use resnet_kernels::{Conv2d, Conv2dShape, Cpu};
+use resnet_kernels::{Conv2d, Conv2dShape, Cpu, Epilogue};
 
 fn main() {
     let mut cpu = Cpu::new(Cpu::default_threads());
@@ -66,7 +66,7 @@ fn measure(cpu: &Cpu, conv: &Conv2d) -> [f64; 3] {
     );
     let (mut y, mut dx, mut dw) = (fill(dy.len()), fill(x.len()), fill(w.len()));
     let mut scratch = vec![0.0; conv.scratch_len()];
-    let forward = best(|| conv.forward(cpu, &x, &w, None, &mut y, &mut scratch));
+    let forward = best(|| conv.forward(cpu, &x, &w, Epilogue::default(), &mut y, &mut scratch));
     let backward_input = best(|| conv.backward_input(cpu, &dy, &w, &mut dx, false, &mut scratch));
     let backward_weight = best(|| conv.backward_weight(cpu, &x, &dy, &mut dw, None, &mut scratch));
     [forward, backward_input, backward_weight]

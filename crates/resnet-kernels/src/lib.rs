@@ -25,7 +25,7 @@ pub mod sgd;
 mod simd;
 mod split;
 
-pub use conv::{Conv2d, Conv2dShape};
+pub use conv::{Conv2d, Conv2dShape, Epilogue};
 pub use cpu::{Cpu, WINOGRAD_VARIABLE, winograd_switch};
 pub use isa::{ISA_VARIABLE, Isa, UnknownIsa};
 pub use pool2d::Pool2dShape;

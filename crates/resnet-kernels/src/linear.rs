@@ -2,7 +2,7 @@
 //!
 //! It is the 1x1 convolution of n images of one pixel, and runs as one.
 
-use crate::{Conv2d, Conv2dShape, Cpu};
+use crate::{Conv2d, Conv2dShape, Cpu, Epilogue};
 
 fn conv(cpu: &Cpu, n: usize, c_in: usize, c_out: usize) -> Conv2d {
     Conv2d::choose(
@@ -38,7 +38,11 @@ pub fn forward(
     y: &mut [f32],
     scratch: &mut [f32],
 ) {
-    conv(cpu, n, c_in, c_out).forward(cpu, x, w, b, y, scratch);
+    let epilogue = Epilogue {
+        shift: b,
+        ..Epilogue::default()
+    };
+    conv(cpu, n, c_in, c_out).forward(cpu, x, w, epilogue, y, scratch);
 }
 
 /// dx (+)= dy wᵀ.

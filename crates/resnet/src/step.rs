@@ -158,6 +158,13 @@ pub enum StepKind {
         /** Whether a bias is read. */
         bias: bool,
     },
+    /// `x, w, gamma, beta, running mean, running var, [residual] -> y`, in plans that only infer
+    ConvNorm {
+        /** The shape. */
+        conv: Conv,
+        /** What its sums go through before they are written; the residual has all channels. */
+        norm: Norm,
+    },
     /// `x, gamma, beta, [running mean, running var], [residual] -> y, [mean, rstd, running mean, running var]`
     Norm(Norm),
     /// `x -> y`

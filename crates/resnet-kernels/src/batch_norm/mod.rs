@@ -158,6 +158,36 @@ pub fn forward_infer(
     );
 }
 
+/// [`forward_infer`] as y = scale · x + shift, for a convolution's epilogue. All have one number a channel.
+pub fn scale_and_shift(
+    gamma: &[f32],
+    beta: &[f32],
+    running_mean: &[f32],
+    running_var: &[f32],
+    eps: f32,
+    scale: &mut [f32],
+    shift: &mut [f32],
+) {
+    let channels = gamma.len();
+    let lens = [
+        beta.len(),
+        running_mean.len(),
+        running_var.len(),
+        scale.len(),
+        shift.len(),
+    ];
+    assert!(
+        lens.iter().all(|&len| len == channels),
+        "batch norm: {channels} channels and parameters of {lens:?}"
+    );
+    for c in 0..channels {
+        let rstd = 1.0 / (f64::from(running_var[c]) + f64::from(eps)).sqrt();
+        let factor = f64::from(gamma[c]) * rstd;
+        scale[c] = factor as f32;
+        shift[c] = (f64::from(beta[c]) - f64::from(running_mean[c]) * factor) as f32;
+    }
+}
+
 /// The normalising pass of [`forward_train`] alone, for statistics that are known.
 fn normalise(
     cpu: &Cpu,

@@ -7,10 +7,10 @@
 use super::axis::{Axis, Block, Blocks};
 use super::stage::{Map, Staging};
 use super::tile::{NARROW, Runs, WIDE, dot};
-use super::{Conv2dShape, pack, scratch};
+use super::{Conv2dShape, Epilogue, pack, scratch};
 use crate::Cpu;
 use crate::cpu::Parts;
-use crate::simd::{Simd, Task};
+use crate::simd::{One, Simd, Task};
 use crate::split::range;
 
 /// Rows of weights in a panel: 384 x 16 numbers are 24 KiB, three quarters of a 32 KiB first-level cache.
@@ -44,18 +44,18 @@ pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
     most
 }
 
-/// y = x * w + bias.
+/// y = x * w, and what `epilogue` makes of it.
 pub(super) fn forward(
     cpu: &Cpu,
     shape: &Conv2dShape,
     x: &[f32],
     w: &[f32],
-    bias: Option<&[f32]>,
+    epilogue: Epilogue,
     y: &mut [f32],
     scratch: &mut [f32],
 ) {
     each(cpu, shape, false, |c| {
-        c.run(cpu, x, w, bias, y, false, scratch)
+        c.run(cpu, x, w, epilogue, y, false, scratch)
     });
 }
 
@@ -70,7 +70,7 @@ pub(super) fn backward_input(
     scratch: &mut [f32],
 ) {
     each(cpu, shape, true, |c| {
-        c.run(cpu, dy, w, None, dx, accumulate, scratch)
+        c.run(cpu, dy, w, Epilogue::default(), dx, accumulate, scratch)
     });
 }
 
@@ -170,7 +170,7 @@ impl<'a> Correlation<'a> {
         cpu: &Cpu,
         x: &[f32],
         w: &[f32],
-        bias: Option<&[f32]>,
+        epilogue: Epilogue,
         y: &mut [f32],
         accumulate: bool,
         scratch: &mut [f32],
@@ -196,7 +196,7 @@ impl<'a> Correlation<'a> {
                 channels: part,
                 x,
                 w,
-                bias,
+                epilogue,
                 y,
                 accumulate,
                 scratch,
@@ -213,7 +213,7 @@ struct BlockTask<'a> {
     channels: std::ops::Range<usize>,
     x: &'a [f32],
     w: &'a [f32],
-    bias: Option<&'a [f32]>,
+    epilogue: Epilogue<'a>,
     y: Parts<'a>,
     accumulate: bool,
     scratch: &'a mut [f32],
@@ -229,7 +229,7 @@ impl Task for BlockTask<'_> {
             channels,
             x,
             w,
-            bias,
+            epilogue,
             y,
             accumulate,
             scratch,
@@ -248,6 +248,7 @@ impl Task for BlockTask<'_> {
         let first_channel = group * (c.c_out / c.shape.groups);
         // Other tasks write other numbers of the same images, so only a pointer is kept.
         let y = y.start_of(block.image * image..(block.image + block.images) * image);
+        let (bias, epilogue) = epilogue.start();
 
         let mut n = channels.start;
         while n < channels.end {
@@ -294,7 +295,44 @@ impl Task for BlockTask<'_> {
                 }
                 continues = true;
             }
+            if !epilogue.is_nothing() {
+                let channel = first_channel + n;
+                // SAFETY: this task has just written `count` numbers at every offset; lengths were checked on entry.
+                unsafe { finish(s, &epilogue, y, to, block.image * image, channel, count) };
+            }
             n += count;
+        }
+    }
+}
+
+/// Applies the epilogue to `count` channels from `channel` on of the outputs at the offsets `to` from y, which is `first` numbers
+/// from the start of the output.
+///
+/// # Safety
+/// y holds `count` numbers from `channel` on at every offset, none of them read or written by another task meanwhile.
+#[inline(always)]
+unsafe fn finish<S: Simd>(
+    s: S,
+    epilogue: &Epilogue,
+    y: *mut f32,
+    to: &[u32],
+    first: usize,
+    channel: usize,
+    count: usize,
+) {
+    let whole = count / S::LANES * S::LANES;
+    for &to in to {
+        let at = to as usize + channel;
+        // SAFETY: as the caller vouches; the epilogue's parts have the lengths of the channels and of y.
+        unsafe {
+            for j in (0..whole).step_by(S::LANES) {
+                let y = y.add(at + j);
+                s.store(y, epilogue.apply(s, s.load(y), channel + j, first + at + j));
+            }
+            for j in whole..count {
+                let y = y.add(at + j);
+                *y = epilogue.apply(One, *y, channel + j, first + at + j);
+            }
         }
     }
 }

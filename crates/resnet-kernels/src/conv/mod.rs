@@ -11,6 +11,7 @@
 
 mod axis;
 mod correlate;
+mod epilogue;
 mod pack;
 mod scratch;
 mod shape;
@@ -20,6 +21,7 @@ mod tile;
 mod weight;
 mod winograd;
 
+pub use epilogue::Epilogue;
 pub use shape::Conv2dShape;
 
 use crate::Cpu;
@@ -87,7 +89,7 @@ impl Conv2d {
         self.scratch_len
     }
 
-    /// y = x * w + bias.
+    /// y = x * w, and what `epilogue` makes of it; a bias is its shift.
     ///
     /// # Panics
     /// If a length does not fit, or `cpu` is not like the one the kernel was chosen for.
@@ -96,17 +98,17 @@ impl Conv2d {
         cpu: &Cpu,
         x: &[f32],
         w: &[f32],
-        bias: Option<&[f32]>,
+        epilogue: Epilogue,
         y: &mut [f32],
         scratch: &mut [f32],
     ) {
         self.check(cpu, x, w, y, scratch);
         assert!(
-            bias.is_none_or(|bias| bias.len() == self.shape.c_out),
-            "convolution {}: wrong length of bias",
+            epilogue.fits(self.shape.c_out, y.len()),
+            "convolution {}: wrong length of scale, shift or residual",
             self.shape
         );
-        (self.row.forward)(cpu, &self.shape, x, w, bias, y, scratch);
+        (self.row.forward)(cpu, &self.shape, x, w, epilogue, y, scratch);
     }
 
     /// dx = the gradient of x, or dx += it if `accumulate`.

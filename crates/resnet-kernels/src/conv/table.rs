@@ -1,11 +1,11 @@
 //! The kernels for convolutions, best first. The first row that this CPU may run and that accepts the shape is chosen; the
 //! last row takes everything. To add a kernel: its file, and a row above the one it beats.
 
-use super::{Conv2dShape, correlate, weight, winograd};
+use super::{Conv2dShape, Epilogue, correlate, weight, winograd};
 use crate::{Cpu, Isa};
 
-/// (cpu, shape, x, w, bias, y, scratch)
-type Forward = fn(&Cpu, &Conv2dShape, &[f32], &[f32], Option<&[f32]>, &mut [f32], &mut [f32]);
+/// (cpu, shape, x, w, epilogue, y, scratch)
+type Forward = fn(&Cpu, &Conv2dShape, &[f32], &[f32], Epilogue, &mut [f32], &mut [f32]);
 /// (cpu, shape, dy, w, dx, accumulate, scratch)
 type BackwardInput = fn(&Cpu, &Conv2dShape, &[f32], &[f32], &mut [f32], bool, &mut [f32]);
 /// (cpu, shape, x, dy, dw, db, scratch)

@@ -41,6 +41,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a * b + c`, rounded once where the instruction set can.
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// max(y, 0) that keeps NaN.
+    fn relu(self, y: Self::V) -> Self::V;
     /// `g` in the lanes where `y > 0`, else 0.
     fn where_positive(self, y: Self::V, g: Self::V) -> Self::V;
 
@@ -142,6 +144,7 @@ mod tests {
                     s.sub(a, b),
                     s.fma(a, b, c),
                     s.where_positive(a, b),
+                    s.relu(a),
                 ] {
                     let mut lanes = vec![0.0; 16];
                     s.store(lanes.as_mut_ptr(), v);
@@ -198,7 +201,15 @@ mod tests {
             });
             for i in 0..out[0].len() {
                 let (x, y, z) = (a[i], a[16 + i], a[32 + i]);
-                let expected = [2.5, x + y, x - y, x * y + z, if x > 0.0 { y } else { 0.0 }];
+                let masked = if x > 0.0 { y } else { 0.0 };
+                let expected = [
+                    2.5,
+                    x + y,
+                    x - y,
+                    x * y + z,
+                    masked,
+                    crate::elementwise::relu(x),
+                ];
                 for (got, expected) in out.iter().zip(expected) {
                     let same = got[i] == expected || (got[i].is_nan() && expected.is_nan());
                     assert!(same, "{isa} lane {i}: {} instead of {expected}", got[i]);

@@ -43,6 +43,11 @@ impl Simd for One {
     }
 
     #[inline(always)]
+    fn relu(self, y: f32) -> f32 {
+        crate::elementwise::relu(y)
+    }
+
+    #[inline(always)]
     fn where_positive(self, y: f32, g: f32) -> f32 {
         if y > 0.0 { g } else { 0.0 }
     }

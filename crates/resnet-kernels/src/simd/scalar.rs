@@ -52,6 +52,11 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
+    fn relu(self, y: [f32; 4]) -> [f32; 4] {
+        y.map(crate::elementwise::relu)
+    }
+
+    #[inline(always)]
     fn where_positive(self, y: [f32; 4], g: [f32; 4]) -> [f32; 4] {
         std::array::from_fn(|i| if y[i] > 0.0 { g[i] } else { 0.0 })
     }

@@ -64,6 +64,12 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn relu(self, y: __m256) -> __m256 {
+        // SAFETY: the features are there (see `splat`). Of a NaN and a number the second operand is taken.
+        unsafe { _mm256_max_ps(_mm256_setzero_ps(), y) }
+    }
+
+    #[inline(always)]
     fn where_positive(self, y: __m256, g: __m256) -> __m256 {
         // SAFETY: the features are there (see `splat`).
         unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(y, _mm256_setzero_ps()), g) }
@@ -144,6 +150,12 @@ impl Simd for Avx512 {
     fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
         // SAFETY: the features are there (see `splat`).
         unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn relu(self, y: __m512) -> __m512 {
+        // SAFETY: the features are there (see `splat`). Of a NaN and a number the second operand is taken.
+        unsafe { _mm512_max_ps(_mm512_setzero_ps(), y) }
     }
 
     #[inline(always)]

@@ -1,4 +1,4 @@
-use resnet_kernels::{Conv2d, Conv2dShape, Cpu, Isa, reference};
+use resnet_kernels::{Conv2d, Conv2dShape, Cpu, Epilogue, Isa, reference};
 
 use crate::support::{Fenced, Random, assert_close, assert_same_bits, cpus, wide};
 
@@ -79,6 +79,7 @@ struct Operands {
     b: Vec<f32>,
     dy: Vec<f32>,
     dx: Vec<f32>,
+    scale: Vec<f32>,
 }
 
 impl Operands {
@@ -90,27 +91,42 @@ impl Operands {
             b: make(&mut random, shape.c_out),
             dy: make(&mut random, shape.y_len()),
             dx: make(&mut random, shape.x_len()),
+            scale: make(&mut random, shape.c_out),
         }
     }
 }
 
-/// Results of all passes in order: y with and without bias, dx, dx added to, dw, dw again, db.
-fn run(cpu: &Cpu, conv: &Conv2d, o: &Operands) -> [Vec<f32>; 7] {
+/// Results of all passes in order: y, with bias, with everything an epilogue has (dy being the residual), dx, dx added to, dw, dw again, db.
+fn run(cpu: &Cpu, conv: &Conv2d, o: &Operands) -> [Vec<f32>; 8] {
     let shape = conv.shape();
     let what = format!("{} {shape}", conv.name());
     let mut scratch = Fenced::scratch(conv.scratch_len());
     let nan = |len| Fenced::new(&vec![f32::NAN; len]);
-    let [mut y, mut y_bias] = [nan(shape.y_len()), nan(shape.y_len())];
+    let [mut y, mut y_bias, mut y_all] = [(); 3].map(|()| nan(shape.y_len()));
     let [mut dx, mut dx_added] = [nan(shape.x_len()), Fenced::new(&o.dx)];
     let [mut dw, mut dw_alone, mut db] = [nan(shape.w_len()), nan(shape.w_len()), nan(shape.c_out)];
-    conv.forward(cpu, &o.x, &o.w, None, y.get(), scratch.get());
-    conv.forward(cpu, &o.x, &o.w, Some(&o.b), y_bias.get(), scratch.get());
+    let mut forward = |epilogue, y: &mut Fenced| {
+        conv.forward(cpu, &o.x, &o.w, epilogue, y.get(), scratch.get());
+    };
+    let bias = Epilogue {
+        shift: Some(&o.b),
+        ..Epilogue::default()
+    };
+    let all = Epilogue {
+        scale: Some(&o.scale),
+        residual: Some(&o.dy),
+        relu: true,
+        ..bias
+    };
+    forward(Epilogue::default(), &mut y);
+    forward(bias, &mut y_bias);
+    forward(all, &mut y_all);
     conv.backward_input(cpu, &o.dy, &o.w, dx.get(), false, scratch.get());
     conv.backward_input(cpu, &o.dy, &o.w, dx_added.get(), true, scratch.get());
     conv.backward_weight(cpu, &o.x, &o.dy, dw.get(), Some(db.get()), scratch.get());
     conv.backward_weight(cpu, &o.x, &o.dy, dw_alone.get(), None, scratch.get());
     scratch.take(&what);
-    [y, y_bias, dx, dx_added, dw, dw_alone, db].map(|mut buffer| buffer.take(&what))
+    [y, y_bias, y_all, dx, dx_added, dw, dw_alone, db].map(|mut buffer| buffer.take(&what))
 }
 
 /// Every kernel that takes `shape`, with the CPU it is for.
@@ -121,20 +137,26 @@ fn kernels<'a>(cpus: &'a [Cpu], shape: &'a Conv2dShape) -> impl Iterator<Item = 
     })
 }
 
-fn expected(shape: &Conv2dShape, o: &Operands) -> [Vec<f64>; 7] {
+fn expected(shape: &Conv2dShape, o: &Operands) -> [Vec<f64>; 8] {
     let (x, w, b, dy) = (wide(&o.x), wide(&o.w), wide(&o.b), wide(&o.dy));
     let y = reference::conv2d_forward(shape, &x, &w, None);
     let y_bias = reference::conv2d_forward(shape, &x, &w, Some(&b));
+    let y_all = y.iter().zip(&dy).enumerate().map(|(i, (y, r))| {
+        let c = i % shape.c_out;
+        (y * f64::from(o.scale[c]) + b[c] + r).max(0.0)
+    });
+    let y_all = y_all.collect();
     let dx = reference::conv2d_backward_input(shape, &dy, &w);
     let dx_added = dx.iter().zip(wide(&o.dx)).map(|(a, b)| a + b).collect();
     let dw = reference::conv2d_backward_weight(shape, &x, &dy);
     let db = reference::conv2d_backward_bias(shape.c_out, &dy);
-    [y, y_bias, dx, dx_added, dw.clone(), dw, db]
+    [y, y_bias, y_all, dx, dx_added, dw.clone(), dw, db]
 }
 
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 8] = [
     "y",
     "y with bias",
+    "y with epilogue",
     "dx",
     "dx added to",
     "dw",
@@ -167,7 +189,16 @@ fn reals_stay_within_the_error_of_f32_sums() {
         let pixels = shape.y_len() / shape.c_out;
         let depth = shape.w_len() / shape.c_out;
         let width = depth / (shape.c_in / shape.groups) * (shape.c_out / shape.groups);
-        let terms = [depth, depth + 1, width, width + 1, pixels, pixels, pixels];
+        let terms = [
+            depth,
+            depth + 1,
+            depth + 2,
+            width,
+            width + 1,
+            pixels,
+            pixels,
+            pixels,
+        ];
         for (cpu, conv) in kernels(&cpus, &shape) {
             for (i, found) in run(cpu, &conv, &operands).iter().enumerate() {
                 // Terms are below 1; a sum of k of them is off by at most k roundings of k halves of an epsilon.
@@ -276,7 +307,7 @@ fn a_wrong_length_is_named() {
         &cpu,
         &[0.0; 31],
         &[0.0; 54],
-        None,
+        Epilogue::default(),
         &mut [0.0; 48],
         &mut scratch,
     );

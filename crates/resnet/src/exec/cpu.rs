@@ -5,8 +5,8 @@
 use std::ops::Range;
 
 use resnet_kernels::{
-    Conv2d, Conv2dShape, Pool2dShape, Residual, ResidualGrad, batch_norm, diagnose, elementwise,
-    linear, loss, peak, pool2d, sgd,
+    Conv2d, Conv2dShape, Epilogue, Pool2dShape, Residual, ResidualGrad, batch_norm, diagnose,
+    elementwise, linear, loss, peak, pool2d, sgd,
 };
 
 use super::{Backend, Limits, NoMemory, Sgd};
@@ -117,6 +117,12 @@ fn choose(cpu: &resnet_kernels::Cpu, plan: &Plan) -> (Vec<Option<Conv2d>>, usize
                 chosen = Some(conv);
                 need
             }
+            StepKind::ConvNorm { conv, norm } => {
+                let conv = Conv2d::choose(cpu, &conv_shape(conv));
+                let need = conv.scratch_len() + 2 * norm.channels;
+                chosen = Some(conv);
+                need
+            }
             StepKind::Norm(norm) | StepKind::NormBackward(NormGrad { norm, .. }) => {
                 let x = &plan.slots[step.reads[0].0];
                 batch_norm::scratch_len(x.len / norm.channels, norm.channels)
@@ -219,11 +225,33 @@ impl Cpu {
         match step.kind {
             StepKind::Conv { bias: false, .. } => {
                 let [x, w, y, ..] = operands;
-                conv.expect(CHOSEN).forward(cpu, x, w, None, y, scratch);
+                let plain = Epilogue::default();
+                conv.expect(CHOSEN).forward(cpu, x, w, plain, y, scratch);
             }
             StepKind::Conv { bias: true, .. } => {
                 let [x, w, b, y, ..] = operands;
-                conv.expect(CHOSEN).forward(cpu, x, w, Some(b), y, scratch);
+                let bias = Epilogue {
+                    shift: Some(b),
+                    ..Epilogue::default()
+                };
+                conv.expect(CHOSEN).forward(cpu, x, w, bias, y, scratch);
+            }
+            StepKind::ConvNorm { norm, .. } => {
+                let [x, w, gamma, beta, mean, var, a, b, ..] = operands;
+                let (residual, y) = match norm.residual {
+                    Some(_) => (Some(&*a), b),
+                    None => (None, a),
+                };
+                let (factors, scratch) = scratch.split_at_mut(2 * norm.channels);
+                let (scale, shift) = factors.split_at_mut(norm.channels);
+                batch_norm::scale_and_shift(gamma, beta, mean, var, norm.eps, scale, shift);
+                let epilogue = Epilogue {
+                    scale: Some(scale),
+                    shift: Some(shift),
+                    residual,
+                    relu: norm.relu,
+                };
+                conv.expect(CHOSEN).forward(cpu, x, w, epilogue, y, scratch);
             }
             StepKind::Norm(norm) => {
                 let (c, eps, relu) = (norm.channels, norm.eps, norm.relu);

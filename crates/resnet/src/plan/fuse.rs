@@ -2,8 +2,10 @@
 //!
 //! | producer | its only reader | becomes |
 //! |---|---|---|
+//! | conv, where nothing is differentiated | norm | conv + norm |
+//! | conv + norm | add of equal channels, as first operand | conv + norm + residual |
 //! | norm | add, as first operand | norm + residual |
-//! | norm, norm + residual, add | relu | the same with relu |
+//! | norm, conv + norm, either + residual, add | relu | the same with relu |
 //!
 //! A joined step stands where its last part stood, so that the residual has been computed by then.
 
@@ -11,8 +13,9 @@ use std::collections::HashMap;
 
 use crate::step::{SlotId, Step, StepKind};
 
-/// Rewrites `steps`; the slot `output` is read by someone else and never disappears.
-pub(super) fn fuse(steps: &mut Vec<Step>, output: SlotId) {
+/// Rewrites `steps`; the slot `output` is read by someone else and never disappears. `infer` says that there will be no backward
+/// pass, which would need what a convolution hands to its norm.
+pub(super) fn fuse(steps: &mut Vec<Step>, output: SlotId, infer: bool) {
     let mut readers: HashMap<SlotId, usize> = HashMap::from([(output, 1)]);
     for slot in steps.iter().flat_map(|step| &step.reads) {
         *readers.entry(*slot).or_default() += 1;
@@ -25,7 +28,7 @@ pub(super) fn fuse(steps: &mut Vec<Step>, output: SlotId) {
             .copied()
             .filter(|p: &usize| readers[&steps[*p].writes[0]] == 1);
         if let Some(p) = candidate
-            && let Some(kind) = joined(steps[p].kind, steps[i].kind)
+            && let Some(kind) = joined(steps[p].kind, steps[i].kind, infer)
         {
             let consumer = steps[i].clone();
             let mut step = steps[p].clone();
@@ -43,8 +46,26 @@ pub(super) fn fuse(steps: &mut Vec<Step>, output: SlotId) {
 }
 
 /// The step that does both, if there is one.
-fn joined(producer: StepKind, consumer: StepKind) -> Option<StepKind> {
+fn joined(producer: StepKind, consumer: StepKind, infer: bool) -> Option<StepKind> {
     match (producer, consumer) {
+        (StepKind::Conv { conv, bias: false }, StepKind::Norm(norm)) if infer && !norm.train => {
+            Some(StepKind::ConvNorm { conv, norm })
+        }
+        (
+            StepKind::ConvNorm { conv, mut norm },
+            StepKind::Add {
+                residual,
+                relu: false,
+                ..
+            },
+        ) if !norm.relu && norm.residual.is_none() && residual.channels == norm.channels => {
+            norm.residual = Some(residual);
+            Some(StepKind::ConvNorm { conv, norm })
+        }
+        (StepKind::ConvNorm { conv, mut norm }, StepKind::Relu) if !norm.relu => {
+            norm.relu = true;
+            Some(StepKind::ConvNorm { conv, norm })
+        }
         (
             StepKind::Norm(mut norm),
             StepKind::Add {

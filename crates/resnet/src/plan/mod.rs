@@ -163,7 +163,7 @@ impl Plan {
         } = lower;
         let (input, logits) = (outputs[0], outputs[outputs.len() - 1]);
         if options.fuse {
-            fuse::fuse(&mut steps, logits);
+            fuse::fuse(&mut steps, logits, options.mode == Mode::Infer);
         }
         let classes = shapes[graph.output().0].len();
         let mut losses = None;

@@ -10,6 +10,12 @@ impl Plan {
     pub fn kind_name(kind: &StepKind) -> &'static str {
         match kind {
             StepKind::Conv { .. } => "conv",
+            StepKind::ConvNorm { norm, .. } => match (norm.residual.is_some(), norm.relu) {
+                (false, false) => "conv+norm",
+                (false, true) => "conv+norm+relu",
+                (true, false) => "conv+norm+add",
+                (true, true) => "conv+norm+add+relu",
+            },
             StepKind::Norm(norm) => match (norm.residual.is_some(), norm.relu) {
                 (false, false) => "norm",
                 (false, true) => "norm+relu",
@@ -42,6 +48,7 @@ impl Plan {
     pub fn macs(kind: &StepKind) -> u64 {
         match *kind {
             StepKind::Conv { conv, .. }
+            | StepKind::ConvNorm { conv, .. }
             | StepKind::ConvBackwardInput { conv, .. }
             | StepKind::ConvBackwardWeight { conv, .. } => conv.macs(),
             StepKind::Linear(linear)

@@ -6,7 +6,7 @@ use super::lines::{Input, Output, Weight, plane};
 use super::{IN, Map, OUT, POINTS, Tiling, even, for_reading, pitch, points, stride};
 use crate::Cpu;
 use crate::conv::tile::{NARROW, Runs, WIDE, dot};
-use crate::conv::{Conv2dShape, scratch};
+use crate::conv::{Conv2dShape, Epilogue, scratch};
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
 use crate::split::range;
@@ -105,7 +105,7 @@ impl Correlation {
         cpu: &Cpu,
         x: &[f32],
         w: &[f32],
-        bias: Option<&[f32]>,
+        epilogue: Epilogue,
         y: &mut [f32],
         accumulate: bool,
         scratch: &mut [f32],
@@ -144,7 +144,7 @@ impl Correlation {
                         channels: self.c_in,
                     },
                     u,
-                    bias,
+                    epilogue,
                     y: y.start_of(0..len),
                     accumulate,
                     scratch,
@@ -160,17 +160,17 @@ pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
     of(false).max(of(true))
 }
 
-/// y = x * w + bias.
+/// y = x * w, and what `epilogue` makes of it.
 pub(in crate::conv) fn forward(
     cpu: &Cpu,
     shape: &Conv2dShape,
     x: &[f32],
     w: &[f32],
-    bias: Option<&[f32]>,
+    epilogue: Epilogue,
     y: &mut [f32],
     scratch: &mut [f32],
 ) {
-    Correlation::new(cpu, shape, false).run(cpu, x, w, bias, y, false, scratch);
+    Correlation::new(cpu, shape, false).run(cpu, x, w, epilogue, y, false, scratch);
 }
 
 /// dx (+)= dy * wᵀ.
@@ -183,7 +183,15 @@ pub(in crate::conv) fn backward_input(
     accumulate: bool,
     scratch: &mut [f32],
 ) {
-    Correlation::new(cpu, shape, true).run(cpu, dy, w, None, dx, accumulate, scratch);
+    Correlation::new(cpu, shape, true).run(
+        cpu,
+        dy,
+        w,
+        Epilogue::default(),
+        dx,
+        accumulate,
+        scratch,
+    );
 }
 
 /// The panels of output channels: (first channel, columns), wide ones first.
@@ -284,7 +292,7 @@ struct BlockTask<'a> {
     channels: Range<usize>,
     x: Map<'a>,
     u: &'a [f32],
-    bias: Option<&'a [f32]>,
+    epilogue: Epilogue<'a>,
     y: *mut f32,
     accumulate: bool,
     scratch: &'a mut [f32],
@@ -401,7 +409,7 @@ impl BlockTask<'_> {
         }
     }
 
-    /// y (+)= Aᵀ M A + bias.
+    /// y (+)= Aᵀ M A, and what the epilogue makes of it.
     ///
     /// # Safety
     /// Each point of `m` holds a row of the task's channels for each tile; y is the whole output, of which this task alone
@@ -411,17 +419,19 @@ impl BlockTask<'_> {
         let c = self.c;
         let m = for_reading(m);
         let (width, pitch) = (self.channels.len(), pitch(self.channels.len()));
-        let bias = self.bias.map(|bias| bias[self.channels.clone()].as_ptr());
         // What is written there is never used, but it may be read to be added to.
         outside.fill(0.0);
         for (row, tile) in self.tiles.clone().enumerate() {
             let (image, i0, j0) = c.tiling.place(tile);
             let mut to = [[outside.as_mut_ptr(); OUT]; OUT];
+            // Where pixels are in y; for those outside, any that exists.
+            let mut offsets = [[self.channels.start; OUT]; OUT];
             for (i, line) in to.iter_mut().enumerate() {
                 for (j, pixel) in line.iter_mut().enumerate() {
                     if i0 + i < c.h_out && j0 + j < c.w_out {
                         let at = (image * c.h_out + i0 + i) * c.w_out + j0 + j;
-                        *pixel = self.y.wrapping_add(at * c.c_out + self.channels.start);
+                        offsets[i][j] = at * c.c_out + self.channels.start;
+                        *pixel = self.y.wrapping_add(offsets[i][j]);
                     }
                 }
             }
@@ -431,15 +441,13 @@ impl BlockTask<'_> {
                     let plane = plane::<S, Output, IN, OUT>(s, &m, row * pitch + at);
                     for i in 0..OUT {
                         for j in 0..OUT {
-                            let to = to[i][j].add(at);
+                            let (to, first) = (to[i][j].add(at), offsets[i][j] + at);
                             let mut y = plane[i][j];
-                            if let Some(bias) = bias {
-                                y = s.add(y, s.load(bias.add(at)));
-                            }
                             if self.accumulate {
                                 y = s.add(y, s.load(to));
                             }
-                            s.store(to, y);
+                            let channel = self.channels.start + at;
+                            s.store(to, self.epilogue.apply(s, y, channel, first));
                         }
                     }
                 }

@@ -34,7 +34,7 @@ const POINTS: usize = IN * IN;
 /// Channels come in vectors of the widest instruction set.
 const LANES: usize = 16;
 /// Tiles below which transforming the weights costs more than is saved.
-const FEWEST: usize = 32;
+const FEWEST: usize = 12;
 
 /// Whether the algorithm applies and is worth its transforms.
 pub(super) fn accepts(shape: &Conv2dShape) -> bool {

@@ -1,0 +1,69 @@
+//! What is done to a convolution's sums before they leave the cache.
+
+use crate::simd::Simd;
+
+/// y = scale · sum + shift + residual, then max(y, 0) if `relu`: a batch norm of fixed statistics, the addition of a shortcut and
+/// the ReLU, none of which costs a pass over memory here.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Epilogue<'a> {
+    /// `[c_out]`; one if absent.
+    pub scale: Option<&'a [f32]>,
+    /// `[c_out]`; zero if absent.
+    pub shift: Option<&'a [f32]>,
+    /// Of y's shape; zero if absent.
+    pub residual: Option<&'a [f32]>,
+    /// Whether a ReLU ends it.
+    pub relu: bool,
+}
+
+impl<'a> Epilogue<'a> {
+    /// Whether lengths fit `c_out` channels and `len` outputs.
+    pub(super) fn fits(&self, c_out: usize, len: usize) -> bool {
+        let fits = |part: Option<&[f32]>, len| part.is_none_or(|part| part.len() == len);
+        fits(self.scale, c_out) && fits(self.shift, c_out) && fits(self.residual, len)
+    }
+
+    /// What sums may start from, and what is left to do.
+    pub(super) fn start(self) -> (Option<&'a [f32]>, Epilogue<'a>) {
+        if self.scale.is_some() {
+            return (None, self);
+        }
+        let rest = Epilogue {
+            shift: None,
+            ..self
+        };
+        (self.shift, rest)
+    }
+
+    /// Whether sums are written as they are.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.scale.is_none() && self.shift.is_none() && self.residual.is_none() && !self.relu
+    }
+
+    /// The outputs of a vector of sums for the channels from `channel` on, at `at` in y.
+    ///
+    /// # Safety
+    /// A vector fits into c_out from `channel` on, and into y from `at` on.
+    #[inline(always)]
+    pub(super) unsafe fn apply<S: Simd>(&self, s: S, sum: S::V, channel: usize, at: usize) -> S::V {
+        let mut y = sum;
+        // SAFETY: the caller vouches for `channel` and `at`; lengths were checked when the pass began.
+        unsafe {
+            match (self.scale, self.shift) {
+                (Some(scale), shift) => {
+                    let shift = match shift {
+                        Some(shift) => s.load(shift.as_ptr().add(channel)),
+                        None => s.splat(0.0),
+                    };
+                    y = s.fma(y, s.load(scale.as_ptr().add(channel)), shift);
+                }
+                (None, Some(shift)) => y = s.add(y, s.load(shift.as_ptr().add(channel))),
+                (None, None) => {}
+            }
+            if let Some(residual) = self.residual {
+                y = s.add(y, s.load(residual.as_ptr().add(at)));
+            }
+        }
+        if self.relu { s.relu(y) } else { y }
+    }
+}
