@@ -4,21 +4,23 @@
 
 use crate::{Conv2d, Conv2dShape, Cpu, Epilogue};
 
+/// The convolution that a linear layer is.
+pub fn shape(n: usize, c_in: usize, c_out: usize) -> Conv2dShape {
+    Conv2dShape {
+        n,
+        h: 1,
+        w: 1,
+        c_in,
+        c_out,
+        kernel: 1,
+        stride: 1,
+        padding: 0,
+        groups: 1,
+    }
+}
+
 fn conv(cpu: &Cpu, n: usize, c_in: usize, c_out: usize) -> Conv2d {
-    Conv2d::choose(
-        cpu,
-        &Conv2dShape {
-            n,
-            h: 1,
-            w: 1,
-            c_in,
-            c_out,
-            kernel: 1,
-            stride: 1,
-            padding: 0,
-            groups: 1,
-        },
-    )
+    Conv2d::choose(cpu, &shape(n, c_in, c_out))
 }
 
 /// Numbers of scratch that each of the passes needs.

@@ -6,9 +6,12 @@
 //! A max pool's rim never wins. The first maximum of a window wins; NaN wins over numbers, as in PyTorch. The winner is
 //! found again in the backward pass: reading x twice is cheaper than storing and reading an index for every output.
 
+use std::ops::Range;
+
 use crate::Cpu;
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
+use crate::split::range;
 
 /// Channels handled together: their running maxima and winners stay in the first-level cache.
 const SLAB: usize = 64;
@@ -115,15 +118,24 @@ impl Pool2dShape {
 /// y = the maximum of each window.
 pub fn max_forward(cpu: &Cpu, shape: &Pool2dShape, x: &[f32], y: &mut [f32]) {
     shape.assert("max pool", x.len(), y.len());
-    each_image(
-        cpu,
-        shape,
-        x,
-        y,
-        shape.x_image(),
-        shape.y_image(),
-        |x, y| cpu.run(MaxForward { shape, x, y }),
-    );
+    // Few images are cut into rows, so that all threads have some.
+    let cuts = (4 * cpu.threads()).div_ceil(shape.n).min(shape.h_out());
+    let rows = shape.h_out().div_ceil(cuts);
+    let row_len = shape.w_out() * shape.c;
+    let y = Parts::new(y);
+    cpu.parallel(shape.n * cuts, |task| {
+        let (image, cut) = (task / cuts, task % cuts);
+        let rows = range(shape.h_out(), rows, cut);
+        let start = image * shape.y_image();
+        // SAFETY: each task has its own rows.
+        let y = unsafe { y.get(start + rows.start * row_len..start + rows.end * row_len) };
+        cpu.run(MaxForward {
+            shape,
+            x: &x[image * shape.x_image()..][..shape.x_image()],
+            first: rows.start,
+            y,
+        });
+    });
 }
 
 /// dx (+)= dy at each window's winner.
@@ -255,30 +267,57 @@ fn each_image(
     });
 }
 
+/// Some rows of one image.
 struct MaxForward<'a> {
     shape: &'a Pool2dShape,
     x: &'a [f32],
+    first: usize,
     y: &'a mut [f32],
 }
 
 impl Task for MaxForward<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let MaxForward { shape, x, y } = self;
+        let MaxForward { shape, x, first, y } = self;
         let c = shape.c;
         for (pixel, y) in y.chunks_exact_mut(c).enumerate() {
-            let [rows, columns] = shape.window(pixel / shape.w_out(), pixel % shape.w_out());
-            y.fill(f32::NEG_INFINITY);
-            for row in rows {
-                for column in columns.clone() {
-                    let x = &x[(row * shape.w + column) * c..][..c];
-                    for (y, &x) in y.iter_mut().zip(x) {
-                        *y = if beats(x, *y) { x } else { *y };
-                    }
-                }
+            let (i, j) = (first + pixel / shape.w_out(), pixel % shape.w_out());
+            let [rows, columns] = shape.window(i, j);
+            let (groups, rest) = y.as_chunks_mut::<GROUP>();
+            let at = c - rest.len();
+            for (i, y) in groups.iter_mut().enumerate() {
+                maximum(x, shape, &rows, &columns, i * GROUP, y);
+            }
+            for (i, y) in rest.as_chunks_mut::<1>().0.iter_mut().enumerate() {
+                maximum(x, shape, &rows, &columns, at + i, y);
             }
         }
     }
+}
+
+/// Channels whose maxima fit registers.
+const GROUP: usize = 32;
+
+/// y = the maximum of a window, N channels from `channel` on.
+#[inline(always)]
+fn maximum<const N: usize>(
+    x: &[f32],
+    shape: &Pool2dShape,
+    rows: &Range<usize>,
+    columns: &Range<usize>,
+    channel: usize,
+    y: &mut [f32; N],
+) {
+    let mut best = [f32::NEG_INFINITY; N];
+    for row in rows.clone() {
+        for column in columns.clone() {
+            let x = &x[(row * shape.w + column) * shape.c + channel..][..N];
+            for i in 0..N {
+                best[i] = if beats(x[i], best[i]) { x[i] } else { best[i] };
+            }
+        }
+    }
+    *y = best;
 }
 
 /// Whether `x`, met later, replaces `best`.

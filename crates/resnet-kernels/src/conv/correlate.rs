@@ -1,8 +1,8 @@
 //! Forward pass and input gradient: blocks of outputs, laid out by [`Staging`], times panels of weights.
 //!
-//! For each block, each panel of output channels and each part of the reduction that fits the first-level cache, the
-//! weights are packed once ([k][lanes]) and all tiles of the block run over them. Every output is summed in one fixed
-//! order, whatever the blocks, so neither they nor the number of threads change a bit.
+//! Weights are packed first, into panels [k][lanes] of two vectors of output channels, by all threads for all blocks. For each block,
+//! each panel and each part of the reduction that fits the first-level cache, all tiles of the block run over the part. Every
+//! output is summed in one fixed order, whatever the blocks, so neither they nor the number of threads change a bit.
 
 use super::axis::{Axis, Block, Blocks};
 use super::stage::{Map, Staging};
@@ -17,6 +17,9 @@ use crate::split::range;
 const PANEL: usize = 384;
 /// Most columns of a panel: two of the widest vectors.
 const LANES: usize = 32;
+/// Columns that are packed together, and rows: a row of w is read in pieces longer than a cache line, and what a piece brings
+/// with it is still there for the next panel.
+const PACK: (usize, usize) = (64, 64);
 
 /// A correlation: x [n][..][..][c_in] to y [n][..][..][c_out], per group.
 #[derive(Clone, Copy)]
@@ -36,12 +39,26 @@ struct Correlation<'a> {
     split: usize,
 }
 
-/// Numbers of scratch for both passes.
+/// Numbers of scratch for both passes, packed weights of the backward pass included.
 pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
     let mut most = 0;
     each(cpu, shape, false, |c| most = most.max(c.scratch_len(cpu)));
-    each(cpu, shape, true, |c| most = most.max(c.scratch_len(cpu)));
+    each(cpu, shape, true, |c| {
+        most = most.max(scratch::len(&[c.packed_len()]) + c.scratch_len(cpu));
+    });
     most
+}
+
+/// Numbers of the weights packed for [`forward`].
+pub(super) fn packed_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
+    let mut len = 0;
+    each(cpu, shape, false, |c| len = c.packed_len());
+    len
+}
+
+/// Packs w for [`forward`].
+pub(super) fn pack(cpu: &Cpu, shape: &Conv2dShape, w: &[f32], packed: &mut [f32]) {
+    each(cpu, shape, false, |c| c.pack(cpu, w, packed));
 }
 
 /// y = x * w, and what `epilogue` makes of it.
@@ -49,13 +66,13 @@ pub(super) fn forward(
     cpu: &Cpu,
     shape: &Conv2dShape,
     x: &[f32],
-    w: &[f32],
+    packed: &[f32],
     epilogue: Epilogue,
     y: &mut [f32],
     scratch: &mut [f32],
 ) {
     each(cpu, shape, false, |c| {
-        c.run(cpu, x, w, epilogue, y, false, scratch)
+        c.run(cpu, x, packed, epilogue, y, false, scratch)
     });
 }
 
@@ -70,7 +87,19 @@ pub(super) fn backward_input(
     scratch: &mut [f32],
 ) {
     each(cpu, shape, true, |c| {
-        c.run(cpu, dy, w, Epilogue::default(), dx, accumulate, scratch)
+        let len = [c.packed_len()];
+        let (packed, scratch) = scratch.split_at_mut(scratch::len(&len));
+        let [packed] = scratch::split(packed, len);
+        c.pack(cpu, w, packed);
+        c.run(
+            cpu,
+            dy,
+            packed,
+            Epilogue::default(),
+            dx,
+            accumulate,
+            scratch,
+        );
     });
 }
 
@@ -148,14 +177,44 @@ impl<'a> Correlation<'a> {
         }
     }
 
-    /// Lengths of a thread's parts of scratch: copy, offsets of inputs and outputs, panel, start, tile.
-    fn parts(&self) -> [usize; 6] {
+    /// Terms of an output's sum.
+    fn depth(&self) -> usize {
+        self.staging.rows.taps * self.staging.run()
+    }
+
+    /// Numbers of a group's packed weights: panels of all its terms, the last one perhaps wider than the channels left.
+    fn group_len(&self) -> usize {
+        self.depth() * (self.c_out / self.shape.groups).next_multiple_of(LANES / 2)
+    }
+
+    fn packed_len(&self) -> usize {
+        self.group_len() * self.shape.groups
+    }
+
+    fn pack(&self, cpu: &Cpu, w: &[f32], packed: &mut [f32]) {
+        let width = self.c_out / self.shape.groups;
+        let pieces = width.div_ceil(PACK.0);
+        let packed = Parts::new(packed);
+        cpu.parallel(self.shape.groups * pieces, |task| {
+            let group = task / pieces;
+            let start = group * self.group_len();
+            cpu.run(PackTask {
+                c: self,
+                group,
+                channels: range(width, PACK.0, task % pieces),
+                w,
+                packed: packed.start_of(start..start + self.group_len()),
+            });
+        });
+    }
+
+    /// Lengths of a thread's parts of scratch: copy, offsets of inputs and outputs, start, tile.
+    fn parts(&self) -> [usize; 5] {
         let pixels = self.blocks.pixels();
         [
             self.staging.len(&self.blocks),
             pixels,
             pixels,
-            PANEL * LANES,
             LANES,
             NARROW * LANES,
         ]
@@ -169,7 +228,7 @@ impl<'a> Correlation<'a> {
         &self,
         cpu: &Cpu,
         x: &[f32],
-        w: &[f32],
+        packed: &[f32],
         epilogue: Epilogue,
         y: &mut [f32],
         accumulate: bool,
@@ -195,7 +254,7 @@ impl<'a> Correlation<'a> {
                 block: self.blocks.get(task / groups),
                 channels: part,
                 x,
-                w,
+                packed: &packed[task % groups * self.group_len()..][..self.group_len()],
                 epilogue,
                 y,
                 accumulate,
@@ -212,7 +271,8 @@ struct BlockTask<'a> {
     block: Block,
     channels: std::ops::Range<usize>,
     x: &'a [f32],
-    w: &'a [f32],
+    /// The group's.
+    packed: &'a [f32],
     epilogue: Epilogue<'a>,
     y: Parts<'a>,
     accumulate: bool,
@@ -228,13 +288,13 @@ impl Task for BlockTask<'_> {
             block,
             channels,
             x,
-            w,
+            packed,
             epilogue,
             y,
             accumulate,
             scratch,
         } = self;
-        let [copy, from, to, panel, start, tile] = scratch::split(scratch, c.parts());
+        let [copy, from, to, start, tile] = scratch::split(scratch, c.parts());
         let (from, to) = (scratch::as_u32(from), scratch::as_u32(to));
         let map = Map {
             values: x,
@@ -263,7 +323,8 @@ impl Task for BlockTask<'_> {
             }
             let mut continues = accumulate;
             for k in Reduction::new(c.staging.rows.taps, c.staging.run()) {
-                pack(s, c, w, group, n, count, lanes, &k, panel);
+                let first = n * c.depth() + (k.run * c.staging.run() + k.offset) * lanes;
+                let panel = &packed[first..][..k.runs * k.len * lanes];
                 let call = Tiles {
                     x: x[k.run * c.staging.pitch + k.offset..].as_ptr(),
                     from,
@@ -284,7 +345,7 @@ impl Task for BlockTask<'_> {
                     tile: tile.as_mut_ptr(),
                 };
                 // SAFETY: `from` and the runs stay inside the laid-out block by the geometry of `Staging`, `to` inside the
-                // images that `y` starts, where this task alone touches its pixels and channels; `panel` was just filled with the
+                // images that `y` starts, where this task alone touches its pixels and channels; `panel` holds the
                 // rows of `k`; `start` and `tile` hold what `parts` says.
                 unsafe {
                     if wide {
@@ -295,12 +356,22 @@ impl Task for BlockTask<'_> {
                 }
                 continues = true;
             }
-            if !epilogue.is_nothing() {
-                let channel = first_channel + n;
-                // SAFETY: this task has just written `count` numbers at every offset; lengths were checked on entry.
-                unsafe { finish(s, &epilogue, y, to, block.image * image, channel, count) };
-            }
             n += count;
+        }
+        if !epilogue.is_nothing() {
+            let channel = first_channel + channels.start;
+            // SAFETY: this task has just written these channels at every offset; lengths were checked on entry.
+            unsafe {
+                finish(
+                    s,
+                    &epilogue,
+                    y,
+                    to,
+                    block.image * image,
+                    channel,
+                    channels.len(),
+                )
+            };
         }
     }
 }
@@ -411,9 +482,61 @@ impl Iterator for Reduction {
     }
 }
 
+/// Packs some output channels of a group.
+struct PackTask<'a> {
+    c: &'a Correlation<'a>,
+    group: usize,
+    channels: std::ops::Range<usize>,
+    w: &'a [f32],
+    /// The group's panels.
+    packed: *mut f32,
+}
+
+impl Task for PackTask<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let PackTask {
+            c,
+            group,
+            channels,
+            w,
+            packed,
+        } = self;
+        let len = c.staging.run();
+        for run in 0..c.staging.rows.taps {
+            for offset in (0..len).step_by(PACK.1) {
+                let k = Part {
+                    run,
+                    runs: 1,
+                    offset,
+                    len: PACK.1.min(len - offset),
+                };
+                let mut n = channels.start;
+                while n < channels.end {
+                    let left = channels.end - n;
+                    let lanes = if left > S::LANES {
+                        2 * S::LANES
+                    } else {
+                        S::LANES
+                    };
+                    let count = lanes.min(left);
+                    let first = n * c.depth() + (run * len + offset) * lanes;
+                    // SAFETY: a panel of `depth` rows of `lanes` numbers begins at n · depth, channels begin at multiples of PACK, and
+                    // panels do not overlap; the last one ends within the group's numbers, which are rounded up to a multiple of
+                    // the widest vector.
+                    let panel =
+                        unsafe { std::slice::from_raw_parts_mut(packed.add(first), k.len * lanes) };
+                    fill(s, c, w, group, n, count, lanes, &k, panel);
+                    n += count;
+                }
+            }
+        }
+    }
+}
+
 /// Fills `panel` = [k][lanes] with the weights of output channels `n..n + count` of the group, zero in the other lanes.
 #[inline(always)]
-fn pack<S: Simd>(
+fn fill<S: Simd>(
     s: S,
     c: &Correlation,
     w: &[f32],

@@ -32,6 +32,8 @@ pub struct Conv2d {
     shape: Conv2dShape,
     row: &'static table::Row,
     threads: usize,
+    packed_len: usize,
+    /// Without packed weights.
     scratch_len: usize,
 }
 
@@ -65,6 +67,7 @@ impl Conv2d {
             shape: *shape,
             row,
             threads: cpu.threads(),
+            packed_len: (row.packed_len)(cpu, shape),
             scratch_len: (row.scratch_len)(cpu, shape),
         }
     }
@@ -86,7 +89,53 @@ impl Conv2d {
 
     /// Numbers of scratch that each of the passes needs.
     pub fn scratch_len(&self) -> usize {
-        self.scratch_len
+        self.packed_len + self.scratch_len
+    }
+
+    /// Numbers of the weights as the forward pass reads them.
+    pub fn packed_len(&self) -> usize {
+        self.packed_len
+    }
+
+    /// Lays weights out as [`Conv2d::forward_packed`] reads them, for weights that are used more than once.
+    ///
+    /// # Panics
+    /// If a length does not fit, or `cpu` is not like the one the kernel was chosen for.
+    pub fn pack(&self, cpu: &Cpu, w: &[f32], packed: &mut [f32]) {
+        self.check_cpu(cpu);
+        let fits = w.len() == self.shape.w_len() && packed.len() == self.packed_len;
+        assert!(
+            fits,
+            "convolution {}: wrong length of w or packed",
+            self.shape
+        );
+        (self.row.pack)(cpu, &self.shape, w, packed);
+    }
+
+    /// [`Conv2d::forward`] with weights that [`Conv2d::pack`] has laid out.
+    ///
+    /// # Panics
+    /// If a length does not fit, or `cpu` is not like the one the kernel was chosen for.
+    pub fn forward_packed(
+        &self,
+        cpu: &Cpu,
+        x: &[f32],
+        packed: &[f32],
+        epilogue: Epilogue,
+        y: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        let shape = &self.shape;
+        self.check_cpu(cpu);
+        assert!(
+            x.len() == shape.x_len() && y.len() == shape.y_len() && packed.len() == self.packed_len,
+            "convolution {shape}: wrong length of x, packed or y"
+        );
+        assert!(
+            scratch.len() >= self.scratch_len && epilogue.fits(shape.c_out, y.len()),
+            "convolution {shape}: wrong length of scratch, scale, shift or residual"
+        );
+        (self.row.forward)(cpu, shape, x, packed, epilogue, y, scratch);
     }
 
     /// y = x * w, and what `epilogue` makes of it; a bias is its shift.
@@ -103,12 +152,9 @@ impl Conv2d {
         scratch: &mut [f32],
     ) {
         self.check(cpu, x, w, y, scratch);
-        assert!(
-            epilogue.fits(self.shape.c_out, y.len()),
-            "convolution {}: wrong length of scale, shift or residual",
-            self.shape
-        );
-        (self.row.forward)(cpu, &self.shape, x, w, epilogue, y, scratch);
+        let (packed, scratch) = scratch.split_at_mut(self.packed_len);
+        self.pack(cpu, w, packed);
+        self.forward_packed(cpu, x, packed, epilogue, y, scratch);
     }
 
     /// dx = the gradient of x, or dx += it if `accumulate`.
@@ -159,6 +205,16 @@ impl Conv2d {
             shape.w_len(),
             shape.y_len()
         );
+        self.check_cpu(cpu);
+        assert!(
+            scratch.len() >= self.scratch_len(),
+            "convolution {shape}: scratch is shorter than {}",
+            self.scratch_len()
+        );
+    }
+
+    fn check_cpu(&self, cpu: &Cpu) {
+        let shape = &self.shape;
         assert!(
             cpu.threads() == self.threads && cpu.isa() >= self.row.isa,
             "convolution {shape}: chosen for {} threads and {}, called with {} and {}",
@@ -166,11 +222,6 @@ impl Conv2d {
             self.row.isa,
             cpu.threads(),
             cpu.isa()
-        );
-        assert!(
-            scratch.len() >= self.scratch_len,
-            "convolution {shape}: scratch is shorter than {}",
-            self.scratch_len
         );
     }
 }

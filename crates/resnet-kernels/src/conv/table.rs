@@ -4,7 +4,9 @@
 use super::{Conv2dShape, Epilogue, correlate, weight, winograd};
 use crate::{Cpu, Isa};
 
-/// (cpu, shape, x, w, epilogue, y, scratch)
+/// (cpu, shape, w, packed)
+type Pack = fn(&Cpu, &Conv2dShape, &[f32], &mut [f32]);
+/// (cpu, shape, x, packed, epilogue, y, scratch)
 type Forward = fn(&Cpu, &Conv2dShape, &[f32], &[f32], Epilogue, &mut [f32], &mut [f32]);
 /// (cpu, shape, dy, w, dx, accumulate, scratch)
 type BackwardInput = fn(&Cpu, &Conv2dShape, &[f32], &[f32], &mut [f32], bool, &mut [f32]);
@@ -21,6 +23,9 @@ pub(super) struct Row {
     pub(super) direct: bool,
     pub(super) accepts: fn(&Conv2dShape) -> bool,
     pub(super) scratch_len: fn(&Cpu, &Conv2dShape) -> usize,
+    /// Numbers of the weights as the forward pass reads them.
+    pub(super) packed_len: fn(&Cpu, &Conv2dShape) -> usize,
+    pub(super) pack: Pack,
     pub(super) forward: Forward,
     pub(super) backward_input: BackwardInput,
     pub(super) backward_weight: BackwardWeight,
@@ -35,6 +40,8 @@ const DIRECT: Row = Row {
     scratch_len: |cpu, shape| {
         correlate::scratch_len(cpu, shape).max(weight::scratch_len(cpu, shape))
     },
+    packed_len: correlate::packed_len,
+    pack: correlate::pack,
     forward: correlate::forward,
     backward_input: correlate::backward_input,
     backward_weight: weight::backward_weight,
@@ -47,6 +54,8 @@ const WINOGRAD: Row = Row {
     direct: false,
     accepts: winograd::accepts,
     scratch_len: winograd::scratch_len,
+    packed_len: winograd::packed_len,
+    pack: winograd::pack,
     forward: winograd::forward,
     backward_input: winograd::backward_input,
     backward_weight: winograd::backward_weight,

@@ -10,7 +10,7 @@ use resnet_kernels::{
 };
 
 use super::{Backend, Limits, NoMemory, Sgd};
-use crate::plan::Plan;
+use crate::plan::{Mode, Plan};
 use crate::step::{Conv, Linear, NormGrad, Pool, SlotId, Space, StepKind};
 
 /// Numbers in a cache line.
@@ -24,6 +24,10 @@ pub struct Cpu {
     plan: Plan,
     /// The kernel of each convolution step.
     convs: Vec<Option<Conv2d>>,
+    /// Weights of each forward convolution as its kernel reads them, in plans that infer: they are laid out once.
+    packed: Vec<Vec<f32>>,
+    /// Whether parameters were written since.
+    stale: bool,
     memory: Vec<f32>,
     /// Where the memory's first cache line begins.
     start: usize,
@@ -53,6 +57,24 @@ impl Limits {
             flops: peak::flops(&cpu),
             bandwidth: peak::bandwidth(&cpu),
         }
+    }
+}
+
+/// A forward pass with weights laid out before, or now.
+fn forward(
+    conv: Option<&Conv2d>,
+    cpu: &resnet_kernels::Cpu,
+    x: &[f32],
+    w: &[f32],
+    packed: Option<&[f32]>,
+    epilogue: Epilogue,
+    y: &mut [f32],
+    scratch: &mut [f32],
+) {
+    let conv = conv.expect(CHOSEN);
+    match packed {
+        Some(packed) => conv.forward_packed(cpu, x, packed, epilogue, y, scratch),
+        None => conv.forward(cpu, x, w, epilogue, y, scratch),
     }
 }
 
@@ -127,9 +149,15 @@ fn choose(cpu: &resnet_kernels::Cpu, plan: &Plan) -> (Vec<Option<Conv2d>>, usize
                 let x = &plan.slots[step.reads[0].0];
                 batch_norm::scratch_len(x.len / norm.channels, norm.channels)
             }
-            StepKind::Linear(l)
-            | StepKind::LinearBackwardInput { linear: l, .. }
-            | StepKind::LinearBackwardWeight(l) => linear::scratch_len(cpu, l.n, l.c_in, l.c_out),
+            StepKind::Linear(l) => {
+                let conv = Conv2d::choose(cpu, &linear::shape(l.n, l.c_in, l.c_out));
+                let need = conv.scratch_len();
+                chosen = Some(conv);
+                need
+            }
+            StepKind::LinearBackwardInput { linear: l, .. } | StepKind::LinearBackwardWeight(l) => {
+                linear::scratch_len(cpu, l.n, l.c_in, l.c_out)
+            }
             _ => 0,
         };
         scratch = scratch.max(need);
@@ -182,6 +210,13 @@ impl Cpu {
             return Err(no_memory);
         }
         let memory = zeros(plan.len() + CACHE_LINE).ok_or(no_memory)?;
+        let packed = if plan.options.mode == Mode::Infer {
+            let len = |conv: &Option<Conv2d>| conv.as_ref().map_or(0, Conv2d::packed_len);
+            let packed = convs.iter().map(|conv| zeros(len(conv)));
+            packed.collect::<Option<_>>().ok_or(no_memory)?
+        } else {
+            Vec::new()
+        };
         let scratch = zeros(scratch).ok_or(no_memory)?;
         let start = memory.as_ptr().align_offset(4 * CACHE_LINE).min(CACHE_LINE);
         let labels = vec![0; plan.options.batch];
@@ -196,6 +231,8 @@ impl Cpu {
             cpu,
             plan,
             convs,
+            stale: !packed.is_empty(),
+            packed,
             memory,
             start,
             scratch,
@@ -210,6 +247,17 @@ impl Cpu {
         &self.memory[self.start..][range]
     }
 
+    /// Lays out the weights of the convolutions, of plans that infer.
+    fn pack(&mut self) {
+        for (index, packed) in self.packed.iter_mut().enumerate() {
+            if let Some(conv) = &self.convs[index] {
+                let range = self.plan.range(self.plan.steps[index].reads[1]);
+                conv.pack(&self.cpu, &self.memory[self.start..][range], packed);
+            }
+        }
+        self.stale = false;
+    }
+
     fn step(&mut self, index: usize) {
         let step = &self.plan.steps[index];
         let mut ranges: [Range<usize>; OPERANDS] = std::array::from_fn(|_| 0..0);
@@ -222,11 +270,11 @@ impl Cpu {
             .expect("slots that live at once do not overlap");
         let (cpu, scratch) = (&self.cpu, &mut self.scratch[..]);
         let conv = self.convs[index].as_ref();
+        let packed = self.packed.get(index).map(Vec::as_slice);
         match step.kind {
             StepKind::Conv { bias: false, .. } => {
                 let [x, w, y, ..] = operands;
-                let plain = Epilogue::default();
-                conv.expect(CHOSEN).forward(cpu, x, w, plain, y, scratch);
+                forward(conv, cpu, x, w, packed, Epilogue::default(), y, scratch);
             }
             StepKind::Conv { bias: true, .. } => {
                 let [x, w, b, y, ..] = operands;
@@ -234,7 +282,7 @@ impl Cpu {
                     shift: Some(b),
                     ..Epilogue::default()
                 };
-                conv.expect(CHOSEN).forward(cpu, x, w, bias, y, scratch);
+                forward(conv, cpu, x, w, packed, bias, y, scratch);
             }
             StepKind::ConvNorm { norm, .. } => {
                 let [x, w, gamma, beta, mean, var, a, b, ..] = operands;
@@ -251,7 +299,7 @@ impl Cpu {
                     residual,
                     relu: norm.relu,
                 };
-                conv.expect(CHOSEN).forward(cpu, x, w, epilogue, y, scratch);
+                forward(conv, cpu, x, w, packed, epilogue, y, scratch);
             }
             StepKind::Norm(norm) => {
                 let (c, eps, relu) = (norm.channels, norm.eps, norm.relu);
@@ -374,9 +422,13 @@ impl Cpu {
                 let [x, y, ..] = operands;
                 pool2d::global_avg_forward(cpu, n, pixels, c, x, y);
             }
-            StepKind::Linear(Linear { n, c_in, c_out }) => {
+            StepKind::Linear(_) => {
                 let [x, w, b, y, ..] = operands;
-                linear::forward(cpu, n, c_in, c_out, x, w, Some(b), y, scratch);
+                let bias = Epilogue {
+                    shift: Some(b),
+                    ..Epilogue::default()
+                };
+                forward(conv, cpu, x, w, packed, bias, y, scratch);
             }
             StepKind::SoftmaxCrossEntropy {
                 classes, smoothing, ..
@@ -510,6 +562,9 @@ impl Backend for Cpu {
     }
 
     fn run(&mut self, steps: Range<usize>) {
+        if self.stale {
+            self.pack();
+        }
         for index in steps {
             self.step(index);
         }
@@ -526,6 +581,7 @@ impl Backend for Cpu {
     fn write(&mut self, slot: SlotId, from: &[f32]) {
         let range = self.plan.range(slot);
         self.memory[self.start..][range].copy_from_slice(from);
+        self.stale |= !self.packed.is_empty() && self.plan.slots[slot.0].space == Space::Param;
     }
 
     fn read(&self, slot: SlotId, into: &mut [f32]) {

@@ -91,42 +91,41 @@ impl Correlation {
         ]
     }
 
-    /// Lengths of the parts that all threads read: U.
-    fn shared(&self) -> [usize; 1] {
-        [POINTS * self.c_in * self.c_out]
+    /// Numbers in U.
+    fn packed_len(&self) -> usize {
+        POINTS * self.c_in * self.c_out
     }
 
     fn scratch_len(&self, cpu: &Cpu) -> usize {
-        scratch::len(&self.shared()) + scratch::len(&self.parts()) * cpu.threads()
+        scratch::len(&self.parts()) * cpu.threads()
+    }
+
+    /// U = G w Gᵀ.
+    fn pack(&self, cpu: &Cpu, w: &[f32], u: &mut [f32]) {
+        let u = Parts::new(u);
+        cpu.parallel(self.c_in / SIDE, |task| {
+            cpu.run(WeightTask {
+                c: self,
+                rows: task * SIDE..(task + 1) * SIDE,
+                w,
+                u: u.start_of(0..self.packed_len()),
+            });
+        });
     }
 
     fn run(
         &self,
         cpu: &Cpu,
         x: &[f32],
-        w: &[f32],
+        u: &[f32],
         epilogue: Epilogue,
         y: &mut [f32],
         accumulate: bool,
         scratch: &mut [f32],
     ) {
-        let (shared, scratch) = scratch.split_at_mut(scratch::len(&self.shared()));
-        let [u] = scratch::split(shared, self.shared());
-        let rows = self.c_in / SIDE;
-        {
-            let u = Parts::new(u);
-            cpu.parallel(rows, |task| {
-                cpu.run(WeightTask {
-                    c: self,
-                    rows: task * SIDE..(task + 1) * SIDE,
-                    w,
-                    u: u.start_of(0..self.shared()[0]),
-                });
-            });
-        }
         let each = scratch::len(&self.parts());
         let (scratch, len) = (Parts::new(scratch), y.len());
-        let (u, y) = (&*u, Parts::new(y));
+        let y = Parts::new(y);
         let tasks = self.tiling.count().div_ceil(self.block) * self.split;
         cpu.parallel_workers(tasks, |worker, task| {
             // SAFETY: no two running tasks have the same worker index.
@@ -154,10 +153,21 @@ impl Correlation {
     }
 }
 
-/// Numbers of scratch for both passes.
+/// Numbers of scratch for both passes, U of the backward pass included.
 pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
-    let of = |transposed| Correlation::new(cpu, shape, transposed).scratch_len(cpu);
-    of(false).max(of(true))
+    let backward = Correlation::new(cpu, shape, true);
+    let backward = scratch::len(&[backward.packed_len()]) + backward.scratch_len(cpu);
+    backward.max(Correlation::new(cpu, shape, false).scratch_len(cpu))
+}
+
+/// Numbers of the weights packed for [`forward`].
+pub(in crate::conv) fn packed_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
+    Correlation::new(cpu, shape, false).packed_len()
+}
+
+/// Packs w for [`forward`].
+pub(in crate::conv) fn pack(cpu: &Cpu, shape: &Conv2dShape, w: &[f32], packed: &mut [f32]) {
+    Correlation::new(cpu, shape, false).pack(cpu, w, packed);
 }
 
 /// y = x * w, and what `epilogue` makes of it.
@@ -165,12 +175,12 @@ pub(in crate::conv) fn forward(
     cpu: &Cpu,
     shape: &Conv2dShape,
     x: &[f32],
-    w: &[f32],
+    packed: &[f32],
     epilogue: Epilogue,
     y: &mut [f32],
     scratch: &mut [f32],
 ) {
-    Correlation::new(cpu, shape, false).run(cpu, x, w, epilogue, y, false, scratch);
+    Correlation::new(cpu, shape, false).run(cpu, x, packed, epilogue, y, false, scratch);
 }
 
 /// dx (+)= dy * wᵀ.
@@ -183,15 +193,12 @@ pub(in crate::conv) fn backward_input(
     accumulate: bool,
     scratch: &mut [f32],
 ) {
-    Correlation::new(cpu, shape, true).run(
-        cpu,
-        dy,
-        w,
-        Epilogue::default(),
-        dx,
-        accumulate,
-        scratch,
-    );
+    let c = Correlation::new(cpu, shape, true);
+    let len = [c.packed_len()];
+    let (u, scratch) = scratch.split_at_mut(scratch::len(&len));
+    let [u] = scratch::split(u, len);
+    c.pack(cpu, w, u);
+    c.run(cpu, dy, u, Epilogue::default(), dx, accumulate, scratch);
 }
 
 /// The panels of output channels: (first channel, columns), wide ones first.

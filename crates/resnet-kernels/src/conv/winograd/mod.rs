@@ -24,7 +24,7 @@ mod lines;
 use super::Conv2dShape;
 use crate::Cpu;
 
-pub(super) use correlate::{backward_input, forward};
+pub(super) use correlate::{backward_input, forward, pack, packed_len};
 pub(super) use gradient::backward_weight;
 
 /// Side of a tile of outputs, of inputs, and points.
