@@ -1,13 +1,24 @@
 //! Weight gradient: dw[k][o] = Σ over output pixels of x[pixel][k] · dy[pixel][o], k running over taps and channels.
 //!
 //! Input blocks are laid out as in the forward pass, so that k is again runs of memory. A tile of dw stays in registers
-//! while it runs over some pixels, short enough that x and dy of those stay in the first-level cache for all tiles.
+//! while it runs over some pixels. Of those, some columns of x and a panel of dy fit the first-level cache:
+//!
+//! ```text
+//!            BLOCK columns                      panel
+//!          ┌───────────────┐                  ┌───────┐
+//!   PIXELS │ x             │ 6 or 4 at a time │ dy    │ PIXELS   dw tile = 6 columns of x, transposed, times the panel
+//!          └───────────────┘                  └───────┘
+//! ```
+//!
+//! Where pixels of x lie so far apart that a column falls into a few sets of that cache, the columns are copied together.
 //! Pixels are cut into chunks by shape alone; each chunk's dw is kept apart and they are added in order, so the number of
 //! threads changes nothing. Where dw is large there are few chunks, and the output channels are split instead.
 
+use std::ops::Range;
+
 use super::axis::{Axis, Blocks};
 use super::stage::{Map, Staging};
-use super::tile::{NARROW, WIDE, outer};
+use super::tile::{WIDE, outer};
 use super::{Conv2dShape, pack, scratch};
 use crate::Cpu;
 use crate::columns::{Columns, PARTIAL as COLUMN, Partial, Sums, as_f64, block_sums, f64_scratch};
@@ -21,6 +32,12 @@ const TASKS: usize = 32;
 const PARTIAL: usize = 1 << 23;
 /// Most columns of a tile: two of the widest vectors.
 const LANES: usize = 32;
+/// Pixels that a tile runs over at a time, and columns of x that are used together: 24 KiB of a 32 KiB first-level cache, the
+/// rest for dy.
+const PIXELS: usize = 128;
+const BLOCK: usize = 48;
+/// Numbers between pixels of x from which on their columns are copied: 512 bytes leave a column eight sets of the cache.
+const FAR: usize = 128;
 
 #[derive(Clone, Copy)]
 struct Plan<'a> {
@@ -30,8 +47,8 @@ struct Plan<'a> {
     /// Cuts of the blocks, and of a group's output channels (in units of [`LANES`]).
     chunks: usize,
     split: usize,
-    /// Pixels that a tile runs over at a time.
-    pixels: usize,
+    /// Whether columns of x are copied together.
+    copies: bool,
 }
 
 impl<'a> Plan<'a> {
@@ -57,15 +74,20 @@ impl<'a> Plan<'a> {
             .clamp(1, TASKS.div_ceil(groups))
             .min(blocks.count());
         let split = TASKS.div_ceil(chunks * groups).min(panels);
-        let pixels = (8192 / (c_in / groups + LANES / 2)).clamp(64, 512);
         Plan {
             shape,
             staging: Staging::new(rows, columns, c_in, groups),
             blocks,
             chunks,
             split,
-            pixels,
+            copies: c_in / groups * stride >= FAR,
         }
+    }
+
+    /// Output channels of a group in a part.
+    fn part(&self) -> usize {
+        let width = self.shape.c_out / self.shape.groups;
+        width.div_ceil(LANES).div_ceil(self.split) * LANES
     }
 
     /// Numbers in all partial dw; a single one is dw itself.
@@ -77,14 +99,15 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Lengths of a thread's parts of scratch: copy, offsets, dy, tile.
-    fn parts(&self) -> [usize; 4] {
-        let pixels = self.blocks.pixels();
+    /// Lengths of a thread's parts of scratch: copy, offsets, columns of x, their offsets, panels of dy, tile.
+    fn parts(&self) -> [usize; 6] {
         [
             self.staging.len(&self.blocks),
-            pixels,
-            self.pixels * LANES,
-            NARROW * LANES,
+            self.blocks.pixels(),
+            PIXELS * BLOCK,
+            PIXELS,
+            PIXELS * self.part(),
+            WIDE * LANES,
         ]
     }
 }
@@ -122,7 +145,7 @@ pub(super) fn backward_weight(
         let target = Parts::new(if single { &mut *dw } else { &mut *partial });
         let scratch = Parts::new(scratch);
         let width = shape.c_out / shape.groups;
-        let size = width.div_ceil(LANES).div_ceil(plan.split) * LANES;
+        let size = plan.part();
         cpu.parallel_workers(plan.chunks * shape.groups * plan.split, |worker, task| {
             // SAFETY: no two running tasks have the same worker index.
             let scratch = unsafe { scratch.get(worker * each..(worker + 1) * each) };
@@ -193,7 +216,7 @@ struct Gradient<'a> {
     plan: &'a Plan<'a>,
     group: usize,
     chunk: usize,
-    channels: std::ops::Range<usize>,
+    channels: Range<usize>,
     x: &'a [f32],
     dy: &'a [f32],
     dw: *mut f32,
@@ -215,8 +238,11 @@ impl Task for Gradient<'_> {
         } = self;
         let shape = plan.shape;
         let c_out = shape.c_out;
-        let [copy, offsets, packed, tile] = scratch::split(scratch, plan.parts());
-        let offsets = scratch::as_u32(offsets);
+        let [copy, offsets, columns, own, panels, tile] = scratch::split(scratch, plan.parts());
+        let (offsets, own) = (scratch::as_u32(offsets), scratch::as_u32(own));
+        for (i, offset) in own.iter_mut().enumerate() {
+            *offset = (i * BLOCK) as u32;
+        }
         let map = Map {
             values: x,
             channels: shape.c_in,
@@ -224,58 +250,58 @@ impl Task for Gradient<'_> {
         };
         let first_channel = group * (c_out / shape.groups);
         let blocks = plan.blocks.count();
+        let (len, pitch) = (plan.staging.run(), plan.staging.pitch);
         let mut add = false;
         for b in blocks * chunk / plan.chunks..blocks * (chunk + 1) / plan.chunks {
             let block = plan.blocks.get(b);
             let x = plan.staging.stage(map, group, block, copy, offsets);
             let pixels = block.images * block.rows * plan.blocks.columns;
             let first_pixel = (block.image * shape.h_out() + block.row) * plan.blocks.columns;
-            for start in (0..pixels).step_by(plan.pixels) {
-                let offsets = &offsets[start..(start + plan.pixels).min(pixels)];
-                let dy = &dy[(first_pixel + start) * c_out..][..offsets.len() * c_out];
-                let mut n = channels.start;
-                while n < channels.end {
-                    let left = channels.end - n;
-                    let wide = left > S::LANES;
-                    let lanes = if wide { 2 * S::LANES } else { S::LANES };
-                    let count = lanes.min(left);
-                    let dy = if lanes == c_out && shape.groups == 1 {
-                        dy
+            for start in (0..pixels).step_by(PIXELS) {
+                let offsets = &offsets[start..(start + PIXELS).min(pixels)];
+                let count = offsets.len();
+                let dy = &dy[(first_pixel + start) * c_out..][..count * c_out];
+                // One panel of all channels is in place already.
+                let in_place = c_out == channels.len() && [S::LANES, 2 * S::LANES].contains(&c_out);
+                if !in_place {
+                    for (n, lanes) in panels_of::<S>(channels.clone()) {
+                        let to = &mut panels[(n - channels.start) * count..][..count * lanes];
+                        let used = lanes.min(channels.end - n);
+                        pack::rows(s, &dy[first_channel + n..], c_out, used, lanes, to);
+                    }
+                }
+                let panels = if in_place { dy } else { &*panels };
+                for k in column_blocks(shape.kernel, len) {
+                    let from = &x[k.start / len * pitch + k.start % len..];
+                    let (x, offsets) = if plan.copies {
+                        gather(s, from, offsets, k.len(), columns);
+                        (&*columns, &own[..count])
                     } else {
-                        pack::rows(
-                            s,
-                            &dy[first_channel + n..],
+                        (from, offsets)
+                    };
+                    for (n, lanes) in panels_of::<S>(channels.clone()) {
+                        let call = Tiles {
+                            x,
+                            offsets,
+                            rows: k.len(),
+                            dy: panels[(n - channels.start) * count..].as_ptr(),
+                            add,
+                            dw: dw.wrapping_add(k.start * c_out + first_channel + n),
                             c_out,
-                            count,
-                            lanes,
-                            &mut packed[..offsets.len() * lanes],
-                        );
-                        &*packed
-                    };
-                    let call = Tiles {
-                        x,
-                        runs: shape.kernel,
-                        len: plan.staging.run(),
-                        pitch: plan.staging.pitch,
-                        offsets,
-                        dy: dy.as_ptr(),
-                        add,
-                        dw: dw.wrapping_add(first_channel + n),
-                        c_out,
-                        count,
-                        tile: tile.as_mut_ptr(),
-                    };
-                    // SAFETY: the runs stay inside the laid-out block at every offset by the geometry of `Staging`; `dy`
-                    // holds a row of `lanes` numbers for each offset; `dw` holds all of w's length, of which this task
-                    // alone touches its group's channels n..n + count; `tile` holds what `parts` says.
-                    unsafe {
-                        if wide {
-                            call.run::<S, WIDE, 2>(s);
-                        } else {
-                            call.run::<S, NARROW, 1>(s);
+                            count: lanes.min(channels.end - n),
+                            tile: tile.as_mut_ptr(),
+                        };
+                        // SAFETY: x holds the columns at every offset, by the geometry of `Staging` or by `gather`; the panel
+                        // of dy a row of `lanes` numbers for each; dw all of w's length, of which this task alone touches
+                        // its group's channels; `tile` what `parts` says.
+                        unsafe {
+                            if lanes > S::LANES {
+                                call.run::<S, 2>(s);
+                            } else {
+                                call.run::<S, 1>(s);
+                            }
                         }
                     }
-                    n += count;
                 }
                 add = true;
             }
@@ -283,13 +309,57 @@ impl Task for Gradient<'_> {
     }
 }
 
-/// All tiles of dw over some pixels and one panel of dy.
+/// The panels of output channels: first channel and columns.
+#[inline(always)]
+fn panels_of<S: Simd>(channels: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
+    let mut n = channels.start;
+    std::iter::from_fn(move || {
+        let left = channels.end.saturating_sub(n);
+        let lanes = if left > S::LANES {
+            2 * S::LANES
+        } else {
+            S::LANES
+        };
+        n += lanes;
+        (left > 0).then(|| (n - lanes, lanes))
+    })
+}
+
+/// Columns of x that are used together: at most [`BLOCK`], of one run of `len`.
+#[inline(always)]
+fn column_blocks(runs: usize, len: usize) -> impl Iterator<Item = Range<usize>> {
+    let mut next = 0;
+    std::iter::from_fn(move || {
+        let start = next;
+        let left = (runs * len - start).min(len - start % len.max(1));
+        next += left.min(BLOCK);
+        (left > 0).then_some(start..next)
+    })
+}
+
+/// Copies `count` numbers at each offset together, [`BLOCK`] apart.
+#[inline(always)]
+fn gather<S: Simd>(s: S, x: &[f32], offsets: &[u32], count: usize, columns: &mut [f32]) {
+    assert!(count <= BLOCK && columns.len() >= offsets.len() * BLOCK);
+    let whole = count / S::LANES * S::LANES;
+    for (&offset, to) in offsets.iter().zip(columns.chunks_exact_mut(BLOCK)) {
+        let from = &x[offset as usize..][..count];
+        for at in (0..whole).step_by(S::LANES) {
+            // SAFETY: both hold `count` numbers.
+            unsafe { s.store(to.as_mut_ptr().add(at), s.load(from.as_ptr().add(at))) };
+        }
+        for at in whole..count {
+            to[at] = from[at];
+        }
+    }
+}
+
+/// All tiles of some rows of dw and one panel of dy.
 struct Tiles<'a> {
+    /// Column r of x begins at r.
     x: &'a [f32],
-    runs: usize,
-    len: usize,
-    pitch: usize,
     offsets: &'a [u32],
+    rows: usize,
     dy: *const f32,
     add: bool,
     dw: *mut f32,
@@ -301,51 +371,58 @@ struct Tiles<'a> {
 
 impl Tiles<'_> {
     /// # Safety
-    /// `x` holds the runs at every offset, `dy` NV vectors for each offset, `dw` runs·len rows of `c_out` numbers of which
-    /// `count` columns are this caller's (initialised if `add`), `tile` MR rows of NV vectors.
+    /// `x` holds `rows` numbers at every offset, `dy` NV vectors for each offset, `dw` `rows` rows of `c_out` numbers of which
+    /// `count` columns are this caller's (initialised if `add`), `tile` [`WIDE`] rows of NV vectors.
     #[inline(always)]
-    unsafe fn run<S: Simd, const MR: usize, const NV: usize>(self, s: S) {
-        let lanes = NV * S::LANES;
-        for run in 0..self.runs {
-            let mut k = 0;
-            while k < self.len {
-                let rows = MR.min(self.len - k);
-                let x = &self.x[run * self.pitch..];
-                let mut xs = [x.as_ptr(); MR];
-                let mut dw = [self.dw; MR];
-                // SAFETY: rows after the last one read what the last one reads and write to their row of `tile`, as all
-                // rows do when there are fewer columns than lanes; the rest is as the caller vouches.
-                unsafe {
-                    for r in 0..MR {
-                        let row = k + r.min(rows - 1);
-                        xs[r] = x.as_ptr().add(row);
-                        dw[r] = self.dw.add((run * self.len + row) * self.c_out);
-                    }
-                    if rows == MR && self.count == lanes {
-                        outer::<S, MR, NV>(s, &xs, self.offsets, self.dy, lanes, self.add, &dw);
-                    } else {
-                        let mut through = dw;
-                        for r in 0..MR {
-                            through[r] = self.tile.add(r * lanes);
-                            if self.add {
-                                dw[r].copy_to_nonoverlapping(through[r], self.count);
-                            }
-                        }
-                        outer::<S, MR, NV>(
-                            s,
-                            &xs,
-                            self.offsets,
-                            self.dy,
-                            lanes,
-                            self.add,
-                            &through,
-                        );
-                        for r in 0..rows {
-                            through[r].copy_to_nonoverlapping(dw[r], self.count);
-                        }
-                    }
+    unsafe fn run<S: Simd, const NV: usize>(&self, s: S) {
+        let mut k = 0;
+        while k < self.rows {
+            let left = self.rows - k;
+            // Sixes, but where fours come out even.
+            // SAFETY: as the caller vouches.
+            unsafe {
+                if left == 4 || left == 8 {
+                    self.tile::<S, 4, NV>(s, k, 4);
+                    k += 4;
+                } else {
+                    self.tile::<S, WIDE, NV>(s, k, WIDE.min(left));
+                    k += WIDE;
                 }
-                k += MR;
+            }
+        }
+    }
+
+    /// `rows` rows of dw from `k` on.
+    ///
+    /// # Safety
+    /// As for [`Tiles::run`]; `rows` is from 1 to MR, `k + rows` at most all rows.
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(&self, s: S, k: usize, rows: usize) {
+        let lanes = NV * S::LANES;
+        let mut x = [self.x.as_ptr(); MR];
+        let mut dw = [self.dw; MR];
+        // SAFETY: rows after the last one read what the last one reads and write to their row of `tile`, as all rows do when
+        // there are fewer columns than lanes; the rest is as the caller vouches.
+        unsafe {
+            for r in 0..MR {
+                let row = k + r.min(rows - 1);
+                x[r] = self.x.as_ptr().add(row);
+                dw[r] = self.dw.add(row * self.c_out);
+            }
+            if rows == MR && self.count == lanes {
+                outer::<S, MR, NV>(s, &x, self.offsets, self.dy, lanes, self.add, &dw);
+                return;
+            }
+            let mut through = dw;
+            for r in 0..MR {
+                through[r] = self.tile.add(r * lanes);
+                if self.add {
+                    dw[r].copy_to_nonoverlapping(through[r], self.count);
+                }
+            }
+            outer::<S, MR, NV>(s, &x, self.offsets, self.dy, lanes, self.add, &through);
+            for r in 0..rows {
+                through[r].copy_to_nonoverlapping(dw[r], self.count);
             }
         }
     }
