@@ -36,6 +36,8 @@ enum Verb {
     Predict(cmd::predict::Args),
     /// Make a model of weights trained elsewhere
     Import(cmd::import::Args),
+    /// Write a model for other tools: ONNX, safetensors, PyTorch
+    Export(cmd::export::Args),
     /// Train plain and residual twins over depths, and show what depth did
     Compare(cmd::compare::Args),
     /// Look into a network: gradients, responses, what the shortcuts carry
@@ -79,6 +81,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Eval(args) => cmd::eval::run(args),
         Verb::Predict(args) => cmd::predict::run(args),
         Verb::Import(args) => cmd::import::run(args),
+        Verb::Export(args) => cmd::export::run(args),
         Verb::Compare(args) => cmd::compare::run(args),
         Verb::Inspect(args) => cmd::inspect::run(args),
         Verb::Summary(args) => cmd::summary::run(args),

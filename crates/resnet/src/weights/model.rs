@@ -10,8 +10,11 @@
 //! | `classes` | JSON list of class names |
 //! | `licence` | of the weights, where it is known |
 //! | `preprocess` | JSON of [`Preprocess`]; a per-pixel mean is the tensor `preprocess.mean`, `[h, w, c]` |
+//! | `preprocess.mean` | the same as a JSON list, in files whose tensors are the network's alone |
+//!
+//! A PyTorch file that `resnet export` wrote has the same metadata beside its tensors, and is a model file as well.
 
-use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -25,9 +28,9 @@ use crate::graph::Graph;
 use crate::plan::Plan;
 
 /// Value of the metadata key `format`.
-pub(super) const FORMAT: &str = "resnet/1";
+pub(crate) const FORMAT: &str = "resnet/1";
 /// Name of the tensor that holds the per-pixel mean.
-const PIXEL_MEAN: &str = "preprocess.mean";
+pub(crate) const PIXEL_MEAN: &str = "preprocess.mean";
 /// Largest model file that is opened.
 const MOST_BYTES: u64 = 8 << 30;
 
@@ -62,7 +65,11 @@ pub enum ModelError {
         error: FormatError,
     },
     /// The file lacks what a model file of ours has.
-    #[error("{}: metadata `{key}` {problem}; expected a model or checkpoint written by `resnet train`", path.display())]
+    #[error(
+        "{}: metadata `{key}` {problem}; expected a model or checkpoint written by `resnet train`; \
+         `resnet import` makes a model of weights trained elsewhere",
+        path.display()
+    )]
     Metadata {
         /// The file.
         path: PathBuf,
@@ -139,7 +146,12 @@ impl Model {
     /// # Errors
     /// The message names the file, what was expected and what was found.
     pub fn load(path: &Path) -> Result<Model, ModelError> {
-        let mut tensors = open(path, |from, len| safetensors::read_from(from, len))?;
+        let (tensors, _) = super::foreign::read(path)?;
+        Model::of_tensors(path, tensors)
+    }
+
+    /// A model of what a file holds.
+    fn of_tensors(path: &Path, mut tensors: Tensors) -> Result<Model, ModelError> {
         let mut take = |key: &'static str| {
             tensors
                 .metadata
@@ -177,11 +189,14 @@ impl Model {
         };
         if preprocess.pixel_mean().is_some() {
             let mean = tensors.entries.remove(PIXEL_MEAN);
-            let mean = mean
-                .as_ref()
-                .and_then(Array::to_f32)
-                .map(Cow::into_owned)
-                .unwrap_or_default();
+            let text = tensors.metadata.remove(PIXEL_MEAN);
+            let mean = match (mean.as_ref().and_then(Array::to_f32), text) {
+                (Some(mean), _) => mean.into_owned(),
+                (None, Some(text)) => {
+                    serde_json::from_str(&text).map_err(|e| wrong(PIXEL_MEAN, e.to_string()))?
+                }
+                (None, None) => Vec::new(),
+            };
             preprocess.set_pixel_mean(mean).map_err(bad)?;
         }
         preprocess.check().map_err(bad)?;
@@ -205,18 +220,7 @@ impl Model {
     /// The file cannot be written, with the reason and what to try.
     pub fn save(&self, path: &Path) -> Result<(), ModelError> {
         let mut tensors = self.tensors.clone();
-        let json = |value: Result<String, serde_json::Error>| {
-            value.expect("names and numbers always become JSON")
-        };
-        tensors.metadata.insert("format".into(), FORMAT.into());
-        tensors.metadata.insert("arch".into(), self.arch.name());
-        tensors
-            .metadata
-            .insert("classes".into(), json(serde_json::to_string(&self.classes)));
-        tensors.metadata.insert(
-            "preprocess".into(),
-            json(serde_json::to_string(&self.preprocess)),
-        );
+        tensors.metadata = self.metadata();
         if let Some(mean) = self.preprocess.pixel_mean() {
             let shape = self.preprocess.shape;
             tensors.insert(
@@ -233,6 +237,20 @@ impl Model {
         Ok(written?)
     }
 
+    /// The texts of its file: those of the table above, and whatever else travels with it. A per-pixel mean is not among them.
+    pub fn metadata(&self) -> BTreeMap<String, String> {
+        let json = |value: Result<String, serde_json::Error>| {
+            value.expect("names and numbers always become JSON")
+        };
+        let mut metadata = self.tensors.metadata.clone();
+        metadata.insert("format".into(), FORMAT.into());
+        metadata.insert("arch".into(), self.arch.name());
+        metadata.insert("classes".into(), json(serde_json::to_string(&self.classes)));
+        let preprocess = json(serde_json::to_string(&self.preprocess));
+        metadata.insert("preprocess".into(), preprocess);
+        metadata
+    }
+
     /// The network's layers.
     ///
     /// # Errors
@@ -246,42 +264,20 @@ impl Model {
     /// # Errors
     /// A tensor is missing or has another shape; the first few are named.
     pub fn check(&self, plan: &Plan) -> Result<(), ModelError> {
-        let mut problems = Vec::new();
-        for slots in &plan.params {
-            match self.tensors.get(&slots.name) {
-                None => problems.push(format!("`{}` is missing", slots.name)),
-                Some(array) if array.shape() != slots.param.dims => problems.push(format!(
-                    "`{}` is {:?}, expected {:?}",
-                    slots.name,
-                    array.shape(),
-                    slots.param.dims
-                )),
-                Some(array) => match array.to_f32() {
-                    None => problems.push(format!("`{}` does not hold floats", slots.name)),
-                    Some(values) if values.iter().any(|x| !x.is_finite()) => {
-                        problems.push(format!(
-                            "`{}` holds numbers that are not finite",
-                            slots.name
-                        ));
-                    }
-                    Some(_) => {}
-                },
-            }
+        super::fit(plan, &self.tensors).map_err(|problem| ModelError::Tensors {
+            path: self.path.clone(),
+            arch: self.arch.name(),
+            problem,
+        })
+    }
+
+    /// The error of a tensor that is not there.
+    pub(crate) fn lacks(&self, name: &str) -> ModelError {
+        ModelError::Tensors {
+            path: self.path.clone(),
+            arch: self.arch.name(),
+            problem: format!("`{name}` is missing or does not hold floats"),
         }
-        if !problems.is_empty() {
-            let more = problems.len().saturating_sub(3);
-            problems.truncate(3);
-            let mut problem = problems.join("; ");
-            if more > 0 {
-                problem += &format!("; and {more} more");
-            }
-            return Err(ModelError::Tensors {
-                path: self.path.clone(),
-                arch: self.arch.name(),
-                problem,
-            });
-        }
-        Ok(())
     }
 
     /// Writes the weights into a backend.
@@ -290,12 +286,7 @@ impl Model {
     /// As [`Model::check`]; nothing is written then.
     pub fn apply(&self, backend: &mut dyn Backend) -> Result<(), ModelError> {
         self.check(backend.plan())?;
-        let params = backend.plan().params.clone();
-        for slots in &params {
-            if let Some(values) = self.tensors.get(&slots.name).and_then(Array::to_f32) {
-                super::write(backend, &slots.param, slots.value, &values);
-            }
-        }
+        super::write_all(backend, &self.tensors);
         Ok(())
     }
 

@@ -148,10 +148,10 @@ pub(super) fn ends_for(arch: &Arch, found: &Dims) -> Ends {
     }
 }
 
-/// Networks in the order of how well they fit, best first; among equals, residual before plain, then fewest options, then
-/// the order of the catalogue. Empty if nothing is like these tensors.
+/// Networks in the order of how well they fit, best first; among equals, fewest options first, then residual before plain,
+/// then the order of the catalogue. Empty if nothing is like these tensors.
 pub(super) fn candidates(found: &Dims, options: &[(&str, &str)]) -> Vec<Candidate> {
-    let mut list: Vec<(usize, bool, usize, Candidate)> = Vec::new();
+    let mut list: Vec<(usize, usize, bool, Candidate)> = Vec::new();
     let width = found
         .get("layer1.0.conv1.weight")
         .and_then(|dims| dims.first())
@@ -191,12 +191,12 @@ pub(super) fn candidates(found: &Dims, options: &[(&str, &str)]) -> Vec<Candidat
                 };
                 let mismatch = Mismatch::between(found, &needed);
                 let count = arch.name().matches('=').count();
-                let rank = (mismatch.len(), !arch.is_residual(), count);
-                list.push((rank.0, rank.1, rank.2, Candidate { arch, mismatch }));
+                let plain = !arch.is_residual();
+                list.push((mismatch.len(), count, plain, Candidate { arch, mismatch }));
             }
         }
     }
-    list.sort_by_key(|(differences, plain, options, _)| (*differences, *plain, *options));
+    list.sort_by_key(|(differences, options, plain, _)| (*differences, *options, *plain));
     list.into_iter().map(|(.., candidate)| candidate).collect()
 }
 

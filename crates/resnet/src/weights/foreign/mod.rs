@@ -180,7 +180,7 @@ pub fn import(path: &Path, choices: &Choices) -> Result<Import, ImportError> {
 }
 
 /// Tensors of a safetensors or PyTorch file under the names they have there, and what a PyTorch file holds besides.
-pub(super) fn read(path: &Path) -> Result<(Tensors, Vec<String>), ModelError> {
+pub(in crate::weights) fn read(path: &Path) -> Result<(Tensors, Vec<String>), ModelError> {
     model::open(path, |from, len| {
         let mut start = Vec::new();
         from.take(9).read_to_end(&mut start)?;

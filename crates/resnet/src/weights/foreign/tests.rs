@@ -74,7 +74,7 @@ fn networks_are_known_by_their_tensors() {
         ("preresnet29", 10, ""),
         ("preresnet18:first_norm=both", 10, ""),
         ("wrn16_2", 10, ""),
-        ("plain34", 10, ""),
+        ("plain34", 10, "resnet34:shortcut=A"),
         ("classic", 10, ""),
     ] {
         let path = write(&dir, &tensors(arch, classes));
