@@ -134,7 +134,7 @@ fn bombs_are_refused() {
     assert!(error.contains("integers in lists: at most"), "{error}");
     for (bytes, part) in [
         (vec![], "a graph"),
-        (b"PK\x03\x04".to_vec(), "ends"),
+        (b"PK\x03\x04".to_vec(), "wire type"),
         (vec![0x3a, 0xff, 0xff, 0xff, 0xff, 0x7f], "at most 0 bytes"),
         (vec![0xff; 11], "at most 10 bytes"),
         (vec![0x3b], "wire type"),

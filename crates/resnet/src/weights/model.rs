@@ -9,6 +9,9 @@
 //! | `arch` | the network with its options, as [`Arch::parse`] reads it |
 //! | `classes` | JSON list of class names |
 //! | `licence` | of the weights, where it is known |
+//! | `recipe` | TOML of the recipe it was trained with, if it was trained here |
+//! | `metrics` | JSON of its last evaluation: every metric, `split` and `count` |
+//! | `imported_from` | the file it was imported from, if it was |
 //! | `preprocess` | JSON of [`Preprocess`]; a per-pixel mean is the tensor `preprocess.mean`, `[h, w, c]` |
 //! | `preprocess.mean` | the same as a JSON list, in files whose tensors are the network's alone |
 //!

@@ -144,7 +144,7 @@ pub fn network(model: &ModelProto) -> Result<Network> {
     }
     let name = output.name.as_deref().unwrap_or_default();
     match reader.values.get(name) {
-        Some(Value::Layer(id)) if *id == reader.graph.output() => {}
+        Some(Value::Layer(id) | Value::Flat(id)) if *id == reader.graph.output() => {}
         _ => {
             return Err(refuse(
                 name,
@@ -302,10 +302,6 @@ impl Reader<'_> {
                 Value::Flat(self.layer(input)?)
             }
             ("Gemm", Value::Flat(x)) => self.gemm(node, name, x)?,
-            // The output of a linear layer is flat already.
-            ("Gemm", Value::Layer(x)) if matches!(self.graph.layer(x).op, Op::Linear { .. }) => {
-                self.gemm(node, name, x)?
-            }
             (other, _) => {
                 return Err(format!(
                     "operation {other} is not one of ours in this place"
@@ -483,7 +479,7 @@ impl Reader<'_> {
         let name = self.push(name, Op::Linear { out }, x)?;
         self.keep(node, 1, &format!("{name}.weight"))?;
         self.keep(node, 2, &format!("{name}.bias"))?;
-        Ok(Value::Layer(self.graph.output()))
+        Ok(Value::Flat(self.graph.output()))
     }
 
     /// Appends a layer of a name that no other has.
