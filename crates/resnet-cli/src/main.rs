@@ -34,6 +34,10 @@ enum Verb {
     Eval(cmd::eval::Args),
     /// Classify pictures with a trained model
     Predict(cmd::predict::Args),
+    /// Make a model of weights trained elsewhere
+    Import(cmd::import::Args),
+    /// Write a model for other tools: ONNX, safetensors, PyTorch
+    Export(cmd::export::Args),
     /// Train plain and residual twins over depths, and show what depth did
     Compare(cmd::compare::Args),
     /// Look into a network: gradients, responses, what the shortcuts carry
@@ -76,6 +80,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Train(args) => cmd::train::run(args),
         Verb::Eval(args) => cmd::eval::run(args),
         Verb::Predict(args) => cmd::predict::run(args),
+        Verb::Import(args) => cmd::import::run(args),
+        Verb::Export(args) => cmd::export::run(args),
         Verb::Compare(args) => cmd::compare::run(args),
         Verb::Inspect(args) => cmd::inspect::run(args),
         Verb::Summary(args) => cmd::summary::run(args),

@@ -5,7 +5,9 @@
 #[path = "../tests/craft/mod.rs"]
 mod craft;
 
-use craft::{Lcg, Seed, check_pth, check_safetensors, damaged, fixtures, seeds};
+use craft::{
+    Lcg, Seed, check_onnx, check_pth, check_safetensors, damaged, fixtures, onnx_seed, seeds,
+};
 use std::time::{Duration, Instant};
 
 fn main() {
@@ -22,9 +24,10 @@ fn main() {
         })
         .collect();
     type Check = fn(&[u8]) -> bool;
-    let readers: [(&str, Vec<Seed>, Check); 2] = [
+    let readers: [(&str, Vec<Seed>, Check); 3] = [
         ("pth", seeds(), check_pth),
         ("safetensors", safetensors, check_safetensors),
+        ("onnx", vec![Seed::Bytes(onnx_seed())], check_onnx),
     ];
     let share = Duration::from_secs(seconds) / readers.len() as u32;
     for (name, seeds, check) in readers {

@@ -45,7 +45,7 @@ pub enum FormatError {
     },
     /// A tensor holds numbers that are not read.
     #[error(
-        "tensor `{tensor}`, dtype: {found} is not read, expected one of F32, F64, F16, BF16, I64, U64; convert the file to F32 first"
+        "tensor `{tensor}`, dtype: {found} is not read, expected a float or integer of at least 8 bits, F8 excepted; convert the file to F32 first"
     )]
     DataType {
         /// The tensor's name.
@@ -107,8 +107,20 @@ pub enum FormatError {
         /// How much is accepted.
         limit: u64,
     },
+    /// A protobuf message of an ONNX file is wrong.
+    #[error("{place}: expected {expected}, found {found}; {advice}")]
+    Onnx {
+        /// The part of the model.
+        place: String,
+        /// What would have been right.
+        expected: String,
+        /// What the file says.
+        found: String,
+        /// What to try next.
+        advice: &'static str,
+    },
     /// The arrays do not fit in a file of this format.
-    #[error("a .pth file holds at most {limit} {what}; write safetensors instead")]
+    #[error("the format holds at most {limit} {what}; write safetensors instead")]
     TooLarge {
         /// What there is too much of.
         what: &'static str,

@@ -1,7 +1,7 @@
 //! Untrusted bytes to named arrays and back.
 //!
-//! Every format is a module with the same two functions, `read` and `write`: [`safetensors`], and PyTorch's [`pth`]. Nothing
-//! here knows networks, and nothing here knows file names: the caller adds the file to an error. Sizes are checked against
+//! Every format is a module with the same two functions, `read` and `write`: [`safetensors`], PyTorch's [`pth`], and [`onnx`],
+//! whose files hold a graph of operations as well. Nothing here knows networks, and nothing here knows file names: the caller adds the file to an error. Sizes are checked against
 //! the input before memory is taken, so a small hostile input cannot ask for much.
 //!
 //! ```
@@ -20,6 +20,7 @@ mod array;
 mod error;
 pub mod half;
 mod numbers;
+pub mod onnx;
 pub mod pth;
 pub mod safetensors;
 

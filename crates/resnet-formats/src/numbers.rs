@@ -37,6 +37,20 @@ impl Element {
         }
     }
 
+    /// The type that a safetensors header calls so.
+    pub(crate) fn of_name(name: &str) -> Option<Element> {
+        Some(match name {
+            "I32" => Element::I32,
+            "U32" => Element::U32,
+            "I16" => Element::I16,
+            "U16" => Element::U16,
+            "I8" => Element::I8,
+            "U8" => Element::U8,
+            "BOOL" => Element::Bool,
+            _ => Element::of(DataType::ALL.into_iter().find(|kind| kind.name() == name)?),
+        })
+    }
+
     /// The type it is read as.
     pub(crate) const fn data_type(self) -> DataType {
         match self {

@@ -1,11 +1,12 @@
 //! safetensors: `u64` header length N, N bytes of JSON, then the numbers, all little-endian.
 //!
 //! The JSON maps each tensor to `{"dtype", "shape", "data_offsets": [begin, end]}`, offsets counted from the end of the
-//! header, and `__metadata__` to texts. Tensors must cover the data without gap or overlap.
+//! header, and `__metadata__` to texts. Tensors must cover the data without gap or overlap. Integers of 8, 16 and 32 bits and
+//! booleans are widened to 64-bit integers.
 //! The header is read here rather than by the `safetensors` crate because that crate's errors do not name the tensor, it
 //! writes metadata in random order, and it lets the last of two equal names win. Tests hold both to the same answers.
 
-use crate::array::{Array, DataType, Tensors, elements};
+use crate::array::{Array, Tensors, elements};
 use crate::error::FormatError;
 use crate::numbers::{Element, each_block, read_data};
 use serde::de::{self, MapAccess, Visitor};
@@ -66,9 +67,9 @@ pub fn read_from(mut from: impl Read, len: u64) -> Result<Tensors, FormatError> 
     tensors.sort_by_key(|(_, entry)| (entry.data_offsets.0, entry.data_offsets.1));
     let layouts = layouts(&tensors, data_len)?;
     let mut entries = BTreeMap::new();
-    for ((name, entry), (data_type, shape)) in tensors.into_iter().zip(layouts) {
+    for ((name, entry), (element, shape)) in tensors.into_iter().zip(layouts) {
         let bytes = (entry.data_offsets.1 - entry.data_offsets.0) as usize;
-        let data = read_data(&mut from, Element::of(data_type), bytes, |_| ())?;
+        let data = read_data(&mut from, element, bytes, |_| ())?;
         entries.insert(name, Array::new(shape, data).expect("sizes were compared"));
     }
     Ok(Tensors { entries, metadata })
@@ -144,7 +145,7 @@ impl<'de> Deserialize<'de> for Header {
 fn layouts(
     tensors: &[(String, Entry)],
     data_len: u64,
-) -> Result<Vec<(DataType, Vec<usize>)>, FormatError> {
+) -> Result<Vec<(Element, Vec<usize>)>, FormatError> {
     let mut end = 0;
     let mut layouts = Vec::with_capacity(tensors.len());
     for (name, entry) in tensors {
@@ -154,10 +155,7 @@ fn layouts(
             expected,
             found,
         };
-        let data_type = DataType::ALL
-            .into_iter()
-            .find(|data_type| data_type.name() == entry.dtype);
-        let Some(data_type) = data_type else {
+        let Some(element) = Element::of_name(&entry.dtype) else {
             return Err(FormatError::DataType {
                 tensor: name.clone(),
                 found: entry.dtype.chars().take(20).collect(),
@@ -171,7 +169,7 @@ fn layouts(
         let bytes = shape
             .as_deref()
             .and_then(elements)
-            .and_then(|count| count.checked_mul(data_type.size()));
+            .and_then(|count| count.checked_mul(element.size()));
         let (Some(shape), Some(bytes)) = (shape, bytes) else {
             let found = format!("{:?}", entry.shape);
             return Err(wrong("shape", "a size that fits in memory".into(), found));
@@ -183,8 +181,8 @@ fn layouts(
         }
         if to.checked_sub(from) != Some(bytes as u64) {
             let expected = format!(
-                "{bytes} bytes, the size of {data_type} {:?}, from {from}",
-                entry.shape
+                "{bytes} bytes, the size of {} {:?}, from {from}",
+                entry.dtype, entry.shape
             );
             return Err(wrong("data_offsets", expected, format!("an end of {to}")));
         }
@@ -193,7 +191,7 @@ fn layouts(
             return Err(wrong("data_offsets", expected, to.to_string()));
         }
         end = to;
-        layouts.push((data_type, shape));
+        layouts.push((element, shape));
     }
     if end < data_len {
         return Err(FormatError::Trailing {

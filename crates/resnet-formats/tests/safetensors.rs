@@ -351,3 +351,33 @@ fn shapes_and_numbers_agree() {
     );
     assert_eq!(Array::counter(5).as_counter(), Some(5));
 }
+
+#[test]
+fn small_integers_are_widened() {
+    for (kind, bytes, values) in [
+        ("U8", vec![0, 255], [0, 255]),
+        ("I8", vec![0x80, 0x7f], [-128, 127]),
+        ("BOOL", vec![0, 1], [0, 1]),
+        ("I16", vec![0, 0x80, 1, 0], [-32_768, 1]),
+        ("U16", vec![0xff, 0xff, 1, 0], [65_535, 1]),
+        ("I32", vec![0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0], [-1, 2]),
+        (
+            "U32",
+            vec![0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0],
+            [4_294_967_295, 2],
+        ),
+    ] {
+        let header = format!(
+            r#"{{"w":{{"dtype":"{kind}","shape":[2],"data_offsets":[0,{}]}}}}"#,
+            bytes.len()
+        );
+        let mut file = file(&header, 0);
+        file.extend(bytes);
+        let tensors = safetensors::read(&file).unwrap();
+        assert_eq!(
+            tensors.get("w").unwrap().data(),
+            &Data::I64(values.to_vec()),
+            "{kind}"
+        );
+    }
+}

@@ -7,4 +7,5 @@ mod draw;
 mod inspect;
 mod promises;
 mod support;
+mod weights;
 mod wrong_input;

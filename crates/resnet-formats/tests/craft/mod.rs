@@ -358,7 +358,8 @@ pub fn check_safetensors(bytes: &[u8]) -> bool {
             false
         }
         Ok(tensors) => {
-            assert!(size(&tensors) <= bytes.len());
+            // Bytes are widened to 64-bit integers.
+            assert!(size(&tensors) <= 8 * bytes.len());
             let (mut once, mut twice) = (Vec::new(), Vec::new());
             safetensors::write(&tensors, &mut once).unwrap();
             safetensors::write(&safetensors::read(&once).unwrap(), &mut twice).unwrap();
@@ -394,6 +395,94 @@ pub fn refused(cases: Vec<Case>) {
                 "{}: `{error}` lacks `{part}`",
                 case.what
             );
+        }
+    }
+}
+
+/// A small ONNX file with something of everything.
+pub fn onnx_seed() -> Vec<u8> {
+    use resnet_formats::onnx::{self, proto::*};
+    let value = |name: &str| ValueInfo {
+        name: Some(name.into()),
+        r#type: Some(Type {
+            tensor_type: Some(TensorType {
+                elem_type: Some(kind::FLOAT),
+                shape: Some(TensorShape {
+                    dim: vec![
+                        Dimension {
+                            dim_param: Some("batch".into()),
+                            dim_value: None,
+                        },
+                        Dimension {
+                            dim_param: None,
+                            dim_value: Some(3),
+                        },
+                    ],
+                }),
+            }),
+        }),
+    };
+    let attribute = |name: &str, ints: &[i64]| Attribute {
+        name: Some(name.into()),
+        f: ints.is_empty().then_some(-0.0),
+        ints: ints.to_vec(),
+        r#type: Some(Attribute::INTS),
+        ..Attribute::default()
+    };
+    let array = resnet_formats::Array::f32(vec![2, 3], vec![0.5; 6]);
+    let model = Model {
+        ir_version: Some(10),
+        producer_name: Some("test".into()),
+        graph: Some(Graph {
+            name: Some("g".into()),
+            node: vec![Node {
+                input: vec!["x".into(), "w".into(), String::new()],
+                output: vec!["y".into()],
+                name: Some("conv1".into()),
+                op_type: Some("Conv".into()),
+                attribute: vec![attribute("eps", &[]), attribute("pads", &[-1, 0, i64::MAX])],
+                domain: None,
+            }],
+            initializer: vec![onnx::tensor("w", &array)],
+            input: vec![value("x")],
+            output: vec![value("y")],
+        }),
+        opset_import: vec![OperatorSet {
+            domain: Some(String::new()),
+            version: Some(22),
+        }],
+        metadata_props: vec![Property {
+            key: Some("k".into()),
+            value: Some("text ü".into()),
+        }],
+        ..Model::default()
+    };
+    let mut bytes = Vec::new();
+    onnx::write(&model, &mut bytes).unwrap();
+    bytes
+}
+
+/// The same for ONNX.
+pub fn check_onnx(bytes: &[u8]) -> bool {
+    use resnet_formats::onnx;
+    match onnx::read(bytes.to_vec()) {
+        Err(error) => {
+            assert_message(&error);
+            false
+        }
+        Ok(model) => {
+            let graph = model.graph.iter();
+            for tensor in graph.flat_map(|graph| &graph.initializer) {
+                match onnx::array(tensor) {
+                    Ok(array) => assert!(array.data().len() <= bytes.len()),
+                    Err(error) => assert_message(&error),
+                }
+            }
+            let (mut once, mut twice) = (Vec::new(), Vec::new());
+            onnx::write(&model, &mut once).unwrap();
+            onnx::write(&onnx::read(once.clone()).unwrap(), &mut twice).unwrap();
+            assert!(once == twice, "a round trip changes the bytes");
+            true
         }
     }
 }

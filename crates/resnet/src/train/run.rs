@@ -388,6 +388,17 @@ impl<'a> Run<'a> {
                 .tensors
                 .metadata
                 .insert("recipe".into(), self.job.portable_recipe());
+            if let Some(evaluation) = &self.evaluation {
+                let mut metrics: serde_json::Map<String, serde_json::Value> = evaluation
+                    .values
+                    .iter()
+                    .map(|&(name, value)| (name.into(), value.into()))
+                    .collect();
+                metrics.insert("split".into(), self.job.eval_name.clone().into());
+                metrics.insert("count".into(), evaluation.count.into());
+                let json = serde_json::Value::Object(metrics).to_string();
+                model.tensors.metadata.insert("metrics".into(), json);
+            }
             model.save(&self.directory.path(MODEL))?;
         }
         self.finish(stopped, false)

@@ -2,15 +2,19 @@
 //!
 //! On disk they have torchvision's names and PyTorch's layouts; inside, channels come last. Only this module knows both.
 
+pub mod foreign;
 mod model;
+
+use resnet_formats::{Array, Tensors};
 
 use crate::exec::Backend;
 use crate::graph::{Graph, Init};
 use crate::op::{Param, Role};
-use crate::plan::ParamSlots;
+use crate::plan::{ParamSlots, Plan};
 use crate::rng::Rng;
 use crate::step::SlotId;
 
+pub(crate) use model::PIXEL_MEAN;
 pub use model::{Model, ModelError};
 
 /// A parameter's starting value in its layout on disk: a function of the seed and its name, so that networks which share
@@ -58,6 +62,47 @@ pub fn read(backend: &dyn Backend, param: &Param, slot: SlotId) -> Vec<f32> {
     let mut values = vec![0.0; param.len()];
     backend.read(slot, &mut values);
     disk(param, &values)
+}
+
+/// Checks that tensors are those of a plan: all there, of the right shape, floats and finite.
+///
+/// # Errors
+/// The first few that are not, and how many more.
+pub fn fit(plan: &Plan, tensors: &Tensors) -> Result<(), String> {
+    let mut problems = plan.params.iter().filter_map(|slots| {
+        let (name, dims) = (&slots.name, &slots.param.dims);
+        let Some(array) = tensors.get(name) else {
+            return Some(format!("`{name}` is missing"));
+        };
+        if array.shape() != dims {
+            return Some(format!(
+                "`{name}` is {:?}, expected {dims:?}",
+                array.shape()
+            ));
+        }
+        match array.to_f32() {
+            None => Some(format!("`{name}` does not hold floats")),
+            Some(values) if values.iter().any(|x| !x.is_finite()) => {
+                Some(format!("`{name}` holds numbers that are not finite"))
+            }
+            Some(_) => None,
+        }
+    });
+    let first: Vec<String> = problems.by_ref().take(3).collect();
+    match (first.is_empty(), problems.count()) {
+        (true, _) => Ok(()),
+        (false, 0) => Err(first.join("; ")),
+        (false, more) => Err(format!("{}; and {more} more", first.join("; "))),
+    }
+}
+
+/// Writes tensors that [`fit`] into a backend, one after another.
+pub fn write_all(backend: &mut dyn Backend, tensors: &Tensors) {
+    for slots in backend.plan().params.clone() {
+        if let Some(values) = tensors.get(&slots.name).and_then(Array::to_f32) {
+            write(backend, &slots.param, slots.value, &values);
+        }
+    }
 }
 
 /// Copies every parameter and running statistic from one backend to another whose plan is of the same network.

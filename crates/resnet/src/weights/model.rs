@@ -8,8 +8,17 @@
 //! | `format` | `resnet/1` |
 //! | `arch` | the network with its options, as [`Arch::parse`] reads it |
 //! | `classes` | JSON list of class names |
+//! | `licence` | of the weights, where it is known |
+//! | `recipe` | TOML of the recipe it was trained with, if it was trained here |
+//! | `metrics` | JSON of its last evaluation: every metric, `split` and `count` |
+//! | `imported_from` | the file it was imported from, if it was |
 //! | `preprocess` | JSON of [`Preprocess`]; a per-pixel mean is the tensor `preprocess.mean`, `[h, w, c]` |
+//! | `preprocess.mean` | the same as a JSON list, in files whose tensors are the network's alone |
+//!
+//! A PyTorch file that `resnet export` wrote has the same metadata beside its tensors, and is a model file as well.
 
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use resnet_formats::{Array, FormatError, Tensors, safetensors};
@@ -22,9 +31,9 @@ use crate::graph::Graph;
 use crate::plan::Plan;
 
 /// Value of the metadata key `format`.
-const FORMAT: &str = "resnet/1";
+pub(crate) const FORMAT: &str = "resnet/1";
 /// Name of the tensor that holds the per-pixel mean.
-const PIXEL_MEAN: &str = "preprocess.mean";
+pub(crate) const PIXEL_MEAN: &str = "preprocess.mean";
 /// Largest model file that is opened.
 const MOST_BYTES: u64 = 8 << 30;
 
@@ -59,7 +68,11 @@ pub enum ModelError {
         error: FormatError,
     },
     /// The file lacks what a model file of ours has.
-    #[error("{}: metadata `{key}` {problem}; expected a model or checkpoint written by `resnet train`", path.display())]
+    #[error(
+        "{}: metadata `{key}` {problem}; expected a model or checkpoint written by `resnet train`; \
+         `resnet import` makes a model of weights trained elsewhere",
+        path.display()
+    )]
     Metadata {
         /// The file.
         path: PathBuf,
@@ -112,6 +125,16 @@ impl Model {
                 Array::f32(slots.param.dims.clone(), values),
             );
         }
+        Model::new(arch, classes, preprocess, tensors)
+    }
+
+    /// A model of these parts.
+    pub fn new(
+        arch: Arch,
+        classes: Vec<String>,
+        preprocess: Preprocess,
+        tensors: Tensors,
+    ) -> Model {
         Model {
             arch,
             classes,
@@ -121,17 +144,17 @@ impl Model {
         }
     }
 
-    /// Reads a model file or a checkpoint.
+    /// Reads a model file or a checkpoint. Numbers go from the file straight into their arrays.
     ///
     /// # Errors
     /// The message names the file, what was expected and what was found.
     pub fn load(path: &Path) -> Result<Model, ModelError> {
-        let bytes = files::read_bounded(path, MOST_BYTES)?;
-        let mut tensors = safetensors::read(&bytes).map_err(|error| ModelError::Format {
-            path: path.to_owned(),
-            error,
-        })?;
-        drop(bytes);
+        let (tensors, _) = super::foreign::read(path)?;
+        Model::of_tensors(path, tensors)
+    }
+
+    /// A model of what a file holds.
+    fn of_tensors(path: &Path, mut tensors: Tensors) -> Result<Model, ModelError> {
         let mut take = |key: &'static str| {
             tensors
                 .metadata
@@ -169,11 +192,14 @@ impl Model {
         };
         if preprocess.pixel_mean().is_some() {
             let mean = tensors.entries.remove(PIXEL_MEAN);
-            let mean = mean
-                .as_ref()
-                .and_then(Array::as_f32)
-                .map(<[f32]>::to_vec)
-                .unwrap_or_default();
+            let text = tensors.metadata.remove(PIXEL_MEAN);
+            let mean = match (mean.as_ref().and_then(Array::to_f32), text) {
+                (Some(mean), _) => mean.into_owned(),
+                (None, Some(text)) => {
+                    serde_json::from_str(&text).map_err(|e| wrong(PIXEL_MEAN, e.to_string()))?
+                }
+                (None, None) => Vec::new(),
+            };
             preprocess.set_pixel_mean(mean).map_err(bad)?;
         }
         preprocess.check().map_err(bad)?;
@@ -197,18 +223,7 @@ impl Model {
     /// The file cannot be written, with the reason and what to try.
     pub fn save(&self, path: &Path) -> Result<(), ModelError> {
         let mut tensors = self.tensors.clone();
-        let json = |value: Result<String, serde_json::Error>| {
-            value.expect("names and numbers always become JSON")
-        };
-        tensors.metadata.insert("format".into(), FORMAT.into());
-        tensors.metadata.insert("arch".into(), self.arch.name());
-        tensors
-            .metadata
-            .insert("classes".into(), json(serde_json::to_string(&self.classes)));
-        tensors.metadata.insert(
-            "preprocess".into(),
-            json(serde_json::to_string(&self.preprocess)),
-        );
+        tensors.metadata = self.metadata();
         if let Some(mean) = self.preprocess.pixel_mean() {
             let shape = self.preprocess.shape;
             tensors.insert(
@@ -225,6 +240,20 @@ impl Model {
         Ok(written?)
     }
 
+    /// The texts of its file: those of the table above, and whatever else travels with it. A per-pixel mean is not among them.
+    pub fn metadata(&self) -> BTreeMap<String, String> {
+        let json = |value: Result<String, serde_json::Error>| {
+            value.expect("names and numbers always become JSON")
+        };
+        let mut metadata = self.tensors.metadata.clone();
+        metadata.insert("format".into(), FORMAT.into());
+        metadata.insert("arch".into(), self.arch.name());
+        metadata.insert("classes".into(), json(serde_json::to_string(&self.classes)));
+        let preprocess = json(serde_json::to_string(&self.preprocess));
+        metadata.insert("preprocess".into(), preprocess);
+        metadata
+    }
+
     /// The network's layers.
     ///
     /// # Errors
@@ -238,42 +267,20 @@ impl Model {
     /// # Errors
     /// A tensor is missing or has another shape; the first few are named.
     pub fn check(&self, plan: &Plan) -> Result<(), ModelError> {
-        let mut problems = Vec::new();
-        for slots in &plan.params {
-            match self.tensors.get(&slots.name) {
-                None => problems.push(format!("`{}` is missing", slots.name)),
-                Some(array) if array.shape() != slots.param.dims => problems.push(format!(
-                    "`{}` is {:?}, expected {:?}",
-                    slots.name,
-                    array.shape(),
-                    slots.param.dims
-                )),
-                Some(array) => match array.as_f32() {
-                    None => problems.push(format!("`{}` does not hold 32-bit floats", slots.name)),
-                    Some(values) if values.iter().any(|x| !x.is_finite()) => {
-                        problems.push(format!(
-                            "`{}` holds numbers that are not finite",
-                            slots.name
-                        ));
-                    }
-                    Some(_) => {}
-                },
-            }
+        super::fit(plan, &self.tensors).map_err(|problem| ModelError::Tensors {
+            path: self.path.clone(),
+            arch: self.arch.name(),
+            problem,
+        })
+    }
+
+    /// The error of a tensor that is not there.
+    pub(crate) fn lacks(&self, name: &str) -> ModelError {
+        ModelError::Tensors {
+            path: self.path.clone(),
+            arch: self.arch.name(),
+            problem: format!("`{name}` is missing or does not hold floats"),
         }
-        if !problems.is_empty() {
-            let more = problems.len().saturating_sub(3);
-            problems.truncate(3);
-            let mut problem = problems.join("; ");
-            if more > 0 {
-                problem += &format!("; and {more} more");
-            }
-            return Err(ModelError::Tensors {
-                path: self.path.clone(),
-                arch: self.arch.name(),
-                problem,
-            });
-        }
-        Ok(())
     }
 
     /// Writes the weights into a backend.
@@ -282,12 +289,60 @@ impl Model {
     /// As [`Model::check`]; nothing is written then.
     pub fn apply(&self, backend: &mut dyn Backend) -> Result<(), ModelError> {
         self.check(backend.plan())?;
+        super::write_all(backend, &self.tensors);
+        Ok(())
+    }
+
+    /// Moves the weights into a backend: each array is given up once it is written, so that no more than one of them is ever
+    /// in memory twice. What is left has no weights.
+    ///
+    /// # Errors
+    /// As [`Model::check`]; nothing is written then.
+    pub fn hand_over(&mut self, backend: &mut dyn Backend) -> Result<(), ModelError> {
+        self.check(backend.plan())?;
         let params = backend.plan().params.clone();
         for slots in &params {
-            if let Some(values) = self.tensors.get(&slots.name).and_then(Array::as_f32) {
-                super::write(backend, &slots.param, slots.value, values);
+            let array = self.tensors.entries.remove(&slots.name);
+            if let Some(values) = array.as_ref().and_then(Array::to_f32) {
+                super::write(backend, &slots.param, slots.value, &values);
             }
         }
         Ok(())
     }
+}
+
+/// Opens a file of weights and reads it as a stream.
+pub(super) fn open<T>(
+    path: &Path,
+    read: impl FnOnce(&mut File, u64) -> Result<T, FormatError>,
+) -> Result<T, ModelError> {
+    let failed = |source| FileError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    // A pipe would be read to its end before anything is known about it, and a directory is no file.
+    if !metadata.is_file() {
+        let kind = if metadata.is_dir() {
+            std::io::ErrorKind::IsADirectory
+        } else {
+            std::io::ErrorKind::InvalidInput
+        };
+        return Err(failed(kind.into()).into());
+    }
+    if metadata.len() > MOST_BYTES {
+        return Err(FileError::TooLarge {
+            path: path.to_owned(),
+            limit: MOST_BYTES,
+        }
+        .into());
+    }
+    let mut file = File::open(path).map_err(failed)?;
+    read(&mut file, metadata.len()).map_err(|error| match error {
+        FormatError::Io(source) => ModelError::File(failed(source)),
+        error => ModelError::Format {
+            path: path.to_owned(),
+            error,
+        },
+    })
 }
