@@ -88,6 +88,8 @@ impl Job {
             weight_decay: recipe.optimizer.weight_decay as f32,
             decay_norm_bias: recipe.optimizer.decay_norm_bias,
             nesterov: recipe.optimizer.nesterov,
+            backbone: 1.0,
+            stage: 1.0,
         };
         let monitor = Monitor::of(&task, train.steps() as u64, threads)?;
         let Task {
