@@ -34,6 +34,8 @@ enum Verb {
     Eval(cmd::eval::Args),
     /// Classify pictures with a trained model
     Predict(cmd::predict::Args),
+    /// Look pictures over before training
+    Data(cmd::data::Args),
     /// Train plain and residual twins over depths, and show what depth did
     Compare(cmd::compare::Args),
     /// Look into a network: gradients, responses, what the shortcuts carry
@@ -76,6 +78,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Train(args) => cmd::train::run(args),
         Verb::Eval(args) => cmd::eval::run(args),
         Verb::Predict(args) => cmd::predict::run(args),
+        Verb::Data(args) => cmd::data::run(args),
         Verb::Compare(args) => cmd::compare::run(args),
         Verb::Inspect(args) => cmd::inspect::run(args),
         Verb::Summary(args) => cmd::summary::run(args),

@@ -2,6 +2,7 @@
 //!
 //! On disk they have torchvision's names and PyTorch's layouts; inside, channels come last. Only this module knows both.
 
+mod head;
 mod model;
 
 use crate::exec::Backend;
