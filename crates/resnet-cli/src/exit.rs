@@ -12,6 +12,7 @@ use resnet::recipe::RecipeError;
 use resnet::summary::SummaryError;
 use resnet::task::TaskError;
 use resnet::train::TrainError;
+use resnet::weights::foreign::ImportError;
 
 /// Left by a run that was stopped: the shell's code for an interrupt.
 pub(crate) const INTERRUPTED: u8 = 130;
@@ -60,6 +61,7 @@ pub(crate) fn code(error: &anyhow::Error) -> ExitCode {
 fn is_usage(error: &(dyn std::error::Error + 'static)) -> bool {
     let summary = |e: &SummaryError| matches!(e, SummaryError::Arch(_) | SummaryError::Shape(_));
     let inspect = |e: &InspectError| matches!(e, InspectError::Task(e) if of_task(e));
+    let import = |e: &ImportError| matches!(e, ImportError::Choice { .. } | ImportError::Arch(_));
     error.is::<Usage>()
         || error.is::<ArchError>()
         || error.is::<RecipeError>()
@@ -68,6 +70,7 @@ fn is_usage(error: &(dyn std::error::Error + 'static)) -> bool {
         || error.downcast_ref().is_some_and(of_compare)
         || error.downcast_ref().is_some_and(inspect)
         || error.downcast_ref().is_some_and(summary)
+        || error.downcast_ref().is_some_and(import)
 }
 
 fn of_task(error: &TaskError) -> bool {

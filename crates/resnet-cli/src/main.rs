@@ -36,6 +36,8 @@ enum Verb {
     Predict(cmd::predict::Args),
     /// Look pictures over before training
     Data(cmd::data::Args),
+    /// Make a model of weights trained elsewhere
+    Import(cmd::import::Args),
     /// Train plain and residual twins over depths, and show what depth did
     Compare(cmd::compare::Args),
     /// Look into a network: gradients, responses, what the shortcuts carry
@@ -79,6 +81,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Eval(args) => cmd::eval::run(args),
         Verb::Predict(args) => cmd::predict::run(args),
         Verb::Data(args) => cmd::data::run(args),
+        Verb::Import(args) => cmd::import::run(args),
         Verb::Compare(args) => cmd::compare::run(args),
         Verb::Inspect(args) => cmd::inspect::run(args),
         Verb::Summary(args) => cmd::summary::run(args),

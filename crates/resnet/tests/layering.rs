@@ -27,7 +27,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "weights",
         &[
-            "graph", "arch", "op", "plan", "step", "exec", "rng", "files", "data",
+            "graph", "arch", "op", "plan", "step", "exec", "rng", "suggest", "files", "data",
         ],
     ),
     ("report", &["files"]),

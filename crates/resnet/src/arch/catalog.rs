@@ -1,7 +1,7 @@
 //! The networks: one row each, and one row for each family of any depth.
 
 use super::chain::Chain;
-use super::residual::{Block, Order, Residual, Shortcut, Shortcuts, Stem, Stride};
+use super::residual::{Block, First, Order, Residual, Shortcut, Shortcuts, Stem, Stride};
 use super::{Arch, ArchError, Body};
 use crate::graph::{Init, Shape};
 use crate::suggest;
@@ -62,7 +62,7 @@ enum Task {
 const RESNET: Residual = Residual {
     stem: Stem::ImageNet,
     stem_width: 64,
-    stem_norm: true,
+    first: First::Stem,
     blocks: [0; 4],
     width: 64,
     block: Block::Basic,
@@ -124,7 +124,7 @@ const CIFAR_PLAIN: Residual = Residual {
 };
 const CIFAR_PRE: Residual = Residual {
     order: Order::Before,
-    stem_norm: false,
+    first: First::Both,
     ..CIFAR
 };
 const CIFAR_PRE_BOTTLENECK: Residual = Residual {
@@ -385,6 +385,53 @@ impl Family {
             .contains(&k)
             .then(|| Arch::new(self.name(depth, k), depth, Task::Cifar10, true, body))
     }
+}
+
+/// Every network whose stages have so many blocks, catalogue first; those without blocks for an empty list. `width` is the
+/// number of channels of the first stage before a bottleneck's expansion, for networks that are widened.
+pub fn with_blocks(blocks: &[usize], width: usize) -> Vec<Arch> {
+    let names = |net: &Residual| {
+        net.blocks
+            .iter()
+            .copied()
+            .filter(|&n| n > 0)
+            .eq(blocks.iter().copied())
+    };
+    let fits = |body: &Body| match body {
+        Body::Residual(net) => names(net),
+        Body::Chain(_) => blocks.is_empty(),
+    };
+    let rows = CATALOG.iter().filter(|row| fits(&row.body)).map(Row::arch);
+    let mut found: Vec<Arch> = rows.collect();
+    let &[n, second, third] = blocks else {
+        return found;
+    };
+    if (second, third) != (n, n) {
+        return found;
+    }
+    for family in FAMILIES {
+        let k = if family.wide {
+            width / family.net.width
+        } else {
+            1
+        };
+        let depth = n
+            .checked_mul(family.step)
+            .and_then(|d| d.checked_add(family.offset));
+        let usual = depth.and_then(|depth| family.arch(depth, k));
+        let bottleneck = n.checked_mul(9).map(|d| d.saturating_add(2));
+        let other = bottleneck
+            .filter(|_| family.net.any_depth && family.net.block == Block::Basic)
+            .and_then(|depth| {
+                Arch::parse(&format!("{}:block=bottleneck", family.name(depth, k))).ok()
+            });
+        for arch in usual.into_iter().chain(other) {
+            if fits(&arch.body) && !found.contains(&arch) {
+                found.push(arch);
+            }
+        }
+    }
+    found
 }
 
 /// The network of this name, without options.

@@ -17,7 +17,7 @@ use crate::graph::{Graph, Init, Op, Shape};
 use chain::Chain;
 use residual::{Order, Residual, Shortcuts};
 
-pub use catalog::{CATALOG, FAMILIES, Family, Row};
+pub use catalog::{CATALOG, FAMILIES, Family, Row, with_blocks};
 pub use options::{ArchOption, OPTIONS};
 
 /// Most channels of an input image.

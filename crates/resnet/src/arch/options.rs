@@ -1,6 +1,6 @@
 //! Options of a network: one row each.
 
-use super::residual::{Block, Residual, Shortcut, Shortcuts, Stem, Stride};
+use super::residual::{Block, First, Order, Residual, Shortcut, Shortcuts, Stem, Stride};
 use super::{Arch, ArchError, Body};
 use crate::graph::Init;
 use crate::suggest;
@@ -133,6 +133,43 @@ pub static OPTIONS: &[ArchOption] = &[
             residual_mut(arch, "its first layers are part of its definition")?.stem = match value {
                 "imagenet" => Stem::ImageNet,
                 "cifar" => Stem::Cifar,
+                _ => return Err(Refusal::Value),
+            };
+            Ok(())
+        },
+    },
+    ArchOption {
+        key: "first_norm",
+        values: "stem, both or branch",
+        help: "what normalises and activates first in a pre-activation network: the stem, or the first block, \
+               for its branch and shortcut (both) or its branch alone (branch, as in timm)",
+        get: |arch| match residual(arch)? {
+            Residual {
+                order: Order::After,
+                ..
+            } => None,
+            Residual {
+                first: First::Stem, ..
+            } => Some("stem".into()),
+            Residual {
+                first: First::Both, ..
+            } => Some("both".into()),
+            Residual {
+                first: First::Branch,
+                ..
+            } => Some("branch".into()),
+        },
+        set: |arch, value| {
+            let net = residual_mut(arch, "it has no residual blocks")?;
+            if net.order == Order::After {
+                return Err(not_here(
+                    "its batch norms follow their convolutions; take a pre-activation network",
+                ));
+            }
+            net.first = match value {
+                "stem" => First::Stem,
+                "both" => First::Both,
+                "branch" => First::Branch,
                 _ => return Err(Refusal::Value),
             };
             Ok(())

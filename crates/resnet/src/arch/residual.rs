@@ -10,6 +10,7 @@
 //!   network's first block, and any that changes the shape or projects, hands the activated map to its shortcut as well
 //!   (the paper's appendix); every other block hands on its input untouched.
 //!   Where the stem normalises and activates, the first block does not do so again (fb.resnet.torch).
+//!   [`First`] says which of these a network has.
 //!
 //! Without shortcuts the same convolutions follow one another and nothing else changes: the plain twin.
 
@@ -64,6 +65,17 @@ pub(super) enum Shortcuts {
     Kept,
 }
 
+/// Where the first batch norm and ReLU stand in a network that has them before each convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum First {
+    /// After the first convolution; the first block does not do so again.
+    Stem,
+    /// In the first block, for its branch and its shortcut (the appendix of He et al. 2016).
+    Both,
+    /// In the first block, for its branch alone (timm's resnetv2).
+    Branch,
+}
+
 /// Which convolution of a bottleneck halves the map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stride {
@@ -80,8 +92,8 @@ pub(super) struct Residual {
     pub(super) stem: Stem,
     /// Channels of the stem.
     pub(super) stem_width: usize,
-    /// Whether the stem normalises and activates; without it, the first block must.
-    pub(super) stem_norm: bool,
+    /// What normalises and activates first.
+    pub(super) first: First,
     /// Blocks of each stage; zero where there is no such stage.
     pub(super) blocks: [usize; 4],
     /// Channels of the first stage, before a bottleneck's expansion.
@@ -183,7 +195,7 @@ impl Residual {
         };
         let mut x = b.stem(LayerId(0));
         let mut c_in = self.stem_width;
-        let mut activated = self.stem_norm;
+        let mut activated = self.first == First::Stem;
         for (stage, &blocks) in self.blocks.iter().enumerate() {
             for index in 0..blocks {
                 let unit = Unit {
@@ -230,7 +242,7 @@ impl Builder<'_> {
             groups: 1,
         };
         let mut x = self.conv("conv1", input, &conv);
-        if self.net.stem_norm {
+        if self.net.first == First::Stem {
             x = self.norm("bn1", x, false);
             x = self.relu("relu", x);
         }
@@ -274,7 +286,8 @@ impl Builder<'_> {
                 y = self.norm(&format!("{}.bn{i}", unit.name), y, false);
                 y = self.relu(&format!("{}.relu{i}", unit.name), y);
             }
-            if i == 1 && (unit.first || self.projects(unit) || self.changes_shape(unit)) {
+            let first = unit.first && self.net.first != First::Branch;
+            if i == 1 && (first || self.projects(unit) || self.changes_shape(unit)) {
                 shortcut = y;
             }
             y = self.conv(&format!("{}.conv{i}", unit.name), y, conv);

@@ -47,6 +47,20 @@ struct Layout {
     python: &'static str,
 }
 
+/// CIFAR-10's classes, by label.
+pub const CIFAR10_CLASSES: [&str; 10] = [
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+];
+
 const TEN: Layout = Layout {
     train: &[
         ("data_batch_1.bin", 10_000),
@@ -57,18 +71,7 @@ const TEN: Layout = Layout {
     ],
     test: ("test_batch.bin", 10_000),
     label_bytes: 1,
-    classes: &[
-        "airplane",
-        "automobile",
-        "bird",
-        "cat",
-        "deer",
-        "dog",
-        "frog",
-        "horse",
-        "ship",
-        "truck",
-    ],
+    classes: &CIFAR10_CLASSES,
     names: "batches.meta.txt",
     archive: "cifar-10-batches-bin",
     python: "data_batch_1",

@@ -28,6 +28,7 @@ mod subset;
 mod testing;
 
 pub use augment::{Augment, CROPS, RandomResizedCrop, Transform};
+pub use cifar::CIFAR10_CLASSES;
 pub use error::{DataError, Warning};
 pub use loader::{Batch, Epoch, Loader, LoaderOptions, OnBroken};
 pub use memory::Memory;

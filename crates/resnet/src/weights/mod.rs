@@ -3,6 +3,7 @@
 //! On disk they have torchvision's names and PyTorch's layouts; inside, channels come last. Only this module knows both.
 
 mod head;
+pub mod foreign;
 mod model;
 
 use crate::exec::Backend;

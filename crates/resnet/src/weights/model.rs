@@ -8,8 +8,11 @@
 //! | `format` | `resnet/1` |
 //! | `arch` | the network with its options, as [`Arch::parse`] reads it |
 //! | `classes` | JSON list of class names |
+//! | `licence` | of the weights, where it is known |
 //! | `preprocess` | JSON of [`Preprocess`]; a per-pixel mean is the tensor `preprocess.mean`, `[h, w, c]` |
 
+use std::borrow::Cow;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use resnet_formats::{Array, FormatError, Tensors, safetensors};
@@ -22,7 +25,7 @@ use crate::graph::Graph;
 use crate::plan::Plan;
 
 /// Value of the metadata key `format`.
-const FORMAT: &str = "resnet/1";
+pub(super) const FORMAT: &str = "resnet/1";
 /// Name of the tensor that holds the per-pixel mean.
 const PIXEL_MEAN: &str = "preprocess.mean";
 /// Largest model file that is opened.
@@ -112,6 +115,16 @@ impl Model {
                 Array::f32(slots.param.dims.clone(), values),
             );
         }
+        Model::new(arch, classes, preprocess, tensors)
+    }
+
+    /// A model of these parts.
+    pub fn new(
+        arch: Arch,
+        classes: Vec<String>,
+        preprocess: Preprocess,
+        tensors: Tensors,
+    ) -> Model {
         Model {
             arch,
             classes,
@@ -121,17 +134,12 @@ impl Model {
         }
     }
 
-    /// Reads a model file or a checkpoint.
+    /// Reads a model file or a checkpoint. Numbers go from the file straight into their arrays.
     ///
     /// # Errors
     /// The message names the file, what was expected and what was found.
     pub fn load(path: &Path) -> Result<Model, ModelError> {
-        let bytes = files::read_bounded(path, MOST_BYTES)?;
-        let mut tensors = safetensors::read(&bytes).map_err(|error| ModelError::Format {
-            path: path.to_owned(),
-            error,
-        })?;
-        drop(bytes);
+        let mut tensors = open(path, |from, len| safetensors::read_from(from, len))?;
         let mut take = |key: &'static str| {
             tensors
                 .metadata
@@ -171,8 +179,8 @@ impl Model {
             let mean = tensors.entries.remove(PIXEL_MEAN);
             let mean = mean
                 .as_ref()
-                .and_then(Array::as_f32)
-                .map(<[f32]>::to_vec)
+                .and_then(Array::to_f32)
+                .map(Cow::into_owned)
                 .unwrap_or_default();
             preprocess.set_pixel_mean(mean).map_err(bad)?;
         }
@@ -248,8 +256,8 @@ impl Model {
                     array.shape(),
                     slots.param.dims
                 )),
-                Some(array) => match array.as_f32() {
-                    None => problems.push(format!("`{}` does not hold 32-bit floats", slots.name)),
+                Some(array) => match array.to_f32() {
+                    None => problems.push(format!("`{}` does not hold floats", slots.name)),
                     Some(values) if values.iter().any(|x| !x.is_finite()) => {
                         problems.push(format!(
                             "`{}` holds numbers that are not finite",
@@ -284,10 +292,63 @@ impl Model {
         self.check(backend.plan())?;
         let params = backend.plan().params.clone();
         for slots in &params {
-            if let Some(values) = self.tensors.get(&slots.name).and_then(Array::as_f32) {
-                super::write(backend, &slots.param, slots.value, values);
+            if let Some(values) = self.tensors.get(&slots.name).and_then(Array::to_f32) {
+                super::write(backend, &slots.param, slots.value, &values);
             }
         }
         Ok(())
     }
+
+    /// Moves the weights into a backend: each array is given up once it is written, so that no more than one of them is ever
+    /// in memory twice. What is left has no weights.
+    ///
+    /// # Errors
+    /// As [`Model::check`]; nothing is written then.
+    pub fn hand_over(&mut self, backend: &mut dyn Backend) -> Result<(), ModelError> {
+        self.check(backend.plan())?;
+        let params = backend.plan().params.clone();
+        for slots in &params {
+            let array = self.tensors.entries.remove(&slots.name);
+            if let Some(values) = array.as_ref().and_then(Array::to_f32) {
+                super::write(backend, &slots.param, slots.value, &values);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Opens a file of weights and reads it as a stream.
+pub(super) fn open<T>(
+    path: &Path,
+    read: impl FnOnce(&mut File, u64) -> Result<T, FormatError>,
+) -> Result<T, ModelError> {
+    let failed = |source| FileError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    // A pipe would be read to its end before anything is known about it, and a directory is no file.
+    if !metadata.is_file() {
+        let kind = if metadata.is_dir() {
+            std::io::ErrorKind::IsADirectory
+        } else {
+            std::io::ErrorKind::InvalidInput
+        };
+        return Err(failed(kind.into()).into());
+    }
+    if metadata.len() > MOST_BYTES {
+        return Err(FileError::TooLarge {
+            path: path.to_owned(),
+            limit: MOST_BYTES,
+        }
+        .into());
+    }
+    let mut file = File::open(path).map_err(failed)?;
+    read(&mut file, metadata.len()).map_err(|error| match error {
+        FormatError::Io(source) => ModelError::File(failed(source)),
+        error => ModelError::Format {
+            path: path.to_owned(),
+            error,
+        },
+    })
 }

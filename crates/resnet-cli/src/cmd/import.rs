@@ -1,0 +1,85 @@
+//! `resnet import`.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use resnet::arch::Arch;
+use resnet::recipe::split_override;
+use resnet::weights::foreign::{self, Choices};
+
+use crate::observer::tell;
+
+/// Arguments of `resnet import`.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  resnet import resnet18-f37072fd.pth --classes imagenet_class_index.json -o resnet18.safetensors
+  resnet import resnet50.safetensors --arch resnet50_v1 -o resnet50.safetensors \\
+    preprocess.mean=0.485,0.458,0.408 preprocess.std=0.0039216
+Names of torchvision, timm (resnet, resnext, resnetv2) and the CIFAR networks of pytorch_resnet_cifar10 and pytorch-cifar
+are known, and the network is found by them and the shapes. Whatever had to be assumed is told. Nothing in a file is executed.")]
+pub(crate) struct Args {
+    /// Weights: .safetensors, .pth, .pt, .th
+    file: PathBuf,
+    /// The network, where the weights cannot say it: resnet50 and resnet50_v1 have the same tensors
+    #[arg(long)]
+    arch: Option<String>,
+    /// Class names: one a line, or a JSON index {"0": ["n01440764", "tench"], ...}
+    #[arg(long, value_name = "FILE")]
+    classes: Option<PathBuf>,
+    /// Licence of the weights, kept in the model file
+    #[arg(long, value_name = "TEXT")]
+    licence: Option<String>,
+    /// Model file to write
+    #[arg(short, long, value_name = "MODEL")]
+    out: PathBuf,
+    /// preprocess.mean=R,G,B preprocess.std=R,G,B preprocess.resize=256 preprocess.crop=224
+    #[arg(value_name = "KEY=VALUE")]
+    changes: Vec<String>,
+    /// One JSON object on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let mut choices = Choices {
+        arch: args.arch.as_deref().map(Arch::parse).transpose()?,
+        licence: args.licence,
+        ..Choices::default()
+    };
+    for change in &args.changes {
+        let (key, value) = split_override(change)?;
+        choices.set(&key, &value)?;
+    }
+    if let Some(file) = args.classes {
+        let names = foreign::read_classes(&file)?;
+        choices.classes = Some((file, names));
+    }
+    let import = foreign::import(&args.file, &choices)?;
+    for text in &import.assumed {
+        tell(&format!("assumed: {text}"));
+    }
+    for text in &import.ignored {
+        tell(&format!("left out: {text}"));
+    }
+    let model = &import.model;
+    model.save(&args.out)?;
+    let (arch, tensors) = (model.arch.name(), model.tensors.entries.len());
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        let json = serde_json::json!({
+            "arch": arch, "naming": import.naming, "classes": model.classes.len(), "tensors": tensors,
+            "preprocess": model.preprocess, "licence": model.tensors.metadata.get("licence"),
+            "assumed": import.assumed, "left_out": import.ignored, "model": args.out.display().to_string(),
+        });
+        writeln!(out, "{json}")?;
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "{arch}, {} classes, {tensors} tensors ({}): {}",
+        super::grouped(model.classes.len() as u64),
+        import.naming,
+        args.out.display()
+    )?;
+    Ok(())
+}
