@@ -30,6 +30,8 @@ struct Cli {
 enum Verb {
     /// Train a network
     Train(cmd::train::Args),
+    /// Teach a trained network the classes of other pictures
+    Finetune(cmd::finetune::Args),
     /// Measure a trained model on a data set
     Eval(cmd::eval::Args),
     /// Classify pictures with a trained model
@@ -78,6 +80,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     }
     match cli.verb {
         Verb::Train(args) => cmd::train::run(args),
+        Verb::Finetune(args) => cmd::finetune::run(args),
         Verb::Eval(args) => cmd::eval::run(args),
         Verb::Predict(args) => cmd::predict::run(args),
         Verb::Data(args) => cmd::data::run(args),

@@ -6,8 +6,8 @@
 
 use std::path::Path;
 
-use crate::data::check::{Check, Depth, IMBALANCE, Kind, Problem, check};
 use crate::data::DataError;
+use crate::data::check::{Check, Depth, IMBALANCE, Kind, Problem, check};
 use crate::recipe::{Recipe, RecipeError};
 use crate::weights::{Model, ModelError};
 
@@ -65,9 +65,15 @@ impl Finetune {
             let names = |(key, _): &(String, String), last: &str| {
                 key == last || key.rsplit('.').next() == Some(last)
             };
-            let budget = changes.iter().any(|c| names(c, "steps") || names(c, "epochs"));
+            let budget = changes
+                .iter()
+                .any(|c| names(c, "steps") || names(c, "epochs"));
             let chosen = defaults(&check, model, changes);
-            all.extend(chosen.into_iter().filter(|c| !(budget && names(c, "epochs"))));
+            all.extend(
+                chosen
+                    .into_iter()
+                    .filter(|c| !(budget && names(c, "epochs"))),
+            );
         }
         all.extend_from_slice(changes);
         let recipe = Recipe::load(base, &all)?;
@@ -86,7 +92,12 @@ impl Finetune {
             ];
             own.contains(&problem.kind)
         };
-        let note = |p: &Problem| format!("{}: {}, such as {}", self.check.source, p.message, p.items[0]);
+        let note = |p: &Problem| {
+            format!(
+                "{}: {}, such as {}",
+                self.check.source, p.message, p.items[0]
+            )
+        };
         self.check.problems.iter().filter(told).map(note).collect()
     }
 }

@@ -199,18 +199,17 @@ impl Task {
             None => preprocess(&recipe, train.as_ref())?,
         };
         let graph = arch.graph(preprocess.shape, classes.len())?;
-        let augment = Augment {
-            pad: recipe.augment.pad.unwrap_or(0),
-            flip: recipe.augment.flip,
-            random_resized_crop: recipe
-                .augment
-                .random_resized_crop
-                .unwrap_or(false)
-                .then(|| RandomResizedCrop {
-                    scale: (recipe.augment.least_area, 1.0),
-                    ..RandomResizedCrop::default()
-                }),
-        };
+        let augment =
+            Augment {
+                pad: recipe.augment.pad.unwrap_or(0),
+                flip: recipe.augment.flip,
+                random_resized_crop: recipe.augment.random_resized_crop.unwrap_or(false).then(
+                    || RandomResizedCrop {
+                        scale: (recipe.augment.least_area, 1.0),
+                        ..RandomResizedCrop::default()
+                    },
+                ),
+            };
         let transform = Transform::new(preprocess.clone(), augment)?;
         Ok(Task {
             recipe,

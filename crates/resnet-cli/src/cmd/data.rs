@@ -50,7 +50,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Depth::Full
     };
     let progress = bar(0, "pictures");
-    let found = check(&args.data, depth, &|done| progress.set_position(done as u64))?;
+    let found = check(&args.data, depth, &|done| {
+        progress.set_position(done as u64)
+    })?;
     progress.finish_and_clear();
     let mut out = std::io::stdout().lock();
     if args.json {
@@ -95,7 +97,11 @@ fn write(out: &mut impl Write, found: &Check) -> std::io::Result<()> {
             writeln!(out, "  {item}")?;
         }
         if problem.count > ITEMS {
-            writeln!(out, "  and {} more; --json lists all", problem.count - ITEMS)?;
+            writeln!(
+                out,
+                "  and {} more; --json lists all",
+                problem.count - ITEMS
+            )?;
         }
     }
     let how = match found.depth {
@@ -107,5 +113,9 @@ fn write(out: &mut impl Write, found: &Check) -> std::io::Result<()> {
     } else {
         ""
     };
-    writeln!(out, "\n{verdict}{how}, equal ones compared by {}", found.compared)
+    writeln!(
+        out,
+        "\n{verdict}{how}, equal ones compared by {}",
+        found.compared
+    )
 }

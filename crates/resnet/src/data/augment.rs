@@ -165,7 +165,12 @@ impl Transform {
             image.width as f64 / columns as f64,
         );
         let (top, left) = (centre(rows, h) as f64, centre(columns, w) as f64);
-        [top * down, left * across, h as f64 * down, w as f64 * across]
+        [
+            top * down,
+            left * across,
+            h as f64 * down,
+            w as f64 * across,
+        ]
     }
 
     /// One of [`CROPS`] inputs for evaluation, HWC, in `out`: the centre, the corners at the upper left, upper right, lower left

@@ -285,7 +285,12 @@ fn balanced(data: &dyn Dataset, seed: u64, epoch: u64) -> Vec<Turn> {
             let key = [STREAM, epoch, 1 + class as u64, round.into()];
             Rng::new(seed, &key).shuffle(&mut members);
             let left = wanted - round as usize * members.len();
-            turns.extend(members.iter().take(left).map(|&index| Turn { index, round }));
+            turns.extend(
+                members
+                    .iter()
+                    .take(left)
+                    .map(|&index| Turn { index, round }),
+            );
         }
     }
     turns

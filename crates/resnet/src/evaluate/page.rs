@@ -96,7 +96,12 @@ pub(super) fn figures(report: &Report<'_>) -> Vec<Figure> {
         fraction("accuracy"),
     )
     .line("calibrated", Style::Dashed, 1, [(0.0, 0.0), (1.0, 1.0)])
-    .line("this network", Style::Bold, 0, full().map(|bin| (bin.confidence(), bin.accuracy())));
+    .line(
+        "this network",
+        Style::Bold,
+        0,
+        full().map(|bin| (bin.confidence(), bin.accuracy())),
+    );
     let caption = "Predictions are put into 15 bins by confidence; a point is a bin's mean confidence and how many of it were right. \
                    Below the dashed line the network is surer than it is right.";
     vec![Figure::chart("reliability", chart, caption)]
@@ -132,7 +137,10 @@ pub(super) fn render(report: &Report<'_>, figures: &[Figure]) -> String {
         figure.add_to(&mut page);
     }
     bins(&mut page, evaluation.calibration.bins());
-    let (counts, confused) = (matrix(evaluation, classes), confused(evaluation, report.pictures));
+    let (counts, confused) = (
+        matrix(evaluation, classes),
+        confused(evaluation, report.pictures),
+    );
     let parts = ClassReport {
         classes: &model.classes,
         confusion: &counts,

@@ -13,8 +13,8 @@ pub use accuracy::TopK;
 pub use calibration::{Bin, Calibration};
 pub use confusion::{ClassScore, Confused, Confusion};
 pub use f1::MacroF1;
-pub(crate) use loss::cross_entropy;
 pub use loss::CrossEntropy;
+pub(crate) use loss::cross_entropy;
 
 /// A metric's description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -87,10 +87,7 @@ fn the_plan_reads_like_the_network() {
             "conv1 conv dw",
         ]
     );
-    assert_eq!(
-        names(&plan, plan.update.clone()),
-        ["conv1 sgd", "bn1 sgd"]
-    );
+    assert_eq!(names(&plan, plan.update.clone()), ["conv1 sgd", "bn1 sgd"]);
 }
 
 #[test]
@@ -172,7 +169,10 @@ fn an_explaining_plan_goes_back_to_its_layer_and_no_further() {
     assert_eq!(plan.update.len(), 0);
     let gradient = plan.gradients[10].expect("the layer has a gradient");
     assert_eq!(plan.slots[gradient.0].len, 2 * 8 * 4 * 4);
-    assert!(plan.gradients[12].is_some(), "the logits' gradient is written from outside");
+    assert!(
+        plan.gradients[12].is_some(),
+        "the logits' gradient is written from outside"
+    );
 }
 
 #[test]
@@ -190,7 +190,10 @@ fn a_frozen_backbone_has_no_backward_steps() {
     assert_eq!(plan.region(Space::Param).len(), 8 * 5 + 5);
     let inference = Plan::build(&residual(), Options::infer(2)).unwrap();
     let forward = plan.forward.start..plan.forward.end - 1;
-    assert_eq!(names(&plan, forward), names(&inference, inference.forward.clone()));
+    assert_eq!(
+        names(&plan, forward),
+        names(&inference, inference.forward.clone())
+    );
 }
 
 #[test]

@@ -48,12 +48,8 @@ pub struct Cam {
 /// The layer whose maps are looked at: the last on the main path whose maps have more than one place, pools not counted.
 pub(super) fn layer(graph: &Graph) -> Result<LayerId, ShapeError> {
     let shapes = op::shapes(graph)?;
-    let is_pool = |id: LayerId| {
-        matches!(
-            graph.layer(id).op,
-            Op::MaxPool2d { .. } | Op::AvgPool2d(_)
-        )
-    };
+    let is_pool =
+        |id: LayerId| matches!(graph.layer(id).op, Op::MaxPool2d { .. } | Op::AvgPool2d(_));
     let mut path = graph.path_to(graph.output());
     let found = path.find(|id| shapes[id.0].h * shapes[id.0].w > 1 && !is_pool(*id));
     match found {
@@ -86,12 +82,19 @@ impl Predictor {
         let (maps, gradient) = (self.cpu.view(maps), self.cpu.view(gradient));
         let mut alpha = vec![0f64; shape.c];
         for place in gradient.chunks_exact(shape.c) {
-            alpha.iter_mut().zip(place).for_each(|(a, g)| *a += f64::from(*g));
+            alpha
+                .iter_mut()
+                .zip(place)
+                .for_each(|(a, g)| *a += f64::from(*g));
         }
         let places = (shape.h * shape.w) as f64;
         alpha.iter_mut().for_each(|a| *a /= places);
         let weighed = |place: &[f32]| {
-            let sum: f64 = alpha.iter().zip(place).map(|(a, x)| a * f64::from(*x)).sum();
+            let sum: f64 = alpha
+                .iter()
+                .zip(place)
+                .map(|(a, x)| a * f64::from(*x))
+                .sum();
             sum.max(0.0) as f32
         };
         Cam {
@@ -216,7 +219,9 @@ mod tests {
 
     fn picture(width: usize, height: usize) -> Image {
         let mut rng = Rng::new(3, &[]);
-        let pixels = (0..width * height * 3).map(|_| rng.below(256) as u8).collect();
+        let pixels = (0..width * height * 3)
+            .map(|_| rng.below(256) as u8)
+            .collect();
         Image {
             width,
             height,
@@ -231,21 +236,38 @@ mod tests {
         let mut tried = 0;
         for arch in NETWORKS {
             let side = if arch == "vgg11" { 64 } else { 32 };
-            let Some(model) = model(arch, side) else { continue };
+            let Some(model) = model(arch, side) else {
+                continue;
+            };
             tried += 1;
             let mut predictor = Predictor::explaining(&model, 2).unwrap();
-            let plain = Predictor::new(&model, 2).unwrap().image(&picture(40, side), 4);
-            assert_eq!(predictor.image(&picture(40, side), 4), plain, "{arch}: explaining changes the answer");
+            let plain = Predictor::new(&model, 2)
+                .unwrap()
+                .image(&picture(40, side), 4);
+            assert_eq!(
+                predictor.image(&picture(40, side), 4),
+                plain,
+                "{arch}: explaining changes the answer"
+            );
             let cam = predictor.cam(2);
             let shape = predictor.shape_of_layer;
             assert!(shape.h * shape.w > 1, "{arch}");
             let plan = predictor.cpu.plan().clone();
             let slot = plan.outputs[predictor.layer.unwrap().0].unwrap();
-            let after = plan.steps.iter().position(|step| step.writes.contains(&slot)).unwrap() + 1;
+            let after = plan
+                .steps
+                .iter()
+                .position(|step| step.writes.contains(&slot))
+                .unwrap()
+                + 1;
             let start = predictor.cpu.view(slot).to_vec();
             let mut logit = |channel: usize, h: f32| {
                 let mut moved = start.clone();
-                moved.iter_mut().skip(channel).step_by(shape.c).for_each(|x| *x += h);
+                moved
+                    .iter_mut()
+                    .skip(channel)
+                    .step_by(shape.c)
+                    .for_each(|x| *x += h);
                 predictor.cpu.write(slot, &moved);
                 predictor.cpu.run(after..plan.forward.end);
                 f64::from(predictor.cpu.view(plan.logits)[2])
@@ -259,12 +281,18 @@ mod tests {
                     (slope - alpha).abs() / (f64::from(most) * (shape.h * shape.w) as f64)
                 });
                 let best = off.iter().copied().fold(f64::INFINITY, f64::min);
-                assert!(best < 1e-2, "{arch}, map {channel}: off by {off:?} of {alpha}");
+                assert!(
+                    best < 1e-2,
+                    "{arch}, map {channel}: off by {off:?} of {alpha}"
+                );
             }
             // The map itself, by the formula.
             for (place, value) in start.chunks_exact(shape.c).zip(&cam.values) {
                 let sum: f32 = place.iter().zip(&cam.alpha).map(|(x, a)| x * a).sum();
-                assert!((sum.max(0.0) - value).abs() <= 1e-3 * most * shape.c as f32, "{arch}");
+                assert!(
+                    (sum.max(0.0) - value).abs() <= 1e-3 * most * shape.c as f32,
+                    "{arch}"
+                );
             }
         }
         assert!(tried >= 5, "{tried}");
@@ -277,7 +305,9 @@ mod tests {
         let image = picture(96, 48);
         predictor.image(&image, 1);
         let cam = predictor.cam(0);
-        let overlay = image::load_from_memory(&predictor.overlay(&cam, &image)).unwrap().into_rgb8();
+        let overlay = image::load_from_memory(&predictor.overlay(&cam, &image))
+            .unwrap()
+            .into_rgb8();
         assert_eq!((overlay.width(), overlay.height()), (96, 48));
         // The network sees the middle 48 columns; left of them pixels are darkened.
         let dark = image.pixels[0] as f32 * UNSEEN;
@@ -297,6 +327,9 @@ mod tests {
             alpha: vec![],
             values: vec![0.0, 1.0],
         };
-        assert_eq!([0.0, 0.25, 0.5, 0.75, 1.0].map(|u| cam.at(0.3, u)), [0.0, 0.0, 0.5, 1.0, 1.0]);
+        assert_eq!(
+            [0.0, 0.25, 0.5, 0.75, 1.0].map(|u| cam.at(0.3, u)),
+            [0.0, 0.0, 0.5, 1.0, 1.0]
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! The report of one training run: what came out, how it got there, and how to get there again.
 
-use super::page::{Page, Stat, Tone};
 use super::class_report::{self, ClassReport};
+use super::page::{Page, Stat, Tone};
 use super::{format, run_curves};
 
 /// What a report of a run is made of. What is empty or absent is left out of the page.

@@ -115,10 +115,7 @@ pub(super) fn save(job: &mut Job, progress: &Progress, path: &Path) -> Result<()
     }
     let json = serde_json::to_string(progress).expect("numbers always become JSON");
     model.tensors.metadata.insert("progress".into(), json);
-    model
-        .tensors
-        .metadata
-        .insert("recipe".into(), job.portable_recipe());
+    job.describe(&mut model);
     Ok(model.save(path)?)
 }
 

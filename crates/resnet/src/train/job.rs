@@ -17,6 +17,9 @@ use crate::summary;
 use crate::task::Task;
 use crate::weights::{self, Model};
 
+/// Metadata of a model file that names its licence.
+const LICENCE: &str = "licence";
+
 /// A run, ready to start.
 pub(super) struct Job {
     /// Every choice, nothing left to be chosen from the data.
@@ -43,6 +46,8 @@ pub(super) struct Job {
     pub(super) frozen_steps: u64,
     /// The model to start from, until it was written into the trainer.
     pub(super) start: Option<Arc<Model>>,
+    /// The licence of that model, which goes with what is made of it.
+    pub(super) licence: Option<String>,
     /// How much the loss of each class counts, where they differ.
     class_weights: Option<Vec<f32>>,
     /// The running average of the weights, where one is kept.
@@ -135,6 +140,9 @@ impl Job {
             schedule,
             sgd,
             frozen_steps,
+            licence: start
+                .as_ref()
+                .and_then(|s| s.tensors.metadata.get(LICENCE).cloned()),
             start,
             class_weights,
             ema: None,
@@ -148,8 +156,8 @@ impl Job {
     pub(super) fn initialise(&mut self) -> Result<(), TrainError> {
         weights::initialise(&mut self.trainer, &self.graph, self.recipe.train.seed);
         if let Some(start) = self.start.take() {
-            let model = Arc::unwrap_or_clone(start).for_classes(&self.classes, &self.graph)?;
-            model.apply(&mut self.trainer)?;
+            let mut model = Arc::unwrap_or_clone(start).for_classes(&self.classes, &self.graph)?;
+            model.hand_over(&mut self.trainer)?;
         }
         if self.recipe.train.ema > 0.0 {
             self.ema = Some(Ema::new(self.recipe.train.ema, &self.trainer));
@@ -186,7 +194,10 @@ impl Job {
         }
         let trainer = &mut self.trainer;
         let plan = trainer.plan();
-        let (input, losses) = (plan.input, plan.losses.expect("a plan that trains has losses"));
+        let (input, losses) = (
+            plan.input,
+            plan.losses.expect("a plan that trains has losses"),
+        );
         let (forward, backward) = (plan.forward.clone(), plan.backward.clone());
         trainer.write(input, &batch.x);
         trainer.set_labels(&batch.labels);
@@ -237,8 +248,17 @@ impl Job {
         self.total_steps().div_ceil(self.steps_per_epoch())
     }
 
+    /// Adds what model files of a run carry beside the network: its recipe, and the licence of the model it started from.
+    pub(super) fn describe(&self, model: &mut Model) {
+        let metadata = &mut model.tensors.metadata;
+        metadata.insert("recipe".into(), self.portable_recipe());
+        if let Some(licence) = &self.licence {
+            metadata.insert(LICENCE.into(), licence.clone());
+        }
+    }
+
     /// The recipe as model files carry it: without what depends on the machine and changes no result.
-    pub(super) fn portable_recipe(&self) -> String {
+    fn portable_recipe(&self) -> String {
         let mut recipe = self.recipe.clone();
         recipe.train.threads = 0;
         recipe.train.workers = None;

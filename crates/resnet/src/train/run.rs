@@ -370,10 +370,7 @@ impl<'a> Run<'a> {
             let (arch, classes) = (self.job.arch.clone(), self.job.classes.clone());
             let preprocess = self.job.preprocess.clone();
             let mut model = Model::of(self.job.result(), arch, classes, preprocess);
-            model
-                .tensors
-                .metadata
-                .insert("recipe".into(), self.job.portable_recipe());
+            self.job.describe(&mut model);
             model.save(&self.directory.path(MODEL))?;
         }
         self.finish(stopped, false)

@@ -32,7 +32,9 @@ pub(super) fn mix(batch: &mut Batch, part: f32) {
     let x = &mut batch.x[..batch.count * size];
     let half = batch.count / 2 * size;
     let (front, back) = x.split_at_mut(half);
-    let images = front.chunks_exact_mut(size).zip(back.chunks_exact_mut(size).rev());
+    let images = front
+        .chunks_exact_mut(size)
+        .zip(back.chunks_exact_mut(size).rev());
     for (one, other) in images {
         for (a, b) in one.iter_mut().zip(other) {
             (*a, *b) = (part * *a + (1.0 - part) * *b, part * *b + (1.0 - part) * *a);
@@ -41,7 +43,12 @@ pub(super) fn mix(batch: &mut Batch, part: f32) {
 }
 
 /// Puts losses and gradient right after the forward pass. `part` is that of [`mix`], `weights` those of the classes.
-pub(super) fn adjust(trainer: &mut Cpu, labels: &[u32], part: Option<f32>, weights: Option<&[f32]>) {
+pub(super) fn adjust(
+    trainer: &mut Cpu,
+    labels: &[u32],
+    part: Option<f32>,
+    weights: Option<&[f32]>,
+) {
     let plan = trainer.plan();
     let (Mode::Train { label_smoothing }, classes) = (plan.options.mode, plan.classes) else {
         unreachable!("a plan that trains")
@@ -116,7 +123,10 @@ mod tests {
             let square = |p: &f64| (p - 0.5).powi(2);
             let variance = parts.iter().map(square).sum::<f64>() / parts.len() as f64;
             let expected = 1.0 / (4.0 * (2.0 * alpha + 1.0));
-            assert!((variance / expected - 1.0).abs() < 0.05, "{alpha}: {variance}, expected {expected}");
+            assert!(
+                (variance / expected - 1.0).abs() < 0.05,
+                "{alpha}: {variance}, expected {expected}"
+            );
         }
         assert_eq!(draw(0.4, 1, 5), draw(0.4, 1, 5));
     }
@@ -137,7 +147,9 @@ mod tests {
         let mut cpu = Cpu::new(plan, 1).unwrap();
         weights::initialise(&mut cpu, &graph, 1);
         let plan = cpu.plan().clone();
-        let x: Vec<f32> = (0..n * 64).map(|i| ((i * 37 % 19) as f32) / 9.0 - 1.0).collect();
+        let x: Vec<f32> = (0..n * 64)
+            .map(|i| ((i * 37 % 19) as f32) / 9.0 - 1.0)
+            .collect();
         let (labels, weights, part) = ([2u32, 0, 1], [0.5f32, 1.5, 2.0, 1.0], 0.7f32);
         cpu.write(plan.input, &x);
         cpu.set_labels(&labels);
@@ -146,10 +158,16 @@ mod tests {
         let logits = cpu.view(plan.logits).to_vec();
         let dlogits = cpu.view(plan.gradients.last().unwrap().unwrap());
         for i in 0..n {
-            let z: Vec<f64> = logits[i * classes..][..classes].iter().map(|&z| f64::from(z)).collect();
+            let z: Vec<f64> = logits[i * classes..][..classes]
+                .iter()
+                .map(|&z| f64::from(z))
+                .collect();
             let sum: f64 = z.iter().map(|z| z.exp()).sum();
             let (a, b) = (labels[i] as usize, labels[n - 1 - i] as usize);
-            let (u, v) = (f64::from(part * weights[a]), f64::from((1.0 - part) * weights[b]));
+            let (u, v) = (
+                f64::from(part * weights[a]),
+                f64::from((1.0 - part) * weights[b]),
+            );
             let spread = f64::from(smoothing);
             let target = |label: usize, k: usize| {
                 (1.0 - spread) * f64::from(u8::from(label == k)) + spread / classes as f64
@@ -161,10 +179,16 @@ mod tests {
                 loss -= t * p.ln();
                 let expected = ((u + v) * p - t) / n as f64;
                 let found = f64::from(dlogits[i * classes + k]);
-                assert!((found - expected).abs() < 1e-6, "image {i}, class {k}: {found}, expected {expected}");
+                assert!(
+                    (found - expected).abs() < 1e-6,
+                    "image {i}, class {k}: {found}, expected {expected}"
+                );
             }
             let found = f64::from(cpu.view(plan.losses.unwrap())[i]);
-            assert!((found - loss).abs() < 1e-5, "image {i}: {found}, expected {loss}");
+            assert!(
+                (found - loss).abs() < 1e-5,
+                "image {i}: {found}, expected {loss}"
+            );
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! On disk they have torchvision's names and PyTorch's layouts; inside, channels come last. Only this module knows both.
 
-mod head;
 pub mod foreign;
+mod head;
 mod model;
 
 use crate::exec::Backend;
