@@ -7,7 +7,7 @@ use resnet::finetune::{Finetune, RECIPE};
 use resnet::recipe::{Recipe, split_override};
 use resnet::train::{self, Flow};
 
-use crate::exit::{Stopped, Usage};
+use crate::exit::Stopped;
 use crate::observer::{self, bar, tell};
 
 /// Arguments of `resnet finetune`.
@@ -124,10 +124,7 @@ pub(super) fn find_rate(recipe: Recipe, out: Option<PathBuf>, json: bool) -> any
     match found.suggestion {
         Some(lr) => writeln!(stdout, "\ntry lr={lr:.1e} (the recipe has {})", found.lr)?,
         None => {
-            return Err(Usage(
-                "the loss never fell, so no rate can be suggested; try a larger batch".into(),
-            )
-            .into());
+            anyhow::bail!("the loss never fell, so no rate can be suggested; try a larger batch")
         }
     }
     Ok(())

@@ -124,7 +124,7 @@ impl Predictor {
                 let seen = (0.0..1.0).contains(&u) && (0.0..1.0).contains(&v);
                 let strength = if most > 0.0 { cam.at(v, u) / most } else { 0.0 };
                 let heat = heat(strength);
-                let cover = COVER * strength.sqrt();
+                let cover = COVER * strength;
                 pixels.extend(colour.iter().zip(heat).map(|(p, h)| match seen {
                     true => (p * (1.0 - cover) + h * cover).round() as u8,
                     false => (p * UNSEEN).round() as u8,
