@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use resnet::data::{self, OpenOptions};
-use resnet::evaluate::{self, Crops, Report, evaluate_model};
+use resnet::evaluate::{self, Crops, Report, evaluate_crops};
 
 use crate::exit::Usage;
 use crate::observer::{bar, tell};
@@ -72,7 +72,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let part = part.ok_or_else(|| Usage(format!("{} has no split `{name}`", args.data)))?;
     let progress = bar(part.len() as u64, "images");
     let on = &mut |done: usize| progress.set_position(done as u64);
-    let evaluation = evaluate_model(
+    let evaluation = evaluate_crops(
         &model,
         part.clone(),
         crops,

@@ -65,11 +65,24 @@ pub enum Crops {
     Ten,
 }
 
-/// Evaluates a model file's network on a data set, whose classes are matched to the model's by name.
+/// Evaluates a model file's network on a data set, whose classes are matched to the model's by name, by the centre of each image.
 ///
 /// # Errors
 /// The model's parts do not fit each other, the data has a class that the model does not know, or an image cannot be read.
 pub fn evaluate_model(
+    model: &Model,
+    data: Arc<dyn Dataset>,
+    threads: usize,
+    on: &mut dyn FnMut(usize),
+) -> Result<Evaluation, UseError> {
+    evaluate_crops(model, data, Crops::One, threads, on)
+}
+
+/// The same by one or several crops of each image.
+///
+/// # Errors
+/// As [`evaluate_model`].
+pub fn evaluate_crops(
     model: &Model,
     data: Arc<dyn Dataset>,
     crops: Crops,
