@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use crate::observer::tell;
 use resnet::arch::ArchError;
 use resnet::compare::CompareError;
+use resnet::finetune::FinetuneError;
 use resnet::inspect::InspectError;
 use resnet::recipe::RecipeError;
 use resnet::summary::SummaryError;
@@ -62,7 +63,9 @@ fn is_usage(error: &(dyn std::error::Error + 'static)) -> bool {
     let summary = |e: &SummaryError| matches!(e, SummaryError::Arch(_) | SummaryError::Shape(_));
     let inspect = |e: &InspectError| matches!(e, InspectError::Task(e) if of_task(e));
     let import = |e: &ImportError| matches!(e, ImportError::Choice { .. } | ImportError::Arch(_));
+    let finetune = |e: &FinetuneError| matches!(e, FinetuneError::Recipe(_));
     error.is::<Usage>()
+        || error.downcast_ref().is_some_and(finetune)
         || error.is::<ArchError>()
         || error.is::<RecipeError>()
         || error.downcast_ref().is_some_and(of_task)

@@ -30,10 +30,14 @@ struct Cli {
 enum Verb {
     /// Train a network
     Train(cmd::train::Args),
+    /// Teach a trained network the classes of other pictures
+    Finetune(cmd::finetune::Args),
     /// Measure a trained model on a data set
     Eval(cmd::eval::Args),
     /// Classify pictures with a trained model
     Predict(cmd::predict::Args),
+    /// Look pictures over before training
+    Data(cmd::data::Args),
     /// Make a model of weights trained elsewhere
     Import(cmd::import::Args),
     /// Write a model for other tools: ONNX, safetensors, PyTorch
@@ -78,8 +82,10 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     }
     match cli.verb {
         Verb::Train(args) => cmd::train::run(args),
+        Verb::Finetune(args) => cmd::finetune::run(args),
         Verb::Eval(args) => cmd::eval::run(args),
         Verb::Predict(args) => cmd::predict::run(args),
+        Verb::Data(args) => cmd::data::run(args),
         Verb::Import(args) => cmd::import::run(args),
         Verb::Export(args) => cmd::export::run(args),
         Verb::Compare(args) => cmd::compare::run(args),

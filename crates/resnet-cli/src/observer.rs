@@ -44,7 +44,7 @@ pub(crate) fn of_many() -> anyhow::Result<Box<dyn Watcher>> {
     Ok(Box::new(Human::new(stop_at_signals()?, true)))
 }
 
-fn stop_at_signals() -> anyhow::Result<Arc<AtomicBool>> {
+pub(crate) fn stop_at_signals() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         flag::register_conditional_shutdown(signal, exit::INTERRUPTED.into(), stop.clone())?;
@@ -66,7 +66,8 @@ pub(crate) fn bar(len: u64, unit: &str) -> ProgressBar {
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-fn flow(stop: &AtomicBool) -> Flow {
+/// Whether to go on, after the signals that came in.
+pub(crate) fn flow(stop: &AtomicBool) -> Flow {
     if stop.load(Ordering::SeqCst) {
         Flow::Stop
     } else {

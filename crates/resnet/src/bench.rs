@@ -93,7 +93,10 @@ pub struct StepTime {
 pub fn bench(graph: &Graph, request: Request) -> Result<Bench, BenchError> {
     let options = match request.mode {
         Mode::Train { label_smoothing } => Options::train(request.batch, label_smoothing),
-        Mode::Infer => Options::infer(request.batch),
+        mode => Options {
+            mode,
+            ..Options::infer(request.batch)
+        },
     };
     let plan = Plan::build(graph, options)?;
     let kernels = kernel_names(&plan, request.threads);
@@ -141,6 +144,8 @@ fn prepare(cpu: &mut Cpu, graph: &Graph) {
         weight_decay: 1e-4,
         decay_norm_bias: true,
         nesterov: false,
+        backbone: 1.0,
+        stage: 1.0,
     });
 }
 

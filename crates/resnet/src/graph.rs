@@ -177,6 +177,12 @@ impl Graph {
         LayerId(self.layers.len() - 1)
     }
 
+    /// The last layer with parameters, which tells the classes apart.
+    pub fn head(&self) -> LayerId {
+        let has_weights = |layer: &Layer| matches!(layer.op, Op::Conv2d { .. } | Op::Linear { .. });
+        LayerId(self.layers.iter().rposition(has_weights).unwrap_or(0))
+    }
+
     /// The layer with this index.
     pub fn layer(&self, id: LayerId) -> &Layer {
         &self.layers[id.0]

@@ -8,7 +8,7 @@
 //! | [`step`], [`op`], [`plan`] | a network becomes steps over planned memory |
 //! | [`exec`] | runs the steps |
 //! | [`data`], [`metric`], [`probe`], [`event`], [`schedule`], [`recipe`], [`weights`], [`report`], [`task`] | the nouns of training |
-//! | [`mod@train`], [`mod@inspect`], [`compare`], [`mod@bench`], [`mod@evaluate`], [`predict`], [`mod@export`], [`mod@summary`], [`mod@draw`] | the verbs |
+//! | [`mod@train`], [`mod@finetune`], [`mod@inspect`], [`compare`], [`mod@bench`], [`mod@evaluate`], [`predict`], [`mod@export`], [`mod@summary`], [`mod@draw`] | the verbs |
 //! | [`files`], [`rng`], [`suggest`] | small tools, usable everywhere |
 #![forbid(unsafe_code)]
 
@@ -22,6 +22,7 @@ pub mod event;
 pub mod exec;
 pub mod export;
 pub mod files;
+pub mod finetune;
 pub mod graph;
 pub mod inspect;
 pub mod metric;

@@ -3,7 +3,7 @@
 //! A step is one kernel launch; a slot is a piece of memory it reads or writes. Both are plain data: a backend needs
 //! nothing else, and never sees a network.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::graph::{Graph, LayerId, Shape};
 
@@ -218,6 +218,13 @@ pub enum StepKind {
     },
     /// `dy, x, gamma, mean, rstd, [y] -> dx, dgamma, dbeta, [dresidual]`
     NormBackward(NormGrad),
+    /// `dy, gamma, running var -> dx`: through a norm whose statistics are fixed
+    NormScale {
+        /** Channels. */
+        channels: usize,
+        /** Added to the variance. */
+        eps: f32,
+    },
     /// `dy, y -> dx`
     ReluBackward {
         /** Whether dx is added to. */
@@ -263,6 +270,8 @@ pub enum StepKind {
     Sgd {
         /** Whether they always decay: weights do, norms and biases only where asked. */
         weights: bool,
+        /** Stages below the head, whose learning rate may be lower; 0 is the head, or all where stages do not count. */
+        below: usize,
     },
 }
 
@@ -289,6 +298,10 @@ pub struct Lower<'a> {
     pub batch: usize,
     /// Whether the plan trains.
     pub train: bool,
+    /// Layers at the start that are not trained.
+    pub(crate) frozen_layers: usize,
+    /// Whether no batch norm is trained.
+    pub(crate) frozen_norm: bool,
     pub(crate) shapes: &'a [Shape],
     pub(crate) params: &'a HashMap<(LayerId, &'static str), SlotId>,
     pub(crate) slots: Vec<Slot>,
@@ -313,6 +326,11 @@ impl Lower<'_> {
             self.graph.layer(id).name.clone(),
             self.batch * self.shapes[id.0].len(),
         )
+    }
+
+    /// Whether a norm takes the batch's statistics and is trained.
+    pub(crate) fn trains_norm(&self, id: LayerId) -> bool {
+        self.train && !self.frozen_norm && id.0 >= self.frozen_layers
     }
 
     /// Slot and shape of a layer's `index`-th input.
@@ -363,8 +381,8 @@ pub struct Differentiate<'a> {
     pub(crate) gradients: HashMap<SlotId, SlotId>,
     /// How many forward steps read each slot.
     pub(crate) readers: HashMap<SlotId, usize>,
-    /// The images, whose gradient nobody needs.
-    pub(crate) input: SlotId,
+    /// Slots that depend on something whose gradient is wanted; nobody needs the gradient of another, such as the images'.
+    pub(crate) live: HashSet<SlotId>,
 }
 
 impl Differentiate<'_> {
@@ -373,9 +391,9 @@ impl Differentiate<'_> {
         self.gradients.get(&y).copied()
     }
 
-    /// Where the gradient of `x` goes, and whether it is added to earlier contributions; `None` for the images.
+    /// Where the gradient of `x` goes, and whether it is added to earlier contributions; `None` where nobody needs it.
     pub(crate) fn sink(&mut self, x: SlotId) -> Option<(SlotId, bool)> {
-        if x == self.input {
+        if !self.live.contains(&x) {
             return None;
         }
         if let Some(&dx) = self.gradients.get(&x) {
@@ -401,16 +419,16 @@ impl Differentiate<'_> {
     /// Lets `dy` be the gradient of `x` as it stands, where the step at hand is `x`'s only reader: then nothing is ever
     /// added to it.
     pub(crate) fn share(&mut self, x: SlotId, dy: SlotId) -> bool {
-        let alone = x != self.input && self.readers[&x] == 1;
+        let alone = self.live.contains(&x) && self.readers[&x] == 1;
         if alone {
             self.gradients.insert(x, dy);
         }
         alone
     }
 
-    /// Slot of a parameter's gradient.
-    pub(crate) fn param_gradient(&self, param: SlotId) -> SlotId {
-        self.gradients[&param]
+    /// Slot of a parameter's gradient, if it is trained.
+    pub(crate) fn param_gradient(&self, param: SlotId) -> Option<SlotId> {
+        self.gradients.get(&param).copied()
     }
 
     /// Appends a step.

@@ -1,5 +1,6 @@
 //! What a recipe is about: its network, its pictures and how they reach the network.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::arch::{Arch, ArchError};
@@ -9,7 +10,7 @@ use crate::data::{
 };
 use crate::graph::{Graph, Shape};
 use crate::recipe::{self, ImageFacts, Recipe, RecipeError};
-use crate::weights::Model;
+use crate::weights::{Model, ModelError};
 
 /// Warnings about the data that are told one by one.
 const WARNINGS: usize = 20;
@@ -40,6 +41,8 @@ pub struct Task {
     pub eval_name: String,
     /// What the data says should be known.
     pub warnings: Vec<String>,
+    /// The model that training starts from, where the recipe names one.
+    pub start: Option<Arc<Model>>,
 }
 
 /// Why a recipe cannot be carried out.
@@ -55,6 +58,9 @@ pub enum TaskError {
     /// The recipe.
     #[error(transparent)]
     Recipe(#[from] RecipeError),
+    /// The model that training starts from.
+    #[error(transparent)]
+    Model(#[from] ModelError),
 }
 
 impl Task {
@@ -63,9 +69,27 @@ impl Task {
     /// # Errors
     /// [`TaskError`].
     pub fn open(recipe: Recipe) -> Result<Task, TaskError> {
+        let start = match recipe.model.start.as_str() {
+            "" => None,
+            path => Some(Arc::new(Model::load(Path::new(path))?)),
+        };
+        Task::from(recipe, start)
+    }
+
+    /// The same with a model to start from that is loaded already, in the place of the file that the recipe names.
+    ///
+    /// # Errors
+    /// [`TaskError`].
+    pub fn from(mut recipe: Recipe, start: Option<Arc<Model>>) -> Result<Task, TaskError> {
+        if let Some(start) = &start {
+            recipe.model = recipe::Model {
+                start: recipe.model.start,
+                ..bare(&start.arch.name())
+            };
+        }
         let arch = network(&recipe)?;
         let pictures = Pictures::open(&recipe)?;
-        Task::fit(recipe, arch, pictures)
+        Task::fit(recipe, arch, pictures, start)
     }
 
     /// What a model file was trained for: its network and preprocessing, and the data that its recipe names, or `data`.
@@ -104,6 +128,7 @@ impl Task {
             classes: model.classes.clone(),
             preprocess: model.preprocess.clone(),
             transform: Transform::new(model.preprocess.clone(), Augment::default())?,
+            start: None,
         })
     }
 
@@ -128,6 +153,7 @@ impl Task {
             graph: arch.graph(self.preprocess.shape, self.classes.len())?,
             arch,
             recipe,
+            start: None,
             ..self.clone()
         })
     }
@@ -150,7 +176,12 @@ impl Task {
         Ok((batch.x.clone(), batch.labels.clone()))
     }
 
-    fn fit(mut recipe: Recipe, arch: Arch, pictures: Pictures) -> Result<Task, TaskError> {
+    fn fit(
+        mut recipe: Recipe,
+        arch: Arch,
+        pictures: Pictures,
+        start: Option<Arc<Model>>,
+    ) -> Result<Task, TaskError> {
         let Pictures {
             train,
             eval,
@@ -158,19 +189,27 @@ impl Task {
             warnings,
         } = pictures;
         let size = train.shape().map(|shape| (shape.h, shape.w));
+        if let Some(model) = &start {
+            take_size(&mut recipe, &model.preprocess);
+        }
         recipe.resolve(ImageFacts { size })?;
         let classes = train.classes().to_vec();
-        let preprocess = preprocess(&recipe, train.as_ref())?;
-        let graph = arch.graph(preprocess.shape, classes.len())?;
-        let augment = Augment {
-            pad: recipe.augment.pad.unwrap_or(0),
-            flip: recipe.augment.flip,
-            random_resized_crop: recipe
-                .augment
-                .random_resized_crop
-                .unwrap_or(false)
-                .then(RandomResizedCrop::default),
+        let preprocess = match &start {
+            Some(model) => preprocess_of(model, &recipe),
+            None => preprocess(&recipe, train.as_ref())?,
         };
+        let graph = arch.graph(preprocess.shape, classes.len())?;
+        let augment =
+            Augment {
+                pad: recipe.augment.pad.unwrap_or(0),
+                flip: recipe.augment.flip,
+                random_resized_crop: recipe.augment.random_resized_crop.unwrap_or(false).then(
+                    || RandomResizedCrop {
+                        scale: (recipe.augment.least_area, 1.0),
+                        ..RandomResizedCrop::default()
+                    },
+                ),
+            };
         let transform = Transform::new(preprocess.clone(), augment)?;
         Ok(Task {
             recipe,
@@ -183,6 +222,7 @@ impl Task {
             eval,
             eval_name,
             warnings,
+            start,
         })
     }
 }
@@ -250,7 +290,27 @@ fn bare(name: &str) -> recipe::Model {
         zero_init: None,
         residual: None,
         stem: None,
+        start: String::new(),
     }
+}
+
+/// Sizes of pictures as a model wants them, where the recipe leaves them open.
+fn take_size(recipe: &mut Recipe, of: &Preprocess) {
+    if of.shape.h == of.shape.w && recipe.data.crop.is_none() {
+        recipe.data.crop = Some(of.shape.h);
+        recipe.data.resize = recipe.data.resize.or(of.resize);
+    }
+}
+
+/// A model's preprocessing, with the recipe's sizes.
+fn preprocess_of(model: &Model, recipe: &Recipe) -> Preprocess {
+    let nonzero = |value: Option<usize>| value.filter(|&v| v > 0);
+    let mut preprocess = model.preprocess.clone();
+    if let Some(crop) = nonzero(recipe.data.crop) {
+        preprocess.shape = Shape::new(preprocess.shape.c, crop, crop);
+        preprocess.resize = nonzero(recipe.data.resize);
+    }
+    preprocess
 }
 
 /// What the recipe and the data make of a picture.

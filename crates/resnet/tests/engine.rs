@@ -177,6 +177,8 @@ fn the_same_bits_for_any_number_of_threads() {
         weight_decay: 1e-4,
         decay_norm_bias: true,
         nesterov: true,
+        backbone: 1.0,
+        stage: 1.0,
     };
     for arch in ["resnet20", "preresnet20", "resnext50_32x4d", "classic"] {
         let weights_after = |threads| {
@@ -216,6 +218,8 @@ fn a_network_learns_32_images_by_heart() {
         weight_decay: 0.0,
         decay_norm_bias: true,
         nesterov: false,
+        backbone: 1.0,
+        stage: 1.0,
     };
     for arch in ["resnet20", "plain20", "preresnet20"] {
         let mut run = Run::new(arch, Options::train(32, 0.0), 2);

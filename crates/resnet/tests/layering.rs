@@ -30,7 +30,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "graph", "arch", "op", "plan", "step", "exec", "rng", "suggest", "files", "data",
         ],
     ),
-    ("report", &[]),
+    ("report", &["files"]),
     ("task", &["arch", "graph", "data", "recipe", "weights"]),
     ("evaluate", ANYTHING),
     ("predict", ANYTHING),
@@ -39,6 +39,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("draw", ANYTHING),
     ("bench", ANYTHING),
     ("train", ANYTHING),
+    ("finetune", ANYTHING),
     ("inspect", ANYTHING),
     ("compare", ANYTHING),
 ];

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use resnet::data::{self, OpenOptions};
-use resnet::evaluate::evaluate_model;
+use resnet::evaluate::{self, Crops, Report, evaluate_crops};
 
 use crate::exit::Usage;
 use crate::observer::{bar, tell};
@@ -12,7 +12,7 @@ use crate::observer::{bar, tell};
 /// Arguments of `resnet eval`.
 #[derive(clap::Args)]
 #[command(after_help = "Example:
-  resnet eval runs/resnet20-builtin --data builtin
+  resnet eval runs/resnet20-builtin --data builtin --report look
 Classes are matched by name. The model's own resizing, cropping and normalising are used.")]
 pub(crate) struct Args {
     /// Model file, checkpoint or run directory
@@ -23,6 +23,12 @@ pub(crate) struct Args {
     /// Which part of them: train, val or test [default: test, or what the data has in its place]
     #[arg(long, value_name = "SPLIT")]
     split: Option<String>,
+    /// Views of each picture: 1, or 10 (centre and corners, each also mirrored), whose probabilities are averaged
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    crops: u32,
+    /// Directory for report.html, figures and eval.json
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
     /// Threads that compute; 0 is one for each core
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
@@ -32,6 +38,14 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let crops = match args.crops {
+        1 => Crops::One,
+        10 => Crops::Ten,
+        other => return Err(Usage(format!("--crops is {other}, expected 1 or 10")).into()),
+    };
+    if let Some(out) = &args.report {
+        super::keep_runs(out)?;
+    }
     let model = super::load_model(&args.model)?;
     let splits = data::open(&args.data, &OpenOptions::default())?;
     for warning in &splits.warnings {
@@ -58,7 +72,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let part = part.ok_or_else(|| Usage(format!("{} has no split `{name}`", args.data)))?;
     let progress = bar(part.len() as u64, "images");
     let on = &mut |done: usize| progress.set_position(done as u64);
-    let evaluation = evaluate_model(&model, part, resnet::exec::threads(args.threads), on)?;
+    let evaluation = evaluate_crops(
+        &model,
+        part.clone(),
+        crops,
+        resnet::exec::threads(args.threads),
+        on,
+    )?;
     progress.finish_and_clear();
     for warning in &evaluation.warnings {
         tell(&format!("warning: {warning}"));
@@ -68,13 +88,23 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         evaluation.value("top5"),
         evaluation.value("loss"),
     );
+    let command = super::command_line();
+    let report = Report {
+        model: &model,
+        data: &args.data,
+        split: &name,
+        crops,
+        evaluation: &evaluation,
+        pictures: part.as_ref(),
+        command: &command,
+    };
+    if let Some(out) = &args.report {
+        evaluate::save(out, &report)?;
+        tell(&format!("report  {}", out.join("report.html").display()));
+    }
     let mut out = std::io::stdout().lock();
     if args.json {
-        let json = serde_json::json!({
-            "arch": model.arch.name(), "data": args.data, "split": name,
-            "top1": top1, "top5": top5, "loss": loss, "count": evaluation.count, "wrong": evaluation.wrong,
-        });
-        writeln!(out, "{json}")?;
+        writeln!(out, "{}", report.summary())?;
         return Ok(());
     }
     writeln!(
@@ -94,6 +124,16 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         writeln!(out, "top-5  {:6.2} %", top5 * 100.0)?;
     }
     writeln!(out, "loss   {loss:8.4}")?;
+    writeln!(
+        out,
+        "F1     {:8.4}   mean over the classes",
+        evaluation.value("macro_f1")
+    )?;
+    writeln!(
+        out,
+        "ECE    {:6.2} %   mean distance of confidence and accuracy",
+        evaluation.value("ece") * 100.0
+    )?;
     for pair in evaluation.confusion.most_confused(3) {
         let class = |label: u32| &model.classes[label as usize];
         writeln!(

@@ -3,9 +3,11 @@
 pub(crate) mod bench;
 pub(crate) mod compare;
 pub(crate) mod completions;
+pub(crate) mod data;
 pub(crate) mod draw;
 pub(crate) mod eval;
 pub(crate) mod export;
+pub(crate) mod finetune;
 pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod models;
@@ -15,15 +17,20 @@ pub(crate) mod train;
 
 use std::path::{Path, PathBuf};
 
-use resnet::recipe::split_override;
+use resnet::recipe::{Recipe, split_override};
 use resnet::weights::Model;
 
 use crate::exit::Usage;
 
 /// Loads a model file, or the model of a run directory.
 fn load_model(path: &Path) -> anyhow::Result<Model> {
+    Ok(Model::load(&model_file(path)?)?)
+}
+
+/// A model file, or that of a run directory.
+fn model_file(path: &Path) -> anyhow::Result<PathBuf> {
     if !path.is_dir() {
-        return Ok(Model::load(path)?);
+        return Ok(path.to_path_buf());
     }
     let (model, best) = (
         path.join(resnet::train::MODEL),
@@ -42,7 +49,7 @@ fn load_model(path: &Path) -> anyhow::Result<Model> {
         path.display(),
         resnet::train::MODEL
     );
-    Ok(Model::load(&model)?)
+    Ok(model)
 }
 
 /// Refuses a directory for a report that holds a run, whose own report would be replaced.
@@ -105,6 +112,20 @@ pub(crate) fn command_line() -> String {
         .chain(words)
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// `runs/PREFIXARCH-DATA`, or the first of `-2`, `-3`, ... that is not taken.
+pub(crate) fn free_run(prefix: &str, recipe: &Recipe) -> PathBuf {
+    let data = match recipe.data.source.split_once(':') {
+        Some((kind, _)) => kind.to_string(),
+        None => Path::new(&recipe.data.source)
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
+    };
+    let name = resnet::files::safe_name(&format!("{prefix}{}-{data}", recipe.model.arch));
+    free_directory(&format!("runs/{name}"))
 }
 
 /// `first`, or the first of `first-2`, `first-3`, ... that is not taken.

@@ -1,65 +1,91 @@
 //! `resnet predict`.
 
-use std::io::Write;
+use std::collections::HashSet;
+use std::io::{Read, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
-use resnet::predict::Predictor;
+use resnet::data::{self, DataError, Image};
+use resnet::files;
+use resnet::predict::{Guess, Predictor};
 
+use crate::exit::Usage;
 use crate::observer::tell;
+
+/// Stands for standard input among the pictures.
+const STDIN: &str = "-";
+/// Most bytes read from it.
+const MOST_BYTES: u64 = 512 << 20;
 
 /// Arguments of `resnet predict`.
 #[derive(clap::Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   resnet predict runs/resnet20-builtin photo.jpg --top 3
+  resnet predict resnet50.safetensors photos --csv > photos.csv
+  resnet predict resnet50.safetensors photos --cam heat
+  cat photo.jpg | resnet predict resnet50.safetensors -
 A file that is no picture is named and skipped; the exit code is then 1.")]
 pub(crate) struct Args {
     /// Model file, checkpoint or run directory
     model: PathBuf,
-    /// Pictures, or directories of pictures
-    #[arg(required = true, value_name = "IMAGE|DIR")]
+    /// Pictures, directories of pictures, or - for one picture on standard input
+    #[arg(required = true, value_name = "IMAGE|DIR|-")]
     images: Vec<PathBuf>,
     /// Classes shown for each
     #[arg(long, value_name = "N", default_value = "5")]
     top: std::num::NonZeroUsize,
+    /// Directory for PNGs that show where in each picture its most likely class was seen (Grad-CAM)
+    #[arg(long, value_name = "DIR")]
+    cam: Option<PathBuf>,
     /// Threads that compute; 0 is one for each core
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
     /// One JSON object a picture on standard output
     #[arg(long)]
     json: bool,
+    /// A table on standard output: file, rank, class, label, probability
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let inputs = inputs(&args.images)?;
     let model = super::load_model(&args.model)?;
-    let mut predictor = Predictor::new(&model, resnet::exec::threads(args.threads))?;
+    let threads = resnet::exec::threads(args.threads);
+    let mut predictor = match &args.cam {
+        Some(_) => Predictor::explaining(&model, threads)?,
+        None => Predictor::new(&model, threads)?,
+    };
+    drop(model);
+    let mut cams = args.cam.as_deref().map(Cams::new).transpose()?;
     let mut out = std::io::stdout().lock();
+    if args.csv {
+        writeln!(out, "file,rank,class,label,probability")?;
+    }
     let (mut done, mut failed) = (0, 0);
-    for file in files(&args.images)? {
-        let guesses = match predictor.file(&file, args.top.get()) {
-            Ok(guesses) => guesses,
-            Err(error) => {
-                tell(&format!("error: {error}"));
-                failed += 1;
-                continue;
-            }
-        };
+    let mut image = Image::default();
+    for file in &inputs {
+        if let Err(error) = read(file, &mut image) {
+            tell(&format!("error: {error}"));
+            failed += 1;
+            continue;
+        }
         done += 1;
+        let guesses = predictor.image(&image, args.top.get());
+        let cam = match &mut cams {
+            Some(cams) => Some(cams.save(&mut predictor, &guesses, file, &image)?),
+            None => None,
+        };
+        let name = file.display().to_string();
         if args.json {
-            let top: Vec<_> = guesses
-                .iter()
-                .map(|g| serde_json::json!({"class": g.class, "label": g.label, "probability": g.probability}))
-                .collect();
-            writeln!(
-                out,
-                "{}",
-                serde_json::json!({"file": file.display().to_string(), "top": top})
-            )?;
+            write_json(&mut out, &name, &guesses, cam.as_deref())?;
+        } else if args.csv {
+            write_csv(&mut out, &name, &guesses)?;
         } else {
             let list: Vec<String> = guesses
                 .iter()
                 .map(|g| format!("{} {:.1} %", g.label, g.probability * 100.0))
                 .collect();
-            writeln!(out, "{}: {}", file.display(), list.join(", "))?;
+            writeln!(out, "{name}: {}", list.join(", "))?;
         }
     }
     anyhow::ensure!(
@@ -71,9 +97,114 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn read(file: &Path, image: &mut Image) -> Result<(), DataError> {
+    if file.as_os_str() != STDIN {
+        return data::read_picture(file, image);
+    }
+    let mut packed = Vec::new();
+    let read = std::io::stdin()
+        .lock()
+        .take(MOST_BYTES + 1)
+        .read_to_end(&mut packed);
+    read.map_err(|source| DataError::Io {
+        file: "standard input".into(),
+        source,
+    })?;
+    data::decode_picture("standard input", &packed, image)
+}
+
+fn write_json(
+    out: &mut StdoutLock<'_>,
+    name: &str,
+    guesses: &[Guess],
+    cam: Option<&Path>,
+) -> anyhow::Result<()> {
+    let top: Vec<_> = guesses
+        .iter()
+        .map(|g| serde_json::json!({"class": g.class, "label": g.label, "probability": g.probability}))
+        .collect();
+    let mut line = serde_json::json!({"file": name, "top": top});
+    if let Some(cam) = cam {
+        line["cam"] = cam.display().to_string().into();
+    }
+    writeln!(out, "{line}")?;
+    Ok(())
+}
+
+fn write_csv(out: &mut StdoutLock<'_>, name: &str, guesses: &[Guess]) -> anyhow::Result<()> {
+    for (i, g) in guesses.iter().enumerate() {
+        let (file, label) = (cell(name), cell(&g.label));
+        writeln!(
+            out,
+            "{file},{},{},{label},{}",
+            i + 1,
+            g.class,
+            g.probability
+        )?;
+    }
+    Ok(())
+}
+
+/// A cell of a table, quoted where it has to be (RFC 4180).
+fn cell(text: &str) -> String {
+    if text.contains(['"', ',', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_string()
+    }
+}
+
+/// The heat maps of a call, each under a name of its own.
+struct Cams<'a> {
+    folder: &'a Path,
+    taken: HashSet<String>,
+}
+
+impl<'a> Cams<'a> {
+    fn new(folder: &'a Path) -> anyhow::Result<Cams<'a>> {
+        std::fs::create_dir_all(folder)
+            .map_err(|e| anyhow::anyhow!("cannot make directory {}: {e}", folder.display()))?;
+        Ok(Cams {
+            folder,
+            taken: HashSet::new(),
+        })
+    }
+
+    /// Saves where the first guess was seen, and says where.
+    fn save(
+        &mut self,
+        predictor: &mut Predictor,
+        guesses: &[Guess],
+        file: &Path,
+        image: &Image,
+    ) -> anyhow::Result<PathBuf> {
+        let cam = predictor.cam(guesses[0].class);
+        let png = predictor.overlay(&cam, image);
+        let stem = match file.file_stem() {
+            Some(_) if file.as_os_str() == STDIN => "stdin".to_string(),
+            Some(stem) => files::safe_name(&stem.to_string_lossy()),
+            None => "picture".to_string(),
+        };
+        let numbered = (2..).map(|n| format!("{stem}-{n}"));
+        let mut names = std::iter::once(stem.clone()).chain(numbered);
+        let name = names.find(|name| self.taken.insert(name.clone()));
+        let path = self.folder.join(name.unwrap_or(stem) + ".png");
+        files::write_atomic(&path, |to| to.write_all(&png))?;
+        Ok(path)
+    }
+}
+
 /// The files named, and those in the directories named, in order of their names.
-fn files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+fn inputs(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
+    if paths
+        .iter()
+        .filter(|path| path.as_os_str() == STDIN)
+        .count()
+        > 1
+    {
+        return Err(Usage("`-` stands twice, but standard input is one picture".into()).into());
+    }
     for path in paths {
         if path.is_dir() {
             let entries = entries(path)
@@ -105,4 +236,15 @@ fn entries(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
         }
     }
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cell;
+
+    #[test]
+    fn cells_are_quoted_where_they_must_be() {
+        assert_eq!(cell("tench"), "tench");
+        assert_eq!(cell("a, \"b\""), "\"a, \"\"b\"\"\"");
+    }
 }

@@ -1,6 +1,6 @@
 //! `resnet train`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use resnet::event::RunEnded;
 use resnet::recipe::Recipe;
@@ -51,6 +51,9 @@ pub(crate) struct Args {
     /// Look at every layer's gradients and responses on the way, in 2 % of the time
     #[arg(long)]
     monitor: bool,
+    /// Find a learning rate instead: a short run whose rate rises, with a figure
+    #[arg(long, conflicts_with = "resume")]
+    lr_find: bool,
     /// Directory of the run [default: runs/ARCH-DATA]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -79,9 +82,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         return finished(&ended);
     }
     let recipe = Recipe::load(&args.recipe, &overrides(&args)?)?;
+    if args.lr_find {
+        return super::finetune::find_rate(recipe, args.out, args.json);
+    }
     let out = match &args.out {
         Some(out) => out.clone(),
-        None => free_directory(&recipe),
+        None => super::free_run("", &recipe),
     };
     let ended = train::train(recipe, &out, &super::command_line(), observer.as_mut())?;
     observer.finish()?;
@@ -89,7 +95,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// A run that was stopped is not done.
-fn finished(ended: &RunEnded) -> anyhow::Result<()> {
+pub(super) fn finished(ended: &RunEnded) -> anyhow::Result<()> {
     if ended.stopped.is_none() {
         Ok(())
     } else {
@@ -115,18 +121,4 @@ fn overrides(args: &Args) -> anyhow::Result<Vec<(String, String)>> {
     }
     super::add_changes(&mut overrides, &args.rest)?;
     Ok(overrides)
-}
-
-/// `runs/ARCH-DATA`, or the first of `-2`, `-3`, ... that is not taken.
-fn free_directory(recipe: &Recipe) -> PathBuf {
-    let data = match recipe.data.source.split_once(':') {
-        Some((kind, _)) => kind.to_string(),
-        None => Path::new(&recipe.data.source)
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned(),
-    };
-    let name = resnet::files::safe_name(&format!("{}-{data}", recipe.model.arch));
-    super::free_directory(&format!("runs/{name}"))
 }

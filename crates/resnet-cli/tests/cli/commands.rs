@@ -246,8 +246,10 @@ fn help_fits_one_screen_and_completions_exist() {
     let folder = Folder::new();
     for verb in [
         "train",
+        "finetune",
         "eval",
         "predict",
+        "data",
         "summary",
         "draw",
         "models",

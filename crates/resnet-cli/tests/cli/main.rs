@@ -4,6 +4,7 @@ mod bench;
 mod commands;
 mod compare;
 mod draw;
+mod finetune;
 mod inspect;
 mod promises;
 mod support;

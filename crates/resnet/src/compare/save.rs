@@ -9,7 +9,7 @@ use super::figures::{Look, NAMES, figures};
 use super::group::Group;
 use super::page;
 use super::record::Outcome;
-use crate::inspect::{save_figures, write};
+use crate::report::save::{save_figures, write};
 
 /// Writes `report.html`, `figures/*.svg`, `runs.csv`, `curves.csv` and `gradients.csv` into a directory.
 ///

@@ -59,6 +59,9 @@ pub struct Transform {
     tables: Vec<[f32; 256]>,
 }
 
+/// Inputs of one picture in an evaluation with crops.
+pub const CROPS: usize = 10;
+
 /// Keeps augmentation's streams apart from others of the same seed.
 const STREAM: u64 = 0x6175_676d;
 
@@ -151,6 +154,43 @@ impl Transform {
             false,
             out,
         );
+    }
+
+    /// Top, left, height and width of the part that [`Transform::eval`] shows the network, in the picture's own pixels.
+    pub fn seen(&self, image: &Image) -> [f64; 4] {
+        let Shape { h, w, .. } = self.shape();
+        let (rows, columns) = self.resized(image);
+        let (down, across) = (
+            image.height as f64 / rows as f64,
+            image.width as f64 / columns as f64,
+        );
+        let (top, left) = (centre(rows, h) as f64, centre(columns, w) as f64);
+        [
+            top * down,
+            left * across,
+            h as f64 * down,
+            w as f64 * across,
+        ]
+    }
+
+    /// One of [`CROPS`] inputs for evaluation, HWC, in `out`: the centre, the corners at the upper left, upper right, lower left
+    /// and lower right, and the same mirrored (Krizhevsky et al. 2012, section 4.1; He et al. 2015, section 3.4).
+    ///
+    /// # Panics
+    /// As [`Transform::train`].
+    pub fn crop(&self, crop: usize, image: &Image, out: &mut [f32]) {
+        let Shape { h, w, .. } = self.shape();
+        let (rows, columns) = self.resized(image);
+        let far = |size: usize, crop: usize| size.saturating_sub(crop) as isize;
+        let (bottom, right) = (far(rows, h), far(columns, w));
+        let at = match crop % 5 {
+            1 => (0, 0),
+            2 => (0, right),
+            3 => (bottom, 0),
+            4 => (bottom, right),
+            _ => (centre(rows, h), centre(columns, w)),
+        };
+        self.window(image, (rows, columns), at, crop % CROPS >= 5, out);
     }
 
     /// Rows and columns of the picture before it is cropped.

@@ -73,6 +73,60 @@ impl Dataset for Folder {
     }
 }
 
+/// What lies in a split, usable or not.
+pub(super) struct Survey {
+    /// Its name; `all` for data with one.
+    pub(super) split: String,
+    /// Its class folders.
+    pub(super) classes: Vec<String>,
+    pub(super) files: Vec<Found>,
+    /// Files and folders that are passed over, and why.
+    pub(super) strays: Vec<Bad>,
+}
+
+/// A file in a class folder.
+pub(super) struct Found {
+    pub(super) file: PathBuf,
+    /// Index of its class.
+    pub(super) class: usize,
+    /// Its width and height, and whether it is taken for a placeholder; or why it cannot be used.
+    pub(super) header: Result<((usize, usize), bool), String>,
+}
+
+/// Lists every split, the training pictures first, without refusing any of it.
+pub(super) fn survey(folder: &Path) -> Result<Vec<Survey>, DataError> {
+    let splits = ["train"].into_iter().chain(VALIDATION).chain(["test"]);
+    let mut places: Vec<(String, PathBuf)> = splits
+        .map(|name| (name.to_string(), folder.join(name)))
+        .filter(|(_, place)| place.is_dir())
+        .collect();
+    if places.first().is_none_or(|(name, _)| name != "train") {
+        places = vec![("all".to_string(), folder.to_path_buf())];
+    }
+    let survey = |(split, place): (String, PathBuf)| {
+        let classes = class_names(&place, folder)?;
+        let mut strays = Vec::new();
+        let files = list_split(&place, &classes, &classes, &mut strays)?;
+        let headers = read_headers(&files);
+        let placeholders = holds_placeholders(&headers);
+        let found = |((file, class), header): ((PathBuf, u32), Result<Header, String>)| Found {
+            file,
+            class: class as usize,
+            header: header.map(|h| {
+                let size = (h.width as usize, h.height as usize);
+                (size, h.format == ImageFormat::Gif && placeholders.is_some())
+            }),
+        };
+        Ok(Survey {
+            split,
+            classes: classes.to_vec(),
+            files: files.into_iter().zip(headers).map(found).collect(),
+            strays,
+        })
+    };
+    places.into_iter().map(survey).collect()
+}
+
 fn open(folder: &Path, options: &OpenOptions) -> Result<Splits, DataError> {
     let has = |name: &str| folder.join(name).is_dir();
     let val = VALIDATION.into_iter().find(|name| has(name));
@@ -195,7 +249,7 @@ fn report_bad(
 }
 
 /// A file and the reason why it cannot be used.
-type Bad = (PathBuf, String);
+pub(super) type Bad = (PathBuf, String);
 
 impl Folder {
     fn holds(&self, label: usize) -> bool {
@@ -292,44 +346,29 @@ fn scan(
     classes: &Arc<[String]>,
     bad: &mut Vec<Bad>,
 ) -> Result<Folder, DataError> {
-    for file in list(split)?.files {
-        bad.push((file, "lies beside the class folders".to_string()));
-    }
-    let mut files = Vec::new();
-    for class in found {
-        let label = classes
-            .iter()
-            .position(|known| known == class)
-            .unwrap_or_default() as u32;
-        let mut inside = Vec::new();
-        walk(&split.join(class), 0, &mut inside, bad)?;
-        inside.sort_unstable();
-        files.extend(inside.into_iter().map(|file| (file, label)));
-    }
+    let files = list_split(split, found, classes, bad)?;
     let headers = read_headers(&files);
-    let gifs = headers
-        .iter()
-        .flatten()
-        .filter(|header| header.format == ImageFormat::Gif)
-        .count();
-    let others = headers.iter().flatten().count() - gifs;
+    let placeholders = holds_placeholders(&headers);
     let mut size = None;
     let mut same_size = true;
     let mut kept = Vec::with_capacity(files.len());
     for ((file, label), header) in files.into_iter().zip(headers) {
-        let reason = match header {
-            Err(reason) => reason,
-            Ok(header) if header.format == ImageFormat::Gif && gifs * PLACEHOLDERS < others => {
+        let reason = match (header, placeholders) {
+            (Err(reason), _) => reason,
+            (Ok(header), Some((gifs, others))) if header.format == ImageFormat::Gif => {
                 format!(
                     "is a GIF, one of {gifs} among {others} other pictures, so it is taken for a placeholder; convert it to PNG to use it"
                 )
             }
-            Ok(Header {
-                width,
-                height,
-                may_turn,
-                ..
-            }) => {
+            (
+                Ok(Header {
+                    width,
+                    height,
+                    may_turn,
+                    ..
+                }),
+                _,
+            ) => {
                 same_size &= *size.get_or_insert((width, height)) == (width, height)
                     && !(may_turn && width != height);
                 kept.push((file, label));
@@ -344,6 +383,38 @@ fn scan(
         files: kept,
         shape: shape.map(|(width, height)| Shape::new(3, height as usize, width as usize)),
     })
+}
+
+/// The files of a split's class folders with their labels, sorted.
+fn list_split(
+    split: &Path,
+    found: &[String],
+    classes: &[String],
+    bad: &mut Vec<Bad>,
+) -> Result<Vec<(PathBuf, u32)>, DataError> {
+    for file in list(split)?.files {
+        bad.push((file, "lies beside the class folders".to_string()));
+    }
+    let mut files = Vec::new();
+    for class in found {
+        let label = classes
+            .iter()
+            .position(|known| known == class)
+            .unwrap_or_default() as u32;
+        let mut inside = Vec::new();
+        walk(&split.join(class), 0, &mut inside, bad)?;
+        inside.sort_unstable();
+        files.extend(inside.into_iter().map(|file| (file, label)));
+    }
+    Ok(files)
+}
+
+/// The number of GIFs and of other pictures, if the GIFs are so few that they are placeholders.
+fn holds_placeholders(headers: &[Result<Header, String>]) -> Option<(usize, usize)> {
+    let readable = || headers.iter().flatten();
+    let gifs = readable().filter(|h| h.format == ImageFormat::Gif).count();
+    let others = readable().count() - gifs;
+    (gifs > 0 && gifs * PLACEHOLDERS < others).then_some((gifs, others))
 }
 
 /// The training split: each of its classes must have a picture.

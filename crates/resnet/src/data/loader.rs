@@ -50,6 +50,10 @@ pub struct LoaderOptions {
     pub shuffle: bool,
     /// [`Transform::train`] instead of [`Transform::eval`].
     pub augment: bool,
+    /// Every class equally often, pictures of rare classes several times an epoch; for shuffled data.
+    pub balanced: bool,
+    /// Inputs made of each picture, one after another: 1, or [`CROPS`](super::CROPS) for evaluation.
+    pub crops: usize,
     /// Leave out what does not fill a batch at the end.
     pub drop_last: bool,
     /// Batches ready or under way at most, beside the one in the caller's hands; at least one a worker.
@@ -78,6 +82,8 @@ impl LoaderOptions {
             workers,
             shuffle: true,
             augment: true,
+            balanced: false,
+            crops: 1,
             drop_last: true,
             prefetch: 3,
             on_broken: OnBroken::Replace,
@@ -98,7 +104,7 @@ impl LoaderOptions {
 
 /// A batch of network inputs. Its memory is used again after it is dropped.
 pub struct Batch {
-    /// Inputs, NHWC, always of the full batch; 0 from `count` on.
+    /// Inputs, NHWC, always of the full batch; 0 from `count` on. With several crops, those of a picture stand together.
     pub x: Vec<f32>,
     /// Labels; 0 from `count` on.
     pub labels: Vec<u32>,
@@ -174,7 +180,7 @@ impl Loader {
                 "the batch is {batch}, but the data has only {len} pictures; use a batch of {len} or less"
             ))
         } else if batch
-            .checked_mul(transform.shape().len() * size_of::<f32>())
+            .checked_mul(options.crops * transform.shape().len() * size_of::<f32>())
             .is_none_or(|bytes| bytes > isize::MAX as usize)
         {
             Some(format!(
@@ -207,6 +213,11 @@ impl Loader {
         }
     }
 
+    /// Inputs made of each picture.
+    pub fn crops(&self) -> usize {
+        self.shared.options.crops
+    }
+
     /// The data.
     pub fn data(&self) -> &Arc<dyn Dataset> {
         &self.shared.data
@@ -215,7 +226,11 @@ impl Loader {
     /// The batches of an epoch from `from_step` on, in order. Dropping it stops its workers.
     pub fn epoch(&self, epoch: u64, from_step: usize) -> Epoch {
         let shared = self.shared.clone();
-        let mut order: Vec<u32> = (0..shared.data.len() as u32).collect();
+        let len = shared.data.len() as u32;
+        let mut order: Vec<Turn> = match shared.options.balanced {
+            true => balanced(shared.data.as_ref(), shared.options.seed, epoch),
+            false => (0..len).map(|index| Turn { index, round: 0 }).collect(),
+        };
         if shared.options.shuffle {
             Rng::new(shared.options.seed, &[STREAM, epoch]).shuffle(&mut order);
         }
@@ -245,10 +260,46 @@ impl Loader {
     }
 }
 
+/// A picture's turn in an epoch.
+#[derive(Clone, Copy)]
+struct Turn {
+    index: u32,
+    /// How often it has had a turn in this epoch before.
+    round: u32,
+}
+
+/// As many turns as the data has pictures, every class equally often: its pictures in a random order, then again in another.
+fn balanced(data: &dyn Dataset, seed: u64, epoch: u64) -> Vec<Turn> {
+    let mut by_class = vec![Vec::new(); data.classes().len()];
+    for index in 0..data.len() {
+        by_class[data.label(index) as usize].push(index as u32);
+    }
+    by_class.retain(|members| !members.is_empty());
+    let classes = by_class.len();
+    let mut turns = Vec::with_capacity(data.len());
+    for (class, mut members) in by_class.into_iter().enumerate() {
+        // What does not divide goes to other classes in other epochs.
+        let place = (class + epoch as usize) % classes;
+        let wanted = (data.len() + classes - 1 - place) / classes;
+        for round in 0..wanted.div_ceil(members.len()) as u32 {
+            let key = [STREAM, epoch, 1 + class as u64, round.into()];
+            Rng::new(seed, &key).shuffle(&mut members);
+            let left = wanted - round as usize * members.len();
+            turns.extend(
+                members
+                    .iter()
+                    .take(left)
+                    .map(|&index| Turn { index, round }),
+            );
+        }
+    }
+    turns
+}
+
 /// What makes one epoch's batches.
 struct Job {
     shared: Arc<Shared>,
-    order: Vec<u32>,
+    order: Vec<Turn>,
     epoch: u64,
     end: usize,
 }
@@ -274,7 +325,7 @@ impl Job {
             options,
             ..
         } = self.shared.as_ref();
-        let size = transform.shape().len();
+        let size = options.crops * transform.shape().len();
         let buffers = lock(&self.shared.free).pop().unwrap_or_else(|| Buffers {
             x: vec![0.0; options.batch * size],
             labels: vec![0; options.batch],
@@ -291,15 +342,22 @@ impl Job {
             home: self.shared.clone(),
         };
         let end = self.order.len().min((step + 1) * options.batch);
-        for &wanted in &self.order[step * options.batch..end] {
-            let Some(index) = self.read(wanted, image, &mut batch.broken)? else {
+        for &turn in &self.order[step * options.batch..end] {
+            let Some(index) = self.read(turn.index, image, &mut batch.broken)? else {
                 continue;
             };
             let at = batch.count;
             let x = &mut batch.x[at * size..(at + 1) * size];
             match options.augment {
-                true => transform.train(options.seed, self.epoch, wanted.into(), image, x),
-                false => transform.eval(image, x),
+                true => {
+                    let key = u64::from(turn.index) + u64::from(turn.round) * data.len() as u64;
+                    transform.train(options.seed, self.epoch, key, image, x);
+                }
+                false if options.crops == 1 => transform.eval(image, x),
+                false => x
+                    .chunks_exact_mut(transform.shape().len())
+                    .enumerate()
+                    .for_each(|(crop, x)| transform.crop(crop, image, x)),
             }
             batch.labels[at] = data.label(index as usize);
             batch.indices[at] = index;

@@ -12,6 +12,7 @@ use crate::suggest::nearest;
 
 mod augment;
 mod builtin;
+pub mod check;
 mod cifar;
 mod error;
 mod folder;
@@ -26,12 +27,12 @@ mod subset;
 #[cfg(test)]
 mod testing;
 
-pub use augment::{Augment, RandomResizedCrop, Transform};
+pub use augment::{Augment, CROPS, RandomResizedCrop, Transform};
 pub use cifar::CIFAR10_CLASSES;
 pub use error::{DataError, Warning};
 pub use loader::{Batch, Epoch, Loader, LoaderOptions, OnBroken};
 pub use memory::Memory;
-pub use picture::{MAX_PIXELS, read_picture};
+pub use picture::{MAX_PIXELS, decode_picture, read_picture};
 pub use preprocess::{Normalize, Preprocess};
 pub use subset::{Subset, split, with_classes};
 

@@ -35,6 +35,32 @@ pub(super) fn read_header(file: &Path) -> Result<Header, String> {
     open(file).map(|(header, _, _)| header)
 }
 
+/// The bytes of a picture file; an error is the reason why it cannot be used.
+pub(super) fn read_bytes(file: &Path) -> Result<Vec<u8>, String> {
+    let (_, opened, length) = open(file)?;
+    read_opened(opened, length)
+}
+
+fn read_opened(opened: File, length: u64) -> Result<Vec<u8>, String> {
+    let mut packed = Vec::with_capacity(length as usize);
+    let read = opened.take(length).read_to_end(&mut packed);
+    read.map_err(|error| format!("cannot be read: {error}"))?;
+    Ok(packed)
+}
+
+/// Decodes a picture in memory, such as one that came through a pipe, into `image`, as RGB.
+///
+/// # Errors
+/// As [`read_picture`]; the message calls it `name`.
+pub fn decode_picture(name: &str, packed: &[u8], image: &mut Image) -> Result<(), DataError> {
+    let header = header::read(&mut Cursor::new(packed), packed.len() as u64);
+    let decoded = header.and_then(|header| decode_into(packed, header, image));
+    decoded.map_err(|reason| DataError::Picture {
+        file: name.into(),
+        reason,
+    })
+}
+
 fn open(file: &Path) -> Result<(Header, File, u64), String> {
     let failed = |error: std::io::Error| format!("cannot be read: {error}");
     // A pipe would wait for ever when opened, so what is not a plain file is refused by its metadata.
@@ -50,11 +76,12 @@ fn open(file: &Path) -> Result<(Header, File, u64), String> {
 
 fn decode(file: &Path, image: &mut Image) -> Result<(), String> {
     let (header, opened, length) = open(file)?;
-    let mut packed = Vec::with_capacity(length as usize);
-    let read = opened.take(length).read_to_end(&mut packed);
-    read.map_err(|error| format!("cannot be read: {error}"))?;
+    decode_into(&read_opened(opened, length)?, header, image)
+}
+
+fn decode_into(packed: &[u8], header: Header, image: &mut Image) -> Result<(), String> {
     // Decoders are to return errors, but a panic inside one must not end the program either.
-    let decoded = catch_unwind(AssertUnwindSafe(|| decode_bytes(&packed, header)))
+    let decoded = catch_unwind(AssertUnwindSafe(|| decode_bytes(packed, header)))
         .unwrap_or_else(|_| Err("is damaged: its decoder panicked".to_string()))?;
     (image.width, image.height) = (decoded.width() as usize, decoded.height() as usize);
     image.channels = 3;

@@ -33,6 +33,8 @@ pub struct Cpu {
     start: usize,
     scratch: Vec<f32>,
     labels: Vec<u32>,
+    /// As many as the widest norm with fixed statistics has channels.
+    zeros: Vec<f32>,
     sgd: Sgd,
 }
 
@@ -226,7 +228,14 @@ impl Cpu {
             weight_decay: 0.0,
             decay_norm_bias: true,
             nesterov: false,
+            backbone: 1.0,
+            stage: 1.0,
         };
+        let scaled = plan.steps.iter().map(|step| match step.kind {
+            StepKind::NormScale { channels, .. } => channels,
+            _ => 0,
+        });
+        let zeros = vec![0.0; scaled.max().unwrap_or(0)];
         Ok(Cpu {
             cpu,
             plan,
@@ -237,6 +246,7 @@ impl Cpu {
             start,
             scratch,
             labels,
+            zeros,
             sgd,
         })
     }
@@ -486,6 +496,14 @@ impl Cpu {
                     scratch,
                 );
             }
+            StepKind::NormScale { channels, eps } => {
+                // What the norm does to a map, with mean and beta zero.
+                let [dy, gamma, var, dx, ..] = operands;
+                let zeros = &self.zeros[..channels];
+                batch_norm::forward_infer(
+                    cpu, dy, channels, gamma, zeros, zeros, var, eps, None, false, dx,
+                );
+            }
             StepKind::ReluBackward { accumulate } => {
                 let [dy, y, dx, ..] = operands;
                 elementwise::relu_backward(cpu, dy, y, dx, accumulate);
@@ -539,11 +557,11 @@ impl Cpu {
                 let [x, dy, dw, db, ..] = operands;
                 linear::backward_weight(cpu, n, c_in, c_out, x, dy, dw, Some(db), scratch);
             }
-            StepKind::Sgd { weights } => {
+            StepKind::Sgd { weights, below } => {
                 let [dw, w, v, ..] = operands;
                 let decays = weights || self.sgd.decay_norm_bias;
                 let sgd = sgd::Sgd {
-                    lr: self.sgd.lr,
+                    lr: self.sgd.rate(below),
                     momentum: self.sgd.momentum,
                     weight_decay: if decays { self.sgd.weight_decay } else { 0.0 },
                     nesterov: self.sgd.nesterov,

@@ -56,6 +56,20 @@ pub struct Sgd {
     pub decay_norm_bias: bool,
     /// Nesterov's form.
     pub nesterov: bool,
+    /// Factor on the learning rate of the layers before the head, where a plan tells stages apart.
+    pub backbone: f32,
+    /// A further factor for each stage between them and the head.
+    pub stage: f32,
+}
+
+impl Sgd {
+    /// The learning rate of a stage so many below the head, which is 0.
+    pub fn rate(&self, below: usize) -> f32 {
+        match below {
+            0 => self.lr,
+            1.. => self.lr * self.backbone * self.stage.powi(below as i32 - 1),
+        }
+    }
 }
 
 /// A device that runs a plan.

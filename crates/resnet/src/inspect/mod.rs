@@ -15,7 +15,6 @@ use crate::task::{Task, TaskError};
 use crate::weights::{self, Model, ModelError};
 
 pub use save::save;
-pub(crate) use save::{save_figures, write};
 
 /// Why a network cannot be inspected.
 #[derive(Debug, thiserror::Error)]

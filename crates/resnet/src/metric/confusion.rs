@@ -21,6 +21,23 @@ pub struct Confused {
     pub count: u64,
 }
 
+/// How well a class is recognised.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct ClassScore {
+    /// The class.
+    pub class: u32,
+    /// Its images.
+    pub images: u64,
+    /// Images taken for it.
+    pub predictions: u64,
+    /// Of its images, the fraction that was recognised.
+    pub recall: Option<f64>,
+    /// Of the images taken for it, the fraction that is of it.
+    pub precision: Option<f64>,
+    /// The harmonic mean of both, 2 TP / (2 TP + FP + FN); `None` for a class that has no images and was never predicted.
+    pub f1: Option<f64>,
+}
+
 impl Confusion {
     /// Adds a batch: `logits` `[n, classes]`, `labels` `[n]`. A row that holds a NaN predicts nothing, and counts as wrong.
     ///
@@ -63,16 +80,46 @@ impl Confusion {
         (total > 0).then(|| self.count(predicted, predicted) as f64 / total as f64)
     }
 
-    /// The `n` pairs of different classes with the most images, most first, equal ones by class.
-    pub fn most_confused(&self, n: usize) -> Vec<Confused> {
-        let mut pairs: Vec<Confused> = self
-            .counts
+    /// Recall, precision and F1 of `classes` classes.
+    pub fn scores(&self, classes: usize) -> Vec<ClassScore> {
+        let mut predictions = vec![0u64; classes];
+        for (&(_, predicted), &count) in &self.counts {
+            if let Some(sum) = predictions.get_mut(predicted as usize) {
+                *sum += count;
+            }
+        }
+        let score = |(class, &predictions): (usize, &u64)| {
+            let (class, share) = (class as u32, |part: u64, whole: u64| {
+                (whole > 0).then(|| part as f64 / whole as f64)
+            });
+            let (images, right) = (self.total(class), self.count(class, class));
+            ClassScore {
+                class,
+                images,
+                predictions,
+                recall: share(right, images),
+                precision: share(right, predictions),
+                f1: share(2 * right, images + predictions),
+            }
+        };
+        predictions.iter().enumerate().map(score).collect()
+    }
+
+    /// Every pair of class and predicted class with how often it occurred, sorted.
+    pub fn pairs(&self) -> impl Iterator<Item = Confused> + '_ {
+        self.counts
             .iter()
             .map(|(&(label, predicted), &count)| Confused {
                 label,
                 predicted,
                 count,
             })
+    }
+
+    /// The `n` pairs of different classes with the most images, most first, equal ones by class.
+    pub fn most_confused(&self, n: usize) -> Vec<Confused> {
+        let mut pairs: Vec<Confused> = self
+            .pairs()
             .filter(|pair| pair.label != pair.predicted)
             .collect();
         pairs.sort_by_key(|pair| std::cmp::Reverse(pair.count));
@@ -113,6 +160,19 @@ mod tests {
             [0, 1, 2, 3].map(|label| confusion.precision(label)),
             [Some(2.0 / 3.0), Some(0.0), Some(1.0 / 3.0), None]
         );
+    }
+
+    #[test]
+    fn scores_by_hand() {
+        let scores = sample().scores(4);
+        assert_eq!(scores[0].f1, Some(4.0 / 6.0));
+        assert_eq!((scores[1].f1, scores[1].predictions), (Some(0.0), 1));
+        assert_eq!(scores[2].precision, Some(1.0 / 3.0));
+        assert_eq!((scores[3].recall, scores[3].f1), (None, None));
+        for score in scores {
+            assert_eq!(score.recall, sample().recall(score.class));
+            assert_eq!(score.precision, sample().precision(score.class));
+        }
     }
 
     #[test]

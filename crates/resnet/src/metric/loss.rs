@@ -33,7 +33,7 @@ impl Metric for CrossEntropy {
 }
 
 /// The loss of one image; NaN if a logit is, infinite for a class that the row does not have.
-fn cross_entropy(row: &[f32], label: u32) -> f64 {
+pub(crate) fn cross_entropy(row: &[f32], label: u32) -> f64 {
     let Some(&own) = row.get(label as usize) else {
         return f64::INFINITY;
     };

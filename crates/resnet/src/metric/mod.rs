@@ -4,12 +4,17 @@
 //! value depends neither on threads nor on how the images were cut into batches.
 
 mod accuracy;
+mod calibration;
 mod confusion;
+mod f1;
 mod loss;
 
 pub use accuracy::TopK;
-pub use confusion::{Confused, Confusion};
+pub use calibration::{Bin, Calibration};
+pub use confusion::{ClassScore, Confused, Confusion};
+pub use f1::MacroF1;
 pub use loss::CrossEntropy;
+pub(crate) use loss::cross_entropy;
 
 /// A metric's description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +63,14 @@ pub const METRICS: &[Row] = &[
     Row {
         name: "loss",
         new: || Box::new(CrossEntropy::default()),
+    },
+    Row {
+        name: "ece",
+        new: || Box::new(Calibration::default()),
+    },
+    Row {
+        name: "macro_f1",
+        new: || Box::new(MacroF1::default()),
     },
 ];
 

@@ -122,16 +122,18 @@ pub(super) fn backward(diff: &mut Differentiate<'_>, step: &Step) {
     let Some(dy) = diff.gradient_of(step.writes[0]) else {
         return;
     };
-    let mut writes = vec![diff.param_gradient(w)];
-    if bias {
-        writes.push(diff.param_gradient(step.reads[2]));
+    if let Some(dw) = diff.param_gradient(w) {
+        let mut writes = vec![dw];
+        if bias {
+            writes.extend(diff.param_gradient(step.reads[2]));
+        }
+        diff.step(
+            step.layer,
+            StepKind::ConvBackwardWeight { conv, bias },
+            vec![x, dy],
+            writes,
+        );
     }
-    diff.step(
-        step.layer,
-        StepKind::ConvBackwardWeight { conv, bias },
-        vec![x, dy],
-        writes,
-    );
     if let Some((dx, accumulate)) = diff.sink(x) {
         diff.step(
             step.layer,

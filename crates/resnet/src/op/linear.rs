@@ -40,13 +40,14 @@ pub(super) fn backward(diff: &mut Differentiate<'_>, step: &Step) {
         return;
     };
     let (x, w, b) = (step.reads[0], step.reads[1], step.reads[2]);
-    let writes = vec![diff.param_gradient(w), diff.param_gradient(b)];
-    diff.step(
-        step.layer,
-        StepKind::LinearBackwardWeight(linear),
-        vec![x, dy],
-        writes,
-    );
+    if let (Some(dw), Some(db)) = (diff.param_gradient(w), diff.param_gradient(b)) {
+        diff.step(
+            step.layer,
+            StepKind::LinearBackwardWeight(linear),
+            vec![x, dy],
+            vec![dw, db],
+        );
+    }
     if let Some((dx, accumulate)) = diff.sink(x) {
         diff.step(
             step.layer,

@@ -1,18 +1,20 @@
 //! Appends the loss, the backward steps in reverse order, and the update.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::ParamSlots;
 use crate::graph::Graph;
 use crate::op;
 use crate::step::{Differentiate, Slot, SlotId, Space, Step, StepKind};
 
-/// Where the loss hangs.
-pub(super) struct Loss {
-    pub(super) input: SlotId,
+/// Where the backward pass begins and ends.
+pub(super) struct End {
     pub(super) logits: SlotId,
     pub(super) classes: usize,
-    pub(super) label_smoothing: f32,
+    /// Label smoothing of the loss; without a loss, the logits' gradient comes from outside.
+    pub(super) loss: Option<f32>,
+    /// A slot whose gradient is wanted, beside those of trained parameters.
+    pub(super) start: Option<SlotId>,
 }
 
 /// Appends loss and backward steps; returns the slot of the losses, and the gradient of each slot that has one.
@@ -22,23 +24,31 @@ pub(super) fn differentiate(
     params: &[ParamSlots],
     slots: &mut Vec<Slot>,
     steps: &mut Vec<Step>,
-    loss: Loss,
-) -> (SlotId, HashMap<SlotId, SlotId>) {
+    end: End,
+) -> (Option<SlotId>, HashMap<SlotId, SlotId>) {
     let mut readers: HashMap<SlotId, usize> = HashMap::new();
     for slot in steps.iter().flat_map(|step| &step.reads) {
         *readers.entry(*slot).or_default() += 1;
     }
-    let gradients = params
+    let gradients: HashMap<SlotId, SlotId> = params
         .iter()
         .filter_map(|p| p.training.map(|t| (p.value, t.grad)))
         .collect();
-    slots.push(Slot {
-        name: "losses".into(),
-        space: Space::Activation,
-        len: batch,
-        offset: 0,
+    let mut live: HashSet<SlotId> = gradients.keys().copied().chain(end.start).collect();
+    for step in steps.iter() {
+        if step.reads.iter().any(|slot| live.contains(slot)) {
+            live.extend(&step.writes);
+        }
+    }
+    let losses = end.loss.map(|smoothing| {
+        slots.push(Slot {
+            name: "losses".into(),
+            space: Space::Activation,
+            len: batch,
+            offset: 0,
+        });
+        (SlotId(slots.len() - 1), smoothing)
     });
-    let losses = SlotId(slots.len() - 1);
     let forward = std::mem::take(steps);
     let mut diff = Differentiate {
         graph,
@@ -47,60 +57,64 @@ pub(super) fn differentiate(
         steps: forward.clone(),
         gradients,
         readers,
-        input: loss.input,
+        live,
     };
-    op::loss(
-        &mut diff,
-        loss.logits,
-        loss.classes,
-        loss.label_smoothing,
-        losses,
-    );
+    match losses {
+        Some((losses, smoothing)) => {
+            op::loss(&mut diff, end.logits, end.classes, smoothing, losses);
+        }
+        None => {
+            diff.sink(end.logits);
+        }
+    }
     for step in forward.iter().rev() {
         op::backward(&mut diff, step);
     }
     *slots = diff.slots;
     *steps = diff.steps;
-    (losses, diff.gradients)
+    (losses.map(|(slot, _)| slot), diff.gradients)
 }
 
-/// Appends the optimiser's steps: one for the weight matrices, one for norms and biases. The slots span all of them.
-pub(super) fn append_update(params: &[ParamSlots], slots: &mut Vec<Slot>, steps: &mut Vec<Step>) {
+/// Appends the optimiser's steps: for each stage one for the weight matrices and one for norms and biases; `below` says which
+/// stage a layer is of. The slots span all of them.
+pub(super) fn append_update(
+    params: &[ParamSlots],
+    below: &[usize],
+    slots: &mut Vec<Slot>,
+    steps: &mut Vec<Step>,
+) {
     for weights in [true, false] {
-        let len = params
-            .iter()
-            .filter(|p| p.param.role.is_trained() && p.param.role.is_weight() == weights)
-            .map(|p| p.param.len())
-            .sum();
-        if len == 0 {
-            continue;
-        }
-        let what = if weights {
-            "weights"
-        } else {
-            "norms and biases"
-        };
-        let mut span = |prefix: &str, space| {
-            slots.push(Slot {
-                name: format!("{prefix}{what}"),
-                space,
-                len,
-                offset: 0,
+        let trained = |p: &&ParamSlots| p.training.is_some() && p.param.role.is_weight() == weights;
+        let trained: Vec<&ParamSlots> = params.iter().filter(trained).collect();
+        for stage in trained.chunk_by(|a, b| below[a.layer.0] == below[b.layer.0]) {
+            let (layer, len) = (stage[0].layer, stage.iter().map(|p| p.param.len()).sum());
+            let what = if weights {
+                "weights"
+            } else {
+                "norms and biases"
+            };
+            let mut span = |prefix: &str, space| {
+                slots.push(Slot {
+                    name: format!("{prefix}{what}"),
+                    space,
+                    len,
+                    offset: 0,
+                });
+                SlotId(slots.len() - 1)
+            };
+            let (w, dw, v) = (
+                span("", Space::Param),
+                span("d ", Space::Grad),
+                span("v ", Space::Momentum),
+            );
+            let below = below[layer.0];
+            steps.push(Step {
+                layer,
+                fused: Vec::new(),
+                kind: StepKind::Sgd { weights, below },
+                reads: vec![dw],
+                writes: vec![w, v],
             });
-            SlotId(slots.len() - 1)
-        };
-        let (w, dw, v) = (
-            span("", Space::Param),
-            span("d ", Space::Grad),
-            span("v ", Space::Momentum),
-        );
-        let layer = params[0].layer;
-        steps.push(Step {
-            layer,
-            fused: Vec::new(),
-            kind: StepKind::Sgd { weights },
-            reads: vec![dw],
-            writes: vec![w, v],
-        });
+        }
     }
 }

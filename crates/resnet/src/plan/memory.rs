@@ -52,23 +52,19 @@ fn update_spans(steps: &[Step]) -> Vec<SlotId> {
         .collect()
 }
 
-/// Weight matrices come first in each region, norms and biases after them.
+/// The spans stand one after another in each region, in the order of the steps.
 fn place_spans(slots: &mut [Slot], steps: &[Step], regions: &[Range<usize>]) {
-    let mut first = true;
+    let mut next: Vec<usize> = regions.iter().map(|region| region.start).collect();
     for step in steps
         .iter()
         .filter(|step| matches!(step.kind, StepKind::Sgd { .. }))
     {
         for id in step.reads.iter().chain(&step.writes) {
             let slot = &mut slots[id.0];
-            let region = &regions[slot.space as usize];
-            slot.offset = if first {
-                region.start
-            } else {
-                region.end - slot.len
-            };
+            let next = &mut next[slot.space as usize];
+            slot.offset = *next;
+            *next += slot.len;
         }
-        first = false;
     }
 }
 

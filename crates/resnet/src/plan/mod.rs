@@ -11,7 +11,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use crate::graph::{Graph, LayerId, Shape};
@@ -28,6 +28,21 @@ pub enum Mode {
     },
     /// Forward with running statistics.
     Infer,
+    /// The same, and then backward from the logits' gradient, which the caller writes, to the output of a layer. The plan's
+    /// `gradients` say where both are.
+    Explain {
+        /// The layer.
+        layer: LayerId,
+    },
+}
+
+/// What training leaves as it is: it takes part as in inference, and nothing is computed for it backward.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Frozen {
+    /// Layers from the first on.
+    pub layers: usize,
+    /// Every batch norm: statistics, gamma and beta.
+    pub norm: bool,
 }
 
 /// How a plan is made.
@@ -41,6 +56,10 @@ pub struct Options {
     pub fuse: bool,
     /// Whether every slot keeps memory of its own, so that all can be looked at after a run.
     pub keep_all: bool,
+    /// What is not trained.
+    pub frozen: Frozen,
+    /// Whether the optimiser tells stages apart: the head, and runs of layers between changes of the maps' size.
+    pub staged: bool,
 }
 
 impl Options {
@@ -51,6 +70,8 @@ impl Options {
             mode: Mode::Train { label_smoothing },
             fuse: true,
             keep_all: false,
+            frozen: Frozen::default(),
+            staged: false,
         }
     }
 
@@ -59,8 +80,7 @@ impl Options {
         Options {
             batch,
             mode: Mode::Infer,
-            fuse: true,
-            keep_all: false,
+            ..Options::train(batch, 0.0)
         }
     }
 }
@@ -76,7 +96,7 @@ pub struct ParamSlots {
     pub param: Param,
     /// Where its value is.
     pub value: SlotId,
-    /// Where its gradient and momentum are; `None` for state and for plans that do not train.
+    /// Where its gradient and momentum are; `None` for state, for what is frozen and for plans that do not train.
     pub training: Option<Training>,
 }
 
@@ -136,7 +156,7 @@ impl Plan {
     pub fn build(graph: &Graph, options: Options) -> Result<Plan, ShapeError> {
         let shapes = op::shapes(graph)?;
         let train = matches!(options.mode, Mode::Train { .. });
-        let (mut slots, params) = param_slots(graph, &shapes, train);
+        let (mut slots, params) = param_slots(graph, &shapes, train.then_some(options.frozen));
         let by_name: HashMap<(LayerId, &'static str), SlotId> = params
             .iter()
             .map(|p| ((p.layer, p.param.suffix), p.value))
@@ -145,6 +165,8 @@ impl Plan {
             graph,
             batch: options.batch,
             train,
+            frozen_layers: options.frozen.layers,
+            frozen_norm: options.frozen.norm,
             shapes: &shapes,
             params: &by_name,
             slots: std::mem::take(&mut slots),
@@ -166,35 +188,47 @@ impl Plan {
             fuse::fuse(&mut steps, logits, options.mode == Mode::Infer);
         }
         let classes = shapes[graph.output().0].len();
-        let mut losses = None;
-        let mut gradient_of = HashMap::new();
         let mut forward = 0..steps.len();
-        if let Mode::Train { label_smoothing } = options.mode {
-            let (slot, gradients) = differentiate::differentiate(
-                graph,
-                options.batch,
-                &params,
-                &mut slots,
-                &mut steps,
-                differentiate::Loss {
-                    input,
-                    logits,
-                    classes,
-                    label_smoothing,
-                },
-            );
-            forward.end += 1;
-            losses = Some(slot);
-            gradient_of = gradients;
+        let (mut losses, mut gradient_of) = (None, HashMap::new());
+        let end = match options.mode {
+            Mode::Train { label_smoothing } => Some(differentiate::End {
+                logits,
+                classes,
+                loss: Some(label_smoothing),
+                start: None,
+            }),
+            Mode::Explain { layer } => Some(differentiate::End {
+                logits,
+                classes,
+                loss: None,
+                start: Some(outputs[layer.0]),
+            }),
+            Mode::Infer => None,
+        };
+        if let Some(end) = end {
+            let batch = options.batch;
+            (losses, gradient_of) =
+                differentiate::differentiate(graph, batch, &params, &mut slots, &mut steps, end);
+            forward.end += usize::from(losses.is_some());
         }
         let backward = forward.end..steps.len();
         if train {
-            differentiate::append_update(&params, &mut slots, &mut steps);
+            let below = match options.staged {
+                true => stages_below_head(graph, &shapes),
+                false => vec![0; graph.layers.len()],
+            };
+            differentiate::append_update(&params, &below, &mut slots, &mut steps);
         }
         let update = backward.end..steps.len();
-        let read_by_host = [Some(input), Some(logits), losses];
+        let mut read_by_host = vec![Some(input), Some(logits), losses];
+        if let Mode::Explain { layer } = options.mode {
+            let explained = outputs[layer.0];
+            let ends = [logits, explained].map(|slot| gradient_of.get(&slot).copied());
+            read_by_host.push(Some(explained));
+            read_by_host.extend(ends);
+        }
         let regions = memory::lay_out(&mut slots, &steps, &read_by_host, options.keep_all);
-        let written: std::collections::HashSet<SlotId> = steps[forward.clone()]
+        let written: HashSet<SlotId> = steps[forward.clone()]
             .iter()
             .flat_map(|s| s.writes.iter().copied())
             .chain([input])
@@ -263,20 +297,55 @@ impl Plan {
     }
 }
 
-/// Slots of all parameters: weight matrices first, then norms and biases, so that decay is one span of memory.
-fn param_slots(graph: &Graph, shapes: &[Shape], train: bool) -> (Vec<Slot>, Vec<ParamSlots>) {
-    let all = op::all_params(graph, shapes);
-    let mut slots = Vec::new();
-    let mut value_of = vec![SlotId(0); all.len()];
-    let rank = |role: Role| {
-        if role.is_weight() {
+/// For each layer, how many stages stand between it and the head, itself included: 0 for the head. A stage begins where maps
+/// become smaller.
+fn stages_below_head(graph: &Graph, shapes: &[Shape]) -> Vec<usize> {
+    let head = graph.head().0;
+    let mut stage = 0;
+    let mut smallest = usize::MAX;
+    let mut stages: Vec<usize> = Vec::with_capacity(shapes.len());
+    for shape in shapes {
+        if shape.h * shape.w < smallest {
+            smallest = shape.h * shape.w;
+            stage += 1;
+        }
+        stages.push(stage);
+    }
+    // A pool between the last weights and the head begins no stage of its own.
+    let backbone = (1..head).filter(|&i| !op::params(&graph.layers[i].op, shapes[0]).is_empty());
+    let last = backbone.last().map_or(0, |i| stages[i]);
+    let below = |(i, stage): (usize, &usize)| {
+        if i >= head {
             0
         } else {
-            usize::from(!role.is_trained()) + 1
+            last.saturating_sub(*stage) + 1
         }
     };
+    stages.iter().enumerate().map(below).collect()
+}
+
+/// Slots of all parameters: weight matrices first, then norms and biases, so that decay is one span of memory. What is frozen
+/// lies with the state.
+fn param_slots(
+    graph: &Graph,
+    shapes: &[Shape],
+    train: Option<Frozen>,
+) -> (Vec<Slot>, Vec<ParamSlots>) {
+    let all = op::all_params(graph, shapes);
+    let is_frozen = |layer: LayerId, role: Role| {
+        let norm = matches!(role, Role::Gamma { .. } | Role::Beta);
+        train.is_some_and(|frozen| layer.0 < frozen.layers || (norm && frozen.norm))
+    };
+    let is_trained = |i: usize| all[i].2.role.is_trained() && !is_frozen(all[i].0, all[i].2.role);
+    let mut slots = Vec::new();
+    let mut value_of = vec![SlotId(0); all.len()];
+    let rank = |i: usize| match (is_trained(i), all[i].2.role.is_weight()) {
+        (true, true) => 0,
+        (true, false) => 1,
+        (false, _) => 2,
+    };
     let mut order: Vec<usize> = (0..all.len()).collect();
-    order.sort_by_key(|&i| rank(all[i].2.role));
+    order.sort_by_key(|&i| rank(i));
     let mut add = |name: String, space, len| {
         slots.push(Slot {
             name,
@@ -289,13 +358,13 @@ fn param_slots(graph: &Graph, shapes: &[Shape], train: bool) -> (Vec<Slot>, Vec<
     let mut training_of = vec![None; all.len()];
     for &i in &order {
         let (_, name, param) = &all[i];
-        let space = if param.role.is_trained() {
+        let space = if is_trained(i) {
             Space::Param
         } else {
             Space::State
         };
         value_of[i] = add(name.clone(), space, param.len());
-        if train && param.role.is_trained() {
+        if train.is_some() && is_trained(i) {
             let grad = add(format!("d {name}"), Space::Grad, param.len());
             let momentum = add(format!("v {name}"), Space::Momentum, param.len());
             training_of[i] = Some(Training { grad, momentum });

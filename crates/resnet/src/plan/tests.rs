@@ -87,10 +87,7 @@ fn the_plan_reads_like_the_network() {
             "conv1 conv dw",
         ]
     );
-    assert_eq!(
-        names(&plan, plan.update.clone()),
-        ["input sgd", "input sgd"].map(|_| "conv1 sgd")
-    );
+    assert_eq!(names(&plan, plan.update.clone()), ["conv1 sgd", "bn1 sgd"]);
 }
 
 #[test]
@@ -102,6 +99,12 @@ fn what_lives_together_does_not_overlap() {
             ..Options::train(3, 0.0)
         },
         Options::infer(2),
+        fixed_norms(),
+        Options {
+            staged: true,
+            ..Options::train(2, 0.0)
+        },
+        explaining(),
     ] {
         let plan = Plan::build(&residual(), options).unwrap();
         for step in plan
@@ -131,11 +134,101 @@ fn what_lives_together_does_not_overlap() {
 #[test]
 fn a_slot_keeps_its_numbers_until_its_last_reader() {
     // Every read sees the last write to that slot: no other slot was written over it in between.
-    let plan = Plan::build(&residual(), Options::train(2, 0.0)).unwrap();
+    for options in [Options::train(2, 0.0), fixed_norms(), explaining()] {
+        every_read_sees_the_last_write(&Plan::build(&residual(), options).unwrap());
+    }
+}
+
+fn fixed_norms() -> Options {
+    let frozen = Frozen {
+        layers: 0,
+        norm: true,
+    };
+    Options {
+        frozen,
+        ..Options::train(2, 0.0)
+    }
+}
+
+/// Back to the output of the block.
+fn explaining() -> Options {
+    let mode = Mode::Explain { layer: LayerId(10) };
+    Options {
+        mode,
+        ..Options::infer(2)
+    }
+}
+
+#[test]
+fn an_explaining_plan_goes_back_to_its_layer_and_no_further() {
+    let plan = Plan::build(&residual(), explaining()).unwrap();
+    assert_eq!(
+        names(&plan, plan.backward.clone()),
+        ["fc linear dx", "avgpool global_avg_pool backward"]
+    );
+    assert_eq!(plan.update.len(), 0);
+    let gradient = plan.gradients[10].expect("the layer has a gradient");
+    assert_eq!(plan.slots[gradient.0].len, 2 * 8 * 4 * 4);
+    assert!(
+        plan.gradients[12].is_some(),
+        "the logits' gradient is written from outside"
+    );
+}
+
+#[test]
+fn a_frozen_backbone_has_no_backward_steps() {
+    let frozen = Frozen {
+        layers: residual().head().0,
+        norm: false,
+    };
+    let options = Options {
+        frozen,
+        ..Options::train(2, 0.0)
+    };
+    let plan = Plan::build(&residual(), options).unwrap();
+    assert_eq!(names(&plan, plan.backward.clone()), ["fc linear dw"]);
+    assert_eq!(plan.region(Space::Param).len(), 8 * 5 + 5);
+    let inference = Plan::build(&residual(), Options::infer(2)).unwrap();
+    let forward = plan.forward.start..plan.forward.end - 1;
+    assert_eq!(
+        names(&plan, forward),
+        names(&inference, inference.forward.clone())
+    );
+}
+
+#[test]
+fn fixed_norms_hand_the_gradient_on_without_learning() {
+    let plan = Plan::build(&residual(), fixed_norms()).unwrap();
+    assert_eq!(
+        names(&plan, plan.backward.clone()),
+        [
+            "fc linear dw",
+            "fc linear dx",
+            "avgpool global_avg_pool backward",
+            "layer1.0.bn2 add backward",
+            "layer1.0.bn2 norm scale",
+            "layer1.0.downsample avg_pool backward",
+            "layer1.0.conv2 conv dw",
+            "layer1.0.conv2 conv dx",
+            "layer1.0.bn1 relu backward",
+            "layer1.0.bn1 norm scale",
+            "layer1.0.conv1 conv dw",
+            "layer1.0.conv1 conv dx",
+            "bn1 relu backward",
+            "bn1 norm scale",
+            "conv1 conv dw",
+        ]
+    );
+}
+
+fn every_read_sees_the_last_write(plan: &Plan) {
     let mut owner: Vec<Option<SlotId>> = vec![None; plan.len()];
     let mut claim = |id: SlotId| owner[plan.range(id)].fill(Some(id));
     plan.params.iter().for_each(|p| claim(p.value));
     claim(plan.input);
+    if plan.losses.is_none() {
+        claim(plan.gradients.last().unwrap().unwrap());
+    }
     for step in plan
         .steps
         .iter()

@@ -33,6 +33,7 @@ impl Plan {
             StepKind::ConvBackwardInput { .. } => "conv dx",
             StepKind::ConvBackwardWeight { .. } => "conv dw",
             StepKind::NormBackward(_) => "norm backward",
+            StepKind::NormScale { .. } => "norm scale",
             StepKind::ReluBackward { .. } => "relu backward",
             StepKind::AddBackward(_) => "add backward",
             StepKind::MaxPoolBackward { .. } => "max_pool backward",

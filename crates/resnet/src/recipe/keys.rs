@@ -2,7 +2,9 @@
 //!
 //! A row is `name: type, "range in words", range as code, "help";`. A key without a range has `""` and `any`.
 
-use super::value::{BadFiles, Field, Normalize, Precision, Refusal, Setting};
+use super::value::{
+    BadFiles, ClassWeights, Field, Normalize, Precision, Refusal, Sampling, Setting,
+};
 use crate::schedule::{Course, Duration};
 use toml::Value;
 
@@ -103,6 +105,8 @@ sections! {
         zero_init: Option<Setting>, "", any, "Whether the last gamma of each residual branch starts at zero.";
         residual: Option<Setting>, "", any, "`false` cuts the shortcuts: the plain twin of a residual network.";
         stem: Option<Setting>, "", any, "`cifar` gives an ImageNet network the stem for 32-pixel images.";
+        start: String, "", any,
+            "A model file that training starts from; it decides the network and its normalising. Empty: random weights. For other classes than the file's, the last layer starts at zero.";
     }
     /// `[data]`: the images.
     data: Data {
@@ -115,6 +119,8 @@ sections! {
             "The length that an image's shorter side is brought to, in pixels; 0 leaves images as they are. `auto` does so for images of one size, and takes 8/7 of `crop` for others.";
         crop: Option<usize>, "from 0 to 4096", |x| x.is_none_or(|x| x <= 4096),
             "The side of the square that the network sees, in pixels, cut from the middle for evaluation; 0 takes the whole image. `auto` does so for images of one size, and takes 224 (or 7/8 of `resize`) for others.";
+        sampling: Sampling, "", any,
+            "`natural` takes each training image once an epoch; `balanced` takes every class equally often, images of rare classes several times.";
     }
     /// `[augment]`: how training images are varied.
     augment: Augment {
@@ -123,6 +129,10 @@ sections! {
         flip: bool, "", any, "Whether every second image is mirrored left to right; wrong for digits and letters.";
         random_resized_crop: Option<bool>, "", any,
             "Whether a random part of random shape is scaled to the crop. `auto` does so for images of different sizes.";
+        least_area: f64, "above 0, at most 1", |x| *x > 0.0 && *x <= 1.0,
+            "The smallest part of an image that `random_resized_crop` takes.";
+        mixup: f64, "from 0 to 100", |x| (0.0..=100.0).contains(x),
+            "Mixes pairs of images and their labels in proportions drawn from Beta(mixup, mixup) (Zhang et al. 2018); 0 does not.";
         normalize: Normalize, "", any, "How images are brought to mean zero.";
     }
     /// `[train]`: the budget and the machine.
@@ -134,6 +144,13 @@ sections! {
         batch: usize, "from 1 to 65536", |x| (1..=65_536).contains(x), "Images a step.";
         label_smoothing: f64, "from 0 to below 1", |x| (0.0..1.0).contains(x),
             "The part of a label's weight that is spread over all classes.";
+        class_weights: ClassWeights, "", any,
+            "`balanced` weighs the loss of each image by the inverse of its class's share of the training images.";
+        ema: f64, "from 0 to below 1", |x| (0.0..1.0).contains(x),
+            "The part of a running average of the weights that stays at each step; the average is evaluated and saved. 0 keeps none.";
+        freeze: Duration, "", any,
+            "How long, from the start, only the last layer is trained; all before it takes part as in inference.";
+        freeze_norm: bool, "", any, "Whether batch norms keep their statistics, gamma and beta throughout.";
         seed: u64, "of at least 0", any, "The seed of all randomness.";
         precision: Precision, "", any, "The numbers that training computes with.";
         workers: Option<usize>, "from 0 to 1024", |x| x.is_none_or(|x| x <= 1024),
@@ -154,6 +171,9 @@ sections! {
         nesterov: bool, "", any, "Whether the gradient is taken ahead: w = w - lr (g + momentum v).";
         weight_decay: f64, "from 0 to 1", |x| (0.0..=1.0).contains(x), "The factor of the weights that is added to their gradient.";
         decay_norm_bias: bool, "", any, "Whether gamma, beta and biases decay as well.";
+        backbone_lr: f64, "from 0 to 1", |x| (0.0..=1.0).contains(x), "Factor on the learning rate of all layers before the last.";
+        stage_lr: f64, "from 0 to 1", |x| (0.0..=1.0).contains(x),
+            "A further factor for each stage between a layer and the last stage, so that early ones change less.";
     }
     /// `[schedule]`: the learning rate's course.
     schedule: ScheduleKeys {

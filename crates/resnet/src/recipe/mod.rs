@@ -15,7 +15,7 @@ mod value;
 pub use error::{Origin, RecipeError};
 pub use keys::{Augment, Data, KEYS, Key, Model, Optimizer, Recipe, ScheduleKeys, Train};
 pub use load::split_override;
-pub use value::{BadFiles, Normalize, Precision, Setting};
+pub use value::{BadFiles, ClassWeights, Normalize, Precision, Sampling, Setting};
 
 use crate::schedule::{Course, Schedule, WarmStart};
 
@@ -55,6 +55,11 @@ pub const RECIPES: &[BuiltIn] = &[
         name: "paper-imagenet",
         about: "He et al. 2015, section 3.4: ImageNet, 90 epochs",
         text: include_str!("../recipes/paper-imagenet.toml"),
+    },
+    BuiltIn {
+        name: "finetune",
+        about: "a trained network for other classes: its head first, then all of it",
+        text: include_str!("../recipes/finetune.toml"),
     },
 ];
 
@@ -152,6 +157,12 @@ impl Recipe {
     pub fn eval_steps(&self, steps_per_epoch: u64) -> u64 {
         let total = self.total_steps(steps_per_epoch);
         self.train.eval_every.steps(steps_per_epoch, total).max(1)
+    }
+
+    /// The first steps, in which only the head is trained.
+    pub fn frozen_steps(&self, steps_per_epoch: u64) -> u64 {
+        let total = self.total_steps(steps_per_epoch);
+        self.train.freeze.steps(steps_per_epoch, total).min(total)
     }
 
     /// The learning rate of every step.

@@ -80,6 +80,8 @@ fn the_paper_recipe_is_the_papers() {
         nesterov: false,
         weight_decay: 1e-4,
         decay_norm_bias: true,
+        backbone_lr: 1.0,
+        stage_lr: 1.0,
     };
     assert_eq!(recipe.optimizer, optimizer);
     assert_eq!(
@@ -91,6 +93,8 @@ fn the_paper_recipe_is_the_papers() {
         flip: true,
         random_resized_crop: Some(false),
         normalize: Normalize::Pixel,
+        least_area: 0.08,
+        mixup: 0.0,
     };
     assert_eq!(recipe.augment, augment);
     assert_eq!(

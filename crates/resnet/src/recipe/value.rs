@@ -102,6 +102,28 @@ pub enum Normalize {
 
 named! { Normalize { Channel = "channel", Pixel = "pixel" } }
 
+/// How often each class is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sampling {
+    /// As often as the data has images of it.
+    Natural,
+    /// As often as every other.
+    Balanced,
+}
+
+named! { Sampling { Natural = "natural", Balanced = "balanced" } }
+
+/// How much an image's loss counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClassWeights {
+    /// As much as any other's.
+    None,
+    /// In inverse proportion to its class's images.
+    Balanced,
+}
+
+named! { ClassWeights { None = "none", Balanced = "balanced" } }
+
 named! { Course { Step = "step", Cosine = "cosine", Constant = "constant", Linear = "linear" } }
 
 macro_rules! integers {

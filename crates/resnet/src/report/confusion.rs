@@ -54,6 +54,12 @@ impl<'a> Confusion<'a> {
         ratio(self.count(class, class), self.predictions(class))
     }
 
+    /// The harmonic mean of recall and precision: 2 TP / (2 TP + FP + FN).
+    pub fn f1(self, class: usize) -> Option<f64> {
+        let whole = self.images(class).saturating_add(self.predictions(class));
+        ratio(self.count(class, class).saturating_mul(2), whole)
+    }
+
     /// What a class is most often mistaken for, and how often.
     pub fn taken_for(self, truth: usize) -> Option<(usize, u64)> {
         (0..self.classes)

@@ -9,6 +9,7 @@
 pub mod axis;
 pub mod bars;
 pub mod chart;
+pub mod class_report;
 pub mod confusion;
 pub mod figure;
 pub mod format;
@@ -20,8 +21,8 @@ pub mod palette;
 mod plot;
 pub mod png;
 pub mod run;
-mod run_classes;
 mod run_curves;
+pub mod save;
 pub(crate) mod svg;
 mod thin;
 mod ticks;

@@ -100,19 +100,24 @@ pub fn data_uri(
         };
     }
     let (w, h) = (picture.width(), picture.height());
-    let colour = if channels == 1 {
-        ExtendedColorType::L8
-    } else {
-        ExtendedColorType::Rgb8
-    };
-    let mut png = Vec::new();
-    if PngEncoder::new(&mut png)
-        .write_image(picture.as_bytes(), w, h, colour)
-        .is_err()
-    {
-        return Err(size);
-    }
+    let png = encode(w, h, channels, picture.as_bytes()).ok_or(size)?;
     Ok((format!("data:image/png;base64,{}", base64(&png)), w, h))
+}
+
+/// A PNG file of `height` x `width` x `channels` bytes, 1 grey or 3 colour channels; `None` if size and bytes do not fit.
+pub fn encode(width: u32, height: u32, channels: usize, pixels: &[u8]) -> Option<Vec<u8>> {
+    let colour = match channels {
+        1 => ExtendedColorType::L8,
+        3 => ExtendedColorType::Rgb8,
+        _ => return None,
+    };
+    let expected = width as usize * height as usize * channels;
+    if expected == 0 || pixels.len() != expected {
+        return None;
+    }
+    let mut png = Vec::new();
+    let written = PngEncoder::new(&mut png).write_image(pixels, width, height, colour);
+    written.is_ok().then_some(png)
 }
 
 /// RFC 4648, section 4, with padding.

@@ -1,7 +1,8 @@
 //! The report of one training run: what came out, how it got there, and how to get there again.
 
+use super::class_report::{self, ClassReport};
 use super::page::{Page, Stat, Tone};
-use super::{format, run_classes, run_curves};
+use super::{format, run_curves};
 
 /// What a report of a run is made of. What is empty or absent is left out of the page.
 #[derive(Clone, Debug)]
@@ -154,9 +155,14 @@ pub fn render(report: &RunReport<'_>) -> String {
     page.stats(&stats(report));
     run_curves::error(&mut page, report);
     run_curves::loss(&mut page, report);
-    run_classes::confusion(&mut page, report);
-    run_classes::mistakes(&mut page, report);
-    run_classes::classes(&mut page, report);
+    let classes = ClassReport {
+        classes: report.classes,
+        confusion: report.confusion,
+        confused: report.confused,
+    };
+    class_report::confusion(&mut page, &classes);
+    class_report::mistakes(&mut page, &classes);
+    class_report::classes(&mut page, &classes);
     reproduce(&mut page, report);
     page.finish(&format!(
         "Written by resnet {}. 1 MAC is 2 FLOPs.",

@@ -1,7 +1,8 @@
 //! Checkpoints: a model file with momentum and progress, from which a run goes on bit for bit.
 //!
 //! Beside the model's tensors a checkpoint holds `optimizer.momentum.NAME` for each trained parameter, in the layout of the
-//! parameter, and in the metadata `progress` (JSON) and `recipe` (TOML, every choice of the run).
+//! parameter, where a running average of the weights is kept `optimizer.weight.NAME` for each tensor, the plain names being the
+//! average, which is to be used, and in the metadata `progress` (JSON) and `recipe` (TOML, every choice of the run).
 
 use std::path::Path;
 
@@ -9,8 +10,10 @@ use resnet_formats::Array;
 use serde::{Deserialize, Serialize};
 
 use super::TrainError;
+use super::ema::Ema;
 use super::job::Job;
 use crate::exec::Backend;
+use crate::op::Param;
 use crate::schedule::WarmStart;
 use crate::weights::{self, Model};
 
@@ -85,15 +88,23 @@ fn momentum_name(parameter: &str) -> String {
     format!("optimizer.momentum.{parameter}")
 }
 
+fn weight_name(parameter: &str) -> String {
+    format!("optimizer.weight.{parameter}")
+}
+
 /// Writes a checkpoint; the old one stays until the new one is whole.
-pub(super) fn save(job: &Job, progress: &Progress, path: &Path) -> Result<(), TrainError> {
-    let mut model = Model::of(
-        &job.trainer,
-        job.arch.clone(),
-        job.classes.clone(),
-        job.preprocess.clone(),
-    );
+pub(super) fn save(job: &mut Job, progress: &Progress, path: &Path) -> Result<(), TrainError> {
+    let (arch, classes) = (job.arch.clone(), job.classes.clone());
+    let preprocess = job.preprocess.clone();
+    let averaged = job.ema.is_some();
+    let weights_to_use = if averaged { job.result() } else { &job.trainer };
+    let mut model = Model::of(weights_to_use, arch, classes, preprocess);
     for slots in &job.trainer.plan().params {
+        if averaged {
+            let values = weights::read(&job.trainer, &slots.param, slots.value);
+            let array = Array::f32(slots.param.dims.clone(), values);
+            model.tensors.insert(weight_name(&slots.name), array);
+        }
         if let Some(training) = slots.training {
             let values = weights::read(&job.trainer, &slots.param, training.momentum);
             model.tensors.insert(
@@ -104,10 +115,7 @@ pub(super) fn save(job: &Job, progress: &Progress, path: &Path) -> Result<(), Tr
     }
     let json = serde_json::to_string(progress).expect("numbers always become JSON");
     model.tensors.metadata.insert("progress".into(), json);
-    model
-        .tensors
-        .metadata
-        .insert("recipe".into(), job.portable_recipe());
+    job.describe(&mut model);
     Ok(model.save(path)?)
 }
 
@@ -146,22 +154,31 @@ pub(super) fn load(job: &mut Job, path: &Path) -> Result<Progress, TrainError> {
             job.total_steps()
         )));
     }
+    // The plan of the last step done: a plan that trains more begins with the step after it.
+    job.enter(progress.step.saturating_sub(1))?;
+    model.apply(&mut job.trainer)?;
+    let decay = job.recipe.train.ema;
+    job.ema = (decay > 0.0).then(|| Ema::new(decay, &job.trainer));
+    let tensor = |name: String, param: &Param| {
+        let found = model.tensors.get(&name);
+        let found = found.filter(|array| array.shape() == param.dims);
+        found.and_then(Array::as_f32).ok_or_else(|| {
+            wrong(format!(
+                "tensor `{name}` is missing or not {:?} 32-bit floats",
+                param.dims
+            ))
+        })
+    };
     for slots in job.trainer.plan().params.clone() {
+        let param = &slots.param;
+        if decay > 0.0 {
+            let values = tensor(weight_name(&slots.name), param)?;
+            weights::write(&mut job.trainer, param, slots.value, values);
+        }
         if let Some(training) = slots.training {
-            let name = momentum_name(&slots.name);
-            let found = model
-                .tensors
-                .get(&name)
-                .filter(|array| array.shape() == slots.param.dims);
-            let values = found.and_then(Array::as_f32).ok_or_else(|| {
-                wrong(format!(
-                    "tensor `{name}` is missing or not {:?} 32-bit floats",
-                    slots.param.dims
-                ))
-            })?;
-            weights::write(&mut job.trainer, &slots.param, training.momentum, values);
+            let values = tensor(momentum_name(&slots.name), param)?;
+            weights::write(&mut job.trainer, param, training.momentum, values);
         }
     }
-    model.apply(&mut job.trainer)?;
     Ok(progress)
 }

@@ -1,17 +1,24 @@
 //! From a recipe to everything that a run needs: data, network, plans, loaders.
 
-use super::TrainError;
+use std::sync::Arc;
+
+use super::ema::Ema;
 use super::monitor::Monitor;
+use super::{TrainError, target};
 use crate::arch::Arch;
-use crate::data::{Loader, LoaderOptions, OnBroken, Preprocess};
+use crate::data::{Batch, Loader, LoaderOptions, OnBroken, Preprocess};
 use crate::evaluate::{BATCH, loader_workers};
 use crate::exec::{self, Backend, Cpu, Sgd};
 use crate::graph::Graph;
-use crate::plan::{Options, Plan};
-use crate::recipe::{self, Recipe};
+use crate::plan::{Frozen, Options, Plan};
+use crate::recipe::{self, ClassWeights, Recipe, Sampling};
 use crate::schedule::Schedule;
 use crate::summary;
 use crate::task::Task;
+use crate::weights::{self, Model};
+
+/// Metadata of a model file that names its licence.
+const LICENCE: &str = "licence";
 
 /// A run, ready to start.
 pub(super) struct Job {
@@ -28,12 +35,23 @@ pub(super) struct Job {
     pub(super) eval: Loader,
     /// What the data calls them.
     pub(super) eval_name: String,
+    /// Trains what is to be trained at present; see [`Job::enter`].
     pub(super) trainer: Cpu,
     pub(super) evaluator: Cpu,
     /// Looks into the network now and then, where asked for.
     pub(super) monitor: Option<Monitor>,
     pub(super) schedule: Schedule,
     pub(super) sgd: Sgd,
+    /// The first steps, in which only the head is trained.
+    pub(super) frozen_steps: u64,
+    /// The model to start from, until it was written into the trainer.
+    pub(super) start: Option<Arc<Model>>,
+    /// The licence of that model, which goes with what is made of it.
+    pub(super) licence: Option<String>,
+    /// How much the loss of each class counts, where they differ.
+    class_weights: Option<Vec<f32>>,
+    /// The running average of the weights, where one is kept.
+    pub(super) ema: Option<Ema>,
     pub(super) threads: usize,
     pub(super) isa: String,
     /// What the data says should be known.
@@ -41,9 +59,8 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) fn prepare(recipe: Recipe) -> Result<Job, TrainError> {
+    pub(super) fn prepare(task: Task) -> Result<Job, TrainError> {
         let isa = crate::exec::isa_in_use().map_err(TrainError::Isa)?;
-        let task = Task::open(recipe)?;
         let Task {
             recipe,
             arch,
@@ -62,6 +79,7 @@ impl Job {
         };
         let options = LoaderOptions {
             on_broken,
+            balanced: recipe.data.sampling == Sampling::Balanced,
             ..LoaderOptions::train(batch, recipe.train.seed, workers)
         };
         let train = Loader::new(task.train.clone(), task.transform.clone(), options)?;
@@ -75,11 +93,14 @@ impl Job {
         };
         let eval = Loader::new(task.eval.clone(), task.transform.clone(), eval_options)?;
 
-        let plan = Plan::build(
-            graph,
-            Options::train(batch, recipe.train.label_smoothing as f32),
-        )?;
+        let frozen_steps = recipe.frozen_steps(train.steps() as u64);
+        let plan = Plan::build(graph, options_of(recipe, graph, frozen_steps > 0))?;
         let trainer = Cpu::new(plan, threads)?;
+        let labels = || (0..task.train.len()).map(|i| task.train.label(i));
+        let class_weights = match recipe.train.class_weights {
+            ClassWeights::None => None,
+            ClassWeights::Balanced => Some(target::balanced(labels(), task.classes.len())),
+        };
         let evaluator = Cpu::new(Plan::build(graph, Options::infer(eval_batch))?, threads)?;
         let schedule = recipe.schedule(train.steps() as u64);
         let sgd = Sgd {
@@ -88,6 +109,8 @@ impl Job {
             weight_decay: recipe.optimizer.weight_decay as f32,
             decay_norm_bias: recipe.optimizer.decay_norm_bias,
             nesterov: recipe.optimizer.nesterov,
+            backbone: recipe.optimizer.backbone_lr as f32,
+            stage: recipe.optimizer.stage_lr as f32,
         };
         let monitor = Monitor::of(&task, train.steps() as u64, threads)?;
         let Task {
@@ -98,6 +121,7 @@ impl Job {
             preprocess,
             eval_name,
             warnings,
+            start,
             ..
         } = task;
         Ok(Job {
@@ -115,10 +139,98 @@ impl Job {
             monitor,
             schedule,
             sgd,
+            frozen_steps,
+            licence: start
+                .as_ref()
+                .and_then(|s| s.tensors.metadata.get(LICENCE).cloned()),
+            start,
+            class_weights,
+            ema: None,
             threads,
             isa,
             warnings,
         })
+    }
+
+    /// Writes the weights that training starts with.
+    pub(super) fn initialise(&mut self) -> Result<(), TrainError> {
+        weights::initialise(&mut self.trainer, &self.graph, self.recipe.train.seed);
+        if let Some(start) = self.start.take() {
+            let mut model = Arc::unwrap_or_clone(start).for_classes(&self.classes, &self.graph)?;
+            model.hand_over(&mut self.trainer)?;
+        }
+        if self.recipe.train.ema > 0.0 {
+            self.ema = Some(Ema::new(self.recipe.train.ema, &self.trainer));
+        }
+        Ok(())
+    }
+
+    /// Lets the trainer train what step `step` trains, the first being 0: the head alone, or everything. Momentum of what was
+    /// frozen starts at zero.
+    pub(super) fn enter(&mut self, step: u64) -> Result<(), TrainError> {
+        let frozen = step < self.frozen_steps;
+        if frozen == (self.trainer.plan().options.frozen.layers > 0) {
+            return Ok(());
+        }
+        let plan = Plan::build(&self.graph, options_of(&self.recipe, &self.graph, frozen))?;
+        let mut trainer = Cpu::new(plan, self.threads)?;
+        weights::copy(&self.trainer, &mut trainer);
+        let params = trainer.plan().params.clone();
+        for (old, new) in self.trainer.plan().params.iter().zip(params) {
+            if let (Some(old), Some(new)) = (old.training, new.training) {
+                trainer.write(new.momentum, self.trainer.view(old.momentum));
+            }
+        }
+        self.trainer = trainer;
+        Ok(())
+    }
+
+    /// Forward and backward over a batch, whose images may be mixed on the way; `step` names the randomness. Returns the mean loss.
+    pub(super) fn differentiate(&mut self, batch: &mut Batch, step: u64) -> f64 {
+        let (mixup, seed) = (self.recipe.augment.mixup, self.recipe.train.seed);
+        let part = (mixup > 0.0).then(|| target::draw(mixup, seed, step));
+        if let Some(part) = part {
+            target::mix(batch, part);
+        }
+        let trainer = &mut self.trainer;
+        let plan = trainer.plan();
+        let (input, losses) = (
+            plan.input,
+            plan.losses.expect("a plan that trains has losses"),
+        );
+        let (forward, backward) = (plan.forward.clone(), plan.backward.clone());
+        trainer.write(input, &batch.x);
+        trainer.set_labels(&batch.labels);
+        trainer.run(forward);
+        let weights = self.class_weights.as_deref();
+        if part.is_some() || weights.is_some() {
+            target::adjust(trainer, &batch.labels, part, weights);
+        }
+        trainer.run(backward);
+        let losses = trainer.view(losses);
+        losses.iter().map(|&l| f64::from(l)).sum::<f64>() / losses.len() as f64
+    }
+
+    /// Changes the weights along the gradient; `step` steps were done before.
+    pub(super) fn update(&mut self, lr: f64, step: u64) {
+        self.trainer.set_optimizer(Sgd {
+            lr: lr as f32,
+            ..self.sgd
+        });
+        let update = self.trainer.plan().update.clone();
+        self.trainer.run(update);
+        if let Some(ema) = &mut self.ema {
+            ema.update(&self.trainer, step + 1);
+        }
+    }
+
+    /// A backend that holds the weights to use: the average, where one is kept, or those that are trained.
+    pub(super) fn result(&mut self) -> &Cpu {
+        match &self.ema {
+            Some(ema) => ema.write_to(&mut self.evaluator),
+            None => weights::copy(&self.trainer, &mut self.evaluator),
+        }
+        &self.evaluator
     }
 
     /// Steps in an epoch, at least 1.
@@ -136,8 +248,17 @@ impl Job {
         self.total_steps().div_ceil(self.steps_per_epoch())
     }
 
+    /// Adds what model files of a run carry beside the network: its recipe, and the licence of the model it started from.
+    pub(super) fn describe(&self, model: &mut Model) {
+        let metadata = &mut model.tensors.metadata;
+        metadata.insert("recipe".into(), self.portable_recipe());
+        if let Some(licence) = &self.licence {
+            metadata.insert(LICENCE.into(), licence.clone());
+        }
+    }
+
     /// The recipe as model files carry it: without what depends on the machine and changes no result.
-    pub(super) fn portable_recipe(&self) -> String {
+    fn portable_recipe(&self) -> String {
         let mut recipe = self.recipe.clone();
         recipe.train.threads = 0;
         recipe.train.workers = None;
@@ -155,5 +276,18 @@ impl Job {
     /// Number of trained parameters.
     pub(super) fn params(&self) -> u64 {
         self.trainer.plan().count_params() as u64
+    }
+}
+
+/// How the trainer's plan is made.
+fn options_of(recipe: &Recipe, graph: &Graph, frozen: bool) -> Options {
+    let optimizer = &recipe.optimizer;
+    Options {
+        frozen: Frozen {
+            layers: if frozen { graph.head().0 } else { 0 },
+            norm: recipe.train.freeze_norm,
+        },
+        staged: optimizer.backbone_lr != 1.0 || optimizer.stage_lr != 1.0,
+        ..Options::train(recipe.train.batch, recipe.train.label_smoothing as f32)
     }
 }

@@ -1,17 +1,22 @@
 //! Training: from a recipe to a run directory.
 //!
-//! `job` turns a recipe into data, network and plans; `run` is the loop; `checkpoint` and `directory` keep it on disk;
-//! `monitor` looks into the network on the way; `diverged` finds the layer that broke; `report` draws the page.
+//! `job` turns a recipe into data, network and plans, and does a step; `run` is the loop; `checkpoint` and `directory` keep it
+//! on disk; `target` mixes and weighs labels, `ema` averages weights; `monitor` looks into the network on the way; `diverged`
+//! finds the layer that broke; `report` draws the page. `lr_find` takes the same steps with a rate that rises.
 
 mod checkpoint;
 mod directory;
 mod diverged;
+mod ema;
 mod job;
+mod lr_find;
 mod monitor;
 mod report;
 mod run;
+mod target;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::data::DataError;
 use crate::event::{Event, EventError, RunEnded};
@@ -21,10 +26,11 @@ use crate::op::ShapeError;
 use crate::probe::ProbeError;
 use crate::recipe::{Recipe, RecipeError};
 use crate::summary::SummaryError;
-use crate::task::TaskError;
-use crate::weights::ModelError;
+use crate::task::{Task, TaskError};
+use crate::weights::{Model, ModelError};
 
 pub use directory::{BEST, CONFIG, EVENTS, LAST, MODEL, REPORT};
+pub use lr_find::{LrFind, lr_find};
 pub use run::INTERRUPTED;
 
 /// Why a run could not go on.
@@ -151,7 +157,22 @@ pub fn train(
     command: &str,
     observer: &mut dyn Observer,
 ) -> Result<RunEnded, TrainError> {
-    let job = job::Job::prepare(recipe)?;
+    train_noted(recipe, out, command, Vec::new(), observer)
+}
+
+/// The same with notes about the data, which become warnings of the run.
+///
+/// # Errors
+/// [`TrainError`]; what was saved until then stays.
+pub fn train_noted(
+    recipe: Recipe,
+    out: &Path,
+    command: &str,
+    notes: Vec<String>,
+    observer: &mut dyn Observer,
+) -> Result<RunEnded, TrainError> {
+    let mut job = job::Job::prepare(Task::open(recipe)?)?;
+    job.warnings.extend(notes);
     let directory = directory::Directory::create(out, &job.recipe, command, job.threads)?;
     run::Run::start(job, directory, observer)?.go()
 }
@@ -168,6 +189,12 @@ pub fn resume(
 ) -> Result<RunEnded, TrainError> {
     let (directory, mut recipe) = directory::Directory::open(out)?;
     recipe.train.threads = threads.unwrap_or(recipe.train.threads);
-    let job = job::Job::prepare(recipe)?;
+    // The checkpoint knows the preprocessing that the run took over from the model it started from, which may be gone.
+    let last = directory.path(LAST);
+    let task = match recipe.model.start.is_empty() || !last.exists() {
+        true => Task::open(recipe)?,
+        false => Task::from(recipe, Some(Arc::new(Model::load(&last)?)))?,
+    };
+    let job = job::Job::prepare(task)?;
     run::Run::resume(job, directory, observer)?.go()
 }

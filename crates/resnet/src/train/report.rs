@@ -2,21 +2,9 @@
 
 use super::directory::Directory;
 use super::job::Job;
-use crate::data::{Dataset, Image};
-use crate::evaluate::Evaluation;
+use crate::evaluate::{Evaluation, confused, matrix};
 use crate::event::{Event, RunEnded};
-use crate::report::{
-    self, ConfusedPair, EpochPoint, Headline, Picture, RunReport, Status, StepPoint,
-};
-
-/// Pairs of classes whose mistakes are shown.
-const PAIRS: usize = 6;
-/// Pictures shown of each.
-const PICTURES: usize = 8;
-/// Most classes with a confusion matrix.
-const MATRIX_CLASSES: usize = 1000;
-/// Longest side of a picture in the page.
-const PICTURE_SIDE: usize = 256;
+use crate::report::{self, EpochPoint, Headline, RunReport, Status, StepPoint};
 
 pub(super) fn page(
     job: &Job,
@@ -65,15 +53,7 @@ pub(super) fn page(
     }
     rate.sort_by(f64::total_cmp);
     let classes = job.classes.len();
-    let matrix: Vec<u64> = match evaluation {
-        Some(e) if classes <= MATRIX_CLASSES => (0..classes * classes)
-            .map(|i| {
-                e.confusion
-                    .count((i / classes) as u32, (i % classes) as u32)
-            })
-            .collect(),
-        _ => Vec::new(),
-    };
+    let matrix = evaluation.map_or_else(Vec::new, |e| matrix(e, classes));
     let confused = evaluation
         .map(|e| confused(e, job.eval.data().as_ref()))
         .unwrap_or_default();
@@ -131,66 +111,4 @@ pub(super) fn page(
         config_toml: &job.recipe.to_toml(),
         environment: &environment,
     })
-}
-
-/// The most frequent mistakes, with the pictures that the network was most sure about.
-fn confused(evaluation: &Evaluation, data: &dyn Dataset) -> Vec<ConfusedPair> {
-    let pairs = evaluation.confusion.most_confused(PAIRS).into_iter();
-    let fill = |pair: crate::metric::Confused| {
-        let mut mistakes: Vec<_> = evaluation
-            .mistakes
-            .iter()
-            .filter(|m| m.label == pair.label && m.predicted == Some(pair.predicted))
-            .collect();
-        mistakes.sort_by(|a, b| {
-            b.probability
-                .total_cmp(&a.probability)
-                .then(a.index.cmp(&b.index))
-        });
-        let pictures = mistakes.iter().take(PICTURES).filter_map(|mistake| {
-            let mut image = Image::default();
-            data.read(mistake.index as usize, &mut image).ok()?;
-            let image = shrink(image);
-            Some(Picture {
-                width: image.width,
-                height: image.height,
-                channels: image.channels,
-                pixels: image.pixels,
-                name: data.name(mistake.index as usize),
-                probability: mistake.probability,
-            })
-        });
-        ConfusedPair {
-            truth: pair.label as usize,
-            predicted: pair.predicted as usize,
-            count: pair.count,
-            pictures: pictures.collect(),
-        }
-    };
-    pairs.map(fill).collect()
-}
-
-/// Every n-th pixel of a large picture, so that pages stay small.
-fn shrink(image: Image) -> Image {
-    let every = image.width.max(image.height).div_ceil(PICTURE_SIDE).max(1);
-    if every == 1 {
-        return image;
-    }
-    let (width, height, c) = (
-        image.width.div_ceil(every),
-        image.height.div_ceil(every),
-        image.channels,
-    );
-    let mut pixels = Vec::with_capacity(width * height * c);
-    for y in (0..image.height).step_by(every) {
-        for x in (0..image.width).step_by(every) {
-            pixels.extend_from_slice(&image.pixels[(y * image.width + x) * c..][..c]);
-        }
-    }
-    Image {
-        width,
-        height,
-        channels: c,
-        pixels,
-    }
 }

@@ -9,10 +9,10 @@ use super::{Flow, Observer, Tick, TrainError, diverged, report};
 use crate::data::Batch;
 use crate::evaluate::{Evaluation, evaluate};
 use crate::event::{self, Evaluated, Event, EventLog, MetricsCsv, RunEnded, RunStarted, Step};
-use crate::exec::{Backend, Sgd};
+use crate::exec::Backend;
 use crate::metric;
 use crate::step::Space;
-use crate::weights::{self, Model};
+use crate::weights::Model;
 
 /// Step events of a whole run, about.
 const STEP_EVENTS: u64 = 1000;
@@ -51,7 +51,7 @@ impl<'a> Run<'a> {
         directory: Directory,
         observer: &'a mut dyn Observer,
     ) -> Result<Run<'a>, TrainError> {
-        weights::initialise(&mut job.trainer, &job.graph, job.recipe.train.seed);
+        job.initialise()?;
         let progress = Progress::new(job.recipe.warm_start(job.arch.depth()), job.images());
         let log = EventLog::create(&directory.path(EVENTS))?;
         let csv = MetricsCsv::create(&directory.path(METRICS_CSV))?;
@@ -140,8 +140,8 @@ impl<'a> Run<'a> {
             let epoch = self.progress.step / per_epoch;
             let from = (self.progress.step % per_epoch) as usize;
             for batch in self.job.train.epoch(epoch, from) {
-                let batch = batch?;
-                let loss = self.train_on(&batch)?;
+                let mut batch = batch?;
+                let loss = self.train_on(&mut batch)?;
                 let (step, images) = (self.progress.step, batch.count);
                 drop(batch);
                 let tick = Tick {
@@ -176,7 +176,7 @@ impl<'a> Run<'a> {
     }
 
     /// One step: forward, backward, update. Returns the mean loss of the batch.
-    fn train_on(&mut self, batch: &Batch) -> Result<f64, TrainError> {
+    fn train_on(&mut self, batch: &mut Batch) -> Result<f64, TrainError> {
         for warning in &batch.warnings {
             // Of the step under way, so that a run resumed before it tells it once.
             self.emit(Event::Warned {
@@ -188,28 +188,17 @@ impl<'a> Run<'a> {
             .job
             .schedule
             .lr_with(self.progress.step, &self.progress.warm_start);
-        let trainer = &mut self.job.trainer;
-        let plan = trainer.plan();
-        let (input, logits, losses) = (
-            plan.input,
-            plan.logits,
-            plan.losses.expect("a plan that trains has losses"),
-        );
-        let (forward, backward, update) = (
-            plan.forward.clone(),
-            plan.backward.clone(),
-            plan.update.clone(),
-        );
-        trainer.write(input, &batch.x);
-        trainer.set_labels(&batch.labels);
-        trainer.set_optimizer(Sgd {
-            lr: lr as f32,
-            ..self.job.sgd
-        });
-        trainer.run(forward.start..backward.end);
-        let losses = trainer.view(losses);
-        let loss = losses.iter().map(|&l| f64::from(l)).sum::<f64>() / losses.len() as f64;
-        if !loss.is_finite() || !trainer.all_finite(Space::Grad) {
+        let before = self.progress.step;
+        if before > 0 && before == self.job.frozen_steps {
+            let message = format!("all layers are trained from step {} on", before + 1);
+            self.emit(Event::Warned {
+                message,
+                step: before + 1,
+            })?;
+        }
+        self.job.enter(before)?;
+        let loss = self.job.differentiate(batch, before);
+        if !loss.is_finite() || !self.job.trainer.all_finite(Space::Grad) {
             let job = &self.job;
             let what = diverged::first_bad_layer(
                 &job.trainer,
@@ -222,10 +211,11 @@ impl<'a> Run<'a> {
         }
         let step = self.progress.step + 1;
         if let Some(monitor) = self.job.monitor.as_mut().filter(|m| m.is_due(step)) {
-            monitor.before_update(trainer);
+            monitor.before_update(&self.job.trainer);
         }
-        trainer.run(update);
-        trainer.read(logits, &mut self.logits);
+        self.job.update(lr, before);
+        let trainer = &self.job.trainer;
+        trainer.read(trainer.plan().logits, &mut self.logits);
         let rows = self.logits.chunks_exact(self.job.classes.len());
         let right = rows
             .zip(&batch.labels)
@@ -303,7 +293,7 @@ impl<'a> Run<'a> {
     }
 
     fn evaluate(&mut self, epoch: u64) -> Result<(), TrainError> {
-        weights::copy(&self.job.trainer, &mut self.job.evaluator);
+        self.job.result();
         let evaluation = evaluate(&mut self.job.evaluator, &self.job.eval, &mut |_| {})?;
         for message in &evaluation.warnings {
             self.emit(Event::Warned {
@@ -333,7 +323,7 @@ impl<'a> Run<'a> {
         if self.progress.best.is_none_or(|best| top1 > best) {
             self.progress.best = Some(top1);
             self.progress.seconds = self.seconds();
-            checkpoint::save(&self.job, &self.progress, &self.directory.path(BEST))?;
+            checkpoint::save(&mut self.job, &self.progress, &self.directory.path(BEST))?;
         }
         self.window = (Instant::now(), self.job.train.wait());
         self.images = 0;
@@ -356,7 +346,7 @@ impl<'a> Run<'a> {
         self.log.sync()?;
         self.csv.sync()?;
         self.progress.seconds = self.seconds();
-        checkpoint::save(&self.job, &self.progress, &self.directory.path(LAST))?;
+        checkpoint::save(&mut self.job, &self.progress, &self.directory.path(LAST))?;
         self.emit(Event::Saved {
             path: LAST.into(),
             step: self.progress.step,
@@ -370,7 +360,7 @@ impl<'a> Run<'a> {
         if stopped.is_none() {
             if self.evaluation.is_none() {
                 // Resumed after its last evaluation: the page still wants its pictures.
-                weights::copy(&self.job.trainer, &mut self.job.evaluator);
+                self.job.result();
                 self.evaluation = Some(evaluate(
                     &mut self.job.evaluator,
                     &self.job.eval,
@@ -378,16 +368,9 @@ impl<'a> Run<'a> {
                 )?);
             }
             let (arch, classes) = (self.job.arch.clone(), self.job.classes.clone());
-            let mut model = Model::of(
-                &self.job.trainer,
-                arch,
-                classes,
-                self.job.preprocess.clone(),
-            );
-            model
-                .tensors
-                .metadata
-                .insert("recipe".into(), self.job.portable_recipe());
+            let preprocess = self.job.preprocess.clone();
+            let mut model = Model::of(self.job.result(), arch, classes, preprocess);
+            self.job.describe(&mut model);
             if let Some(evaluation) = &self.evaluation {
                 let mut metrics: serde_json::Map<String, serde_json::Value> = evaluation
                     .values

@@ -3,6 +3,7 @@
 //! On disk they have torchvision's names and PyTorch's layouts; inside, channels come last. Only this module knows both.
 
 pub mod foreign;
+mod head;
 mod model;
 
 use resnet_formats::{Array, Tensors};

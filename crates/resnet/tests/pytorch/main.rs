@@ -195,6 +195,8 @@ impl Case {
                 weight_decay: self.fixture.weight_decay as f32,
                 decay_norm_bias: curve.decay_norm_bias,
                 nesterov: curve.nesterov,
+                backbone: 1.0,
+                stage: 1.0,
             });
             self.set_batch(&mut backend, step % 2);
             backend.run(forward.clone());

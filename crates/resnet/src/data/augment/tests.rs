@@ -444,3 +444,46 @@ fn real_photos_as_pytorch_sees_them() {
         );
     }
 }
+
+#[test]
+fn ten_crops_are_centre_and_corners_and_their_mirrors() {
+    let preprocess = Preprocess {
+        resize: Some(6),
+        ..plain(Shape::new(1, 4, 4))
+    };
+    let transform = transform(preprocess, Augment::default());
+    // 6 rows of 8 pixels, whose value is their place.
+    let image = Image {
+        width: 8,
+        height: 6,
+        channels: 1,
+        pixels: (0..48).collect(),
+    };
+    let crop = |n: usize| {
+        let mut out = vec![0.0; 16];
+        transform.crop(n, &image, &mut out);
+        bytes(&out)
+    };
+    let window = |top: u8, left: u8| -> Vec<u8> {
+        let places = (0..4).flat_map(|y| (0..4).map(move |x| (top + y) * 8 + left + x));
+        places.collect()
+    };
+    let corners = [(1, 2), (0, 0), (0, 4), (2, 0), (2, 4)];
+    for (n, (top, left)) in corners.into_iter().enumerate() {
+        assert_eq!(crop(n), window(top, left), "crop {n}");
+        let mirrored: Vec<u8> = window(top, left)
+            .chunks(4)
+            .flat_map(|row| row.iter().rev().copied().collect::<Vec<u8>>())
+            .collect();
+        assert_eq!(crop(n + 5), mirrored, "crop {n}");
+    }
+    assert_eq!(bytes(&eval(&transform, &image)), crop(0));
+    assert_eq!(transform.seen(&image), [1.0, 2.0, 4.0, 4.0]);
+    let double = Image {
+        width: 16,
+        height: 12,
+        channels: 1,
+        pixels: vec![0; 192],
+    };
+    assert_eq!(transform.seen(&double), [2.0, 4.0, 8.0, 8.0]);
+}

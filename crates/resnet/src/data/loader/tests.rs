@@ -412,3 +412,65 @@ fn photos_of_many_sizes_in_a_folder() {
     assert_eq!(made(1), expected);
     assert_eq!(made(3), expected);
 }
+
+#[test]
+fn balanced_turns_take_every_class_equally_often() {
+    // 20 of class 0, 5 of class 1, 2 of class 2, none of class 3.
+    let labels: Vec<u8> = [vec![0; 20], vec![1; 5], vec![2; 2]].concat();
+    let pixels = (0..27u8).flat_map(|index| [index; 16]).collect();
+    let classes = (0..4).map(|label| format!("class {label}")).collect();
+    let data: Arc<dyn Dataset> =
+        Arc::new(Memory::new("train", SHAPE, pixels, labels, classes).unwrap());
+    let options = LoaderOptions {
+        balanced: true,
+        ..LoaderOptions::train(9, 4, 1)
+    };
+    let loader = loader(data, options);
+    assert_eq!(loader.steps(), 3);
+    for epoch in 0..3 {
+        let batches = seen(&loader, epoch, 0);
+        let labels: Vec<u32> = batches.iter().flat_map(|b| b.3.clone()).collect();
+        let counts = [0, 1, 2].map(|class| labels.iter().filter(|l| **l == class).count());
+        assert_eq!(counts, [9, 9, 9]);
+        let indices: Vec<u32> = batches.iter().flat_map(|b| b.4.clone()).collect();
+        for class in [20..25u32, 25..27] {
+            let turns = class
+                .clone()
+                .map(|i| indices.iter().filter(|x| **x == i).count());
+            let turns: Vec<usize> = turns.collect();
+            let (least, most) = (turns.iter().min(), turns.iter().max());
+            assert!(most.unwrap() - least.unwrap() <= 1, "{turns:?}");
+        }
+        assert!(!labels.is_sorted(), "classes come mixed");
+        // The same picture's turns are augmented apart: not all of its inputs are the same.
+        let first = indices.iter().position(|i| *i == 25).unwrap();
+        let input = |at: usize| &batches[at / 9].2[at % 9 * 16..][..16];
+        let others = (0..27).filter(|at| indices[*at] == 25);
+        assert!(
+            others.into_iter().any(|at| input(at) != input(first)),
+            "epoch {epoch}"
+        );
+    }
+    assert_ne!(seen(&loader, 0, 0), seen(&loader, 1, 0));
+    assert_eq!(seen(&loader, 1, 1), seen(&loader, 1, 0)[1..]);
+}
+
+#[test]
+fn crops_of_a_picture_stand_together() {
+    let options = LoaderOptions {
+        crops: crate::data::CROPS,
+        ..LoaderOptions::eval(5, 1)
+    };
+    let loader = loader(numbered(), options);
+    let one = self::loader(numbered(), LoaderOptions::eval(5, 1));
+    for (ten, one) in seen(&loader, 0, 0).iter().zip(seen(&one, 0, 0)) {
+        assert_eq!((ten.1, &ten.3), (one.1, &one.3));
+        assert_eq!(ten.2.len(), 10 * one.2.len());
+        for (crops, centre) in ten.2.chunks(160).zip(one.2.chunks(16)) {
+            assert_eq!(crops[..16], *centre);
+            // A picture of the input's size has no corners to choose: mirrored or not is all there is.
+            assert_eq!(crops[..80], crops[..16].repeat(5));
+            assert_eq!(crops[80..], crops[80..96].repeat(5));
+        }
+    }
+}

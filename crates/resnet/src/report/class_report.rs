@@ -1,4 +1,4 @@
-//! The classes in a run's report: confusion matrix, mistakes with their pictures, recall and precision.
+//! The classes of a network in a report: confusion matrix, mistakes with their pictures, recall, precision and F1.
 
 use super::chart::Frame;
 use super::confusion::Confusion;
@@ -6,7 +6,31 @@ use super::format::{self, percent, thousands};
 use super::heatmap::{HeatMap, Hue, Note, Ramp, Shade};
 use super::page::{Cell, Page};
 use super::png::data_uri;
-use super::run::{ConfusedPair, Picture, RunReport};
+use super::run::{ConfusedPair, Picture};
+
+/// What is known of the classes.
+#[derive(Clone, Copy, Debug)]
+pub struct ClassReport<'a> {
+    /// Their names.
+    pub classes: &'a [String],
+    /// Counts, row-major: rows the truth, columns the prediction; empty if there are none.
+    pub confusion: &'a [u64],
+    /// The most frequent mistakes with examples, most frequent first. If empty, they are read from `confusion`.
+    pub confused: &'a [ConfusedPair],
+}
+
+/// A mistake to be shown.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// The picture, with its name and the probability of the wrong class.
+    pub picture: Picture,
+    /// Its class.
+    pub truth: String,
+    /// What it was taken for.
+    pub predicted: String,
+    /// Its loss, in nats.
+    pub loss: f64,
+}
 
 const WIDE: f64 = 880.0;
 const NARROW: f64 = 440.0;
@@ -18,7 +42,8 @@ const NARROW_CLASSES: usize = 12;
 const MOST_PAIRS: usize = 12;
 const MOST_PICTURES: usize = 12;
 
-pub(super) fn confusion(page: &mut Page, report: &RunReport<'_>) {
+/// The confusion matrix.
+pub fn confusion(page: &mut Page, report: &ClassReport<'_>) {
     let Some(matrix) = Confusion::new(report.confusion, report.classes.len()) else {
         if !report.confusion.is_empty() {
             page.section("confusion", "Confusion matrix", "");
@@ -119,7 +144,8 @@ pub(super) fn confusion(page: &mut Page, report: &RunReport<'_>) {
     }
 }
 
-pub(super) fn mistakes(page: &mut Page, report: &RunReport<'_>) {
+/// The pairs of classes confused most often.
+pub fn mistakes(page: &mut Page, report: &ClassReport<'_>) {
     let matrix = Confusion::new(report.confusion, report.classes.len());
     let n = report.classes.len();
     let mut pairs: Vec<ConfusedPair> = report
@@ -188,7 +214,7 @@ pub(super) fn mistakes(page: &mut Page, report: &RunReport<'_>) {
         if !pair.pictures.is_empty() {
             page.markup().open("ul", &[("class", &"pictures")]);
             for picture in pair.pictures.iter().take(MOST_PICTURES) {
-                self::picture(page, picture, truth, predicted);
+                self::picture(page, picture, truth, predicted, &[]);
             }
             page.markup().close();
         }
@@ -197,7 +223,36 @@ pub(super) fn mistakes(page: &mut Page, report: &RunReport<'_>) {
     page.markup().close();
 }
 
-fn picture(page: &mut Page, picture: &Picture, truth: &str, predicted: &str) {
+/// The worst mistakes, each with its picture, its file and both classes.
+pub fn worst(page: &mut Page, mistakes: &[Shown]) {
+    if mistakes.is_empty() {
+        return;
+    }
+    page.section(
+        "worst",
+        "Worst mistakes",
+        "The pictures with the largest loss: those whose true class was given the least probability. Some may be labelled wrongly.",
+    );
+    page.markup().open("ul", &[("class", &"pictures worst")]);
+    for shown in mistakes {
+        let Shown {
+            picture: image,
+            truth,
+            predicted,
+            loss,
+        } = shown;
+        let name = image.name.rsplit(['/', '\\']).next().unwrap_or_default();
+        let notes = [
+            format!("{truth} → {predicted}"),
+            format!("loss {}", format::number(*loss)),
+            name.to_owned(),
+        ];
+        picture(page, image, truth, predicted, &notes);
+    }
+    page.markup().close();
+}
+
+fn picture(page: &mut Page, picture: &Picture, truth: &str, predicted: &str, notes: &[String]) {
     let m = page.markup();
     let probability = percent(f64::from(picture.probability), 0);
     m.open("li", &[("title", &picture.name)]);
@@ -235,10 +290,14 @@ fn picture(page: &mut Page, picture: &Picture, truth: &str, predicted: &str) {
         Err(error) => m.element("span", &[], format!("{}: {error}", picture.name)),
     }
     m.element("span", &[], probability);
+    for note in notes {
+        m.element("span", &[], note);
+    }
     m.close();
 }
 
-pub(super) fn classes(page: &mut Page, report: &RunReport<'_>) {
+/// Recall, precision and F1 of each class.
+pub fn classes(page: &mut Page, report: &ClassReport<'_>) {
     let Some(matrix) = Confusion::new(report.confusion, report.classes.len()) else {
         return;
     };
@@ -267,6 +326,7 @@ pub(super) fn classes(page: &mut Page, report: &RunReport<'_>) {
                 Cell::Number(thousands(matrix.images(class))),
                 share(matrix.recall(class)),
                 share(matrix.precision(class)),
+                share(matrix.f1(class)),
                 Cell::Text(mistaken),
             ]
         })
@@ -275,7 +335,7 @@ pub(super) fn classes(page: &mut Page, report: &RunReport<'_>) {
         "classes",
         "Classes",
         "Recall: of the images of a class, the share that was recognised. Precision: of the images taken for the class, the \
-         share that belongs to it.",
+         share that belongs to it. F1: the harmonic mean of both.",
     );
     if folded {
         page.details(&format!(
@@ -290,6 +350,7 @@ pub(super) fn classes(page: &mut Page, report: &RunReport<'_>) {
             "images",
             "recall",
             "precision",
+            "F1",
             "most often mistaken for",
         ],
         &rows,

@@ -1,12 +1,18 @@
-//! Classifies pictures with a trained model.
+//! Classifies pictures with a trained model, and shows where it looked.
+
+mod cam;
 
 use std::path::Path;
 
 use crate::data::{self, Augment, Image, Transform};
 use crate::evaluate::{UseError, softmax};
 use crate::exec::{Backend, Cpu};
-use crate::plan::{Options, Plan};
+use crate::graph::{LayerId, Shape};
+use crate::op;
+use crate::plan::{Mode, Options, Plan};
 use crate::weights::Model;
+
+pub use cam::Cam;
 
 /// A model ready to classify pictures one by one.
 pub struct Predictor {
@@ -15,6 +21,9 @@ pub struct Predictor {
     classes: Vec<String>,
     x: Vec<f32>,
     logits: Vec<f32>,
+    /// The layer whose maps are looked at, where the predictor explains.
+    layer: Option<LayerId>,
+    shape_of_layer: Shape,
 }
 
 /// A class and its probability.
@@ -34,7 +43,30 @@ impl Predictor {
     /// # Errors
     /// The file's parts do not fit each other.
     pub fn new(model: &Model, threads: usize) -> Result<Predictor, UseError> {
-        let plan = Plan::build(&model.graph()?, Options::infer(1))?;
+        Predictor::prepare(model, threads, None)
+    }
+
+    /// Prepares a model to classify and to explain; see [`Predictor::cam`].
+    ///
+    /// # Errors
+    /// The file's parts do not fit each other.
+    pub fn explaining(model: &Model, threads: usize) -> Result<Predictor, UseError> {
+        let layer = cam::layer(&model.graph()?)?;
+        Predictor::prepare(model, threads, Some(layer))
+    }
+
+    fn prepare(
+        model: &Model,
+        threads: usize,
+        layer: Option<LayerId>,
+    ) -> Result<Predictor, UseError> {
+        let options = Options {
+            mode: layer.map_or(Mode::Infer, |layer| Mode::Explain { layer }),
+            ..Options::infer(1)
+        };
+        let graph = model.graph()?;
+        let shape_of_layer = op::shapes(&graph)?[layer.unwrap_or(graph.output()).0];
+        let plan = Plan::build(&graph, options)?;
         model.check(&plan)?;
         let mut cpu = Cpu::new(plan, threads)?;
         model.apply(&mut cpu)?;
@@ -47,6 +79,8 @@ impl Predictor {
             classes: model.classes.clone(),
             x,
             logits,
+            layer,
+            shape_of_layer,
         })
     }
 
@@ -58,6 +92,11 @@ impl Predictor {
         let mut image = Image::default();
         data::read_picture(path, &mut image)?;
         Ok(self.image(&image, top))
+    }
+
+    /// How pictures become inputs.
+    pub fn transform(&self) -> &Transform {
+        &self.transform
     }
 
     /// The `top` most likely classes of a picture, most likely first.

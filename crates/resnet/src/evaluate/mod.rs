@@ -1,14 +1,22 @@
-//! Measures a network on a data set.
+//! Measures a network on a data set, in memory that does not grow with it.
+
+mod page;
+mod save;
+mod worst;
 
 use std::sync::Arc;
 
 use crate::arch::ArchError;
-use crate::data::{self, Augment, DataError, Dataset, Loader, LoaderOptions, Transform};
+use crate::data::{self, Augment, CROPS, DataError, Dataset, Loader, LoaderOptions, Transform};
 use crate::exec::{Backend, Cpu, NoMemory};
-use crate::metric::{self, Confusion, METRICS};
+use crate::metric::{self, Calibration, Confusion, METRICS, Metric};
 use crate::op::ShapeError;
 use crate::plan::{Options, Plan};
 use crate::weights::{Model, ModelError};
+
+pub(crate) use page::{confused, matrix};
+pub use save::{Report, save};
+pub use worst::{EXAMPLES, Mistake, Mistakes, WORST};
 
 /// Most images in a batch of an evaluation: enough to keep the cores busy, few enough to need little memory.
 pub const BATCH: usize = 100;
@@ -47,7 +55,17 @@ pub fn loader_workers(data: &dyn Dataset, threads: usize) -> usize {
 /// Most loader threads; each holds batches in memory.
 const MOST_WORKERS: usize = 16;
 
-/// Evaluates a model file's network on a data set, whose classes are matched to the model's by name.
+/// How to look at each picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Crops {
+    /// The centre.
+    #[default]
+    One,
+    /// Centre and corners, each also mirrored; the ten probabilities are averaged.
+    Ten,
+}
+
+/// Evaluates a model file's network on a data set, whose classes are matched to the model's by name, by the centre of each image.
 ///
 /// # Errors
 /// The model's parts do not fit each other, the data has a class that the model does not know, or an image cannot be read.
@@ -57,15 +75,37 @@ pub fn evaluate_model(
     threads: usize,
     on: &mut dyn FnMut(usize),
 ) -> Result<Evaluation, UseError> {
+    evaluate_crops(model, data, Crops::One, threads, on)
+}
+
+/// The same by one or several crops of each image.
+///
+/// # Errors
+/// As [`evaluate_model`].
+pub fn evaluate_crops(
+    model: &Model,
+    data: Arc<dyn Dataset>,
+    crops: Crops,
+    threads: usize,
+    on: &mut dyn FnMut(usize),
+) -> Result<Evaluation, UseError> {
     let data = data::with_classes(data, &model.classes)?;
-    let batch = BATCH.min(data.len()).max(1);
-    let plan = Plan::build(&model.graph()?, Options::infer(batch))?;
+    let (crops, most) = match crops {
+        Crops::One => (1, BATCH),
+        Crops::Ten => (CROPS, BATCH / CROPS),
+    };
+    let batch = most.min(data.len()).max(1);
+    let plan = Plan::build(&model.graph()?, Options::infer(batch * crops))?;
     model.check(&plan)?;
     let mut cpu = Cpu::new(plan, threads)?;
     model.apply(&mut cpu)?;
     let transform = Transform::new(model.preprocess.clone(), Augment::default())?;
     let workers = loader_workers(data.as_ref(), threads);
-    let loader = Loader::new(data, transform, LoaderOptions::eval(batch, workers))?;
+    let options = LoaderOptions {
+        crops,
+        ..LoaderOptions::eval(batch, workers)
+    };
+    let loader = Loader::new(data, transform, options)?;
     Ok(evaluate(&mut cpu, &loader, on)?)
 }
 
@@ -80,23 +120,12 @@ pub struct Evaluation {
     pub wrong: u64,
     /// How often each class was taken for each other.
     pub confusion: Confusion,
-    /// Every image that was misclassified, in the data's order.
-    pub mistakes: Vec<Mistake>,
-    /// Warnings about pictures that could not be read.
+    /// How often predictions of each confidence were right.
+    pub calibration: Calibration,
+    /// The worst mistakes, and examples of each.
+    pub mistakes: Mistakes,
+    /// Warnings about pictures that could not be read; of many, the first, and how many more.
     pub warnings: Vec<String>,
-}
-
-/// A misclassified image.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Mistake {
-    /// Its index in the data.
-    pub index: u32,
-    /// Its class.
-    pub label: u32,
-    /// The class it was taken for; `None` if the network's outputs were not numbers.
-    pub predicted: Option<u32>,
-    /// The probability given to that class.
-    pub probability: f32,
 }
 
 impl Evaluation {
@@ -109,8 +138,11 @@ impl Evaluation {
     }
 }
 
-/// Runs every image of `loader` through a backend prepared for inference with the loader's batch, and calls `on` with the
-/// number of images done.
+/// Warnings that are kept.
+const WARNINGS: usize = 100;
+
+/// Runs every image of `loader` through a backend prepared for inference with the loader's batch (times its crops), and calls
+/// `on` with the number of images done.
 ///
 /// # Errors
 /// An image cannot be read.
@@ -123,14 +155,21 @@ pub fn evaluate(
     let (steps, classes) = (backend.plan().forward.clone(), backend.plan().classes);
     let mut logits = vec![0.0; backend.plan().options.batch * classes];
     let mut metrics: Vec<_> = METRICS.iter().map(|row| (row.name, (row.new)())).collect();
-    let mut confusion = Confusion::default();
-    let (mut mistakes, mut warnings, mut count) = (Vec::new(), Vec::new(), 0);
+    let (mut confusion, mut calibration) = (Confusion::default(), Calibration::default());
+    let (mut mistakes, mut wrong) = (Mistakes::default(), 0);
+    let (mut warnings, mut unread, mut count) = (Vec::new(), 0, 0);
+    let crops = loader.crops();
     for batch in loader.epoch(0, 0) {
         let batch = batch?;
-        warnings.extend(batch.warnings.iter().map(ToString::to_string));
+        unread += batch.warnings.len();
+        let room = WARNINGS - warnings.len();
+        warnings.extend(batch.warnings.iter().take(room).map(ToString::to_string));
         backend.write(input, &batch.x);
         backend.run(steps.clone());
         backend.read(logits_slot, &mut logits);
+        if crops > 1 {
+            average(&mut logits, classes, crops);
+        }
         let (rows, labels) = (
             &logits[..batch.count * classes],
             &batch.labels[..batch.count],
@@ -139,15 +178,18 @@ pub fn evaluate(
             .iter_mut()
             .for_each(|(_, metric)| metric.update(rows, labels));
         confusion.update(rows, labels);
+        calibration.update(rows, labels);
         for (i, row) in rows.chunks_exact(classes).enumerate() {
             let predicted = metric::predicted(row);
             if predicted != Some(labels[i]) {
+                wrong += 1;
                 let probability = predicted.map_or(f32::NAN, |p| softmax(row)[p as usize]);
-                mistakes.push(Mistake {
+                mistakes.add(Mistake {
                     index: batch.indices[i],
                     label: labels[i],
                     predicted,
                     probability,
+                    loss: metric::cross_entropy(row, labels[i]),
                 });
             }
         }
@@ -159,6 +201,12 @@ pub fn evaluate(
             "none of the pictures to evaluate on can be read".into(),
         ));
     }
+    if unread > warnings.len() {
+        warnings.push(format!(
+            "and {} more pictures cannot be read",
+            unread - warnings.len()
+        ));
+    }
     let values = metrics
         .iter()
         .map(|(name, metric)| (*name, metric.value()))
@@ -166,11 +214,32 @@ pub fn evaluate(
     Ok(Evaluation {
         values,
         count: count as u64,
-        wrong: mistakes.len() as u64,
+        wrong,
         confusion,
+        calibration,
         mistakes,
         warnings,
     })
+}
+
+/// Turns the logits of several crops of each picture, one after another, into one row a picture at the front: the logarithm of
+/// the mean probability, whose softmax is that mean.
+fn average(logits: &mut [f32], classes: usize, crops: usize) {
+    let mut mean = vec![0.0; classes];
+    for image in 0..logits.len() / (classes * crops) {
+        mean.fill(0.0);
+        for crop in 0..crops {
+            let row = &logits[(image * crops + crop) * classes..][..classes];
+            for (sum, p) in mean.iter_mut().zip(softmax(row)) {
+                *sum += f64::from(p) / crops as f64;
+            }
+        }
+        for (z, &p) in logits[image * classes..].iter_mut().zip(&mean) {
+            // Of zero the logarithm would be infinite; what is no number must stay none.
+            let p = if p.is_nan() { p } else { p.max(1e-300) };
+            *z = p.ln() as f32;
+        }
+    }
 }
 
 /// Probabilities of one row of logits.
@@ -183,7 +252,16 @@ pub fn softmax(row: &[f32]) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
-    use super::softmax;
+    use super::{average, softmax};
+
+    #[test]
+    fn crops_are_averaged_by_probability() {
+        let mut logits = [0.0, 0.0, 3f32.ln(), 0.0, 1.0, 1.0, f32::NAN, 0.0];
+        average(&mut logits, 2, 2);
+        let p = softmax(&logits[..2]);
+        assert!((p[0] - 0.625).abs() < 1e-6, "{p:?}");
+        assert!(logits[2].is_nan());
+    }
 
     #[test]
     fn probabilities_add_up_and_do_not_overflow() {

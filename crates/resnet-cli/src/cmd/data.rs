@@ -1,0 +1,121 @@
+//! `resnet data`.
+
+use std::io::Write;
+
+use resnet::data::check::{Check, Depth, Severity, check};
+
+use crate::observer::bar;
+
+/// Items of a problem that are printed; `--json` has all.
+const ITEMS: usize = 8;
+
+/// Arguments of `resnet data`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(clap::Subcommand)]
+enum Verb {
+    /// Find damaged files, repeated pictures, and classes that are empty, missing or rare
+    Check(CheckArgs),
+}
+
+/// Arguments of `resnet data check`.
+#[derive(clap::Args)]
+#[command(after_help = "Example:
+  resnet data check folder:photos
+Errors are what makes training fail or its result mislead: damaged files, pictures in two splits or two classes, classes
+without pictures. The exit code is then 1; warnings alone leave 0, or 1 with --strict.")]
+struct CheckArgs {
+    /// The pictures: builtin, cifar10:DIR, cifar100:DIR, mnist:DIR, folder:DIR, or DIR
+    data: String,
+    /// Read headers only, and compare the bytes of files of equal length, instead of decoding every picture
+    #[arg(long)]
+    quick: bool,
+    /// Count warnings as errors
+    #[arg(long)]
+    strict: bool,
+    /// One JSON object on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let Verb::Check(args) = args.verb;
+    let depth = if args.quick {
+        Depth::Quick
+    } else {
+        Depth::Full
+    };
+    let progress = bar(0, "pictures");
+    let found = check(&args.data, depth, &|done| {
+        progress.set_position(done as u64)
+    })?;
+    progress.finish_and_clear();
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string(&found)?)?;
+    } else {
+        write(&mut out, &found)?;
+    }
+    drop(out);
+    let least = if args.strict {
+        Severity::Warning
+    } else {
+        Severity::Error
+    };
+    let bad = found.problems.iter().filter(|p| p.severity >= least);
+    let bad: usize = bad.map(|p| p.count).sum();
+    let unit = if bad == 1 { "problem" } else { "problems" };
+    anyhow::ensure!(bad == 0, "{}: {bad} {unit}", args.data);
+    Ok(())
+}
+
+fn write(out: &mut impl Write, found: &Check) -> std::io::Result<()> {
+    for part in &found.splits {
+        let counts = part.classes.iter().map(|c| c.images);
+        let (least, most) = (counts.clone().min().unwrap_or(0), counts.max().unwrap_or(0));
+        writeln!(
+            out,
+            "{:<6} {:>9} pictures of {} classes, {} to {} each",
+            part.split,
+            super::grouped(part.images as u64),
+            part.classes.len(),
+            super::grouped(least as u64),
+            super::grouped(most as u64)
+        )?;
+    }
+    for problem in &found.problems {
+        let word = match problem.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        writeln!(out, "\n{word}: {}", problem.message)?;
+        for item in problem.items.iter().take(ITEMS) {
+            writeln!(out, "  {item}")?;
+        }
+        if problem.count > ITEMS {
+            writeln!(
+                out,
+                "  and {} more; --json lists all",
+                problem.count - ITEMS
+            )?;
+        }
+    }
+    let how = match found.depth {
+        Depth::Quick => "headers were read, pictures not decoded",
+        Depth::Full => "every picture was decoded",
+    };
+    let verdict = if found.problems.is_empty() {
+        "nothing found; "
+    } else {
+        ""
+    };
+    writeln!(
+        out,
+        "\n{verdict}{how}, equal ones compared by {}",
+        found.compared
+    )
+}

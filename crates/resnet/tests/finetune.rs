@@ -1,0 +1,272 @@
+//! A trained network learns other classes: what is frozen stays, what is stopped goes on bit for bit, and the average of the
+//! weights is what is kept.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use resnet::event::Event;
+use resnet::finetune::{Finetune, RECIPE};
+use resnet::recipe::Recipe;
+use resnet::rng::Rng;
+use resnet::train::{self, Flow, Observer, Tick};
+use resnet::weights::Model;
+
+/// A folder that disappears with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let unique = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("resnet-finetune-{}-{unique}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Photos of three classes that differ in brightness, many of the first and few of the last.
+    fn photos(&self) -> String {
+        let mut rng = Rng::new(2, &[]);
+        for (split, counts) in [("train", [24, 12, 6]), ("val", [6, 6, 6])] {
+            for (class, (name, count)) in ["dark", "grey", "light"].iter().zip(counts).enumerate() {
+                let folder = self.path("photos").join(split).join(name);
+                fs::create_dir_all(&folder).unwrap();
+                for i in 0..count {
+                    let (width, height) = (20 + i % 3, 18);
+                    let pixel = |_: u32, _: u32| {
+                        let v = (30 + 90 * class + rng.below(30)) as u8;
+                        image::Rgb([v, v, v / 2])
+                    };
+                    let picture = image::RgbImage::from_fn(width, height, pixel);
+                    picture.save(folder.join(format!("{i}.png"))).unwrap();
+                }
+            }
+        }
+        self.path("photos").to_str().unwrap().to_string()
+    }
+
+    /// A model that has learned a little of something else.
+    fn base(&self) -> PathBuf {
+        let recipe = recipe(
+            "default",
+            &[
+                "arch=resnet8",
+                "steps=8",
+                "batch=16",
+                "data.val_fraction=0.1",
+            ],
+        );
+        train::train(recipe, &self.path("base"), "", &mut ()).unwrap();
+        self.path("base").join(train::MODEL)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn changes(texts: &[&str]) -> Vec<(String, String)> {
+    let split = |text: &&str| {
+        let (key, value) = text.split_once('=').unwrap();
+        (key.to_string(), value.to_string())
+    };
+    texts.iter().map(split).collect()
+}
+
+fn recipe(name: &str, texts: &[&str]) -> Recipe {
+    Recipe::load(name, &changes(texts)).unwrap()
+}
+
+fn prepare(model: &Path, data: &str, texts: &[&str]) -> Finetune {
+    let loaded = Model::load(model).unwrap();
+    Finetune::prepare(model, &loaded, data, RECIPE, &changes(texts)).unwrap()
+}
+
+/// Stops after some steps, and remembers what happened.
+#[derive(Default)]
+struct Watch {
+    stop: Option<u64>,
+    events: Vec<Event>,
+}
+
+impl Observer for Watch {
+    fn event(&mut self, event: &Event) {
+        self.events.push(event.clone());
+    }
+
+    fn tick(&mut self, tick: &Tick) -> Flow {
+        if self.stop == Some(tick.step) {
+            Flow::Stop
+        } else {
+            Flow::Go
+        }
+    }
+}
+
+/// Everything that training can do to a batch and to weights, in two phases.
+const EVERYTHING: &[&str] = &[
+    "epochs=4",
+    "batch=6",
+    "freeze=50%",
+    "freeze_norm=false",
+    "mixup=0.4",
+    "class_weights=balanced",
+    "sampling=balanced",
+    "ema=0.8",
+    "checkpoint_every=1ep",
+];
+
+#[test]
+fn a_stopped_run_goes_on_bit_for_bit_before_at_and_after_the_thaw() {
+    let folder = Folder::new();
+    let (data, base) = (folder.photos(), folder.base());
+    let run = |name: &str, stop: Option<u64>, threads: &str| {
+        let threads = format!("threads={threads}");
+        let texts = [EVERYTHING, &[&threads]].concat();
+        let mut watch = Watch {
+            stop,
+            ..Watch::default()
+        };
+        let job = prepare(&base, &data, &texts);
+        let ended = train::train(job.recipe, &folder.path(name), "", &mut watch).unwrap();
+        assert_eq!(ended.stopped.is_some(), stop.is_some());
+        (ended, watch.events)
+    };
+    let (ended, events) = run("whole", None, "2");
+    let total = ended.steps;
+    assert_eq!(total, 28, "42 photos, 7 steps an epoch");
+    let thawed = |e: &Event| matches!(e, Event::Warned { message, step: 15 } if message.contains("all layers"));
+    assert!(events.iter().any(thawed), "{events:?}");
+    let read = |name: &str| fs::read(folder.path(name).join(train::MODEL)).unwrap();
+    let whole = read("whole");
+    let (_, _) = run("one", None, "1");
+    assert!(read("one") == whole, "1 thread gives other bits than 2");
+    for stop in [1, 13, 14, 15, 27] {
+        let name = format!("stop{stop}");
+        run(&name, Some(stop), "2");
+        // The model it started from is not needed any more.
+        let hidden = folder.path("hidden");
+        fs::rename(&base, &hidden).unwrap();
+        let ended = train::resume(&folder.path(&name), Some(3), &mut ()).unwrap();
+        fs::rename(&hidden, &base).unwrap();
+        assert_eq!(ended.steps, total);
+        assert!(
+            read(&name) == whole,
+            "stopped after step {stop}, it ends with other bits"
+        );
+    }
+}
+
+#[test]
+fn what_is_frozen_stays_and_the_head_learns() {
+    let folder = Folder::new();
+    let (data, base) = (folder.photos(), folder.base());
+    let before = Model::load(&base).unwrap();
+    let cases: [(&str, &[&str]); 2] = [
+        ("frozen", &["freeze=100%", "ema=0.5", "epochs=12"]),
+        (
+            "no-rate",
+            &[
+                "freeze=0it",
+                "freeze_norm=true",
+                "backbone_lr=0",
+                "ema=0",
+                "epochs=12",
+            ],
+        ),
+    ];
+    for (name, texts) in cases {
+        let job = prepare(&base, &data, texts);
+        let ended = train::train(job.recipe, &folder.path(name), "", &mut ()).unwrap();
+        assert!(ended.top1.unwrap() > 0.9, "{name}: {ended:?}");
+        let after = Model::load(&folder.path(name).join(train::MODEL)).unwrap();
+        assert_eq!(after.classes, ["dark", "grey", "light"]);
+        assert_eq!(after.preprocess, before.preprocess);
+        for (tensor, array) in &before.tensors.entries {
+            let same = after.tensors.get(tensor) == Some(array);
+            assert_eq!(same, !tensor.starts_with("fc."), "{name}: {tensor}");
+        }
+        assert_eq!(after.tensors.get("fc.weight").unwrap().shape()[0], 3);
+    }
+}
+
+#[test]
+fn checkpoints_hold_the_average_under_plain_names() {
+    let folder = Folder::new();
+    let (data, base) = (folder.photos(), folder.base());
+    let job = prepare(&base, &data, &["epochs=2", "ema=0.9", "freeze=50%"]);
+    train::train(job.recipe, &folder.path("run"), "", &mut ()).unwrap();
+    let model = Model::load(&folder.path("run").join(train::MODEL)).unwrap();
+    let last = Model::load(&folder.path("run").join(train::LAST)).unwrap();
+    for name in ["fc.weight", "conv1.weight", "bn1.running_mean"] {
+        let average = last.tensors.get(name);
+        assert_eq!(average, model.tensors.get(name), "{name}");
+        let raw = last.tensors.get(&format!("optimizer.weight.{name}"));
+        let frozen = name.starts_with("bn1"); // by freeze_norm, as the data is small
+        assert_eq!(raw == average, frozen, "{name}");
+    }
+}
+
+#[test]
+fn the_same_classes_keep_their_head() {
+    let folder = Folder::new();
+    let (data, base) = (folder.photos(), folder.base());
+    let first = prepare(&base, &data, &["epochs=10", "freeze=100%"]);
+    train::train(first.recipe, &folder.path("first"), "", &mut ()).unwrap();
+    let model = folder.path("first").join(train::MODEL);
+    let again = prepare(&model, &data, &["epochs=1"]);
+    assert!(again.recipe.train.freeze.is_zero());
+    let ended = train::train(again.recipe, &folder.path("again"), "", &mut ()).unwrap();
+    assert!(ended.top1.unwrap() > 0.9, "{ended:?}");
+}
+
+#[test]
+fn choices_follow_the_data_and_give_way_to_changes() {
+    let folder = Folder::new();
+    let (data, base) = (folder.photos(), folder.base());
+    let photos = Path::new(&data);
+    fs::copy(
+        photos.join("train/grey/1.png"),
+        photos.join("val/grey/leak.png"),
+    )
+    .unwrap();
+    let chosen = prepare(&base, &data, &[]);
+    let recipe = &chosen.recipe;
+    assert_eq!((recipe.train.batch, recipe.train.epochs), (4, Some(30)));
+    assert_eq!(
+        recipe.train.class_weights,
+        resnet::recipe::ClassWeights::Balanced
+    );
+    assert!(recipe.train.freeze_norm && recipe.train.ema > 0.9);
+    assert_eq!(recipe.model.arch, "resnet8");
+    assert_eq!(recipe.model.start, base.to_str().unwrap());
+    let notes = chosen.notes();
+    assert_eq!(notes.len(), 2, "{notes:?}");
+    assert!(
+        notes[0].contains("more than one split") && notes[0].contains("leak.png"),
+        "{notes:?}"
+    );
+    assert!(notes[1].contains("`light`: 6, the largest 24"), "{notes:?}");
+    let given = prepare(&base, &data, &["steps=9", "batch=8", "freeze=2it", "ema=0"]).recipe;
+    assert_eq!(
+        (given.train.steps, given.train.epochs, given.train.batch),
+        (Some(9), None, 8)
+    );
+    assert_eq!((given.train.ema, given.frozen_steps(5)), (0.0, 2));
+
+    let missing = recipe_error(&base, "no-such-folder");
+    assert!(missing.contains("no-such-folder"), "{missing}");
+}
+
+fn recipe_error(model: &Path, data: &str) -> String {
+    let loaded = Model::load(model).unwrap();
+    let prepared = Finetune::prepare(model, &loaded, data, RECIPE, &[]);
+    prepared.err().expect("there is no such data").to_string()
+}
