@@ -16,14 +16,16 @@ use crate::observer::tell;
 #[command(after_help = "Examples:
   resnet bench train resnet20 --batch 128
   resnet bench infer resnet50 --batch 1 --layers
+  resnet bench op 'n32 ic64 ih56 oc64 k3 p1'
 Times are medians after warm-up. FLOPs are two a multiply-add, of convolutions and linear layers. The roofline is
 the least time that the machine's arithmetic and memory, both measured at the start, allow for a step.")]
 pub(crate) struct Args {
-    /// train (forward, backward, update) or infer
-    #[arg(value_name = "train|infer")]
+    /// train (forward, backward, update), infer, or op: every kernel for one convolution, checked against f64
+    #[arg(value_name = "train|infer|op")]
     mode: String,
-    /// The network
-    #[arg(value_name = "ARCH")]
+    /// The network, or the convolution: n images, ic input channels, ih x iw pixels, oc output channels, k kernel, s stride, p padding,
+    /// g groups
+    #[arg(value_name = "ARCH|SHAPE")]
     network: String,
     /// Images in a batch [default: 32 for train, 1 for infer]
     #[arg(long, value_name = "N")]
@@ -46,6 +48,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    if !(0.0..=3600.0).contains(&args.seconds) {
+        return Err(Usage(format!("--seconds is {}, expected 0 to 3600", args.seconds)).into());
+    }
+    if args.mode == "op" {
+        return run_op(&args);
+    }
     let (mode, batch) = match args.mode.as_str() {
         "train" => (
             Mode::Train {
@@ -56,7 +64,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         "infer" => (Mode::Infer, 1),
         other => {
             return Err(Usage(format!(
-                "`{other}` cannot be timed, expected train or infer"
+                "`{other}` cannot be timed, expected train, infer or op"
             ))
             .into());
         }
@@ -64,9 +72,6 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let batch = args.batch.unwrap_or(batch);
     if !(1..=65_536).contains(&batch) {
         return Err(Usage(format!("--batch is {batch}, expected 1 to 65536")).into());
-    }
-    if !(0.0..=3600.0).contains(&args.seconds) {
-        return Err(Usage(format!("--seconds is {}, expected 0 to 3600", args.seconds)).into());
     }
     let arch = Arch::parse(&args.network)?;
     let input = match &args.input {
@@ -105,6 +110,43 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     write_totals(&mut out, &found)?;
     if args.layers {
         write_steps(&mut out, &found)?;
+    }
+    Ok(())
+}
+
+fn run_op(args: &Args) -> anyhow::Result<()> {
+    if args.batch.is_some() || args.input.is_some() || args.layers {
+        let why = "--batch, --input and --layers are of train and infer; a convolution's shape says it all";
+        return Err(Usage(why.into()).into());
+    }
+    let threads = exec::threads(args.threads);
+    // The passes of a few kernels share the time.
+    let time = Duration::from_secs_f64(args.seconds / 6.0);
+    let found = exec::bench_op(&args.network, threads, time).map_err(Usage)?;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        let json =
+            serde_json::json!({ "shape": args.network, "threads": threads, "kernels": found });
+        writeln!(out, "{json}")?;
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "{:<26} {:<8} {:>9} {:>9} {:>8} {:>9}",
+        "kernel", "pass", "ms", "best ms", "GFLOP/s", "error"
+    )?;
+    for op in found {
+        writeln!(
+            out,
+            "{:<26} {:<8} {:>9.3} {:>9.3} {:>8.1} {:>9.1e}{}",
+            op.kernel,
+            op.pass,
+            op.ms,
+            op.best_ms,
+            op.gflops,
+            op.error,
+            if op.chosen { "  chosen" } else { "" }
+        )?;
     }
     Ok(())
 }

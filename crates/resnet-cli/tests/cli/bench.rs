@@ -34,7 +34,8 @@ fn a_network_is_timed() {
         assert!(
             steps
                 .iter()
-                .any(|s| s["operation"] == "conv" && s["shape"] == "4x32x32 3->16 3x3/1")
+                .any(|s| s["operation"].as_str().unwrap().starts_with("conv")
+                    && s["shape"] == "4x32x32 3->16 3x3/1")
         );
         let said = folder.ok(&args).out;
         assert!(
@@ -45,10 +46,32 @@ fn a_network_is_timed() {
 }
 
 #[test]
+fn a_convolution_is_checked_and_timed() {
+    let folder = Folder::new();
+    let args = ["bench", "op", "n2 ic16 ih16 oc16 k3 p1", "--seconds", "0"];
+    let json = folder.ok(&[&args[..], &["--json"]].concat()).json()[0].clone();
+    let kernels = json["kernels"].as_array().unwrap();
+    for pass in ["forward", "dx", "dw"] {
+        let of: Vec<_> = kernels.iter().filter(|op| op["pass"] == pass).collect();
+        assert!(of.len() >= 2, "{json}");
+        assert!(of.iter().all(|op| op["error"].as_f64().unwrap() < 1e-5));
+    }
+    assert!(folder.ok(&args).out.contains("chosen"));
+}
+
+#[test]
 fn what_cannot_be_timed_is_refused() {
     let folder = Folder::new();
     for (args, reason) in [
-        (&["bench", "fly", "resnet20"][..], "train or infer"),
+        (&["bench", "fly", "resnet20"][..], "train, infer or op"),
+        (
+            &["bench", "op", "ic3 ih4 oc8 k7"],
+            "larger than the 4x4 input",
+        ),
+        (
+            &["bench", "op", "ic3 ih4 oc8 k3", "--batch", "2"],
+            "--batch",
+        ),
         (&["bench", "train", "resnot20"], "resnet20"),
         (&["bench", "train", "resnet20", "--batch", "0"], "--batch"),
         (&["bench", "train", "resnet20", "--seconds=-1"], "--seconds"),

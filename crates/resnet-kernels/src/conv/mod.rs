@@ -9,16 +9,13 @@
 //! Georganas et al. 2018, "Anatomy of high-performance deep learning convolutions", and Dukhan 2019, "The indirect
 //! convolution algorithm").
 
-mod axis;
-mod correlate;
+mod bias;
+mod direct;
 mod epilogue;
-mod pack;
 mod scratch;
 mod shape;
-mod stage;
 mod table;
 mod tile;
-mod weight;
 mod winograd;
 
 pub use epilogue::Epilogue;

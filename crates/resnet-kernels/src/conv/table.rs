@@ -1,7 +1,7 @@
 //! The kernels for convolutions, best first. The first row that this CPU may run and that accepts the shape is chosen; the
 //! last row takes everything. To add a kernel: its file, and a row above the one it beats.
 
-use super::{Conv2dShape, Epilogue, correlate, weight, winograd};
+use super::{Conv2dShape, Epilogue, direct, winograd};
 use crate::{Cpu, Isa};
 
 /// (cpu, shape, w, packed)
@@ -37,14 +37,12 @@ const DIRECT: Row = Row {
     isa: Isa::Scalar,
     direct: true,
     accepts: |_| true,
-    scratch_len: |cpu, shape| {
-        correlate::scratch_len(cpu, shape).max(weight::scratch_len(cpu, shape))
-    },
-    packed_len: correlate::packed_len,
-    pack: correlate::pack,
-    forward: correlate::forward,
-    backward_input: correlate::backward_input,
-    backward_weight: weight::backward_weight,
+    scratch_len: direct::scratch_len,
+    packed_len: direct::packed_len,
+    pack: direct::pack,
+    forward: direct::forward,
+    backward_input: direct::backward_input,
+    backward_weight: direct::backward_weight,
 };
 
 /// Winograd's algorithm, the same for every instruction set.

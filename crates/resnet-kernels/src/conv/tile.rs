@@ -1,6 +1,8 @@
 //! The two register tiles that do all multiplications. MR rows by NV vectors of accumulators stay in registers; every
 //! step loads NV vectors, broadcasts MR numbers and does MR·NV fused multiply-adds.
 
+use std::ops::Range;
+
 use crate::simd::Simd;
 
 /// Rows of the tile that is two vectors wide: 12 accumulators hide the latency of two FMA units (2 x 4 or 5 cycles), and
@@ -8,6 +10,22 @@ use crate::simd::Simd;
 pub(super) const WIDE: usize = 6;
 /// Rows of the tile that is one vector wide.
 pub(super) const NARROW: usize = 8;
+
+/// The panels that output channels are cut into: first channel, and columns of two vectors or one.
+#[inline(always)]
+pub(super) fn panels<S: Simd>(channels: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
+    let mut n = channels.start;
+    std::iter::from_fn(move || {
+        let left = channels.end.saturating_sub(n);
+        let lanes = if left > S::LANES {
+            2 * S::LANES
+        } else {
+            S::LANES
+        };
+        n += lanes;
+        (left > 0).then(|| (n - lanes, lanes))
+    })
+}
 
 /// What each row of x is read as: `runs` runs of `len` numbers, `pitch` apart.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,7 @@ use std::ops::Range;
 use crate::plan::Plan;
 use crate::step::{SlotId, Space};
 
-pub use cpu::{Cpu, isa_in_use, kernel_names};
+pub use cpu::{Cpu, OpTime, bench_op, isa_in_use, kernel_names};
 
 /// A plan needs more memory than there is.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::lines::{Input, Output, Weight, plane};
 use super::{IN, Map, OUT, POINTS, Tiling, even, for_reading, pitch, points, stride};
 use crate::Cpu;
-use crate::conv::tile::{NARROW, Runs, WIDE, dot};
+use crate::conv::tile::{NARROW, Runs, WIDE, dot, panels};
 use crate::conv::{Conv2dShape, Epilogue, scratch};
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
@@ -201,22 +201,6 @@ pub(in crate::conv) fn backward_input(
     c.run(cpu, dy, u, Epilogue::default(), dx, accumulate, scratch);
 }
 
-/// The panels of output channels: (first channel, columns), wide ones first.
-#[inline(always)]
-fn panels<S: Simd>(_: S, channels: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
-    let mut n = channels.start;
-    std::iter::from_fn(move || {
-        let left = channels.end - n;
-        let lanes = if left > S::LANES {
-            2 * S::LANES
-        } else {
-            S::LANES
-        };
-        n += lanes;
-        (left > 0).then(|| (n - lanes, lanes))
-    })
-}
-
 /// Some rows (input channels) of U = G w Gᵀ, stored as panels [point][panel][c_in][lanes].
 struct WeightTask<'a> {
     c: &'a Correlation,
@@ -235,7 +219,7 @@ impl Task for WeightTask<'_> {
         let w = w.as_ptr();
         // Turned weights of eight rows and sixteen columns, where w has them transposed.
         let mut turned = [0f32; 9 * SIDE * super::LANES];
-        for (panel, lanes) in panels(s, 0..c.c_out) {
+        for (panel, lanes) in panels::<S>(0..c.c_out) {
             for n in (panel..panel + lanes).step_by(S::LANES) {
                 if c.transposed && (n - panel).is_multiple_of(super::LANES.min(lanes)) {
                     turn(s, c, w, rows.start, n, &mut turned);
@@ -391,7 +375,7 @@ impl BlockTask<'_> {
         for e in 0..POINTS {
             let (v, m) = (v[e / IN][e % IN].cast_const(), m[e / IN][e % IN]);
             let u = &self.u[e * c.c_in * c.c_out..][..c.c_in * c.c_out];
-            for (n, lanes) in panels(s, self.channels.clone()) {
+            for (n, lanes) in panels::<S>(self.channels.clone()) {
                 let m = m.wrapping_add(n - self.channels.start);
                 for k in (0..c.c_in).step_by(PANEL) {
                     let depth = PANEL.min(c.c_in - k);

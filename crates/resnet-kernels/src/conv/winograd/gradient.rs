@@ -11,7 +11,7 @@ use super::lines::{OutputGradient, WeightGradient, plane};
 use super::{IN, Map, OUT, POINTS, Tiling, even, for_reading, pitch, points, stride};
 use crate::Cpu;
 use crate::conv::tile::outer;
-use crate::conv::{Conv2dShape, scratch, weight};
+use crate::conv::{Conv2dShape, bias, scratch};
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
 use crate::split::range;
@@ -90,7 +90,7 @@ impl<'a> Plan<'a> {
 pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
     let plan = Plan::new(cpu, shape);
     let own = plan.chunks * plan.len() + scratch::len(&plan.parts()) * cpu.threads();
-    own.max(weight::bias_scratch_len(shape))
+    own.max(bias::scratch_len(shape))
 }
 
 /// dw = the gradient of w, db = that of the bias.
@@ -104,7 +104,7 @@ pub(in crate::conv) fn backward_weight(
     scratch: &mut [f32],
 ) {
     if let Some(db) = db {
-        weight::backward_bias(cpu, dy, db, scratch);
+        bias::backward(cpu, dy, db, scratch);
     }
     let plan = Plan::new(cpu, shape);
     let (partial, scratch) = scratch.split_at_mut(plan.chunks * plan.len());

@@ -18,10 +18,10 @@ use std::ops::Range;
 
 use super::axis::{Axis, Blocks};
 use super::stage::{Map, Staging};
-use super::tile::{WIDE, outer};
-use super::{Conv2dShape, pack, scratch};
+use super::{LANES, pack};
 use crate::Cpu;
-use crate::columns::{Columns, PARTIAL as COLUMN, Partial, Sums, as_f64, block_sums, f64_scratch};
+use crate::conv::tile::{WIDE, outer, panels as panels_in};
+use crate::conv::{Conv2dShape, bias, scratch};
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
 use crate::split::{CHUNK, chunks, range};
@@ -30,8 +30,6 @@ use crate::split::{CHUNK, chunks, range};
 const TASKS: usize = 32;
 /// Most numbers in all chunks' dw together (32 MiB), unless one alone is larger.
 const PARTIAL: usize = 1 << 23;
-/// Most columns of a tile: two of the widest vectors.
-const LANES: usize = 32;
 /// Pixels that a tile runs over at a time, and columns of x that are used together: 24 KiB of a 32 KiB first-level cache, the
 /// rest for dy.
 const PIXELS: usize = 128;
@@ -113,19 +111,13 @@ impl<'a> Plan<'a> {
 }
 
 /// Numbers of scratch.
-pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
+pub(in crate::conv) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
     let plan = Plan::new(shape);
-    bias_scratch_len(shape).max(plan.partial() + scratch::len(&plan.parts()) * cpu.threads())
-}
-
-/// Numbers of scratch for [`backward_bias`].
-pub(super) fn bias_scratch_len(shape: &Conv2dShape) -> usize {
-    let columns = Columns::new(shape.y_len() / shape.c_out, shape.c_out);
-    f64_scratch(COLUMN * columns.width() * columns.chunks())
+    bias::scratch_len(shape).max(plan.partial() + scratch::len(&plan.parts()) * cpu.threads())
 }
 
 /// dw = the gradient of w, db = that of the bias.
-pub(super) fn backward_weight(
+pub(in crate::conv) fn backward_weight(
     cpu: &Cpu,
     shape: &Conv2dShape,
     x: &[f32],
@@ -135,7 +127,7 @@ pub(super) fn backward_weight(
     scratch: &mut [f32],
 ) {
     if let Some(db) = db {
-        backward_bias(cpu, dy, db, scratch);
+        bias::backward(cpu, dy, db, scratch);
     }
     let plan = Plan::new(shape);
     let each = scratch::len(&plan.parts());
@@ -264,7 +256,7 @@ impl Task for Gradient<'_> {
                 // One panel of all channels is in place already.
                 let in_place = c_out == channels.len() && [S::LANES, 2 * S::LANES].contains(&c_out);
                 if !in_place {
-                    for (n, lanes) in panels_of::<S>(channels.clone()) {
+                    for (n, lanes) in panels_in::<S>(channels.clone()) {
                         let to = &mut panels[(n - channels.start) * count..][..count * lanes];
                         let used = lanes.min(channels.end - n);
                         pack::rows(s, &dy[first_channel + n..], c_out, used, lanes, to);
@@ -279,7 +271,7 @@ impl Task for Gradient<'_> {
                     } else {
                         (from, offsets)
                     };
-                    for (n, lanes) in panels_of::<S>(channels.clone()) {
+                    for (n, lanes) in panels_in::<S>(channels.clone()) {
                         let call = Tiles {
                             x,
                             offsets,
@@ -307,22 +299,6 @@ impl Task for Gradient<'_> {
             }
         }
     }
-}
-
-/// The panels of output channels: first channel and columns.
-#[inline(always)]
-fn panels_of<S: Simd>(channels: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
-    let mut n = channels.start;
-    std::iter::from_fn(move || {
-        let left = channels.end.saturating_sub(n);
-        let lanes = if left > S::LANES {
-            2 * S::LANES
-        } else {
-            S::LANES
-        };
-        n += lanes;
-        (left > 0).then(|| (n - lanes, lanes))
-    })
 }
 
 /// Columns of x that are used together: at most [`BLOCK`], of one run of `len`.
@@ -424,90 +400,6 @@ impl Tiles<'_> {
             for r in 0..rows {
                 through[r].copy_to_nonoverlapping(dw[r], self.count);
             }
-        }
-    }
-}
-
-/// db[o] = Σ dy[pixel][o].
-pub(super) fn backward_bias(cpu: &Cpu, dy: &[f32], db: &mut [f32], scratch: &mut [f32]) {
-    let columns = Columns::new(dy.len() / db.len(), db.len());
-    let size = COLUMN * columns.width();
-    let partial = as_f64(scratch, size * columns.chunks());
-    let parts = Parts::new(partial);
-    cpu.parallel(columns.chunks(), |chunk| {
-        // SAFETY: each chunk has its own part.
-        let partial = unsafe { parts.get(chunk * size..(chunk + 1) * size) };
-        cpu.run(BiasSums {
-            columns,
-            chunk,
-            dy,
-            partial,
-        });
-    });
-    for (o, db) in db.iter_mut().enumerate() {
-        let chunks = partial.chunks_exact(size);
-        *db = chunks
-            .flat_map(|sums| sums[o..columns.width()].iter().step_by(columns.channels))
-            .sum::<f64>() as f32;
-    }
-}
-
-struct BiasSums<'a> {
-    columns: Columns,
-    chunk: usize,
-    dy: &'a [f32],
-    partial: &'a mut [f64],
-}
-
-#[derive(Clone, Copy)]
-struct Plain {
-    dy: *const f32,
-}
-
-impl Sums for Plain {
-    #[inline(always)]
-    unsafe fn add<S: Simd>(self, s: S, at: usize, _: S::V, s1: S::V, s2: S::V) -> (S::V, S::V) {
-        // SAFETY: the caller vouches for the vector at `at`.
-        (s.add(s1, unsafe { s.load(self.dy.add(at)) }), s2)
-    }
-}
-
-impl Task for BiasSums<'_> {
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let BiasSums {
-            columns,
-            chunk,
-            dy,
-            partial,
-        } = self;
-        let (start, rows, rest) = columns.chunk(chunk);
-        let width = columns.width();
-        let op = Plain {
-            dy: dy[start * columns.channels..][..rows * width + rest].as_ptr(),
-        };
-        let Partial {
-            first: sums,
-            shift,
-            s1,
-            s2,
-            ..
-        } = Partial::new(partial, width);
-        shift.fill(0.0);
-        let mut row = 0;
-        while row < rows || (row == rows && rest > 0) {
-            let (size, end) = if row < rows {
-                (columns.block().min(rows - row), width)
-            } else {
-                (1, rest)
-            };
-            let (shift, s1, s2) = (&shift[..end], &mut s1[..end], &mut s2[..end]);
-            // SAFETY: dy was cut to this chunk, whose rows hold `end` columns.
-            unsafe { block_sums(s, op, row * width, size, width, shift, s1, s2) };
-            for (sum, &s1) in sums.iter_mut().zip(&*s1) {
-                *sum += f64::from(s1);
-            }
-            row += size;
         }
     }
 }

@@ -1,66 +1,18 @@
-//! The CPU backend: one `match` over the kinds of steps, each arm borrowing its slots and calling one kernel.
-//!
-//! All memory is one allocation, made with the backend; running steps allocates nothing.
+//! One step: its slots borrowed, its kernel called.
 
 use std::ops::Range;
 
 use resnet_kernels::{
-    Conv2d, Conv2dShape, Epilogue, Pool2dShape, Residual, ResidualGrad, batch_norm, diagnose,
-    elementwise, linear, loss, peak, pool2d, sgd,
+    Conv2d, Epilogue, Residual, ResidualGrad, batch_norm, elementwise, linear, loss, pool2d, sgd,
 };
 
-use super::{Backend, Limits, NoMemory, Sgd};
-use crate::plan::{Mode, Plan};
-use crate::step::{Conv, Linear, NormGrad, Pool, SlotId, Space, StepKind};
+use super::Cpu;
+use super::choose::pool_shape;
+use crate::step::{Linear, StepKind};
 
-/// Numbers in a cache line.
-const CACHE_LINE: usize = 16;
 /// Longest list of slots of a step.
 const OPERANDS: usize = 10;
-
-/// Runs plans on this machine's cores.
-pub struct Cpu {
-    cpu: resnet_kernels::Cpu,
-    plan: Plan,
-    /// The kernel of each convolution step.
-    convs: Vec<Option<Conv2d>>,
-    /// Weights of each forward convolution as its kernel reads them, in plans that infer: they are laid out once.
-    packed: Vec<Vec<f32>>,
-    /// Whether parameters were written since.
-    stale: bool,
-    memory: Vec<f32>,
-    /// Where the memory's first cache line begins.
-    start: usize,
-    scratch: Vec<f32>,
-    labels: Vec<u32>,
-    /// As many as the widest norm with fixed statistics has channels.
-    zeros: Vec<f32>,
-    sgd: Sgd,
-}
-
-/// Name of the instruction set that kernels use on this machine, and whether Winograd's algorithm is switched off.
-///
-/// # Errors
-/// `RESNET_ISA` names none, or `RESNET_WINOGRAD` is neither on nor off.
-pub fn isa_in_use() -> Result<String, String> {
-    let isa = resnet_kernels::Isa::best().map_err(|error| error.to_string())?;
-    Ok(if resnet_kernels::winograd_switch()? {
-        isa.to_string()
-    } else {
-        format!("{isa} without Winograd")
-    })
-}
-
-impl Limits {
-    /// Measures this machine with so many threads.
-    pub fn measure(threads: usize) -> Limits {
-        let cpu = resnet_kernels::Cpu::new(threads);
-        Limits {
-            flops: peak::flops(&cpu),
-            bandwidth: peak::bandwidth(&cpu),
-        }
-    }
-}
+const CHOSEN: &str = "a kernel was chosen for every convolution";
 
 /// A forward pass with weights laid out before, or now.
 fn forward(
@@ -80,195 +32,8 @@ fn forward(
     }
 }
 
-fn conv_shape(conv: Conv) -> Conv2dShape {
-    let Conv {
-        n,
-        h,
-        w,
-        c_in,
-        c_out,
-        kernel,
-        stride,
-        padding,
-        groups,
-    } = conv;
-    Conv2dShape {
-        n,
-        h,
-        w,
-        c_in,
-        c_out,
-        kernel,
-        stride,
-        padding,
-        groups,
-    }
-}
-
-fn pool_shape(pool: Pool) -> Pool2dShape {
-    let Pool {
-        n,
-        h,
-        w,
-        c,
-        kernel,
-        stride,
-        padding,
-    } = pool;
-    Pool2dShape {
-        n,
-        h,
-        w,
-        c,
-        kernel,
-        stride,
-        padding,
-    }
-}
-
-/// The kernel of each convolution step, and the scratch that the neediest step wants.
-fn choose(cpu: &resnet_kernels::Cpu, plan: &Plan) -> (Vec<Option<Conv2d>>, usize) {
-    let mut scratch = 0;
-    let mut convs = Vec::with_capacity(plan.steps.len());
-    for step in &plan.steps {
-        let mut chosen = None;
-        let need = match step.kind {
-            StepKind::Conv { conv, .. }
-            | StepKind::ConvBackwardInput { conv, .. }
-            | StepKind::ConvBackwardWeight { conv, .. } => {
-                let conv = Conv2d::choose(cpu, &conv_shape(conv));
-                let need = conv.scratch_len();
-                chosen = Some(conv);
-                need
-            }
-            StepKind::ConvNorm { conv, norm } => {
-                let conv = Conv2d::choose(cpu, &conv_shape(conv));
-                let need = conv.scratch_len() + 2 * norm.channels;
-                chosen = Some(conv);
-                need
-            }
-            StepKind::Norm(norm) | StepKind::NormBackward(NormGrad { norm, .. }) => {
-                let x = &plan.slots[step.reads[0].0];
-                batch_norm::scratch_len(x.len / norm.channels, norm.channels)
-            }
-            StepKind::Linear(l) => {
-                let conv = Conv2d::choose(cpu, &linear::shape(l.n, l.c_in, l.c_out));
-                let need = conv.scratch_len();
-                chosen = Some(conv);
-                need
-            }
-            StepKind::LinearBackwardInput { linear: l, .. } | StepKind::LinearBackwardWeight(l) => {
-                linear::scratch_len(cpu, l.n, l.c_in, l.c_out)
-            }
-            _ => 0,
-        };
-        scratch = scratch.max(need);
-        convs.push(chosen);
-    }
-    (convs, scratch)
-}
-
-/// Name of what runs each step of a plan on this machine, without taking memory for it.
-pub fn kernel_names(plan: &Plan, threads: usize) -> Vec<String> {
-    let cpu = resnet_kernels::Cpu::new(threads);
-    let (convs, _) = choose(&cpu, plan);
-    convs.iter().map(|conv| name(&cpu, conv.as_ref())).collect()
-}
-
-fn name(cpu: &resnet_kernels::Cpu, conv: Option<&Conv2d>) -> String {
-    conv.map_or_else(|| cpu.isa().to_string(), |conv| conv.name().to_string())
-}
-
-/// Bytes of memory in this machine, where the system tells. A system that promises more than it has would kill the process
-/// later instead of refusing now.
-fn installed_memory() -> Option<u64> {
-    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = info.lines().find(|line| line.starts_with("MemTotal:"))?;
-    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kib * 1024)
-}
-
-/// Zeros, or none where the system refuses the memory.
-fn zeros(len: usize) -> Option<Vec<f32>> {
-    let mut probe: Vec<f32> = Vec::new();
-    probe.try_reserve_exact(len).ok()?;
-    drop(probe);
-    Some(vec![0.0; len])
-}
-
 impl Cpu {
-    /// Chooses kernels and takes memory for a plan. `threads` is at least 1.
-    ///
-    /// # Errors
-    /// The system refuses the memory.
-    pub fn new(plan: Plan, threads: usize) -> Result<Cpu, NoMemory> {
-        let cpu = resnet_kernels::Cpu::new(threads);
-        let (convs, scratch) = choose(&cpu, &plan);
-        let no_memory = NoMemory {
-            bytes: 4 * (plan.len() + scratch) as u64,
-            batch: plan.options.batch,
-        };
-        if installed_memory().is_some_and(|installed| no_memory.bytes > installed) {
-            return Err(no_memory);
-        }
-        let memory = zeros(plan.len() + CACHE_LINE).ok_or(no_memory)?;
-        let packed = if plan.options.mode == Mode::Infer {
-            let len = |conv: &Option<Conv2d>| conv.as_ref().map_or(0, Conv2d::packed_len);
-            let packed = convs.iter().map(|conv| zeros(len(conv)));
-            packed.collect::<Option<_>>().ok_or(no_memory)?
-        } else {
-            Vec::new()
-        };
-        let scratch = zeros(scratch).ok_or(no_memory)?;
-        let start = memory.as_ptr().align_offset(4 * CACHE_LINE).min(CACHE_LINE);
-        let labels = vec![0; plan.options.batch];
-        let sgd = Sgd {
-            lr: 0.0,
-            momentum: 0.0,
-            weight_decay: 0.0,
-            decay_norm_bias: true,
-            nesterov: false,
-            backbone: 1.0,
-            stage: 1.0,
-        };
-        let scaled = plan.steps.iter().map(|step| match step.kind {
-            StepKind::NormScale { channels, .. } => channels,
-            _ => 0,
-        });
-        let zeros = vec![0.0; scaled.max().unwrap_or(0)];
-        Ok(Cpu {
-            cpu,
-            plan,
-            convs,
-            stale: !packed.is_empty(),
-            packed,
-            memory,
-            start,
-            scratch,
-            labels,
-            zeros,
-            sgd,
-        })
-    }
-
-    /// The numbers of a slot.
-    pub fn view(&self, slot: SlotId) -> &[f32] {
-        let range = self.plan.range(slot);
-        &self.memory[self.start..][range]
-    }
-
-    /// Lays out the weights of the convolutions, of plans that infer.
-    fn pack(&mut self) {
-        for (index, packed) in self.packed.iter_mut().enumerate() {
-            if let Some(conv) = &self.convs[index] {
-                let range = self.plan.range(self.plan.steps[index].reads[1]);
-                conv.pack(&self.cpu, &self.memory[self.start..][range], packed);
-            }
-        }
-        self.stale = false;
-    }
-
-    fn step(&mut self, index: usize) {
+    pub(super) fn step(&mut self, index: usize) {
         let step = &self.plan.steps[index];
         let mut ranges: [Range<usize>; OPERANDS] = std::array::from_fn(|_| 0..0);
         for (range, id) in ranges.iter_mut().zip(step.reads.iter().chain(&step.writes)) {
@@ -569,47 +334,5 @@ impl Cpu {
                 sgd::update(cpu, &sgd, w, dw, v);
             }
         }
-    }
-}
-
-const CHOSEN: &str = "a kernel was chosen for every convolution";
-
-impl Backend for Cpu {
-    fn plan(&self) -> &Plan {
-        &self.plan
-    }
-
-    fn run(&mut self, steps: Range<usize>) {
-        if self.stale {
-            self.pack();
-        }
-        for index in steps {
-            self.step(index);
-        }
-    }
-
-    fn set_labels(&mut self, labels: &[u32]) {
-        self.labels.copy_from_slice(labels);
-    }
-
-    fn set_optimizer(&mut self, sgd: Sgd) {
-        self.sgd = sgd;
-    }
-
-    fn write(&mut self, slot: SlotId, from: &[f32]) {
-        let range = self.plan.range(slot);
-        self.memory[self.start..][range].copy_from_slice(from);
-        self.stale |= !self.packed.is_empty() && self.plan.slots[slot.0].space == Space::Param;
-    }
-
-    fn read(&self, slot: SlotId, into: &mut [f32]) {
-        into.copy_from_slice(self.view(slot));
-    }
-
-    fn all_finite(&self, space: Space) -> bool {
-        diagnose::all_finite(
-            &self.cpu,
-            &self.memory[self.start..][self.plan.region(space)],
-        )
     }
 }

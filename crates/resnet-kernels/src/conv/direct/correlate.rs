@@ -1,0 +1,258 @@
+//! Forward pass and input gradient: blocks of outputs, laid out by [`Staging`], times panels of weights.
+//!
+//! Weights are packed first, into panels [k][lanes] of two vectors of output channels, by all threads for all blocks
+//! (`panels`); then each block is computed (`block`).
+
+use super::LANES;
+use super::axis::{Axis, Blocks};
+use super::block::BlockTask;
+use super::panels::{PACK, PackTask};
+use super::stage::Staging;
+use crate::Cpu;
+use crate::conv::tile::NARROW;
+use crate::conv::{Conv2dShape, Epilogue, scratch};
+use crate::cpu::Parts;
+use crate::split::range;
+
+/// A correlation: x [n][..][..][c_in] to y [n][..][..][c_out], per group.
+#[derive(Clone, Copy)]
+pub(super) struct Correlation<'a> {
+    pub(super) shape: &'a Conv2dShape,
+    /// Whether this is the input gradient, so that weights are read transposed.
+    pub(super) transposed: bool,
+    pub(super) staging: Staging,
+    pub(super) blocks: Blocks,
+    /// Channels of x and y, all groups.
+    pub(super) c_in: usize,
+    pub(super) c_out: usize,
+    /// Output map's sides.
+    pub(super) h_out: usize,
+    pub(super) w_out: usize,
+    /// Parts that a group's output channels are cut into, in panels.
+    pub(super) split: usize,
+}
+
+/// Numbers of scratch for both passes, packed weights of the backward pass included.
+pub(in crate::conv) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
+    let mut most = 0;
+    each(cpu, shape, false, |c| most = most.max(c.scratch_len(cpu)));
+    each(cpu, shape, true, |c| {
+        most = most.max(scratch::len(&[c.packed_len()]) + c.scratch_len(cpu));
+    });
+    most
+}
+
+/// Numbers of the weights packed for [`forward`].
+pub(in crate::conv) fn packed_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
+    let mut len = 0;
+    each(cpu, shape, false, |c| len = c.packed_len());
+    len
+}
+
+/// Packs w for [`forward`].
+pub(in crate::conv) fn pack(cpu: &Cpu, shape: &Conv2dShape, w: &[f32], packed: &mut [f32]) {
+    each(cpu, shape, false, |c| c.pack(cpu, w, packed));
+}
+
+/// y = x * w, and what `epilogue` makes of it.
+pub(in crate::conv) fn forward(
+    cpu: &Cpu,
+    shape: &Conv2dShape,
+    x: &[f32],
+    packed: &[f32],
+    epilogue: Epilogue,
+    y: &mut [f32],
+    scratch: &mut [f32],
+) {
+    each(cpu, shape, false, |c| {
+        c.run(cpu, x, packed, epilogue, y, false, scratch)
+    });
+}
+
+/// dx (+)= dy * wᵀ.
+pub(in crate::conv) fn backward_input(
+    cpu: &Cpu,
+    shape: &Conv2dShape,
+    dy: &[f32],
+    w: &[f32],
+    dx: &mut [f32],
+    accumulate: bool,
+    scratch: &mut [f32],
+) {
+    each(cpu, shape, true, |c| {
+        let len = [c.packed_len()];
+        let (packed, scratch) = scratch.split_at_mut(scratch::len(&len));
+        let [packed] = scratch::split(packed, len);
+        c.pack(cpu, w, packed);
+        c.run(
+            cpu,
+            dy,
+            packed,
+            Epilogue::default(),
+            dx,
+            accumulate,
+            scratch,
+        );
+    });
+}
+
+/// Calls `f` with the correlations that a pass consists of: one forward, stride² backward.
+fn each(cpu: &Cpu, shape: &Conv2dShape, transposed: bool, mut f: impl FnMut(Correlation)) {
+    let Conv2dShape {
+        h,
+        w,
+        kernel,
+        stride,
+        padding,
+        ..
+    } = *shape;
+    let (h_out, w_out) = (shape.h_out(), shape.w_out());
+    if !transposed {
+        let rows = Axis::forward(h, h_out, kernel, stride, padding);
+        let columns = Axis::forward(w, w_out, kernel, stride, padding);
+        return f(Correlation::new(cpu, shape, false, rows, columns));
+    }
+    for a in 0..stride {
+        for b in 0..stride {
+            let rows = Axis::backward(h, h_out, kernel, stride, padding, a);
+            let columns = Axis::backward(w, w_out, kernel, stride, padding, b);
+            if rows.count > 0 && columns.count > 0 {
+                f(Correlation::new(cpu, shape, true, rows, columns));
+            }
+        }
+    }
+}
+
+impl<'a> Correlation<'a> {
+    fn new(
+        cpu: &Cpu,
+        shape: &'a Conv2dShape,
+        transposed: bool,
+        rows: Axis,
+        columns: Axis,
+    ) -> Correlation<'a> {
+        let (mut c_in, mut c_out) = (shape.c_in, shape.c_out);
+        let (mut h_out, mut w_out) = (shape.h_out(), shape.w_out());
+        if transposed {
+            (c_in, c_out) = (c_out, c_in);
+            (h_out, w_out) = (shape.h, shape.w);
+        }
+        let staging = Staging::new(rows, columns, c_in, shape.groups);
+        // A block's input is about a fifth of a 512 KiB second-level cache, and has enough pixels to pay for packing.
+        let mut target = (24576 * shape.groups / c_in).clamp(192, 2048);
+        // Offsets within a block are 32-bit.
+        let image = (rows.len * columns.len * c_in).max(h_out * w_out * c_out);
+        let most = (u32::MAX as usize / image).max(1);
+        let wanted = 4 * cpu.threads();
+        let blocks = loop {
+            let blocks = Blocks::new(shape.n, rows.count, columns.count, target, most);
+            if blocks.count() * shape.groups >= wanted || target <= 128 {
+                break blocks;
+            }
+            target /= 2;
+        };
+        let panels = (c_out / shape.groups).div_ceil(LANES);
+        let split = if cpu.threads() == 1 {
+            1
+        } else {
+            wanted.div_ceil(blocks.count() * shape.groups).min(panels)
+        };
+        Correlation {
+            shape,
+            transposed,
+            staging,
+            blocks,
+            c_in,
+            c_out,
+            h_out,
+            w_out,
+            split,
+        }
+    }
+
+    /// Terms of an output's sum.
+    pub(super) fn depth(&self) -> usize {
+        self.staging.rows.taps * self.staging.run()
+    }
+
+    /// Numbers of a group's packed weights: panels of all its terms, the last one perhaps wider than the channels left.
+    fn group_len(&self) -> usize {
+        self.depth() * (self.c_out / self.shape.groups).next_multiple_of(LANES / 2)
+    }
+
+    fn packed_len(&self) -> usize {
+        self.group_len() * self.shape.groups
+    }
+
+    fn pack(&self, cpu: &Cpu, w: &[f32], packed: &mut [f32]) {
+        let width = self.c_out / self.shape.groups;
+        let pieces = width.div_ceil(PACK.0);
+        let packed = Parts::new(packed);
+        cpu.parallel(self.shape.groups * pieces, |task| {
+            let group = task / pieces;
+            let start = group * self.group_len();
+            cpu.run(PackTask {
+                c: self,
+                group,
+                channels: range(width, PACK.0, task % pieces),
+                w,
+                packed: packed.start_of(start..start + self.group_len()),
+            });
+        });
+    }
+
+    /// Lengths of a thread's parts of scratch: copy, offsets of inputs and outputs, start, tile.
+    pub(super) fn parts(&self) -> [usize; 5] {
+        let pixels = self.blocks.pixels();
+        [
+            self.staging.len(&self.blocks),
+            pixels,
+            pixels,
+            LANES,
+            NARROW * LANES,
+        ]
+    }
+
+    fn scratch_len(&self, cpu: &Cpu) -> usize {
+        scratch::len(&self.parts()) * cpu.threads()
+    }
+
+    fn run(
+        &self,
+        cpu: &Cpu,
+        x: &[f32],
+        packed: &[f32],
+        epilogue: Epilogue,
+        y: &mut [f32],
+        accumulate: bool,
+        scratch: &mut [f32],
+    ) {
+        let groups = self.shape.groups;
+        let each = scratch::len(&self.parts());
+        let (scratch, y) = (Parts::new(scratch), Parts::new(y));
+        let panels = (self.c_out / groups).div_ceil(LANES);
+        let size = panels.div_ceil(self.split) * LANES;
+        let tasks = self.blocks.count() * groups * self.split;
+        cpu.parallel_workers(tasks, |worker, task| {
+            // SAFETY: no two running tasks have the same worker index.
+            let scratch = unsafe { scratch.get(worker * each..(worker + 1) * each) };
+            let part = range(self.c_out / groups, size, task % self.split);
+            if part.is_empty() {
+                return;
+            }
+            let task = task / self.split;
+            cpu.run(BlockTask {
+                c: self,
+                group: task % groups,
+                block: self.blocks.get(task / groups),
+                channels: part,
+                x,
+                packed: &packed[task % groups * self.group_len()..][..self.group_len()],
+                epilogue,
+                y,
+                accumulate,
+                scratch,
+            });
+        });
+    }
+}

@@ -1,0 +1,147 @@
+//! Kernels and memory for a plan on this machine.
+
+use resnet_kernels::{Conv2d, Conv2dShape, Pool2dShape, batch_norm, linear, peak};
+
+use super::super::Limits;
+use crate::plan::Plan;
+use crate::step::{Conv, NormGrad, Pool, StepKind};
+
+/// Name of the instruction set that kernels use on this machine, and whether Winograd's algorithm is switched off.
+///
+/// # Errors
+/// `RESNET_ISA` names none, or `RESNET_WINOGRAD` is neither on nor off.
+pub fn isa_in_use() -> Result<String, String> {
+    let isa = resnet_kernels::Isa::best().map_err(|error| error.to_string())?;
+    Ok(if resnet_kernels::winograd_switch()? {
+        isa.to_string()
+    } else {
+        format!("{isa} without Winograd")
+    })
+}
+
+impl Limits {
+    /// Measures this machine with so many threads.
+    pub fn measure(threads: usize) -> Limits {
+        let cpu = resnet_kernels::Cpu::new(threads);
+        Limits {
+            flops: peak::flops(&cpu),
+            bandwidth: peak::bandwidth(&cpu),
+        }
+    }
+}
+
+pub(super) fn conv_shape(conv: Conv) -> Conv2dShape {
+    let Conv {
+        n,
+        h,
+        w,
+        c_in,
+        c_out,
+        kernel,
+        stride,
+        padding,
+        groups,
+    } = conv;
+    Conv2dShape {
+        n,
+        h,
+        w,
+        c_in,
+        c_out,
+        kernel,
+        stride,
+        padding,
+        groups,
+    }
+}
+
+pub(super) fn pool_shape(pool: Pool) -> Pool2dShape {
+    let Pool {
+        n,
+        h,
+        w,
+        c,
+        kernel,
+        stride,
+        padding,
+    } = pool;
+    Pool2dShape {
+        n,
+        h,
+        w,
+        c,
+        kernel,
+        stride,
+        padding,
+    }
+}
+
+/// The kernel of each convolution step, and the scratch that the neediest step wants.
+pub(super) fn choose(cpu: &resnet_kernels::Cpu, plan: &Plan) -> (Vec<Option<Conv2d>>, usize) {
+    let mut scratch = 0;
+    let mut convs = Vec::with_capacity(plan.steps.len());
+    for step in &plan.steps {
+        let mut chosen = None;
+        let need = match step.kind {
+            StepKind::Conv { conv, .. }
+            | StepKind::ConvBackwardInput { conv, .. }
+            | StepKind::ConvBackwardWeight { conv, .. } => {
+                let conv = Conv2d::choose(cpu, &conv_shape(conv));
+                let need = conv.scratch_len();
+                chosen = Some(conv);
+                need
+            }
+            StepKind::ConvNorm { conv, norm } => {
+                let conv = Conv2d::choose(cpu, &conv_shape(conv));
+                let need = conv.scratch_len() + 2 * norm.channels;
+                chosen = Some(conv);
+                need
+            }
+            StepKind::Norm(norm) | StepKind::NormBackward(NormGrad { norm, .. }) => {
+                let x = &plan.slots[step.reads[0].0];
+                batch_norm::scratch_len(x.len / norm.channels, norm.channels)
+            }
+            StepKind::Linear(l) => {
+                let conv = Conv2d::choose(cpu, &linear::shape(l.n, l.c_in, l.c_out));
+                let need = conv.scratch_len();
+                chosen = Some(conv);
+                need
+            }
+            StepKind::LinearBackwardInput { linear: l, .. } | StepKind::LinearBackwardWeight(l) => {
+                linear::scratch_len(cpu, l.n, l.c_in, l.c_out)
+            }
+            _ => 0,
+        };
+        scratch = scratch.max(need);
+        convs.push(chosen);
+    }
+    (convs, scratch)
+}
+
+/// Name of what runs each step of a plan on this machine, without taking memory for it.
+pub fn kernel_names(plan: &Plan, threads: usize) -> Vec<String> {
+    let cpu = resnet_kernels::Cpu::new(threads);
+    let (convs, _) = choose(&cpu, plan);
+    convs.iter().map(|conv| name(&cpu, conv.as_ref())).collect()
+}
+
+fn name(cpu: &resnet_kernels::Cpu, conv: Option<&Conv2d>) -> String {
+    conv.map_or_else(|| cpu.isa().to_string(), |conv| conv.name().to_string())
+}
+
+/// Bytes of memory in this machine, where the system tells. A system that promises more than it has would kill the process
+/// later instead of refusing now.
+pub(super) fn installed_memory() -> Option<u64> {
+    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = info.lines().find(|line| line.starts_with("MemTotal:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// Zeros, or none where the system refuses the memory.
+pub(super) fn zeros(len: usize) -> Option<Vec<f32>> {
+    let mut probe: Vec<f32> = Vec::new();
+    probe.try_reserve_exact(len).ok()?;
+    drop(probe);
+    Some(vec![0.0; len])
+}

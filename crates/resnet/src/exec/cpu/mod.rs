@@ -1,0 +1,155 @@
+//! The CPU backend: kernels are chosen once (`choose`), then each step borrows its slots and calls one (`step`).
+//!
+//! All memory is one allocation, made with the backend; running steps allocates nothing.
+
+mod choose;
+mod op;
+mod step;
+
+use std::ops::Range;
+
+use resnet_kernels::{Conv2d, diagnose};
+
+use super::{Backend, NoMemory, Sgd};
+use crate::plan::{Mode, Plan};
+use crate::step::{SlotId, Space, StepKind};
+use choose::{choose, installed_memory, zeros};
+
+pub use choose::{isa_in_use, kernel_names};
+pub use op::{OpTime, bench_op};
+
+/// Numbers in a cache line.
+const CACHE_LINE: usize = 16;
+
+/// Runs plans on this machine's cores.
+pub struct Cpu {
+    cpu: resnet_kernels::Cpu,
+    plan: Plan,
+    /// The kernel of each convolution step.
+    convs: Vec<Option<Conv2d>>,
+    /// Weights of each forward convolution as its kernel reads them, in plans that infer: they are laid out once.
+    packed: Vec<Vec<f32>>,
+    /// Whether parameters were written since.
+    stale: bool,
+    memory: Vec<f32>,
+    /// Where the memory's first cache line begins.
+    start: usize,
+    scratch: Vec<f32>,
+    labels: Vec<u32>,
+    /// As many as the widest norm with fixed statistics has channels.
+    zeros: Vec<f32>,
+    sgd: Sgd,
+}
+
+impl Cpu {
+    /// Chooses kernels and takes memory for a plan. `threads` is at least 1.
+    ///
+    /// # Errors
+    /// The system refuses the memory.
+    pub fn new(plan: Plan, threads: usize) -> Result<Cpu, NoMemory> {
+        let cpu = resnet_kernels::Cpu::new(threads);
+        let (convs, scratch) = choose(&cpu, &plan);
+        let no_memory = NoMemory {
+            bytes: 4 * (plan.len() + scratch) as u64,
+            batch: plan.options.batch,
+        };
+        if installed_memory().is_some_and(|installed| no_memory.bytes > installed) {
+            return Err(no_memory);
+        }
+        let memory = zeros(plan.len() + CACHE_LINE).ok_or(no_memory)?;
+        let packed = if plan.options.mode == Mode::Infer {
+            let len = |conv: &Option<Conv2d>| conv.as_ref().map_or(0, Conv2d::packed_len);
+            let packed = convs.iter().map(|conv| zeros(len(conv)));
+            packed.collect::<Option<_>>().ok_or(no_memory)?
+        } else {
+            Vec::new()
+        };
+        let scratch = zeros(scratch).ok_or(no_memory)?;
+        let start = memory.as_ptr().align_offset(4 * CACHE_LINE).min(CACHE_LINE);
+        let labels = vec![0; plan.options.batch];
+        let sgd = Sgd {
+            lr: 0.0,
+            momentum: 0.0,
+            weight_decay: 0.0,
+            decay_norm_bias: true,
+            nesterov: false,
+            backbone: 1.0,
+            stage: 1.0,
+        };
+        let scaled = plan.steps.iter().map(|step| match step.kind {
+            StepKind::NormScale { channels, .. } => channels,
+            _ => 0,
+        });
+        let zeros = vec![0.0; scaled.max().unwrap_or(0)];
+        Ok(Cpu {
+            cpu,
+            plan,
+            convs,
+            stale: !packed.is_empty(),
+            packed,
+            memory,
+            start,
+            scratch,
+            labels,
+            zeros,
+            sgd,
+        })
+    }
+
+    /// The numbers of a slot.
+    pub fn view(&self, slot: SlotId) -> &[f32] {
+        let range = self.plan.range(slot);
+        &self.memory[self.start..][range]
+    }
+
+    /// Lays out the weights of the convolutions, of plans that infer.
+    fn pack(&mut self) {
+        for (index, packed) in self.packed.iter_mut().enumerate() {
+            if let Some(conv) = &self.convs[index] {
+                let range = self.plan.range(self.plan.steps[index].reads[1]);
+                conv.pack(&self.cpu, &self.memory[self.start..][range], packed);
+            }
+        }
+        self.stale = false;
+    }
+}
+
+impl Backend for Cpu {
+    fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn run(&mut self, steps: Range<usize>) {
+        if self.stale {
+            self.pack();
+        }
+        for index in steps {
+            self.step(index);
+        }
+    }
+
+    fn set_labels(&mut self, labels: &[u32]) {
+        self.labels.copy_from_slice(labels);
+    }
+
+    fn set_optimizer(&mut self, sgd: Sgd) {
+        self.sgd = sgd;
+    }
+
+    fn write(&mut self, slot: SlotId, from: &[f32]) {
+        let range = self.plan.range(slot);
+        self.memory[self.start..][range].copy_from_slice(from);
+        self.stale |= !self.packed.is_empty() && self.plan.slots[slot.0].space == Space::Param;
+    }
+
+    fn read(&self, slot: SlotId, into: &mut [f32]) {
+        into.copy_from_slice(self.view(slot));
+    }
+
+    fn all_finite(&self, space: Space) -> bool {
+        diagnose::all_finite(
+            &self.cpu,
+            &self.memory[self.start..][self.plan.region(space)],
+        )
+    }
+}

@@ -1,0 +1,165 @@
+//! Every kernel for one convolution, checked and timed.
+
+use std::time::{Duration, Instant};
+
+use resnet_kernels::{Conv2d, Conv2dShape, Epilogue, reference};
+use serde::Serialize;
+
+use crate::rng::Rng;
+
+/// One pass of one kernel.
+#[derive(Clone, Debug, Serialize)]
+pub struct OpTime {
+    /// The kernel.
+    pub kernel: &'static str,
+    /// Whether plans take it for this shape here.
+    pub chosen: bool,
+    /// forward, dx or dw.
+    pub pass: &'static str,
+    /// Milliseconds: the median.
+    pub ms: f64,
+    /// The fastest, in milliseconds.
+    pub best_ms: f64,
+    /// 1e9 floating-point operations in a second, at the median, two a multiply-add of the sum as it is written.
+    pub gflops: f64,
+    /// Root of the mean squared error against f64 over that of the values.
+    pub error: f64,
+}
+
+/// Largest convolution that is compared with the plain f64 sum in full; of larger batches one image is.
+const CHECKED_MACS: u64 = 300_000_000;
+
+/// Checks and times every kernel that takes the convolution `shape` (as in `n32 ic64 ih56 oc64 k3 s1 p1`), each pass for `time`.
+///
+/// # Errors
+/// What is wrong with the shape.
+pub fn bench_op(shape: &str, threads: usize, time: Duration) -> Result<Vec<OpTime>, String> {
+    let shape: Conv2dShape = shape.parse()?;
+    let cpu = resnet_kernels::Cpu::new(threads);
+    let chosen = Conv2d::choose(&cpu, &shape).name();
+    let mut small = shape;
+    while small.macs() > CHECKED_MACS && small.n > 1 {
+        small.n = small.n.div_ceil(2);
+    }
+    let mut found = Vec::new();
+    for conv in Conv2d::candidates(&cpu, &shape) {
+        // The kernel that takes the whole batch may not take the part that is checked.
+        let checked = Conv2d::candidates(&cpu, &small)
+            .into_iter()
+            .find(|small| small.name() == conv.name());
+        let errors = checked.map_or([f64::NAN; 3], |conv| errors(&cpu, &conv));
+        let mut run = Run::new(&conv);
+        for (pass, error) in PASSES.into_iter().zip(errors) {
+            let mut times = Vec::new();
+            let begin = Instant::now();
+            run.pass(&cpu, pass);
+            while times.len() < 3 || begin.elapsed() < time {
+                let start = Instant::now();
+                run.pass(&cpu, pass);
+                times.push(start.elapsed().as_secs_f64());
+            }
+            times.sort_by(f64::total_cmp);
+            let median = times[times.len() / 2];
+            found.push(OpTime {
+                kernel: conv.name(),
+                chosen: conv.name() == chosen,
+                pass,
+                ms: median * 1e3,
+                best_ms: times[0] * 1e3,
+                gflops: 2.0 * shape.macs() as f64 / median / 1e9,
+                error,
+            });
+        }
+    }
+    Ok(found)
+}
+
+const PASSES: [&str; 3] = ["forward", "dx", "dw"];
+
+/// Operands and results of a kernel.
+struct Run<'a> {
+    conv: &'a Conv2d,
+    x: Vec<f32>,
+    w: Vec<f32>,
+    dy: Vec<f32>,
+    out: [Vec<f32>; 3],
+    scratch: Vec<f32>,
+}
+
+impl<'a> Run<'a> {
+    /// Normal numbers, the inputs cut off at zero as behind a ReLU.
+    fn new(conv: &'a Conv2d) -> Run<'a> {
+        let shape = conv.shape();
+        let mut rng = Rng::new(1, &[]);
+        let mut normal = |len: usize| (0..len).map(|_| rng.normal() as f32).collect::<Vec<_>>();
+        let mut x = normal(shape.x_len());
+        x.iter_mut().for_each(|x| *x = x.max(0.0));
+        let (w, dy) = (normal(shape.w_len()), normal(shape.y_len()));
+        let out = [dy.len(), x.len(), w.len()].map(|len| vec![0.0; len]);
+        let scratch = vec![0.0; conv.scratch_len()];
+        Run {
+            conv,
+            x,
+            w,
+            dy,
+            out,
+            scratch,
+        }
+    }
+
+    fn pass(&mut self, cpu: &resnet_kernels::Cpu, pass: &str) {
+        let Run {
+            conv,
+            x,
+            w,
+            dy,
+            out: [y, dx, dw],
+            scratch,
+        } = self;
+        match pass {
+            "forward" => conv.forward(cpu, x, w, Epilogue::default(), y, scratch),
+            "dx" => conv.backward_input(cpu, dy, w, dx, false, scratch),
+            _ => conv.backward_weight(cpu, x, dy, dw, None, scratch),
+        }
+    }
+}
+
+/// Relative error of each pass.
+fn errors(cpu: &resnet_kernels::Cpu, conv: &Conv2d) -> [f64; 3] {
+    let mut run = Run::new(conv);
+    PASSES.iter().for_each(|pass| run.pass(cpu, pass));
+    let wide = |x: &[f32]| x.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
+    let (x, w, dy) = (wide(&run.x), wide(&run.w), wide(&run.dy));
+    let shape = conv.shape();
+    let exact = [
+        reference::conv2d_forward(shape, &x, &w, None),
+        reference::conv2d_backward_input(shape, &dy, &w),
+        reference::conv2d_backward_weight(shape, &x, &dy),
+    ];
+    std::array::from_fn(|i| {
+        let squares = |f: &dyn Fn(f64, f64) -> f64| -> f64 {
+            let pairs = run.out[i].iter().zip(&exact[i]);
+            pairs.map(|(&a, &b)| f(f64::from(a), b).powi(2)).sum()
+        };
+        (squares(&|a, b| a - b) / squares(&|_, b| b)).sqrt()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bench_op;
+    use std::time::Duration;
+
+    #[test]
+    fn every_kernel_is_close_to_f64_and_one_is_chosen() {
+        let found = bench_op("n3 ic16 ih13 oc32 k3 p1", 2, Duration::ZERO).unwrap();
+        assert!(found.len() >= 6 && found.len().is_multiple_of(3));
+        assert_eq!(found.iter().filter(|op| op.chosen).count(), 3);
+        for op in &found {
+            assert!(op.error < 1e-5, "{op:?}");
+            assert!(op.ms >= op.best_ms && op.gflops > 0.0);
+        }
+        let error = bench_op("ic3 ih4 oc8 k7", 1, Duration::ZERO).unwrap_err();
+        assert!(error.contains("larger than the 4x4 input"), "{error}");
+    }
+}
