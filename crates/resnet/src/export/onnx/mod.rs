@@ -13,6 +13,8 @@
 //!
 //! The specification is github.com/onnx/onnx, `docs/Operators.md`.
 
+mod attributes;
+mod picture;
 mod read;
 mod write;
 

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use resnet_formats::onnx::proto::{
-    Attribute, Graph as GraphProto, Model as ModelProto, Node, Tensor, ValueInfo, kind,
+    Graph as GraphProto, Model as ModelProto, Node, Tensor, ValueInfo, kind,
 };
 use resnet_formats::{Array, Data, Tensors, onnx};
 
 use super::READ;
+use super::attributes::{find, integer, list, plausible, window};
+use super::picture::Picture;
 use crate::data::Normalize;
 use crate::graph::{Graph, LayerId, Op, Shape, Window};
 use crate::op;
@@ -34,8 +36,8 @@ pub struct Refusal {
     pub problem: String,
 }
 
-/// Numbers that may be kept beyond one use of each array: 64 MiB of them.
-const SHARED: usize = 16 << 20;
+/// Bytes of parameters that may be kept beyond one use of each array.
+const SHARED: usize = 64 << 20;
 
 /// A value on its way through the graph.
 #[derive(Clone, Debug)]
@@ -48,16 +50,6 @@ enum Value {
     Padded(LayerId, [i64; 2]),
     /// The same without its axes of height and width.
     Flat(LayerId),
-}
-
-/// What has happened to bytes so far.
-#[derive(Clone, Debug, Default)]
-struct Picture {
-    float: bool,
-    planes: bool,
-    scaled: bool,
-    mean: Option<Vec<f32>>,
-    std: Option<Vec<f32>>,
 }
 
 type Result<T> = std::result::Result<T, Refusal>;
@@ -118,7 +110,7 @@ pub fn network(model: &ModelProto) -> Result<Network> {
         left: SHARED,
     };
     for tensor in &proto.initializer {
-        reader.left = reader.left.saturating_add(numbers(tensor));
+        reader.left = reader.left.saturating_add(size(tensor));
     }
     let first = match bytes {
         true => Value::Picture,
@@ -216,7 +208,7 @@ struct Reader<'a> {
     normalize: Option<Normalize>,
     /// Additions whose second input was padded with zero channels before and after.
     padded: Vec<(LayerId, [i64; 2])>,
-    /// Numbers that may still be kept.
+    /// Bytes that may still be kept.
     left: usize,
 }
 
@@ -317,54 +309,17 @@ impl Reader<'_> {
     /// One more step from bytes to numbers.
     fn picture(&mut self, node: &Node, kind: &str) -> std::result::Result<(), String> {
         let shape = self.graph.input;
-        let constant = || -> std::result::Result<Vec<f32>, String> {
-            let numbers = self
-                .dims(node, 1)?
-                .iter()
-                .try_fold(1i64, |n, &axis| n.checked_mul(axis));
-            if numbers.is_none_or(|n| n > shape.len() as i64) {
+        let mut picture = std::mem::take(&mut self.picture);
+        picture.step(node, kind, shape, || {
+            let mut axes = self.dims(node, 1)?.iter();
+            let count = axes.try_fold(1i64, |n, &axis| n.checked_mul(axis));
+            if count.is_none_or(|n| n > shape.len() as i64) {
                 return Err("its constant holds more than a picture".into());
             }
             let array = self.constant(node, 1)?;
-            array
-                .as_f32()
-                .map(<[f32]>::to_vec)
-                .ok_or("its constant must hold floats".into())
-        };
-        let mut picture = self.picture.clone();
-        match kind {
-            "Cast" if !picture.float && find(node, "to").and_then(|a| a.i) == Some(1) => {
-                picture.float = true;
-            }
-            "Transpose" if !picture.planes && list(node, "perm") == [0, 3, 1, 2] => {
-                picture.planes = true;
-            }
-            "Div" if picture.float && !picture.scaled && picture.mean.is_none() => {
-                if constant()? != [255.0] {
-                    return Err("bytes must be divided by 255".into());
-                }
-                picture.scaled = true;
-            }
-            "Sub" if picture.scaled && picture.mean.is_none() => {
-                let mean = constant()?;
-                if mean.len() != shape.c && mean.len() != shape.len() {
-                    return Err("the mean must be one number a channel, or a picture".into());
-                }
-                picture.mean = Some(mean);
-            }
-            "Div" if picture.mean.is_some() && picture.std.is_none() => {
-                let std = constant()?;
-                if std.len() != shape.c {
-                    return Err("the standard deviation must be one number a channel".into());
-                }
-                picture.std = Some(std);
-            }
-            _ => {
-                return Err(format!(
-                    "{kind} is not expected here on the way to the network"
-                ));
-            }
-        }
+            let values = array.as_f32().map(<[f32]>::to_vec);
+            values.ok_or("its constant must hold floats".into())
+        })?;
         self.picture = picture;
         Ok(())
     }
@@ -377,27 +332,8 @@ impl Reader<'_> {
             Value::Flat(_) => Err("it reads a flat value".into()),
             Value::Picture if self.normalize.is_some() => Ok(LayerId(0)),
             Value::Picture => {
-                let Picture {
-                    planes: true,
-                    mean: Some(mean),
-                    std,
-                    ..
-                } = std::mem::take(&mut self.picture)
-                else {
-                    return Err("bytes must be cast, transposed, scaled and centred first".into());
-                };
-                let Shape { c, h, w } = self.graph.input;
-                self.normalize = Some(match std {
-                    Some(std) if mean.len() == c => Normalize::Channel { mean, std },
-                    None if mean.len() == c * h * w => {
-                        let pixels = h * w;
-                        let hwc = (0..c * pixels).map(|i| mean[i % c * pixels + i / c]);
-                        Normalize::Pixel {
-                            mean: hwc.collect(),
-                        }
-                    }
-                    _ => return Err("mean and standard deviation do not belong together".into()),
-                });
+                let picture = std::mem::take(&mut self.picture);
+                self.normalize = Some(picture.normalize(self.graph.input)?);
                 Ok(LayerId(0))
             }
         }
@@ -535,74 +471,23 @@ impl Reader<'_> {
 
     /// Keeps an array as a parameter. Nodes may share one, but not so often that a small file becomes a large network.
     fn keep(&mut self, node: &Node, number: usize, name: &str) -> std::result::Result<(), String> {
-        let input = node
-            .input
-            .get(number)
-            .map(String::as_str)
-            .unwrap_or_default();
-        let size = self
-            .constants
-            .get(input)
-            .map_or(0, |tensor| numbers(tensor));
-        self.left = self
-            .left
-            .checked_sub(size)
-            .ok_or("its arrays are shared too often")?;
+        let input = node.input.get(number).map(String::as_str);
+        let tensor = self.constants.get(input.unwrap_or_default());
+        let bytes = tensor.map_or(0, |tensor| size(tensor));
+        let left = self.left.checked_sub(bytes);
+        self.left = left.ok_or("its arrays are shared too often")?;
+        let floats = [kind::FLOAT, kind::FLOAT16, kind::BFLOAT16, kind::DOUBLE];
+        if tensor.is_some_and(|t| !floats.contains(&t.data_type.unwrap_or(0))) {
+            return Err("its weights must be floats".into());
+        }
         let array = self.constant(node, number)?;
         self.tensors.insert(name, array);
         Ok(())
     }
 }
 
-/// Numbers of an array, as its bytes have them.
-fn numbers(tensor: &Tensor) -> usize {
-    let raw = tensor.raw_data.as_ref().map_or(0, |raw| raw.len() / 2);
-    raw + tensor.float_data.len() + tensor.int64_data.len()
-}
-
-fn find<'a>(node: &'a Node, name: &str) -> Option<&'a Attribute> {
-    node.attribute
-        .iter()
-        .find(|a| a.name.as_deref() == Some(name))
-}
-
-fn list(node: &Node, name: &str) -> Vec<i64> {
-    find(node, name).map(|a| a.ints.clone()).unwrap_or_default()
-}
-
-/// An integer setting of a plausible size.
-fn integer(node: &Node, name: &str, otherwise: usize) -> std::result::Result<usize, String> {
-    match find(node, name).and_then(|a| a.i) {
-        None => Ok(otherwise),
-        Some(value) => plausible(name, value),
-    }
-}
-
-fn plausible(name: &str, value: i64) -> std::result::Result<usize, String> {
-    let size = usize::try_from(value).ok().filter(|size| *size <= 65_535);
-    size.ok_or_else(|| format!("its {name} of {value} is not 0 to 65535"))
-}
-
-/// Kernel, stride and padding of a square window.
-fn window(node: &Node) -> std::result::Result<[usize; 3], String> {
-    let pad = find(node, "auto_pad")
-        .and_then(|a| a.s.as_deref())
-        .unwrap_or(b"NOTSET");
-    let ceil = integer(node, "ceil_mode", 0)?;
-    if pad != b"NOTSET" || ceil != 0 || list(node, "dilations").iter().any(|&d| d != 1) {
-        return Err("automatic padding, ceil_mode and dilations are not ours".into());
-    }
-    let same = |name: &str, otherwise: i64| {
-        let values = list(node, name);
-        let first = values.first().copied().unwrap_or(otherwise);
-        match values.iter().all(|&v| v == first) {
-            true => plausible(name, first),
-            false => Err(format!("its {name} must be the same on every side")),
-        }
-    };
-    Ok([
-        same("kernel_shape", 1)?,
-        same("strides", 1)?,
-        same("pads", 0)?,
-    ])
+/// Bytes of an array's numbers.
+fn size(tensor: &Tensor) -> usize {
+    let raw = tensor.raw_data.as_ref().map_or(0, |raw| raw.len());
+    raw + 4 * tensor.float_data.len() + 8 * tensor.int64_data.len()
 }
