@@ -190,7 +190,7 @@ impl Task {
         } = pictures;
         let size = train.shape().map(|shape| (shape.h, shape.w));
         if let Some(model) = &start {
-            take_size(&mut recipe, &model.preprocess);
+            take_size(&mut recipe, &model.preprocess, size);
         }
         recipe.resolve(ImageFacts { size })?;
         let classes = train.classes().to_vec();
@@ -295,10 +295,13 @@ fn bare(name: &str) -> recipe::Model {
 }
 
 /// Sizes of pictures as a model wants them, where the recipe leaves them open.
-fn take_size(recipe: &mut Recipe, of: &Preprocess) {
-    if of.shape.h == of.shape.w && recipe.data.crop.is_none() {
-        recipe.data.crop = Some(of.shape.h);
-        recipe.data.resize = recipe.data.resize.or(of.resize);
+fn take_size(recipe: &mut Recipe, of: &Preprocess, size: Option<(usize, usize)>) {
+    let side = of.shape.h;
+    if side == of.shape.w && recipe.data.crop.is_none() {
+        recipe.data.crop = Some(side);
+        // A model without a size to resize to lets pictures just cover its input.
+        let cover = (size != Some((side, side))).then_some(side);
+        recipe.data.resize = recipe.data.resize.or(of.resize).or(cover);
     }
 }
 

@@ -312,8 +312,8 @@ fn stages_below_head(graph: &Graph, shapes: &[Shape]) -> Vec<usize> {
         stages.push(stage);
     }
     // A pool between the last weights and the head begins no stage of its own.
-    let backbone = (1..head).filter(|&i| !op::params(&graph.layers[i].op, shapes[0]).is_empty());
-    let last = backbone.last().map_or(0, |i| stages[i]);
+    let has_params = |i: &usize| !op::params(&graph.layers[*i].op, shapes[0]).is_empty();
+    let last = (1..head).rev().find(has_params).map_or(0, |i| stages[i]);
     let below = |(i, stage): (usize, &usize)| {
         if i >= head {
             0
