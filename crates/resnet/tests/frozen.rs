@@ -16,9 +16,8 @@ const NETWORKS: &[&str] = &[
     "preresnet20",
     "resnet18:stem=cifar",
     "resnext50_32x4d:stem=cifar",
-    "vgg11_bn:stem=cifar",
 ];
-const SHAPE: Shape = Shape::new(3, 32, 32);
+const SHAPE: Shape = Shape::new(3, 16, 16);
 const CLASSES: usize = 5;
 const BATCH: usize = 4;
 const SGD: Sgd = Sgd {

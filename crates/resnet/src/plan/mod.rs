@@ -31,7 +31,7 @@ pub enum Mode {
     /// The same, and then backward from the logits' gradient, which the caller writes, to the output of a layer. The plan's
     /// `gradients` say where both are.
     Explain {
-        /// The layer.
+        /// The layer; one that is fused into the step of a later layer has no output of its own to go back to.
         layer: LayerId,
     },
 }

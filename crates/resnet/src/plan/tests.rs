@@ -152,7 +152,7 @@ fn fixed_norms() -> Options {
 
 /// Back to the output of the block.
 fn explaining() -> Options {
-    let mode = Mode::Explain { layer: LayerId(10) };
+    let mode = Mode::Explain { layer: LayerId(11) };
     Options {
         mode,
         ..Options::infer(2)
@@ -167,10 +167,10 @@ fn an_explaining_plan_goes_back_to_its_layer_and_no_further() {
         ["fc linear dx", "avgpool global_avg_pool backward"]
     );
     assert_eq!(plan.update.len(), 0);
-    let gradient = plan.gradients[10].expect("the layer has a gradient");
+    let gradient = plan.gradients[11].expect("the layer has a gradient");
     assert_eq!(plan.slots[gradient.0].len, 2 * 8 * 4 * 4);
     assert!(
-        plan.gradients[12].is_some(),
+        plan.gradients[13].is_some(),
         "the logits' gradient is written from outside"
     );
 }
