@@ -58,7 +58,7 @@ impl Cpu {
         })
     }
 
-    /// The same, with Winograd's algorithm on or off: it is several times faster and some four times less exact than the sum
+    /// The same, with Winograd's algorithm on or off: it is several times faster and three to ten times less exact than the sum
     /// as it is written.
     pub fn with_winograd(self, winograd: bool) -> Cpu {
         Cpu { winograd, ..self }

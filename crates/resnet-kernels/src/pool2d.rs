@@ -121,6 +121,7 @@ pub fn max_forward(cpu: &Cpu, shape: &Pool2dShape, x: &[f32], y: &mut [f32]) {
     // Few images are cut into rows, so that all threads have some.
     let cuts = (4 * cpu.threads()).div_ceil(shape.n).min(shape.h_out());
     let rows = shape.h_out().div_ceil(cuts);
+    let cuts = shape.h_out().div_ceil(rows);
     let row_len = shape.w_out() * shape.c;
     let y = Parts::new(y);
     cpu.parallel(shape.n * cuts, |task| {

@@ -158,7 +158,7 @@ pub enum StepKind {
         /** Whether a bias is read. */
         bias: bool,
     },
-    /// `x, w, gamma, beta, running mean, running var, [residual] -> y`, in plans that only infer
+    /// `x, w, gamma, beta, running mean, running var, [residual] -> y`, where nothing is differentiated
     ConvNorm {
         /** The shape. */
         conv: Conv,

@@ -237,6 +237,38 @@ fn a_network_learns_32_images_by_heart() {
 }
 
 #[test]
+fn inference_takes_new_weights() {
+    let mut run = Run::new("resnet20", Options::train(8, 0.0), 2);
+    let mut infer = Run::new("resnet20", Options::infer(8), 2);
+    let sgd = Sgd {
+        lr: 0.05,
+        momentum: 0.9,
+        weight_decay: 1e-4,
+        decay_norm_bias: true,
+        nesterov: true,
+        backbone: 1.0,
+        stage: 1.0,
+    };
+    let mut before = Vec::new();
+    for _ in 0..2 {
+        run.gradients();
+        run.update(sgd);
+        let logits = |infer: &mut Cpu| {
+            weights::copy(&run.cpu, infer);
+            let plan = infer.plan().clone();
+            infer.write(plan.input, &run.images);
+            infer.run(plan.forward);
+            infer.view(plan.logits).to_vec()
+        };
+        let found = logits(&mut infer.cpu);
+        let fresh = logits(&mut Run::new("resnet20", Options::infer(8), 2).cpu);
+        assert_eq!(found, fresh, "weights of before were used");
+        assert_ne!(found, before);
+        before = found;
+    }
+}
+
+#[test]
 fn inference_uses_running_statistics_row_by_row() {
     let graph = Arch::parse("resnet20")
         .unwrap()

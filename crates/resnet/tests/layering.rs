@@ -17,7 +17,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("step", &["graph"]),
     ("op", &["graph", "step"]),
     ("plan", &["graph", "step", "op"]),
-    ("exec", &["graph", "step", "plan"]),
+    ("exec", &["graph", "rng", "step", "plan"]),
     ("data", &["graph", "rng", "suggest"]),
     ("metric", &[]),
     ("probe", &["graph", "step", "op", "plan", "exec", "number"]),

@@ -120,8 +120,7 @@ fn run_op(args: &Args) -> anyhow::Result<()> {
         return Err(Usage(why.into()).into());
     }
     let threads = exec::threads(args.threads);
-    // The passes of a few kernels share the time.
-    let time = Duration::from_secs_f64(args.seconds / 6.0);
+    let time = Duration::from_secs_f64(args.seconds);
     let found = exec::bench_op(&args.network, threads, time).map_err(Usage)?;
     let mut out = std::io::stdout().lock();
     if args.json {
@@ -177,7 +176,7 @@ fn write_steps(out: &mut impl Write, found: &Bench) -> std::io::Result<()> {
     slowest.sort_by(|a, b| b.ms.total_cmp(&a.ms));
     writeln!(
         out,
-        "\n{:>9} {:>6}  {:<22} {:<24} {:<28} {:<22} {:>8} {:>8} {:>9}",
+        "\n{:>9} {:>6}  {:<22} {:<24} {:<28} {:<26} {:>8} {:>8} {:>9}",
         "ms", "part", "operation", "layer", "shape", "kernel", "GFLOP/s", "MB", "roofline"
     )?;
     for s in slowest {
@@ -188,7 +187,7 @@ fn write_steps(out: &mut impl Write, found: &Bench) -> std::io::Result<()> {
         };
         writeln!(
             out,
-            "{:>9.3} {:>4.1} %  {:<22} {:<24} {:<28} {:<22} {gflops:>8} {:>8.2} {:>7.0} %",
+            "{:>9.3} {:>4.1} %  {:<22} {:<24} {:<28} {:<26} {gflops:>8} {:>8.2} {:>7.0} %",
             s.ms,
             s.ms / total * 100.0,
             s.operation,

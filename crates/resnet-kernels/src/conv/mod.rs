@@ -5,8 +5,8 @@
 //! y[n,i,j,o] = Σ x[n, i·s - p + ki, j·s - p + kj, c] · w[ki,kj,c,o] + b[o]
 //! ```
 //!
-//! All passes are products of small matrices over pointers into the map: no matrix of patches is ever made (compare
-//! Georganas et al. 2018, "Anatomy of high-performance deep learning convolutions", and Dukhan 2019, "The indirect
+//! All passes of the direct kernel are products of small matrices over pointers into the map: no matrix of patches is ever made
+//! (compare Georganas et al. 2018, "Anatomy of high-performance deep learning convolutions", and Dukhan 2019, "The indirect
 //! convolution algorithm").
 
 mod bias;
@@ -46,7 +46,7 @@ impl Conv2d {
         Conv2d::with_row(cpu, shape, table::choose(cpu, shape))
     }
 
-    /// Every kernel for `shape` on this CPU, the best first, those that are switched off among them: to compare them.
+    /// Every kernel for `shape` with the CPU's instruction set, the best first, those that are switched off among them: to compare them.
     ///
     /// # Panics
     /// If the shape does not pass [`Conv2dShape::check`].
@@ -213,7 +213,7 @@ impl Conv2d {
     fn check_cpu(&self, cpu: &Cpu) {
         let shape = &self.shape;
         assert!(
-            cpu.threads() == self.threads && cpu.isa() >= self.row.isa,
+            cpu.threads() == self.threads && cpu.isa() == self.row.isa,
             "convolution {shape}: chosen for {} threads and {}, called with {} and {}",
             self.threads,
             self.row.isa,

@@ -1,5 +1,5 @@
-//! The kernels for convolutions, best first. The first row that this CPU may run and that accepts the shape is chosen; the
-//! last row takes everything. To add a kernel: its file, and a row above the one it beats.
+//! The kernels for convolutions, best first. The first row of the instruction set in use that accepts the shape is chosen; the last
+//! row of each takes everything. To add a kernel: its file, and a row above the one it beats.
 
 use super::{Conv2dShape, Epilogue, direct, winograd};
 use crate::{Cpu, Isa};
@@ -84,7 +84,7 @@ pub(super) static ROWS: &[Row] = &[
     DIRECT,
 ];
 
-/// The rows for `shape` that `cpu` can run, the best first.
+/// The rows for `shape` of the instruction set that `cpu` uses, the best first.
 pub(super) fn candidates(cpu: &Cpu, shape: &Conv2dShape) -> impl Iterator<Item = &'static Row> {
     let (isa, shape) = (cpu.isa(), *shape);
     ROWS.iter()

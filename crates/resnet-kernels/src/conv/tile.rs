@@ -27,6 +27,9 @@ pub(super) fn panels<S: Simd>(channels: Range<usize>) -> impl Iterator<Item = (u
     })
 }
 
+/// Most columns of a panel: two of the widest vectors. Parts of output channels are multiples of it.
+pub(super) const LANES: usize = 32;
+
 /// What each row of x is read as: `runs` runs of `len` numbers, `pitch` apart.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Runs {
@@ -93,7 +96,7 @@ pub(super) unsafe fn dot<S: Simd, const MR: usize, const NV: usize>(
 ///
 /// # Safety
 /// `offsets` holds `pixels` numbers, each `x[r]` is valid for reading at every one of them, `dy` for `pixels` rows; each
-/// `dw[r]` is valid for writing (and, if `add`, holds) NV vectors. Rows of dw may be the same memory.
+/// `dw[r]` is valid for writing (and, if `add`, holds) NV vectors. Rows of dw are the same memory only where `add` is false.
 #[inline(always)]
 pub(super) unsafe fn outer<S: Simd, const MR: usize, const NV: usize>(
     s: S,

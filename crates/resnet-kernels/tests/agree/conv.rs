@@ -38,6 +38,8 @@ const SHAPES: &str = "
     n4 ic48 ih10 iw12 oc80 k3
     n13 ic16 ih5 iw6 oc32 k3 p1
     n5 ic304 ih9 oc16 k3 p1
+    n5 ic16 ih32 oc80 k3 p1
+    n1 ic8 ih8 iw3 oc8 k1 s7 p2
     n8 ic16 ih8 oc272 k3 p1
     n5 ic1 ih1 oc1 k1";
 
@@ -270,6 +272,35 @@ fn winograd_is_taken_where_it_pays_and_can_be_switched_off() {
         &cpu.with_winograd(false),
         "n128 ic16 ih32 oc16 k3 p1"
     ));
+}
+
+#[test]
+fn an_epilogue_keeps_nan() {
+    let shape: Conv2dShape = "n2 ic16 ih12 oc16 k3 p1".parse().unwrap();
+    let cpus = cpus();
+    for part in 0..4 {
+        let mut o = Operands::new(&shape, Random::reals);
+        // x, shift, scale, residual.
+        [&mut o.x, &mut o.b, &mut o.scale, &mut o.dy][part][5] = f32::NAN;
+        for (cpu, conv) in kernels(&cpus, &shape) {
+            let [_, _, y, ..] = run(cpu, &conv, &o);
+            assert!(y.iter().any(|y| y.is_nan()), "{conv:?}, part {part}");
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "chosen for 1 threads and scalar")]
+fn packed_weights_are_for_one_instruction_set() {
+    let best = Isa::best_up_to(Isa::Avx512);
+    let (scalar, other) = (Cpu::with_isa(Isa::Scalar, 1), Cpu::with_isa(best, 1));
+    let shape = "ic2 ih4 oc3 k3 p1".parse().unwrap();
+    let conv = Conv2d::choose(&scalar.unwrap(), &shape);
+    let mut packed = vec![0.0; conv.packed_len()];
+    // A machine with nothing better has nothing to mix up.
+    let other = other.filter(|cpu| cpu.isa() > Isa::Scalar);
+    let other = other.unwrap_or_else(|| panic!("chosen for 1 threads and scalar"));
+    conv.pack(&other, &vec![0.0; shape.w_len()], &mut packed);
 }
 
 #[test]

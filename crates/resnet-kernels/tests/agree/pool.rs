@@ -1,9 +1,9 @@
-use resnet_kernels::{Pool2dShape, pool2d, reference};
+use resnet_kernels::{Cpu, Isa, Pool2dShape, pool2d, reference};
 
 use crate::support::{Fenced, Random, assert_close, cpus, wide};
 
 /// n, h, w, c, kernel, stride, padding.
-const SHAPES: [[usize; 7]; 10] = [
+const SHAPES: [[usize; 7]; 13] = [
     [2, 12, 12, 64, 3, 2, 1],
     [1, 8, 8, 3, 2, 2, 0],
     [3, 7, 5, 70, 3, 2, 1],
@@ -14,6 +14,9 @@ const SHAPES: [[usize; 7]; 10] = [
     [1, 1, 1, 7, 1, 1, 0],
     [2, 5, 7, 8, 3, 1, 0],
     [1, 1, 1, 3, 3, 1, 1],
+    [1, 10, 10, 34, 3, 2, 1],
+    [1, 28, 28, 32, 3, 2, 1],
+    [1, 112, 9, 4, 3, 2, 1],
 ];
 
 fn shapes() -> impl Iterator<Item = Pool2dShape> {
@@ -35,6 +38,20 @@ fn with(old: &[f32], g: Vec<f64>, accumulate: bool) -> Vec<f64> {
         .zip(wide(old))
         .map(|(g, old)| g + keep * old)
         .collect()
+}
+
+#[test]
+fn a_few_images_are_cut_for_any_number_of_threads() {
+    for threads in [1, 2, 3, 4, 5, 7, 8, 16] {
+        let cpu = Cpu::with_isa(Isa::Scalar, threads).unwrap();
+        for shape in shapes() {
+            let x = Random(3).reals(shape.x_len());
+            let mut y = vec![f32::NAN; shape.y_len()];
+            pool2d::max_forward(&cpu, &shape, &x, &mut y);
+            let expected = reference::max_pool_forward(&shape, &wide(&x));
+            assert_close(&format!("{shape:?}, {threads} threads"), &y, &expected, 0.0);
+        }
+    }
 }
 
 #[test]

@@ -219,6 +219,8 @@ pub fn forward(lower: &mut Lower<'_>, id: LayerId) -> SlotId {
 pub fn backward(diff: &mut Differentiate<'_>, step: &Step) {
     match step.kind {
         StepKind::Conv { .. } => conv2d::backward(diff, step),
+        // Made only where nothing is differentiated.
+        StepKind::ConvNorm { .. } => {}
         StepKind::Norm { .. } => batch_norm::backward(diff, step),
         StepKind::Relu => relu::backward(diff, step),
         StepKind::Add { .. } => add::backward(diff, step),

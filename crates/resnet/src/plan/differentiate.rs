@@ -17,6 +17,22 @@ pub(super) struct End {
     pub(super) start: Option<SlotId>,
 }
 
+/// The slots whose gradient is wanted: those of trained parameters, `start`, and all that is computed from them.
+pub(super) fn live(
+    params: &[ParamSlots],
+    start: Option<SlotId>,
+    steps: &[Step],
+) -> HashSet<SlotId> {
+    let trained = params.iter().filter(|p| p.training.is_some());
+    let mut live: HashSet<SlotId> = trained.map(|p| p.value).chain(start).collect();
+    for step in steps {
+        if step.reads.iter().any(|slot| live.contains(slot)) {
+            live.extend(&step.writes);
+        }
+    }
+    live
+}
+
 /// Appends loss and backward steps; returns the slot of the losses, and the gradient of each slot that has one.
 pub(super) fn differentiate(
     graph: &Graph,
@@ -34,12 +50,7 @@ pub(super) fn differentiate(
         .iter()
         .filter_map(|p| p.training.map(|t| (p.value, t.grad)))
         .collect();
-    let mut live: HashSet<SlotId> = gradients.keys().copied().chain(end.start).collect();
-    for step in steps.iter() {
-        if step.reads.iter().any(|slot| live.contains(slot)) {
-            live.extend(&step.writes);
-        }
-    }
+    let live = live(params, end.start, steps);
     let losses = end.loss.map(|smoothing| {
         slots.push(Slot {
             name: "losses".into(),

@@ -2,20 +2,20 @@
 //!
 //! | producer | its only reader | becomes |
 //! |---|---|---|
-//! | conv, where nothing is differentiated | norm | conv + norm |
-//! | conv + norm | add of equal channels, as first operand | conv + norm + residual |
+//! | conv without bias | norm, neither differentiated | conv + norm |
+//! | conv + norm | add of equal channels, as first operand, not differentiated | conv + norm + residual |
 //! | norm | add, as first operand | norm + residual |
 //! | norm, conv + norm, either + residual, add | relu | the same with relu |
 //!
 //! A joined step stands where its last part stood, so that the residual has been computed by then.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::step::{SlotId, Step, StepKind};
 
-/// Rewrites `steps`; the slot `output` is read by someone else and never disappears. `infer` says that there will be no backward
-/// pass, which would need what a convolution hands to its norm.
-pub(super) fn fuse(steps: &mut Vec<Step>, output: SlotId, infer: bool) {
+/// Rewrites `steps`; the slot `output` is read by someone else and never disappears. Of the slots `live` the gradient is wanted:
+/// what reads one has a backward step, which needs what a convolution hands to its norm.
+pub(super) fn fuse(steps: &mut Vec<Step>, output: SlotId, live: &HashSet<SlotId>) {
     let mut readers: HashMap<SlotId, usize> = HashMap::from([(output, 1)]);
     for slot in steps.iter().flat_map(|step| &step.reads) {
         *readers.entry(*slot).or_default() += 1;
@@ -28,7 +28,10 @@ pub(super) fn fuse(steps: &mut Vec<Step>, output: SlotId, infer: bool) {
             .copied()
             .filter(|p: &usize| readers[&steps[*p].writes[0]] == 1);
         if let Some(p) = candidate
-            && let Some(kind) = joined(steps[p].kind, steps[i].kind, infer)
+            && let fixed = !steps[i].reads.iter().any(|slot| live.contains(slot))
+            && let Some(kind) = joined(steps[p].kind, steps[i].kind, fixed)
+            // A step borrows each of its slots once.
+            && !steps[i].reads[1..].iter().any(|slot| steps[p].reads.contains(slot))
         {
             let consumer = steps[i].clone();
             let mut step = steps[p].clone();
@@ -45,10 +48,10 @@ pub(super) fn fuse(steps: &mut Vec<Step>, output: SlotId, infer: bool) {
     steps.retain(|_| keep.next().unwrap_or(true));
 }
 
-/// The step that does both, if there is one.
-fn joined(producer: StepKind, consumer: StepKind, infer: bool) -> Option<StepKind> {
+/// The step that does both, if there is one; `fixed` says that the consumer has no backward step.
+fn joined(producer: StepKind, consumer: StepKind, fixed: bool) -> Option<StepKind> {
     match (producer, consumer) {
-        (StepKind::Conv { conv, bias: false }, StepKind::Norm(norm)) if infer && !norm.train => {
+        (StepKind::Conv { conv, bias: false }, StepKind::Norm(norm)) if fixed && !norm.train => {
             Some(StepKind::ConvNorm { conv, norm })
         }
         (
@@ -58,11 +61,15 @@ fn joined(producer: StepKind, consumer: StepKind, infer: bool) -> Option<StepKin
                 relu: false,
                 ..
             },
-        ) if !norm.relu && norm.residual.is_none() && residual.channels == norm.channels => {
+        ) if fixed
+            && !norm.relu
+            && norm.residual.is_none()
+            && residual.channels == norm.channels =>
+        {
             norm.residual = Some(residual);
             Some(StepKind::ConvNorm { conv, norm })
         }
-        (StepKind::ConvNorm { conv, mut norm }, StepKind::Relu) if !norm.relu => {
+        (StepKind::ConvNorm { conv, mut norm }, StepKind::Relu) if fixed && !norm.relu => {
             norm.relu = true;
             Some(StepKind::ConvNorm { conv, norm })
         }

@@ -184,11 +184,7 @@ impl Plan {
             ..
         } = lower;
         let (input, logits) = (outputs[0], outputs[outputs.len() - 1]);
-        if options.fuse {
-            fuse::fuse(&mut steps, logits, options.mode == Mode::Infer);
-        }
         let classes = shapes[graph.output().0].len();
-        let mut forward = 0..steps.len();
         let (mut losses, mut gradient_of) = (None, HashMap::new());
         let end = match options.mode {
             Mode::Train { label_smoothing } => Some(differentiate::End {
@@ -205,6 +201,12 @@ impl Plan {
             }),
             Mode::Infer => None,
         };
+        if options.fuse {
+            let start = end.as_ref().and_then(|end| end.start);
+            let live = differentiate::live(&params, start, &steps);
+            fuse::fuse(&mut steps, logits, &live);
+        }
+        let mut forward = 0..steps.len();
         if let Some(end) = end {
             let batch = options.batch;
             (losses, gradient_of) =

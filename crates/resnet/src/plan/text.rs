@@ -64,7 +64,7 @@ impl Plan {
     /// The steps as a table; `kernel` names what a backend runs for each.
     pub fn table(&self, kernel: impl Fn(usize) -> String) -> String {
         let mut text = format!(
-            "{:>4}  {:<26} {:<22} {:<24} {:>9}  {}\n",
+            "{:>4}  {:<26} {:<22} {:<26} {:>9}  {}\n",
             "step",
             "layer",
             "operation",
@@ -74,7 +74,7 @@ impl Plan {
         );
         for (index, step) in self.steps.iter().enumerate() {
             text += &format!(
-                "{index:>4}  {:<26} {:<22} {:<24} {:>9.3}  {}\n",
+                "{index:>4}  {:<26} {:<22} {:<26} {:>9.3}  {}\n",
                 self.layer_names[step.layer.0],
                 Plan::kind_name(&step.kind),
                 kernel(index),

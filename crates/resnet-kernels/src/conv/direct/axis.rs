@@ -91,8 +91,9 @@ impl Axis {
     pub(super) fn inside(&self, o: usize, span: usize) -> (Range<usize>, usize) {
         let start = self.first + (o * self.step) as isize;
         let before = (-start).clamp(0, span as isize) as usize;
-        let from = (start + before as isize) as usize;
-        let end = before + self.len.saturating_sub(from).min(span - before);
+        // Where all lie in the rim, there is none to read from.
+        let from = ((start + before as isize).max(0) as usize).min(self.len);
+        let end = before + (self.len - from).min(span - before);
         (before..end, from)
     }
 }

@@ -12,7 +12,8 @@ use crate::conv::{Epilogue, scratch};
 use crate::cpu::Parts;
 use crate::simd::{One, Simd, Task};
 
-/// Rows of weights in a panel: 384 x 16 numbers are 24 KiB, three quarters of a 32 KiB first-level cache.
+/// Rows of weights in a panel: 384 x 16 numbers are 24 KiB, three quarters of a 32 KiB first-level cache (384 x 32, with AVX-512, all
+/// of 48 KiB).
 const PANEL: usize = 384;
 
 /// One block of outputs, some channels of one group.

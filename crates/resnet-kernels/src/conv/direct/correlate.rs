@@ -3,13 +3,12 @@
 //! Weights are packed first, into panels [k][lanes] of two vectors of output channels, by all threads for all blocks
 //! (`panels`); then each block is computed (`block`).
 
-use super::LANES;
 use super::axis::{Axis, Blocks};
 use super::block::BlockTask;
 use super::panels::{PACK, PackTask};
 use super::stage::Staging;
 use crate::Cpu;
-use crate::conv::tile::NARROW;
+use crate::conv::tile::{LANES, NARROW};
 use crate::conv::{Conv2dShape, Epilogue, scratch};
 use crate::cpu::Parts;
 use crate::split::range;

@@ -17,10 +17,10 @@
 use std::ops::Range;
 
 use super::axis::{Axis, Blocks};
+use super::pack;
 use super::stage::{Map, Staging};
-use super::{LANES, pack};
 use crate::Cpu;
-use crate::conv::tile::{WIDE, outer, panels as panels_in};
+use crate::conv::tile::{LANES, WIDE, outer, panels as panels_in};
 use crate::conv::{Conv2dShape, bias, scratch};
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
@@ -324,9 +324,7 @@ fn gather<S: Simd>(s: S, x: &[f32], offsets: &[u32], count: usize, columns: &mut
             // SAFETY: both hold `count` numbers.
             unsafe { s.store(to.as_mut_ptr().add(at), s.load(from.as_ptr().add(at))) };
         }
-        for at in whole..count {
-            to[at] = from[at];
-        }
+        to[whole..count].copy_from_slice(&from[whole..count]);
     }
 }
 

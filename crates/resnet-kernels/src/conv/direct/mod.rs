@@ -14,9 +14,6 @@ use crate::Cpu;
 pub(super) use correlate::{backward_input, forward, pack, packed_len};
 pub(super) use gradient::backward_weight;
 
-/// Most columns of a panel: two of the widest vectors.
-const LANES: usize = 32;
-
 /// Numbers of scratch for all passes, packed weights of the forward pass left out.
 pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
     correlate::scratch_len(cpu, shape).max(gradient::scratch_len(cpu, shape))

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::lines::{Input, Output, Weight, plane};
 use super::{IN, Map, OUT, POINTS, Tiling, even, for_reading, pitch, points, stride};
 use crate::Cpu;
-use crate::conv::tile::{NARROW, Runs, WIDE, dot, panels};
+use crate::conv::tile::{LANES, NARROW, Runs, WIDE, dot, panels};
 use crate::conv::{Conv2dShape, Epilogue, scratch};
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
@@ -13,12 +13,10 @@ use crate::split::range;
 
 /// Numbers of V and M that a task aims for: three quarters of a 512 KiB second-level cache.
 const BLOCK: usize = 96 << 10;
-/// Fewest tiles in a block, so that a panel of U, once read, is used that often.
+/// Fewest tiles in a block even so: so often a panel of U, once read, is used.
 const FEWEST: usize = 48;
-/// Rows of U in a panel: 256 x 16 numbers are half of a 32 KiB first-level cache.
+/// Rows of U in a panel: 256 x 16 numbers are half of a 32 KiB first-level cache (256 x 32, with AVX-512, two thirds of 48 KiB).
 const PANEL: usize = 256;
-/// Most columns of a panel: two of the widest vectors. Parts of output channels are multiples of it.
-const LANES: usize = 32;
 /// Side of the blocks that [`Simd::transpose`] takes, and rows of U that a task makes.
 const SIDE: usize = 8;
 
@@ -222,7 +220,8 @@ impl Task for WeightTask<'_> {
         for (panel, lanes) in panels::<S>(0..c.c_out) {
             for n in (panel..panel + lanes).step_by(S::LANES) {
                 if c.transposed && (n - panel).is_multiple_of(super::LANES.min(lanes)) {
-                    turn(s, c, w, rows.start, n, &mut turned);
+                    // SAFETY: w's length is asserted above; rows come in eights.
+                    unsafe { turn(s, c, w, rows.start, n, &mut turned) };
                 }
                 for k in rows.clone() {
                     let mut taps = [[w; 3]; 3];
@@ -255,8 +254,11 @@ impl Task for WeightTask<'_> {
 
 /// Fills `turned` = [tap][8][16] with the weights of rows from `k` and columns from n / 16 · 16 on: w is [tap][column][row]
 /// here, and the taps run backwards.
+///
+/// # Safety
+/// `w` is valid for reading nine taps of c_out x c_in numbers, n is a column's and k + 8 at most the number of rows.
 #[inline(always)]
-fn turn<S: Simd>(
+unsafe fn turn<S: Simd>(
     s: S,
     c: &Correlation,
     w: *const f32,
@@ -323,7 +325,7 @@ impl Task for BlockTask<'_> {
 /// V = Bᵀ x B of the tiles, a row of channels each, at each of the points `v`.
 ///
 /// # Safety
-/// Each point is valid for writing `tiles.len()` rows of `x.channels` numbers.
+/// Each point is valid for writing `tiles.len()` rows of `x.channels` numbers, `pitch(x.channels)` apart.
 #[inline(always)]
 pub(super) unsafe fn input<S: Simd>(
     s: S,

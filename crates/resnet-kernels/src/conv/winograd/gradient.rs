@@ -22,10 +22,8 @@ const CHUNKS: usize = 16;
 const CHUNK: usize = 128;
 /// Most numbers in all chunks' P together (64 MiB), unless one alone is larger.
 const PARTIAL: usize = 1 << 24;
-/// Numbers of V and W that a task aims for: half of a 512 KiB second-level cache, the other half for P.
-const BLOCK: usize = 64 << 10;
-/// Fewest tiles in a block, so that a number of P, once read, is added to that often.
-const FEWEST: usize = 64;
+/// Most tiles in a block: so often a number of P, once read, is added to.
+const BLOCK: usize = 64;
 /// Output channels in a part at least: V is made again for each part.
 const PART: usize = 64;
 
@@ -55,8 +53,7 @@ impl<'a> Plan<'a> {
             .min(c_out.div_ceil(PART));
         let part = c_out.div_ceil(PART).div_ceil(split) * PART;
         let chunk = tiling.count().div_ceil(chunks);
-        let most = (BLOCK / (POINTS * (c_in + c_out))).max(FEWEST);
-        let block = even(chunk, most, 1);
+        let block = even(chunk, BLOCK, 1);
         let blocks = chunk.div_ceil(block);
         Plan {
             shape,
@@ -229,7 +226,7 @@ impl Task for Gradient<'_> {
 /// W = A dy Aᵀ of the tiles, a row of `channels` each, at each of the points `w`.
 ///
 /// # Safety
-/// Each point is valid for writing `tiles.len()` rows of `channels.len()` numbers.
+/// Each point is valid for writing `tiles.len()` rows of `channels.len()` numbers, `pitch(channels.len())` apart.
 #[inline(always)]
 unsafe fn output_gradient<S: Simd>(
     s: S,

@@ -13,9 +13,10 @@
 //!   w ──G·Gᵀ──▶ U[36][c_in][c_out] ─┴─ 36 products ──▶ M[36][tiles][c_out] ──Aᵀ·A──▶ y
 //! ```
 //!
-//! A task takes as many tiles as keep V and M in the second-level cache and does all three stages, so neither is ever
-//! written to memory for a whole layer. The input gradient is the same correlation, of dy with the weights turned by half a
-//! turn. The points 0, ±1, ±2, ∞ make the result some four times less exact than the plain sum in f32.
+//! A task does all three stages for a block of tiles: as many as keep V and M in the second-level cache, but no fewer than make the
+//! reading of U worth it, so that with many channels V and M go through the third level. Neither is made for a whole layer. The input gradient is the same correlation, of dy with the weights turned by half a
+//! turn. The points 0, ±1, ±2, ∞ make the result three to ten times less exact than the plain sum in f32, and a number that is not
+//! finite spoils all outputs of the tiles that read it.
 
 mod correlate;
 mod gradient;

@@ -3,7 +3,7 @@
 use resnet_kernels::{Conv2d, Conv2dShape, Pool2dShape, batch_norm, linear, peak};
 
 use super::super::Limits;
-use crate::plan::Plan;
+use crate::plan::{Mode, Plan};
 use crate::step::{Conv, NormGrad, Pool, StepKind};
 
 /// Name of the instruction set that kernels use on this machine, and whether Winograd's algorithm is switched off.
@@ -76,36 +76,39 @@ pub(super) fn pool_shape(pool: Pool) -> Pool2dShape {
     }
 }
 
+/// Whether the weights of a step are laid out once: those of forward convolutions that no optimiser changes.
+pub(super) fn lays_out(plan: &Plan, kind: &StepKind) -> bool {
+    match kind {
+        StepKind::ConvNorm { .. } => true,
+        StepKind::Conv { .. } | StepKind::Linear(_) => plan.options.mode == Mode::Infer,
+        _ => false,
+    }
+}
+
 /// The kernel of each convolution step, and the scratch that the neediest step wants.
 pub(super) fn choose(cpu: &resnet_kernels::Cpu, plan: &Plan) -> (Vec<Option<Conv2d>>, usize) {
     let mut scratch = 0;
     let mut convs = Vec::with_capacity(plan.steps.len());
     for step in &plan.steps {
         let mut chosen = None;
+        let mut need_of = |shape: &Conv2dShape| {
+            let conv = Conv2d::choose(cpu, shape);
+            let mut need = conv.scratch_len();
+            if lays_out(plan, &step.kind) {
+                need -= conv.packed_len();
+            }
+            chosen = Some(conv);
+            need
+        };
         let need = match step.kind {
             StepKind::Conv { conv, .. }
             | StepKind::ConvBackwardInput { conv, .. }
-            | StepKind::ConvBackwardWeight { conv, .. } => {
-                let conv = Conv2d::choose(cpu, &conv_shape(conv));
-                let need = conv.scratch_len();
-                chosen = Some(conv);
-                need
-            }
-            StepKind::ConvNorm { conv, norm } => {
-                let conv = Conv2d::choose(cpu, &conv_shape(conv));
-                let need = conv.scratch_len() + 2 * norm.channels;
-                chosen = Some(conv);
-                need
-            }
+            | StepKind::ConvBackwardWeight { conv, .. } => need_of(&conv_shape(conv)),
+            StepKind::ConvNorm { conv, norm } => need_of(&conv_shape(conv)) + 2 * norm.channels,
+            StepKind::Linear(l) => need_of(&linear::shape(l.n, l.c_in, l.c_out)),
             StepKind::Norm(norm) | StepKind::NormBackward(NormGrad { norm, .. }) => {
                 let x = &plan.slots[step.reads[0].0];
                 batch_norm::scratch_len(x.len / norm.channels, norm.channels)
-            }
-            StepKind::Linear(l) => {
-                let conv = Conv2d::choose(cpu, &linear::shape(l.n, l.c_in, l.c_out));
-                let need = conv.scratch_len();
-                chosen = Some(conv);
-                need
             }
             StepKind::LinearBackwardInput { linear: l, .. } | StepKind::LinearBackwardWeight(l) => {
                 linear::scratch_len(cpu, l.n, l.c_in, l.c_out)

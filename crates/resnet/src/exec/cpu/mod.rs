@@ -1,6 +1,6 @@
 //! The CPU backend: kernels are chosen once (`choose`), then each step borrows its slots and calls one (`step`).
 //!
-//! All memory is one allocation, made with the backend; running steps allocates nothing.
+//! All memory is taken with the backend, the plan's in one allocation; running steps allocates nothing.
 
 mod choose;
 mod op;
@@ -11,9 +11,9 @@ use std::ops::Range;
 use resnet_kernels::{Conv2d, diagnose};
 
 use super::{Backend, NoMemory, Sgd};
-use crate::plan::{Mode, Plan};
+use crate::plan::Plan;
 use crate::step::{SlotId, Space, StepKind};
-use choose::{choose, installed_memory, zeros};
+use choose::{choose, installed_memory, lays_out, zeros};
 
 pub use choose::{isa_in_use, kernel_names};
 pub use op::{OpTime, bench_op};
@@ -27,7 +27,7 @@ pub struct Cpu {
     plan: Plan,
     /// The kernel of each convolution step.
     convs: Vec<Option<Conv2d>>,
-    /// Weights of each forward convolution as its kernel reads them, in plans that infer: they are laid out once.
+    /// Weights of each forward convolution that does not train, as its kernel reads them: they are laid out once.
     packed: Vec<Vec<f32>>,
     /// Whether parameters were written since.
     stale: bool,
@@ -49,21 +49,32 @@ impl Cpu {
     pub fn new(plan: Plan, threads: usize) -> Result<Cpu, NoMemory> {
         let cpu = resnet_kernels::Cpu::new(threads);
         let (convs, scratch) = choose(&cpu, &plan);
+        let packed_len = |step: usize| convs[step].as_ref().map_or(0, Conv2d::packed_len);
+        let packed: Vec<usize> = plan
+            .steps
+            .iter()
+            .enumerate()
+            .map(|(i, step)| {
+                if lays_out(&plan, &step.kind) {
+                    packed_len(i)
+                } else {
+                    0
+                }
+            })
+            .collect();
         let no_memory = NoMemory {
-            bytes: 4 * (plan.len() + scratch) as u64,
+            bytes: 4 * (plan.len() + scratch + packed.iter().sum::<usize>()) as u64,
             batch: plan.options.batch,
         };
         if installed_memory().is_some_and(|installed| no_memory.bytes > installed) {
             return Err(no_memory);
         }
         let memory = zeros(plan.len() + CACHE_LINE).ok_or(no_memory)?;
-        let packed = if plan.options.mode == Mode::Infer {
-            let len = |conv: &Option<Conv2d>| conv.as_ref().map_or(0, Conv2d::packed_len);
-            let packed = convs.iter().map(|conv| zeros(len(conv)));
-            packed.collect::<Option<_>>().ok_or(no_memory)?
-        } else {
-            Vec::new()
-        };
+        let packed: Vec<Vec<f32>> = packed
+            .into_iter()
+            .map(zeros)
+            .collect::<Option<_>>()
+            .ok_or(no_memory)?;
         let scratch = zeros(scratch).ok_or(no_memory)?;
         let start = memory.as_ptr().align_offset(4 * CACHE_LINE).min(CACHE_LINE);
         let labels = vec![0; plan.options.batch];
@@ -85,7 +96,7 @@ impl Cpu {
             cpu,
             plan,
             convs,
-            stale: !packed.is_empty(),
+            stale: true,
             packed,
             memory,
             start,
@@ -102,10 +113,12 @@ impl Cpu {
         &self.memory[self.start..][range]
     }
 
-    /// Lays out the weights of the convolutions, of plans that infer.
+    /// Lays out the weights of the convolutions that do not train.
     fn pack(&mut self) {
         for (index, packed) in self.packed.iter_mut().enumerate() {
-            if let Some(conv) = &self.convs[index] {
+            if let Some(conv) = &self.convs[index]
+                && !packed.is_empty()
+            {
                 let range = self.plan.range(self.plan.steps[index].reads[1]);
                 conv.pack(&self.cpu, &self.memory[self.start..][range], packed);
             }
@@ -139,7 +152,7 @@ impl Backend for Cpu {
     fn write(&mut self, slot: SlotId, from: &[f32]) {
         let range = self.plan.range(slot);
         self.memory[self.start..][range].copy_from_slice(from);
-        self.stale |= !self.packed.is_empty() && self.plan.slots[slot.0].space == Space::Param;
+        self.stale |= self.plan.slots[slot.0].space != Space::Activation;
     }
 
     fn read(&self, slot: SlotId, into: &mut [f32]) {

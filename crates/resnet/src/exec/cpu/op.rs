@@ -26,34 +26,39 @@ pub struct OpTime {
     pub error: f64,
 }
 
-/// Largest convolution that is compared with the plain f64 sum in full; of larger batches one image is.
+/// Largest convolution that is compared with the plain f64 sum as a whole; of larger ones, as few images as the kernel takes.
 const CHECKED_MACS: u64 = 300_000_000;
+/// Largest convolution that is timed.
+const MOST_MACS: u64 = 1 << 40;
 
-/// Checks and times every kernel that takes the convolution `shape` (as in `n32 ic64 ih56 oc64 k3 s1 p1`), each pass for `time`.
+/// Checks and times every kernel that takes the convolution `shape` (as in `n32 ic64 ih56 oc64 k3 s1 p1`), all passes together for about
+/// `time`.
 ///
 /// # Errors
 /// What is wrong with the shape.
 pub fn bench_op(shape: &str, threads: usize, time: Duration) -> Result<Vec<OpTime>, String> {
     let shape: Conv2dShape = shape.parse()?;
+    if shape.macs() > MOST_MACS {
+        return Err(format!(
+            "{shape} takes {:.1e} multiply-adds, expected at most {:.1e}; use fewer images",
+            shape.macs() as f64,
+            MOST_MACS as f64
+        ));
+    }
     let cpu = resnet_kernels::Cpu::new(threads);
     let chosen = Conv2d::choose(&cpu, &shape).name();
-    let mut small = shape;
-    while small.macs() > CHECKED_MACS && small.n > 1 {
-        small.n = small.n.div_ceil(2);
-    }
+    let time = time / 3;
     let mut found = Vec::new();
-    for conv in Conv2d::candidates(&cpu, &shape) {
-        // The kernel that takes the whole batch may not take the part that is checked.
-        let checked = Conv2d::candidates(&cpu, &small)
-            .into_iter()
-            .find(|small| small.name() == conv.name());
-        let errors = checked.map_or([f64::NAN; 3], |conv| errors(&cpu, &conv));
+    let candidates = Conv2d::candidates(&cpu, &shape);
+    let each = time / candidates.len() as u32;
+    for conv in candidates {
+        let errors = errors(&cpu, &few_images(&cpu, &conv));
         let mut run = Run::new(&conv);
         for (pass, error) in PASSES.into_iter().zip(errors) {
             let mut times = Vec::new();
             let begin = Instant::now();
             run.pass(&cpu, pass);
-            while times.len() < 3 || begin.elapsed() < time {
+            while times.len() < 3 || begin.elapsed() < each {
                 let start = Instant::now();
                 run.pass(&cpu, pass);
                 times.push(start.elapsed().as_secs_f64());
@@ -72,6 +77,21 @@ pub fn bench_op(shape: &str, threads: usize, time: Duration) -> Result<Vec<OpTim
         }
     }
     Ok(found)
+}
+
+/// The same kernel for as few images as it takes, where the batch is too large to check.
+fn few_images(cpu: &resnet_kernels::Cpu, conv: &Conv2d) -> Conv2d {
+    let mut few = conv.clone();
+    while few.shape().macs() > CHECKED_MACS && few.shape().n > 1 {
+        let mut shape = *few.shape();
+        shape.n = shape.n.div_ceil(2);
+        let same = |other: &Conv2d| other.name() == conv.name();
+        match Conv2d::candidates(cpu, &shape).into_iter().find(same) {
+            Some(fewer) => few = fewer,
+            None => break,
+        }
+    }
+    few
 }
 
 const PASSES: [&str; 3] = ["forward", "dx", "dw"];
@@ -159,6 +179,9 @@ mod tests {
             assert!(op.error < 1e-5, "{op:?}");
             assert!(op.ms >= op.best_ms && op.gflops > 0.0);
         }
+        // Half of these images would be too few for Winograd's algorithm.
+        let few = bench_op("n3 ic512 ih7 oc512 k3 p1", 2, Duration::ZERO).unwrap();
+        assert!(few.iter().all(|op| op.error < 1e-5), "{few:?}");
         let error = bench_op("ic3 ih4 oc8 k7", 1, Duration::ZERO).unwrap_err();
         assert!(error.contains("larger than the 4x4 input"), "{error}");
     }

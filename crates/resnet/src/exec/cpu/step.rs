@@ -45,7 +45,7 @@ impl Cpu {
             .expect("slots that live at once do not overlap");
         let (cpu, scratch) = (&self.cpu, &mut self.scratch[..]);
         let conv = self.convs[index].as_ref();
-        let packed = self.packed.get(index).map(Vec::as_slice);
+        let packed = Some(&self.packed[index][..]).filter(|packed| !packed.is_empty());
         match step.kind {
             StepKind::Conv { bias: false, .. } => {
                 let [x, w, y, ..] = operands;
