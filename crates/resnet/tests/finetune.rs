@@ -269,5 +269,5 @@ fn choices_follow_the_data_and_give_way_to_changes() {
 fn recipe_error(model: &Path, data: &str) -> String {
     let loaded = Model::load(model).unwrap();
     let prepared = Finetune::prepare(model, &loaded, data, RECIPE, &[]);
-    prepared.err().expect("there is no such data").to_string()
+    prepared.expect_err("there is no such data").to_string()
 }
