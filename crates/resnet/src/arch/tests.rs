@@ -409,12 +409,35 @@ fn init_and_gain_reach_the_graph() {
 }
 
 #[test]
+fn the_first_norm_is_where_it_was_asked_for() {
+    // What the first addition's shortcut reads, and whether the first block normalises.
+    let first = |text: &str| {
+        let graph = default_graph(&parse(text));
+        let (_, add) = graph.residual_blocks()[0];
+        let shortcut = graph.layer(graph.layer(add).inputs[1]).name.clone();
+        let norm = graph.layers.iter().any(|l| l.name == "layer1.0.bn1");
+        (shortcut, norm)
+    };
+    assert_eq!(first("preresnet18"), ("maxpool".into(), false));
+    assert_eq!(
+        first("preresnet18:first_norm=both"),
+        ("layer1.0.relu1".into(), true)
+    );
+    assert_eq!(
+        first("preresnet18:first_norm=branch"),
+        ("maxpool".into(), true)
+    );
+    assert_eq!(first("preresnet20"), ("layer1.0.relu1".into(), true));
+}
+
+#[test]
 fn names_are_read_back() {
-    let values: [(&str, &[&str]); 9] = [
+    let values: [(&str, &[&str]); 10] = [
         ("block", &["basic", "bottleneck"]),
         ("shortcut", &["A", "B", "C"]),
         ("stride", &["v1", "v1.5"]),
         ("stem", &["cifar", "imagenet"]),
+        ("first_norm", &["stem", "both", "branch"]),
         ("residual", &["true", "false"]),
         ("norm", &["batch", "none"]),
         ("zero_init", &["true", "false"]),

@@ -60,7 +60,7 @@ fn wrong_options_say_why() {
         (
             "resnet20:shortcuts=B",
             "unknown option `shortcuts` of network `resnet20`; did you mean shortcut? options are block, shortcut, \
-             stride, stem, residual, norm, zero_init, init, gain",
+             stride, stem, first_norm, residual, norm, zero_init, init, gain",
         ),
         (
             "resnet20:shortcut=D",
@@ -118,6 +118,10 @@ fn wrong_options_say_why() {
             "its branches end in a convolution",
         ),
         ("resnet20:stride=v1", "its blocks are not bottlenecks"),
+        (
+            "resnet20:first_norm=both",
+            "its batch norms follow their convolutions",
+        ),
         (
             "vgg16:stem=cifar",
             "its first layers are part of its definition",
