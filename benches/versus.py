@@ -130,8 +130,10 @@ def onnx_file(arch):
     if not os.path.exists(path):
         import torch
         model, shape, _ = network(arch)
-        torch.onnx.export(model.eval(), torch.randn(1, *shape), path, input_names=["x"], output_names=["y"],
+        part = f"{path}.{os.getpid()}"
+        torch.onnx.export(model.eval(), torch.randn(1, *shape), part, input_names=["x"], output_names=["y"],
                           dynamic_axes={"x": {0: "n"}, "y": {0: "n"}}, dynamo=False)
+        os.replace(part, path)
     return path
 
 
@@ -168,8 +170,8 @@ def peer(arguments):
 
 def measured(command):
     """The JSON that a command's last line is, or why there is none."""
-    # OpenBLAS settings of the environment are not the peers' own choice.
-    env = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_")}
+    # Neither side is held back by what the environment happens to set.
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("OPENBLAS_", "RESNET_"))}
     found = subprocess.run(command, capture_output=True, text=True, env=env)
     try:
         return json.loads(found.stdout.strip().splitlines()[-1])

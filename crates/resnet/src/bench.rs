@@ -55,7 +55,7 @@ pub struct Bench {
     pub fraction_of_peak: f64,
     /// Most memory that the process has had, in MiB, where the system tells.
     pub peak_rss_mib: Option<f64>,
-    /// What the machine can do, measured at the start.
+    /// What the machine can do, measured in the same sitting.
     pub limits: Limits,
     /// Each step of the plan, where asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -100,13 +100,15 @@ pub fn bench(graph: &Graph, request: Request) -> Result<Bench, BenchError> {
     };
     let plan = Plan::build(graph, options)?;
     let kernels = kernel_names(&plan, request.threads);
-    let limits = Limits::measure(request.threads);
     let mut cpu = Cpu::new(plan, request.threads)?;
     prepare(&mut cpu, graph);
 
     let last = cpu.plan().steps.len();
     let times = timed(request.time, || cpu.run(0..last));
     let seconds = median(&times);
+    // Before the limits, whose measurement takes memory of its own.
+    let peak_rss_mib = peak_rss();
+    let limits = Limits::measure(request.threads);
     let flops: f64 = cpu.plan().steps.iter().map(|s| flops(&s.kind)).sum();
     let steps = if request.steps {
         layers(&mut cpu, &kernels, &limits, request.time)
@@ -121,7 +123,7 @@ pub fn bench(graph: &Graph, request: Request) -> Result<Bench, BenchError> {
         batches: times.len(),
         gflops: flops / seconds / 1e9,
         fraction_of_peak: flops / seconds / limits.flops,
-        peak_rss_mib: peak_rss(),
+        peak_rss_mib,
         limits,
         steps,
     })
