@@ -27,6 +27,19 @@ pub(super) fn panels<S: Simd>(channels: Range<usize>) -> impl Iterator<Item = (u
     })
 }
 
+/// The tiles that rows of a weight gradient are cut into: first row, and six rows, or four where fours come out even. The last six may
+/// reach beyond the rows.
+#[inline(always)]
+pub(super) fn heights(rows: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut k = 0;
+    std::iter::from_fn(move || {
+        let left = rows.saturating_sub(k);
+        let height = if left == 4 || left == 8 { 4 } else { WIDE };
+        k += height;
+        (left > 0).then(|| (k - height, height))
+    })
+}
+
 /// Most columns of a panel: two of the widest vectors. Parts of output channels are multiples of it.
 pub(super) const LANES: usize = 32;
 

@@ -20,7 +20,7 @@ use super::axis::{Axis, Blocks};
 use super::pack;
 use super::stage::{Map, Staging};
 use crate::Cpu;
-use crate::conv::tile::{LANES, WIDE, outer, panels as panels_in};
+use crate::conv::tile::{LANES, WIDE, heights, outer, panels as panels_in};
 use crate::conv::{Conv2dShape, bias, scratch};
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
@@ -349,18 +349,13 @@ impl Tiles<'_> {
     /// `count` columns are this caller's (initialised if `add`), `tile` [`WIDE`] rows of NV vectors.
     #[inline(always)]
     unsafe fn run<S: Simd, const NV: usize>(&self, s: S) {
-        let mut k = 0;
-        while k < self.rows {
-            let left = self.rows - k;
-            // Sixes, but where fours come out even.
+        for (k, height) in heights(self.rows) {
             // SAFETY: as the caller vouches.
             unsafe {
-                if left == 4 || left == 8 {
-                    self.tile::<S, 4, NV>(s, k, 4);
-                    k += 4;
+                if height == WIDE {
+                    self.tile::<S, WIDE, NV>(s, k, WIDE.min(self.rows - k));
                 } else {
-                    self.tile::<S, WIDE, NV>(s, k, WIDE.min(left));
-                    k += WIDE;
+                    self.tile::<S, 4, NV>(s, k, 4);
                 }
             }
         }

@@ -10,7 +10,7 @@ use super::correlate::input;
 use super::lines::{OutputGradient, WeightGradient, plane};
 use super::{IN, Map, OUT, POINTS, Tiling, even, for_reading, pitch, points, stride};
 use crate::Cpu;
-use crate::conv::tile::outer;
+use crate::conv::tile::{WIDE, heights, outer, panels};
 use crate::conv::{Conv2dShape, bias, scratch};
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
@@ -275,29 +275,19 @@ impl Product<'_> {
     /// apart.
     #[inline(always)]
     unsafe fn run<S: Simd>(&self, s: S) {
-        // Rows in sixes and fours: a multiple of 16 leaves 0, 2 or 4 of them.
-        let fours = match self.c_in % 6 {
-            0 => 0,
-            4 => 1,
-            _ => 2,
-        };
-        let mut n = 0;
-        while n < self.width {
-            let wide = self.width - n > S::LANES;
-            let mut k = 0;
-            while k < self.c_in {
-                // SAFETY: as the caller vouches; the sixes and fours add up to c_in, the panels to `width`.
+        for (n, lanes) in panels::<S>(0..self.width) {
+            // Channels are a multiple of 16, of which sixes leave nothing, four or eight.
+            for (k, height) in heights(self.c_in) {
+                // SAFETY: as the caller vouches; the heights add up to c_in, the panels to `width`.
                 unsafe {
-                    match (wide, k < self.c_in - 4 * fours) {
-                        (true, true) => self.tile::<S, 6, 2>(s, k, n),
+                    match (lanes > S::LANES, height == WIDE) {
+                        (true, true) => self.tile::<S, WIDE, 2>(s, k, n),
                         (true, false) => self.tile::<S, 4, 2>(s, k, n),
-                        (false, true) => self.tile::<S, 6, 1>(s, k, n),
+                        (false, true) => self.tile::<S, WIDE, 1>(s, k, n),
                         (false, false) => self.tile::<S, 4, 1>(s, k, n),
                     }
                 }
-                k += if k < self.c_in - 4 * fours { 6 } else { 4 };
             }
-            n += if wide { 2 * S::LANES } else { S::LANES };
         }
     }
 
