@@ -46,7 +46,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     if let Some(out) = &args.report {
         super::keep_runs(out)?;
     }
-    let model = super::load_model(&args.model)?;
+    let mut model = super::load_model(&args.model)?;
     let splits = data::open(&args.data, &OpenOptions::default())?;
     for warning in &splits.warnings {
         tell(&format!("warning: {warning}"));
@@ -73,7 +73,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let progress = bar(part.len() as u64, "images");
     let on = &mut |done: usize| progress.set_position(done as u64);
     let evaluation = evaluate_crops(
-        &model,
+        &mut model,
         part.clone(),
         crops,
         resnet::exec::threads(args.threads),

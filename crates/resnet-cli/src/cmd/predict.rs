@@ -52,10 +52,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let model = super::load_model(&args.model)?;
     let threads = resnet::exec::threads(args.threads);
     let mut predictor = match &args.cam {
-        Some(_) => Predictor::explaining(&model, threads)?,
-        None => Predictor::new(&model, threads)?,
+        Some(_) => Predictor::explaining(model, threads)?,
+        None => Predictor::new(model, threads)?,
     };
-    drop(model);
     let mut cams = args.cam.as_deref().map(Cams::new).transpose()?;
     let mut out = std::io::stdout().lock();
     if args.csv {

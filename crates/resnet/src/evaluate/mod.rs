@@ -67,10 +67,12 @@ pub enum Crops {
 
 /// Evaluates a model file's network on a data set, whose classes are matched to the model's by name, by the centre of each image.
 ///
+/// The weights move into the engine, see [`Model::hand_over`]; what is left of the model says what it was.
+///
 /// # Errors
 /// The model's parts do not fit each other, the data has a class that the model does not know, or an image cannot be read.
 pub fn evaluate_model(
-    model: &Model,
+    model: &mut Model,
     data: Arc<dyn Dataset>,
     threads: usize,
     on: &mut dyn FnMut(usize),
@@ -83,7 +85,7 @@ pub fn evaluate_model(
 /// # Errors
 /// As [`evaluate_model`].
 pub fn evaluate_crops(
-    model: &Model,
+    model: &mut Model,
     data: Arc<dyn Dataset>,
     crops: Crops,
     threads: usize,
@@ -98,7 +100,7 @@ pub fn evaluate_crops(
     let plan = Plan::build(&model.graph()?, Options::infer(batch * crops))?;
     model.check(&plan)?;
     let mut cpu = Cpu::new(plan, threads)?;
-    model.apply(&mut cpu)?;
+    model.hand_over(&mut cpu)?;
     let transform = Transform::new(model.preprocess.clone(), Augment::default())?;
     let workers = loader_workers(data.as_ref(), threads);
     let options = LoaderOptions {

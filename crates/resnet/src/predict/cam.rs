@@ -240,8 +240,8 @@ mod tests {
                 continue;
             };
             tried += 1;
-            let mut predictor = Predictor::explaining(&model, 2).unwrap();
-            let plain = Predictor::new(&model, 2)
+            let mut predictor = Predictor::explaining(model.clone(), 2).unwrap();
+            let plain = Predictor::new(model, 2)
                 .unwrap()
                 .image(&picture(40, side), 4);
             assert_eq!(
@@ -301,7 +301,7 @@ mod tests {
     #[test]
     fn an_overlay_has_the_picture_and_its_unseen_rim() {
         let model = model("resnet20", 32).unwrap();
-        let mut predictor = Predictor::explaining(&model, 1).unwrap();
+        let mut predictor = Predictor::explaining(model, 1).unwrap();
         let image = picture(96, 48);
         predictor.image(&image, 1);
         let cam = predictor.cam(0);

@@ -38,11 +38,11 @@ pub struct Guess {
 }
 
 impl Predictor {
-    /// Prepares a model.
+    /// Prepares a model, whose weights move in.
     ///
     /// # Errors
     /// The file's parts do not fit each other.
-    pub fn new(model: &Model, threads: usize) -> Result<Predictor, UseError> {
+    pub fn new(model: Model, threads: usize) -> Result<Predictor, UseError> {
         Predictor::prepare(model, threads, None)
     }
 
@@ -50,13 +50,13 @@ impl Predictor {
     ///
     /// # Errors
     /// The file's parts do not fit each other.
-    pub fn explaining(model: &Model, threads: usize) -> Result<Predictor, UseError> {
+    pub fn explaining(model: Model, threads: usize) -> Result<Predictor, UseError> {
         let layer = cam::layer(&model.graph()?)?;
         Predictor::prepare(model, threads, Some(layer))
     }
 
     fn prepare(
-        model: &Model,
+        mut model: Model,
         threads: usize,
         layer: Option<LayerId>,
     ) -> Result<Predictor, UseError> {
@@ -69,14 +69,14 @@ impl Predictor {
         let plan = Plan::build(&graph, options)?;
         model.check(&plan)?;
         let mut cpu = Cpu::new(plan, threads)?;
-        model.apply(&mut cpu)?;
-        let transform = Transform::new(model.preprocess.clone(), Augment::default())?;
+        model.hand_over(&mut cpu)?;
         let x = vec![0.0; model.preprocess.shape.len()];
         let logits = vec![0.0; model.classes.len()];
+        let transform = Transform::new(model.preprocess, Augment::default())?;
         Ok(Predictor {
             cpu,
             transform,
-            classes: model.classes.clone(),
+            classes: model.classes,
             x,
             logits,
             layer,

@@ -111,8 +111,9 @@ fn cifar_networks_make_exactly_the_published_mistakes() {
         ("resnet20", "resnet20-12fca82f.th", 827),
         ("resnet44", "resnet44-014dd654.th", 690),
     ] {
-        let Import { model, naming, .. } =
-            import(&weights.join(file), &Choices::default()).unwrap();
+        let Import {
+            mut model, naming, ..
+        } = import(&weights.join(file), &Choices::default()).unwrap();
         assert_eq!(
             (model.arch.name().as_str(), naming),
             (arch, "pytorch_resnet_cifar10")
@@ -130,7 +131,7 @@ fn cifar_networks_make_exactly_the_published_mistakes() {
         let want = f32s(&golden, &format!("{arch}.logits256"));
         assert_close(arch, &logits(&model, &inputs), want, 1e-3);
 
-        let evaluation = evaluate_model(&model, test.clone(), threads(0), &mut |_| ()).unwrap();
+        let evaluation = evaluate_model(&mut model, test.clone(), threads(0), &mut |_| ()).unwrap();
         println!("{arch}: {} wrong of {}", evaluation.wrong, evaluation.count);
         assert_eq!(evaluation.count, 10_000);
         assert!(
@@ -194,7 +195,7 @@ fn photos_get_the_reference_classes() {
     ) else {
         return;
     };
-    let mut predictor = Predictor::new(&resnet50(&weights), threads(0)).unwrap();
+    let mut predictor = Predictor::new(resnet50(&weights), threads(0)).unwrap();
     let table = std::fs::read_to_string(golden.join("resnet50-imagenet-samples.tsv")).unwrap();
     let (mut same, mut count, mut most) = (0, 0, 0.0f32);
     for line in table.lines().skip(1) {
