@@ -167,6 +167,8 @@ pub enum StepKind {
     },
     /// `x, gamma, beta, [running mean, running var], [residual] -> y, [mean, rstd, running mean, running var]`
     Norm(Norm),
+    /// `x, gamma, beta, mean, rstd, [residual] -> y`: the output of a norm that trains, in the backward pass
+    NormAgain(Norm),
     /// `x -> y`
     Relu,
     /// `a, b -> y`

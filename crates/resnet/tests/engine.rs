@@ -5,7 +5,7 @@ use resnet::exec::{Backend, Cpu, Sgd};
 use resnet::graph::Shape;
 use resnet::plan::{Options, Plan};
 use resnet::rng::Rng;
-use resnet::step::Space;
+use resnet::step::{Space, StepKind};
 use resnet::weights;
 
 /// Networks that between them use every operation and every shape of block.
@@ -166,6 +166,33 @@ fn fused_and_unfused_agree() {
                 "{arch}: d {name} differs by {off} of {size}"
             );
         }
+    }
+}
+
+#[test]
+fn norms_computed_again_give_the_same_bits_in_less_memory() {
+    for arch in NETWORKS {
+        let again = Options::train(BATCH, 0.0);
+        let kept = Options {
+            recompute: false,
+            ..again
+        };
+        let (mut a, mut b) = (Run::new(arch, again, 2), Run::new(arch, kept, 2));
+        assert_eq!(a.gradients().to_bits(), b.gradients().to_bits(), "{arch}");
+        for ((name, g), (_, h)) in a.all_gradients().iter().zip(&b.all_gradients()) {
+            let same = g.iter().zip(h).all(|(g, h)| g.to_bits() == h.to_bits());
+            assert!(same, "{arch}: d {name}");
+        }
+        let memory = |run: &Run| run.cpu.plan().region(Space::Activation).len() as f64;
+        let share = memory(&a) / memory(&b);
+        let has_norms = a
+            .cpu
+            .plan()
+            .steps
+            .iter()
+            .any(|step| matches!(step.kind, StepKind::Norm(_)));
+        let most = if has_norms { 0.9 } else { 1.0 };
+        assert!(share <= most, "{arch}: {share} of the memory");
     }
 }
 

@@ -188,8 +188,11 @@ pub fn scale_and_shift(
     }
 }
 
-/// The normalising pass of [`forward_train`] alone, for statistics that are known.
-fn normalise(
+/// The normalising pass of [`forward_train`] alone, with the statistics that it returned: the same bits.
+///
+/// # Panics
+/// If a length does not fit.
+pub fn normalise(
     cpu: &Cpu,
     x: &[f32],
     channels: usize,
@@ -201,6 +204,12 @@ fn normalise(
     relu: bool,
     y: &mut [f32],
 ) {
+    check(
+        channels,
+        &[x, y],
+        &[gamma, beta, mean, rstd],
+        residual.as_ref(),
+    );
     apply_forward(
         cpu,
         x,

@@ -1,11 +1,12 @@
 //! From a graph to steps over planned memory, for one batch size and one mode: the narrow waist of the engine.
 //!
-//! `lower` turns layers into forward steps, `fuse` joins neighbours, `differentiate` appends the backward steps, `memory`
-//! gives every slot its place. Each is a function over plain data, and `text` prints the result.
+//! `lower` turns layers into forward steps, `fuse` joins neighbours, `differentiate` appends the backward steps,
+//! `recompute` spares memory, `memory` gives every slot its place. Each is a function over plain data, and `text` prints the result.
 
 mod differentiate;
 mod fuse;
 mod memory;
+mod recompute;
 mod text;
 
 #[cfg(test)]
@@ -56,6 +57,8 @@ pub struct Options {
     pub fuse: bool,
     /// Whether every slot keeps memory of its own, so that all can be looked at after a run.
     pub keep_all: bool,
+    /// Whether the backward pass computes the outputs of norms again instead of keeping them: the same bits in less memory.
+    pub recompute: bool,
     /// What is not trained.
     pub frozen: Frozen,
     /// Whether the optimiser tells stages apart: the head, and runs of layers between changes of the maps' size.
@@ -70,6 +73,7 @@ impl Options {
             mode: Mode::Train { label_smoothing },
             fuse: true,
             keep_all: false,
+            recompute: true,
             frozen: Frozen::default(),
             staged: false,
         }
@@ -213,6 +217,16 @@ impl Plan {
                 differentiate::differentiate(graph, batch, &params, &mut slots, &mut steps, end);
             forward.end += usize::from(losses.is_some());
         }
+        let mut read_by_host = vec![Some(input), Some(logits), losses];
+        if let Mode::Explain { layer } = options.mode {
+            let explained = outputs[layer.0];
+            let ends = [logits, explained].map(|slot| gradient_of.get(&slot).copied());
+            read_by_host.push(Some(explained));
+            read_by_host.extend(ends);
+        }
+        if options.recompute && !options.keep_all {
+            recompute::recompute(&mut steps, &mut slots, forward.end, &read_by_host);
+        }
         let backward = forward.end..steps.len();
         if train {
             let below = match options.staged {
@@ -222,13 +236,6 @@ impl Plan {
             differentiate::append_update(&params, &below, &mut slots, &mut steps);
         }
         let update = backward.end..steps.len();
-        let mut read_by_host = vec![Some(input), Some(logits), losses];
-        if let Mode::Explain { layer } = options.mode {
-            let explained = outputs[layer.0];
-            let ends = [logits, explained].map(|slot| gradient_of.get(&slot).copied());
-            read_by_host.push(Some(explained));
-            read_by_host.extend(ends);
-        }
         let regions = memory::lay_out(&mut slots, &steps, &read_by_host, options.keep_all);
         let written: HashSet<SlotId> = steps[forward.clone()]
             .iter()

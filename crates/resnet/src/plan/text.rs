@@ -22,6 +22,7 @@ impl Plan {
                 (true, false) => "norm+add",
                 (true, true) => "norm+add+relu",
             },
+            StepKind::NormAgain(_) => "norm again",
             StepKind::Relu => "relu",
             StepKind::Add { relu: false, .. } => "add",
             StepKind::Add { relu: true, .. } => "add+relu",

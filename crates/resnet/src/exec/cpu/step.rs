@@ -168,6 +168,26 @@ impl Cpu {
                     }
                 }
             }
+            StepKind::NormAgain(norm) => {
+                let [x, gamma, beta, mean, rstd, a, b, ..] = operands;
+                let (residual, y) = match norm.residual {
+                    Some(r) => {
+                        let (channels, offset) = (r.channels, r.offset);
+                        let values = &*a;
+                        (
+                            Some(Residual {
+                                values,
+                                channels,
+                                offset,
+                            }),
+                            b,
+                        )
+                    }
+                    None => (None, a),
+                };
+                let (c, relu) = (norm.channels, norm.relu);
+                batch_norm::normalise(cpu, x, c, gamma, beta, mean, rstd, residual, relu, y);
+            }
             StepKind::Relu => {
                 let [x, y, ..] = operands;
                 elementwise::relu_forward(cpu, x, y);
