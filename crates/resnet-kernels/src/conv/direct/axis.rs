@@ -9,6 +9,8 @@
 
 use std::ops::Range;
 
+use crate::conv::tile::WIDE;
+
 /// One axis of a correlation. Output o of `count` reads inputs `first + o·step + t`, t < `taps` (zero outside `0..len`), and
 /// is written at `out_first + o·out_step`; tap t has the kernel's index `tap_first + t·tap_step`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +135,8 @@ impl Blocks {
         let even = |len: usize, most: usize| len.div_ceil(len.div_ceil(most.clamp(1, len)));
         let image = rows * columns;
         let (images, block_rows) = match target / image.max(1) {
+            // Pixels that can be cut anywhere are cut into whole tiles.
+            0 if columns == 1 => (1, even(rows.max(1), target).next_multiple_of(WIDE)),
             0 => (1, even(rows.max(1), target / columns.max(1))),
             images => (even(n, images.min(most_images)), rows.max(1)),
         };

@@ -97,6 +97,7 @@ pub(in crate::conv) fn backward_input(
 
 /// Calls `f` with the correlations that a pass consists of: one forward, stride² backward.
 fn each(cpu: &Cpu, shape: &Conv2dShape, transposed: bool, mut f: impl FnMut(Correlation)) {
+    let shape = &flat(shape);
     let Conv2dShape {
         h,
         w,
@@ -122,6 +123,22 @@ fn each(cpu: &Cpu, shape: &Conv2dShape, transposed: bool, mut f: impl FnMut(Corr
     }
 }
 
+/// A 1x1 convolution that skips no pixel, as one of a single column: it can be cut anywhere.
+fn flat(shape: &Conv2dShape) -> Conv2dShape {
+    let pixels = shape.n * shape.h * shape.w;
+    // Offsets within an image are 32-bit.
+    let fits = pixels * shape.c_in.max(shape.c_out) <= u32::MAX as usize;
+    if shape.kernel == 1 && shape.stride == 1 && shape.padding == 0 && fits {
+        return Conv2dShape {
+            n: 1,
+            h: pixels,
+            w: 1,
+            ..*shape
+        };
+    }
+    *shape
+}
+
 impl<'a> Correlation<'a> {
     fn new(
         cpu: &Cpu,
@@ -137,24 +154,43 @@ impl<'a> Correlation<'a> {
             (h_out, w_out) = (shape.h, shape.w);
         }
         let staging = Staging::new(rows, columns, c_in, shape.groups);
-        // A block's input is about a fifth of a 512 KiB second-level cache, and has enough pixels to pay for packing.
-        let mut target = (24576 * shape.groups / c_in).clamp(192, 2048);
+        // A block's input is about a fifth of a 512 KiB second-level cache, its output half of it; a copied one has enough pixels to
+        // pay for the weights' way to the cache.
+        let mut target = match staging.copies() {
+            true => (24576 * shape.groups / c_in).clamp(192, 2048),
+            false => (24576 / c_in).min(65536 / c_out).clamp(48, 2048),
+        };
         // Offsets within a block are 32-bit.
         let image = (rows.len * columns.len * c_in).max(h_out * w_out * c_out);
         let most = (u32::MAX as usize / image).max(1);
         let wanted = 4 * cpu.threads();
+        let panels = (c_out / shape.groups).div_ceil(LANES);
+        // Where blocks are copied, each task copies its own, so more blocks are better than more parts of their channels.
+        let cheap = if staging.copies() { 1 } else { panels };
         let blocks = loop {
             let blocks = Blocks::new(shape.n, rows.count, columns.count, target, most);
-            if blocks.count() * shape.groups >= wanted || target <= 128 {
+            if blocks.count() * shape.groups * cheap >= wanted || target <= 96 {
                 break blocks;
             }
             target /= 2;
         };
-        let panels = (c_out / shape.groups).div_ceil(LANES);
-        let split = if cpu.threads() == 1 {
+        // As many blocks for each thread as for the others, where there are few.
+        let threads = cpu.threads();
+        let few = blocks.count() < 8 * threads && !blocks.count().is_multiple_of(threads);
+        let blocks = if few && blocks.images == 1 {
+            let count = blocks.count().next_multiple_of(threads);
+            let target = (shape.n * rows.count * columns.count).div_ceil(count);
+            Blocks::new(shape.n, rows.count, columns.count, target, most)
+        } else {
+            blocks
+        };
+        let split = if threads == 1 {
             1
         } else {
-            wanted.div_ceil(blocks.count() * shape.groups).min(panels)
+            let wanted = wanted.div_ceil(blocks.count() * shape.groups);
+            (wanted..panels)
+                .find(|&parts| panels.is_multiple_of(parts))
+                .unwrap_or(panels)
         };
         Correlation {
             shape,

@@ -44,6 +44,11 @@ impl Staging {
         }
     }
 
+    /// Whether blocks are copied before tiles read them.
+    pub(super) fn copies(&self) -> bool {
+        self.copies
+    }
+
     /// Numbers in a run.
     pub(super) fn run(&self) -> usize {
         self.columns.taps * self.channels
