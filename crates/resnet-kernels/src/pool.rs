@@ -1,6 +1,7 @@
 //! A fixed set of threads that run one parallel loop at a time.
 //!
-//! The caller takes part. Workers that have finished watch for the next loop for some tens of microseconds, then sleep.
+//! The caller takes part. Workers that have finished watch for the next loop for some tens of microseconds, go on for some
+//! hundreds while no one else wants the core, then sleep.
 //! A loop ends when every worker that joined it has left it; a worker that wakes too late finds the loop closed and the
 //! caller does not wait for it. Which thread runs a task is left to chance; what a task computes must not depend on it.
 
@@ -12,8 +13,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How long a thread watches before it sleeps: longer than the gap between two kernels, shorter than a scheduler's slice.
+/// How long a thread watches without giving way: longer than the gap between two kernels.
 const SPIN: Duration = Duration::from_micros(40);
+/// How long it watches before it sleeps, offering the core to others meanwhile: longer than another thread's last task, for to be woken
+/// takes longer still.
+const WATCH: Duration = Duration::from_micros(400);
 
 thread_local! {
     /// Whether this thread is inside a parallel loop; a loop started there runs on this thread alone.
@@ -250,15 +254,19 @@ impl Drop for Inside {
     }
 }
 
-/// Watches for `done` for at most [`SPIN`].
+/// Watches for `done` for at most [`WATCH`].
 fn spin_until(done: impl Fn() -> bool) {
     let start = Instant::now();
     while !done() {
         for _ in 0..32 {
             std::hint::spin_loop();
         }
-        if start.elapsed() > SPIN {
+        let watched = start.elapsed();
+        if watched > WATCH {
             return;
+        }
+        if watched > SPIN {
+            thread::yield_now();
         }
     }
 }

@@ -52,11 +52,29 @@ const WINOGRAD: Row = Row {
     direct: false,
     accepts: winograd::accepts,
     scratch_len: winograd::scratch_len,
-    packed_len: winograd::packed_len,
-    pack: winograd::pack,
-    forward: winograd::forward,
+    packed_len: winograd::packed_len::<{ winograd::OUT }, { winograd::IN }>,
+    pack: winograd::pack::<{ winograd::OUT }, { winograd::IN }>,
+    forward: winograd::forward::<{ winograd::OUT }, { winograd::IN }>,
     backward_input: winograd::backward_input,
     backward_weight: winograd::backward_weight,
+};
+
+/// The same with smaller tiles, for maps of few pixels. Weights that change are not worth their transform there, so the backward passes
+/// are the direct kernel's.
+const WINOGRAD_SMALL: Row = Row {
+    name: "conv_f32_winograd2__scalar",
+    accepts: winograd::accepts_small,
+    scratch_len: |cpu, shape| {
+        let forward =
+            winograd::forward_scratch_len::<{ winograd::SMALL_OUT }, { winograd::SMALL_IN }>;
+        forward(cpu, shape).max(direct::scratch_len(cpu, shape))
+    },
+    packed_len: winograd::packed_len::<{ winograd::SMALL_OUT }, { winograd::SMALL_IN }>,
+    pack: winograd::pack::<{ winograd::SMALL_OUT }, { winograd::SMALL_IN }>,
+    forward: winograd::forward::<{ winograd::SMALL_OUT }, { winograd::SMALL_IN }>,
+    backward_input: direct::backward_input,
+    backward_weight: direct::backward_weight,
+    ..WINOGRAD
 };
 
 pub(super) static ROWS: &[Row] = &[
@@ -64,6 +82,11 @@ pub(super) static ROWS: &[Row] = &[
         name: "conv_f32_winograd__avx512",
         isa: Isa::Avx512,
         ..WINOGRAD
+    },
+    Row {
+        name: "conv_f32_winograd2__avx512",
+        isa: Isa::Avx512,
+        ..WINOGRAD_SMALL
     },
     Row {
         name: "conv_f32_6x32__avx512",
@@ -76,11 +99,17 @@ pub(super) static ROWS: &[Row] = &[
         ..WINOGRAD
     },
     Row {
+        name: "conv_f32_winograd2__avx2",
+        isa: Isa::Avx2,
+        ..WINOGRAD_SMALL
+    },
+    Row {
         name: "conv_f32_6x16__avx2",
         isa: Isa::Avx2,
         ..DIRECT
     },
     WINOGRAD,
+    WINOGRAD_SMALL,
     DIRECT,
 ];
 

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::lines::{Input, Output, Weight, plane};
-use super::{IN, Map, OUT, POINTS, Tiling, even, for_reading, pitch, points, stride};
+use super::lines::{Input, Line, Output, Weight, plane};
+use super::{IN, Map, OUT, Tiling, even, for_reading, pitch, points, stride};
 use crate::Cpu;
 use crate::conv::tile::{LANES, NARROW, Runs, WIDE, dot, panels};
 use crate::conv::{Conv2dShape, Epilogue, scratch};
@@ -20,9 +20,9 @@ const PANEL: usize = 256;
 /// Side of the blocks that [`Simd::transpose`] takes, and rows of U that a task makes.
 const SIDE: usize = 8;
 
-/// A correlation of x [n][h][w][c_in] with 3x3 weights to y [n][h_out][w_out][c_out].
+/// A correlation of x [n][h][w][c_in] with 3x3 weights to y [n][h_out][w_out][c_out], by tiles of O x O outputs from I x I inputs.
 #[derive(Clone, Copy)]
-struct Correlation {
+struct Correlation<const O: usize, const I: usize> {
     /// Whether this is the input gradient, so that weights are read transposed and turned.
     transposed: bool,
     h: usize,
@@ -38,8 +38,15 @@ struct Correlation {
     split: usize,
 }
 
-impl Correlation {
-    fn new(cpu: &Cpu, shape: &Conv2dShape, transposed: bool) -> Correlation {
+impl<const O: usize, const I: usize> Correlation<O, I>
+where
+    Input: Line<I, I>,
+    Weight: Line<3, I>,
+    Output: Line<I, O>,
+{
+    const POINTS: usize = I * I;
+
+    fn new(cpu: &Cpu, shape: &Conv2dShape, transposed: bool) -> Correlation<O, I> {
         let (mut h, mut w, mut c_in) = (shape.h, shape.w, shape.c_in);
         let (mut h_out, mut w_out, mut c_out) = (shape.h_out(), shape.w_out(), shape.c_out);
         let mut padding = shape.padding;
@@ -47,9 +54,9 @@ impl Correlation {
             (h, w, c_in, h_out, w_out, c_out) = (h_out, w_out, c_out, h, w, c_in);
             padding = 2 - padding;
         }
-        let tiling = Tiling::new(shape.n, h_out, w_out);
+        let tiling = Tiling::new(shape.n, h_out, w_out, O);
         let wanted = 4 * cpu.threads();
-        let fits = BLOCK / (POINTS * (c_in + c_out));
+        let fits = BLOCK / (Self::POINTS * (c_in + c_out));
         let most = fits.min(tiling.count().div_ceil(wanted)).max(FEWEST);
         let block = even(tiling.count(), most, WIDE);
         let blocks = tiling.count().div_ceil(block);
@@ -82,8 +89,8 @@ impl Correlation {
     fn parts(&self) -> [usize; 4] {
         let width = self.part().min(self.c_out);
         [
-            POINTS * stride(self.block, self.c_in),
-            POINTS * stride(self.block, width),
+            Self::POINTS * stride(self.block, self.c_in),
+            Self::POINTS * stride(self.block, width),
             self.c_in.max(LANES),
             width,
         ]
@@ -91,7 +98,7 @@ impl Correlation {
 
     /// Numbers in U.
     fn packed_len(&self) -> usize {
-        POINTS * self.c_in * self.c_out
+        Self::POINTS * self.c_in * self.c_out
     }
 
     fn scratch_len(&self, cpu: &Cpu) -> usize {
@@ -153,23 +160,53 @@ impl Correlation {
 
 /// Numbers of scratch for both passes, U of the backward pass included.
 pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
-    let backward = Correlation::new(cpu, shape, true);
+    let backward = Correlation::<OUT, IN>::new(cpu, shape, true);
     let backward = scratch::len(&[backward.packed_len()]) + backward.scratch_len(cpu);
-    backward.max(Correlation::new(cpu, shape, false).scratch_len(cpu))
+    backward.max(forward_scratch_len::<OUT, IN>(cpu, shape))
+}
+
+/// Numbers of scratch for [`forward`].
+pub(in crate::conv) fn forward_scratch_len<const O: usize, const I: usize>(
+    cpu: &Cpu,
+    shape: &Conv2dShape,
+) -> usize
+where
+    Input: Line<I, I>,
+    Weight: Line<3, I>,
+    Output: Line<I, O>,
+{
+    Correlation::<O, I>::new(cpu, shape, false).scratch_len(cpu)
 }
 
 /// Numbers of the weights packed for [`forward`].
-pub(in crate::conv) fn packed_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
-    Correlation::new(cpu, shape, false).packed_len()
+pub(in crate::conv) fn packed_len<const O: usize, const I: usize>(
+    cpu: &Cpu,
+    shape: &Conv2dShape,
+) -> usize
+where
+    Input: Line<I, I>,
+    Weight: Line<3, I>,
+    Output: Line<I, O>,
+{
+    Correlation::<O, I>::new(cpu, shape, false).packed_len()
 }
 
 /// Packs w for [`forward`].
-pub(in crate::conv) fn pack(cpu: &Cpu, shape: &Conv2dShape, w: &[f32], packed: &mut [f32]) {
-    Correlation::new(cpu, shape, false).pack(cpu, w, packed);
+pub(in crate::conv) fn pack<const O: usize, const I: usize>(
+    cpu: &Cpu,
+    shape: &Conv2dShape,
+    w: &[f32],
+    packed: &mut [f32],
+) where
+    Input: Line<I, I>,
+    Weight: Line<3, I>,
+    Output: Line<I, O>,
+{
+    Correlation::<O, I>::new(cpu, shape, false).pack(cpu, w, packed);
 }
 
 /// y = x * w, and what `epilogue` makes of it.
-pub(in crate::conv) fn forward(
+pub(in crate::conv) fn forward<const O: usize, const I: usize>(
     cpu: &Cpu,
     shape: &Conv2dShape,
     x: &[f32],
@@ -177,8 +214,12 @@ pub(in crate::conv) fn forward(
     epilogue: Epilogue,
     y: &mut [f32],
     scratch: &mut [f32],
-) {
-    Correlation::new(cpu, shape, false).run(cpu, x, packed, epilogue, y, false, scratch);
+) where
+    Input: Line<I, I>,
+    Weight: Line<3, I>,
+    Output: Line<I, O>,
+{
+    Correlation::<O, I>::new(cpu, shape, false).run(cpu, x, packed, epilogue, y, false, scratch);
 }
 
 /// dx (+)= dy * wᵀ.
@@ -191,7 +232,7 @@ pub(in crate::conv) fn backward_input(
     accumulate: bool,
     scratch: &mut [f32],
 ) {
-    let c = Correlation::new(cpu, shape, true);
+    let c = Correlation::<OUT, IN>::new(cpu, shape, true);
     let len = [c.packed_len()];
     let (u, scratch) = scratch.split_at_mut(scratch::len(&len));
     let [u] = scratch::split(u, len);
@@ -200,20 +241,25 @@ pub(in crate::conv) fn backward_input(
 }
 
 /// Some rows (input channels) of U = G w Gᵀ, stored as panels [point][panel][c_in][lanes].
-struct WeightTask<'a> {
-    c: &'a Correlation,
+struct WeightTask<'a, const O: usize, const I: usize> {
+    c: &'a Correlation<O, I>,
     rows: Range<usize>,
     w: &'a [f32],
     u: *mut f32,
 }
 
-impl Task for WeightTask<'_> {
+impl<const O: usize, const I: usize> Task for WeightTask<'_, O, I>
+where
+    Input: Line<I, I>,
+    Weight: Line<3, I>,
+    Output: Line<I, O>,
+{
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let WeightTask { c, rows, w, u } = self;
         let all = c.c_in * c.c_out;
         assert!(w.len() == 9 * all);
-        let u = points(u, all);
+        let u = points::<I>(u, all);
         let w = w.as_ptr();
         // Turned weights of eight rows and sixteen columns, where w has them transposed.
         let mut turned = [0f32; 9 * SIDE * super::LANES];
@@ -239,9 +285,9 @@ impl Task for WeightTask<'_> {
                     // SAFETY: row k and columns n..n + LANES are inside w (whose length is asserted above) or `turned`; U holds
                     // c_in x c_out numbers at each point, of which this task alone writes its rows.
                     unsafe {
-                        let plane = plane::<S, Weight, 3, IN>(s, &taps, 0);
-                        for i in 0..IN {
-                            for j in 0..IN {
+                        let plane = plane::<S, Weight, 3, I>(s, &taps, 0);
+                        for i in 0..I {
+                            for j in 0..I {
                                 s.store(u[i][j].add(to), plane[i][j]);
                             }
                         }
@@ -258,9 +304,9 @@ impl Task for WeightTask<'_> {
 /// # Safety
 /// `w` is valid for reading nine taps of c_out x c_in numbers, n is a column's and k + 8 at most the number of rows.
 #[inline(always)]
-unsafe fn turn<S: Simd>(
+unsafe fn turn<S: Simd, const O: usize, const I: usize>(
     s: S,
-    c: &Correlation,
+    c: &Correlation<O, I>,
     w: *const f32,
     k: usize,
     n: usize,
@@ -279,8 +325,8 @@ unsafe fn turn<S: Simd>(
 }
 
 /// All three stages for some tiles and output channels.
-struct BlockTask<'a> {
-    c: &'a Correlation,
+struct BlockTask<'a, const O: usize, const I: usize> {
+    c: &'a Correlation<O, I>,
     tiles: Range<usize>,
     channels: Range<usize>,
     x: Map<'a>,
@@ -291,7 +337,12 @@ struct BlockTask<'a> {
     scratch: &'a mut [f32],
 }
 
-impl Task for BlockTask<'_> {
+impl<const O: usize, const I: usize> Task for BlockTask<'_, O, I>
+where
+    Input: Line<I, I>,
+    Weight: Line<3, I>,
+    Output: Line<I, O>,
+{
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         let scratch = std::mem::take(&mut self.scratch);
@@ -299,12 +350,12 @@ impl Task for BlockTask<'_> {
         zeros.fill(0.0);
         let width = self.channels.len();
         assert!(
-            v.len() >= POINTS * stride(self.tiles.len(), self.c.c_in)
-                && m.len() >= POINTS * stride(self.tiles.len(), width)
+            v.len() >= I * I * stride(self.tiles.len(), self.c.c_in)
+                && m.len() >= I * I * stride(self.tiles.len(), width)
                 && outside.len() >= width
         );
-        let v = points(v.as_mut_ptr(), stride(self.tiles.len(), self.c.c_in));
-        let m = points(m.as_mut_ptr(), stride(self.tiles.len(), width));
+        let v = points::<I>(v.as_mut_ptr(), stride(self.tiles.len(), self.c.c_in));
+        let m = points::<I>(m.as_mut_ptr(), stride(self.tiles.len(), width));
         // SAFETY: the points hold a row of c_in or `width` numbers for each tile, by the assertion.
         unsafe {
             input(
@@ -327,28 +378,30 @@ impl Task for BlockTask<'_> {
 /// # Safety
 /// Each point is valid for writing `tiles.len()` rows of `x.channels` numbers, `pitch(x.channels)` apart.
 #[inline(always)]
-pub(super) unsafe fn input<S: Simd>(
+pub(super) unsafe fn input<S: Simd, const I: usize>(
     s: S,
     x: Map,
     tiling: Tiling,
     padding: usize,
     tiles: Range<usize>,
-    v: &[[*mut f32; IN]; IN],
+    v: &[[*mut f32; I]; I],
     zeros: &[f32],
-) {
+) where
+    Input: Line<I, I>,
+{
     assert!(zeros.len() >= x.channels);
     let pitch = pitch(x.channels);
     for (row, tile) in tiles.enumerate() {
         let (image, i, j) = tiling.place(tile);
         let first = |at: usize| at as isize - padding as isize;
-        let from = x.square::<IN>(image, first(i), first(j), zeros.as_ptr());
+        let from = x.square::<I>(image, first(i), first(j), zeros.as_ptr());
         for at in (0..x.channels).step_by(S::LANES) {
             // SAFETY: every pixel, or the zeros in its place, holds `channels` numbers, a multiple of LANES; the caller
             // vouches for the points.
             unsafe {
-                let plane = plane::<S, Input, IN, IN>(s, &from, at);
-                for i in 0..IN {
-                    for j in 0..IN {
+                let plane = plane::<S, Input, I, I>(s, &from, at);
+                for i in 0..I {
+                    for j in 0..I {
                         s.store(v[i][j].add(row * pitch + at), plane[i][j]);
                     }
                 }
@@ -357,7 +410,12 @@ pub(super) unsafe fn input<S: Simd>(
     }
 }
 
-impl BlockTask<'_> {
+impl<const O: usize, const I: usize> BlockTask<'_, O, I>
+where
+    Input: Line<I, I>,
+    Weight: Line<3, I>,
+    Output: Line<I, O>,
+{
     /// M = V U at each point.
     ///
     /// # Safety
@@ -366,16 +424,16 @@ impl BlockTask<'_> {
     unsafe fn multiply<S: Simd>(
         &self,
         s: S,
-        v: &[[*mut f32; IN]; IN],
-        m: &[[*mut f32; IN]; IN],
+        v: &[[*mut f32; I]; I],
+        m: &[[*mut f32; I]; I],
         zeros: &[f32],
     ) {
         let c = self.c;
         let tiles = self.tiles.len();
         let (from, to) = (pitch(c.c_in), pitch(self.channels.len()));
-        assert!(zeros.len() >= LANES && self.u.len() == POINTS * c.c_in * c.c_out);
-        for e in 0..POINTS {
-            let (v, m) = (v[e / IN][e % IN].cast_const(), m[e / IN][e % IN]);
+        assert!(zeros.len() >= LANES && self.u.len() == I * I * c.c_in * c.c_out);
+        for e in 0..I * I {
+            let (v, m) = (v[e / I][e % I].cast_const(), m[e / I][e % I]);
             let u = &self.u[e * c.c_in * c.c_out..][..c.c_in * c.c_out];
             for (n, lanes) in panels::<S>(self.channels.clone()) {
                 let m = m.wrapping_add(n - self.channels.start);
@@ -408,7 +466,7 @@ impl BlockTask<'_> {
     /// Each point of `m` holds a row of the task's channels for each tile; y is the whole output, of which this task alone
     /// touches its tiles and channels; `outside` has room for its channels.
     #[inline(always)]
-    unsafe fn output<S: Simd>(&self, s: S, m: &[[*mut f32; IN]; IN], outside: &mut [f32]) {
+    unsafe fn output<S: Simd>(&self, s: S, m: &[[*mut f32; I]; I], outside: &mut [f32]) {
         let c = self.c;
         let m = for_reading(m);
         let (width, pitch) = (self.channels.len(), pitch(self.channels.len()));
@@ -416,9 +474,9 @@ impl BlockTask<'_> {
         outside.fill(0.0);
         for (row, tile) in self.tiles.clone().enumerate() {
             let (image, i0, j0) = c.tiling.place(tile);
-            let mut to = [[outside.as_mut_ptr(); OUT]; OUT];
+            let mut to = [[outside.as_mut_ptr(); O]; O];
             // Where pixels are in y; for those outside, any that exists.
-            let mut offsets = [[self.channels.start; OUT]; OUT];
+            let mut offsets = [[self.channels.start; O]; O];
             for (i, line) in to.iter_mut().enumerate() {
                 for (j, pixel) in line.iter_mut().enumerate() {
                     if i0 + i < c.h_out && j0 + j < c.w_out {
@@ -431,9 +489,9 @@ impl BlockTask<'_> {
             for at in (0..width).step_by(S::LANES) {
                 // SAFETY: as the caller vouches; a tile's pixels inside the map are pixels of y.
                 unsafe {
-                    let plane = plane::<S, Output, IN, OUT>(s, &m, row * pitch + at);
-                    for i in 0..OUT {
-                        for j in 0..OUT {
+                    let plane = plane::<S, Output, I, O>(s, &m, row * pitch + at);
+                    for i in 0..O {
+                        for j in 0..O {
                             let (to, first) = (to[i][j].add(at), offsets[i][j] + at);
                             let mut y = plane[i][j];
                             if self.accumulate {

@@ -43,7 +43,7 @@ struct Plan<'a> {
 impl<'a> Plan<'a> {
     fn new(cpu: &Cpu, shape: &'a Conv2dShape) -> Plan<'a> {
         let (c_in, c_out) = (shape.c_in, shape.c_out);
-        let tiling = Tiling::new(shape.n, shape.h_out(), shape.w_out());
+        let tiling = Tiling::new(shape.n, shape.h_out(), shape.w_out(), OUT);
         let chunks = (PARTIAL / (POINTS * c_in * c_out))
             .min(tiling.count() / CHUNK)
             .clamp(1, CHUNKS);
@@ -186,9 +186,9 @@ impl Task for Gradient<'_> {
             v.len() >= POINTS * stride(plan.block, c_in)
                 && w.len() >= POINTS * stride(plan.block, width)
         );
-        let v = points(v.as_mut_ptr(), stride(plan.block, c_in));
-        let w = points(w.as_mut_ptr(), stride(plan.block, width));
-        let p = points(p.wrapping_add(channels.start), c_in * c_out);
+        let v = points::<IN>(v.as_mut_ptr(), stride(plan.block, c_in));
+        let w = points::<IN>(w.as_mut_ptr(), stride(plan.block, width));
+        let p = points::<IN>(p.wrapping_add(channels.start), c_in * c_out);
         let all = plan.tiling.count();
         let first = chunk * plan.blocks * plan.block;
         for block in 0..plan.blocks {
@@ -327,7 +327,7 @@ impl Task for Finish<'_> {
         let (c_in, c_out) = (plan.shape.c_in, plan.shape.c_out);
         assert!(k < c_in && partial.len() >= plan.chunks * plan.len());
         let mut sums = [0f32; POINTS * super::LANES];
-        let from = for_reading(&points(sums.as_mut_ptr(), super::LANES));
+        let from = for_reading(&points::<IN>(sums.as_mut_ptr(), super::LANES));
         for at in (0..c_out).step_by(S::LANES) {
             // SAFETY: `partial` holds `chunks` times c_in x c_out numbers at 36 points, `sums` a vector at each; dw holds nine taps
             // of c_in x c_out numbers, of which this task alone writes row k.

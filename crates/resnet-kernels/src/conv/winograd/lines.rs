@@ -1,15 +1,15 @@
-//! The matrices of F(4x4, 3x3), each as the additions and multiplications that it takes on a line of numbers, and a plane
+//! The matrices of F(4x4, 3x3) and F(2x2, 3x3), each as the additions and multiplications that it takes on a line of numbers, and a plane
 //! transformed by lines twice.
 
 use crate::simd::Simd;
 
 /// A matrix O x I applied to a line.
-pub(super) trait Line<const I: usize, const O: usize> {
+pub(in crate::conv) trait Line<const I: usize, const O: usize> {
     fn apply<S: Simd>(s: S, x: [S::V; I]) -> [S::V; O];
 }
 
-/// Bᵀ: six inputs to the six points.
-pub(super) struct Input;
+/// Bᵀ: inputs to as many points.
+pub(in crate::conv) struct Input;
 
 impl Line<6, 6> for Input {
     #[inline(always)]
@@ -30,8 +30,16 @@ impl Line<6, 6> for Input {
     }
 }
 
-/// Aᵀ: six points to the four outputs.
-pub(super) struct Output;
+impl Line<4, 4> for Input {
+    #[inline(always)]
+    fn apply<S: Simd>(s: S, x: [S::V; 4]) -> [S::V; 4] {
+        let [x0, x1, x2, x3] = x;
+        [s.sub(x0, x2), s.add(x1, x2), s.sub(x2, x1), s.sub(x1, x3)]
+    }
+}
+
+/// Aᵀ: points to outputs.
+pub(in crate::conv) struct Output;
 
 impl Line<6, 4> for Output {
     #[inline(always)]
@@ -45,6 +53,14 @@ impl Line<6, 4> for Output {
             s.fma(s.splat(4.0), even2, even),
             s.add(s.fma(s.splat(8.0), odd2, odd), m5),
         ]
+    }
+}
+
+impl Line<4, 2> for Output {
+    #[inline(always)]
+    fn apply<S: Simd>(s: S, m: [S::V; 4]) -> [S::V; 2] {
+        let [m0, m1, m2, m3] = m;
+        [s.add(m0, s.add(m1, m2)), s.sub(s.sub(m1, m2), m3)]
     }
 }
 
@@ -69,8 +85,8 @@ impl Line<4, 6> for OutputGradient {
     }
 }
 
-/// G: three weights to the six points.
-pub(super) struct Weight;
+/// G: three weights to the points.
+pub(in crate::conv) struct Weight;
 
 impl Line<3, 6> for Weight {
     #[inline(always)]
@@ -86,6 +102,21 @@ impl Line<3, 6> for Weight {
             s.fma(s.splat(1.0 / 6.0), w1, even),
             s.fma(s.splat(1.0 / 12.0), w1, even2),
             s.fma(s.splat(-1.0 / 12.0), w1, even2),
+            w2,
+        ]
+    }
+}
+
+impl Line<3, 4> for Weight {
+    #[inline(always)]
+    fn apply<S: Simd>(s: S, w: [S::V; 3]) -> [S::V; 4] {
+        let [w0, w1, w2] = w;
+        let (zero, half) = (s.splat(0.0), s.splat(0.5));
+        let even = s.fma(half, s.add(w0, w2), zero);
+        [
+            w0,
+            s.fma(half, w1, even),
+            s.fma(s.splat(-0.5), w1, even),
             w2,
         ]
     }
@@ -165,6 +196,17 @@ mod tests {
         for i in 0..4 {
             let expected: f32 = (0..3).map(|t| x[i + t] * w[t]).sum();
             assert!((y[i] - expected).abs() < 1e-4, "{y:?}");
+        }
+    }
+
+    #[test]
+    fn a_short_line_of_outputs_is_the_correlation() {
+        let (x, w) = ([3.0, -1.0, 4.0, 1.0], [2.0, -6.0, 5.0]);
+        let (v, u) = (line::<Input, 4, 4>(x), line::<Weight, 3, 4>(w));
+        let y = line::<Output, 4, 2>(std::array::from_fn(|i| u[i] * v[i]));
+        for i in 0..2 {
+            let expected: f32 = (0..3).map(|t| x[i + t] * w[t]).sum();
+            assert!((y[i] - expected).abs() < 1e-5, "{y:?}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! 3x3 convolutions with step 1 by Winograd's algorithm F(4x4, 3x3) (Lavin & Gray 2016, "Fast algorithms for convolutional
-//! neural networks"): 36 products for a tile of 16 outputs where the sum as written takes 144.
+//! neural networks"): 36 products for a tile of 16 outputs where the sum as written takes 144. Maps of too few such tiles have F(2x2, 3x3)
+//! forward: 16 products for 4 outputs where the sum takes 36, and weights that grow by less than half as much.
 //!
 //! ```text
 //! y  = Aᵀ [ (G w Gᵀ) ⊙ (Bᵀ x B) ] A            x a tile of 6x6 inputs, y its 4x4 outputs, ⊙ number by number
@@ -25,27 +26,39 @@ mod lines;
 use super::Conv2dShape;
 use crate::Cpu;
 
-pub(super) use correlate::{backward_input, forward, pack, packed_len};
+pub(super) use correlate::{backward_input, forward, forward_scratch_len, pack, packed_len};
 pub(super) use gradient::backward_weight;
 
-/// Side of a tile of outputs, of inputs, and points.
-const OUT: usize = 4;
-const IN: usize = 6;
+/// Sides of a tile of outputs and of inputs in F(4x4, 3x3), and its points.
+pub(super) const OUT: usize = 4;
+pub(super) const IN: usize = 6;
 const POINTS: usize = IN * IN;
+/// The same sides in F(2x2, 3x3).
+pub(super) const SMALL_OUT: usize = 2;
+pub(super) const SMALL_IN: usize = 4;
 /// Channels come in vectors of the widest instruction set.
 const LANES: usize = 16;
 /// Tiles below which transforming the weights costs more than is saved.
 const FEWEST: usize = 12;
 
-/// Whether the algorithm applies and is worth its transforms.
+/// Whether the algorithm applies with tiles of 4x4 and is worth its transforms.
 pub(super) fn accepts(shape: &Conv2dShape) -> bool {
+    applies(shape, OUT)
+}
+
+/// The same with tiles of 2x2.
+pub(super) fn accepts_small(shape: &Conv2dShape) -> bool {
+    applies(shape, SMALL_OUT)
+}
+
+fn applies(shape: &Conv2dShape, out: usize) -> bool {
     shape.kernel == 3
         && shape.stride == 1
         && shape.groups == 1
         && shape.padding <= 2
         && shape.c_in.is_multiple_of(LANES)
         && shape.c_out.is_multiple_of(LANES)
-        && Tiling::new(shape.n, shape.h_out(), shape.w_out()).count() >= FEWEST
+        && Tiling::new(shape.n, shape.h_out(), shape.w_out(), out).count() >= FEWEST
 }
 
 /// Numbers of scratch for all passes.
@@ -53,20 +66,23 @@ pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
     correlate::scratch_len(cpu, shape).max(gradient::scratch_len(cpu, shape))
 }
 
-/// A map cut into tiles of 4x4, those at the end reaching beyond it.
+/// A map cut into square tiles, those at the end reaching beyond it.
 #[derive(Clone, Copy, Debug)]
 struct Tiling {
+    /// Side of a tile.
+    out: usize,
     n: usize,
     rows: usize,
     columns: usize,
 }
 
 impl Tiling {
-    fn new(n: usize, h: usize, w: usize) -> Tiling {
+    fn new(n: usize, h: usize, w: usize, out: usize) -> Tiling {
         Tiling {
+            out,
             n,
-            rows: h.div_ceil(OUT),
-            columns: w.div_ceil(OUT),
+            rows: h.div_ceil(out),
+            columns: w.div_ceil(out),
         }
     }
 
@@ -81,7 +97,11 @@ impl Tiling {
             tile / (self.rows * self.columns),
             tile % (self.rows * self.columns),
         );
-        (image, tile / self.columns * OUT, tile % self.columns * OUT)
+        (
+            image,
+            tile / self.columns * self.out,
+            tile % self.columns * self.out,
+        )
     }
 }
 
@@ -134,7 +154,7 @@ fn pitch(columns: usize) -> usize {
     }
 }
 
-/// Numbers from one point's matrix of `rows` x `columns` to the next point's: an odd number of cache lines, so that the 36
+/// Numbers from one point's matrix of `rows` x `columns` to the next point's: an odd number of cache lines, so that all the
 /// streams of a transform do not fall into the same sets of a cache.
 fn stride(rows: usize, columns: usize) -> usize {
     ((rows * pitch(columns)).div_ceil(LANES) | 1) * LANES
@@ -142,11 +162,11 @@ fn stride(rows: usize, columns: usize) -> usize {
 
 /// Starts of the points' matrices.
 #[inline(always)]
-fn points(start: *mut f32, stride: usize) -> [[*mut f32; IN]; IN] {
-    let mut points = [[start; IN]; IN];
+fn points<const I: usize>(start: *mut f32, stride: usize) -> [[*mut f32; I]; I] {
+    let mut points = [[start; I]; I];
     for (i, line) in points.iter_mut().enumerate() {
         for (j, point) in line.iter_mut().enumerate() {
-            *point = start.wrapping_add((i * IN + j) * stride);
+            *point = start.wrapping_add((i * I + j) * stride);
         }
     }
     points
@@ -154,7 +174,7 @@ fn points(start: *mut f32, stride: usize) -> [[*mut f32; IN]; IN] {
 
 /// The same, for reading.
 #[inline(always)]
-fn for_reading(points: &[[*mut f32; IN]; IN]) -> [[*const f32; IN]; IN] {
+fn for_reading<const I: usize>(points: &[[*mut f32; I]; I]) -> [[*const f32; I]; I] {
     points.map(|line| line.map(<*mut f32>::cast_const))
 }
 
