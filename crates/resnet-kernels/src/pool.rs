@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 /// How long a thread watches without giving way: longer than the gap between two kernels.
 const SPIN: Duration = Duration::from_micros(40);
-/// How long it watches before it sleeps, offering the core to others meanwhile: longer than another thread's last task, for to be woken
-/// takes longer still.
+/// How long it watches before it sleeps, offering the core to others meanwhile: longer than another thread's last task usually takes, since
+/// to sleep and to be woken would cost as much again.
 const WATCH: Duration = Duration::from_micros(400);
 
 thread_local! {

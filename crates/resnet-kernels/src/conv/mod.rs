@@ -69,12 +69,12 @@ impl Conv2d {
         }
     }
 
-    /// Whether the kernel sums as the formula is written, so that integers come out exact. Winograd's transforms do not.
+    /// Whether all passes sum as the formula is written, so that integers come out exact. Winograd's transforms do not.
     pub fn is_direct(&self) -> bool {
         self.row.direct
     }
 
-    /// The kernel's name, for reports: operation, precision, register tile, instruction set.
+    /// The forward kernel's name, for reports: operation, precision, register tile, instruction set.
     pub fn name(&self) -> &'static str {
         self.row.name
     }

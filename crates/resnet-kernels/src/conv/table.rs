@@ -59,8 +59,7 @@ const WINOGRAD: Row = Row {
     backward_weight: winograd::backward_weight,
 };
 
-/// The same with smaller tiles, for maps of few pixels. Weights that change are not worth their transform there, so the backward passes
-/// are the direct kernel's.
+/// The same with smaller tiles, for maps of few pixels; the backward passes are the direct kernel's.
 const WINOGRAD_SMALL: Row = Row {
     name: "conv_f32_winograd2__scalar",
     accepts: winograd::accepts_small,

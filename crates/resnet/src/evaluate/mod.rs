@@ -100,7 +100,6 @@ pub fn evaluate_crops(
     let plan = Plan::build(&model.graph()?, Options::infer(batch * crops))?;
     model.check(&plan)?;
     let mut cpu = Cpu::new(plan, threads)?;
-    model.hand_over(&mut cpu)?;
     let transform = Transform::new(model.preprocess.clone(), Augment::default())?;
     let workers = loader_workers(data.as_ref(), threads);
     let options = LoaderOptions {
@@ -108,6 +107,7 @@ pub fn evaluate_crops(
         ..LoaderOptions::eval(batch, workers)
     };
     let loader = Loader::new(data, transform, options)?;
+    model.hand_over(&mut cpu)?;
     Ok(evaluate(&mut cpu, &loader, on)?)
 }
 

@@ -174,12 +174,12 @@ impl<'a> Correlation<'a> {
             }
             target /= 2;
         };
-        // As many blocks for each thread as for the others, where there are few.
+        // As many blocks for each thread as for the others, about, where there are few.
         let threads = cpu.threads();
         let few = blocks.count() < 8 * threads && !blocks.count().is_multiple_of(threads);
-        let blocks = if few && blocks.images == 1 {
+        let blocks = if few && shape.n == 1 {
             let count = blocks.count().next_multiple_of(threads);
-            let target = (shape.n * rows.count * columns.count).div_ceil(count);
+            let target = rows.count.div_ceil(count) * columns.count;
             Blocks::new(shape.n, rows.count, columns.count, target, most)
         } else {
             blocks
@@ -188,9 +188,9 @@ impl<'a> Correlation<'a> {
             1
         } else {
             let wanted = wanted.div_ceil(blocks.count() * shape.groups);
-            (wanted..panels)
+            (wanted..=2 * wanted)
                 .find(|&parts| panels.is_multiple_of(parts))
-                .unwrap_or(panels)
+                .unwrap_or(wanted.min(panels))
         };
         Correlation {
             shape,

@@ -7,7 +7,7 @@
 //! dw = Gᵀ [ Σ (Bᵀ x B) ⊙ (A dy Aᵀ) ] G          the same, transposed
 //! ```
 //!
-//! Over channels each of the 36 points is a matrix product, [tiles x c_in] · [c_in x c_out], or over tiles for dw:
+//! Over channels each of the points, 36 of F(4x4, 3x3), is a matrix product, [tiles x c_in] · [c_in x c_out], or over tiles for dw:
 //!
 //! ```text
 //!   x ──Bᵀ·B──▶ V[36][tiles][c_in] ─┐
@@ -16,7 +16,7 @@
 //!
 //! A task does all three stages for a block of tiles: as many as keep V and M in the second-level cache, but no fewer than make the
 //! reading of U worth it, so that with many channels V and M go through the third level. Neither is made for a whole layer. The input gradient is the same correlation, of dy with the weights turned by half a
-//! turn. The points 0, ±1, ±2, ∞ make the result three to ten times less exact than the plain sum in f32, and a number that is not
+//! turn. The points 0, ±1, ±2, ∞ of F(4x4, 3x3) make the result three to ten times less exact than the plain sum in f32, and a number that is not
 //! finite spoils all outputs of the tiles that read it.
 
 mod correlate;
