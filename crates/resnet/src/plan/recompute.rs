@@ -26,15 +26,15 @@ pub(super) fn recompute(
     let mut renamed: HashMap<SlotId, SlotId> = HashMap::new();
     let outside: HashSet<SlotId> = host.iter().flatten().copied().collect();
     for step in &steps[..backward] {
-        let Some((mut step, residual)) = once_more(step) else {
+        let Some(mut step) = once_more(step) else {
             continue;
         };
-        let (x, y) = (step.reads[0], step.writes[0]);
+        let (x, residual, y) = (step.reads[0], step.reads.get(5), step.writes[0]);
         let kept = |slot: &SlotId| first_reader.contains_key(slot) && !renamed.contains_key(slot);
         let Some(&at) = first_reader.get(&y) else {
             continue;
         };
-        if outside.contains(&y) || !kept(&x) || !residual.iter().all(kept) {
+        if outside.contains(&y) || !kept(&x) || !residual.is_none_or(kept) {
             continue;
         }
         let slot = &slots[y.0];
@@ -60,9 +60,8 @@ pub(super) fn recompute(
     }
 }
 
-/// The step that computes a norm's output again, from the statistics it saved, and the residual it reads. Only where a norm trains is
-/// its input kept.
-fn once_more(step: &Step) -> Option<(Step, Option<SlotId>)> {
+/// The step that computes a norm's output again, from the statistics it saved. Only where a norm trains is its input kept.
+fn once_more(step: &Step) -> Option<Step> {
     let norm = match step.kind {
         StepKind::Norm(norm) if norm.train => norm,
         _ => return None,
@@ -73,11 +72,13 @@ fn once_more(step: &Step) -> Option<(Step, Option<SlotId>)> {
     let [y, mean, rstd, ..] = step.writes[..] else {
         return None;
     };
-    let residual = step.reads.get(3).copied();
-    let mut again = step.clone();
-    again.kind = StepKind::NormAgain(norm);
-    again.reads = vec![x, gamma, beta, mean, rstd];
-    again.reads.extend(residual);
-    again.writes = vec![y];
-    Some((again, residual))
+    let mut reads = vec![x, gamma, beta, mean, rstd];
+    reads.extend(step.reads.get(3));
+    Some(Step {
+        layer: step.layer,
+        fused: step.fused.clone(),
+        kind: StepKind::NormAgain(norm),
+        reads,
+        writes: vec![y],
+    })
 }

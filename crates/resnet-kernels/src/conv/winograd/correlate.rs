@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::lines::{Input, Line, Output, Weight, plane};
+use super::lines::{Algorithm, F, Line, plane};
 use super::{IN, Map, OUT, Tiling, even, for_reading, pitch, points, stride};
 use crate::Cpu;
 use crate::conv::tile::{LANES, NARROW, Runs, WIDE, dot, panels};
@@ -40,9 +40,7 @@ struct Correlation<const O: usize, const I: usize> {
 
 impl<const O: usize, const I: usize> Correlation<O, I>
 where
-    Input: Line<I, I>,
-    Weight: Line<3, I>,
-    Output: Line<I, O>,
+    F: Algorithm<O, I>,
 {
     const POINTS: usize = I * I;
 
@@ -171,9 +169,7 @@ pub(in crate::conv) fn forward_scratch_len<const O: usize, const I: usize>(
     shape: &Conv2dShape,
 ) -> usize
 where
-    Input: Line<I, I>,
-    Weight: Line<3, I>,
-    Output: Line<I, O>,
+    F: Algorithm<O, I>,
 {
     Correlation::<O, I>::new(cpu, shape, false).scratch_len(cpu)
 }
@@ -184,9 +180,7 @@ pub(in crate::conv) fn packed_len<const O: usize, const I: usize>(
     shape: &Conv2dShape,
 ) -> usize
 where
-    Input: Line<I, I>,
-    Weight: Line<3, I>,
-    Output: Line<I, O>,
+    F: Algorithm<O, I>,
 {
     Correlation::<O, I>::new(cpu, shape, false).packed_len()
 }
@@ -198,9 +192,7 @@ pub(in crate::conv) fn pack<const O: usize, const I: usize>(
     w: &[f32],
     packed: &mut [f32],
 ) where
-    Input: Line<I, I>,
-    Weight: Line<3, I>,
-    Output: Line<I, O>,
+    F: Algorithm<O, I>,
 {
     Correlation::<O, I>::new(cpu, shape, false).pack(cpu, w, packed);
 }
@@ -215,9 +207,7 @@ pub(in crate::conv) fn forward<const O: usize, const I: usize>(
     y: &mut [f32],
     scratch: &mut [f32],
 ) where
-    Input: Line<I, I>,
-    Weight: Line<3, I>,
-    Output: Line<I, O>,
+    F: Algorithm<O, I>,
 {
     Correlation::<O, I>::new(cpu, shape, false).run(cpu, x, packed, epilogue, y, false, scratch);
 }
@@ -250,9 +240,7 @@ struct WeightTask<'a, const O: usize, const I: usize> {
 
 impl<const O: usize, const I: usize> Task for WeightTask<'_, O, I>
 where
-    Input: Line<I, I>,
-    Weight: Line<3, I>,
-    Output: Line<I, O>,
+    F: Algorithm<O, I>,
 {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
@@ -285,7 +273,7 @@ where
                     // SAFETY: row k and columns n..n + LANES are inside w (whose length is asserted above) or `turned`; U holds
                     // c_in x c_out numbers at each point, of which this task alone writes its rows.
                     unsafe {
-                        let plane = plane::<S, Weight, 3, I>(s, &taps, 0);
+                        let plane = plane::<S, <F as Algorithm<O, I>>::Weight, 3, I>(s, &taps, 0);
                         for i in 0..I {
                             for j in 0..I {
                                 s.store(u[i][j].add(to), plane[i][j]);
@@ -339,9 +327,7 @@ struct BlockTask<'a, const O: usize, const I: usize> {
 
 impl<const O: usize, const I: usize> Task for BlockTask<'_, O, I>
 where
-    Input: Line<I, I>,
-    Weight: Line<3, I>,
-    Output: Line<I, O>,
+    F: Algorithm<O, I>,
 {
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
@@ -358,7 +344,7 @@ where
         let m = points::<I>(m.as_mut_ptr(), stride(self.tiles.len(), width));
         // SAFETY: the points hold a row of c_in or `width` numbers for each tile, by the assertion.
         unsafe {
-            input(
+            input::<S, <F as Algorithm<O, I>>::Input, I>(
                 s,
                 self.x,
                 self.c.tiling,
@@ -373,12 +359,12 @@ where
     }
 }
 
-/// V = Bᵀ x B of the tiles, a row of channels each, at each of the points `v`.
+/// V = Bᵀ x B of the tiles, L being Bᵀ, a row of channels each, at each of the points `v`.
 ///
 /// # Safety
 /// Each point is valid for writing `tiles.len()` rows of `x.channels` numbers, `pitch(x.channels)` apart.
 #[inline(always)]
-pub(super) unsafe fn input<S: Simd, const I: usize>(
+pub(super) unsafe fn input<S: Simd, L: Line<I, I>, const I: usize>(
     s: S,
     x: Map,
     tiling: Tiling,
@@ -386,9 +372,7 @@ pub(super) unsafe fn input<S: Simd, const I: usize>(
     tiles: Range<usize>,
     v: &[[*mut f32; I]; I],
     zeros: &[f32],
-) where
-    Input: Line<I, I>,
-{
+) {
     assert!(zeros.len() >= x.channels);
     let pitch = pitch(x.channels);
     for (row, tile) in tiles.enumerate() {
@@ -399,7 +383,7 @@ pub(super) unsafe fn input<S: Simd, const I: usize>(
             // SAFETY: every pixel, or the zeros in its place, holds `channels` numbers, a multiple of LANES; the caller
             // vouches for the points.
             unsafe {
-                let plane = plane::<S, Input, I, I>(s, &from, at);
+                let plane = plane::<S, L, I, I>(s, &from, at);
                 for i in 0..I {
                     for j in 0..I {
                         s.store(v[i][j].add(row * pitch + at), plane[i][j]);
@@ -412,9 +396,7 @@ pub(super) unsafe fn input<S: Simd, const I: usize>(
 
 impl<const O: usize, const I: usize> BlockTask<'_, O, I>
 where
-    Input: Line<I, I>,
-    Weight: Line<3, I>,
-    Output: Line<I, O>,
+    F: Algorithm<O, I>,
 {
     /// M = V U at each point.
     ///
@@ -489,7 +471,8 @@ where
             for at in (0..width).step_by(S::LANES) {
                 // SAFETY: as the caller vouches; a tile's pixels inside the map are pixels of y.
                 unsafe {
-                    let plane = plane::<S, Output, I, O>(s, &m, row * pitch + at);
+                    let plane =
+                        plane::<S, <F as Algorithm<O, I>>::Output, I, O>(s, &m, row * pitch + at);
                     for i in 0..O {
                         for j in 0..O {
                             let (to, first) = (to[i][j].add(at), offsets[i][j] + at);

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::correlate::input;
-use super::lines::{OutputGradient, WeightGradient, plane};
+use super::lines::{Input, OutputGradient, WeightGradient, plane};
 use super::{IN, Map, OUT, POINTS, Tiling, even, for_reading, pitch, points, stride};
 use crate::Cpu;
 use crate::conv::tile::{WIDE, heights, outer, panels};
@@ -201,7 +201,7 @@ impl Task for Gradient<'_> {
             // SAFETY: by the assertion V and W hold a row for each of at most `block` tiles; P holds c_in rows of c_out numbers at
             // each point, of which this task alone touches its channels, and which the first block fills.
             unsafe {
-                input(s, x, plan.tiling, shape.padding, tiles.clone(), &v, zeros);
+                input::<S, Input, IN>(s, x, plan.tiling, shape.padding, tiles.clone(), &v, zeros);
                 output_gradient(s, dy, plan.tiling, tiles, channels.clone(), &w, zeros);
                 for i in 0..IN {
                     for j in 0..IN {

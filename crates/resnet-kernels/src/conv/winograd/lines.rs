@@ -8,6 +8,28 @@ pub(in crate::conv) trait Line<const I: usize, const O: usize> {
     fn apply<S: Simd>(s: S, x: [S::V; I]) -> [S::V; O];
 }
 
+/// F(O x O, 3x3), with the matrices of its forward pass.
+pub(in crate::conv) trait Algorithm<const O: usize, const I: usize> {
+    type Input: Line<I, I>;
+    type Weight: Line<3, I>;
+    type Output: Line<I, O>;
+}
+
+/// The algorithms there are.
+pub(in crate::conv) struct F;
+
+impl Algorithm<4, 6> for F {
+    type Input = Input;
+    type Weight = Weight;
+    type Output = Output;
+}
+
+impl Algorithm<2, 4> for F {
+    type Input = Input;
+    type Weight = Weight;
+    type Output = Output;
+}
+
 /// Bᵀ: inputs to as many points.
 pub(in crate::conv) struct Input;
 

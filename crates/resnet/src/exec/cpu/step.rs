@@ -8,7 +8,7 @@ use resnet_kernels::{
 
 use super::Cpu;
 use super::choose::pool_shape;
-use crate::step::{Linear, StepKind};
+use crate::step::{self, Linear, StepKind};
 
 /// Longest list of slots of a step.
 const OPERANDS: usize = 10;
@@ -29,6 +29,15 @@ fn forward(
     match packed {
         Some(packed) => conv.forward_packed(cpu, x, packed, epilogue, y, scratch),
         None => conv.forward(cpu, x, w, epilogue, y, scratch),
+    }
+}
+
+/// A residual's numbers, and where they are added.
+fn residual(place: step::Residual, values: &[f32]) -> Residual<'_> {
+    Residual {
+        values,
+        channels: place.channels,
+        offset: place.offset,
     }
 }
 
@@ -78,13 +87,7 @@ impl Cpu {
             }
             StepKind::Norm(norm) => {
                 let (c, eps, relu) = (norm.channels, norm.eps, norm.relu);
-                let wide = |values| {
-                    norm.residual.map(|r| Residual {
-                        values,
-                        channels: r.channels,
-                        offset: r.offset,
-                    })
-                };
+                let wide = |values| norm.residual.map(|r| residual(r, values));
                 match (norm.train, norm.residual.is_some()) {
                     (true, false) => {
                         let [x, gamma, beta, y, mean, rstd, running_mean, running_var, ..] =
@@ -171,18 +174,7 @@ impl Cpu {
             StepKind::NormAgain(norm) => {
                 let [x, gamma, beta, mean, rstd, a, b, ..] = operands;
                 let (residual, y) = match norm.residual {
-                    Some(r) => {
-                        let (channels, offset) = (r.channels, r.offset);
-                        let values = &*a;
-                        (
-                            Some(Residual {
-                                values,
-                                channels,
-                                offset,
-                            }),
-                            b,
-                        )
-                    }
+                    Some(r) => (Some(residual(r, a)), b),
                     None => (None, a),
                 };
                 let (c, relu) = (norm.channels, norm.relu);
@@ -194,15 +186,11 @@ impl Cpu {
             }
             StepKind::Add {
                 channels,
-                residual,
+                residual: wide,
                 relu,
             } => {
                 let [a, b, y, ..] = operands;
-                let b = Residual {
-                    values: b,
-                    channels: residual.channels,
-                    offset: residual.offset,
-                };
+                let b = residual(wide, b);
                 elementwise::add_forward(cpu, a, b, channels, relu, y);
             }
             StepKind::MaxPool(pool) => {
