@@ -41,7 +41,7 @@ impl Cpu {
     /// Values of `RESNET_ISA` and `RESNET_WINOGRAD` that are unknown count as unset here; a program that wants to report them
     /// calls [`Isa::best`] and [`winograd_switch`] first.
     pub fn new(threads: usize) -> Cpu {
-        let isa = Isa::best().unwrap_or(Isa::best_up_to(Isa::Avx512));
+        let isa = Isa::best().unwrap_or(Isa::best_up_to(Isa::Amx));
         Cpu {
             proof: Proof::probe(isa).unwrap_or(Proof::Scalar(crate::simd::Scalar)),
             pool: Pool::new(threads),

@@ -15,11 +15,13 @@ pub enum Isa {
     Avx2,
     /// AVX-512 F, VL, BW, DQ: 16 lanes.
     Avx512,
+    /// AVX-512, and AMX tiles of bf16 for convolutions in that precision.
+    Amx,
 }
 
 impl Isa {
     /// All instruction sets, slowest first.
-    pub const ALL: [Isa; 3] = [Isa::Scalar, Isa::Avx2, Isa::Avx512];
+    pub const ALL: [Isa; 4] = [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Amx];
 
     /// Whether this CPU and operating system run it.
     pub fn is_supported(self) -> bool {
@@ -40,8 +42,8 @@ impl Isa {
     /// `RESNET_ISA` is set to something that is not the name of an instruction set.
     pub fn best() -> Result<Isa, UnknownIsa> {
         let cap = match std::env::var_os(ISA_VARIABLE) {
-            None => Isa::Avx512,
-            Some(name) if name.is_empty() => Isa::Avx512,
+            None => Isa::Amx,
+            Some(name) if name.is_empty() => Isa::Amx,
             Some(name) => name.to_string_lossy().parse()?,
         };
         Ok(Isa::best_up_to(cap))
@@ -59,6 +61,15 @@ impl Isa {
             Isa::Scalar => "scalar",
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
+            Isa::Amx => "amx",
+        }
+    }
+
+    /// The instruction set of the vectors that go with it.
+    pub(crate) const fn vectors(self) -> Isa {
+        match self {
+            Isa::Amx => Isa::Avx512,
+            other => other,
         }
     }
 }
@@ -86,7 +97,7 @@ impl fmt::Display for UnknownIsa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{ISA_VARIABLE}: unknown instruction set {:?}; known are scalar, avx2, avx512",
+            "{ISA_VARIABLE}: unknown instruction set {:?}; known are scalar, avx2, avx512, amx",
             self.0
         )
     }
@@ -112,6 +123,6 @@ mod tests {
         assert_eq!(Isa::available().first(), Some(&Isa::Scalar));
         assert_eq!(Isa::best_up_to(Isa::Scalar), Isa::Scalar);
         assert!(Isa::best_up_to(Isa::Avx2) <= Isa::Avx2);
-        assert_eq!(Some(Isa::best_up_to(Isa::Avx512)), Isa::available().pop());
+        assert_eq!(Some(Isa::best_up_to(Isa::Amx)), Isa::available().pop());
     }
 }

@@ -1,6 +1,6 @@
 //! The operations of residual networks on slices: fast on this CPU, and once more plainly.
 //!
-//! Everything works on f32 slices in NHWC order, with a [`Cpu`] (instruction set and threads) as first argument. A kernel
+//! Everything works on slices in NHWC order, maps of f32 or [`Bf16`], parameters of f32, with a [`Cpu`] (instruction set and threads) as first argument. A kernel
 //! allocates nothing; what it needs beyond its operands is the caller's `scratch`, of the length its `scratch_len` says.
 //! Lengths are checked on entry; a wrong one is a bug of the caller and panics. Results do not depend on the number of
 //! threads, bit for bit: what is summed is cut by shape alone and combined in a fixed order.
@@ -16,6 +16,7 @@ pub mod elementwise;
 mod isa;
 pub mod linear;
 pub mod loss;
+mod number;
 pub mod peak;
 mod pool;
 pub mod pool2d;
@@ -28,6 +29,7 @@ mod split;
 pub use conv::{Conv2d, Conv2dShape, Epilogue};
 pub use cpu::{Cpu, WINOGRAD_VARIABLE, winograd_switch};
 pub use isa::{ISA_VARIABLE, Isa, UnknownIsa};
+pub use number::{Bf16, Number};
 pub use pool2d::Pool2dShape;
 pub use residual::{Residual, ResidualGrad};
 pub use sgd::Sgd;

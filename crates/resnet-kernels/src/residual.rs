@@ -6,9 +6,9 @@ use crate::split::CHUNK;
 ///
 /// With fewer channels this is the parameter-free shortcut (He et al. 2015, option A).
 #[derive(Clone, Copy, Debug)]
-pub struct Residual<'a> {
+pub struct Residual<'a, T = f32> {
     /// `[pixels][channels]`
-    pub values: &'a [f32],
+    pub values: &'a [T],
     /// Channels of `values`.
     pub channels: usize,
     /// Channel of y that channel 0 of `values` is added to.
@@ -17,9 +17,9 @@ pub struct Residual<'a> {
 
 /// The gradient of a [`Residual`]'s values.
 #[derive(Debug)]
-pub struct ResidualGrad<'a> {
+pub struct ResidualGrad<'a, T = f32> {
     /// `[pixels][channels]`
-    pub values: &'a mut [f32],
+    pub values: &'a mut [T],
     /// Channels of `values`.
     pub channels: usize,
     /// Channel of dy that channel 0 of `values` takes its gradient from.
@@ -28,7 +28,7 @@ pub struct ResidualGrad<'a> {
     pub accumulate: bool,
 }
 
-impl Residual<'_> {
+impl<T> Residual<'_, T> {
     pub(crate) fn check(&self, what: &str, pixels: usize, channels: usize) {
         check(
             what,
@@ -41,7 +41,7 @@ impl Residual<'_> {
     }
 }
 
-impl ResidualGrad<'_> {
+impl<T> ResidualGrad<'_, T> {
     pub(crate) fn check(&self, what: &str, pixels: usize, channels: usize) {
         check(
             what,

@@ -1,10 +1,10 @@
 //! Gradient of the bias.
 
 use super::Conv2dShape;
-use crate::Cpu;
 use crate::columns::{Columns, PARTIAL, Partial, Sums, as_f64, block_sums, f64_scratch};
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
+use crate::{Cpu, Number};
 
 /// Numbers of scratch.
 pub(super) fn scratch_len(shape: &Conv2dShape) -> usize {
@@ -13,7 +13,7 @@ pub(super) fn scratch_len(shape: &Conv2dShape) -> usize {
 }
 
 /// db[o] = Σ dy[pixel][o].
-pub(super) fn backward(cpu: &Cpu, dy: &[f32], db: &mut [f32], scratch: &mut [f32]) {
+pub(super) fn backward<T: Number>(cpu: &Cpu, dy: &[T], db: &mut [f32], scratch: &mut [f32]) {
     let columns = Columns::new(dy.len() / db.len(), db.len());
     let size = PARTIAL * columns.width();
     let partial = as_f64(scratch, size * columns.chunks());
@@ -36,27 +36,27 @@ pub(super) fn backward(cpu: &Cpu, dy: &[f32], db: &mut [f32], scratch: &mut [f32
     }
 }
 
-struct BiasSums<'a> {
+struct BiasSums<'a, T> {
     columns: Columns,
     chunk: usize,
-    dy: &'a [f32],
+    dy: &'a [T],
     partial: &'a mut [f64],
 }
 
 #[derive(Clone, Copy)]
-struct Plain {
-    dy: *const f32,
+struct Plain<T> {
+    dy: *const T,
 }
 
-impl Sums for Plain {
+impl<T: Number> Sums for Plain<T> {
     #[inline(always)]
     unsafe fn add<S: Simd>(self, s: S, at: usize, _: S::V, s1: S::V, s2: S::V) -> (S::V, S::V) {
         // SAFETY: the caller vouches for the vector at `at`.
-        (s.add(s1, unsafe { s.load(self.dy.add(at)) }), s2)
+        (s.add(s1, unsafe { T::load(s, self.dy.add(at)) }), s2)
     }
 }
 
-impl Task for BiasSums<'_> {
+impl<T: Number> Task for BiasSums<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let BiasSums {

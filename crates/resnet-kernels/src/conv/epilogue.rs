@@ -1,30 +1,32 @@
 //! What is done to a convolution's sums before they leave the cache.
 
+use crate::Number;
 use crate::simd::Simd;
 
 /// y = scale · sum + shift + residual, then max(y, 0) if `relu`: a batch norm of fixed statistics, the addition of a shortcut and
 /// the ReLU, none of which costs a pass over memory here.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Epilogue<'a> {
+pub struct Epilogue<'a, T = f32> {
     /// `[c_out]`; one if absent.
     pub scale: Option<&'a [f32]>,
     /// `[c_out]`; zero if absent.
     pub shift: Option<&'a [f32]>,
     /// Of y's shape; zero if absent.
-    pub residual: Option<&'a [f32]>,
+    pub residual: Option<&'a [T]>,
     /// Whether a ReLU ends it.
     pub relu: bool,
 }
 
-impl<'a> Epilogue<'a> {
+impl<'a, T: Number> Epilogue<'a, T> {
     /// Whether lengths fit `c_out` channels and `len` outputs.
     pub(super) fn fits(&self, c_out: usize, len: usize) -> bool {
-        let fits = |part: Option<&[f32]>, len| part.is_none_or(|part| part.len() == len);
-        fits(self.scale, c_out) && fits(self.shift, c_out) && fits(self.residual, len)
+        let fits = |part: Option<&[f32]>| part.is_none_or(|part| part.len() == c_out);
+        let residual = self.residual.is_none_or(|residual| residual.len() == len);
+        fits(self.scale) && fits(self.shift) && residual
     }
 
     /// What sums may start from, and what is left to do.
-    pub(super) fn start(self) -> (Option<&'a [f32]>, Epilogue<'a>) {
+    pub(super) fn start(self) -> (Option<&'a [f32]>, Epilogue<'a, T>) {
         if self.scale.is_some() {
             return (None, self);
         }
@@ -61,7 +63,7 @@ impl<'a> Epilogue<'a> {
                 (None, None) => {}
             }
             if let Some(residual) = self.residual {
-                y = s.add(y, s.load(residual.as_ptr().add(at)));
+                y = s.add(y, T::load(s, residual.as_ptr().add(at)));
             }
         }
         if self.relu { s.relu(y) } else { y }

@@ -18,28 +18,31 @@ mod table;
 mod tile;
 mod winograd;
 
+pub(crate) use direct::LaidAs;
 pub use epilogue::Epilogue;
 pub use shape::Conv2dShape;
+pub(crate) use table::Rows;
 
-use crate::Cpu;
+use crate::{Cpu, Isa, Number};
 
-/// A convolution of one shape with the kernel chosen for it.
-#[derive(Clone)]
-pub struct Conv2d {
+/// A convolution of one shape, with maps stored as `T`, and the kernel chosen for it. Weights and their gradients are f32; with
+/// maps of [`Bf16`](crate::Bf16) the weights are rounded to it as well before they are multiplied, and sums are f32 until they are written.
+pub struct Conv2d<T: Number = f32> {
     shape: Conv2dShape,
-    row: &'static table::Row,
+    row: &'static table::Row<T>,
+    isa: Isa,
     threads: usize,
     packed_len: usize,
     /// Without packed weights.
     scratch_len: usize,
 }
 
-impl Conv2d {
+impl<T: Number> Conv2d<T> {
     /// The best kernel for `shape` on this CPU.
     ///
     /// # Panics
     /// If the shape does not pass [`Conv2dShape::check`].
-    pub fn choose(cpu: &Cpu, shape: &Conv2dShape) -> Conv2d {
+    pub fn choose(cpu: &Cpu, shape: &Conv2dShape) -> Conv2d<T> {
         if let Err(reason) = shape.check() {
             panic!("convolution {shape}: {reason}");
         }
@@ -50,7 +53,7 @@ impl Conv2d {
     ///
     /// # Panics
     /// If the shape does not pass [`Conv2dShape::check`].
-    pub fn candidates(cpu: &Cpu, shape: &Conv2dShape) -> Vec<Conv2d> {
+    pub fn candidates(cpu: &Cpu, shape: &Conv2dShape) -> Vec<Conv2d<T>> {
         if let Err(reason) = shape.check() {
             panic!("convolution {shape}: {reason}");
         }
@@ -59,10 +62,11 @@ impl Conv2d {
             .collect()
     }
 
-    fn with_row(cpu: &Cpu, shape: &Conv2dShape, row: &'static table::Row) -> Conv2d {
+    fn with_row(cpu: &Cpu, shape: &Conv2dShape, row: &'static table::Row<T>) -> Conv2d<T> {
         Conv2d {
             shape: *shape,
             row,
+            isa: cpu.isa(),
             threads: cpu.threads(),
             packed_len: (row.packed_len)(cpu, shape),
             scratch_len: (row.scratch_len)(cpu, shape),
@@ -84,12 +88,12 @@ impl Conv2d {
         &self.shape
     }
 
-    /// Numbers of scratch that each of the passes needs.
+    /// Words of scratch that each of the passes needs.
     pub fn scratch_len(&self) -> usize {
         self.packed_len + self.scratch_len
     }
 
-    /// Numbers of the weights as the forward pass reads them.
+    /// Words of the weights as the forward pass reads them.
     pub fn packed_len(&self) -> usize {
         self.packed_len
     }
@@ -116,10 +120,10 @@ impl Conv2d {
     pub fn forward_packed(
         &self,
         cpu: &Cpu,
-        x: &[f32],
+        x: &[T],
         packed: &[f32],
-        epilogue: Epilogue,
-        y: &mut [f32],
+        epilogue: Epilogue<T>,
+        y: &mut [T],
         scratch: &mut [f32],
     ) {
         let shape = &self.shape;
@@ -142,10 +146,10 @@ impl Conv2d {
     pub fn forward(
         &self,
         cpu: &Cpu,
-        x: &[f32],
+        x: &[T],
         w: &[f32],
-        epilogue: Epilogue,
-        y: &mut [f32],
+        epilogue: Epilogue<T>,
+        y: &mut [T],
         scratch: &mut [f32],
     ) {
         self.check(cpu, x, w, y, scratch);
@@ -161,9 +165,9 @@ impl Conv2d {
     pub fn backward_input(
         &self,
         cpu: &Cpu,
-        dy: &[f32],
+        dy: &[T],
         w: &[f32],
-        dx: &mut [f32],
+        dx: &mut [T],
         accumulate: bool,
         scratch: &mut [f32],
     ) {
@@ -178,8 +182,8 @@ impl Conv2d {
     pub fn backward_weight(
         &self,
         cpu: &Cpu,
-        x: &[f32],
-        dy: &[f32],
+        x: &[T],
+        dy: &[T],
         dw: &mut [f32],
         db: Option<&mut [f32]>,
         scratch: &mut [f32],
@@ -190,7 +194,7 @@ impl Conv2d {
         (self.row.backward_weight)(cpu, &self.shape, x, dy, dw, db, scratch);
     }
 
-    fn check(&self, cpu: &Cpu, x: &[f32], w: &[f32], y: &[f32], scratch: &[f32]) {
+    fn check(&self, cpu: &Cpu, x: &[T], w: &[f32], y: &[T], scratch: &[f32]) {
         let shape = &self.shape;
         assert!(
             x.len() == shape.x_len() && w.len() == shape.w_len() && y.len() == shape.y_len(),
@@ -213,17 +217,23 @@ impl Conv2d {
     fn check_cpu(&self, cpu: &Cpu) {
         let shape = &self.shape;
         assert!(
-            cpu.threads() == self.threads && cpu.isa() == self.row.isa,
+            cpu.threads() == self.threads && cpu.isa() == self.isa,
             "convolution {shape}: chosen for {} threads and {}, called with {} and {}",
             self.threads,
-            self.row.isa,
+            self.isa,
             cpu.threads(),
             cpu.isa()
         );
     }
 }
 
-impl std::fmt::Debug for Conv2d {
+impl<T: Number> Clone for Conv2d<T> {
+    fn clone(&self) -> Conv2d<T> {
+        Conv2d { ..*self }
+    }
+}
+
+impl<T: Number> std::fmt::Debug for Conv2d<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.row.name, self.shape)
     }

@@ -2,20 +2,21 @@
 //! row of each takes everything. To add a kernel: its file, and a row above the one it beats.
 
 use super::{Conv2dShape, Epilogue, direct, winograd};
-use crate::{Cpu, Isa};
+use crate::{Bf16, Cpu, Isa, Number};
 
 /// (cpu, shape, w, packed)
 type Pack = fn(&Cpu, &Conv2dShape, &[f32], &mut [f32]);
 /// (cpu, shape, x, packed, epilogue, y, scratch)
-type Forward = fn(&Cpu, &Conv2dShape, &[f32], &[f32], Epilogue, &mut [f32], &mut [f32]);
+type Forward<T> = fn(&Cpu, &Conv2dShape, &[T], &[f32], Epilogue<T>, &mut [T], &mut [f32]);
 /// (cpu, shape, dy, w, dx, accumulate, scratch)
-type BackwardInput = fn(&Cpu, &Conv2dShape, &[f32], &[f32], &mut [f32], bool, &mut [f32]);
+type BackwardInput<T> = fn(&Cpu, &Conv2dShape, &[T], &[f32], &mut [T], bool, &mut [f32]);
 /// (cpu, shape, x, dy, dw, db, scratch)
-type BackwardWeight =
-    fn(&Cpu, &Conv2dShape, &[f32], &[f32], &mut [f32], Option<&mut [f32]>, &mut [f32]);
+type BackwardWeight<T> =
+    fn(&Cpu, &Conv2dShape, &[T], &[T], &mut [f32], Option<&mut [f32]>, &mut [f32]);
 
-/// A kernel: all passes of a convolution.
-pub(super) struct Row {
+/// A kernel: all passes of a convolution whose maps are stored as `T`. Weights and their gradients are f32; what is packed and
+/// scratch are 32-bit words of the kernel's own use.
+pub(crate) struct Row<T: 'static> {
     /// Operation, precision, register tile, instruction set.
     pub(super) name: &'static str,
     pub(super) isa: Isa,
@@ -23,30 +24,32 @@ pub(super) struct Row {
     pub(super) direct: bool,
     pub(super) accepts: fn(&Conv2dShape) -> bool,
     pub(super) scratch_len: fn(&Cpu, &Conv2dShape) -> usize,
-    /// Numbers of the weights as the forward pass reads them.
+    /// Words of the weights as the forward pass reads them.
     pub(super) packed_len: fn(&Cpu, &Conv2dShape) -> usize,
     pub(super) pack: Pack,
-    pub(super) forward: Forward,
-    pub(super) backward_input: BackwardInput,
-    pub(super) backward_weight: BackwardWeight,
+    pub(super) forward: Forward<T>,
+    pub(super) backward_input: BackwardInput<T>,
+    pub(super) backward_weight: BackwardWeight<T>,
 }
 
 /// The direct kernel; its name and instruction set differ from row to row, its code does not.
-const DIRECT: Row = Row {
-    name: "conv_f32_6x8__scalar",
-    isa: Isa::Scalar,
-    direct: true,
-    accepts: |_| true,
-    scratch_len: direct::scratch_len,
-    packed_len: direct::packed_len,
-    pack: direct::pack,
-    forward: direct::forward,
-    backward_input: direct::backward_input,
-    backward_weight: direct::backward_weight,
-};
+const fn direct<T: Number>(name: &'static str, isa: Isa) -> Row<T> {
+    Row {
+        name,
+        isa,
+        direct: true,
+        accepts: |_| true,
+        scratch_len: direct::scratch_len::<T>,
+        packed_len: direct::packed_len::<T>,
+        pack: direct::pack::<T>,
+        forward: direct::forward,
+        backward_input: direct::backward_input,
+        backward_weight: direct::backward_weight,
+    }
+}
 
 /// Winograd's algorithm, the same for every instruction set.
-const WINOGRAD: Row = Row {
+const WINOGRAD: Row<f32> = Row {
     name: "conv_f32_winograd__scalar",
     isa: Isa::Scalar,
     direct: false,
@@ -60,13 +63,13 @@ const WINOGRAD: Row = Row {
 };
 
 /// The same with smaller tiles, for maps of few pixels; the backward passes are the direct kernel's.
-const WINOGRAD_SMALL: Row = Row {
+const WINOGRAD_SMALL: Row<f32> = Row {
     name: "conv_f32_winograd2__scalar",
     accepts: winograd::accepts_small,
     scratch_len: |cpu, shape| {
         let forward =
             winograd::forward_scratch_len::<{ winograd::SMALL_OUT }, { winograd::SMALL_IN }>;
-        forward(cpu, shape).max(direct::scratch_len(cpu, shape))
+        forward(cpu, shape).max(direct::scratch_len::<f32>(cpu, shape))
     },
     packed_len: winograd::packed_len::<{ winograd::SMALL_OUT }, { winograd::SMALL_IN }>,
     pack: winograd::pack::<{ winograd::SMALL_OUT }, { winograd::SMALL_IN }>,
@@ -76,52 +79,66 @@ const WINOGRAD_SMALL: Row = Row {
     ..WINOGRAD
 };
 
-pub(super) static ROWS: &[Row] = &[
-    Row {
-        name: "conv_f32_winograd__avx512",
-        isa: Isa::Avx512,
-        ..WINOGRAD
-    },
-    Row {
-        name: "conv_f32_winograd2__avx512",
-        isa: Isa::Avx512,
-        ..WINOGRAD_SMALL
-    },
-    Row {
-        name: "conv_f32_6x32__avx512",
-        isa: Isa::Avx512,
-        ..DIRECT
-    },
-    Row {
-        name: "conv_f32_winograd__avx2",
-        isa: Isa::Avx2,
-        ..WINOGRAD
-    },
-    Row {
-        name: "conv_f32_winograd2__avx2",
-        isa: Isa::Avx2,
-        ..WINOGRAD_SMALL
-    },
-    Row {
-        name: "conv_f32_6x16__avx2",
-        isa: Isa::Avx2,
-        ..DIRECT
-    },
-    WINOGRAD,
-    WINOGRAD_SMALL,
-    DIRECT,
-];
+/// The kernels for maps stored as a type.
+pub(crate) trait Rows: Sized + 'static {
+    /// Best first.
+    const ROWS: &'static [Row<Self>];
+}
+
+impl Rows for f32 {
+    const ROWS: &'static [Row<f32>] = &[
+        Row {
+            name: "conv_f32_winograd__avx512",
+            isa: Isa::Avx512,
+            ..WINOGRAD
+        },
+        Row {
+            name: "conv_f32_winograd2__avx512",
+            isa: Isa::Avx512,
+            ..WINOGRAD_SMALL
+        },
+        direct("conv_f32_6x32__avx512", Isa::Avx512),
+        Row {
+            name: "conv_f32_winograd__avx2",
+            isa: Isa::Avx2,
+            ..WINOGRAD
+        },
+        Row {
+            name: "conv_f32_winograd2__avx2",
+            isa: Isa::Avx2,
+            ..WINOGRAD_SMALL
+        },
+        direct("conv_f32_6x16__avx2", Isa::Avx2),
+        WINOGRAD,
+        WINOGRAD_SMALL,
+        direct("conv_f32_6x8__scalar", Isa::Scalar),
+    ];
+}
+
+/// Products of rounded numbers, summed in f32. Winograd's transformed numbers, rounded to so few bits, would
+/// cost too much precision.
+impl Rows for Bf16 {
+    const ROWS: &'static [Row<Bf16>] = &[
+        direct("conv_bf16_6x32__avx512", Isa::Avx512),
+        direct("conv_bf16_6x16__avx2", Isa::Avx2),
+        direct("conv_bf16_6x8__scalar", Isa::Scalar),
+    ];
+}
 
 /// The rows for `shape` of the instruction set that `cpu` uses, the best first.
-pub(super) fn candidates(cpu: &Cpu, shape: &Conv2dShape) -> impl Iterator<Item = &'static Row> {
+pub(super) fn candidates<T: Rows>(
+    cpu: &Cpu,
+    shape: &Conv2dShape,
+) -> impl Iterator<Item = &'static Row<T>> {
     let (isa, shape) = (cpu.isa(), *shape);
-    ROWS.iter()
-        .filter(move |row| row.isa == isa && (row.accepts)(&shape))
+    T::ROWS
+        .iter()
+        .filter(move |row| (row.isa == isa || row.isa == isa.vectors()) && (row.accepts)(&shape))
 }
 
 /// The first of them that is not switched off.
-pub(super) fn choose(cpu: &Cpu, shape: &Conv2dShape) -> &'static Row {
+pub(super) fn choose<T: Rows>(cpu: &Cpu, shape: &Conv2dShape) -> &'static Row<T> {
     candidates(cpu, shape)
         .find(|row| row.direct || cpu.winograd())
-        .unwrap_or(&ROWS[ROWS.len() - 1])
+        .unwrap_or(&T::ROWS[T::ROWS.len() - 1])
 }

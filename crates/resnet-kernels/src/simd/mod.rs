@@ -4,17 +4,22 @@
 //! a task calls down to the [`Simd`] methods is `#[inline(always)]`, so that it is compiled with the features of the
 //! function that [`Proof::run`] enters; plain loops over slices inside a task are vectorised by the compiler the same way.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod one;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use amx::Amx;
 pub(crate) use one::One;
 pub(crate) use scalar::Scalar;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64::{Avx2, Avx512};
 
 use crate::isa::Isa;
+use crate::number::Bf16;
 
 /// An instruction set's f32 vectors. A value of the type is the proof that the CPU has the instruction set.
 pub(crate) trait Simd: Copy + Send + Sync {
@@ -35,6 +40,16 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// # Safety
     /// `to` is valid for writing `LANES` numbers; any alignment.
     unsafe fn store(self, to: *mut f32, v: Self::V);
+    /// Reads `LANES` numbers of 16 bits.
+    ///
+    /// # Safety
+    /// `from` is valid for reading `LANES` numbers.
+    unsafe fn load_bf16(self, from: *const Bf16) -> Self::V;
+    /// Rounds as [`Bf16::of`](crate::Number::of) does and writes `LANES` numbers of 16 bits.
+    ///
+    /// # Safety
+    /// `to` is valid for writing `LANES` numbers.
+    unsafe fn store_bf16(self, to: *mut Bf16, v: Self::V);
     /// `a + b`.
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a - b`.
@@ -81,6 +96,8 @@ pub(crate) enum Proof {
     Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
     Avx512(Avx512),
+    #[cfg(target_arch = "x86_64")]
+    Amx(Amx),
 }
 
 impl Proof {
@@ -92,8 +109,10 @@ impl Proof {
             Isa::Avx2 => Avx2::probe().map(Proof::Avx2),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => Avx512::probe().map(Proof::Avx512),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx => Amx::probe().map(Proof::Amx),
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::Avx512 => None,
+            Isa::Avx2 | Isa::Avx512 | Isa::Amx => None,
         }
     }
 
@@ -104,6 +123,8 @@ impl Proof {
             Proof::Avx2(_) => Isa::Avx2,
             #[cfg(target_arch = "x86_64")]
             Proof::Avx512(_) => Isa::Avx512,
+            #[cfg(target_arch = "x86_64")]
+            Proof::Amx(_) => Isa::Amx,
         }
     }
 
@@ -115,6 +136,8 @@ impl Proof {
             Proof::Avx2(simd) => simd.run(task),
             #[cfg(target_arch = "x86_64")]
             Proof::Avx512(simd) => simd.run(task),
+            #[cfg(target_arch = "x86_64")]
+            Proof::Amx(amx) => amx.vectors().run(task),
         }
     }
 }

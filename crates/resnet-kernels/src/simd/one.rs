@@ -1,6 +1,7 @@
 //! A vector of one lane, for the columns that are left over.
 
 use super::Simd;
+use crate::number::{Bf16, Number};
 
 /// Needs nothing.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +26,18 @@ impl Simd for One {
     unsafe fn store(self, to: *mut f32, v: f32) {
         // SAFETY: the caller vouches for one number.
         unsafe { *to = v }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(self, from: *const Bf16) -> f32 {
+        // SAFETY: the caller vouches for one number.
+        unsafe { *from }.get()
+    }
+
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut Bf16, v: f32) {
+        // SAFETY: the caller vouches for one number.
+        unsafe { *to = Bf16::of(v) }
     }
 
     #[inline(always)]

@@ -1,6 +1,7 @@
 //! Portable vectors: four lanes that the compiler maps to what the build target has.
 
 use super::Simd;
+use crate::number::{Bf16, Number};
 
 /// Needs nothing.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +29,18 @@ impl Simd for Scalar {
     unsafe fn store(self, to: *mut f32, v: [f32; 4]) {
         // SAFETY: the caller vouches for four numbers; the write is unaligned.
         unsafe { to.cast::<[f32; 4]>().write_unaligned(v) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(self, from: *const Bf16) -> [f32; 4] {
+        // SAFETY: the caller vouches for four numbers.
+        unsafe { from.cast::<[Bf16; 4]>().read() }.map(Bf16::get)
+    }
+
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut Bf16, v: [f32; 4]) {
+        // SAFETY: the caller vouches for four numbers.
+        unsafe { to.cast::<[Bf16; 4]>().write(v.map(Bf16::of)) }
     }
 
     #[inline(always)]

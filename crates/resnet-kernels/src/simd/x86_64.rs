@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::{Simd, Task};
+use crate::number::Bf16;
 
 /// Proof of AVX2 and FMA.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +44,34 @@ impl Simd for Avx2 {
     unsafe fn store(self, to: *mut f32, v: __m256) {
         // SAFETY: the features are there (see `splat`); the caller vouches for eight numbers.
         unsafe { _mm256_storeu_ps(to, v) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(self, from: *const Bf16) -> __m256 {
+        // SAFETY: the features are there (see `splat`); the caller vouches for eight numbers.
+        unsafe {
+            let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut Bf16, v: __m256) {
+        // SAFETY: the features are there (see `splat`); the caller vouches for eight numbers.
+        unsafe {
+            let bits = _mm256_castps_si256(v);
+            let upper = _mm256_srli_epi32::<16>(bits);
+            let odd = _mm256_and_si256(upper, _mm256_set1_epi32(1));
+            let half = _mm256_add_epi32(_mm256_set1_epi32(0x7fff), odd);
+            let rounded = _mm256_srli_epi32::<16>(_mm256_add_epi32(bits, half));
+            let quiet = _mm256_or_si256(upper, _mm256_set1_epi32(0x40));
+            let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(v, v));
+            let narrow = _mm256_blendv_epi8(rounded, quiet, nan);
+            // Packing works within halves; the two middle quarters change places.
+            let packed = _mm256_packus_epi32(narrow, narrow);
+            let packed = _mm256_permute4x64_epi64::<0b10_00>(packed);
+            _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(packed));
+        }
     }
 
     #[inline(always)]
@@ -132,6 +161,31 @@ impl Simd for Avx512 {
     unsafe fn store(self, to: *mut f32, v: __m512) {
         // SAFETY: the features are there (see `splat`); the caller vouches for sixteen numbers.
         unsafe { _mm512_storeu_ps(to, v) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(self, from: *const Bf16) -> __m512 {
+        // SAFETY: the features are there (see `splat`); the caller vouches for sixteen numbers.
+        unsafe {
+            let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut Bf16, v: __m512) {
+        // SAFETY: the features are there (see `splat`); the caller vouches for sixteen numbers.
+        unsafe {
+            let bits = _mm512_castps_si512(v);
+            let upper = _mm512_srli_epi32::<16>(bits);
+            let odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
+            let half = _mm512_add_epi32(_mm512_set1_epi32(0x7fff), odd);
+            let rounded = _mm512_srli_epi32::<16>(_mm512_add_epi32(bits, half));
+            let quiet = _mm512_or_si512(upper, _mm512_set1_epi32(0x40));
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
+            let narrow = _mm512_mask_blend_epi32(nan, rounded, quiet);
+            _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(narrow));
+        }
     }
 
     #[inline(always)]

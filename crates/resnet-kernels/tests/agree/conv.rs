@@ -1,6 +1,8 @@
-use resnet_kernels::{Conv2d, Conv2dShape, Cpu, Epilogue, Isa, reference};
+use resnet_kernels::{Bf16, Conv2d, Conv2dShape, Cpu, Epilogue, Isa, Number, reference};
 
-use crate::support::{Fenced, Random, assert_close, assert_same_bits, cpus, wide};
+use crate::support::{
+    Fenced, Random, assert_near, assert_same_bits, cpus, rounded, rounding, stored, wide,
+};
 
 /// Layers of real networks at a small batch, and shapes that leave something over everywhere.
 const SHAPES: &str = "
@@ -84,31 +86,38 @@ struct Operands {
     scale: Vec<f32>,
 }
 
+/// How numbers are drawn.
+type Make = fn(&mut Random, usize) -> Vec<f32>;
+
 impl Operands {
-    fn new(shape: &Conv2dShape, make: fn(&mut Random, usize) -> Vec<f32>) -> Operands {
+    /// What is multiplied or read from a map is rounded to `T`.
+    fn new<T: Number>(shape: &Conv2dShape, make: Make) -> Operands {
         let mut random = Random(7);
+        let make_rounded = |random: &mut Random, len| rounded::<T>(make(random, len));
         Operands {
-            x: make(&mut random, shape.x_len()),
-            w: make(&mut random, shape.w_len()),
+            x: make_rounded(&mut random, shape.x_len()),
+            w: make_rounded(&mut random, shape.w_len()),
             b: make(&mut random, shape.c_out),
-            dy: make(&mut random, shape.y_len()),
-            dx: make(&mut random, shape.x_len()),
+            dy: make_rounded(&mut random, shape.y_len()),
+            dx: make_rounded(&mut random, shape.x_len()),
             scale: make(&mut random, shape.c_out),
         }
     }
 }
 
 /// Results of all passes in order: y, with bias, with everything an epilogue has (dy being the residual), dx, dx added to, dw, dw again, db.
-fn run(cpu: &Cpu, conv: &Conv2d, o: &Operands) -> [Vec<f32>; 8] {
+fn run<T: Number>(cpu: &Cpu, conv: &Conv2d<T>, o: &Operands) -> [Vec<f32>; 8] {
     let shape = conv.shape();
     let what = format!("{} {shape}", conv.name());
     let mut scratch = Fenced::scratch(conv.scratch_len());
-    let nan = |len| Fenced::new(&vec![f32::NAN; len]);
+    let [x, dy] = [&o.x, &o.dy].map(|from| from.iter().map(|&x| T::of(x)).collect::<Vec<T>>());
+    let nan = |len| Fenced::<T>::new(&vec![f32::NAN; len]);
     let [mut y, mut y_bias, mut y_all] = [(); 3].map(|()| nan(shape.y_len()));
     let [mut dx, mut dx_added] = [nan(shape.x_len()), Fenced::new(&o.dx)];
-    let [mut dw, mut dw_alone, mut db] = [nan(shape.w_len()), nan(shape.w_len()), nan(shape.c_out)];
-    let mut forward = |epilogue, y: &mut Fenced| {
-        conv.forward(cpu, &o.x, &o.w, epilogue, y.get(), scratch.get());
+    let lens = [shape.w_len(), shape.w_len(), shape.c_out];
+    let [mut dw, mut dw_alone, mut db] = lens.map(|len| Fenced::<f32>::scratch(len));
+    let mut forward = |epilogue, y: &mut Fenced<T>| {
+        conv.forward(cpu, &x, &o.w, epilogue, y.get(), scratch.get());
     };
     let bias = Epilogue {
         shift: Some(&o.b),
@@ -116,23 +125,29 @@ fn run(cpu: &Cpu, conv: &Conv2d, o: &Operands) -> [Vec<f32>; 8] {
     };
     let all = Epilogue {
         scale: Some(&o.scale),
-        residual: Some(&o.dy),
+        residual: Some(&dy),
         relu: true,
         ..bias
     };
     forward(Epilogue::default(), &mut y);
     forward(bias, &mut y_bias);
     forward(all, &mut y_all);
-    conv.backward_input(cpu, &o.dy, &o.w, dx.get(), false, scratch.get());
-    conv.backward_input(cpu, &o.dy, &o.w, dx_added.get(), true, scratch.get());
-    conv.backward_weight(cpu, &o.x, &o.dy, dw.get(), Some(db.get()), scratch.get());
-    conv.backward_weight(cpu, &o.x, &o.dy, dw_alone.get(), None, scratch.get());
+    conv.backward_input(cpu, &dy, &o.w, dx.get(), false, scratch.get());
+    conv.backward_input(cpu, &dy, &o.w, dx_added.get(), true, scratch.get());
+    conv.backward_weight(cpu, &x, &dy, dw.get(), Some(db.get()), scratch.get());
+    conv.backward_weight(cpu, &x, &dy, dw_alone.get(), None, scratch.get());
     scratch.take(&what);
-    [y, y_bias, y_all, dx, dx_added, dw, dw_alone, db].map(|mut buffer| buffer.take(&what))
+    let [y, y_bias, y_all, dx, dx_added] =
+        [y, y_bias, y_all, dx, dx_added].map(|mut buffer| buffer.take(&what));
+    let [dw, dw_alone, db] = [dw, dw_alone, db].map(|mut buffer| buffer.take(&what));
+    [y, y_bias, y_all, dx, dx_added, dw, dw_alone, db]
 }
 
 /// Every kernel that takes `shape`, with the CPU it is for.
-fn kernels<'a>(cpus: &'a [Cpu], shape: &'a Conv2dShape) -> impl Iterator<Item = (&'a Cpu, Conv2d)> {
+fn kernels<'a, T: Number>(
+    cpus: &'a [Cpu],
+    shape: &'a Conv2dShape,
+) -> impl Iterator<Item = (&'a Cpu, Conv2d<T>)> {
     cpus.iter().flat_map(|cpu| {
         let candidates = Conv2d::candidates(cpu, shape).into_iter();
         candidates.map(move |conv| (cpu, conv))
@@ -166,17 +181,29 @@ const NAMES: [&str; 8] = [
     "db",
 ];
 
+/// How many of the results are maps, stored as `T`.
+const MAPS: usize = 5;
+
 #[test]
 fn integers_are_exact() {
+    integers_are_exact_as::<f32>();
+    integers_are_exact_as::<Bf16>();
+}
+
+/// Maps are the exact results, rounded once.
+fn integers_are_exact_as<T: Number>() {
     let cpus = cpus();
     for shape in shapes() {
-        let operands = Operands::new(&shape, Random::integers);
-        let expected = expected(&shape, &operands);
-        for (cpu, conv) in kernels(&cpus, &shape).filter(|(_, conv)| conv.is_direct()) {
+        let operands = Operands::new::<T>(&shape, Random::integers);
+        let mut expected = expected(&shape, &operands);
+        for map in &mut expected[..MAPS] {
+            *map = stored::<T>(map);
+        }
+        for (cpu, conv) in kernels::<T>(&cpus, &shape).filter(|(_, conv)| conv.is_direct()) {
             for ((name, found), expected) in
                 NAMES.iter().zip(run(cpu, &conv, &operands)).zip(&expected)
             {
-                assert_close(&format!("{name}, {conv:?}"), &found, expected, 0.0);
+                assert_near(&format!("{name}, {conv:?}"), &found, expected, 0.0, 0.0);
             }
         }
     }
@@ -184,9 +211,14 @@ fn integers_are_exact() {
 
 #[test]
 fn reals_stay_within_the_error_of_f32_sums() {
+    reals_stay_within_the_error_of_f32_sums_as::<f32>();
+    reals_stay_within_the_error_of_f32_sums_as::<Bf16>();
+}
+
+fn reals_stay_within_the_error_of_f32_sums_as<T: Number>() {
     let cpus = cpus();
     for shape in shapes() {
-        let operands = Operands::new(&shape, Random::reals);
+        let operands = Operands::new::<T>(&shape, Random::reals);
         let expected = expected(&shape, &operands);
         let pixels = shape.y_len() / shape.c_out;
         let depth = shape.w_len() / shape.c_out;
@@ -201,7 +233,7 @@ fn reals_stay_within_the_error_of_f32_sums() {
             pixels,
             pixels,
         ];
-        for (cpu, conv) in kernels(&cpus, &shape) {
+        for (cpu, conv) in kernels::<T>(&cpus, &shape) {
             for (i, found) in run(cpu, &conv, &operands).iter().enumerate() {
                 // Terms are below 1; a sum of k of them is off by at most k roundings of k halves of an epsilon.
                 let k = terms[i] as f64;
@@ -213,12 +245,9 @@ fn reals_stay_within_the_error_of_f32_sums() {
                     // of the sum itself (see below), the worst of many numbers more.
                     direct.max(f64::from(f32::EPSILON) * 100.0 * k.sqrt())
                 };
-                assert_close(
-                    &format!("{}, {conv:?}", NAMES[i]),
-                    found,
-                    &expected[i],
-                    bound,
-                );
+                let relative = if i < MAPS { rounding::<T>() } else { 0.0 };
+                let what = format!("{}, {conv:?}", NAMES[i]);
+                assert_near(&what, found, &expected[i], bound, relative);
             }
         }
     }
@@ -227,11 +256,11 @@ fn reals_stay_within_the_error_of_f32_sums() {
 #[test]
 fn winograd_costs_less_than_four_bits() {
     let shape: Conv2dShape = "n4 ic64 ih16 oc64 k3 p1".parse().unwrap();
-    let operands = Operands::new(&shape, Random::reals);
+    let operands = Operands::new::<f32>(&shape, Random::reals);
     let expected = expected(&shape, &operands);
     let cpus = [Cpu::with_isa(Isa::best_up_to(Isa::Avx512), 2).unwrap()];
     let rms = |direct: bool| -> Vec<f64> {
-        let (cpu, conv) = kernels(&cpus, &shape)
+        let (cpu, conv) = kernels::<f32>(&cpus, &shape)
             .find(|(_, conv)| conv.is_direct() == direct)
             .unwrap();
         let error = |(found, expected): (&Vec<f32>, &Vec<f64>)| {
@@ -259,7 +288,8 @@ fn winograd_costs_less_than_four_bits() {
 #[test]
 fn winograd_is_taken_where_it_pays_and_can_be_switched_off() {
     let cpu = Cpu::with_isa(Isa::best_up_to(Isa::Avx512), 1).unwrap();
-    let direct = |cpu: &Cpu, shape: &str| Conv2d::choose(cpu, &shape.parse().unwrap()).is_direct();
+    let direct =
+        |cpu: &Cpu, shape: &str| Conv2d::<f32>::choose(cpu, &shape.parse().unwrap()).is_direct();
     for taken in ["n128 ic16 ih32 oc16 k3 p1", "n1 ic512 ih7 oc512 k3 p1"] {
         assert!(!direct(&cpu, taken), "{taken}");
     }
@@ -278,13 +308,18 @@ fn winograd_is_taken_where_it_pays_and_can_be_switched_off() {
 
 #[test]
 fn an_epilogue_keeps_nan() {
+    an_epilogue_keeps_nan_as::<f32>();
+    an_epilogue_keeps_nan_as::<Bf16>();
+}
+
+fn an_epilogue_keeps_nan_as<T: Number>() {
     let shape: Conv2dShape = "n2 ic16 ih12 oc16 k3 p1".parse().unwrap();
     let cpus = cpus();
     for part in 0..4 {
-        let mut o = Operands::new(&shape, Random::reals);
+        let mut o = Operands::new::<T>(&shape, Random::reals);
         // x, shift, scale, residual.
         [&mut o.x, &mut o.b, &mut o.scale, &mut o.dy][part][5] = f32::NAN;
-        for (cpu, conv) in kernels(&cpus, &shape) {
+        for (cpu, conv) in kernels::<T>(&cpus, &shape) {
             let [_, _, y, ..] = run(cpu, &conv, &o);
             assert!(y.iter().any(|y| y.is_nan()), "{conv:?}, part {part}");
         }
@@ -294,10 +329,10 @@ fn an_epilogue_keeps_nan() {
 #[test]
 #[should_panic(expected = "chosen for 1 threads and scalar")]
 fn packed_weights_are_for_one_instruction_set() {
-    let best = Isa::best_up_to(Isa::Avx512);
+    let best = Isa::best_up_to(Isa::Amx);
     let (scalar, other) = (Cpu::with_isa(Isa::Scalar, 1), Cpu::with_isa(best, 1));
     let shape = "ic2 ih4 oc3 k3 p1".parse().unwrap();
-    let conv = Conv2d::choose(&scalar.unwrap(), &shape);
+    let conv = Conv2d::<f32>::choose(&scalar.unwrap(), &shape);
     let mut packed = vec![0.0; conv.packed_len()];
     // A machine with nothing better has nothing to mix up.
     let other = other.filter(|cpu| cpu.isa() > Isa::Scalar);
@@ -307,12 +342,17 @@ fn packed_weights_are_for_one_instruction_set() {
 
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
+    any_number_of_threads_gives_the_same_bits_as::<f32>();
+    any_number_of_threads_gives_the_same_bits_as::<Bf16>();
+}
+
+fn any_number_of_threads_gives_the_same_bits_as<T: Number>() {
     for isa in Isa::available() {
         for shape in shapes() {
-            let operands = Operands::new(&shape, Random::reals);
+            let operands = Operands::new::<T>(&shape, Random::reals);
             let results = |threads| -> Vec<_> {
                 let cpus = [Cpu::with_isa(isa, threads).unwrap()];
-                kernels(&cpus, &shape)
+                kernels::<T>(&cpus, &shape)
                     .map(|(cpu, conv)| (format!("{conv:?}"), run(cpu, &conv, &operands)))
                     .collect()
             };

@@ -1,6 +1,6 @@
 //! Data, fences, and the one way of comparing.
 
-use resnet_kernels::{Cpu, Isa};
+use resnet_kernels::{Cpu, Isa, Number};
 
 /// A value no kernel computes, around every output.
 const CANARY: f32 = -7.25e33;
@@ -36,16 +36,17 @@ impl Random {
 }
 
 /// A buffer between two fences.
-pub(crate) struct Fenced {
-    buffer: Vec<f32>,
+pub(crate) struct Fenced<T = f32> {
+    buffer: Vec<T>,
     len: usize,
 }
 
-impl Fenced {
-    pub(crate) fn new(values: &[f32]) -> Fenced {
-        let mut buffer = vec![CANARY; FENCE];
-        buffer.extend_from_slice(values);
-        buffer.extend([CANARY; FENCE]);
+impl<T: Number> Fenced<T> {
+    /// Holds the values, rounded to the numbers of the buffer.
+    pub(crate) fn new(values: &[f32]) -> Fenced<T> {
+        let mut buffer = vec![T::of(CANARY); FENCE];
+        buffer.extend(values.iter().map(|&x| T::of(x)));
+        buffer.extend([T::of(CANARY); FENCE]);
         Fenced {
             buffer,
             len: values.len(),
@@ -53,11 +54,11 @@ impl Fenced {
     }
 
     /// Filled with a value that must not survive or matter.
-    pub(crate) fn scratch(len: usize) -> Fenced {
+    pub(crate) fn scratch(len: usize) -> Fenced<T> {
         Fenced::new(&vec![f32::NAN; len])
     }
 
-    pub(crate) fn get(&mut self) -> &mut [f32] {
+    pub(crate) fn get(&mut self) -> &mut [T] {
         &mut self.buffer[FENCE..FENCE + self.len]
     }
 
@@ -67,10 +68,10 @@ impl Fenced {
             .iter()
             .chain(&self.buffer[FENCE + self.len..]);
         assert!(
-            fences.into_iter().all(|&x| x == CANARY),
+            fences.into_iter().all(|x| x.get() == T::of(CANARY).get()),
             "{what}: wrote outside its output"
         );
-        self.get().to_vec()
+        self.get().iter().map(|x| x.get()).collect()
     }
 }
 
@@ -88,13 +89,19 @@ pub(crate) fn cpus() -> Vec<Cpu> {
 
 /// Asserts |found - expected| <= bound everywhere (NaN equals NaN); prints the worst element.
 pub(crate) fn assert_close(what: &str, found: &[f32], expected: &[f64], bound: f64) {
+    assert_near(what, found, expected, bound, 0.0);
+}
+
+/// The same with a part of the bound in proportion to each number.
+pub(crate) fn assert_near(what: &str, found: &[f32], expected: &[f64], bound: f64, relative: f64) {
     assert_eq!(found.len(), expected.len(), "{what}: lengths differ");
+    // How much a number is off beyond what is in proportion to it.
     let error = |i: usize| {
         let (a, b) = (f64::from(found[i]), expected[i]);
         if a == b || (a.is_nan() && b.is_nan()) {
             0.0
         } else {
-            (a - b).abs()
+            (a - b).abs() - relative * b.abs()
         }
     };
     // A NaN on one side only is worse than any number.
@@ -120,4 +127,24 @@ pub(crate) fn assert_same_bits(what: &str, found: &[f32], expected: &[f32]) {
             "{what}: element {i} is {a}, expected the very bits of {b}"
         );
     }
+}
+
+/// Half a unit in the last place of a number stored as `T`, in proportion to it, doubled for what comes before the rounding.
+pub(crate) fn rounding<T: Number>() -> f64 {
+    match T::NAME {
+        "f32" => 0.0,
+        _ => 1.0 / 256.0,
+    }
+}
+
+/// The numbers as `T` stores them.
+pub(crate) fn rounded<T: Number>(x: Vec<f32>) -> Vec<f32> {
+    x.into_iter().map(|x| T::of(x).get()).collect()
+}
+
+/// The same of exact results.
+pub(crate) fn stored<T: Number>(x: &[f64]) -> Vec<f64> {
+    x.iter()
+        .map(|&x| f64::from(T::of(x as f32).get()))
+        .collect()
 }

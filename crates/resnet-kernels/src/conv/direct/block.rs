@@ -7,7 +7,8 @@ use std::ops::Range;
 use super::axis::Block;
 use super::correlate::Correlation;
 use super::stage::Map;
-use crate::conv::tile::{NARROW, Runs, WIDE, dot, panels};
+use crate::Number;
+use crate::conv::tile::{LANES, NARROW, Runs, WIDE, dot, panels};
 use crate::conv::{Epilogue, scratch};
 use crate::cpu::Parts;
 use crate::simd::{One, Simd, Task};
@@ -17,21 +18,21 @@ use crate::simd::{One, Simd, Task};
 const PANEL: usize = 384;
 
 /// One block of outputs, some channels of one group.
-pub(super) struct BlockTask<'a> {
+pub(super) struct BlockTask<'a, T> {
     pub(super) c: &'a Correlation<'a>,
     pub(super) group: usize,
     pub(super) block: Block,
     pub(super) channels: Range<usize>,
-    pub(super) x: &'a [f32],
+    pub(super) x: &'a [T],
     /// The group's.
     pub(super) packed: &'a [f32],
-    pub(super) epilogue: Epilogue<'a>,
-    pub(super) y: Parts<'a>,
+    pub(super) epilogue: Epilogue<'a, T>,
+    pub(super) y: Parts<'a, T>,
     pub(super) accumulate: bool,
     pub(super) scratch: &'a mut [f32],
 }
 
-impl Task for BlockTask<'_> {
+impl<T: Number> Task for BlockTask<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let BlockTask {
@@ -46,14 +47,14 @@ impl Task for BlockTask<'_> {
             accumulate,
             scratch,
         } = self;
-        let [copy, from, to, start, tile] = scratch::split(scratch, c.parts());
-        let (from, to) = (scratch::as_u32(from), scratch::as_u32(to));
+        let [copy, from, to, own, start, tile, sums] = scratch::split(scratch, c.parts::<T>());
+        let [from, to, own] = [from, to, own].map(scratch::as_u32);
         let map = Map {
             values: x,
             channels: c.c_in,
             groups: c.shape.groups,
         };
-        let x = c.staging.stage(map, group, block, copy, from);
+        let x: &[f32] = c.staging.stage(map, group, block, copy, from);
         let pixels = output_offsets(c, block, to);
         let (from, to) = (&from[..pixels], &to[..pixels]);
         let image = c.h_out * c.w_out * c.c_out;
@@ -61,6 +62,10 @@ impl Task for BlockTask<'_> {
         // Other tasks write other numbers of the same images, so only a pointer is kept.
         let y = y.start_of(block.image * image..(block.image + block.images) * image);
         let (bias, epilogue) = epilogue.start();
+        let in_y = T::as_sums(y);
+        for (i, offset) in own.iter_mut().enumerate() {
+            *offset = (i * LANES) as u32;
+        }
 
         for (n, lanes) in panels::<S>(channels.clone()) {
             let count = lanes.min(channels.end - n);
@@ -69,7 +74,11 @@ impl Task for BlockTask<'_> {
                     .filter(|_| j < count)
                     .map_or(0.0, |bias| bias[first_channel + n + j]);
             }
-            let mut continues = accumulate;
+            let (sums_at, sums_to) = match in_y {
+                Some(y) => (y.wrapping_add(first_channel + n), to),
+                None => (sums.as_mut_ptr(), &own[..pixels]),
+            };
+            let mut continues = accumulate && in_y.is_some();
             for k in Reduction::new(c.staging.rows.taps, c.staging.run()) {
                 let first = n * c.depth() + (k.run * c.staging.run() + k.offset) * lanes;
                 let panel = &packed[first..][..k.runs * k.len * lanes];
@@ -87,14 +96,14 @@ impl Task for BlockTask<'_> {
                     } else {
                         start.as_ptr()
                     },
-                    y: y.wrapping_add(first_channel + n),
-                    to,
+                    y: sums_at,
+                    to: sums_to,
                     count,
                     tile: tile.as_mut_ptr(),
                 };
                 // SAFETY: `from` and the runs stay inside the laid-out block by the geometry of `Staging`, `to` inside the
-                // images that `y` starts, where this task alone touches its pixels and channels; `panel` holds the
-                // rows of `k`; `start` and `tile` hold what `parts` says.
+                // images that `y` starts, where this task alone touches its pixels and channels, `own` inside `sums`;
+                // `panel` holds the rows of `k`; `start`, `tile` and `sums` hold what `parts` says.
                 unsafe {
                     if lanes > S::LANES {
                         call.run::<S, WIDE, 2>(s);
@@ -104,53 +113,118 @@ impl Task for BlockTask<'_> {
                 }
                 continues = true;
             }
-        }
-        if !epilogue.is_nothing() {
-            let channel = first_channel + channels.start;
-            // SAFETY: this task has just written these channels at every offset; lengths were checked on entry.
-            unsafe {
-                finish(
-                    s,
-                    &epilogue,
+            if in_y.is_none() {
+                let outputs = Outputs {
+                    epilogue: &epilogue,
                     y,
                     to,
-                    block.image * image,
-                    channel,
-                    channels.len(),
-                )
+                    first: block.image * image,
+                    channel: first_channel + n,
+                    count,
+                };
+                // SAFETY: this task alone touches these channels at every offset; `sums` holds a row for each.
+                unsafe { outputs.write(s, sums, accumulate) };
+            }
+        }
+        if let Some(y) = in_y
+            && !epilogue.is_nothing()
+        {
+            let outputs = Outputs {
+                epilogue: &epilogue,
+                y,
+                to,
+                first: block.image * image,
+                channel: first_channel + channels.start,
+                count: channels.len(),
             };
+            // SAFETY: this task has just written these channels at every offset; lengths were checked on entry.
+            unsafe { outputs.finish(s) };
         }
     }
 }
 
-/// Applies the epilogue to `count` channels from `channel` on of the outputs at the offsets `to` from y, which is `first` numbers
-/// from the start of the output.
-///
-/// # Safety
-/// y holds `count` numbers from `channel` on at every offset, none of them read or written by another task meanwhile.
-#[inline(always)]
-unsafe fn finish<S: Simd>(
-    s: S,
-    epilogue: &Epilogue,
-    y: *mut f32,
-    to: &[u32],
+/// `count` channels from `channel` on of the outputs at the offsets `to` from y, which is `first` numbers from the start of the output.
+struct Outputs<'a, T, Y> {
+    epilogue: &'a Epilogue<'a, T>,
+    y: *mut Y,
+    to: &'a [u32],
     first: usize,
     channel: usize,
     count: usize,
-) {
-    let whole = count / S::LANES * S::LANES;
-    for &to in to {
-        let at = to as usize + channel;
+}
+
+impl<T: Number> Outputs<'_, T, f32> {
+    /// Applies the epilogue to sums that stand in y.
+    ///
+    /// # Safety
+    /// y holds the channels at every offset, none of them read or written by another task meanwhile.
+    #[inline(always)]
+    unsafe fn finish<S: Simd>(&self, s: S) {
+        let whole = self.count / S::LANES * S::LANES;
+        for &to in self.to {
+            let at = to as usize + self.channel;
+            // SAFETY: as the caller vouches; the epilogue's parts have the lengths of the channels and of y.
+            unsafe {
+                for j in (0..whole).step_by(S::LANES) {
+                    let (y, at) = (self.y.add(at + j), self.first + at + j);
+                    s.store(y, self.epilogue.apply(s, s.load(y), self.channel + j, at));
+                }
+                for j in whole..self.count {
+                    let (y, at) = (self.y.add(at + j), self.first + at + j);
+                    *y = self.epilogue.apply(One, *y, self.channel + j, at);
+                }
+            }
+        }
+    }
+}
+
+impl<T: Number> Outputs<'_, T, T> {
+    /// Writes `sums`, a row of [`LANES`] for each output, to which the old y is added if `accumulate`.
+    ///
+    /// # Safety
+    /// As for `finish`; y is initialised.
+    #[inline(always)]
+    unsafe fn write<S: Simd>(&self, s: S, sums: &[f32], accumulate: bool) {
+        let whole = self.count / S::LANES * S::LANES;
+        for (&to, sums) in self.to.iter().zip(sums.chunks_exact(LANES)) {
+            let at = to as usize + self.channel;
+            // SAFETY: as the caller vouches, for whole vectors and then for single numbers.
+            unsafe {
+                for j in (0..whole).step_by(S::LANES) {
+                    self.number(s, sums[j..].as_ptr(), at + j, self.channel + j, accumulate);
+                }
+                for j in whole..self.count {
+                    self.number(
+                        One,
+                        sums[j..].as_ptr(),
+                        at + j,
+                        self.channel + j,
+                        accumulate,
+                    );
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// A vector is valid at `sum`, and at `at` from y.
+    #[inline(always)]
+    unsafe fn number<S: Simd>(
+        &self,
+        s: S,
+        sum: *const f32,
+        at: usize,
+        channel: usize,
+        accumulate: bool,
+    ) {
         // SAFETY: as the caller vouches; the epilogue's parts have the lengths of the channels and of y.
         unsafe {
-            for j in (0..whole).step_by(S::LANES) {
-                let y = y.add(at + j);
-                s.store(y, epilogue.apply(s, s.load(y), channel + j, first + at + j));
+            let y = self.y.add(at);
+            let mut sum = s.load(sum);
+            if accumulate {
+                sum = s.add(sum, T::load(s, y));
             }
-            for j in whole..count {
-                let y = y.add(at + j);
-                *y = epilogue.apply(One, *y, channel + j, first + at + j);
-            }
+            T::store(s, y, self.epilogue.apply(s, sum, channel, self.first + at));
         }
     }
 }

@@ -3,15 +3,17 @@
 //! Weights are packed first, into panels [k][lanes] of two vectors of output channels, by all threads for all blocks
 //! (`panels`); then each block is computed (`block`).
 
+use std::marker::PhantomData;
+
 use super::axis::{Axis, Blocks};
 use super::block::BlockTask;
 use super::panels::{PACK, PackTask};
 use super::stage::Staging;
-use crate::Cpu;
 use crate::conv::tile::{LANES, NARROW};
 use crate::conv::{Conv2dShape, Epilogue, scratch};
 use crate::cpu::Parts;
 use crate::split::range;
+use crate::{Cpu, Number};
 
 /// A correlation: x [n][..][..][c_in] to y [n][..][..][c_out], per group.
 #[derive(Clone, Copy)]
@@ -32,57 +34,64 @@ pub(super) struct Correlation<'a> {
 }
 
 /// Numbers of scratch for both passes, packed weights of the backward pass included.
-pub(in crate::conv) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
+pub(in crate::conv) fn scratch_len<T: Number>(cpu: &Cpu, shape: &Conv2dShape) -> usize {
     let mut most = 0;
-    each(cpu, shape, false, |c| most = most.max(c.scratch_len(cpu)));
-    each(cpu, shape, true, |c| {
-        most = most.max(scratch::len(&[c.packed_len()]) + c.scratch_len(cpu));
+    each::<T>(cpu, shape, false, |c| {
+        most = most.max(c.scratch_len::<T>(cpu));
+    });
+    each::<T>(cpu, shape, true, |c| {
+        most = most.max(scratch::len(&[c.packed_len()]) + c.scratch_len::<T>(cpu));
     });
     most
 }
 
 /// Numbers of the weights packed for [`forward`].
-pub(in crate::conv) fn packed_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
+pub(in crate::conv) fn packed_len<T: Number>(cpu: &Cpu, shape: &Conv2dShape) -> usize {
     let mut len = 0;
-    each(cpu, shape, false, |c| len = c.packed_len());
+    each::<T>(cpu, shape, false, |c| len = c.packed_len());
     len
 }
 
 /// Packs w for [`forward`].
-pub(in crate::conv) fn pack(cpu: &Cpu, shape: &Conv2dShape, w: &[f32], packed: &mut [f32]) {
-    each(cpu, shape, false, |c| c.pack(cpu, w, packed));
+pub(in crate::conv) fn pack<T: Number>(
+    cpu: &Cpu,
+    shape: &Conv2dShape,
+    w: &[f32],
+    packed: &mut [f32],
+) {
+    each::<T>(cpu, shape, false, |c| c.pack::<T>(cpu, w, packed));
 }
 
 /// y = x * w, and what `epilogue` makes of it.
-pub(in crate::conv) fn forward(
+pub(in crate::conv) fn forward<T: Number>(
     cpu: &Cpu,
     shape: &Conv2dShape,
-    x: &[f32],
+    x: &[T],
     packed: &[f32],
-    epilogue: Epilogue,
-    y: &mut [f32],
+    epilogue: Epilogue<T>,
+    y: &mut [T],
     scratch: &mut [f32],
 ) {
-    each(cpu, shape, false, |c| {
+    each::<T>(cpu, shape, false, |c| {
         c.run(cpu, x, packed, epilogue, y, false, scratch)
     });
 }
 
 /// dx (+)= dy * wᵀ.
-pub(in crate::conv) fn backward_input(
+pub(in crate::conv) fn backward_input<T: Number>(
     cpu: &Cpu,
     shape: &Conv2dShape,
-    dy: &[f32],
+    dy: &[T],
     w: &[f32],
-    dx: &mut [f32],
+    dx: &mut [T],
     accumulate: bool,
     scratch: &mut [f32],
 ) {
-    each(cpu, shape, true, |c| {
+    each::<T>(cpu, shape, true, |c| {
         let len = [c.packed_len()];
         let (packed, scratch) = scratch.split_at_mut(scratch::len(&len));
         let [packed] = scratch::split(packed, len);
-        c.pack(cpu, w, packed);
+        c.pack::<T>(cpu, w, packed);
         c.run(
             cpu,
             dy,
@@ -96,7 +105,12 @@ pub(in crate::conv) fn backward_input(
 }
 
 /// Calls `f` with the correlations that a pass consists of: one forward, stride² backward.
-fn each(cpu: &Cpu, shape: &Conv2dShape, transposed: bool, mut f: impl FnMut(Correlation)) {
+fn each<T: Number>(
+    cpu: &Cpu,
+    shape: &Conv2dShape,
+    transposed: bool,
+    mut f: impl FnMut(Correlation),
+) {
     let shape = &flat(shape);
     let Conv2dShape {
         h,
@@ -110,14 +124,14 @@ fn each(cpu: &Cpu, shape: &Conv2dShape, transposed: bool, mut f: impl FnMut(Corr
     if !transposed {
         let rows = Axis::forward(h, h_out, kernel, stride, padding);
         let columns = Axis::forward(w, w_out, kernel, stride, padding);
-        return f(Correlation::new(cpu, shape, false, rows, columns));
+        return f(Correlation::new::<T>(cpu, shape, false, rows, columns));
     }
     for a in 0..stride {
         for b in 0..stride {
             let rows = Axis::backward(h, h_out, kernel, stride, padding, a);
             let columns = Axis::backward(w, w_out, kernel, stride, padding, b);
             if rows.count > 0 && columns.count > 0 {
-                f(Correlation::new(cpu, shape, true, rows, columns));
+                f(Correlation::new::<T>(cpu, shape, true, rows, columns));
             }
         }
     }
@@ -140,7 +154,7 @@ fn flat(shape: &Conv2dShape) -> Conv2dShape {
 }
 
 impl<'a> Correlation<'a> {
-    fn new(
+    fn new<T: Number>(
         cpu: &Cpu,
         shape: &'a Conv2dShape,
         transposed: bool,
@@ -153,7 +167,7 @@ impl<'a> Correlation<'a> {
             (c_in, c_out) = (c_out, c_in);
             (h_out, w_out) = (shape.h, shape.w);
         }
-        let staging = Staging::new(rows, columns, c_in, shape.groups);
+        let staging = Staging::new::<T, f32>(rows, columns, c_in, shape.groups);
         // A block's input is about a fifth of a 512 KiB second-level cache, its output half of it; a copied one has enough pixels to
         // pay for the weights' way to the cache.
         let mut target = match staging.copies() {
@@ -219,7 +233,7 @@ impl<'a> Correlation<'a> {
         self.group_len() * self.shape.groups
     }
 
-    fn pack(&self, cpu: &Cpu, w: &[f32], packed: &mut [f32]) {
+    fn pack<T: Number>(&self, cpu: &Cpu, w: &[f32], packed: &mut [f32]) {
         let width = self.c_out / self.shape.groups;
         let pieces = width.div_ceil(PACK.0);
         let packed = Parts::new(packed);
@@ -232,38 +246,43 @@ impl<'a> Correlation<'a> {
                 channels: range(width, PACK.0, task % pieces),
                 w,
                 packed: packed.start_of(start..start + self.group_len()),
+                stored: PhantomData::<T>,
             });
         });
     }
 
-    /// Lengths of a thread's parts of scratch: copy, offsets of inputs and outputs, start, tile.
-    pub(super) fn parts(&self) -> [usize; 5] {
+    /// Lengths of a thread's parts of scratch: copy, offsets of inputs, outputs and sums, start, tile, sums. Where outputs are f32 they
+    /// hold the sums themselves.
+    pub(super) fn parts<T: Number>(&self) -> [usize; 7] {
         let pixels = self.blocks.pixels();
+        let sums = if T::holds_sums() { 0 } else { pixels };
         [
             self.staging.len(&self.blocks),
             pixels,
             pixels,
+            sums,
             LANES,
             NARROW * LANES,
+            sums * LANES,
         ]
     }
 
-    fn scratch_len(&self, cpu: &Cpu) -> usize {
-        scratch::len(&self.parts()) * cpu.threads()
+    fn scratch_len<T: Number>(&self, cpu: &Cpu) -> usize {
+        scratch::len(&self.parts::<T>()) * cpu.threads()
     }
 
-    fn run(
+    fn run<T: Number>(
         &self,
         cpu: &Cpu,
-        x: &[f32],
+        x: &[T],
         packed: &[f32],
-        epilogue: Epilogue,
-        y: &mut [f32],
+        epilogue: Epilogue<T>,
+        y: &mut [T],
         accumulate: bool,
         scratch: &mut [f32],
     ) {
         let groups = self.shape.groups;
-        let each = scratch::len(&self.parts());
+        let each = scratch::len(&self.parts::<T>());
         let (scratch, y) = (Parts::new(scratch), Parts::new(y));
         let panels = (self.c_out / groups).div_ceil(LANES);
         let size = panels.div_ceil(self.split) * LANES;

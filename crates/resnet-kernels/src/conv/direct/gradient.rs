@@ -19,12 +19,12 @@ use std::ops::Range;
 use super::axis::{Axis, Blocks};
 use super::pack;
 use super::stage::{Map, Staging};
-use crate::Cpu;
 use crate::conv::tile::{LANES, WIDE, heights, outer, panels as panels_in};
 use crate::conv::{Conv2dShape, bias, scratch};
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
 use crate::split::{CHUNK, chunks, range};
+use crate::{Cpu, Number};
 
 /// Tasks to aim for: balances some ten threads.
 const TASKS: usize = 32;
@@ -50,7 +50,7 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn new(shape: &'a Conv2dShape) -> Plan<'a> {
+    fn new<T: Number>(shape: &'a Conv2dShape) -> Plan<'a> {
         let Conv2dShape {
             n,
             h,
@@ -74,7 +74,7 @@ impl<'a> Plan<'a> {
         let split = TASKS.div_ceil(chunks * groups).min(panels);
         Plan {
             shape,
-            staging: Staging::new(rows, columns, c_in, groups),
+            staging: Staging::new::<T, f32>(rows, columns, c_in, groups),
             blocks,
             chunks,
             split,
@@ -111,17 +111,17 @@ impl<'a> Plan<'a> {
 }
 
 /// Numbers of scratch.
-pub(in crate::conv) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
-    let plan = Plan::new(shape);
+pub(in crate::conv) fn scratch_len<T: Number>(cpu: &Cpu, shape: &Conv2dShape) -> usize {
+    let plan = Plan::new::<T>(shape);
     bias::scratch_len(shape).max(plan.partial() + scratch::len(&plan.parts()) * cpu.threads())
 }
 
 /// dw = the gradient of w, db = that of the bias.
-pub(in crate::conv) fn backward_weight(
+pub(in crate::conv) fn backward_weight<T: Number>(
     cpu: &Cpu,
     shape: &Conv2dShape,
-    x: &[f32],
-    dy: &[f32],
+    x: &[T],
+    dy: &[T],
     dw: &mut [f32],
     db: Option<&mut [f32]>,
     scratch: &mut [f32],
@@ -129,7 +129,7 @@ pub(in crate::conv) fn backward_weight(
     if let Some(db) = db {
         bias::backward(cpu, dy, db, scratch);
     }
-    let plan = Plan::new(shape);
+    let plan = Plan::new::<T>(shape);
     let each = scratch::len(&plan.parts());
     let (partial, scratch) = scratch.split_at_mut(plan.partial());
     let single = plan.chunks == 1;
@@ -204,18 +204,18 @@ impl Task for AddPartials<'_> {
 }
 
 /// One chunk's gradient for some channels of one group, written to `dw` (all of w's length).
-struct Gradient<'a> {
+struct Gradient<'a, T> {
     plan: &'a Plan<'a>,
     group: usize,
     chunk: usize,
     channels: Range<usize>,
-    x: &'a [f32],
-    dy: &'a [f32],
+    x: &'a [T],
+    dy: &'a [T],
     dw: *mut f32,
     scratch: &'a mut [f32],
 }
 
-impl Task for Gradient<'_> {
+impl<T: Number> Task for Gradient<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Gradient {
@@ -246,7 +246,7 @@ impl Task for Gradient<'_> {
         let mut add = false;
         for b in blocks * chunk / plan.chunks..blocks * (chunk + 1) / plan.chunks {
             let block = plan.blocks.get(b);
-            let x = plan.staging.stage(map, group, block, copy, offsets);
+            let x: &[f32] = plan.staging.stage(map, group, block, copy, offsets);
             let pixels = block.images * block.rows * plan.blocks.columns;
             let first_pixel = (block.image * shape.h_out() + block.row) * plan.blocks.columns;
             for start in (0..pixels).step_by(PIXELS) {
@@ -254,15 +254,16 @@ impl Task for Gradient<'_> {
                 let count = offsets.len();
                 let dy = &dy[(first_pixel + start) * c_out..][..count * c_out];
                 // One panel of all channels is in place already.
-                let in_place = c_out == channels.len() && [S::LANES, 2 * S::LANES].contains(&c_out);
-                if !in_place {
+                let whole = c_out == channels.len() && [S::LANES, 2 * S::LANES].contains(&c_out);
+                let in_place = if whole { T::in_place(dy) } else { None };
+                if in_place.is_none() {
                     for (n, lanes) in panels_in::<S>(channels.clone()) {
                         let to = &mut panels[(n - channels.start) * count..][..count * lanes];
                         let used = lanes.min(channels.end - n);
                         pack::rows(s, &dy[first_channel + n..], c_out, used, lanes, to);
                     }
                 }
-                let panels = if in_place { dy } else { &*panels };
+                let panels = in_place.unwrap_or(panels);
                 for k in column_blocks(shape.kernel, len) {
                     let from = &x[k.start / len * pitch + k.start % len..];
                     let (x, offsets) = if plan.copies {

@@ -9,12 +9,13 @@ mod panels;
 mod stage;
 
 use super::Conv2dShape;
-use crate::Cpu;
+use crate::{Cpu, Number};
 
 pub(super) use correlate::{backward_input, forward, pack, packed_len};
 pub(super) use gradient::backward_weight;
+pub(crate) use stage::LaidAs;
 
 /// Numbers of scratch for all passes, packed weights of the forward pass left out.
-pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
-    correlate::scratch_len(cpu, shape).max(gradient::scratch_len(cpu, shape))
+pub(super) fn scratch_len<T: Number>(cpu: &Cpu, shape: &Conv2dShape) -> usize {
+    correlate::scratch_len::<T>(cpu, shape).max(gradient::scratch_len::<T>(cpu, shape))
 }

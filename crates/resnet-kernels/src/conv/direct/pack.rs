@@ -1,5 +1,6 @@
 //! Panels: matrices copied so that a tile reads them front to back.
 
+use crate::Number;
 use crate::simd::Simd;
 
 /// Fills `panel` = [row][lanes] with `count` numbers of each row of `from`, `stride` apart; zero in the other lanes.
@@ -7,9 +8,9 @@ use crate::simd::Simd;
 /// # Panics
 /// If `from` is too short for the rows that `panel` holds.
 #[inline(always)]
-pub(super) fn rows<S: Simd>(
+pub(super) fn rows<S: Simd, T: Number>(
     s: S,
-    from: &[f32],
+    from: &[T],
     stride: usize,
     count: usize,
     lanes: usize,
@@ -24,7 +25,9 @@ pub(super) fn rows<S: Simd>(
         for (i, to) in panel.chunks_exact_mut(lanes).enumerate() {
             let from = &from[i * stride..][..count];
             to.fill(0.0);
-            to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+            to.iter_mut()
+                .zip(from)
+                .for_each(|(to, from)| *to = from.get());
         }
         return;
     }
@@ -32,7 +35,7 @@ pub(super) fn rows<S: Simd>(
         for at in (0..lanes).step_by(S::LANES) {
             // SAFETY: row i of `panel` and, by the assertion, of `from` holds `lanes` numbers, `at` is a vector's start.
             unsafe {
-                let v = s.load(from.as_ptr().add(i * stride + at));
+                let v = T::load(s, from.as_ptr().add(i * stride + at));
                 s.store(panel.as_mut_ptr().add(i * lanes + at), v);
             }
         }

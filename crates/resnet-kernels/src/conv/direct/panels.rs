@@ -1,9 +1,11 @@
 //! Weights as the blocks read them: panels [k][lanes] of two vectors of output channels, the whole reduction in each.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::correlate::Correlation;
 use super::pack;
+use crate::Number;
 use crate::conv::tile::panels;
 use crate::simd::{Simd, Task};
 
@@ -11,17 +13,18 @@ use crate::simd::{Simd, Task};
 /// with it is still there for the next panel.
 pub(super) const PACK: (usize, usize) = (64, 64);
 
-/// Packs some output channels of a group.
-pub(super) struct PackTask<'a> {
+/// Packs some output channels of a group, rounded as maps are stored.
+pub(super) struct PackTask<'a, T> {
     pub(super) c: &'a Correlation<'a>,
     pub(super) group: usize,
     pub(super) channels: Range<usize>,
     pub(super) w: &'a [f32],
     /// The group's panels.
     pub(super) packed: *mut f32,
+    pub(super) stored: PhantomData<T>,
 }
 
-impl Task for PackTask<'_> {
+impl<T: Number> Task for PackTask<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let PackTask {
@@ -30,6 +33,7 @@ impl Task for PackTask<'_> {
             channels,
             w,
             packed,
+            ..
         } = self;
         let len = c.staging.run();
         for run in 0..c.staging.rows.taps {
@@ -45,6 +49,9 @@ impl Task for PackTask<'_> {
                         std::slice::from_raw_parts_mut(packed.add(first), rows.len() * lanes)
                     };
                     fill(s, c, w, group, n, count, lanes, run, rows.clone(), panel);
+                    if !T::holds_sums() {
+                        panel.iter_mut().for_each(|w| *w = T::of(*w).get());
+                    }
                 }
             }
         }

@@ -2,15 +2,49 @@
 //!
 //! In that copy the columns under the kernel and their channels are one run of memory, whatever the stride, so that a
 //! tile reads `taps` runs of `taps · channels` numbers: long loops even for three channels, and no test for the border.
-//! A block is of the size of the second-level cache, and the copy brings it there. Where no rim is read and there is one
-//! group, x itself already has that form, and nothing is copied.
+//! A block is of the size of the second-level cache, and the copy brings it there. Where no rim is read, there is one group, and
+//! numbers are stored as the tiles read them, x itself already has that form, and nothing is copied.
 
 use super::axis::{Axis, Block, Blocks};
+use crate::{Bf16, Number};
+
+/// Numbers of a map that tiles read as `U`.
+pub(crate) trait LaidAs<U>: Copy {
+    /// The same numbers, where they need no copy.
+    fn in_place(values: &[Self]) -> Option<&[U]>;
+
+    /// A number as the tiles read it.
+    fn laid(self) -> U;
+}
+
+impl<T: Number> LaidAs<T> for T {
+    #[inline(always)]
+    fn in_place(values: &[T]) -> Option<&[T]> {
+        Some(values)
+    }
+
+    #[inline(always)]
+    fn laid(self) -> T {
+        self
+    }
+}
+
+impl LaidAs<f32> for Bf16 {
+    #[inline(always)]
+    fn in_place(_: &[Bf16]) -> Option<&[f32]> {
+        None
+    }
+
+    #[inline(always)]
+    fn laid(self) -> f32 {
+        self.get()
+    }
+}
 
 /// A map [n][h][w][channels], of which one group's channels are read.
 #[derive(Clone, Copy)]
-pub(super) struct Map<'a> {
-    pub(super) values: &'a [f32],
+pub(super) struct Map<'a, T> {
+    pub(super) values: &'a [T],
     pub(super) channels: usize,
     pub(super) groups: usize,
 }
@@ -28,8 +62,15 @@ pub(super) struct Staging {
 }
 
 impl Staging {
-    pub(super) fn new(rows: Axis, columns: Axis, channels: usize, groups: usize) -> Staging {
-        let copies = groups > 1 || rows.reads_rim() || columns.reads_rim();
+    /// For maps of `T` that tiles read as `U`.
+    pub(super) fn new<T: LaidAs<U>, U>(
+        rows: Axis,
+        columns: Axis,
+        channels: usize,
+        groups: usize,
+    ) -> Staging {
+        let in_place = T::in_place(&[]).is_some();
+        let copies = !in_place || groups > 1 || rows.reads_rim() || columns.reads_rim();
         let width = if copies {
             columns.span(columns.count.max(1))
         } else {
@@ -67,14 +108,14 @@ impl Staging {
     ///
     /// # Panics
     /// If `copy` or `offsets` is too short for the block.
-    pub(super) fn stage<'a>(
+    pub(super) fn stage<'a, T: LaidAs<U>, U: Number>(
         &self,
-        map: Map<'a>,
+        map: Map<'a, T>,
         group: usize,
         block: Block,
-        copy: &'a mut [f32],
+        copy: &'a mut [U],
         offsets: &mut [u32],
-    ) -> &'a [f32] {
+    ) -> &'a [U] {
         if self.rows.taps * self.run() == 0 {
             // No tap reaches these outputs; they are zero, and nothing is read.
             offsets.fill(0);
@@ -106,7 +147,9 @@ impl Staging {
         }
         let image_len = self.rows.len * self.columns.len * map.channels;
         let images = &map.values[block.image * image_len..][..block.images * image_len];
-        if !self.copies {
+        if let Some(images) = T::in_place(images)
+            && !self.copies
+        {
             return images;
         }
         let copy = &mut copy[..block.images * span * self.pitch];
@@ -119,22 +162,32 @@ impl Staging {
         copy
     }
 
-    fn copy_image(&self, image: &[f32], map: Map, group: usize, block: Block, copy: &mut [f32]) {
+    fn copy_image<T: LaidAs<U>, U: Number>(
+        &self,
+        image: &[T],
+        map: Map<T>,
+        group: usize,
+        block: Block,
+        copy: &mut [U],
+    ) {
         let c = self.channels;
         let (rows, first_row) = self.rows.inside(block.row, copy.len() / self.pitch);
         let (columns, first_column) = self.columns.inside(0, self.pitch / c);
         let (top, rest) = copy.split_at_mut(rows.start * self.pitch);
         let (middle, bottom) = rest.split_at_mut(rows.len() * self.pitch);
-        top.fill(0.0);
-        bottom.fill(0.0);
+        top.fill(U::default());
+        bottom.fill(U::default());
         for (i, to) in middle.chunks_exact_mut(self.pitch).enumerate() {
             let from = ((first_row + i) * self.columns.len + first_column) * map.channels;
             let (left, rest) = to.split_at_mut(columns.start * c);
             let (to, right) = rest.split_at_mut(columns.len() * c);
-            left.fill(0.0);
-            right.fill(0.0);
+            left.fill(U::default());
+            right.fill(U::default());
             if map.groups == 1 {
-                to.copy_from_slice(&image[from..][..to.len()]);
+                let from = &image[from..][..to.len()];
+                to.iter_mut()
+                    .zip(from)
+                    .for_each(|(to, from)| *to = from.laid());
             } else {
                 let pixels =
                     image[from..][..columns.len() * map.channels].chunks_exact(map.channels);
@@ -142,7 +195,7 @@ impl Staging {
                     // A loop, not a call: a group may have four channels.
                     to.iter_mut()
                         .zip(&from[group * c..][..c])
-                        .for_each(|(to, from)| *to = *from);
+                        .for_each(|(to, from)| *to = from.laid());
                 }
             }
         }
