@@ -11,6 +11,40 @@ use crate::simd::{Simd, Task};
 use crate::split::{CHUNK, chunks, range};
 use crate::{Cpu, Number, Residual, ResidualGrad};
 
+/// y = x, or y += x, stored differently.
+pub fn convert<A: Number, B: Number>(cpu: &Cpu, x: &[A], y: &mut [B], accumulate: bool) {
+    assert_eq!(x.len(), y.len(), "convert: x and y differ in length");
+    let y = Parts::new(y);
+    cpu.parallel(chunks(x.len(), CHUNK), |i| {
+        let part = range(x.len(), CHUNK, i);
+        // SAFETY: tasks take disjoint ranges.
+        let y = unsafe { y.get(part.clone()) };
+        cpu.run(Convert {
+            x: &x[part],
+            y,
+            accumulate,
+        });
+    });
+}
+
+struct Convert<'a, A, B> {
+    x: &'a [A],
+    y: &'a mut [B],
+    accumulate: bool,
+}
+
+impl<A: Number, B: Number> Task for Convert<'_, A, B> {
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let both = self.y.iter_mut().zip(self.x);
+        if self.accumulate {
+            both.for_each(|(y, x)| *y = B::of(y.get() + x.get()));
+        } else {
+            both.for_each(|(y, x)| *y = B::of(x.get()));
+        }
+    }
+}
+
 /// y = max(x, 0).
 pub fn relu_forward<T: Number>(cpu: &Cpu, x: &[T], y: &mut [T]) {
     assert_eq!(x.len(), y.len(), "relu: x and y differ in length");

@@ -223,6 +223,22 @@ fn batch_norm() {
 }
 
 #[test]
+fn conversions() {
+    for cpu in cpus() {
+        for len in [0, 1, 17, 40_001] {
+            let x = Random(8).reals(len);
+            let mut narrow = Fenced::scratch(len);
+            elementwise::convert(&cpu, &x, narrow.get(), false);
+            let mut back = Fenced::new(&x);
+            elementwise::convert(&cpu, narrow.get(), back.get(), true);
+            let sum = x.iter().map(|&x| x + Bf16::of(x).get()).collect::<Vec<_>>();
+            assert_same_bits("widened and added", &back.take("convert"), &sum);
+            assert_rounded("narrowed", narrow, x);
+        }
+    }
+}
+
+#[test]
 fn pools() {
     for cpu in cpus() {
         for [n, h, w, c, kernel, stride, padding] in [
