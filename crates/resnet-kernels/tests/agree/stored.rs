@@ -229,7 +229,7 @@ fn conversions() {
             let x = Random(8).reals(len);
             let mut narrow = Fenced::scratch(len);
             elementwise::convert(&cpu, &x, narrow.get(), false);
-            let mut back = Fenced::new(&x);
+            let mut back = Fenced::<f32>::new(&x);
             elementwise::convert(&cpu, narrow.get(), back.get(), true);
             let sum = x.iter().map(|&x| x + Bf16::of(x).get()).collect::<Vec<_>>();
             assert_same_bits("widened and added", &back.take("convert"), &sum);
