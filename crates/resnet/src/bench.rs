@@ -106,7 +106,7 @@ pub fn bench(graph: &Graph, request: Request) -> Result<Bench, BenchError> {
     };
     let plan = Plan::build(graph, options)?;
     let kernels = kernel_names(&plan, request.threads);
-    let mut cpu = Cpu::new(plan, request.threads)?;
+    let mut cpu = Cpu::new(plan, request.threads)?.taking_weights();
     prepare(&mut cpu, graph);
 
     let last = cpu.plan().steps.len();
@@ -252,6 +252,7 @@ mod tests {
     use crate::arch::Arch;
     use crate::graph::Shape;
     use crate::plan::Mode;
+    use crate::step::Precision;
     use std::time::Duration;
 
     #[test]

@@ -71,7 +71,7 @@ impl Predictor {
         let shape_of_layer = op::shapes(&graph)?[layer.unwrap_or(graph.output()).0];
         let plan = Plan::build(&graph, options)?;
         model.check(&plan)?;
-        let mut cpu = Cpu::new(plan, threads)?;
+        let mut cpu = Cpu::new(plan, threads)?.taking_weights();
         model.hand_over(&mut cpu)?;
         let x = vec![0.0; model.preprocess.shape.len()];
         let logits = vec![0.0; model.classes.len()];

@@ -55,7 +55,22 @@ pub fn initialise(backend: &mut dyn Backend, graph: &Graph, seed: u64) {
 
 /// Copies numbers in a parameter's layout on disk into a slot: its value, gradient or momentum.
 pub fn write(backend: &mut dyn Backend, param: &Param, slot: SlotId, disk: &[f32]) {
-    backend.write(slot, &inside(param, disk));
+    write_through(backend, param, slot, disk, &mut Vec::new());
+}
+
+/// The same by way of memory that is used again: taking it anew for every parameter costs more than the copy.
+fn write_through(
+    backend: &mut dyn Backend,
+    param: &Param,
+    slot: SlotId,
+    disk: &[f32],
+    inside: &mut Vec<f32>,
+) {
+    inside.resize(disk.len(), 0.0);
+    permute(param, |disk_at, inside_at| {
+        inside[inside_at] = disk[disk_at];
+    });
+    backend.write(slot, inside);
 }
 
 /// Copies a slot out, in the layout on disk.
@@ -99,9 +114,10 @@ pub fn fit(plan: &Plan, tensors: &Tensors) -> Result<(), String> {
 
 /// Writes tensors that [`fit`] into a backend, one after another.
 pub fn write_all(backend: &mut dyn Backend, tensors: &Tensors) {
+    let mut inside = Vec::new();
     for slots in backend.plan().params.clone() {
         if let Some(values) = tensors.get(&slots.name).and_then(Array::to_f32) {
-            write(backend, &slots.param, slots.value, &values);
+            write_through(backend, &slots.param, slots.value, &values, &mut inside);
         }
     }
 }
@@ -122,15 +138,6 @@ pub fn copy(from: &dyn Backend, to: &mut dyn Backend) {
     }
 }
 
-/// From the layout on disk to the one inside.
-fn inside(param: &Param, disk: &[f32]) -> Vec<f32> {
-    let mut values = vec![0.0; disk.len()];
-    permute(param, |disk_at, inside_at| {
-        values[inside_at] = disk[disk_at]
-    });
-    values
-}
-
 /// From the layout inside to the one on disk.
 fn disk(param: &Param, inside: &[f32]) -> Vec<f32> {
     let mut values = vec![0.0; inside.len()];
@@ -142,34 +149,42 @@ fn disk(param: &Param, inside: &[f32]) -> Vec<f32> {
 
 /// Calls `pair` with every index on disk and the index inside that holds the same number:
 /// convolutions are `[o, i, r, s]` on disk and `[r, s, i, o]` inside, linear weights `[o, (c, h, w)]` and `[(h, w, c), o]`.
-fn permute(param: &Param, mut pair: impl FnMut(usize, usize)) {
+fn permute(param: &Param, pair: impl FnMut(usize, usize)) {
+    let o_len = param.dims[0];
     match param.role {
         Role::ConvWeight => {
-            let [o_len, i_len, r_len, s_len] = param.dims[..] else {
-                unreachable!("convolution weights have 4 dimensions")
-            };
-            let taps = r_len * s_len;
-            for o in 0..o_len {
-                for i in 0..i_len {
-                    for tap in 0..taps {
-                        pair((o * i_len + i) * taps + tap, (tap * i_len + i) * o_len + o);
-                    }
-                }
-            }
+            let (i_len, taps) = (param.dims[1], param.dims[2] * param.dims[3]);
+            transpose(o_len, i_len * taps, |k| k % taps * i_len + k / taps, pair);
         }
         Role::LinearWeight { input } => {
-            let (o_len, pixels) = (param.dims[0], input.h * input.w);
-            for o in 0..o_len {
-                for c in 0..input.c {
-                    for pixel in 0..pixels {
-                        pair(
-                            (o * input.c + c) * pixels + pixel,
-                            (pixel * input.c + c) * o_len + o,
-                        );
-                    }
-                }
+            let (c_len, pixels) = (input.c, input.h * input.w);
+            transpose(
+                o_len,
+                c_len * pixels,
+                |k| k % pixels * c_len + k / pixels,
+                pair,
+            );
+        }
+        _ => transpose(1, param.len(), |k| k, pair),
+    }
+}
+
+/// Output channels at a time: their rows on disk are read side by side, and a cache line inside is written whole.
+const SIDE_BY_SIDE: usize = 16;
+
+/// Pairs `[o][k]` on disk with `[row(k)][o]` inside.
+fn transpose(
+    o_len: usize,
+    k_len: usize,
+    row: impl Fn(usize) -> usize,
+    mut pair: impl FnMut(usize, usize),
+) {
+    for first in (0..o_len).step_by(SIDE_BY_SIDE) {
+        for k in 0..k_len {
+            let to = row(k) * o_len;
+            for o in first..(first + SIDE_BY_SIDE).min(o_len) {
+                pair(o * k_len + k, to + o);
             }
         }
-        _ => (0..param.len()).for_each(|i| pair(i, i)),
     }
 }

@@ -301,10 +301,12 @@ impl Model {
     pub fn hand_over(&mut self, backend: &mut dyn Backend) -> Result<(), ModelError> {
         self.check(backend.plan())?;
         let params = backend.plan().params.clone();
+        let mut inside = Vec::new();
         for slots in &params {
             let array = self.tensors.entries.remove(&slots.name);
             if let Some(values) = array.as_ref().and_then(Array::to_f32) {
-                super::write(backend, &slots.param, slots.value, &values);
+                let inside = &mut inside;
+                super::write_through(backend, &slots.param, slots.value, &values, inside);
             }
         }
         Ok(())

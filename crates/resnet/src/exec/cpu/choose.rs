@@ -1,10 +1,12 @@
 //! Kernels and memory for a plan on this machine.
 
+use std::collections::HashMap;
+
 use resnet_kernels::{Bf16, Conv2d, Conv2dShape, Isa, Pool2dShape, batch_norm, linear, peak};
 
 use super::super::Limits;
 use crate::plan::{Mode, Plan};
-use crate::step::{Conv, NormGrad, Pool, Precision, StepKind};
+use crate::step::{Conv, NormGrad, Pool, Precision, SlotId, StepKind};
 
 /// Name of the instruction set that kernels use on this machine, and whether Winograd's algorithm is switched off.
 ///
@@ -83,6 +85,27 @@ pub(super) fn lays_out(plan: &Plan, kind: &StepKind) -> bool {
         StepKind::Conv { .. } | StepKind::Linear(_) => plan.options.mode == Mode::Infer,
         _ => false,
     }
+}
+
+/// The weights of a plan that infers which only steps read whose kernels have them laid out, and those steps: nothing else needs them.
+pub(super) fn only_packed(plan: &Plan) -> HashMap<SlotId, Vec<usize>> {
+    let mut found: HashMap<SlotId, Vec<usize>> = HashMap::new();
+    if plan.options.mode != Mode::Infer {
+        return found;
+    }
+    for (index, step) in plan.steps.iter().enumerate() {
+        if lays_out(plan, &step.kind) {
+            found.entry(step.reads[1]).or_default().push(index);
+        }
+    }
+    for step in &plan.steps {
+        for (i, slot) in step.reads.iter().enumerate() {
+            if i != 1 || !lays_out(plan, &step.kind) {
+                found.remove(slot);
+            }
+        }
+    }
+    found
 }
 
 /// The kernel of a convolution step.
@@ -211,12 +234,4 @@ pub(super) fn installed_memory() -> Option<u64> {
     let line = info.lines().find(|line| line.starts_with("MemTotal:"))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib * 1024)
-}
-
-/// Zeros, or none where the system refuses the memory.
-pub(super) fn zeros(len: usize) -> Option<Vec<f32>> {
-    let mut probe: Vec<f32> = Vec::new();
-    probe.try_reserve_exact(len).ok()?;
-    drop(probe);
-    Some(vec![0.0; len])
 }

@@ -6,14 +6,15 @@ mod choose;
 mod op;
 mod step;
 
+use std::collections::HashMap;
 use std::ops::Range;
 
-use resnet_kernels::{Bf16, Number, diagnose, elementwise};
+use resnet_kernels::{Bf16, Number, diagnose, elementwise, zeros};
 
 use super::{Backend, NoMemory, Sgd};
 use crate::plan::Plan;
 use crate::step::{Precision, SlotId, Space, StepKind};
-use choose::{Chosen, choose, installed_memory, lays_out, zeros};
+use choose::{Chosen, choose, installed_memory, lays_out, only_packed};
 
 pub use choose::{fastest_precision, isa_in_use, kernel_names};
 pub use op::{OpTime, bench_op};
@@ -29,6 +30,8 @@ pub struct Cpu {
     convs: Vec<Option<Chosen>>,
     /// Weights of each forward convolution that does not train, as its kernel reads them: they are laid out once.
     packed: Vec<Vec<f32>>,
+    /// Steps that alone read a weight, already laid out: then it is nowhere else.
+    only_packed: HashMap<SlotId, Vec<usize>>,
     /// Whether parameters were written since.
     stale: bool,
     memory: Vec<f32>,
@@ -94,6 +97,7 @@ impl Cpu {
         let zeros = vec![0.0; scaled.max().unwrap_or(0)];
         Ok(Cpu {
             cpu,
+            only_packed: HashMap::new(),
             plan,
             convs,
             stale: true,
@@ -107,15 +111,30 @@ impl Cpu {
         })
     }
 
+    /// From now on keeps weights that are written only as their kernels read them, where the plan infers: they take no memory twice, and
+    /// cannot be read back.
+    pub fn taking_weights(mut self) -> Cpu {
+        self.only_packed = only_packed(&self.plan);
+        self
+    }
+
     /// The numbers of a slot that is stored in f32.
     ///
     /// # Panics
-    /// If it is stored otherwise; [`Backend::read`] widens.
+    /// If it is stored otherwise; [`Backend::read`] widens. If it is a weight that was taken ([`Cpu::taking_weights`]).
     pub fn view(&self, slot: SlotId) -> &[f32] {
+        self.check_kept(slot);
         let precision = self.plan.slots[slot.0].precision;
         assert_eq!(precision, Precision::F32, "slot {slot:?} is not f32");
         let range = self.plan.range(slot);
         &self.memory[self.start..][range]
+    }
+
+    fn check_kept(&self, slot: SlotId) {
+        assert!(
+            !self.only_packed.contains_key(&slot),
+            "weights that were taken are not given back"
+        );
     }
 
     /// Lays out the weights of the convolutions that do not train.
@@ -123,8 +142,10 @@ impl Cpu {
         for (index, packed) in self.packed.iter_mut().enumerate() {
             if let Some(conv) = &self.convs[index]
                 && !packed.is_empty()
+                && let slot = self.plan.steps[index].reads[1]
+                && !self.only_packed.contains_key(&slot)
             {
-                let range = self.plan.range(self.plan.steps[index].reads[1]);
+                let range = self.plan.range(slot);
                 conv.pack(&self.cpu, &self.memory[self.start..][range], packed);
             }
         }
@@ -155,6 +176,14 @@ impl Backend for Cpu {
     }
 
     fn write(&mut self, slot: SlotId, from: &[f32]) {
+        if let Some(steps) = self.only_packed.get(&slot) {
+            for &step in steps {
+                if let Some(conv) = &self.convs[step] {
+                    conv.pack(&self.cpu, from, &mut self.packed[step]);
+                }
+            }
+            return;
+        }
         let range = self.plan.range(slot);
         let words = &mut self.memory[self.start..][range];
         let slot = &self.plan.slots[slot.0];
@@ -169,6 +198,7 @@ impl Backend for Cpu {
     }
 
     fn read(&self, slot: SlotId, into: &mut [f32]) {
+        self.check_kept(slot);
         let words = &self.memory[self.start..][self.plan.range(slot)];
         let slot = &self.plan.slots[slot.0];
         match slot.precision {
