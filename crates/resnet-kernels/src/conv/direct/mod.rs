@@ -1,10 +1,8 @@
 //! Convolutions of any shape as the formula says: products of small matrices over pointers into the map.
 
-mod axis;
 mod block;
 mod correlate;
 mod gradient;
-mod pack;
 mod panels;
 mod stage;
 
