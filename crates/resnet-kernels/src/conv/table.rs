@@ -132,7 +132,7 @@ impl Rows for Bf16 {
             pack: amx::pack,
             forward: amx::forward,
             backward_input: amx::backward_input,
-            backward_weight: direct::backward_weight,
+            backward_weight: amx::backward_weight,
         },
         direct("conv_bf16_6x32__avx512", Isa::Avx512),
         direct("conv_bf16_6x16__avx2", Isa::Avx2),

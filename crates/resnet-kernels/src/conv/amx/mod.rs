@@ -20,14 +20,17 @@
 //! Georganas et al. 2018, "Anatomy of high-performance deep learning convolutions", section III).
 
 mod correlate;
+mod gradient;
 mod layout;
 mod pack;
 mod tile;
+mod transpose;
 
-use super::{Conv2dShape, direct};
-use crate::{Bf16, Cpu};
+use super::Conv2dShape;
+use crate::Cpu;
 
 pub(super) use correlate::{backward_input, forward, pack, packed_len};
+pub(super) use gradient::backward_weight;
 
 /// Channels of a group that fill a tile well enough.
 const WIDE: usize = 16;
@@ -41,5 +44,5 @@ pub(super) fn accepts(shape: &Conv2dShape) -> bool {
 
 /// Words of scratch for all passes, packed weights of the forward pass left out.
 pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
-    correlate::scratch_len(cpu, shape).max(direct::scratch_len::<Bf16>(cpu, shape))
+    correlate::scratch_len(cpu, shape).max(gradient::scratch_len(cpu, shape))
 }

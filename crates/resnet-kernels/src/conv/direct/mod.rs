@@ -10,6 +10,8 @@ use super::Conv2dShape;
 use crate::{Cpu, Number};
 
 pub(super) use correlate::{backward_input, forward, pack, packed_len};
+#[cfg(target_arch = "x86_64")]
+pub(super) use gradient::add_partials;
 pub(super) use gradient::backward_weight;
 pub(crate) use stage::LaidAs;
 
