@@ -141,7 +141,7 @@ mod tests {
             (6, 5, 6),
             (70, 28, 67),
         ] {
-            let (pitch, rows) = (48, channels.next_multiple_of(BLOCK));
+            let (pitch, rows): (usize, usize) = (48, usize::next_multiple_of(channels, BLOCK));
             let mut to = vec![f32::NAN; rows * pitch];
             transpose(Scalar, &x, distance, cells, channels, &mut to, pitch);
             let to = crate::Number::view(&to, 2 * to.len());
