@@ -16,7 +16,6 @@ mod bias;
 mod direct;
 mod epilogue;
 mod outputs;
-mod pack;
 mod scratch;
 mod shape;
 mod table;

@@ -54,10 +54,10 @@ impl<T: Number> Outputs<'_, T, T> {
         let whole = self.count / S::LANES * S::LANES;
         let outputs = self.to.iter().zip(sums.chunks_exact(LANES));
         let outputs = outputs.filter(|&(&to, _)| to != NONE);
-        if self.count == LANES && !accumulate && self.epilogue.is_nothing() {
+        if whole == self.count && !accumulate && self.epilogue.is_nothing() {
             for (&to, sums) in outputs {
-                for j in (0..LANES).step_by(S::LANES) {
-                    // SAFETY: as the caller vouches; a row of sums holds as many numbers.
+                for j in (0..whole).step_by(S::LANES) {
+                    // SAFETY: as the caller vouches; a row of sums holds whole vectors.
                     unsafe {
                         let y = self.y.add(to as usize + self.channel + j);
                         T::store(s, y, s.load(sums.as_ptr().add(j)));

@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use super::layout::Layout;
-use super::pack::{PackTask, TOGETHER};
+use super::pack::{PackTask, STEPS};
 use super::tile::{MOST, PANEL, Product, SIDE, STEP, Tiles, height, padded, panels};
 use crate::conv::axis::{Axis, Block, Blocks, Map, correlations};
 use crate::conv::outputs::{NONE, Outputs};
@@ -16,7 +16,7 @@ use crate::conv::tile::LANES;
 use crate::conv::{Conv2dShape, Epilogue, scratch};
 use crate::cpu::Parts;
 use crate::simd::{Amx, Simd, Task};
-use crate::split::range;
+use crate::split::{CHUNK, chunks, range};
 use crate::{Bf16, Cpu, Number};
 
 /// Steps of the reduction in a part: 36 KiB of weights in a first-level cache of 48.
@@ -93,8 +93,17 @@ pub(in crate::conv) fn backward_input(
     accumulate: bool,
     scratch: &mut [f32],
 ) {
+    // Where the step is larger than the kernel, there are numbers that no tap reaches.
+    if !accumulate && shape.stride > shape.kernel {
+        let len = dx.len();
+        let dx = Parts::new(dx);
+        cpu.parallel(chunks(len, CHUNK), |i| {
+            // SAFETY: tasks take disjoint ranges.
+            unsafe { dx.get(range(len, CHUNK, i)) }.fill(Bf16::default());
+        });
+    }
     each(cpu, shape, true, |c| {
-        if accumulate && c.layout.is_empty() {
+        if c.layout.is_empty() {
             // No tap reaches these numbers.
             return;
         }
@@ -212,24 +221,32 @@ impl<'a> Correlation<'a> {
 
     fn pack(&self, cpu: &Cpu, w: &[f32], packed: &mut [f32]) {
         let width = self.c_out / self.shape.groups;
-        let pieces = width.div_ceil(TOGETHER);
         // Tiles are read in cache lines. Where the memory is moved before it is used, that takes longer but reads the same.
         let skip = packed[1..].as_ptr().align_offset(64).min(HEAD - 1) + 1;
         packed[0] = skip as f32;
         let len = self.group_len();
-        let packed = Parts::new(Bf16::view_mut(&mut packed[skip..], len * self.shape.groups));
-        cpu.parallel(self.shape.groups * pieces, |task| {
-            let group = task / pieces;
-            let channels = range(width, TOGETHER, task % pieces);
-            let part = channels.start * self.depth()..padded(channels.end) * self.depth();
-            // SAFETY: pieces begin at multiples of whole panels, so that they do not overlap.
-            let packed = unsafe { packed.get(group * len + part.start..group * len + part.end) };
+        let packed = Bf16::view_mut(&mut packed[skip..], len * self.shape.groups);
+        let packed = Parts::new(packed);
+        // Pieces read w in its order.
+        let (steps, channels) = if self.transposed {
+            (self.steps(), PANEL)
+        } else {
+            (STEPS, width)
+        };
+        let pieces = (
+            self.steps().div_ceil(steps.max(1)),
+            width.div_ceil(channels),
+        );
+        cpu.parallel(self.shape.groups * pieces.0 * pieces.1, |task| {
+            let (task, piece) = (task / pieces.1, task % pieces.1);
+            let group = task / pieces.0;
             cpu.run(PackTask {
                 c: self,
                 group,
-                channels,
+                channels: range(width, channels, piece),
+                steps: range(self.steps(), steps, task % pieces.0),
                 w,
-                packed,
+                packed: packed.start_of(group * len..(group + 1) * len),
             });
         });
     }

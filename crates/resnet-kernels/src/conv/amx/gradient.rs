@@ -120,7 +120,7 @@ impl Plan {
     }
 
     fn plane_rows(&self) -> usize {
-        self.layout.cell.next_multiple_of(transpose::BLOCK)
+        self.layout.cell.next_multiple_of(transpose::ROWS)
     }
 
     /// Rows that are copied out, one for each of dw's, where few channels would leave tiles empty.
@@ -186,8 +186,8 @@ impl Plan {
         }
     }
 
-    /// Lengths of a thread's parts of scratch: copy, x transposed, rows copied out, offsets of dy, dy in pairs, offsets of steps, sums.
-    fn parts(&self) -> [usize; 7] {
+    /// Lengths of a thread's parts of scratch: copy, x transposed, rows copied out, offsets of dy, dy in pairs, offsets of steps, sums, tiles.
+    fn parts(&self) -> [usize; 8] {
         let (steps, pitch) = self.pitch();
         let waiting = if steps > PART { self.tiles() } else { MOST };
         [
@@ -198,22 +198,23 @@ impl Plan {
             steps * STEP / 2 * self.together(),
             steps,
             waiting * SIDE * PANEL,
+            3 * self.tiles(),
         ]
     }
 
     /// Where tile `i` of rows begins in x transposed (or in the rows that are copied out), how many rows it has, and its first row
     /// of dw within a part that is all.
-    fn tile(&self, i: usize, pitch: usize) -> (usize, usize, usize) {
+    fn tile(&self, i: usize, pitch: usize) -> [u32; 3] {
         if self.copied_rows() > 0 {
             let k = i * SIDE;
-            return (k * pitch, SIDE.min(self.depth() - k), k);
+            return [k * pitch, SIDE.min(self.depth() - k), k].map(|number| number as u32);
         }
         let per_tap = self.channels.div_ceil(SIDE);
         let (tap, c) = (i / per_tap, i % per_tap * SIDE);
         let (row, column) = (tap / self.shape.kernel, tap % self.shape.kernel);
         let at = self.row(row, column, c) * pitch + self.shift(row, column);
         let all = self.shape.c_in / self.shape.groups;
-        (at, SIDE.min(self.channels - c), tap * all + c)
+        [at, SIDE.min(self.channels - c), tap * all + c].map(|number| number as u32)
     }
 
     /// The row of x transposed for a tap and a channel.
@@ -333,9 +334,9 @@ impl Task for Gradient<'_> {
         } = self;
         let (shape, layout) = (&plan.shape, &plan.layout);
         let c_out = shape.c_out;
-        let [copy, transposed, copied, at, pairs, offsets, sums] =
+        let [copy, transposed, copied, at, pairs, offsets, sums, tiles] =
             scratch::split(scratch, plan.parts());
-        let [at, pairs, offsets] = [at, pairs, offsets].map(scratch::as_u32);
+        let [at, pairs, offsets, tiles] = [at, pairs, offsets, tiles].map(scratch::as_u32);
         for (i, offset) in offsets.iter_mut().enumerate() {
             *offset = (i * STEP * size_of::<Bf16>()) as u32;
         }
@@ -345,12 +346,16 @@ impl Task for Gradient<'_> {
             groups: shape.groups * plan.split_in,
         };
         let (_, pitch) = plan.pitch();
+        for (i, tile) in tiles.as_chunks_mut::<3>().0.iter_mut().enumerate() {
+            *tile = plan.tile(i, 2 * pitch);
+        }
         let first_channel = group * (c_out / shape.groups);
         let image = shape.h_out() * shape.w_out() * c_out;
         let blocks = plan.blocks.count();
         let mut panel = Panel {
             plan,
-            tiles: Tiles::new(amx),
+            registers: Tiles::new(amx),
+            tiles: tiles.as_chunks().0,
             offsets,
             // A group's parts of input channels follow each other in dw.
             dw: dw.wrapping_add(part * plan.channels * c_out),
@@ -385,7 +390,7 @@ impl Task for Gradient<'_> {
             for start in channels.clone().step_by(plan.together()) {
                 let channels = start..(start + plan.together()).min(channels.end);
                 let of_group = first_channel + start..first_channel + channels.end;
-                transpose::pairs(dy, &at[..steps * STEP], of_group, pairs);
+                transpose::pairs(s, dy, &at[..steps * STEP], of_group, pairs);
                 for (n, count) in panels(channels) {
                     let b = &pairs[(n - start) * steps * STEP / 2..];
                     panel.run(s, a, b, steps, first_channel + n, count);
@@ -413,7 +418,9 @@ fn copy_rows(plan: &Plan, transposed: &[f32], copied: &mut [f32], steps: usize, 
 /// What computes one panel of dw for one block.
 struct Panel<'a> {
     plan: &'a Plan,
-    tiles: Tiles,
+    registers: Tiles,
+    /// What [`Plan::tile`] says of each.
+    tiles: &'a [[u32; 3]],
     /// Of steps, in bytes.
     offsets: &'a [u32],
     dw: *mut f32,
@@ -437,14 +444,17 @@ impl Panel<'_> {
         let plan = self.plan;
         let lanes = padded(count);
         let (_, pitch) = plan.pitch();
-        let (tiles, together) = (plan.tiles(), height(count));
+        let together = height(count);
         let part = steps.div_ceil(steps.div_ceil(PART));
         for start in (0..steps).step_by(part) {
             let end = (start + part).min(steps);
             let b = &b[start * STEP / 2 * lanes..][..(end - start) * STEP / 2 * lanes];
-            for tile in (0..tiles).step_by(together) {
-                let group = tile..(tile + together).min(tiles);
-                let first = if part < steps { tile * SIDE * PANEL } else { 0 };
+            for (i, group) in self.tiles.chunks(together).enumerate() {
+                let first = if part < steps {
+                    i * together * SIDE * PANEL
+                } else {
+                    0
+                };
                 let sums = &mut self.sums[first..][..group.len() * SIDE * PANEL];
                 let mut product = Product {
                     a: [std::ptr::null(); MOST],
@@ -458,23 +468,22 @@ impl Panel<'_> {
                     add: usize::from(start > 0),
                 };
                 let mut heights = [0; MOST];
-                for (i, tile) in group.clone().enumerate() {
-                    let (at, rows, _) = plan.tile(tile, 2 * pitch);
-                    product.a[i] = a[at..].as_ptr();
+                for (i, &[at, rows, _]) in group.iter().enumerate() {
+                    product.a[i] = a[at as usize..].as_ptr();
                     product.c[i] = sums[i * SIDE * PANEL..].as_mut_ptr();
-                    heights[i] = rows;
+                    heights[i] = rows as usize;
                 }
                 // SAFETY: tiles' rows are rows of `a`, `pitch` words apart, which hold all steps from every tap's shift on; `sums`
                 // holds 16 rows for each tile and was written by the part before this one; b was cut to the steps.
                 unsafe {
-                    self.tiles
+                    self.registers
                         .multiply(&mut product, &heights[..group.len()], lanes);
                 }
                 if end < steps {
                     continue;
                 }
-                for (tile, sums) in group.zip(sums.chunks_exact(SIDE * PANEL)) {
-                    let (_, rows, k) = plan.tile(tile, 2 * pitch);
+                for (&[_, rows, k], sums) in group.iter().zip(sums.chunks_exact(SIDE * PANEL)) {
+                    let (rows, k) = (rows as usize, k as usize);
                     let c_out = plan.shape.c_out;
                     for (r, sums) in sums.chunks_exact(PANEL).take(rows).enumerate() {
                         let dw = self.dw.wrapping_add((k + r) * c_out + channel);

@@ -14,21 +14,23 @@ use std::ops::Range;
 
 use super::correlate::Correlation;
 use super::tile::{PANEL, STEP, padded, panels};
-use crate::conv::pack;
-use crate::simd::{Simd, Task};
+use super::transpose::{BLOCK, interleave};
+use crate::simd::{One, Simd, Task};
 use crate::{Bf16, Number};
 
-/// Panels that are packed together.
-pub(super) const TOGETHER: usize = 2 * PANEL;
+/// Steps that are packed together where w has the order of the reduction.
+pub(super) const STEPS: usize = 4;
 
-/// Packs some output channels of a group.
+/// Packs some steps of some output channels of a group.
 pub(super) struct PackTask<'a> {
     pub(super) c: &'a Correlation<'a>,
     pub(super) group: usize,
+    /// From a whole panel on.
     pub(super) channels: Range<usize>,
+    pub(super) steps: Range<usize>,
     pub(super) w: &'a [f32],
-    /// The panels of these channels.
-    pub(super) packed: &'a mut [Bf16],
+    /// All panels of the group.
+    pub(super) packed: *mut Bf16,
 }
 
 impl Task for PackTask<'_> {
@@ -38,29 +40,48 @@ impl Task for PackTask<'_> {
             c,
             group,
             channels,
+            steps,
             w,
             packed,
         } = self;
-        let mut square = [0f32; STEP * PANEL];
         let len = c.layout.run();
         let per_run = len.div_ceil(STEP);
-        for run in 0..c.rows.taps {
-            for i in 0..per_run {
-                let rows = i * STEP..((i + 1) * STEP).min(len);
-                for (n, count) in panels(channels.clone()) {
-                    let lanes = padded(count);
-                    let square = &mut square[..STEP * lanes];
-                    let (used, rest) = square.split_at_mut(rows.len() * lanes);
-                    rest.fill(0.0);
-                    fill(s, c, w, group, n, count, lanes, run, rows.clone(), used);
-                    let first =
-                        c.depth() * (n - channels.start) + (run * per_run + i) * STEP * lanes;
-                    let to = packed[first..][..STEP * lanes].chunks_exact_mut(2 * lanes);
-                    for (to, from) in to.zip(square.chunks_exact(2 * lanes)) {
-                        let (a, b) = from.split_at(lanes);
-                        for ((to, &a), &b) in to.chunks_exact_mut(2).zip(a).zip(b) {
-                            (to[0], to[1]) = (Bf16::of(a), Bf16::of(b));
+        let mut words = [0f32; STEP * PANEL / 2];
+        for step in steps {
+            let (run, start) = (step / per_run, step % per_run * STEP);
+            let rows = start..(start + STEP).min(len);
+            for (n, count) in panels(channels.clone()) {
+                let lanes = padded(count);
+                let first = n * c.depth() + step * STEP * lanes;
+                // SAFETY: the panel from channel n on begins at n · depth, each step takes as much of it as 32 rows of the panel; tasks
+                // have different channels or steps, and the group's numbers end with the last panel.
+                let to = unsafe {
+                    let to = packed.add(first).cast::<u32>();
+                    std::slice::from_raw_parts_mut(to, STEP / 2 * lanes)
+                };
+                let square = Bf16::view_mut(&mut words, STEP * PANEL);
+                if count < lanes || rows.len() < STEP {
+                    square.fill(Bf16::default());
+                }
+                if c.transposed {
+                    across(s, c, w, group, n, count, run, rows.clone(), square);
+                    for i in (0..STEP / 2).step_by(BLOCK) {
+                        for j in (0..lanes).step_by(BLOCK) {
+                            // SAFETY: the square has 32 rows of 16 pairs, `to` 16 rows of `lanes` of them, at most 32; both are multiples
+                            // of BLOCK. They are different memory.
+                            unsafe {
+                                let from = words.as_ptr().add(j * STEP / 2 + i);
+                                let to = to.as_mut_ptr().cast::<f32>().add(i * lanes + j);
+                                s.transpose(from, STEP / 2, to, lanes);
+                            }
                         }
+                    }
+                } else {
+                    along(s, c, w, group, n, count, run, rows.clone(), square);
+                    let pairs = square.chunks_exact(2 * PANEL);
+                    for (to, pair) in to.chunks_exact_mut(lanes).zip(pairs) {
+                        let (a, b) = pair.split_at(PANEL);
+                        interleave(s, a, b, to);
                     }
                 }
             }
@@ -68,29 +89,64 @@ impl Task for PackTask<'_> {
     }
 }
 
-/// Fills `to` = [k][lanes] with the weights of output channels `n..n + count` of the group, zero in the other lanes; k runs over the numbers
-/// `rows` of a run.
+/// Rounds `from`.
 #[inline(always)]
-fn fill<S: Simd>(
+fn round<S: Simd>(s: S, from: &[f32], to: &mut [Bf16]) {
+    let count = from.len();
+    assert!(to.len() >= count);
+    let (from, to) = (from.as_ptr(), to.as_mut_ptr());
+    let whole = count / S::LANES * S::LANES;
+    // SAFETY: both hold `count` numbers, taken as whole vectors and then one by one.
+    unsafe {
+        for i in (0..whole).step_by(S::LANES) {
+            s.store_bf16(to.add(i), s.load(from.add(i)));
+        }
+        for i in whole..count {
+            One.store_bf16(to.add(i), *from.add(i));
+        }
+    }
+}
+
+/// Fills `square` = [k][32] with the weights of output channels `n..n + count` of the group; k runs over the numbers `rows` of a run.
+#[inline(always)]
+fn along<S: Simd>(
     s: S,
     c: &Correlation,
     w: &[f32],
     group: usize,
     n: usize,
     count: usize,
-    lanes: usize,
     run: usize,
     rows: Range<usize>,
-    to: &mut [f32],
+    square: &mut [Bf16],
+) {
+    let all = c.shape.c_out;
+    let first = group * (c.c_out / c.shape.groups) + n;
+    for (k, to) in rows.zip(square.chunks_exact_mut(PANEL)) {
+        // w is [k][c_out] already.
+        round(
+            s,
+            &w[(run * c.layout.run() + k) * all + first..][..count],
+            to,
+        );
+    }
+}
+
+/// Fills `square` = [n][32] with the transposed weights.
+#[inline(always)]
+fn across<S: Simd>(
+    s: S,
+    c: &Correlation,
+    w: &[f32],
+    group: usize,
+    n: usize,
+    count: usize,
+    run: usize,
+    rows: Range<usize>,
+    square: &mut [Bf16],
 ) {
     let all = c.shape.c_out;
     let (depth, width) = (c.c_in / c.shape.groups, c.c_out / c.shape.groups);
-    if !c.transposed {
-        // w is [k][c_out] already.
-        let first = (run * c.layout.run() + rows.start) * all + group * width + n;
-        pack::rows(s, &w[first..], all, count, lanes, to);
-        return;
-    }
     let mut k = rows.start;
     while k < rows.end {
         // One tap at a time: there w is [n][depth].
@@ -98,8 +154,9 @@ fn fill<S: Simd>(
         let len = (depth - from).min(rows.end - k);
         let (row, column) = (c.rows.tap(run), c.columns.tap(tap));
         let first = ((row * c.shape.kernel + column) * width + n) * all + group * depth + from;
-        let to = &mut to[(k - rows.start) * lanes..];
-        pack::transposed(s, &w[first..], all, len, count, lanes, to);
+        for (i, to) in square.chunks_exact_mut(STEP).take(count).enumerate() {
+            round(s, &w[first + i * all..][..len], &mut to[k - rows.start..]);
+        }
         k += len;
     }
 }

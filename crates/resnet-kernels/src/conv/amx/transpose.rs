@@ -10,40 +10,43 @@
 //!     3    │ E F G H  │                                     │ dD hH ...    │
 //! ```
 
-use super::tile::{PANEL, STEP, padded, panels};
+use super::tile::{PANEL, STEP, padded};
 use crate::Bf16;
 use crate::conv::outputs::NONE;
-use crate::simd::Simd;
+use crate::simd::{One, Simd};
 use std::ops::Range;
 
 /// Pairs in a step.
 const PAIRS: usize = STEP / 2;
 /// Side of the blocks that [`Simd::transpose`] takes.
 pub(super) const BLOCK: usize = 8;
+/// Rows that a map's channels are rounded up to.
+pub(super) const ROWS: usize = 16;
 /// Channels transposed together.
 const CHANNELS: usize = 32;
 
 /// Puts numbers of two pixels side by side.
+///
+/// # Panics
+/// If `a` or `b` is shorter than `to`.
 #[inline(always)]
-fn interleave(a: &[Bf16], b: &[Bf16], to: &mut [u32]) {
-    #[inline(always)]
-    fn pieces<const N: usize>(a: &[Bf16], b: &[Bf16], to: &mut [u32]) {
-        let (a, b) = (a.as_chunks::<N>().0, b.as_chunks::<N>().0);
-        for ((to, a), b) in to.as_chunks_mut::<N>().0.iter_mut().zip(a).zip(b) {
-            for i in 0..N {
-                to[i] = u32::from(a[i].to_bits()) | u32::from(b[i].to_bits()) << 16;
-            }
+pub(super) fn interleave<S: Simd>(s: S, a: &[Bf16], b: &[Bf16], to: &mut [u32]) {
+    let count = to.len();
+    assert!(a.len() >= count && b.len() >= count);
+    let (a, b, to) = (a.as_ptr(), b.as_ptr(), to.as_mut_ptr());
+    let whole = count / S::LANES * S::LANES;
+    // SAFETY: all hold `count` numbers, taken as whole vectors and then one by one.
+    unsafe {
+        for i in (0..whole).step_by(S::LANES) {
+            s.pair_bf16(a.add(i), b.add(i), to.add(i));
+        }
+        for i in whole..count {
+            One.pair_bf16(a.add(i), b.add(i), to.add(i));
         }
     }
-    let whole = to.len() / 16 * 16;
-    pieces::<16>(&a[..whole], &b[..whole], &mut to[..whole]);
-    let (a, b, to) = (&a[whole..], &b[whole..], &mut to[whole..]);
-    let whole = to.len() / BLOCK * BLOCK;
-    pieces::<BLOCK>(&a[..whole], &b[..whole], &mut to[..whole]);
-    pieces::<1>(&a[whole..], &b[whole..], &mut to[whole..]);
 }
 
-/// Fills `to`, rows of `pitch` words for each channel, their number rounded up to [`BLOCK`], with `cells` cells of x, `distance` numbers
+/// Fills `to`, rows of `pitch` words for each channel, their number rounded up to [`ROWS`], with `cells` cells of x, `distance` numbers
 /// apart, and zeros after them.
 ///
 /// # Panics
@@ -58,32 +61,30 @@ pub(super) fn transpose<S: Simd>(
     to: &mut [f32],
     pitch: usize,
 ) {
-    let rows = channels.next_multiple_of(BLOCK);
+    const { assert!(ROWS.is_multiple_of(S::LANES) && CHANNELS.is_multiple_of(ROWS)) };
+    let rows = channels.next_multiple_of(ROWS);
     let cells = cells.min(2 * pitch);
     assert!(to.len() >= rows * pitch && pitch.is_multiple_of(PAIRS));
-    const ZEROS: [Bf16; CHANNELS] = [Bf16::from_bits(0); CHANNELS];
     let mut pairs = [0u32; PAIRS * CHANNELS];
     let steps = cells.div_ceil(STEP);
     for step in 0..steps {
         for c in (0..rows).step_by(CHANNELS) {
             let width = CHANNELS.min(rows - c);
-            // Numbers after the channels are read along where there are any; they go to rows that are not used.
-            let cell = |i: usize| -> &[Bf16] {
-                if i >= cells {
-                    return &ZEROS;
+            let first = step * STEP * distance + c;
+            let last = (step + 1) * STEP - 1;
+            if last < cells && last * distance + c + width <= x.len() {
+                for i in 0..PAIRS {
+                    for j in (0..width).step_by(S::LANES) {
+                        // SAFETY: the last of the step's cells holds `width` numbers from c on, by the condition; so does each row of `pairs`.
+                        unsafe {
+                            let a = x.as_ptr().add(first + 2 * i * distance + j);
+                            let to = pairs.as_mut_ptr().add(i * CHANNELS + j);
+                            s.pair_bf16(a, a.add(distance), to);
+                        }
+                    }
                 }
-                let x = &x[i * distance + c..];
-                &x[..width.min(x.len())]
-            };
-            for (i, pairs) in pairs.chunks_exact_mut(CHANNELS).enumerate() {
-                let (a, b) = (cell(step * STEP + 2 * i), cell(step * STEP + 2 * i + 1));
-                let count = width.min(a.len()).min(b.len());
-                interleave(a, b, &mut pairs[..count]);
-                for (j, pair) in pairs[count..width].iter_mut().enumerate() {
-                    let number =
-                        |x: &[Bf16]| x.get(count + j).map_or(0, |x| u32::from(x.to_bits()));
-                    *pair = number(a) | number(b) << 16;
-                }
+            } else {
+                ends(x, distance, step * STEP..cells, c, width, &mut pairs);
             }
             for i in (0..PAIRS).step_by(BLOCK) {
                 for j in (0..width).step_by(BLOCK) {
@@ -103,25 +104,71 @@ pub(super) fn transpose<S: Simd>(
     }
 }
 
+/// The pairs of a step that not all cells of are there: `cells`, of which `width` numbers from `c` on, are followed by zeros.
+fn ends(
+    x: &[Bf16],
+    distance: usize,
+    cells: Range<usize>,
+    c: usize,
+    width: usize,
+    pairs: &mut [u32],
+) {
+    let number = |cell: usize, j: usize| {
+        let there = x.get(cell * distance + c + j);
+        let there = there.filter(|_| cell < cells.end);
+        there.map_or(0, |x| u32::from(x.to_bits()))
+    };
+    for (i, pairs) in pairs.chunks_exact_mut(CHANNELS).enumerate() {
+        let cell = cells.start + 2 * i;
+        for (j, pair) in pairs[..width].iter_mut().enumerate() {
+            *pair = number(cell, j) | number(cell + 1, j) << 16;
+        }
+    }
+}
+
 /// Fills `to` with panels [pair of positions][channel][2] of dy, read at the offset that `at` has for each position: zeros for [`NONE`].
 ///
 /// # Panics
 /// If a slice is too short.
 #[inline(always)]
-pub(super) fn pairs(dy: &[Bf16], at: &[u32], channels: Range<usize>, to: &mut [u32]) {
+pub(super) fn pairs<S: Simd>(
+    s: S,
+    dy: &[Bf16],
+    at: &[u32],
+    channels: Range<usize>,
+    to: &mut [u32],
+) {
     const ZEROS: [Bf16; PANEL] = [Bf16::from_bits(0); PANEL];
     let count = at.len() / 2;
-    for (i, at) in at.as_chunks::<2>().0.iter().enumerate() {
-        for (n, used) in panels(channels.clone()) {
-            let lanes = padded(used);
-            let first = (n - channels.start) * count + i * lanes;
-            let to = &mut to[first..][..lanes];
-            let [a, b] = at.map(|at| match at {
-                NONE => &ZEROS[..used],
-                at => &dy[at as usize + n..][..used],
-            });
-            interleave(a, b, &mut to[..used]);
-            to[used..].fill(0);
+    let whole = channels.len() / PANEL;
+    let rest = channels.start + whole * PANEL..channels.end;
+    let lanes = padded(rest.len());
+    let (to, last) = to.split_at_mut(whole * count * PANEL);
+    for (i, &[a, b]) in at.as_chunks::<2>().0.iter().enumerate() {
+        let row = |at: u32| match at {
+            // All panels read the same zeros.
+            NONE => (ZEROS.as_ptr(), 0),
+            at => (dy[at as usize..][channels.clone()].as_ptr(), PANEL),
+        };
+        let ((a_row, a_step), (b_row, b_step)) = (row(a), row(b));
+        for p in 0..whole {
+            let to = &mut to[(p * count + i) * PANEL..][..PANEL];
+            for j in (0..PANEL).step_by(S::LANES) {
+                // SAFETY: a row holds all channels, of which this is a whole panel, or it is one panel of zeros that is read every time.
+                unsafe {
+                    let (a, b) = (a_row.add(p * a_step + j), b_row.add(p * b_step + j));
+                    s.pair_bf16(a, b, to.as_mut_ptr().add(j));
+                }
+            }
+        }
+        if !rest.is_empty() {
+            let row = |at: u32| match at {
+                NONE => &ZEROS[..rest.len()],
+                at => &dy[at as usize..][rest.clone()],
+            };
+            let to = &mut last[i * lanes..][..lanes];
+            interleave(s, row(a), row(b), &mut to[..rest.len()]);
+            to[rest.len()..].fill(0);
         }
     }
 }
@@ -141,7 +188,7 @@ mod tests {
             (6, 5, 6),
             (70, 28, 67),
         ] {
-            let (pitch, rows): (usize, usize) = (48, usize::next_multiple_of(channels, BLOCK));
+            let (pitch, rows): (usize, usize) = (48, usize::next_multiple_of(channels, ROWS));
             let mut to = vec![f32::NAN; rows * pitch];
             transpose(Scalar, &x, distance, cells, channels, &mut to, pitch);
             let to = crate::Number::view(&to, 2 * to.len());
@@ -168,7 +215,7 @@ mod tests {
         let dy: Vec<Bf16> = (0..1000).map(|i| Bf16::from_bits(i as u16 + 1)).collect();
         let at = [0, 100, NONE, 200, 300, NONE, NONE, NONE];
         let mut to = vec![u32::MAX; 4 * 64];
-        pairs(&dy, &at, 3..53, &mut to);
+        pairs(Scalar, &dy, &at, 3..53, &mut to);
         let number = |p: usize, c: usize| match at[p] {
             NONE => 0,
             at => u32::from(dy[at as usize + c].to_bits()),

@@ -16,10 +16,11 @@
 
 use std::ops::Range;
 
+use super::pack;
 use super::stage::Staging;
 use crate::conv::axis::{Axis, Blocks, Map};
 use crate::conv::tile::{LANES, WIDE, heights, outer, panels as panels_in};
-use crate::conv::{Conv2dShape, bias, pack, scratch};
+use crate::conv::{Conv2dShape, bias, scratch};
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
 use crate::split::{CHUNK, chunks, range};

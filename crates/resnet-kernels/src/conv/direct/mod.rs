@@ -3,6 +3,7 @@
 mod block;
 mod correlate;
 mod gradient;
+mod pack;
 mod panels;
 mod stage;
 

@@ -4,8 +4,8 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::correlate::Correlation;
+use super::pack;
 use crate::Number;
-use crate::conv::pack;
 use crate::conv::tile::panels;
 use crate::simd::{Simd, Task};
 
