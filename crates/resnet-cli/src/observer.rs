@@ -160,7 +160,7 @@ impl Human {
             crate::cmd::scaled(run.macs)
         ));
         tell(&format!(
-            "{} images, tested on {}; {} epoch{}, {} steps of {}; {} thread{}, {}; into {}",
+            "{} images, tested on {}; {} epoch{}, {} steps of {}; {} thread{}, {}, {}; into {}",
             crate::cmd::grouped(run.train_images),
             crate::cmd::grouped(run.test_images),
             run.epochs,
@@ -170,8 +170,12 @@ impl Human {
             run.threads,
             if run.threads == 1 { "" } else { "s" },
             run.isa,
+            run.precision,
             run.out
         ));
+        if let Some(why) = &run.precision_why {
+            tell(&format!("precision {}: {why}", run.precision));
+        }
     }
 }
 

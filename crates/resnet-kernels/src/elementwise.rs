@@ -9,10 +9,44 @@ use crate::cpu::Parts;
 use crate::residual::pixels_per_task;
 use crate::simd::{Simd, Task};
 use crate::split::{CHUNK, chunks, range};
-use crate::{Cpu, Residual, ResidualGrad};
+use crate::{Cpu, Number, Residual, ResidualGrad};
+
+/// y = x, or y += x, stored differently.
+pub fn convert<A: Number, B: Number>(cpu: &Cpu, x: &[A], y: &mut [B], accumulate: bool) {
+    assert_eq!(x.len(), y.len(), "convert: x and y differ in length");
+    let y = Parts::new(y);
+    cpu.parallel(chunks(x.len(), CHUNK), |i| {
+        let part = range(x.len(), CHUNK, i);
+        // SAFETY: tasks take disjoint ranges.
+        let y = unsafe { y.get(part.clone()) };
+        cpu.run(Convert {
+            x: &x[part],
+            y,
+            accumulate,
+        });
+    });
+}
+
+struct Convert<'a, A, B> {
+    x: &'a [A],
+    y: &'a mut [B],
+    accumulate: bool,
+}
+
+impl<A: Number, B: Number> Task for Convert<'_, A, B> {
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let both = self.y.iter_mut().zip(self.x);
+        if self.accumulate {
+            both.for_each(|(y, x)| *y = B::of(y.get() + x.get()));
+        } else {
+            both.for_each(|(y, x)| *y = B::of(x.get()));
+        }
+    }
+}
 
 /// y = max(x, 0).
-pub fn relu_forward(cpu: &Cpu, x: &[f32], y: &mut [f32]) {
+pub fn relu_forward<T: Number>(cpu: &Cpu, x: &[T], y: &mut [T]) {
     assert_eq!(x.len(), y.len(), "relu: x and y differ in length");
     let y = Parts::new(y);
     cpu.parallel(chunks(x.len(), CHUNK), |i| {
@@ -23,16 +57,16 @@ pub fn relu_forward(cpu: &Cpu, x: &[f32], y: &mut [f32]) {
     });
 }
 
-struct Relu<'a> {
-    x: &'a [f32],
-    y: &'a mut [f32],
+struct Relu<'a, T> {
+    x: &'a [T],
+    y: &'a mut [T],
 }
 
-impl Task for Relu<'_> {
+impl<T: Number> Task for Relu<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         for (y, &x) in self.y.iter_mut().zip(self.x) {
-            *y = relu(x);
+            *y = T::of(relu(x.get()));
         }
     }
 }
@@ -44,7 +78,7 @@ pub(crate) fn relu(x: f32) -> f32 {
 }
 
 /// dx (+)= dy where y > 0, else 0.
-pub fn relu_backward(cpu: &Cpu, dy: &[f32], y: &[f32], dx: &mut [f32], accumulate: bool) {
+pub fn relu_backward<T: Number>(cpu: &Cpu, dy: &[T], y: &[T], dx: &mut [T], accumulate: bool) {
     assert!(
         dy.len() == y.len() && dx.len() == y.len(),
         "relu: dy, y and dx differ in length"
@@ -53,7 +87,14 @@ pub fn relu_backward(cpu: &Cpu, dy: &[f32], y: &[f32], dx: &mut [f32], accumulat
 }
 
 /// y = a + b, then max(y, 0) if `relu`; a and y: `[pixels][channels]`.
-pub fn add_forward(cpu: &Cpu, a: &[f32], b: Residual, channels: usize, relu: bool, y: &mut [f32]) {
+pub fn add_forward<T: Number>(
+    cpu: &Cpu,
+    a: &[T],
+    b: Residual<T>,
+    channels: usize,
+    relu: bool,
+    y: &mut [T],
+) {
     assert!(
         a.len() == y.len() && channels > 0 && a.len().is_multiple_of(channels),
         "add: a and y must be [pixels][{channels}]"
@@ -81,15 +122,15 @@ pub fn add_forward(cpu: &Cpu, a: &[f32], b: Residual, channels: usize, relu: boo
     });
 }
 
-struct Add<'a> {
-    a: &'a [f32],
-    b: Residual<'a>,
+struct Add<'a, T> {
+    a: &'a [T],
+    b: Residual<'a, T>,
     channels: usize,
     relu: bool,
-    y: &'a mut [f32],
+    y: &'a mut [T],
 }
 
-impl Task for Add<'_> {
+impl<T: Number> Task for Add<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let Add {
@@ -102,8 +143,8 @@ impl Task for Add<'_> {
         let floor = if has_relu { 0.0 } else { f32::NEG_INFINITY };
         if b.channels == channels {
             for ((y, &a), &b) in y.iter_mut().zip(a).zip(b.values) {
-                let sum = a + b;
-                *y = if sum < floor { floor } else { sum };
+                let sum = a.get() + b.get();
+                *y = T::of(if sum < floor { floor } else { sum });
             }
             return;
         }
@@ -114,10 +155,11 @@ impl Task for Add<'_> {
         {
             y.copy_from_slice(a);
             for (y, r) in y[b.offset..b.offset + b.channels].iter_mut().zip(r) {
-                *y += r;
+                *y = T::of(y.get() + r.get());
             }
             for y in y.iter_mut() {
-                *y = if *y < floor { floor } else { *y };
+                let sum = y.get();
+                *y = T::of(if sum < floor { floor } else { sum });
             }
         }
     }
@@ -126,13 +168,13 @@ impl Task for Add<'_> {
 /// da (+)= g, db (+)= its channels of g, where g = dy, or dy where y > 0 if the sum went through a ReLU.
 ///
 /// dy, y, da: `[pixels][channels]`; `da` comes with whether it is added to.
-pub fn add_backward(
+pub fn add_backward<T: Number>(
     cpu: &Cpu,
-    dy: &[f32],
-    y: Option<&[f32]>,
+    dy: &[T],
+    y: Option<&[T]>,
     channels: usize,
-    da: Option<(&mut [f32], bool)>,
-    db: Option<ResidualGrad>,
+    da: Option<(&mut [T], bool)>,
+    db: Option<ResidualGrad<T>>,
 ) {
     assert!(
         channels > 0 && dy.len().is_multiple_of(channels),
@@ -168,14 +210,14 @@ pub fn add_backward(
 }
 
 /// d[pixel][c] (+)= g[pixel][offset + c] for c < narrow, g = dy where y > 0 (or everywhere); dy and y have `wide` channels.
-fn spread(
+fn spread<T: Number>(
     cpu: &Cpu,
-    dy: &[f32],
-    y: Option<&[f32]>,
+    dy: &[T],
+    y: Option<&[T]>,
     wide: usize,
     narrow: usize,
     offset: usize,
-    d: &mut [f32],
+    d: &mut [T],
     accumulate: bool,
 ) {
     let pixels = dy.len() / wide;
@@ -198,17 +240,17 @@ fn spread(
     });
 }
 
-struct Spread<'a> {
-    dy: &'a [f32],
-    y: Option<&'a [f32]>,
+struct Spread<'a, T> {
+    dy: &'a [T],
+    y: Option<&'a [T]>,
     wide: usize,
     narrow: usize,
     offset: usize,
-    d: &'a mut [f32],
+    d: &'a mut [T],
     accumulate: bool,
 }
 
-impl Task for Spread<'_> {
+impl<T: Number> Task for Spread<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let Spread {
@@ -234,15 +276,19 @@ impl Task for Spread<'_> {
             let dy = &dy[start..start + narrow];
             match (y, accumulate) {
                 (None, false) => d.copy_from_slice(dy),
-                (None, true) => d.iter_mut().zip(dy).for_each(|(d, g)| *d += g),
+                (None, true) => {
+                    let both = d.iter_mut().zip(dy);
+                    both.for_each(|(d, g)| *d = T::of(d.get() + g.get()));
+                }
                 (Some(y), false) => {
                     for ((d, &g), &y) in d.iter_mut().zip(dy).zip(&y[start..start + narrow]) {
-                        *d = if y > 0.0 { g } else { 0.0 };
+                        *d = if y.get() > 0.0 { g } else { T::default() };
                     }
                 }
                 (Some(y), true) => {
                     for ((d, &g), &y) in d.iter_mut().zip(dy).zip(&y[start..start + narrow]) {
-                        *d += if y > 0.0 { g } else { 0.0 };
+                        let g = if y.get() > 0.0 { g.get() } else { 0.0 };
+                        *d = T::of(d.get() + g);
                     }
                 }
             }

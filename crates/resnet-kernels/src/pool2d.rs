@@ -1,17 +1,17 @@
 //! Max and average pools.
 //!
 //! ```text
-//! x: [n, h, w, c]   y: [n, h_out, w_out, c]
+//! x: [n, h, w, c]   y: [n, h_out, w_out, c], f32 or bf16
 //! ```
 //! A max pool's rim never wins. The first maximum of a window wins; NaN wins over numbers, as in PyTorch. The winner is
 //! found again in the backward pass: reading x twice is cheaper than storing and reading an index for every output.
 
 use std::ops::Range;
 
-use crate::Cpu;
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
 use crate::split::range;
+use crate::{Cpu, Number};
 
 /// Channels handled together: their running maxima and winners stay in the first-level cache.
 const SLAB: usize = 64;
@@ -116,7 +116,7 @@ impl Pool2dShape {
 }
 
 /// y = the maximum of each window.
-pub fn max_forward(cpu: &Cpu, shape: &Pool2dShape, x: &[f32], y: &mut [f32]) {
+pub fn max_forward<T: Number>(cpu: &Cpu, shape: &Pool2dShape, x: &[T], y: &mut [T]) {
     shape.assert("max pool", x.len(), y.len());
     // Few images are cut into rows, so that all threads have some.
     let cuts = (4 * cpu.threads()).div_ceil(shape.n).min(shape.h_out());
@@ -140,12 +140,12 @@ pub fn max_forward(cpu: &Cpu, shape: &Pool2dShape, x: &[f32], y: &mut [f32]) {
 }
 
 /// dx (+)= dy at each window's winner.
-pub fn max_backward(
+pub fn max_backward<T: Number>(
     cpu: &Cpu,
     shape: &Pool2dShape,
-    x: &[f32],
-    dy: &[f32],
-    dx: &mut [f32],
+    x: &[T],
+    dy: &[T],
+    dx: &mut [T],
     accumulate: bool,
 ) {
     shape.assert("max pool", x.len(), dy.len());
@@ -156,7 +156,7 @@ pub fn max_backward(
         // SAFETY: each task has its own image.
         let dx = unsafe { dx.get(i * x_image..(i + 1) * x_image) };
         if !accumulate {
-            dx.fill(0.0);
+            dx.fill(T::default());
         }
         let (x, dy) = (
             &x[i * x_image..(i + 1) * x_image],
@@ -170,7 +170,7 @@ pub fn max_backward(
 ///
 /// # Panics
 /// If the shape has padding, or a length does not fit.
-pub fn avg_forward(cpu: &Cpu, shape: &Pool2dShape, x: &[f32], y: &mut [f32]) {
+pub fn avg_forward<T: Number>(cpu: &Cpu, shape: &Pool2dShape, x: &[T], y: &mut [T]) {
     shape.assert("average pool", x.len(), y.len());
     assert_eq!(shape.padding, 0, "average pool: padding is not supported");
     each_image(
@@ -188,7 +188,13 @@ pub fn avg_forward(cpu: &Cpu, shape: &Pool2dShape, x: &[f32], y: &mut [f32]) {
 ///
 /// # Panics
 /// If the shape has padding, or a length does not fit.
-pub fn avg_backward(cpu: &Cpu, shape: &Pool2dShape, dy: &[f32], dx: &mut [f32], accumulate: bool) {
+pub fn avg_backward<T: Number>(
+    cpu: &Cpu,
+    shape: &Pool2dShape,
+    dy: &[T],
+    dx: &mut [T],
+    accumulate: bool,
+) {
     shape.assert("average pool", dx.len(), dy.len());
     assert_eq!(shape.padding, 0, "average pool: padding is not supported");
     each_image(
@@ -200,7 +206,7 @@ pub fn avg_backward(cpu: &Cpu, shape: &Pool2dShape, dy: &[f32], dx: &mut [f32], 
         shape.x_image(),
         |dy, dx| {
             if !accumulate {
-                dx.fill(0.0);
+                dx.fill(T::default());
             }
             cpu.run(AvgBackward { shape, dy, dx });
         },
@@ -208,7 +214,14 @@ pub fn avg_backward(cpu: &Cpu, shape: &Pool2dShape, dy: &[f32], dx: &mut [f32], 
 }
 
 /// y = the mean over all pixels; x: `[n][pixels][c]`, y: `[n][c]`.
-pub fn global_avg_forward(cpu: &Cpu, n: usize, pixels: usize, c: usize, x: &[f32], y: &mut [f32]) {
+pub fn global_avg_forward<T: Number>(
+    cpu: &Cpu,
+    n: usize,
+    pixels: usize,
+    c: usize,
+    x: &[T],
+    y: &mut [f32],
+) {
     assert!(
         pixels > 0 && x.len() == n * pixels * c && y.len() == n * c,
         "global average pool: x or y has a wrong length"
@@ -225,13 +238,13 @@ pub fn global_avg_forward(cpu: &Cpu, n: usize, pixels: usize, c: usize, x: &[f32
 }
 
 /// dx (+)= dy / pixels at every pixel.
-pub fn global_avg_backward(
+pub fn global_avg_backward<T: Number>(
     cpu: &Cpu,
     n: usize,
     pixels: usize,
     c: usize,
     dy: &[f32],
-    dx: &mut [f32],
+    dx: &mut [T],
     accumulate: bool,
 ) {
     assert!(
@@ -251,14 +264,14 @@ pub fn global_avg_backward(
 }
 
 /// Runs `f` on every image's part of `from` and `to`.
-fn each_image(
+fn each_image<T: Number>(
     cpu: &Cpu,
     shape: &Pool2dShape,
-    from: &[f32],
-    to: &mut [f32],
+    from: &[T],
+    to: &mut [T],
     from_image: usize,
     to_image: usize,
-    f: impl Fn(&[f32], &mut [f32]) + Sync,
+    f: impl Fn(&[T], &mut [T]) + Sync,
 ) {
     let to = Parts::new(to);
     cpu.parallel(shape.n, |i| {
@@ -269,14 +282,14 @@ fn each_image(
 }
 
 /// Some rows of one image.
-struct MaxForward<'a> {
+struct MaxForward<'a, T> {
     shape: &'a Pool2dShape,
-    x: &'a [f32],
+    x: &'a [T],
     first: usize,
-    y: &'a mut [f32],
+    y: &'a mut [T],
 }
 
-impl Task for MaxForward<'_> {
+impl<T: Number> Task for MaxForward<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let MaxForward { shape, x, first, y } = self;
@@ -301,24 +314,25 @@ const GROUP: usize = 32;
 
 /// y = the maximum of a window, N channels from `channel` on.
 #[inline(always)]
-fn maximum<const N: usize>(
-    x: &[f32],
+fn maximum<T: Number, const N: usize>(
+    x: &[T],
     shape: &Pool2dShape,
     rows: &Range<usize>,
     columns: &Range<usize>,
     channel: usize,
-    y: &mut [f32; N],
+    y: &mut [T; N],
 ) {
     let mut best = [f32::NEG_INFINITY; N];
     for row in rows.clone() {
         for column in columns.clone() {
             let x = &x[(row * shape.w + column) * shape.c + channel..][..N];
             for i in 0..N {
-                best[i] = if beats(x[i], best[i]) { x[i] } else { best[i] };
+                let x = x[i].get();
+                best[i] = if beats(x, best[i]) { x } else { best[i] };
             }
         }
     }
-    *y = best;
+    *y = best.map(T::of);
 }
 
 /// Whether `x`, met later, replaces `best`.
@@ -327,14 +341,14 @@ fn beats(x: f32, best: f32) -> bool {
     (x > best) | x.is_nan()
 }
 
-struct MaxBackward<'a> {
+struct MaxBackward<'a, T> {
     shape: &'a Pool2dShape,
-    x: &'a [f32],
-    dy: &'a [f32],
-    dx: &'a mut [f32],
+    x: &'a [T],
+    dy: &'a [T],
+    dx: &'a mut [T],
 }
 
-impl Task for MaxBackward<'_> {
+impl<T: Number> Task for MaxBackward<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let MaxBackward { shape, x, dy, dx } = self;
@@ -345,11 +359,14 @@ impl Task for MaxBackward<'_> {
             for start in (0..c).step_by(SLAB) {
                 let len = SLAB.min(c - start);
                 let (mut best, mut winner) = ([0f32; SLAB], [first as u32; SLAB]);
-                best[..len].copy_from_slice(&x[first * c + start..][..len]);
+                let from = &x[first * c + start..][..len];
+                let both = best.iter_mut().zip(from);
+                both.for_each(|(best, x)| *best = x.get());
                 for row in rows.clone() {
                     for at in row * shape.w + columns.start..row * shape.w + columns.end {
                         let x = &x[at * c + start..][..len];
                         for ((best, winner), &x) in best.iter_mut().zip(&mut winner).zip(x) {
+                            let x = x.get();
                             let wins = beats(x, *best);
                             *best = if wins { x } else { *best };
                             *winner = if wins { at as u32 } else { *winner };
@@ -362,7 +379,8 @@ impl Task for MaxBackward<'_> {
                         for ((dx, &winner), &g) in
                             dx.iter_mut().zip(&winner).zip(&dy[start..start + len])
                         {
-                            *dx += if winner == at as u32 { g } else { 0.0 };
+                            let g = if winner == at as u32 { g.get() } else { 0.0 };
+                            *dx = T::of(dx.get() + g);
                         }
                     }
                 }
@@ -371,38 +389,41 @@ impl Task for MaxBackward<'_> {
     }
 }
 
-struct AvgForward<'a> {
+struct AvgForward<'a, T> {
     shape: &'a Pool2dShape,
-    x: &'a [f32],
-    y: &'a mut [f32],
+    x: &'a [T],
+    y: &'a mut [T],
 }
 
-impl Task for AvgForward<'_> {
+impl<T: Number> Task for AvgForward<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let AvgForward { shape, x, y } = self;
         let (c, share) = (shape.c, 1.0 / (shape.kernel * shape.kernel) as f32);
         for (pixel, y) in y.chunks_exact_mut(c).enumerate() {
             let [rows, columns] = shape.window(pixel / shape.w_out(), pixel % shape.w_out());
-            y.fill(0.0);
-            for row in rows {
-                for column in columns.clone() {
-                    let x = &x[(row * shape.w + column) * c..][..c];
-                    y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
+            for (slab, y) in y.chunks_mut(SLAB).enumerate() {
+                let mut sums = [0f32; SLAB];
+                for row in rows.clone() {
+                    for column in columns.clone() {
+                        let at = (row * shape.w + column) * c + slab * SLAB;
+                        add(&mut sums, &x[at..][..y.len()]);
+                    }
                 }
+                let both = y.iter_mut().zip(sums);
+                both.for_each(|(y, sum)| *y = T::of(sum * share));
             }
-            y.iter_mut().for_each(|y| *y *= share);
         }
     }
 }
 
-struct AvgBackward<'a> {
+struct AvgBackward<'a, T> {
     shape: &'a Pool2dShape,
-    dy: &'a [f32],
-    dx: &'a mut [f32],
+    dy: &'a [T],
+    dx: &'a mut [T],
 }
 
-impl Task for AvgBackward<'_> {
+impl<T: Number> Task for AvgBackward<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let AvgBackward { shape, dy, dx } = self;
@@ -412,38 +433,46 @@ impl Task for AvgBackward<'_> {
             for row in rows {
                 for column in columns.clone() {
                     let dx = &mut dx[(row * shape.w + column) * c..][..c];
-                    dx.iter_mut().zip(dy).for_each(|(dx, g)| *dx += share * g);
+                    let both = dx.iter_mut().zip(dy);
+                    both.for_each(|(dx, g)| *dx = T::of(dx.get() + share * g.get()));
                 }
             }
         }
     }
 }
 
-struct GlobalForward<'a> {
-    x: &'a [f32],
+/// sums += x.
+#[inline(always)]
+fn add<T: Number>(sums: &mut [f32], x: &[T]) {
+    let both = sums.iter_mut().zip(x);
+    both.for_each(|(sum, x)| *sum += x.get());
+}
+
+struct GlobalForward<'a, T> {
+    x: &'a [T],
     y: &'a mut [f32],
 }
 
-impl Task for GlobalForward<'_> {
+impl<T: Number> Task for GlobalForward<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let c = self.y.len();
         let share = 1.0 / (self.x.len() / c.max(1)) as f32;
         self.y.fill(0.0);
         for x in self.x.chunks_exact(c.max(1)) {
-            self.y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
+            add(self.y, x);
         }
         self.y.iter_mut().for_each(|y| *y *= share);
     }
 }
 
-struct GlobalBackward<'a> {
+struct GlobalBackward<'a, T> {
     dy: &'a [f32],
-    dx: &'a mut [f32],
+    dx: &'a mut [T],
     accumulate: bool,
 }
 
-impl Task for GlobalBackward<'_> {
+impl<T: Number> Task for GlobalBackward<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let c = self.dy.len();
@@ -453,11 +482,11 @@ impl Task for GlobalBackward<'_> {
             if keep == 0.0 {
                 dx.iter_mut()
                     .zip(self.dy)
-                    .for_each(|(dx, g)| *dx = share * g);
+                    .for_each(|(dx, g)| *dx = T::of(share * g));
             } else {
                 dx.iter_mut()
                     .zip(self.dy)
-                    .for_each(|(dx, g)| *dx += share * g);
+                    .for_each(|(dx, g)| *dx = T::of(dx.get() + share * g));
             }
         }
     }

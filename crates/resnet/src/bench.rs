@@ -9,7 +9,7 @@ use crate::graph::Graph;
 use crate::op::ShapeError;
 use crate::plan::{Mode, Options, Plan};
 use crate::rng::Rng;
-use crate::step::StepKind;
+use crate::step::{Precision, StepKind};
 use crate::weights;
 
 /// What is timed.
@@ -19,6 +19,8 @@ pub struct Request {
     pub mode: Mode,
     /// Images in a batch.
     pub batch: usize,
+    /// How maps are stored.
+    pub precision: Precision,
     /// Threads that compute.
     pub threads: usize,
     /// How long to measure, after warm-up.
@@ -97,6 +99,10 @@ pub fn bench(graph: &Graph, request: Request) -> Result<Bench, BenchError> {
             mode,
             ..Options::infer(request.batch)
         },
+    };
+    let options = Options {
+        precision: request.precision,
+        ..options
     };
     let plan = Plan::build(graph, options)?;
     let kernels = kernel_names(&plan, request.threads);
@@ -195,7 +201,10 @@ fn layers(cpu: &mut Cpu, kernels: &[String], limits: &Limits, time: Duration) ->
         let seconds = median(&times[step]);
         let flops = flops(&it.kind);
         let operands = it.reads.iter().chain(&it.writes);
-        let bytes = 4.0 * operands.map(|id| plan.slots[id.0].len as f64).sum::<f64>();
+        let bytes = 4.0
+            * operands
+                .map(|id| plan.slots[id.0].words() as f64)
+                .sum::<f64>();
         let least = (flops / limits.flops).max(bytes / limits.bandwidth);
         StepTime {
             step,
@@ -254,10 +263,15 @@ mod tests {
         let train = Mode::Train {
             label_smoothing: 0.0,
         };
-        for mode in [train, Mode::Infer] {
+        for (mode, precision) in [
+            (train, Precision::F32),
+            (train, Precision::Bf16),
+            (Mode::Infer, Precision::F32),
+        ] {
             let request = Request {
                 mode,
                 batch: 4,
+                precision,
                 threads: 1,
                 time: Duration::ZERO,
                 steps: true,

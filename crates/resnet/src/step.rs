@@ -4,6 +4,7 @@
 //! nothing else, and never sees a network.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use crate::graph::{Graph, LayerId, Shape};
 
@@ -37,6 +38,40 @@ impl Space {
     ];
 }
 
+/// How numbers are stored; what is computed from them is f32 either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// Their upper halves. A convolution multiplies such numbers, its weights rounded to them as well, and sums in f32.
+    Bf16,
+}
+
+impl Precision {
+    /// Its name: `f32` or `bf16`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "f32",
+            Precision::Bf16 => "bf16",
+        }
+    }
+
+    /// Bytes of a number.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Precision::F32 => 4,
+            Precision::Bf16 => 2,
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
 /// A piece of memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Slot {
@@ -46,8 +81,28 @@ pub struct Slot {
     pub space: Space,
     /// Numbers it holds.
     pub len: usize,
-    /// First number, counted from the start of the plan's memory; set when memory is laid out.
+    /// How they are stored.
+    pub precision: Precision,
+    /// First word, counted from the start of the plan's memory; set when memory is laid out.
     pub offset: usize,
+}
+
+impl Slot {
+    /// A slot that has no place yet.
+    pub(crate) fn new(name: String, space: Space, len: usize, precision: Precision) -> Slot {
+        Slot {
+            name,
+            space,
+            len,
+            precision,
+            offset: 0,
+        }
+    }
+
+    /// Words of 32 bits that it takes.
+    pub fn words(&self) -> usize {
+        (self.len * self.precision.bytes()).div_ceil(4)
+    }
 }
 
 /// A convolution over a batch; the formula stands in the module of that operation.
@@ -184,7 +239,9 @@ pub enum StepKind {
     MaxPool(Pool),
     /// `x -> y`
     AvgPool(Pool),
-    /// `x -> y`
+    /// `x -> y`: the same numbers in f32
+    Widen,
+    /// `x -> y`, in f32
     GlobalAvgPool {
         /** Images. */
         n: usize,
@@ -248,6 +305,11 @@ pub enum StepKind {
         /** Whether dx is added to. */
         accumulate: bool,
     },
+    /// `dy -> dx`: of f32 to x's precision
+    WidenBackward {
+        /** Whether dx is added to. */
+        accumulate: bool,
+    },
     /// `dy -> dx`
     GlobalAvgPoolBackward {
         /** Images. */
@@ -300,6 +362,8 @@ pub struct Lower<'a> {
     pub batch: usize,
     /// Whether the plan trains.
     pub train: bool,
+    /// How maps are stored.
+    pub(crate) precision: Precision,
     /// Layers at the start that are not trained.
     pub(crate) frozen_layers: usize,
     /// Whether no batch norm is trained.
@@ -312,22 +376,39 @@ pub struct Lower<'a> {
 }
 
 impl Lower<'_> {
-    fn slot(&mut self, name: String, len: usize) -> SlotId {
-        self.slots.push(Slot {
-            name,
-            space: Space::Activation,
-            len,
-            offset: 0,
-        });
+    fn slot(&mut self, name: String, len: usize, precision: Precision) -> SlotId {
+        let slot = Slot::new(name, Space::Activation, len, precision);
+        self.slots.push(slot);
         SlotId(self.slots.len() - 1)
+    }
+
+    /// The slot of a layer's output.
+    fn output(&mut self, id: LayerId, precision: Precision) -> SlotId {
+        let len = self.batch * self.shapes[id.0].len();
+        self.slot(self.graph.layer(id).name.clone(), len, precision)
     }
 
     /// The slot that the images are written to.
     pub(crate) fn input(&mut self, id: LayerId) -> SlotId {
-        self.slot(
-            self.graph.layer(id).name.clone(),
-            self.batch * self.shapes[id.0].len(),
-        )
+        self.output(id, self.precision)
+    }
+
+    /// The same numbers in f32, by a step of its own where they are stored otherwise.
+    pub(crate) fn widened(&mut self, id: LayerId, x: SlotId) -> SlotId {
+        let slot = &self.slots[x.0];
+        if slot.precision == Precision::F32 {
+            return x;
+        }
+        let (name, len) = (format!("{} in f32", slot.name), slot.len);
+        let y = self.slot(name, len, Precision::F32);
+        self.steps.push(Step {
+            layer: id,
+            fused: Vec::new(),
+            kind: StepKind::Widen,
+            reads: vec![x],
+            writes: vec![y],
+        });
+        y
     }
 
     /// Whether a norm takes the batch's statistics and is trained.
@@ -348,12 +429,17 @@ impl Lower<'_> {
 
     /// A slot that a forward step fills for its backward step.
     pub(crate) fn saved(&mut self, id: LayerId, what: &str, len: usize) -> SlotId {
-        self.slot(format!("{}.{what}", self.graph.layer(id).name), len)
+        let name = format!("{}.{what}", self.graph.layer(id).name);
+        self.slot(name, len, Precision::F32)
     }
 
-    /// Appends the step that computes a layer, and returns the slot of its output.
+    /// Appends the step that computes a layer, and returns the slot of its output, which is stored as its first input is.
     pub(crate) fn step(&mut self, id: LayerId, kind: StepKind, reads: Vec<SlotId>) -> SlotId {
-        let y = self.input(id);
+        let precision = match kind {
+            StepKind::GlobalAvgPool { .. } => Precision::F32,
+            _ => self.slots[reads[0].0].precision,
+        };
+        let y = self.output(id, precision);
         self.steps.push(Step {
             layer: id,
             fused: Vec::new(),
@@ -408,13 +494,10 @@ impl Differentiate<'_> {
 
     /// A slot as large as `x` for a gradient that nobody reads.
     pub(crate) fn discard(&mut self, x: SlotId) -> SlotId {
-        let name = format!("d {}", self.slots[x.0].name);
-        self.slots.push(Slot {
-            name,
-            space: Space::Activation,
-            len: self.slots[x.0].len,
-            offset: 0,
-        });
+        let x = &self.slots[x.0];
+        let name = format!("d {}", x.name);
+        let slot = Slot::new(name, Space::Activation, x.len, x.precision);
+        self.slots.push(slot);
         SlotId(self.slots.len() - 1)
     }
 

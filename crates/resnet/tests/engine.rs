@@ -5,7 +5,7 @@ use resnet::exec::{Backend, Cpu, Sgd};
 use resnet::graph::Shape;
 use resnet::plan::{Options, Plan};
 use resnet::rng::Rng;
-use resnet::step::{Space, StepKind};
+use resnet::step::{Precision, Space, StepKind};
 use resnet::weights;
 
 /// Networks that between them use every operation and every shape of block.
@@ -22,6 +22,16 @@ const NETWORKS: &[&str] = &[
     "resnet50:stem=cifar",
     "resnext50_32x4d:stem=cifar",
 ];
+
+const PRECISIONS: [Precision; 2] = [Precision::F32, Precision::Bf16];
+
+/// A plan that trains, with maps stored in `precision`.
+fn train(batch: usize, label_smoothing: f32, precision: Precision) -> Options {
+    Options {
+        precision,
+        ..Options::train(batch, label_smoothing)
+    }
+}
 
 const SHAPE: Shape = Shape::new(3, 16, 16);
 const CLASSES: usize = 5;
@@ -171,8 +181,11 @@ fn fused_and_unfused_agree() {
 
 #[test]
 fn norms_computed_again_give_the_same_bits_in_less_memory() {
-    for arch in NETWORKS {
-        let again = Options::train(BATCH, 0.0);
+    for (arch, precision) in NETWORKS
+        .iter()
+        .flat_map(|arch| PRECISIONS.map(|p| (arch, p)))
+    {
+        let again = train(BATCH, 0.0, precision);
         let kept = Options {
             recompute: false,
             ..again
@@ -196,6 +209,42 @@ fn norms_computed_again_give_the_same_bits_in_less_memory() {
     }
 }
 
+/// Half the memory for maps, and gradients that point where those of f32 do. Depth amplifies any rounding while weights are
+/// random, so deep branches start at zero here.
+#[test]
+fn bf16_is_near_f32_in_half_the_memory() {
+    for arch in [
+        "classic",
+        "resnet20",
+        "resnet20:norm=none",
+        "preresnet20",
+        "resnet18:stem=cifar,zero_init=true",
+        "resnet50:stem=cifar,zero_init=true",
+        "resnext50_32x4d:stem=cifar,zero_init=true",
+    ] {
+        let [mut f32, mut bf16] = PRECISIONS.map(|p| Run::new(arch, train(16, 0.1, p), 2));
+        let (exact, found) = (f32.gradients(), bf16.gradients());
+        assert!(
+            (exact - found).abs() < 0.02 * exact,
+            "{arch}: loss {found} in bf16, {exact} in f32"
+        );
+        let flat = |run: &Run| -> Vec<f64> {
+            let all = run.all_gradients();
+            all.iter()
+                .flat_map(|(_, g)| g)
+                .map(|&g| f64::from(g))
+                .collect()
+        };
+        let (g, h) = (flat(&f32), flat(&bf16));
+        let along = g.iter().zip(&h).map(|(g, h)| g * h).sum::<f64>();
+        let cosine = along / (length(g.into_iter()) * length(h.into_iter()));
+        assert!(cosine > 0.93, "{arch}: cosine {cosine}");
+        let memory = |run: &Run| run.cpu.plan().region(Space::Activation).len() as f64;
+        let share = memory(&bf16) / memory(&f32);
+        assert!(share < 0.55, "{arch}: {share} of the memory");
+    }
+}
+
 #[test]
 fn the_same_bits_for_any_number_of_threads() {
     let sgd = Sgd {
@@ -207,9 +256,10 @@ fn the_same_bits_for_any_number_of_threads() {
         backbone: 1.0,
         stage: 1.0,
     };
-    for arch in ["resnet20", "preresnet20", "resnext50_32x4d", "classic"] {
+    let archs = ["resnet20", "preresnet20", "resnext50_32x4d", "classic"];
+    for (arch, precision) in archs.iter().flat_map(|arch| PRECISIONS.map(|p| (arch, p))) {
         let weights_after = |threads| {
-            let mut run = Run::new(arch, Options::train(BATCH, 0.1), threads);
+            let mut run = Run::new(arch, train(BATCH, 0.1, precision), threads);
             for _ in 0..3 {
                 run.gradients();
                 run.update(sgd);
@@ -231,7 +281,7 @@ fn the_same_bits_for_any_number_of_threads() {
         for threads in [2, 3, 7] {
             assert!(
                 weights_after(threads) == one,
-                "{arch}: {threads} threads give other bits than 1"
+                "{arch}, {precision}: {threads} threads give other bits than 1"
             );
         }
     }
@@ -248,8 +298,9 @@ fn a_network_learns_32_images_by_heart() {
         backbone: 1.0,
         stage: 1.0,
     };
-    for arch in ["resnet20", "plain20", "preresnet20"] {
-        let mut run = Run::new(arch, Options::train(32, 0.0), 2);
+    let archs = ["resnet20", "plain20", "preresnet20"];
+    for (arch, precision) in archs.iter().flat_map(|arch| PRECISIONS.map(|p| (arch, p))) {
+        let mut run = Run::new(arch, train(32, 0.0, precision), 2);
         let first = run.gradients();
         let mut last = first;
         for _ in 0..60 {
@@ -258,7 +309,7 @@ fn a_network_learns_32_images_by_heart() {
         }
         assert!(
             first > 1.0 && last < 0.05,
-            "{arch}: loss from {first} to {last}"
+            "{arch}, {precision}: loss from {first} to {last}"
         );
     }
 }

@@ -8,6 +8,7 @@ use resnet::bench::{Bench, Request, StepTime, bench};
 use resnet::exec;
 use resnet::plan::Mode;
 
+use super::precision::Asked;
 use crate::exit::Usage;
 use crate::observer::tell;
 
@@ -19,7 +20,7 @@ use crate::observer::tell;
   resnet bench op 'n32 ic64 ih56 oc64 k3 p1'
 Times are medians after warm-up. FLOPs are two a multiply-add, of convolutions and linear layers. The roofline is
 the least time that the machine's arithmetic and memory, both measured in the same sitting, allow for a step.
-RESNET_ISA=scalar|avx2|avx512 caps the instruction set, RESNET_WINOGRAD=off leaves out Winograd's algorithm.")]
+RESNET_ISA=scalar|avx2|avx512|amx caps the instruction set, RESNET_WINOGRAD=off leaves out Winograd's algorithm.")]
 pub(crate) struct Args {
     /// train (forward, backward, update), infer, or op: every kernel for one convolution, checked against f64
     #[arg(value_name = "train|infer|op")]
@@ -34,6 +35,15 @@ pub(crate) struct Args {
     /// Shape of an image, channels x height x width [default: what the network was designed for]
     #[arg(long, value_name = "CxHxW")]
     input: Option<String>,
+    /// How maps are stored and multiplied: f32, bf16, or auto for what is faster here
+    #[arg(
+        long,
+        value_name = "P",
+        value_enum,
+        default_value = "auto",
+        hide_possible_values = true
+    )]
+    precision: Asked,
     /// Threads that compute; 0 is one for each core
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
@@ -81,25 +91,30 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     };
     let graph = arch.graph(input, arch.default_classes())?;
     let threads = exec::threads(args.threads);
+    let (precision, why) = args.precision.resolve();
     let request = Request {
         mode,
         batch,
+        precision,
         threads,
         time: Duration::from_secs_f64(args.seconds),
         steps: args.layers,
     };
     tell(&format!(
-        "{} {} on {input}, batch {batch}, f32, {threads} thread{}, {}",
+        "{} {} on {input}, batch {batch}, {precision}, {threads} thread{}, {}",
         args.mode,
         arch.name(),
         if threads == 1 { "" } else { "s" },
         exec::isa_in_use().unwrap_or_default()
     ));
+    if let Some(why) = why {
+        tell(&format!("precision {precision}: {why}"));
+    }
     let found = bench(&graph, request)?;
     let mut out = std::io::stdout().lock();
     if args.json {
         let mut json = serde_json::json!({
-            "arch": arch.name(), "mode": args.mode, "precision": "f32", "batch": batch, "threads": threads,
+            "arch": arch.name(), "mode": args.mode, "precision": precision.name(), "batch": batch, "threads": threads,
         });
         let more = serde_json::to_value(&found)?;
         if let (Some(json), Some(more)) = (json.as_object_mut(), more.as_object()) {
@@ -122,11 +137,11 @@ fn run_op(args: &Args) -> anyhow::Result<()> {
     }
     let threads = exec::threads(args.threads);
     let time = Duration::from_secs_f64(args.seconds);
-    let found = exec::bench_op(&args.network, threads, time).map_err(Usage)?;
+    let (precision, _) = args.precision.resolve();
+    let found = exec::bench_op(&args.network, precision, threads, time).map_err(Usage)?;
     let mut out = std::io::stdout().lock();
     if args.json {
-        let json =
-            serde_json::json!({ "shape": args.network, "threads": threads, "kernels": found });
+        let json = serde_json::json!({ "shape": args.network, "precision": precision.name(), "threads": threads, "kernels": found });
         writeln!(out, "{json}")?;
         return Ok(());
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use resnet::data::{self, OpenOptions};
 use resnet::evaluate::{self, Crops, Report, evaluate_crops};
 
+use super::precision::Asked;
 use crate::exit::Usage;
 use crate::observer::{bar, tell};
 
@@ -29,6 +30,15 @@ pub(crate) struct Args {
     /// Directory for report.html, figures and eval.json
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
+    /// How maps are stored and multiplied: f32, bf16, or auto for what is faster here
+    #[arg(
+        long,
+        value_name = "P",
+        value_enum,
+        default_value = "f32",
+        hide_possible_values = true
+    )]
+    precision: Asked,
     /// Threads that compute; 0 is one for each core
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
@@ -76,6 +86,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         &mut model,
         part.clone(),
         crops,
+        args.precision.resolve().0,
         resnet::exec::threads(args.threads),
         on,
     )?;

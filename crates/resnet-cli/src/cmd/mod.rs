@@ -11,6 +11,7 @@ pub(crate) mod finetune;
 pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod models;
+mod precision;
 pub(crate) mod predict;
 pub(crate) mod summary;
 pub(crate) mod train;

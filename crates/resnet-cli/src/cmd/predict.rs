@@ -8,6 +8,7 @@ use resnet::data::{self, DataError, Image};
 use resnet::files;
 use resnet::predict::{Guess, Predictor};
 
+use super::precision::Asked;
 use crate::exit::Usage;
 use crate::observer::tell;
 
@@ -36,6 +37,16 @@ pub(crate) struct Args {
     /// Directory for PNGs that show where in each picture its most likely class was seen (Grad-CAM)
     #[arg(long, value_name = "DIR")]
     cam: Option<PathBuf>,
+    /// How maps are stored and multiplied: f32, bf16, or auto for what is faster here
+    #[arg(
+        long,
+        value_name = "P",
+        value_enum,
+        default_value = "f32",
+        hide_possible_values = true,
+        conflicts_with = "cam"
+    )]
+    precision: Asked,
     /// Threads that compute; 0 is one for each core
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
@@ -53,7 +64,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let threads = resnet::exec::threads(args.threads);
     let mut predictor = match &args.cam {
         Some(_) => Predictor::explaining(model, threads)?,
-        None => Predictor::new(model, threads)?,
+        None => Predictor::new(model, args.precision.resolve().0, threads)?,
     };
     let mut cams = args.cam.as_deref().map(Cams::new).transpose()?;
     let mut out = std::io::stdout().lock();

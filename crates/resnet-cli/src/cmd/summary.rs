@@ -10,6 +10,7 @@ use resnet::plan::{Options, Plan};
 use resnet::recipe::split_override;
 use resnet::summary::{Summary, summary};
 
+use super::precision::Asked;
 use crate::exit::Usage;
 
 /// Arguments of `resnet summary`.
@@ -37,6 +38,15 @@ pub(crate) struct Args {
     /// Images a step, for --plan
     #[arg(long, value_name = "N", default_value_t = 32)]
     batch: usize,
+    /// How maps are stored, for --plan: f32, bf16, or auto for what is faster here
+    #[arg(
+        long,
+        value_name = "P",
+        value_enum,
+        default_value = "auto",
+        hide_possible_values = true
+    )]
+    precision: Asked,
     /// One JSON object on standard output
     #[arg(long, conflicts_with = "plan")]
     json: bool,
@@ -60,10 +70,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     if args.json {
         writeln!(out, "{}", serde_json::to_string(&summary)?)?;
     } else if args.plan {
-        let plan = Plan::build(
-            &arch.graph(input, classes)?,
-            Options::train(args.batch, 0.0),
-        )?;
+        let options = Options {
+            precision: args.precision.resolve().0,
+            ..Options::train(args.batch, 0.0)
+        };
+        let plan = Plan::build(&arch.graph(input, classes)?, options)?;
         let kernels = kernel_names(&plan, 1);
         write!(out, "{}", plan.table(|step| kernels[step].clone()))?;
     } else {

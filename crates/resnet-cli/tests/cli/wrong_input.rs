@@ -45,7 +45,7 @@ fn names_that_do_not_exist() {
             2,
             &["paper-cifer", "paper-cifar"],
         ),
-        (&["train", "--precision", "bf16"], 2, &["bf16"]),
+        (&["train", "--precision", "f16"], 2, &["f16", "bf16"]),
         (&["train", "plain20", "zero_init=true"], 2, &["zero_init"]),
         (&["train", "vgg16"], 2, &["vgg16", "28"]),
         (

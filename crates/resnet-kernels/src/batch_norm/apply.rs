@@ -4,7 +4,7 @@
 use super::Rstd;
 use crate::elementwise::relu;
 use crate::simd::{Simd, Task};
-use crate::{Residual, ResidualGrad};
+use crate::{Number, Residual, ResidualGrad};
 
 /// Columns of a slab at most: memory is read in pieces of this many numbers.
 const SLAB: usize = 512;
@@ -15,19 +15,19 @@ fn fold(channels: usize) -> usize {
 }
 
 /// One part of the forward pass.
-pub(super) struct Forward<'a> {
-    pub(super) x: &'a [f32],
+pub(super) struct Forward<'a, T> {
+    pub(super) x: &'a [T],
     pub(super) channels: usize,
     pub(super) gamma: &'a [f32],
     pub(super) beta: &'a [f32],
     pub(super) mean: &'a [f32],
     pub(super) rstd: Rstd<'a>,
-    pub(super) residual: Option<Residual<'a>>,
+    pub(super) residual: Option<Residual<'a, T>>,
     pub(super) relu: bool,
-    pub(super) y: &'a mut [f32],
+    pub(super) y: &'a mut [T],
 }
 
-impl Task for Forward<'_> {
+impl<T: Number> Task for Forward<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let channels = self.channels;
@@ -53,27 +53,28 @@ impl Task for Forward<'_> {
                 let n = part.len();
                 let (x, y) = (&self.x[part.clone()], &mut self.y[part.clone()]);
                 let (shift, scale, offset) = (&shift[..n], &scale[..n], &offset[..n]);
+                let normal = |j: usize| (x[j].get() - shift[j]) * scale[j] + offset[j];
                 match (full.is_empty(), relu_now) {
                     (true, false) => {
                         for j in 0..n {
-                            y[j] = (x[j] - shift[j]) * scale[j] + offset[j];
+                            y[j] = T::of(normal(j));
                         }
                     }
                     (true, true) => {
                         for j in 0..n {
-                            y[j] = relu((x[j] - shift[j]) * scale[j] + offset[j]);
+                            y[j] = T::of(relu(normal(j)));
                         }
                     }
                     (false, false) => {
                         let r = &full[part];
                         for j in 0..n {
-                            y[j] = (x[j] - shift[j]) * scale[j] + offset[j] + r[j];
+                            y[j] = T::of(normal(j) + r[j].get());
                         }
                     }
                     (false, true) => {
                         let r = &full[part];
                         for j in 0..n {
-                            y[j] = relu((x[j] - shift[j]) * scale[j] + offset[j] + r[j]);
+                            y[j] = T::of(relu(normal(j) + r[j].get()));
                         }
                     }
                 }
@@ -90,20 +91,20 @@ impl Task for Forward<'_> {
                 y[r.offset..r.offset + r.channels]
                     .iter_mut()
                     .zip(r_values)
-                    .for_each(|(y, r)| *y += r);
+                    .for_each(|(y, r)| *y = T::of(y.get() + r.get()));
             }
         }
         if self.relu {
-            self.y.iter_mut().for_each(|y| *y = relu(*y));
+            self.y.iter_mut().for_each(|y| *y = T::of(relu(y.get())));
         }
     }
 }
 
 /// One part of the backward pass. `d_residual` with no channels means none is wanted.
-pub(super) struct Backward<'a> {
-    pub(super) dy: &'a [f32],
-    pub(super) x: &'a [f32],
-    pub(super) y: Option<&'a [f32]>,
+pub(super) struct Backward<'a, T> {
+    pub(super) dy: &'a [T],
+    pub(super) x: &'a [T],
+    pub(super) y: Option<&'a [T]>,
     pub(super) channels: usize,
     pub(super) gamma: &'a [f32],
     pub(super) mean: &'a [f32],
@@ -111,12 +112,12 @@ pub(super) struct Backward<'a> {
     pub(super) dgamma: &'a [f32],
     pub(super) dbeta: &'a [f32],
     pub(super) m: f32,
-    pub(super) dx: &'a mut [f32],
+    pub(super) dx: &'a mut [T],
     pub(super) dx_accumulate: bool,
-    pub(super) d_residual: ResidualGrad<'a>,
+    pub(super) d_residual: ResidualGrad<'a, T>,
 }
 
-impl Task for Backward<'_> {
+impl<T: Number> Task for Backward<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let Backward {
@@ -152,28 +153,32 @@ impl Task for Backward<'_> {
                 match y {
                     Some(y) => {
                         for (g, (&dy, &y)) in g.iter_mut().zip(dy.iter().zip(&y[part.clone()])) {
-                            *g = if y > 0.0 { dy } else { 0.0 };
+                            *g = if y.get() > 0.0 { dy.get() } else { 0.0 };
                         }
                     }
-                    None => g.copy_from_slice(dy),
+                    None => g.iter_mut().zip(dy).for_each(|(g, dy)| *g = dy.get()),
                 }
                 let (scale, shift, mean_g, slope) =
                     (&scale[..n], &shift[..n], &mean_g[..n], &slope[..n]);
+                let gradient =
+                    |j: usize| scale[j] * (g[j] - mean_g[j] - (x[j].get() - shift[j]) * slope[j]);
                 if dx_accumulate {
                     for j in 0..n {
-                        dx[j] += scale[j] * (g[j] - mean_g[j] - (x[j] - shift[j]) * slope[j]);
+                        dx[j] = T::of(dx[j].get() + gradient(j));
                     }
                 } else {
                     for j in 0..n {
-                        dx[j] = scale[j] * (g[j] - mean_g[j] - (x[j] - shift[j]) * slope[j]);
+                        dx[j] = T::of(gradient(j));
                     }
                 }
                 if full {
                     let d_values = &mut d.values[part];
                     if d.accumulate {
-                        d_values.iter_mut().zip(&*g).for_each(|(d, g)| *d += g);
+                        let both = d_values.iter_mut().zip(&*g);
+                        both.for_each(|(d, g)| *d = T::of(d.get() + g));
                     } else {
-                        d_values.copy_from_slice(g);
+                        let both = d_values.iter_mut().zip(&*g);
+                        both.for_each(|(d, &g)| *d = T::of(g));
                     }
                 }
                 row += width;
@@ -186,12 +191,13 @@ impl Task for Backward<'_> {
             let at = i * channels + d.offset;
             let dy = &dy[at..at + d.channels];
             for (j, d_value) in d_values.iter_mut().enumerate() {
-                let g = if y.is_none_or(|y| y[at + j] > 0.0) {
-                    dy[j]
+                let g = if y.is_none_or(|y| y[at + j].get() > 0.0) {
+                    dy[j].get()
                 } else {
                     0.0
                 };
-                *d_value = if d.accumulate { *d_value + g } else { g };
+                let old = if d.accumulate { d_value.get() } else { 0.0 };
+                *d_value = T::of(old + g);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Batch normalisation (Ioffe & Szegedy 2015, algorithm 1) with what follows it in a residual block in the same pass.
 //!
 //! ```text
-//! x, y, dx, dy: [pixels][channels]   gamma, beta, mean, rstd: [channels]   m = pixels of the whole batch
+//! x, y, dx, dy: [pixels][channels], f32 or bf16   gamma, beta, mean, rstd: [channels]   m = pixels of the whole batch
 //! mean = Σx/m    rstd = 1/√(Σ(x-mean)²/m + eps)    z = (x-mean)·rstd·gamma + beta    y = relu(z + residual)
 //! ```
 //!
@@ -24,7 +24,7 @@ use crate::columns::{Columns, PARTIAL, as_f64, f64_scratch};
 use crate::cpu::Parts;
 use crate::residual::pixels_per_task;
 use crate::split::{chunks, range};
-use crate::{Cpu, Residual, ResidualGrad};
+use crate::{Cpu, Number, Residual, ResidualGrad};
 
 use apply::{Backward, Forward};
 use sums::{Combine, GradientSums, Statistics};
@@ -50,16 +50,16 @@ pub fn scratch_len(pixels: usize, channels: usize) -> usize {
 ///
 /// # Panics
 /// If a length does not fit.
-pub fn forward_train(
+pub fn forward_train<T: Number>(
     cpu: &Cpu,
-    x: &[f32],
+    x: &[T],
     channels: usize,
     gamma: &[f32],
     beta: &[f32],
     eps: f32,
-    residual: Option<Residual>,
+    residual: Option<Residual<T>>,
     relu: bool,
-    y: &mut [f32],
+    y: &mut [T],
     mean: &mut [f32],
     rstd: &mut [f32],
     running: Option<Running>,
@@ -121,18 +121,18 @@ pub fn forward_train(
 ///
 /// # Panics
 /// If a length does not fit.
-pub fn forward_infer(
+pub fn forward_infer<T: Number>(
     cpu: &Cpu,
-    x: &[f32],
+    x: &[T],
     channels: usize,
     gamma: &[f32],
     beta: &[f32],
     running_mean: &[f32],
     running_var: &[f32],
     eps: f32,
-    residual: Option<Residual>,
+    residual: Option<Residual<T>>,
     relu: bool,
-    y: &mut [f32],
+    y: &mut [T],
 ) {
     check(
         channels,
@@ -192,17 +192,17 @@ pub fn scale_and_shift(
 ///
 /// # Panics
 /// If a length does not fit.
-pub fn normalise(
+pub fn normalise<T: Number>(
     cpu: &Cpu,
-    x: &[f32],
+    x: &[T],
     channels: usize,
     gamma: &[f32],
     beta: &[f32],
     mean: &[f32],
     rstd: &[f32],
-    residual: Option<Residual>,
+    residual: Option<Residual<T>>,
     relu: bool,
-    y: &mut [f32],
+    y: &mut [T],
 ) {
     check(
         channels,
@@ -241,17 +241,17 @@ impl Rstd<'_> {
     }
 }
 
-fn apply_forward(
+fn apply_forward<T: Number>(
     cpu: &Cpu,
-    x: &[f32],
+    x: &[T],
     channels: usize,
     gamma: &[f32],
     beta: &[f32],
     mean: &[f32],
     rstd: Rstd,
-    residual: Option<Residual>,
+    residual: Option<Residual<T>>,
     relu: bool,
-    y: &mut [f32],
+    y: &mut [T],
 ) {
     let pixels = x.len() / channels;
     let size = pixels_per_task(channels);
@@ -285,18 +285,18 @@ fn apply_forward(
 ///
 /// # Panics
 /// If a length does not fit.
-pub fn backward(
+pub fn backward<T: Number>(
     cpu: &Cpu,
-    dy: &[f32],
-    x: &[f32],
-    y: Option<&[f32]>,
+    dy: &[T],
+    x: &[T],
+    y: Option<&[T]>,
     channels: usize,
     gamma: &[f32],
     mean: &[f32],
     rstd: &[f32],
-    dx: &mut [f32],
+    dx: &mut [T],
     dx_accumulate: bool,
-    d_residual: Option<ResidualGrad>,
+    d_residual: Option<ResidualGrad<T>>,
     dgamma: &mut [f32],
     dbeta: &mut [f32],
     scratch: &mut [f32],
@@ -398,11 +398,11 @@ pub fn backward(
 }
 
 /// Checks maps and vectors; returns the number of pixels.
-fn check(
+fn check<T>(
     channels: usize,
-    maps: &[&[f32]],
+    maps: &[&[T]],
     vectors: &[&[f32]],
-    residual: Option<&Residual>,
+    residual: Option<&Residual<T>>,
 ) -> usize {
     let len = maps[0].len();
     assert!(

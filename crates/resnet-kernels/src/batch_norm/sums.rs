@@ -1,31 +1,32 @@
 //! The reducing passes: statistics, and the two sums of the backward pass.
 
+use crate::Number;
 use crate::columns::{Columns, PARTIAL, Partial, Sums, block_sums};
 use crate::simd::{Simd, Task};
 
 /// Fills `partial` = a [`Partial`] (mean, M2 = Σ(x-mean)²) with the moments of one chunk's columns.
-pub(super) struct Statistics<'a> {
+pub(super) struct Statistics<'a, T> {
     pub(super) columns: Columns,
     pub(super) chunk: usize,
-    pub(super) x: &'a [f32],
+    pub(super) x: &'a [T],
     pub(super) partial: &'a mut [f64],
 }
 
 #[derive(Clone, Copy)]
-struct Shifted {
-    x: *const f32,
+struct Shifted<T> {
+    x: *const T,
 }
 
-impl Sums for Shifted {
+impl<T: Number> Sums for Shifted<T> {
     #[inline(always)]
     unsafe fn add<S: Simd>(self, s: S, at: usize, shift: S::V, s1: S::V, s2: S::V) -> (S::V, S::V) {
         // SAFETY: the caller vouches for the vector at `at`.
-        let d = s.sub(unsafe { s.load(self.x.add(at)) }, shift);
+        let d = s.sub(unsafe { T::load(s, self.x.add(at)) }, shift);
         (s.add(s1, d), s.fma(d, d, s2))
     }
 }
 
-impl Task for Statistics<'_> {
+impl<T: Number> Task for Statistics<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Statistics {
@@ -56,7 +57,10 @@ impl Task for Statistics<'_> {
             };
             let (shift, s1, s2) = (&mut shift[..end], &mut s1[..end], &mut s2[..end]);
             if row == 0 {
-                shift.copy_from_slice(&x[..end]);
+                shift
+                    .iter_mut()
+                    .zip(x)
+                    .for_each(|(shift, x)| *shift = x.get());
             } else {
                 shift
                     .iter_mut()
@@ -125,41 +129,41 @@ impl Task for Combine<'_> {
 }
 
 /// Fills `partial` = a [`Partial`] (Σg, Σg(x-mean)) with the sums of one chunk's columns.
-pub(super) struct GradientSums<'a> {
+pub(super) struct GradientSums<'a, T> {
     pub(super) columns: Columns,
     pub(super) chunk: usize,
-    pub(super) dy: &'a [f32],
-    pub(super) x: &'a [f32],
-    pub(super) y: Option<&'a [f32]>,
+    pub(super) dy: &'a [T],
+    pub(super) x: &'a [T],
+    pub(super) y: Option<&'a [T]>,
     pub(super) mean: &'a [f32],
     pub(super) partial: &'a mut [f64],
 }
 
 #[derive(Clone, Copy)]
-struct Gradient<const RELU: bool> {
-    dy: *const f32,
-    x: *const f32,
-    y: *const f32,
+struct Gradient<T, const RELU: bool> {
+    dy: *const T,
+    x: *const T,
+    y: *const T,
 }
 
-impl<const RELU: bool> Sums for Gradient<RELU> {
+impl<T: Number, const RELU: bool> Sums for Gradient<T, RELU> {
     #[inline(always)]
     unsafe fn add<S: Simd>(self, s: S, at: usize, shift: S::V, s1: S::V, s2: S::V) -> (S::V, S::V) {
         // SAFETY: the caller vouches for the vectors at `at`; `y` is a map of the same size when RELU.
         let (g, x) = unsafe {
-            let g = s.load(self.dy.add(at));
+            let g = T::load(s, self.dy.add(at));
             let g = if RELU {
-                s.where_positive(s.load(self.y.add(at)), g)
+                s.where_positive(T::load(s, self.y.add(at)), g)
             } else {
                 g
             };
-            (g, s.load(self.x.add(at)))
+            (g, T::load(s, self.x.add(at)))
         };
         (s.add(s1, g), s.fma(g, s.sub(x, shift), s2))
     }
 }
 
-impl Task for GradientSums<'_> {
+impl<T: Number> Task for GradientSums<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let (start, rows, rest) = self.columns.chunk(self.chunk);
@@ -172,20 +176,20 @@ impl Task for GradientSums<'_> {
         match self.y {
             Some(y) => self.sums(
                 s,
-                Gradient::<true> {
+                Gradient::<T, true> {
                     dy,
                     x,
                     y: y[part].as_ptr(),
                 },
             ),
-            None => self.sums(s, Gradient::<false> { dy, x, y: x }),
+            None => self.sums(s, Gradient::<T, false> { dy, x, y: x }),
         }
     }
 }
 
-impl GradientSums<'_> {
+impl<T: Number> GradientSums<'_, T> {
     #[inline(always)]
-    fn sums<S: Simd, const RELU: bool>(self, s: S, op: Gradient<RELU>) {
+    fn sums<S: Simd, const RELU: bool>(self, s: S, op: Gradient<T, RELU>) {
         let GradientSums {
             columns,
             chunk,

@@ -30,7 +30,7 @@ pub(crate) use table::Rows;
 use crate::{Cpu, Isa, Number};
 
 /// A convolution of one shape, with maps stored as `T`, and the kernel chosen for it. Weights and their gradients are f32; with
-/// maps of [`Bf16`](crate::Bf16) the weights are rounded to it as well before they are multiplied, and sums are f32 until they are written.
+/// maps of [`Bf16`](crate::Bf16) a kernel may round the weights to it as well before it multiplies them; sums are f32 until they are written.
 pub struct Conv2d<T: Number = f32> {
     shape: Conv2dShape,
     row: &'static table::Row<T>,

@@ -51,35 +51,38 @@ const fn direct<T: Number>(name: &'static str, isa: Isa) -> Row<T> {
 }
 
 /// Winograd's algorithm, the same for every instruction set.
-const WINOGRAD: Row<f32> = Row {
-    name: "conv_f32_winograd__scalar",
-    isa: Isa::Scalar,
-    direct: false,
-    accepts: winograd::accepts,
-    scratch_len: winograd::scratch_len,
-    packed_len: winograd::packed_len::<{ winograd::OUT }, { winograd::IN }>,
-    pack: winograd::pack::<{ winograd::OUT }, { winograd::IN }>,
-    forward: winograd::forward::<{ winograd::OUT }, { winograd::IN }>,
-    backward_input: winograd::backward_input,
-    backward_weight: winograd::backward_weight,
-};
+const fn winograd<T: Number>(name: &'static str, isa: Isa) -> Row<T> {
+    Row {
+        name,
+        isa,
+        direct: false,
+        accepts: winograd::accepts,
+        scratch_len: winograd::scratch_len,
+        packed_len: winograd::packed_len::<{ winograd::OUT }, { winograd::IN }>,
+        pack: winograd::pack::<{ winograd::OUT }, { winograd::IN }>,
+        forward: winograd::forward::<T, { winograd::OUT }, { winograd::IN }>,
+        backward_input: winograd::backward_input,
+        backward_weight: winograd::backward_weight,
+    }
+}
 
 /// The same with smaller tiles, for maps of few pixels; the backward passes are the direct kernel's.
-const WINOGRAD_SMALL: Row<f32> = Row {
-    name: "conv_f32_winograd2__scalar",
-    accepts: winograd::accepts_small,
-    scratch_len: |cpu, shape| {
-        let forward =
-            winograd::forward_scratch_len::<{ winograd::SMALL_OUT }, { winograd::SMALL_IN }>;
-        forward(cpu, shape).max(direct::scratch_len::<f32>(cpu, shape))
-    },
-    packed_len: winograd::packed_len::<{ winograd::SMALL_OUT }, { winograd::SMALL_IN }>,
-    pack: winograd::pack::<{ winograd::SMALL_OUT }, { winograd::SMALL_IN }>,
-    forward: winograd::forward::<{ winograd::SMALL_OUT }, { winograd::SMALL_IN }>,
-    backward_input: direct::backward_input,
-    backward_weight: direct::backward_weight,
-    ..WINOGRAD
-};
+const fn winograd_small<T: Number>(name: &'static str, isa: Isa) -> Row<T> {
+    Row {
+        accepts: winograd::accepts_small,
+        scratch_len: |cpu, shape| {
+            let forward =
+                winograd::forward_scratch_len::<{ winograd::SMALL_OUT }, { winograd::SMALL_IN }>;
+            forward(cpu, shape).max(direct::scratch_len::<T>(cpu, shape))
+        },
+        packed_len: winograd::packed_len::<{ winograd::SMALL_OUT }, { winograd::SMALL_IN }>,
+        pack: winograd::pack::<{ winograd::SMALL_OUT }, { winograd::SMALL_IN }>,
+        forward: winograd::forward::<T, { winograd::SMALL_OUT }, { winograd::SMALL_IN }>,
+        backward_input: direct::backward_input,
+        backward_weight: direct::backward_weight,
+        ..winograd(name, isa)
+    }
+}
 
 /// The kernels for maps stored as a type.
 pub(crate) trait Rows: Sized + 'static {
@@ -89,36 +92,19 @@ pub(crate) trait Rows: Sized + 'static {
 
 impl Rows for f32 {
     const ROWS: &'static [Row<f32>] = &[
-        Row {
-            name: "conv_f32_winograd__avx512",
-            isa: Isa::Avx512,
-            ..WINOGRAD
-        },
-        Row {
-            name: "conv_f32_winograd2__avx512",
-            isa: Isa::Avx512,
-            ..WINOGRAD_SMALL
-        },
+        winograd("conv_f32_winograd__avx512", Isa::Avx512),
+        winograd_small("conv_f32_winograd2__avx512", Isa::Avx512),
         direct("conv_f32_6x32__avx512", Isa::Avx512),
-        Row {
-            name: "conv_f32_winograd__avx2",
-            isa: Isa::Avx2,
-            ..WINOGRAD
-        },
-        Row {
-            name: "conv_f32_winograd2__avx2",
-            isa: Isa::Avx2,
-            ..WINOGRAD_SMALL
-        },
+        winograd("conv_f32_winograd__avx2", Isa::Avx2),
+        winograd_small("conv_f32_winograd2__avx2", Isa::Avx2),
         direct("conv_f32_6x16__avx2", Isa::Avx2),
-        WINOGRAD,
-        WINOGRAD_SMALL,
+        winograd("conv_f32_winograd__scalar", Isa::Scalar),
+        winograd_small("conv_f32_winograd2__scalar", Isa::Scalar),
         direct("conv_f32_6x8__scalar", Isa::Scalar),
     ];
 }
 
-/// Products of rounded numbers, summed in f32. Winograd's transformed numbers, rounded to so few bits, would
-/// cost too much precision.
+/// Vectors multiply in f32 what was stored as bf16.
 impl Rows for Bf16 {
     const ROWS: &'static [Row<Bf16>] = &[
         #[cfg(target_arch = "x86_64")]
@@ -134,8 +120,14 @@ impl Rows for Bf16 {
             backward_input: amx::backward_input,
             backward_weight: amx::backward_weight,
         },
+        winograd("conv_bf16_winograd__avx512", Isa::Avx512),
+        winograd_small("conv_bf16_winograd2__avx512", Isa::Avx512),
         direct("conv_bf16_6x32__avx512", Isa::Avx512),
+        winograd("conv_bf16_winograd__avx2", Isa::Avx2),
+        winograd_small("conv_bf16_winograd2__avx2", Isa::Avx2),
         direct("conv_bf16_6x16__avx2", Isa::Avx2),
+        winograd("conv_bf16_winograd__scalar", Isa::Scalar),
+        winograd_small("conv_bf16_winograd2__scalar", Isa::Scalar),
         direct("conv_bf16_6x8__scalar", Isa::Scalar),
     ];
 }

@@ -7,4 +7,5 @@ mod elementwise;
 mod gradients;
 mod norm;
 mod pool;
+mod stored;
 mod support;

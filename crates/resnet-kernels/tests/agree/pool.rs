@@ -155,7 +155,7 @@ fn global_average_pool() {
                 1e-6,
             );
             for accumulate in [false, true] {
-                let mut dx = Fenced::new(&old);
+                let mut dx = Fenced::<f32>::new(&old);
                 pool2d::global_avg_backward(&cpu, n, side * side, c, &dy, dx.get(), accumulate);
                 let expected = reference::avg_pool_backward(&shape, &wide(&dy));
                 assert_close(

@@ -42,6 +42,8 @@ fn record(arch: &str, seed: u64, train_error: f64, changes: &[(&str, &str)]) -> 
             seed,
             threads: 1,
             isa: "scalar".into(),
+            precision: "f32".into(),
+            precision_why: None,
             out: String::new(),
         },
         recipe,

@@ -12,6 +12,7 @@ use crate::exec::{Backend, Cpu, NoMemory};
 use crate::metric::{self, Calibration, Confusion, METRICS, Metric};
 use crate::op::ShapeError;
 use crate::plan::{Options, Plan};
+use crate::step::Precision;
 use crate::weights::{Model, ModelError};
 
 pub(crate) use page::{confused, matrix};
@@ -65,7 +66,8 @@ pub enum Crops {
     Ten,
 }
 
-/// Evaluates a model file's network on a data set, whose classes are matched to the model's by name, by the centre of each image.
+/// Evaluates a model file's network, in f32, on a data set, whose classes are matched to the model's by name, by the centre of each
+/// image.
 ///
 /// The weights move into the engine, see [`Model::hand_over`]; what is left of the model says what it was.
 ///
@@ -77,10 +79,10 @@ pub fn evaluate_model(
     threads: usize,
     on: &mut dyn FnMut(usize),
 ) -> Result<Evaluation, UseError> {
-    evaluate_crops(model, data, Crops::One, threads, on)
+    evaluate_crops(model, data, Crops::One, Precision::F32, threads, on)
 }
 
-/// The same by one or several crops of each image.
+/// The same by one or several crops of each image, with maps of some precision.
 ///
 /// # Errors
 /// As [`evaluate_model`].
@@ -88,6 +90,7 @@ pub fn evaluate_crops(
     model: &mut Model,
     data: Arc<dyn Dataset>,
     crops: Crops,
+    precision: Precision,
     threads: usize,
     on: &mut dyn FnMut(usize),
 ) -> Result<Evaluation, UseError> {
@@ -97,7 +100,11 @@ pub fn evaluate_crops(
         Crops::Ten => (CROPS, BATCH / CROPS),
     };
     let batch = most.min(data.len()).max(1);
-    let plan = Plan::build(&model.graph()?, Options::infer(batch * crops))?;
+    let options = Options {
+        precision,
+        ..Options::infer(batch * crops)
+    };
+    let plan = Plan::build(&model.graph()?, options)?;
     model.check(&plan)?;
     let mut cpu = Cpu::new(plan, threads)?;
     let transform = Transform::new(model.preprocess.clone(), Augment::default())?;

@@ -87,8 +87,19 @@ pub struct RunStarted {
     pub threads: u64,
     /// The instruction set that the kernels use.
     pub isa: String,
+    /// How maps are stored: `f32` or `bf16`.
+    #[serde(default = "f32_name")]
+    pub precision: String,
+    /// Why, where that was left to this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision_why: Option<String>,
     /// The run directory.
     pub out: String,
+}
+
+/// The precision of runs that do not say.
+fn f32_name() -> String {
+    "f32".into()
 }
 
 /// Progress of training.
@@ -240,6 +251,8 @@ pub(crate) mod tests {
             seed: 1,
             threads: 2,
             isa: "avx2".into(),
+            precision: "f32".into(),
+            precision_why: None,
             out: "runs/1".into(),
         })
     }
@@ -249,7 +262,7 @@ pub(crate) mod tests {
         let cases = [
             (
                 started(),
-                r#"{"event":"run_started","arch":"resnet20","params":269722,"macs":31000000,"data":"builtin","train_images":12000,"test_images":2000,"epochs":5,"steps":940,"batch":64,"seed":1,"threads":2,"isa":"avx2","out":"runs/1"}"#,
+                r#"{"event":"run_started","arch":"resnet20","params":269722,"macs":31000000,"data":"builtin","train_images":12000,"test_images":2000,"epochs":5,"steps":940,"batch":64,"seed":1,"threads":2,"isa":"avx2","precision":"f32","out":"runs/1"}"#,
             ),
             (
                 step(10),

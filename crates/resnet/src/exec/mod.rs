@@ -7,7 +7,7 @@ use std::ops::Range;
 use crate::plan::Plan;
 use crate::step::{SlotId, Space};
 
-pub use cpu::{Cpu, OpTime, bench_op, isa_in_use, kernel_names};
+pub use cpu::{Cpu, OpTime, bench_op, fastest_precision, isa_in_use, kernel_names};
 
 /// A plan needs more memory than there is.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
@@ -86,7 +86,7 @@ pub trait Backend {
     /// Sets what the update steps do.
     fn set_optimizer(&mut self, sgd: Sgd);
 
-    /// Copies numbers into a slot; the lengths must agree.
+    /// Copies numbers into a slot, rounded where it stores fewer digits; the lengths must agree.
     fn write(&mut self, slot: SlotId, from: &[f32]);
 
     /// Copies a slot out; the lengths must agree.

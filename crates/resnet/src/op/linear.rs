@@ -23,6 +23,8 @@ pub(super) fn params(out: usize, x: Shape) -> Vec<Param> {
 
 pub(super) fn forward(lower: &mut Lower<'_>, id: LayerId, out: usize) -> SlotId {
     let (x, shape) = lower.operand(id, 0);
+    // Few products, and logits are wanted as they are.
+    let x = lower.widened(id, x);
     let linear = Linear {
         n: lower.batch,
         c_in: shape.len(),
@@ -55,5 +57,16 @@ pub(super) fn backward(diff: &mut Differentiate<'_>, step: &Step) {
             vec![dy, w],
             vec![dx],
         );
+    }
+}
+
+/// Of the step that a map of another precision passes on its way to the layer.
+pub(super) fn widen_backward(diff: &mut Differentiate<'_>, step: &Step) {
+    let Some(dy) = diff.gradient_of(step.writes[0]) else {
+        return;
+    };
+    if let Some((dx, accumulate)) = diff.sink(step.reads[0]) {
+        let kind = StepKind::WidenBackward { accumulate };
+        diff.step(step.layer, kind, vec![dy], vec![dx]);
     }
 }

@@ -227,6 +227,7 @@ pub fn backward(diff: &mut Differentiate<'_>, step: &Step) {
         StepKind::MaxPool(_) => max_pool2d::backward(diff, step),
         StepKind::AvgPool(_) | StepKind::GlobalAvgPool { .. } => avg_pool2d::backward(diff, step),
         StepKind::Linear { .. } => linear::backward(diff, step),
+        StepKind::Widen => linear::widen_backward(diff, step),
         _ => unreachable!("{:?} is not a forward step", step.kind),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::ParamSlots;
 use crate::graph::Graph;
 use crate::op;
-use crate::step::{Differentiate, Slot, SlotId, Space, Step, StepKind};
+use crate::step::{Differentiate, Precision, Slot, SlotId, Space, Step, StepKind};
 
 /// Where the backward pass begins and ends.
 pub(super) struct End {
@@ -52,12 +52,8 @@ pub(super) fn differentiate(
         .collect();
     let live = live(params, end.start, steps);
     let losses = end.loss.map(|smoothing| {
-        slots.push(Slot {
-            name: "losses".into(),
-            space: Space::Activation,
-            len: batch,
-            offset: 0,
-        });
+        let name = "losses".to_owned();
+        slots.push(Slot::new(name, Space::Activation, batch, Precision::F32));
         (SlotId(slots.len() - 1), smoothing)
     });
     let forward = std::mem::take(steps);
@@ -105,12 +101,8 @@ pub(super) fn append_update(
                 "norms and biases"
             };
             let mut span = |prefix: &str, space| {
-                slots.push(Slot {
-                    name: format!("{prefix}{what}"),
-                    space,
-                    len,
-                    offset: 0,
-                });
+                let name = format!("{prefix}{what}");
+                slots.push(Slot::new(name, space, len, Precision::F32));
                 SlotId(slots.len() - 1)
             };
             let (w, dw, v) = (

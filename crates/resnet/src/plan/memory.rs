@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use crate::step::{Slot, SlotId, Space, Step, StepKind};
 
-/// Slots begin on cache lines: 16 numbers of 4 bytes.
+/// Slots begin on cache lines: 16 words of 4 bytes.
 const ALIGN: usize = 16;
 
 fn align(n: usize) -> usize {
@@ -63,7 +63,7 @@ fn place_spans(slots: &mut [Slot], steps: &[Step], regions: &[Range<usize>]) {
             let slot = &mut slots[id.0];
             let next = &mut next[slot.space as usize];
             slot.offset = *next;
-            *next += slot.len;
+            *next += slot.words();
         }
     }
 }
@@ -73,7 +73,7 @@ fn place_in_order(slots: &mut [Slot], ids: &[usize], start: usize) -> usize {
     let mut end = start;
     for &i in ids {
         slots[i].offset = end;
-        end += slots[i].len;
+        end += slots[i].words();
     }
     end
 }
@@ -85,12 +85,12 @@ fn place_by_lifetime(
     start: usize,
 ) -> usize {
     let mut ids: Vec<usize> = ids.iter().copied().filter(|&i| life[i].is_some()).collect();
-    ids.sort_by_key(|&i| (std::cmp::Reverse(slots[i].len), i));
+    ids.sort_by_key(|&i| (std::cmp::Reverse(slots[i].words()), i));
     let mut placed: Vec<(Range<usize>, Range<usize>)> = Vec::new(); // memory, life; sorted by memory
     let mut end = start;
     for i in ids {
         let mine = life[i].clone().expect("slots without a life were dropped");
-        let len = align(slots[i].len);
+        let len = align(slots[i].words());
         let mut offset = start;
         for (memory, other) in &placed {
             let together = other.start < mine.end && mine.start < other.end;

@@ -17,7 +17,7 @@ use std::ops::Range;
 
 use crate::graph::{Graph, LayerId, Shape};
 use crate::op::{self, Param, Role, ShapeError};
-use crate::step::{Lower, Slot, SlotId, Space, Step};
+use crate::step::{Lower, Precision, Slot, SlotId, Space, Step};
 
 /// What a plan is for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,6 +53,8 @@ pub struct Options {
     pub batch: usize,
     /// What for.
     pub mode: Mode,
+    /// How maps and their gradients are stored.
+    pub precision: Precision,
     /// Whether neighbouring steps are joined.
     pub fuse: bool,
     /// Whether every slot keeps memory of its own, so that all can be looked at after a run.
@@ -66,11 +68,12 @@ pub struct Options {
 }
 
 impl Options {
-    /// A fused plan that trains.
+    /// A fused plan that trains, in f32.
     pub fn train(batch: usize, label_smoothing: f32) -> Options {
         Options {
             batch,
             mode: Mode::Train { label_smoothing },
+            precision: Precision::F32,
             fuse: true,
             keep_all: false,
             recompute: true,
@@ -79,7 +82,7 @@ impl Options {
         }
     }
 
-    /// A fused plan that infers.
+    /// A fused plan that infers, in f32.
     pub fn infer(batch: usize) -> Options {
         Options {
             batch,
@@ -169,6 +172,7 @@ impl Plan {
             graph,
             batch: options.batch,
             train,
+            precision: options.precision,
             frozen_layers: options.frozen.layers,
             frozen_norm: options.frozen.norm,
             shapes: &shapes,
@@ -275,13 +279,13 @@ impl Plan {
         })
     }
 
-    /// Where a slot is in the plan's memory.
+    /// Where a slot is in the plan's memory, in words of 32 bits.
     pub fn range(&self, id: SlotId) -> Range<usize> {
         let slot = &self.slots[id.0];
-        slot.offset..slot.offset + slot.len
+        slot.offset..slot.offset + slot.words()
     }
 
-    /// Numbers in the plan's memory.
+    /// Words of 32 bits in the plan's memory.
     pub fn len(&self) -> usize {
         self.regions[Space::ALL.len() - 1].end
     }
@@ -356,12 +360,7 @@ fn param_slots(
     let mut order: Vec<usize> = (0..all.len()).collect();
     order.sort_by_key(|&i| rank(i));
     let mut add = |name: String, space, len| {
-        slots.push(Slot {
-            name,
-            space,
-            len,
-            offset: 0,
-        });
+        slots.push(Slot::new(name, space, len, Precision::F32));
         SlotId(slots.len() - 1)
     };
     let mut training_of = vec![None; all.len()];

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Plan;
-use crate::step::{Step, StepKind};
+use crate::step::{Precision, Step, StepKind};
 
 impl Plan {
     /// Name of a step's operation.
@@ -28,6 +28,7 @@ impl Plan {
             StepKind::Add { relu: true, .. } => "add+relu",
             StepKind::MaxPool(_) => "max_pool",
             StepKind::AvgPool(_) => "avg_pool",
+            StepKind::Widen => "widen",
             StepKind::GlobalAvgPool { .. } => "global_avg_pool",
             StepKind::Linear(_) => "linear",
             StepKind::SoftmaxCrossEntropy { .. } => "softmax_cross_entropy",
@@ -39,6 +40,7 @@ impl Plan {
             StepKind::AddBackward(_) => "add backward",
             StepKind::MaxPoolBackward { .. } => "max_pool backward",
             StepKind::AvgPoolBackward { .. } => "avg_pool backward",
+            StepKind::WidenBackward { .. } => "widen backward",
             StepKind::GlobalAvgPoolBackward { .. } => "global_avg_pool backward",
             StepKind::LinearBackwardInput { .. } => "linear dx",
             StepKind::LinearBackwardWeight(_) => "linear dw",
@@ -71,7 +73,7 @@ impl Plan {
             "operation",
             "kernel",
             "MMACs",
-            "reads -> writes (name @ offset : length)"
+            "reads -> writes (name @ word : length)"
         );
         for (index, step) in self.steps.iter().enumerate() {
             text += &format!(
@@ -83,7 +85,7 @@ impl Plan {
                 self.operands(step),
             );
         }
-        let bytes = |numbers: usize| numbers as f64 * 4.0 / (1 << 20) as f64;
+        let bytes = |words: usize| words as f64 * 4.0 / (1 << 20) as f64;
         text += &format!("memory {:.1} MiB", bytes(self.len()));
         for (space, region) in crate::step::Space::ALL.iter().zip(&self.regions) {
             text += &format!(
@@ -102,7 +104,11 @@ impl Plan {
                 .iter()
                 .map(|id| {
                     let slot = &self.slots[id.0];
-                    format!("{} @ {} : {}", slot.name, slot.offset, slot.len)
+                    let stored = match slot.precision {
+                        Precision::F32 => "",
+                        Precision::Bf16 => " bf16",
+                    };
+                    format!("{} @ {} : {}{stored}", slot.name, slot.offset, slot.len)
                 })
                 .collect();
             names.join(", ")

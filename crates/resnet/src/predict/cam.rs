@@ -187,6 +187,7 @@ mod tests {
     use crate::graph::Shape;
     use crate::plan::{Options, Plan};
     use crate::rng::Rng;
+    use crate::step::Precision;
     use crate::weights::{self, Model};
 
     const NETWORKS: [&str; 6] = [
@@ -241,7 +242,7 @@ mod tests {
             };
             tried += 1;
             let mut predictor = Predictor::explaining(model.clone(), 2).unwrap();
-            let plain = Predictor::new(model, 2)
+            let plain = Predictor::new(model, Precision::F32, 2)
                 .unwrap()
                 .image(&picture(40, side), 4);
             assert_eq!(

@@ -10,6 +10,7 @@ use crate::exec::{Backend, Cpu};
 use crate::graph::{LayerId, Shape};
 use crate::op;
 use crate::plan::{Mode, Options, Plan};
+use crate::step::Precision;
 use crate::weights::Model;
 
 pub use cam::Cam;
@@ -38,30 +39,32 @@ pub struct Guess {
 }
 
 impl Predictor {
-    /// Prepares a model, whose weights move in.
+    /// Prepares a model, whose weights move in, to compute with maps of some precision.
     ///
     /// # Errors
     /// The file's parts do not fit each other.
-    pub fn new(model: Model, threads: usize) -> Result<Predictor, UseError> {
-        Predictor::prepare(model, threads, None)
+    pub fn new(model: Model, precision: Precision, threads: usize) -> Result<Predictor, UseError> {
+        Predictor::prepare(model, precision, threads, None)
     }
 
-    /// Prepares a model to classify and to explain; see [`Predictor::cam`].
+    /// Prepares a model to classify and to explain, in f32; see [`Predictor::cam`].
     ///
     /// # Errors
     /// The file's parts do not fit each other.
     pub fn explaining(model: Model, threads: usize) -> Result<Predictor, UseError> {
         let layer = cam::layer(&model.graph()?)?;
-        Predictor::prepare(model, threads, Some(layer))
+        Predictor::prepare(model, Precision::F32, threads, Some(layer))
     }
 
     fn prepare(
         mut model: Model,
+        precision: Precision,
         threads: usize,
         layer: Option<LayerId>,
     ) -> Result<Predictor, UseError> {
         let options = Options {
             mode: layer.map_or(Mode::Infer, |layer| Mode::Explain { layer }),
+            precision,
             ..Options::infer(1)
         };
         let graph = model.graph()?;

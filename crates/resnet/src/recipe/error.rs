@@ -86,18 +86,6 @@ pub enum RecipeError {
         /// The value.
         found: String,
     },
-    /// A value that is understood, but cannot be had.
-    #[error("{origin}`{key}` = {found}: {reason}")]
-    Refused {
-        /// Where it stands.
-        origin: Origin,
-        /// The key.
-        key: &'static str,
-        /// The value.
-        found: String,
-        /// Why not, and what to do.
-        reason: &'static str,
-    },
     /// Something that stands in the place of a section or of `base`.
     #[error("{origin}`{name}`: expected {expected}, found {found}")]
     Shape {

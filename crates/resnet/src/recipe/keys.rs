@@ -2,9 +2,7 @@
 //!
 //! A row is `name: type, "range in words", range as code, "help";`. A key without a range has `""` and `any`.
 
-use super::value::{
-    BadFiles, ClassWeights, Field, Normalize, Precision, Refusal, Sampling, Setting,
-};
+use super::value::{BadFiles, ClassWeights, Field, Normalize, Precision, Sampling, Setting};
 use crate::schedule::{Course, Duration};
 use toml::Value;
 
@@ -16,7 +14,8 @@ pub struct Key {
     pub help: &'static str,
     kind: fn() -> String,
     range: &'static str,
-    pub(super) set: fn(&mut Recipe, &Value) -> Result<(), Refusal>,
+    /// `None` where the value is of another kind or out of range.
+    pub(super) set: fn(&mut Recipe, &Value) -> Option<()>,
     pub(super) get: fn(&Recipe) -> Value,
 }
 
@@ -77,10 +76,10 @@ macro_rules! sections {
                     let accepts: fn(&$kind) -> bool = $accepts;
                     let value = <$kind as Field>::parse(value)?;
                     if !accepts(&value) {
-                        return Err(Refusal::Kind);
+                        return None;
                     }
                     recipe.$section.$key = value;
-                    Ok(())
+                    Some(())
                 },
                 get: |recipe| recipe.$section.$key.write(),
             },
@@ -152,7 +151,7 @@ sections! {
             "How long, from the start, only the last layer is trained; all before it takes part as in inference.";
         freeze_norm: bool, "", any, "Whether batch norms keep their statistics, gamma and beta throughout.";
         seed: u64, "of at least 0", any, "The seed of all randomness.";
-        precision: Precision, "", any, "The numbers that training computes with.";
+        precision: Precision, "", any, "How maps and their gradients are stored and multiplied: `bf16` takes half the memory; sums, weights and updates are f32 either way. `auto` is what is faster here.";
         workers: Option<usize>, "from 0 to 1024", |x| x.is_none_or(|x| x <= 1024),
             "Threads that prepare images; 0 prepares them between steps. Results do not depend on it.";
         threads: usize, "from 0 to 1024", |x| *x <= 1024,

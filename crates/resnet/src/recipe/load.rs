@@ -2,7 +2,7 @@
 
 use super::error::{Origin, RecipeError};
 use super::keys::{KEYS, Key, Recipe};
-use super::value::{AUTO, Refusal};
+use super::value::AUTO;
 use super::{BuiltIn, RECIPES};
 use crate::files::read_bounded;
 use crate::suggest::{did_you_mean, nearest};
@@ -156,19 +156,11 @@ impl Recipe {
         origin: &Origin,
     ) -> Result<(), RecipeError> {
         let (name, found) = (key.name, || shown(value));
-        (key.set)(self, value).map_err(|refusal| match refusal {
-            Refusal::Kind => RecipeError::Value {
-                origin: origin.clone(),
-                key: name,
-                expected: key.expected(),
-                found: found(),
-            },
-            Refusal::Reason(reason) => RecipeError::Refused {
-                origin: origin.clone(),
-                key: name,
-                found: found(),
-                reason,
-            },
+        (key.set)(self, value).ok_or_else(|| RecipeError::Value {
+            origin: origin.clone(),
+            key: name,
+            expected: key.expected(),
+            found: found(),
         })
     }
 }

@@ -162,6 +162,7 @@ fn overrides_are_typed() {
             r.data.bad_files == BadFiles::Refuse
         }),
         ("precision=f32", |r| r.train.precision == Precision::F32),
+        ("precision=bf16", |r| r.train.precision == Precision::Bf16),
         ("seed=9223372036854775807", |r| {
             r.train.seed == i64::MAX as u64
         }),
@@ -237,12 +238,8 @@ fn wrong_overrides_are_explained() {
             &["`data.bad_files`", "`skip` or `refuse`"],
         ),
         (
-            "precision=bf16",
-            &["`train.precision`", "bf16 kernels", "`f32`"],
-        ),
-        (
             "precision=f64",
-            &["`train.precision`", "expected `f32` or `auto`"],
+            &["`train.precision`", "`f32`", "`bf16`", "`auto`"],
         ),
         (
             "warmup=100",

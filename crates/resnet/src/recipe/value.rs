@@ -12,19 +12,10 @@ pub(super) trait Field: Sized {
     fn blank() -> Self;
 
     /// Reads a value.
-    fn parse(value: &Value) -> Result<Self, Refusal>;
+    fn parse(value: &Value) -> Option<Self>;
 
     /// Writes a value that [`Field::parse`] reads.
     fn write(&self) -> Value;
-}
-
-/// Why a value is not taken.
-#[derive(Debug, PartialEq)]
-pub(super) enum Refusal {
-    /// It is of another kind or out of range.
-    Kind,
-    /// It is understood, but cannot be had.
-    Reason(&'static str),
 }
 
 /// Stands for a value that is chosen from the data or the network.
@@ -34,10 +25,9 @@ pub(super) const AUTO: &str = "auto";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting(pub String);
 
-/// Gives an enum without fields its texts; after `refuses`, texts that are understood but cannot be had, each with why.
+/// Gives an enum without fields its texts.
 macro_rules! named {
-    ($type:ident { $first:ident = $first_text:literal $(, $choice:ident = $text:literal)* $(,)? }
-     $(refuses { $($refused:literal = $reason:literal),* })?) => {
+    ($type:ident { $first:ident = $first_text:literal $(, $choice:ident = $text:literal)* $(,)? }) => {
         impl Field for $type {
             fn kind() -> String {
                 [concat!("`", $first_text, "`") $(, concat!("`", $text, "`"))*].join(" or ")
@@ -47,12 +37,11 @@ macro_rules! named {
                 $type::$first
             }
 
-            fn parse(value: &Value) -> Result<$type, Refusal> {
+            fn parse(value: &Value) -> Option<$type> {
                 match value.as_str() {
-                    Some($first_text) => Ok($type::$first),
-                    $(Some($text) => Ok($type::$choice),)*
-                    $($(Some($refused) => Err(Refusal::Reason($reason)),)*)?
-                    _ => Err(Refusal::Kind),
+                    Some($first_text) => Some($type::$first),
+                    $(Some($text) => Some($type::$choice),)*
+                    _ => None,
                 }
             }
 
@@ -66,19 +55,18 @@ macro_rules! named {
     };
 }
 
-/// The numbers that training computes with.
+/// How maps and their gradients are stored, and what convolutions multiply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
     /// 32-bit floats.
     F32,
-    /// The fastest that is exact enough; 32-bit floats for now.
+    /// Their upper halves, multiplied so and summed in 32 bits; weights and their updates stay 32-bit floats.
+    Bf16,
+    /// Whichever is faster on this machine.
     Auto,
 }
 
-named! {
-    Precision { F32 = "f32", Auto = "auto" }
-    refuses { "bf16" = "this version has no bf16 kernels; use `f32`, or `auto` for the fastest there is" }
-}
+named! { Precision { F32 = "f32", Bf16 = "bf16", Auto = "auto" } }
 
 /// What happens to an image that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,9 +125,9 @@ macro_rules! integers {
                 0
             }
 
-            fn parse(value: &Value) -> Result<$type, Refusal> {
-                let integer = value.as_integer().ok_or(Refusal::Kind)?;
-                $type::try_from(integer).map_err(|_| Refusal::Kind)
+            fn parse(value: &Value) -> Option<$type> {
+                let integer = value.as_integer()?;
+                $type::try_from(integer).ok()
             }
 
             fn write(&self) -> Value {
@@ -161,11 +149,11 @@ impl Field for f64 {
         0.0
     }
 
-    fn parse(value: &Value) -> Result<f64, Refusal> {
+    fn parse(value: &Value) -> Option<f64> {
         match value {
-            Value::Float(number) => Ok(*number),
-            Value::Integer(number) => Ok(*number as f64),
-            _ => Err(Refusal::Kind),
+            Value::Float(number) => Some(*number),
+            Value::Integer(number) => Some(*number as f64),
+            _ => None,
         }
     }
 
@@ -183,8 +171,8 @@ impl Field for bool {
         false
     }
 
-    fn parse(value: &Value) -> Result<bool, Refusal> {
-        value.as_bool().ok_or(Refusal::Kind)
+    fn parse(value: &Value) -> Option<bool> {
+        value.as_bool()
     }
 
     fn write(&self) -> Value {
@@ -201,8 +189,8 @@ impl Field for String {
         String::new()
     }
 
-    fn parse(value: &Value) -> Result<String, Refusal> {
-        value.as_str().map(str::to_owned).ok_or(Refusal::Kind)
+    fn parse(value: &Value) -> Option<String> {
+        value.as_str().map(str::to_owned)
     }
 
     fn write(&self) -> Value {
@@ -219,13 +207,13 @@ impl Field for Setting {
         Setting(String::new())
     }
 
-    fn parse(value: &Value) -> Result<Setting, Refusal> {
+    fn parse(value: &Value) -> Option<Setting> {
         match value {
-            Value::String(text) => Ok(Setting(text.clone())),
-            Value::Integer(number) => Ok(Setting(number.to_string())),
-            Value::Float(number) => Ok(Setting(number.to_string())),
-            Value::Boolean(truth) => Ok(Setting(truth.to_string())),
-            _ => Err(Refusal::Kind),
+            Value::String(text) => Some(Setting(text.clone())),
+            Value::Integer(number) => Some(Setting(number.to_string())),
+            Value::Float(number) => Some(Setting(number.to_string())),
+            Value::Boolean(truth) => Some(Setting(truth.to_string())),
+            _ => None,
         }
     }
 
@@ -243,9 +231,9 @@ impl Field for Duration {
         Duration::Steps(0)
     }
 
-    fn parse(value: &Value) -> Result<Duration, Refusal> {
-        let text = value.as_str().ok_or(Refusal::Kind)?;
-        text.parse().map_err(|_| Refusal::Kind)
+    fn parse(value: &Value) -> Option<Duration> {
+        let text = value.as_str()?;
+        text.parse().ok()
     }
 
     fn write(&self) -> Value {
@@ -263,7 +251,7 @@ impl Field for Vec<Duration> {
     }
 
     /// Also takes one text with commas, as shells make it: `50%,75%` or `[50%, 75%]`.
-    fn parse(value: &Value) -> Result<Vec<Duration>, Refusal> {
+    fn parse(value: &Value) -> Option<Vec<Duration>> {
         match value {
             Value::Array(values) => values.iter().map(Duration::parse).collect(),
             Value::String(text) => {
@@ -273,11 +261,9 @@ impl Field for Vec<Duration> {
                     .and_then(|rest| rest.strip_suffix(']'));
                 let inner = inner.unwrap_or(bare);
                 let parts = inner.split(',').filter(|_| !inner.trim().is_empty());
-                parts
-                    .map(|part| part.parse().map_err(|_| Refusal::Kind))
-                    .collect()
+                parts.map(|part| part.parse().ok()).collect()
             }
-            _ => Err(Refusal::Kind),
+            _ => None,
         }
     }
 
@@ -295,9 +281,9 @@ impl<T: Field> Field for Option<T> {
         None
     }
 
-    fn parse(value: &Value) -> Result<Option<T>, Refusal> {
+    fn parse(value: &Value) -> Option<Option<T>> {
         if value.as_str() == Some(AUTO) {
-            return Ok(None);
+            return Some(None);
         }
         T::parse(value).map(Some)
     }

@@ -3,6 +3,7 @@
 use crate::exec::{Backend, Cpu};
 use crate::graph::Graph;
 use crate::plan::{Options, Plan};
+use crate::step::SlotId;
 use crate::weights;
 
 /// Runs the same batch through a plan that keeps everything, one step per operation, and names the first bad number:
@@ -44,7 +45,7 @@ pub(super) fn first_bad_layer(
     cpu.set_labels(labels);
     cpu.run(plan.forward.clone());
     for step in &plan.steps[plan.forward.clone()] {
-        if bad(cpu.view(step.writes[0])) {
+        if bad(&numbers(&cpu, step.writes[0])) {
             let what = if Some(step.writes[0]) == plan.losses {
                 "loss after"
             } else {
@@ -58,7 +59,7 @@ pub(super) fn first_bad_layer(
     }
     cpu.run(plan.backward.clone());
     for step in &plan.steps[plan.backward.clone()] {
-        if step.writes.iter().any(|slot| bad(cpu.view(*slot))) {
+        if step.writes.iter().any(|slot| bad(&numbers(&cpu, *slot))) {
             return format!(
                 "the gradient at layer `{}` is not finite",
                 plan.layer_names[step.layer.0]
@@ -66,4 +67,11 @@ pub(super) fn first_bad_layer(
         }
     }
     "the sum of many finite numbers overflowed".into()
+}
+
+/// What a slot holds, in f32.
+fn numbers(cpu: &Cpu, slot: SlotId) -> Vec<f32> {
+    let mut numbers = vec![0.0; cpu.plan().slots[slot.0].len];
+    cpu.read(slot, &mut numbers);
+    numbers
 }

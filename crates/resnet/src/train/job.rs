@@ -13,6 +13,7 @@ use crate::graph::Graph;
 use crate::plan::{Frozen, Options, Plan};
 use crate::recipe::{self, ClassWeights, Recipe, Sampling};
 use crate::schedule::Schedule;
+use crate::step::Precision;
 use crate::summary;
 use crate::task::Task;
 use crate::weights::{self, Model};
@@ -54,13 +55,16 @@ pub(super) struct Job {
     pub(super) ema: Option<Ema>,
     pub(super) threads: usize,
     pub(super) isa: String,
+    /// Why maps are stored as they are, where that was left to this machine.
+    pub(super) precision_why: Option<&'static str>,
     /// What the data says should be known.
     pub(super) warnings: Vec<String>,
 }
 
 impl Job {
-    pub(super) fn prepare(task: Task) -> Result<Job, TrainError> {
+    pub(super) fn prepare(mut task: Task) -> Result<Job, TrainError> {
         let isa = crate::exec::isa_in_use().map_err(TrainError::Isa)?;
+        let precision_why = choose_precision(&mut task.recipe);
         let Task {
             recipe,
             arch,
@@ -101,7 +105,11 @@ impl Job {
             ClassWeights::None => None,
             ClassWeights::Balanced => Some(target::balanced(labels(), task.classes.len())),
         };
-        let evaluator = Cpu::new(Plan::build(graph, Options::infer(eval_batch))?, threads)?;
+        let options = Options {
+            precision: precision(recipe),
+            ..Options::infer(eval_batch)
+        };
+        let evaluator = Cpu::new(Plan::build(graph, options)?, threads)?;
         let schedule = recipe.schedule(train.steps() as u64);
         let sgd = Sgd {
             lr: 0.0,
@@ -148,6 +156,7 @@ impl Job {
             ema: None,
             threads,
             isa,
+            precision_why,
             warnings,
         })
     }
@@ -279,6 +288,27 @@ impl Job {
     }
 }
 
+/// Replaces `auto` by what is faster here; returns why, if it did.
+fn choose_precision(recipe: &mut Recipe) -> Option<&'static str> {
+    if recipe.train.precision != recipe::Precision::Auto {
+        return None;
+    }
+    let (fastest, why) = exec::fastest_precision();
+    recipe.train.precision = match fastest {
+        Precision::F32 => recipe::Precision::F32,
+        Precision::Bf16 => recipe::Precision::Bf16,
+    };
+    Some(why)
+}
+
+fn precision(recipe: &Recipe) -> Precision {
+    match recipe.train.precision {
+        recipe::Precision::F32 => Precision::F32,
+        recipe::Precision::Bf16 => Precision::Bf16,
+        recipe::Precision::Auto => exec::fastest_precision().0,
+    }
+}
+
 /// How the trainer's plan is made.
 fn options_of(recipe: &Recipe, graph: &Graph, frozen: bool) -> Options {
     let optimizer = &recipe.optimizer;
@@ -287,6 +317,7 @@ fn options_of(recipe: &Recipe, graph: &Graph, frozen: bool) -> Options {
             layers: if frozen { graph.head().0 } else { 0 },
             norm: recipe.train.freeze_norm,
         },
+        precision: precision(recipe),
         staged: optimizer.backbone_lr != 1.0 || optimizer.stage_lr != 1.0,
         ..Options::train(recipe.train.batch, recipe.train.label_smoothing as f32)
     }

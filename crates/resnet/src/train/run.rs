@@ -440,6 +440,8 @@ impl<'a> Run<'a> {
             seed: job.recipe.train.seed,
             threads: job.threads as u64,
             isa: job.isa.clone(),
+            precision: job.trainer.plan().options.precision.to_string(),
+            precision_why: job.precision_why.map(str::to_owned),
             out: self.directory.root().display().to_string(),
         })
     }

@@ -13,6 +13,7 @@ use resnet::exec::{Backend, Cpu, threads};
 use resnet::graph::Shape;
 use resnet::plan::{Options, Plan};
 use resnet::predict::Predictor;
+use resnet::step::Precision;
 use resnet::weights::Model;
 use resnet::weights::foreign::{Choices, Import, import, read_classes};
 use resnet_formats::{Array, Tensors, safetensors};
@@ -195,7 +196,7 @@ fn photos_get_the_reference_classes() {
     ) else {
         return;
     };
-    let mut predictor = Predictor::new(resnet50(&weights), threads(0)).unwrap();
+    let mut predictor = Predictor::new(resnet50(&weights), Precision::F32, threads(0)).unwrap();
     let table = std::fs::read_to_string(golden.join("resnet50-imagenet-samples.tsv")).unwrap();
     let (mut same, mut count, mut most) = (0, 0, 0.0f32);
     for line in table.lines().skip(1) {

@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use super::lines::{Algorithm, F, Line, plane};
 use super::{IN, Map, OUT, Tiling, even, for_reading, pitch, points, stride};
-use crate::Cpu;
 use crate::conv::tile::{LANES, NARROW, Runs, WIDE, dot, panels};
 use crate::conv::{Conv2dShape, Epilogue, scratch};
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
 use crate::split::range;
+use crate::{Cpu, Number};
 
 /// Numbers of V and M that a task aims for: three quarters of a 512 KiB second-level cache.
 const BLOCK: usize = 96 << 10;
@@ -116,13 +116,13 @@ where
         });
     }
 
-    fn run(
+    fn run<T: Number>(
         &self,
         cpu: &Cpu,
-        x: &[f32],
+        x: &[T],
         u: &[f32],
-        epilogue: Epilogue,
-        y: &mut [f32],
+        epilogue: Epilogue<T>,
+        y: &mut [T],
         accumulate: bool,
         scratch: &mut [f32],
     ) {
@@ -198,13 +198,13 @@ pub(in crate::conv) fn pack<const O: usize, const I: usize>(
 }
 
 /// y = x * w, and what `epilogue` makes of it.
-pub(in crate::conv) fn forward<const O: usize, const I: usize>(
+pub(in crate::conv) fn forward<T: Number, const O: usize, const I: usize>(
     cpu: &Cpu,
     shape: &Conv2dShape,
-    x: &[f32],
+    x: &[T],
     packed: &[f32],
-    epilogue: Epilogue,
-    y: &mut [f32],
+    epilogue: Epilogue<T>,
+    y: &mut [T],
     scratch: &mut [f32],
 ) where
     F: Algorithm<O, I>,
@@ -213,12 +213,12 @@ pub(in crate::conv) fn forward<const O: usize, const I: usize>(
 }
 
 /// dx (+)= dy * wᵀ.
-pub(in crate::conv) fn backward_input(
+pub(in crate::conv) fn backward_input<T: Number>(
     cpu: &Cpu,
     shape: &Conv2dShape,
-    dy: &[f32],
+    dy: &[T],
     w: &[f32],
-    dx: &mut [f32],
+    dx: &mut [T],
     accumulate: bool,
     scratch: &mut [f32],
 ) {
@@ -273,7 +273,8 @@ where
                     // SAFETY: row k and columns n..n + LANES are inside w (whose length is asserted above) or `turned`; U holds
                     // c_in x c_out numbers at each point, of which this task alone writes its rows.
                     unsafe {
-                        let plane = plane::<S, <F as Algorithm<O, I>>::Weight, 3, I>(s, &taps, 0);
+                        let plane =
+                            plane::<S, f32, <F as Algorithm<O, I>>::Weight, 3, I>(s, &taps, 0);
                         for i in 0..I {
                             for j in 0..I {
                                 s.store(u[i][j].add(to), plane[i][j]);
@@ -313,19 +314,19 @@ unsafe fn turn<S: Simd, const O: usize, const I: usize>(
 }
 
 /// All three stages for some tiles and output channels.
-struct BlockTask<'a, const O: usize, const I: usize> {
+struct BlockTask<'a, T, const O: usize, const I: usize> {
     c: &'a Correlation<O, I>,
     tiles: Range<usize>,
     channels: Range<usize>,
-    x: Map<'a>,
+    x: Map<'a, T>,
     u: &'a [f32],
-    epilogue: Epilogue<'a>,
-    y: *mut f32,
+    epilogue: Epilogue<'a, T>,
+    y: *mut T,
     accumulate: bool,
     scratch: &'a mut [f32],
 }
 
-impl<const O: usize, const I: usize> Task for BlockTask<'_, O, I>
+impl<T: Number, const O: usize, const I: usize> Task for BlockTask<'_, T, O, I>
 where
     F: Algorithm<O, I>,
 {
@@ -344,17 +345,17 @@ where
         let m = points::<I>(m.as_mut_ptr(), stride(self.tiles.len(), width));
         // SAFETY: the points hold a row of c_in or `width` numbers for each tile, by the assertion.
         unsafe {
-            input::<S, <F as Algorithm<O, I>>::Input, I>(
+            input::<S, T, <F as Algorithm<O, I>>::Input, I>(
                 s,
                 self.x,
                 self.c.tiling,
                 self.c.padding,
                 self.tiles.clone(),
                 &v,
-                zeros,
+                T::view(zeros, self.c.c_in),
             );
             self.multiply(s, &v, &m, zeros);
-            self.output(s, &m, outside);
+            self.output(s, &m, T::view_mut(outside, width));
         }
     }
 }
@@ -364,14 +365,14 @@ where
 /// # Safety
 /// Each point is valid for writing `tiles.len()` rows of `x.channels` numbers, `pitch(x.channels)` apart.
 #[inline(always)]
-pub(super) unsafe fn input<S: Simd, L: Line<I, I>, const I: usize>(
+pub(super) unsafe fn input<S: Simd, T: Number, L: Line<I, I>, const I: usize>(
     s: S,
-    x: Map,
+    x: Map<T>,
     tiling: Tiling,
     padding: usize,
     tiles: Range<usize>,
     v: &[[*mut f32; I]; I],
-    zeros: &[f32],
+    zeros: &[T],
 ) {
     assert!(zeros.len() >= x.channels);
     let pitch = pitch(x.channels);
@@ -383,7 +384,7 @@ pub(super) unsafe fn input<S: Simd, L: Line<I, I>, const I: usize>(
             // SAFETY: every pixel, or the zeros in its place, holds `channels` numbers, a multiple of LANES; the caller
             // vouches for the points.
             unsafe {
-                let plane = plane::<S, L, I, I>(s, &from, at);
+                let plane = plane::<S, T, L, I, I>(s, &from, at);
                 for i in 0..I {
                     for j in 0..I {
                         s.store(v[i][j].add(row * pitch + at), plane[i][j]);
@@ -394,7 +395,7 @@ pub(super) unsafe fn input<S: Simd, L: Line<I, I>, const I: usize>(
     }
 }
 
-impl<const O: usize, const I: usize> BlockTask<'_, O, I>
+impl<T: Number, const O: usize, const I: usize> BlockTask<'_, T, O, I>
 where
     F: Algorithm<O, I>,
 {
@@ -448,12 +449,12 @@ where
     /// Each point of `m` holds a row of the task's channels for each tile; y is the whole output, of which this task alone
     /// touches its tiles and channels; `outside` has room for its channels.
     #[inline(always)]
-    unsafe fn output<S: Simd>(&self, s: S, m: &[[*mut f32; I]; I], outside: &mut [f32]) {
+    unsafe fn output<S: Simd>(&self, s: S, m: &[[*mut f32; I]; I], outside: &mut [T]) {
         let c = self.c;
         let m = for_reading(m);
         let (width, pitch) = (self.channels.len(), pitch(self.channels.len()));
         // What is written there is never used, but it may be read to be added to.
-        outside.fill(0.0);
+        outside.fill(T::default());
         for (row, tile) in self.tiles.clone().enumerate() {
             let (image, i0, j0) = c.tiling.place(tile);
             let mut to = [[outside.as_mut_ptr(); O]; O];
@@ -471,17 +472,20 @@ where
             for at in (0..width).step_by(S::LANES) {
                 // SAFETY: as the caller vouches; a tile's pixels inside the map are pixels of y.
                 unsafe {
-                    let plane =
-                        plane::<S, <F as Algorithm<O, I>>::Output, I, O>(s, &m, row * pitch + at);
+                    let plane = plane::<S, f32, <F as Algorithm<O, I>>::Output, I, O>(
+                        s,
+                        &m,
+                        row * pitch + at,
+                    );
                     for i in 0..O {
                         for j in 0..O {
                             let (to, first) = (to[i][j].add(at), offsets[i][j] + at);
                             let mut y = plane[i][j];
                             if self.accumulate {
-                                y = s.add(y, s.load(to));
+                                y = s.add(y, T::load(s, to));
                             }
                             let channel = self.channels.start + at;
-                            s.store(to, self.epilogue.apply(s, y, channel, first));
+                            T::store(s, to, self.epilogue.apply(s, y, channel, first));
                         }
                     }
                 }

@@ -9,12 +9,12 @@ use std::ops::Range;
 use super::correlate::input;
 use super::lines::{Input, OutputGradient, WeightGradient, plane};
 use super::{IN, Map, OUT, POINTS, Tiling, even, for_reading, pitch, points, stride};
-use crate::Cpu;
 use crate::conv::tile::{WIDE, heights, outer, panels};
 use crate::conv::{Conv2dShape, bias, scratch};
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
 use crate::split::range;
+use crate::{Cpu, Number};
 
 /// Most chunks: balances some eight threads.
 const CHUNKS: usize = 16;
@@ -91,11 +91,11 @@ pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
 }
 
 /// dw = the gradient of w, db = that of the bias.
-pub(in crate::conv) fn backward_weight(
+pub(in crate::conv) fn backward_weight<T: Number>(
     cpu: &Cpu,
     shape: &Conv2dShape,
-    x: &[f32],
-    dy: &[f32],
+    x: &[T],
+    dy: &[T],
     dw: &mut [f32],
     db: Option<&mut [f32]>,
     scratch: &mut [f32],
@@ -139,18 +139,18 @@ pub(in crate::conv) fn backward_weight(
 }
 
 /// One chunk's P for some output channels.
-struct Gradient<'a> {
+struct Gradient<'a, T> {
     plan: &'a Plan<'a>,
     chunk: usize,
     channels: Range<usize>,
-    x: &'a [f32],
-    dy: &'a [f32],
+    x: &'a [T],
+    dy: &'a [T],
     /// All of the chunk's P.
     p: *mut f32,
     scratch: &'a mut [f32],
 }
 
-impl Task for Gradient<'_> {
+impl<T: Number> Task for Gradient<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Gradient {
@@ -166,6 +166,7 @@ impl Task for Gradient<'_> {
         let (c_in, c_out, width) = (shape.c_in, shape.c_out, channels.len());
         let [v, w, zeros, offsets] = scratch::split(scratch, plan.parts());
         zeros.fill(0.0);
+        let zeros = T::view(zeros, c_in.max(c_out));
         let offsets = scratch::as_u32(offsets);
         for (i, offset) in offsets.iter_mut().enumerate() {
             *offset = (i * pitch(c_in)) as u32;
@@ -201,7 +202,15 @@ impl Task for Gradient<'_> {
             // SAFETY: by the assertion V and W hold a row for each of at most `block` tiles; P holds c_in rows of c_out numbers at
             // each point, of which this task alone touches its channels, and which the first block fills.
             unsafe {
-                input::<S, Input, IN>(s, x, plan.tiling, shape.padding, tiles.clone(), &v, zeros);
+                input::<S, T, Input, IN>(
+                    s,
+                    x,
+                    plan.tiling,
+                    shape.padding,
+                    tiles.clone(),
+                    &v,
+                    zeros,
+                );
                 output_gradient(s, dy, plan.tiling, tiles, channels.clone(), &w, zeros);
                 for i in 0..IN {
                     for j in 0..IN {
@@ -228,14 +237,14 @@ impl Task for Gradient<'_> {
 /// # Safety
 /// Each point is valid for writing `tiles.len()` rows of `channels.len()` numbers, `pitch(channels.len())` apart.
 #[inline(always)]
-unsafe fn output_gradient<S: Simd>(
+unsafe fn output_gradient<S: Simd, T: Number>(
     s: S,
-    dy: Map,
+    dy: Map<T>,
     tiling: Tiling,
     tiles: Range<usize>,
     channels: Range<usize>,
     w: &[[*mut f32; IN]; IN],
-    zeros: &[f32],
+    zeros: &[T],
 ) {
     assert!(zeros.len() >= dy.channels && channels.end <= dy.channels);
     let pitch = pitch(channels.len());
@@ -245,7 +254,7 @@ unsafe fn output_gradient<S: Simd>(
         for at in (0..channels.len()).step_by(S::LANES) {
             // SAFETY: every pixel, or the zeros in its place, holds all channels; the caller vouches for the points.
             unsafe {
-                let plane = plane::<S, OutputGradient, OUT, IN>(s, &from, channels.start + at);
+                let plane = plane::<S, T, OutputGradient, OUT, IN>(s, &from, channels.start + at);
                 for i in 0..IN {
                     for j in 0..IN {
                         s.store(w[i][j].add(row * pitch + at), plane[i][j]);
@@ -340,7 +349,7 @@ impl Task for Finish<'_> {
                     }
                     s.store(point.cast_mut(), sum);
                 }
-                let plane = plane::<S, WeightGradient, IN, 3>(s, &from, 0);
+                let plane = plane::<S, f32, WeightGradient, IN, 3>(s, &from, 0);
                 for i in 0..3 {
                     for j in 0..3 {
                         s.store(dw.add(((i * 3 + j) * c_in + k) * c_out + at), plane[i][j]);

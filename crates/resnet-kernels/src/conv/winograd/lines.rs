@@ -1,6 +1,7 @@
 //! The matrices of F(4x4, 3x3) and F(2x2, 3x3), each as the additions and multiplications that it takes on a line of numbers, and a plane
 //! transformed by lines twice.
 
+use crate::Number;
 use crate::simd::Simd;
 
 /// A matrix O x I applied to a line.
@@ -171,9 +172,9 @@ impl Line<6, 3> for WeightGradient {
 /// # Safety
 /// Every `from[i][j] + at` is valid for reading a vector.
 #[inline(always)]
-pub(super) unsafe fn plane<S: Simd, L: Line<I, O>, const I: usize, const O: usize>(
+pub(super) unsafe fn plane<S: Simd, T: Number, L: Line<I, O>, const I: usize, const O: usize>(
     s: S,
-    from: &[[*const f32; I]; I],
+    from: &[[*const T; I]; I],
     at: usize,
 ) -> [[S::V; O]; O] {
     let zero = s.splat(0.0);
@@ -182,7 +183,7 @@ pub(super) unsafe fn plane<S: Simd, L: Line<I, O>, const I: usize, const O: usiz
         let mut column = [zero; I];
         for i in 0..I {
             // SAFETY: as the caller vouches.
-            column[i] = unsafe { s.load(from[i][j].add(at)) };
+            column[i] = unsafe { T::load(s, from[i][j].add(at)) };
         }
         let column = L::apply(s, column);
         for i in 0..O {

@@ -24,7 +24,7 @@ mod gradient;
 mod lines;
 
 use super::Conv2dShape;
-use crate::Cpu;
+use crate::{Cpu, Number};
 
 pub(super) use correlate::{backward_input, forward, forward_scratch_len, pack, packed_len};
 pub(super) use gradient::backward_weight;
@@ -107,14 +107,14 @@ impl Tiling {
 
 /// A map [n][h][w][channels] to gather squares from.
 #[derive(Clone, Copy)]
-struct Map<'a> {
-    values: &'a [f32],
+struct Map<'a, T> {
+    values: &'a [T],
     h: usize,
     w: usize,
     channels: usize,
 }
 
-impl Map<'_> {
+impl<T: Number> Map<'_, T> {
     /// Where the pixels of a square of side `N` are whose first pixel is (`row`, `column`); `zeros` for those outside.
     ///
     /// # Panics
@@ -125,8 +125,8 @@ impl Map<'_> {
         image: usize,
         row: isize,
         column: isize,
-        zeros: *const f32,
-    ) -> [[*const f32; N]; N] {
+        zeros: *const T,
+    ) -> [[*const T; N]; N] {
         let len = self.h * self.w * self.channels;
         let image = self.values[image * len..(image + 1) * len].as_ptr();
         let mut square = [[zeros; N]; N];

@@ -1,10 +1,10 @@
 //! Kernels and memory for a plan on this machine.
 
-use resnet_kernels::{Conv2d, Conv2dShape, Pool2dShape, batch_norm, linear, peak};
+use resnet_kernels::{Bf16, Conv2d, Conv2dShape, Isa, Pool2dShape, batch_norm, linear, peak};
 
 use super::super::Limits;
 use crate::plan::{Mode, Plan};
-use crate::step::{Conv, NormGrad, Pool, StepKind};
+use crate::step::{Conv, NormGrad, Pool, Precision, StepKind};
 
 /// Name of the instruction set that kernels use on this machine, and whether Winograd's algorithm is switched off.
 ///
@@ -85,14 +85,86 @@ pub(super) fn lays_out(plan: &Plan, kind: &StepKind) -> bool {
     }
 }
 
+/// The kernel of a convolution step.
+pub(super) enum Chosen {
+    F32(Conv2d),
+    Bf16(Conv2d<Bf16>),
+}
+
+impl Chosen {
+    fn new(cpu: &resnet_kernels::Cpu, shape: &Conv2dShape, precision: Precision) -> Chosen {
+        match precision {
+            Precision::F32 => Chosen::F32(Conv2d::choose(cpu, shape)),
+            Precision::Bf16 => Chosen::Bf16(Conv2d::choose(cpu, shape)),
+        }
+    }
+
+    pub(super) fn f32(&self) -> Option<&Conv2d> {
+        match self {
+            Chosen::F32(conv) => Some(conv),
+            Chosen::Bf16(_) => None,
+        }
+    }
+
+    pub(super) fn bf16(&self) -> Option<&Conv2d<Bf16>> {
+        match self {
+            Chosen::F32(_) => None,
+            Chosen::Bf16(conv) => Some(conv),
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Chosen::F32(conv) => conv.name(),
+            Chosen::Bf16(conv) => conv.name(),
+        }
+    }
+
+    fn scratch_len(&self) -> usize {
+        match self {
+            Chosen::F32(conv) => conv.scratch_len(),
+            Chosen::Bf16(conv) => conv.scratch_len(),
+        }
+    }
+
+    pub(super) fn packed_len(&self) -> usize {
+        match self {
+            Chosen::F32(conv) => conv.packed_len(),
+            Chosen::Bf16(conv) => conv.packed_len(),
+        }
+    }
+
+    pub(super) fn pack(&self, cpu: &resnet_kernels::Cpu, w: &[f32], packed: &mut [f32]) {
+        match self {
+            Chosen::F32(conv) => conv.pack(cpu, w, packed),
+            Chosen::Bf16(conv) => conv.pack(cpu, w, packed),
+        }
+    }
+}
+
+/// The precision of maps that is faster on this machine, and why.
+pub fn fastest_precision() -> (Precision, &'static str) {
+    match Isa::best().unwrap_or(Isa::Scalar) {
+        Isa::Amx => (
+            Precision::Bf16,
+            "this CPU multiplies tiles of bf16 many times faster than f32",
+        ),
+        _ => (
+            Precision::F32,
+            "without AMX tiles bf16 needs less memory but more time",
+        ),
+    }
+}
+
 /// The kernel of each convolution step, and the scratch that the neediest step wants.
-pub(super) fn choose(cpu: &resnet_kernels::Cpu, plan: &Plan) -> (Vec<Option<Conv2d>>, usize) {
+pub(super) fn choose(cpu: &resnet_kernels::Cpu, plan: &Plan) -> (Vec<Option<Chosen>>, usize) {
     let mut scratch = 0;
     let mut convs = Vec::with_capacity(plan.steps.len());
     for step in &plan.steps {
         let mut chosen = None;
         let mut need_of = |shape: &Conv2dShape| {
-            let conv = Conv2d::choose(cpu, shape);
+            let precision = plan.slots[step.reads[0].0].precision;
+            let conv = Chosen::new(cpu, shape, precision);
             let mut need = conv.scratch_len();
             if lays_out(plan, &step.kind) {
                 need -= conv.packed_len();
@@ -128,7 +200,7 @@ pub fn kernel_names(plan: &Plan, threads: usize) -> Vec<String> {
     convs.iter().map(|conv| name(&cpu, conv.as_ref())).collect()
 }
 
-fn name(cpu: &resnet_kernels::Cpu, conv: Option<&Conv2d>) -> String {
+fn name(cpu: &resnet_kernels::Cpu, conv: Option<&Chosen>) -> String {
     conv.map_or_else(|| cpu.isa().to_string(), |conv| conv.name().to_string())
 }
 

@@ -8,17 +8,17 @@ mod step;
 
 use std::ops::Range;
 
-use resnet_kernels::{Conv2d, diagnose};
+use resnet_kernels::{Bf16, Number, diagnose, elementwise};
 
 use super::{Backend, NoMemory, Sgd};
 use crate::plan::Plan;
-use crate::step::{SlotId, Space, StepKind};
-use choose::{choose, installed_memory, lays_out, zeros};
+use crate::step::{Precision, SlotId, Space, StepKind};
+use choose::{Chosen, choose, installed_memory, lays_out, zeros};
 
-pub use choose::{isa_in_use, kernel_names};
+pub use choose::{fastest_precision, isa_in_use, kernel_names};
 pub use op::{OpTime, bench_op};
 
-/// Numbers in a cache line.
+/// Words in a cache line.
 const CACHE_LINE: usize = 16;
 
 /// Runs plans on this machine's cores.
@@ -26,7 +26,7 @@ pub struct Cpu {
     cpu: resnet_kernels::Cpu,
     plan: Plan,
     /// The kernel of each convolution step.
-    convs: Vec<Option<Conv2d>>,
+    convs: Vec<Option<Chosen>>,
     /// Weights of each forward convolution that does not train, as its kernel reads them: they are laid out once.
     packed: Vec<Vec<f32>>,
     /// Whether parameters were written since.
@@ -49,7 +49,7 @@ impl Cpu {
     pub fn new(plan: Plan, threads: usize) -> Result<Cpu, NoMemory> {
         let cpu = resnet_kernels::Cpu::new(threads);
         let (convs, scratch) = choose(&cpu, &plan);
-        let packed_len = |step: usize| convs[step].as_ref().map_or(0, Conv2d::packed_len);
+        let packed_len = |step: usize| convs[step].as_ref().map_or(0, Chosen::packed_len);
         let packed: Vec<usize> = plan
             .steps
             .iter()
@@ -107,8 +107,13 @@ impl Cpu {
         })
     }
 
-    /// The numbers of a slot.
+    /// The numbers of a slot that is stored in f32.
+    ///
+    /// # Panics
+    /// If it is stored otherwise; [`Backend::read`] widens.
     pub fn view(&self, slot: SlotId) -> &[f32] {
+        let precision = self.plan.slots[slot.0].precision;
+        assert_eq!(precision, Precision::F32, "slot {slot:?} is not f32");
         let range = self.plan.range(slot);
         &self.memory[self.start..][range]
     }
@@ -151,12 +156,27 @@ impl Backend for Cpu {
 
     fn write(&mut self, slot: SlotId, from: &[f32]) {
         let range = self.plan.range(slot);
-        self.memory[self.start..][range].copy_from_slice(from);
-        self.stale |= self.plan.slots[slot.0].space != Space::Activation;
+        let words = &mut self.memory[self.start..][range];
+        let slot = &self.plan.slots[slot.0];
+        match slot.precision {
+            Precision::F32 => words.copy_from_slice(from),
+            Precision::Bf16 => {
+                let to = Bf16::view_mut(words, slot.len);
+                elementwise::convert(&self.cpu, from, to, false);
+            }
+        }
+        self.stale |= slot.space != Space::Activation;
     }
 
     fn read(&self, slot: SlotId, into: &mut [f32]) {
-        into.copy_from_slice(self.view(slot));
+        let words = &self.memory[self.start..][self.plan.range(slot)];
+        let slot = &self.plan.slots[slot.0];
+        match slot.precision {
+            Precision::F32 => into.copy_from_slice(words),
+            Precision::Bf16 => {
+                elementwise::convert(&self.cpu, Bf16::view(words, slot.len), into, false);
+            }
+        }
     }
 
     fn all_finite(&self, space: Space) -> bool {

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use resnet_kernels::{Conv2d, Conv2dShape, Epilogue, reference};
+use resnet_kernels::{Bf16, Conv2d, Conv2dShape, Epilogue, Number, reference};
 use serde::Serialize;
 
 use crate::rng::Rng;
+use crate::step::Precision;
 
 /// One pass of one kernel.
 #[derive(Clone, Debug, Serialize)]
@@ -36,7 +37,12 @@ const MOST_MACS: u64 = 1 << 40;
 ///
 /// # Errors
 /// What is wrong with the shape.
-pub fn bench_op(shape: &str, threads: usize, time: Duration) -> Result<Vec<OpTime>, String> {
+pub fn bench_op(
+    shape: &str,
+    precision: Precision,
+    threads: usize,
+    time: Duration,
+) -> Result<Vec<OpTime>, String> {
     let shape: Conv2dShape = shape.parse()?;
     if shape.macs() > MOST_MACS {
         return Err(format!(
@@ -46,21 +52,32 @@ pub fn bench_op(shape: &str, threads: usize, time: Duration) -> Result<Vec<OpTim
         ));
     }
     let cpu = resnet_kernels::Cpu::new(threads);
-    let chosen = Conv2d::choose(&cpu, &shape).name();
+    Ok(match precision {
+        Precision::F32 => time_all::<f32>(&cpu, &shape, time),
+        Precision::Bf16 => time_all::<Bf16>(&cpu, &shape, time),
+    })
+}
+
+fn time_all<T: Number>(
+    cpu: &resnet_kernels::Cpu,
+    shape: &Conv2dShape,
+    time: Duration,
+) -> Vec<OpTime> {
+    let chosen = Conv2d::<T>::choose(cpu, shape).name();
     let time = time / 3;
     let mut found = Vec::new();
-    let candidates = Conv2d::candidates(&cpu, &shape);
+    let candidates = Conv2d::<T>::candidates(cpu, shape);
     let each = time / candidates.len() as u32;
     for conv in candidates {
-        let errors = errors(&cpu, &few_images(&cpu, &conv));
+        let errors = errors(cpu, &few_images(cpu, &conv));
         let mut run = Run::new(&conv);
         for (pass, error) in PASSES.into_iter().zip(errors) {
             let mut times = Vec::new();
             let begin = Instant::now();
-            run.pass(&cpu, pass);
+            run.pass(cpu, pass);
             while times.len() < 3 || begin.elapsed() < each {
                 let start = Instant::now();
-                run.pass(&cpu, pass);
+                run.pass(cpu, pass);
                 times.push(start.elapsed().as_secs_f64());
             }
             times.sort_by(f64::total_cmp);
@@ -76,16 +93,16 @@ pub fn bench_op(shape: &str, threads: usize, time: Duration) -> Result<Vec<OpTim
             });
         }
     }
-    Ok(found)
+    found
 }
 
 /// The same kernel for as few images as it takes, where the batch is too large to check.
-fn few_images(cpu: &resnet_kernels::Cpu, conv: &Conv2d) -> Conv2d {
+fn few_images<T: Number>(cpu: &resnet_kernels::Cpu, conv: &Conv2d<T>) -> Conv2d<T> {
     let mut few = conv.clone();
     while few.shape().macs() > CHECKED_MACS && few.shape().n > 1 {
         let mut shape = *few.shape();
         shape.n = shape.n.div_ceil(2);
-        let same = |other: &Conv2d| other.name() == conv.name();
+        let same = |other: &Conv2d<T>| other.name() == conv.name();
         match Conv2d::candidates(cpu, &shape).into_iter().find(same) {
             Some(fewer) => few = fewer,
             None => break,
@@ -97,32 +114,38 @@ fn few_images(cpu: &resnet_kernels::Cpu, conv: &Conv2d) -> Conv2d {
 const PASSES: [&str; 3] = ["forward", "dx", "dw"];
 
 /// Operands and results of a kernel.
-struct Run<'a> {
-    conv: &'a Conv2d,
-    x: Vec<f32>,
+struct Run<'a, T: Number> {
+    conv: &'a Conv2d<T>,
+    x: Vec<T>,
     w: Vec<f32>,
-    dy: Vec<f32>,
-    out: [Vec<f32>; 3],
+    dy: Vec<T>,
+    y: Vec<T>,
+    dx: Vec<T>,
+    dw: Vec<f32>,
     scratch: Vec<f32>,
 }
 
-impl<'a> Run<'a> {
+impl<'a, T: Number> Run<'a, T> {
     /// Normal numbers, the inputs cut off at zero as behind a ReLU.
-    fn new(conv: &'a Conv2d) -> Run<'a> {
+    fn new(conv: &'a Conv2d<T>) -> Run<'a, T> {
         let shape = conv.shape();
         let mut rng = Rng::new(1, &[]);
         let mut normal = |len: usize| (0..len).map(|_| rng.normal() as f32).collect::<Vec<_>>();
         let mut x = normal(shape.x_len());
         x.iter_mut().for_each(|x| *x = x.max(0.0));
         let (w, dy) = (normal(shape.w_len()), normal(shape.y_len()));
-        let out = [dy.len(), x.len(), w.len()].map(|len| vec![0.0; len]);
+        let stored = |x: Vec<f32>| x.into_iter().map(T::of).collect::<Vec<T>>();
+        // Rounding weights is the kernel's part, and counts in its error.
+        let (x, dy) = (stored(x), stored(dy));
         let scratch = vec![0.0; conv.scratch_len()];
         Run {
             conv,
+            y: dy.clone(),
+            dx: x.clone(),
+            dw: w.clone(),
             x,
             w,
             dy,
-            out,
             scratch,
         }
     }
@@ -133,7 +156,9 @@ impl<'a> Run<'a> {
             x,
             w,
             dy,
-            out: [y, dx, dw],
+            y,
+            dx,
+            dw,
             scratch,
         } = self;
         match pass {
@@ -145,11 +170,11 @@ impl<'a> Run<'a> {
 }
 
 /// Relative error of each pass.
-fn errors(cpu: &resnet_kernels::Cpu, conv: &Conv2d) -> [f64; 3] {
+fn errors<T: Number>(cpu: &resnet_kernels::Cpu, conv: &Conv2d<T>) -> [f64; 3] {
     let mut run = Run::new(conv);
     PASSES.iter().for_each(|pass| run.pass(cpu, pass));
-    let wide = |x: &[f32]| x.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
     let (x, w, dy) = (wide(&run.x), wide(&run.w), wide(&run.dy));
+    let out = [wide(&run.y), wide(&run.dx), wide(&run.dw)];
     let shape = conv.shape();
     let exact = [
         reference::conv2d_forward(shape, &x, &w, None),
@@ -158,21 +183,26 @@ fn errors(cpu: &resnet_kernels::Cpu, conv: &Conv2d) -> [f64; 3] {
     ];
     std::array::from_fn(|i| {
         let squares = |f: &dyn Fn(f64, f64) -> f64| -> f64 {
-            let pairs = run.out[i].iter().zip(&exact[i]);
-            pairs.map(|(&a, &b)| f(f64::from(a), b).powi(2)).sum()
+            let pairs = out[i].iter().zip(&exact[i]);
+            pairs.map(|(&a, &b)| f(a, b).powi(2)).sum()
         };
         (squares(&|a, b| a - b) / squares(&|_, b| b)).sqrt()
     })
 }
 
+fn wide<T: Number>(x: &[T]) -> Vec<f64> {
+    x.iter().map(|x| f64::from(x.get())).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::bench_op;
+    use crate::step::Precision;
     use std::time::Duration;
 
     #[test]
     fn every_kernel_is_close_to_f64_and_one_is_chosen() {
-        let found = bench_op("n3 ic16 ih13 oc32 k3 p1", 2, Duration::ZERO).unwrap();
+        let found = bench_op("n3 ic16 ih13 oc32 k3 p1", Precision::F32, 2, Duration::ZERO).unwrap();
         assert!(found.len() >= 6 && found.len().is_multiple_of(3));
         assert_eq!(found.iter().filter(|op| op.chosen).count(), 3);
         for op in &found {
@@ -180,9 +210,23 @@ mod tests {
             assert!(op.ms >= op.best_ms && op.gflops > 0.0);
         }
         // Half of these images would be too few for Winograd's algorithm.
-        let few = bench_op("n3 ic512 ih7 oc512 k3 p1", 2, Duration::ZERO).unwrap();
+        let few = bench_op(
+            "n3 ic512 ih7 oc512 k3 p1",
+            Precision::F32,
+            2,
+            Duration::ZERO,
+        )
+        .unwrap();
         assert!(few.iter().all(|op| op.error < 1e-5), "{few:?}");
-        let error = bench_op("ic3 ih4 oc8 k7", 1, Duration::ZERO).unwrap_err();
+        let half = bench_op(
+            "n3 ic16 ih13 oc32 k3 p1",
+            Precision::Bf16,
+            2,
+            Duration::ZERO,
+        )
+        .unwrap();
+        assert!(half.iter().all(|op| op.error < 4e-3), "{half:?}");
+        let error = bench_op("ic3 ih4 oc8 k7", Precision::F32, 1, Duration::ZERO).unwrap_err();
         assert!(error.contains("larger than the 4x4 input"), "{error}");
     }
 }

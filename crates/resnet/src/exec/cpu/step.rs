@@ -1,28 +1,70 @@
 //! One step: its slots borrowed, its kernel called.
 
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
 
 use resnet_kernels::{
-    Conv2d, Epilogue, Residual, ResidualGrad, batch_norm, elementwise, linear, loss, pool2d, sgd,
+    Bf16, Conv2d, Epilogue, Number, Residual, ResidualGrad, batch_norm, elementwise, linear, loss,
+    pool2d, sgd,
 };
 
-use super::Cpu;
-use super::choose::pool_shape;
-use crate::step::{self, Linear, StepKind};
+use super::choose::{Chosen, pool_shape};
+use super::{Cpu, Sgd};
+use crate::step::{self, Linear, Precision, StepKind};
 
 /// Longest list of slots of a step.
 const OPERANDS: usize = 10;
 const CHOSEN: &str = "a kernel was chosen for every convolution";
 
+/// A slot's memory. What is always f32, parameters and statistics among it, is read as it stands; a map in its precision.
+struct Operand<'a> {
+    words: &'a mut [f32],
+    len: usize,
+}
+
+impl<'a> Operand<'a> {
+    fn map<T: Number>(&self) -> &[T] {
+        T::view(self.words, self.len)
+    }
+
+    fn map_mut<T: Number>(self) -> &'a mut [T] {
+        T::view_mut(self.words, self.len)
+    }
+}
+
+impl Deref for Operand<'_> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        self.words
+    }
+}
+
+impl DerefMut for Operand<'_> {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        self.words
+    }
+}
+
+/// What steps share.
+struct Context<'a> {
+    cpu: &'a resnet_kernels::Cpu,
+    scratch: &'a mut [f32],
+    /// The step's weights as its kernel reads them, where they were laid out before.
+    packed: Option<&'a [f32]>,
+    labels: &'a [u32],
+    zeros: &'a [f32],
+    sgd: &'a Sgd,
+}
+
 /// A forward pass with weights laid out before, or now.
-fn forward(
-    conv: Option<&Conv2d>,
+fn forward<T: Number>(
+    conv: Option<&Conv2d<T>>,
     cpu: &resnet_kernels::Cpu,
-    x: &[f32],
+    x: &[T],
     w: &[f32],
     packed: Option<&[f32]>,
-    epilogue: Epilogue,
-    y: &mut [f32],
+    epilogue: Epilogue<T>,
+    y: &mut [T],
     scratch: &mut [f32],
 ) {
     let conv = conv.expect(CHOSEN);
@@ -32,315 +74,366 @@ fn forward(
     }
 }
 
-/// A residual's numbers, and where they are added.
-fn residual(place: step::Residual, values: &[f32]) -> Residual<'_> {
-    Residual {
-        values,
-        channels: place.channels,
-        offset: place.offset,
+/// Where a residual is added, and its memory.
+type Added<'a> = Option<(step::Residual, Operand<'a>)>;
+
+/// The residual and y: of two operands, or y alone.
+fn either<'a>(
+    wide: Option<step::Residual>,
+    a: Operand<'a>,
+    b: Operand<'a>,
+) -> (Added<'a>, Operand<'a>) {
+    match wide {
+        Some(wide) => (Some((wide, a)), b),
+        None => (None, a),
     }
+}
+
+/// A residual as kernels take it.
+fn residual<'a, T: Number>(added: &'a Added) -> Option<Residual<'a, T>> {
+    added.as_ref().map(|(wide, values)| Residual {
+        values: values.map(),
+        channels: wide.channels,
+        offset: wide.offset,
+    })
 }
 
 impl Cpu {
     pub(super) fn step(&mut self, index: usize) {
         let step = &self.plan.steps[index];
         let mut ranges: [Range<usize>; OPERANDS] = std::array::from_fn(|_| 0..0);
-        for (range, id) in ranges.iter_mut().zip(step.reads.iter().chain(&step.writes)) {
-            *range = self.plan.range(*id);
+        let mut lens = [0; OPERANDS];
+        let mut precision = Precision::F32;
+        for (i, id) in step.reads.iter().chain(&step.writes).enumerate() {
+            let slot = &self.plan.slots[id.0];
+            ranges[i] = self.plan.range(*id);
+            lens[i] = slot.len;
+            if slot.precision == Precision::Bf16 {
+                precision = Precision::Bf16;
+            }
         }
         let memory = &mut self.memory[self.start..];
+        let mut lens = lens.into_iter();
         let operands = memory
             .get_disjoint_mut(ranges)
-            .expect("slots that live at once do not overlap");
-        let (cpu, scratch) = (&self.cpu, &mut self.scratch[..]);
-        let conv = self.convs[index].as_ref();
-        let packed = Some(&self.packed[index][..]).filter(|packed| !packed.is_empty());
-        match step.kind {
-            StepKind::Conv { bias: false, .. } => {
-                let [x, w, y, ..] = operands;
-                forward(conv, cpu, x, w, packed, Epilogue::default(), y, scratch);
-            }
-            StepKind::Conv { bias: true, .. } => {
-                let [x, w, b, y, ..] = operands;
-                let bias = Epilogue {
-                    shift: Some(b),
-                    ..Epilogue::default()
+            .expect("slots that live at once do not overlap")
+            .map(|words| Operand {
+                words,
+                len: lens.next().unwrap_or(0),
+            });
+        let context = Context {
+            cpu: &self.cpu,
+            scratch: &mut self.scratch,
+            packed: Some(&self.packed[index][..]).filter(|packed| !packed.is_empty()),
+            labels: &self.labels,
+            zeros: &self.zeros,
+            sgd: &self.sgd,
+        };
+        let chosen = self.convs[index].as_ref();
+        let (f32, bf16) = (chosen.and_then(Chosen::f32), chosen.and_then(Chosen::bf16));
+        match precision {
+            Precision::F32 => run(step.kind, operands, f32, f32, context),
+            Precision::Bf16 => run::<Bf16>(step.kind, operands, bf16, f32, context),
+        }
+    }
+}
+
+/// Runs a step whose maps are stored as `T`. `linear` is the kernel of what is f32 always.
+fn run<T: Number>(
+    kind: StepKind,
+    operands: [Operand; OPERANDS],
+    conv: Option<&Conv2d<T>>,
+    linear: Option<&Conv2d>,
+    context: Context,
+) {
+    let Context {
+        cpu,
+        scratch,
+        packed,
+        labels,
+        zeros,
+        sgd,
+    } = context;
+    match kind {
+        StepKind::Conv { bias: false, .. } => {
+            let [x, w, y, ..] = operands;
+            let epilogue = Epilogue::default();
+            forward(
+                conv,
+                cpu,
+                x.map(),
+                &w,
+                packed,
+                epilogue,
+                y.map_mut(),
+                scratch,
+            );
+        }
+        StepKind::Conv { bias: true, .. } => {
+            let [x, w, b, y, ..] = operands;
+            let bias = Epilogue {
+                shift: Some(&*b),
+                ..Epilogue::default()
+            };
+            forward(conv, cpu, x.map(), &w, packed, bias, y.map_mut(), scratch);
+        }
+        StepKind::ConvNorm { norm, .. } => {
+            let [x, w, gamma, beta, mean, var, a, b, ..] = operands;
+            let (added, y) = either(norm.residual, a, b);
+            let (factors, scratch) = scratch.split_at_mut(2 * norm.channels);
+            let (scale, shift) = factors.split_at_mut(norm.channels);
+            batch_norm::scale_and_shift(&gamma, &beta, &mean, &var, norm.eps, scale, shift);
+            let epilogue = Epilogue {
+                scale: Some(scale),
+                shift: Some(shift),
+                residual: added.as_ref().map(|(_, values)| values.map()),
+                relu: norm.relu,
+            };
+            forward(
+                conv,
+                cpu,
+                x.map(),
+                &w,
+                packed,
+                epilogue,
+                y.map_mut(),
+                scratch,
+            );
+        }
+        StepKind::Norm(norm) if norm.train => {
+            let [x, gamma, beta, a, b, c, d, e, f, ..] = operands;
+            let (added, [y, mut mean, mut rstd, mut running_mean, mut running_var]) =
+                match norm.residual {
+                    Some(wide) => (Some((wide, a)), [b, c, d, e, f]),
+                    None => (None, [a, b, c, d, e]),
                 };
-                forward(conv, cpu, x, w, packed, bias, y, scratch);
-            }
-            StepKind::ConvNorm { norm, .. } => {
-                let [x, w, gamma, beta, mean, var, a, b, ..] = operands;
-                let (residual, y) = match norm.residual {
-                    Some(_) => (Some(&*a), b),
-                    None => (None, a),
-                };
-                let (factors, scratch) = scratch.split_at_mut(2 * norm.channels);
-                let (scale, shift) = factors.split_at_mut(norm.channels);
-                batch_norm::scale_and_shift(gamma, beta, mean, var, norm.eps, scale, shift);
-                let epilogue = Epilogue {
-                    scale: Some(scale),
-                    shift: Some(shift),
-                    residual,
-                    relu: norm.relu,
-                };
-                forward(conv, cpu, x, w, packed, epilogue, y, scratch);
-            }
-            StepKind::Norm(norm) => {
-                let (c, eps, relu) = (norm.channels, norm.eps, norm.relu);
-                let wide = |values| norm.residual.map(|r| residual(r, values));
-                match (norm.train, norm.residual.is_some()) {
-                    (true, false) => {
-                        let [x, gamma, beta, y, mean, rstd, running_mean, running_var, ..] =
-                            operands;
-                        let running = batch_norm::Running {
-                            mean: running_mean,
-                            var: running_var,
-                            momentum: norm.momentum,
-                        };
-                        batch_norm::forward_train(
-                            cpu,
-                            x,
-                            c,
-                            gamma,
-                            beta,
-                            eps,
-                            None,
-                            relu,
-                            y,
-                            mean,
-                            rstd,
-                            Some(running),
-                            scratch,
-                        );
-                    }
-                    (true, true) => {
-                        let [
-                            x,
-                            gamma,
-                            beta,
-                            residual,
-                            y,
-                            mean,
-                            rstd,
-                            running_mean,
-                            running_var,
-                            ..,
-                        ] = operands;
-                        let running = batch_norm::Running {
-                            mean: running_mean,
-                            var: running_var,
-                            momentum: norm.momentum,
-                        };
-                        batch_norm::forward_train(
-                            cpu,
-                            x,
-                            c,
-                            gamma,
-                            beta,
-                            eps,
-                            wide(residual),
-                            relu,
-                            y,
-                            mean,
-                            rstd,
-                            Some(running),
-                            scratch,
-                        );
-                    }
-                    (false, false) => {
-                        let [x, gamma, beta, mean, var, y, ..] = operands;
-                        batch_norm::forward_infer(
-                            cpu, x, c, gamma, beta, mean, var, eps, None, relu, y,
-                        );
-                    }
-                    (false, true) => {
-                        let [x, gamma, beta, mean, var, residual, y, ..] = operands;
-                        batch_norm::forward_infer(
-                            cpu,
-                            x,
-                            c,
-                            gamma,
-                            beta,
-                            mean,
-                            var,
-                            eps,
-                            wide(residual),
-                            relu,
-                            y,
-                        );
-                    }
-                }
-            }
-            StepKind::NormAgain(norm) => {
-                let [x, gamma, beta, mean, rstd, a, b, ..] = operands;
-                let (residual, y) = match norm.residual {
-                    Some(r) => (Some(residual(r, a)), b),
-                    None => (None, a),
-                };
-                let (c, relu) = (norm.channels, norm.relu);
-                batch_norm::normalise(cpu, x, c, gamma, beta, mean, rstd, residual, relu, y);
-            }
-            StepKind::Relu => {
-                let [x, y, ..] = operands;
-                elementwise::relu_forward(cpu, x, y);
-            }
-            StepKind::Add {
-                channels,
-                residual: wide,
-                relu,
-            } => {
-                let [a, b, y, ..] = operands;
-                let b = residual(wide, b);
-                elementwise::add_forward(cpu, a, b, channels, relu, y);
-            }
-            StepKind::MaxPool(pool) => {
-                let [x, y, ..] = operands;
-                pool2d::max_forward(cpu, &pool_shape(pool), x, y);
-            }
-            StepKind::AvgPool(pool) => {
-                let [x, y, ..] = operands;
-                pool2d::avg_forward(cpu, &pool_shape(pool), x, y);
-            }
-            StepKind::GlobalAvgPool { n, pixels, c } => {
-                let [x, y, ..] = operands;
-                pool2d::global_avg_forward(cpu, n, pixels, c, x, y);
-            }
-            StepKind::Linear(_) => {
-                let [x, w, b, y, ..] = operands;
-                let bias = Epilogue {
-                    shift: Some(b),
-                    ..Epilogue::default()
-                };
-                forward(conv, cpu, x, w, packed, bias, y, scratch);
-            }
-            StepKind::SoftmaxCrossEntropy {
-                classes, smoothing, ..
-            } => {
-                let [logits, losses, dlogits, ..] = operands;
-                loss::softmax_cross_entropy(
-                    cpu,
-                    logits,
-                    &self.labels,
-                    classes,
-                    smoothing,
-                    losses,
-                    Some(dlogits),
-                );
-            }
-            StepKind::ConvBackwardInput { accumulate, .. } => {
-                let [dy, w, dx, ..] = operands;
-                conv.expect(CHOSEN)
-                    .backward_input(cpu, dy, w, dx, accumulate, scratch);
-            }
-            StepKind::ConvBackwardWeight { bias, .. } => {
-                let [x, dy, dw, db, ..] = operands;
-                conv.expect(CHOSEN)
-                    .backward_weight(cpu, x, dy, dw, bias.then_some(db), scratch);
-            }
-            StepKind::NormBackward(grad) => {
-                let relu = grad.norm.relu;
-                let [dy, x, gamma, mean, rstd, a, b, c, d, e, ..] = operands;
-                let (y, dx, dgamma, dbeta, dr) = if relu {
-                    (Some(&*a), b, c, d, e)
-                } else {
-                    (None, a, b, c, d)
-                };
-                let residual = grad.norm.residual.zip(grad.residual);
-                let residual = residual.map(|(r, accumulate)| ResidualGrad {
-                    values: dr,
-                    channels: r.channels,
-                    offset: r.offset,
-                    accumulate,
-                });
-                batch_norm::backward(
-                    cpu,
-                    dy,
-                    x,
-                    y,
-                    grad.norm.channels,
-                    gamma,
-                    mean,
-                    rstd,
-                    dx,
-                    grad.accumulate,
-                    residual,
-                    dgamma,
-                    dbeta,
-                    scratch,
-                );
-            }
-            StepKind::NormScale { channels, eps } => {
-                // What the norm does to a map, with mean and beta zero.
-                let [dy, gamma, var, dx, ..] = operands;
-                let zeros = &self.zeros[..channels];
-                batch_norm::forward_infer(
-                    cpu, dy, channels, gamma, zeros, zeros, var, eps, None, false, dx,
-                );
-            }
-            StepKind::ReluBackward { accumulate } => {
-                let [dy, y, dx, ..] = operands;
-                elementwise::relu_backward(cpu, dy, y, dx, accumulate);
-            }
-            StepKind::AddBackward(grad) => {
-                let [dy, a, b, c, ..] = operands;
-                let (y, first, second) = if grad.relu {
-                    (Some(&*a), b, c)
-                } else {
-                    (None, a, b)
-                };
-                let (da, db) = match (grad.a, grad.b) {
-                    (Some(a), Some(b)) => (Some((first, a)), Some((second, b))),
-                    (Some(a), None) => (Some((first, a)), None),
-                    (None, b) => (None, b.map(|b| (first, b))),
-                };
-                let residual = grad.residual;
-                let db = db.map(|(values, accumulate)| ResidualGrad {
-                    values,
-                    channels: residual.channels,
-                    offset: residual.offset,
-                    accumulate,
-                });
-                elementwise::add_backward(cpu, dy, y, grad.channels, da, db);
-            }
-            StepKind::MaxPoolBackward { pool, accumulate } => {
-                let [x, dy, dx, ..] = operands;
-                pool2d::max_backward(cpu, &pool_shape(pool), x, dy, dx, accumulate);
-            }
-            StepKind::AvgPoolBackward { pool, accumulate } => {
-                let [dy, dx, ..] = operands;
-                pool2d::avg_backward(cpu, &pool_shape(pool), dy, dx, accumulate);
-            }
-            StepKind::GlobalAvgPoolBackward {
-                n,
-                pixels,
-                c,
+            let running = batch_norm::Running {
+                mean: &mut running_mean,
+                var: &mut running_var,
+                momentum: norm.momentum,
+            };
+            batch_norm::forward_train::<T>(
+                cpu,
+                x.map(),
+                norm.channels,
+                &gamma,
+                &beta,
+                norm.eps,
+                residual(&added),
+                norm.relu,
+                y.map_mut(),
+                &mut mean,
+                &mut rstd,
+                Some(running),
+                scratch,
+            );
+        }
+        StepKind::Norm(norm) => {
+            let [x, gamma, beta, mean, var, a, b, ..] = operands;
+            let (added, y) = either(norm.residual, a, b);
+            batch_norm::forward_infer::<T>(
+                cpu,
+                x.map(),
+                norm.channels,
+                &gamma,
+                &beta,
+                &mean,
+                &var,
+                norm.eps,
+                residual(&added),
+                norm.relu,
+                y.map_mut(),
+            );
+        }
+        StepKind::NormAgain(norm) => {
+            let [x, gamma, beta, mean, rstd, a, b, ..] = operands;
+            let (added, y) = either(norm.residual, a, b);
+            batch_norm::normalise::<T>(
+                cpu,
+                x.map(),
+                norm.channels,
+                &gamma,
+                &beta,
+                &mean,
+                &rstd,
+                residual(&added),
+                norm.relu,
+                y.map_mut(),
+            );
+        }
+        StepKind::Relu => {
+            let [x, y, ..] = operands;
+            elementwise::relu_forward::<T>(cpu, x.map(), y.map_mut());
+        }
+        StepKind::Add {
+            channels,
+            residual: wide,
+            relu,
+        } => {
+            let [a, b, y, ..] = operands;
+            let b = Residual {
+                values: b.map(),
+                channels: wide.channels,
+                offset: wide.offset,
+            };
+            elementwise::add_forward::<T>(cpu, a.map(), b, channels, relu, y.map_mut());
+        }
+        StepKind::MaxPool(pool) => {
+            let [x, y, ..] = operands;
+            pool2d::max_forward::<T>(cpu, &pool_shape(pool), x.map(), y.map_mut());
+        }
+        StepKind::AvgPool(pool) => {
+            let [x, y, ..] = operands;
+            pool2d::avg_forward::<T>(cpu, &pool_shape(pool), x.map(), y.map_mut());
+        }
+        StepKind::GlobalAvgPool { n, pixels, c } => {
+            let [x, mut y, ..] = operands;
+            pool2d::global_avg_forward::<T>(cpu, n, pixels, c, x.map(), &mut y);
+        }
+        StepKind::Widen => {
+            let [x, mut y, ..] = operands;
+            elementwise::convert::<T, f32>(cpu, x.map(), &mut y, false);
+        }
+        StepKind::Linear(_) => {
+            let [x, w, b, mut y, ..] = operands;
+            let bias = Epilogue {
+                shift: Some(&*b),
+                ..Epilogue::default()
+            };
+            forward(linear, cpu, &x, &w, packed, bias, &mut y, scratch);
+        }
+        StepKind::SoftmaxCrossEntropy {
+            classes, smoothing, ..
+        } => {
+            let [logits, mut losses, mut dlogits, ..] = operands;
+            loss::softmax_cross_entropy(
+                cpu,
+                &logits,
+                labels,
+                classes,
+                smoothing,
+                &mut losses,
+                Some(&mut dlogits),
+            );
+        }
+        StepKind::ConvBackwardInput { accumulate, .. } => {
+            let [dy, w, dx, ..] = operands;
+            let conv = conv.expect(CHOSEN);
+            conv.backward_input(cpu, dy.map(), &w, dx.map_mut(), accumulate, scratch);
+        }
+        StepKind::ConvBackwardWeight { bias, .. } => {
+            let [x, dy, mut dw, mut db, ..] = operands;
+            let (conv, db) = (conv.expect(CHOSEN), bias.then_some(&mut *db));
+            conv.backward_weight(cpu, x.map(), dy.map(), &mut dw, db, scratch);
+        }
+        StepKind::NormBackward(grad) => {
+            let [dy, x, gamma, mean, rstd, a, b, c, d, e, ..] = operands;
+            let (y, [dx, mut dgamma, mut dbeta, dr]) = match grad.norm.relu {
+                true => (Some(a), [b, c, d, e]),
+                false => (None, [a, b, c, d]),
+            };
+            let wanted = grad.norm.residual.zip(grad.residual);
+            let d_residual = wanted.map(|(wide, accumulate)| ResidualGrad {
+                values: dr.map_mut(),
+                channels: wide.channels,
+                offset: wide.offset,
                 accumulate,
-            } => {
-                let [dy, dx, ..] = operands;
-                pool2d::global_avg_backward(cpu, n, pixels, c, dy, dx, accumulate);
-            }
-            StepKind::LinearBackwardInput {
-                linear: Linear { n, c_in, c_out },
+            });
+            batch_norm::backward::<T>(
+                cpu,
+                dy.map(),
+                x.map(),
+                y.as_ref().map(Operand::map),
+                grad.norm.channels,
+                &gamma,
+                &mean,
+                &rstd,
+                dx.map_mut(),
+                grad.accumulate,
+                d_residual,
+                &mut dgamma,
+                &mut dbeta,
+                scratch,
+            );
+        }
+        StepKind::NormScale { channels, eps } => {
+            // What the norm does to a map, with mean and beta zero.
+            let [dy, gamma, var, dx, ..] = operands;
+            let (dy, dx, none) = (dy.map::<T>(), dx.map_mut(), &zeros[..channels]);
+            batch_norm::forward_infer(
+                cpu, dy, channels, &gamma, none, none, &var, eps, None, false, dx,
+            );
+        }
+        StepKind::ReluBackward { accumulate } => {
+            let [dy, y, dx, ..] = operands;
+            elementwise::relu_backward::<T>(cpu, dy.map(), y.map(), dx.map_mut(), accumulate);
+        }
+        StepKind::AddBackward(grad) => {
+            let [dy, a, b, c, ..] = operands;
+            let (y, first, second) = match grad.relu {
+                true => (Some(a), b, c),
+                false => (None, a, b),
+            };
+            let (da, db) = match (grad.a, grad.b) {
+                (Some(a), Some(b)) => (Some((first, a)), Some((second, b))),
+                (Some(a), None) => (Some((first, a)), None),
+                (None, b) => (None, b.map(|b| (first, b))),
+            };
+            let da = da.map(|(values, accumulate)| (values.map_mut(), accumulate));
+            let db = db.map(|(values, accumulate)| ResidualGrad {
+                values: values.map_mut(),
+                channels: grad.residual.channels,
+                offset: grad.residual.offset,
                 accumulate,
-            } => {
-                let [dy, w, dx, ..] = operands;
-                linear::backward_input(cpu, n, c_in, c_out, dy, w, dx, accumulate, scratch);
-            }
-            StepKind::LinearBackwardWeight(Linear { n, c_in, c_out }) => {
-                let [x, dy, dw, db, ..] = operands;
-                linear::backward_weight(cpu, n, c_in, c_out, x, dy, dw, Some(db), scratch);
-            }
-            StepKind::Sgd { weights, below } => {
-                let [dw, w, v, ..] = operands;
-                let decays = weights || self.sgd.decay_norm_bias;
-                let sgd = sgd::Sgd {
-                    lr: self.sgd.rate(below),
-                    momentum: self.sgd.momentum,
-                    weight_decay: if decays { self.sgd.weight_decay } else { 0.0 },
-                    nesterov: self.sgd.nesterov,
-                };
-                sgd::update(cpu, &sgd, w, dw, v);
-            }
+            });
+            let y = y.as_ref().map(Operand::map);
+            elementwise::add_backward::<T>(cpu, dy.map(), y, grad.channels, da, db);
+        }
+        StepKind::MaxPoolBackward { pool, accumulate } => {
+            let [x, dy, dx, ..] = operands;
+            let (pool, dx) = (pool_shape(pool), dx.map_mut());
+            pool2d::max_backward::<T>(cpu, &pool, x.map(), dy.map(), dx, accumulate);
+        }
+        StepKind::AvgPoolBackward { pool, accumulate } => {
+            let [dy, dx, ..] = operands;
+            let (pool, dx) = (pool_shape(pool), dx.map_mut());
+            pool2d::avg_backward::<T>(cpu, &pool, dy.map(), dx, accumulate);
+        }
+        StepKind::GlobalAvgPoolBackward {
+            n,
+            pixels,
+            c,
+            accumulate,
+        } => {
+            let [dy, dx, ..] = operands;
+            pool2d::global_avg_backward::<T>(cpu, n, pixels, c, &dy, dx.map_mut(), accumulate);
+        }
+        StepKind::WidenBackward { accumulate } => {
+            let [dy, dx, ..] = operands;
+            elementwise::convert::<f32, T>(cpu, &dy, dx.map_mut(), accumulate);
+        }
+        StepKind::LinearBackwardInput {
+            linear: Linear { n, c_in, c_out },
+            accumulate,
+        } => {
+            let [dy, w, mut dx, ..] = operands;
+            linear::backward_input(cpu, n, c_in, c_out, &dy, &w, &mut dx, accumulate, scratch);
+        }
+        StepKind::LinearBackwardWeight(Linear { n, c_in, c_out }) => {
+            let [x, dy, mut dw, mut db, ..] = operands;
+            let db = Some(&mut *db);
+            linear::backward_weight(cpu, n, c_in, c_out, &x, &dy, &mut dw, db, scratch);
+        }
+        StepKind::Sgd { weights, below } => {
+            let [dw, mut w, mut v, ..] = operands;
+            let decays = weights || sgd.decay_norm_bias;
+            let sgd = sgd::Sgd {
+                lr: sgd.rate(below),
+                momentum: sgd.momentum,
+                weight_decay: if decays { sgd.weight_decay } else { 0.0 },
+                nesterov: sgd.nesterov,
+            };
+            sgd::update(cpu, &sgd, &mut w, &dw, &mut v);
         }
     }
 }
