@@ -19,6 +19,7 @@
 //! from. The products are in `tile`, the weights' form in `pack`. In the weight gradient the reduction runs over pixels (compare
 //! Georganas et al. 2018, "Anatomy of high-performance deep learning convolutions", section III).
 
+mod ahead;
 mod correlate;
 mod gradient;
 mod layout;
