@@ -79,6 +79,15 @@ impl Cpu {
         self.proof.isa()
     }
 
+    /// Proof of AMX tiles, if that is the instruction set in use.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn amx(&self) -> Option<crate::simd::Amx> {
+        match self.proof {
+            Proof::Amx(amx) => Some(amx),
+            _ => None,
+        }
+    }
+
     /// Threads, the caller counted.
     pub fn threads(&self) -> usize {
         self.pool.threads()

@@ -205,10 +205,10 @@ mod tests {
     fn every_instruction_set_rounds_to_nearest_even_and_keeps_nan_and_infinity() {
         let mut from = vec![
             1.0,
-            1.00390625, // halfway between 1 and the next: to the even one
-            1.01171875, // halfway, to the even one above
-            1.0039063,  // a little more than half
-            -1.00390625,
+            1.0 + 1.0 / 256.0, // halfway between 1 and the next: to the even one
+            1.0 + 3.0 / 256.0, // halfway, to the even one above
+            1.0039063,         // a little more than half
+            -1.0 - 1.0 / 256.0,
             f32::MAX, // rounds to infinity
             f32::INFINITY,
             f32::NEG_INFINITY,
@@ -242,8 +242,8 @@ mod tests {
             }
         }
         for (x, bits) in [
-            (1.00390625, 0x3f80),
-            (1.01171875, 0x3f82),
+            (1.0 + 1.0 / 256.0, 0x3f80),
+            (1.0 + 3.0 / 256.0, 0x3f82),
             (f32::MAX, 0x7f80),
         ] {
             assert_eq!(Bf16::of(x).to_bits(), bits, "{x}");

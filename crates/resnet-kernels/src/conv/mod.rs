@@ -9,9 +9,13 @@
 //! (compare Georganas et al. 2018, "Anatomy of high-performance deep learning convolutions", and Dukhan 2019, "The indirect
 //! convolution algorithm").
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
+mod axis;
 mod bias;
 mod direct;
 mod epilogue;
+mod outputs;
 mod scratch;
 mod shape;
 mod table;

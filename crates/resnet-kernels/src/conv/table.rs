@@ -1,6 +1,8 @@
 //! The kernels for convolutions, best first. The first row of the instruction set in use that accepts the shape is chosen; the last
 //! row of each takes everything. To add a kernel: its file, and a row above the one it beats.
 
+#[cfg(target_arch = "x86_64")]
+use super::amx;
 use super::{Conv2dShape, Epilogue, direct, winograd};
 use crate::{Bf16, Cpu, Isa, Number};
 
@@ -105,6 +107,19 @@ impl Rows for f32 {
 /// Vectors multiply in f32 what was stored as bf16.
 impl Rows for Bf16 {
     const ROWS: &'static [Row<Bf16>] = &[
+        #[cfg(target_arch = "x86_64")]
+        Row {
+            name: "conv_bf16_amx_32x32",
+            isa: Isa::Amx,
+            direct: true,
+            accepts: amx::accepts,
+            scratch_len: amx::scratch_len,
+            packed_len: amx::packed_len,
+            pack: amx::pack,
+            forward: amx::forward,
+            backward_input: amx::backward_input,
+            backward_weight: amx::backward_weight,
+        },
         winograd("conv_bf16_winograd__avx512", Isa::Avx512),
         winograd_small("conv_bf16_winograd2__avx512", Isa::Avx512),
         direct("conv_bf16_6x32__avx512", Isa::Avx512),

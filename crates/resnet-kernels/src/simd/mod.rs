@@ -50,6 +50,20 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// # Safety
     /// `to` is valid for writing `LANES` numbers.
     unsafe fn store_bf16(self, to: *mut Bf16, v: Self::V);
+    /// Writes `LANES` words, each two numbers of 16 bits side by side: `a`'s below `b`'s.
+    ///
+    /// # Safety
+    /// `a` and `b` are valid for reading, `to` for writing `LANES` of theirs.
+    #[inline(always)]
+    unsafe fn pair_bf16(self, a: *const Bf16, b: *const Bf16, to: *mut u32) {
+        for i in 0..Self::LANES {
+            // SAFETY: as the caller vouches.
+            unsafe {
+                let (a, b) = (u32::from((*a.add(i)).to_bits()), (*b.add(i)).to_bits());
+                *to.add(i) = a | u32::from(b) << 16;
+            }
+        }
+    }
     /// `a + b`.
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a - b`.

@@ -75,6 +75,16 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn pair_bf16(self, a: *const Bf16, b: *const Bf16, to: *mut u32) {
+        // SAFETY: the features are there (see `splat`); the caller vouches for eight numbers.
+        unsafe {
+            let a = _mm256_cvtepu16_epi32(_mm_loadu_si128(a.cast()));
+            let b = _mm256_cvtepu16_epi32(_mm_loadu_si128(b.cast()));
+            _mm256_storeu_si256(to.cast(), _mm256_or_si256(a, _mm256_slli_epi32::<16>(b)));
+        }
+    }
+
+    #[inline(always)]
     fn add(self, a: __m256, b: __m256) -> __m256 {
         // SAFETY: the features are there (see `splat`).
         unsafe { _mm256_add_ps(a, b) }
@@ -189,6 +199,16 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn pair_bf16(self, a: *const Bf16, b: *const Bf16, to: *mut u32) {
+        // SAFETY: the features are there (see `splat`); the caller vouches for sixteen numbers.
+        unsafe {
+            let a = _mm512_cvtepu16_epi32(_mm256_loadu_si256(a.cast()));
+            let b = _mm512_cvtepu16_epi32(_mm256_loadu_si256(b.cast()));
+            _mm512_storeu_si512(to.cast(), _mm512_or_si512(a, _mm512_slli_epi32::<16>(b)));
+        }
+    }
+
+    #[inline(always)]
     fn add(self, a: __m512, b: __m512) -> __m512 {
         // SAFETY: the features are there (see `splat`).
         unsafe { _mm512_add_ps(a, b) }
@@ -231,7 +251,7 @@ impl Simd for Avx512 {
     }
 }
 
-/// Pairs of rows are interleaved, then pairs of pairs, then the halves are exchanged.
+/// Halves of rows i and i + 4 are read into one vector; then pairs of rows are interleaved, and pairs of pairs.
 ///
 /// # Safety
 /// The CPU has AVX; `from` is valid for reading and `to` for writing eight numbers in each of eight rows.
@@ -239,33 +259,28 @@ impl Simd for Avx512 {
 unsafe fn transpose_8x8(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
     // SAFETY: as the caller vouches.
     unsafe {
-        let mut rows = [_mm256_setzero_ps(); 8];
-        for i in 0..8 {
-            rows[i] = _mm256_loadu_ps(from.add(i * from_stride));
-        }
-        let mut pairs = rows;
-        for i in 0..4 {
-            pairs[2 * i] = _mm256_unpacklo_ps(rows[2 * i], rows[2 * i + 1]);
-            pairs[2 * i + 1] = _mm256_unpackhi_ps(rows[2 * i], rows[2 * i + 1]);
-        }
-        // quads[4·h + i] holds columns i and i + 4 of rows 4·h..4·h + 4.
-        let mut quads = pairs;
-        for h in 0..2 {
-            for i in 0..2 {
-                let (a, b) = (pairs[4 * h + i], pairs[4 * h + 2 + i]);
-                quads[4 * h + 2 * i] = _mm256_shuffle_ps::<0b01_00_01_00>(a, b);
-                quads[4 * h + 2 * i + 1] = _mm256_shuffle_ps::<0b11_10_11_10>(a, b);
+        for half in [0, 4] {
+            // Row i holds numbers half..half + 4 of row i, then those of row i + 4.
+            let mut rows = [_mm256_setzero_ps(); 4];
+            for i in 0..4 {
+                let from = from.add(i * from_stride + half);
+                let low = _mm256_castps128_ps256(_mm_loadu_ps(from));
+                rows[i] = _mm256_insertf128_ps::<1>(low, _mm_loadu_ps(from.add(4 * from_stride)));
             }
-        }
-        for i in 0..4 {
-            let (low, high) = (quads[i], quads[4 + i]);
+            let [a, b, c, d] = rows;
+            let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
+            let to = to.add(half * to_stride);
+            _mm256_storeu_ps(to, _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd));
             _mm256_storeu_ps(
-                to.add(i * to_stride),
-                _mm256_permute2f128_ps::<0x20>(low, high),
+                to.add(to_stride),
+                _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd),
             );
+            let (ab, cd) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
+            let to = to.add(2 * to_stride);
+            _mm256_storeu_ps(to, _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd));
             _mm256_storeu_ps(
-                to.add((4 + i) * to_stride),
-                _mm256_permute2f128_ps::<0x31>(low, high),
+                to.add(to_stride),
+                _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd),
             );
         }
     }

@@ -115,7 +115,7 @@ fn run<T: Number>(cpu: &Cpu, conv: &Conv2d<T>, o: &Operands) -> [Vec<f32>; 8] {
     let [mut y, mut y_bias, mut y_all] = [(); 3].map(|()| nan(shape.y_len()));
     let [mut dx, mut dx_added] = [nan(shape.x_len()), Fenced::new(&o.dx)];
     let lens = [shape.w_len(), shape.w_len(), shape.c_out];
-    let [mut dw, mut dw_alone, mut db] = lens.map(|len| Fenced::<f32>::scratch(len));
+    let [mut dw, mut dw_alone, mut db] = lens.map(Fenced::<f32>::scratch);
     let mut forward = |epilogue, y: &mut Fenced<T>| {
         conv.forward(cpu, &x, &o.w, epilogue, y.get(), scratch.get());
     };

@@ -4,14 +4,14 @@
 
 use std::ops::Range;
 
-use super::axis::Block;
 use super::correlate::Correlation;
-use super::stage::Map;
 use crate::Number;
+use crate::conv::axis::{Block, Map};
+use crate::conv::outputs::Outputs;
 use crate::conv::tile::{LANES, NARROW, Runs, WIDE, dot, panels};
 use crate::conv::{Epilogue, scratch};
 use crate::cpu::Parts;
-use crate::simd::{One, Simd, Task};
+use crate::simd::{Simd, Task};
 
 /// Rows of weights in a panel: 384 x 16 numbers are 24 KiB, three quarters of a 32 KiB first-level cache (384 x 32, with AVX-512, all
 /// of 48 KiB).
@@ -139,92 +139,6 @@ impl<T: Number> Task for BlockTask<'_, T> {
             };
             // SAFETY: this task has just written these channels at every offset; lengths were checked on entry.
             unsafe { outputs.finish(s) };
-        }
-    }
-}
-
-/// `count` channels from `channel` on of the outputs at the offsets `to` from y, which is `first` numbers from the start of the output.
-struct Outputs<'a, T, Y> {
-    epilogue: &'a Epilogue<'a, T>,
-    y: *mut Y,
-    to: &'a [u32],
-    first: usize,
-    channel: usize,
-    count: usize,
-}
-
-impl<T: Number> Outputs<'_, T, f32> {
-    /// Applies the epilogue to sums that stand in y.
-    ///
-    /// # Safety
-    /// y holds the channels at every offset, none of them read or written by another task meanwhile.
-    #[inline(always)]
-    unsafe fn finish<S: Simd>(&self, s: S) {
-        let whole = self.count / S::LANES * S::LANES;
-        for &to in self.to {
-            let at = to as usize + self.channel;
-            // SAFETY: as the caller vouches; the epilogue's parts have the lengths of the channels and of y.
-            unsafe {
-                for j in (0..whole).step_by(S::LANES) {
-                    let (y, at) = (self.y.add(at + j), self.first + at + j);
-                    s.store(y, self.epilogue.apply(s, s.load(y), self.channel + j, at));
-                }
-                for j in whole..self.count {
-                    let (y, at) = (self.y.add(at + j), self.first + at + j);
-                    *y = self.epilogue.apply(One, *y, self.channel + j, at);
-                }
-            }
-        }
-    }
-}
-
-impl<T: Number> Outputs<'_, T, T> {
-    /// Writes `sums`, a row of [`LANES`] for each output, to which the old y is added if `accumulate`.
-    ///
-    /// # Safety
-    /// As for `finish`; y is initialised.
-    #[inline(always)]
-    unsafe fn write<S: Simd>(&self, s: S, sums: &[f32], accumulate: bool) {
-        let whole = self.count / S::LANES * S::LANES;
-        for (&to, sums) in self.to.iter().zip(sums.chunks_exact(LANES)) {
-            let at = to as usize + self.channel;
-            // SAFETY: as the caller vouches, for whole vectors and then for single numbers.
-            unsafe {
-                for j in (0..whole).step_by(S::LANES) {
-                    self.number(s, sums[j..].as_ptr(), at + j, self.channel + j, accumulate);
-                }
-                for j in whole..self.count {
-                    self.number(
-                        One,
-                        sums[j..].as_ptr(),
-                        at + j,
-                        self.channel + j,
-                        accumulate,
-                    );
-                }
-            }
-        }
-    }
-
-    /// # Safety
-    /// A vector is valid at `sum`, and at `at` from y.
-    #[inline(always)]
-    unsafe fn number<S: Simd>(
-        &self,
-        s: S,
-        sum: *const f32,
-        at: usize,
-        channel: usize,
-        accumulate: bool,
-    ) {
-        // SAFETY: as the caller vouches; the epilogue's parts have the lengths of the channels and of y.
-        unsafe {
-            let y = self.y.add(at);
-            let mut sum = s.load(sum);
-            if accumulate {
-                sum = s.add(sum, T::load(s, y));
-            }
-            T::store(s, y, self.epilogue.apply(s, sum, channel, self.first + at));
         }
     }
 }

@@ -5,11 +5,11 @@
 
 use std::marker::PhantomData;
 
-use super::axis::{Axis, Blocks};
 use super::block::BlockTask;
 use super::panels::{PACK, PackTask};
 use super::stage::Staging;
-use crate::conv::tile::{LANES, NARROW};
+use crate::conv::axis::{Axis, Blocks, correlations};
+use crate::conv::tile::{LANES, NARROW, WIDE};
 use crate::conv::{Conv2dShape, Epilogue, scratch};
 use crate::cpu::Parts;
 use crate::split::range;
@@ -111,46 +111,9 @@ fn each<T: Number>(
     transposed: bool,
     mut f: impl FnMut(Correlation),
 ) {
-    let shape = &flat(shape);
-    let Conv2dShape {
-        h,
-        w,
-        kernel,
-        stride,
-        padding,
-        ..
-    } = *shape;
-    let (h_out, w_out) = (shape.h_out(), shape.w_out());
-    if !transposed {
-        let rows = Axis::forward(h, h_out, kernel, stride, padding);
-        let columns = Axis::forward(w, w_out, kernel, stride, padding);
-        return f(Correlation::new::<T>(cpu, shape, false, rows, columns));
-    }
-    for a in 0..stride {
-        for b in 0..stride {
-            let rows = Axis::backward(h, h_out, kernel, stride, padding, a);
-            let columns = Axis::backward(w, w_out, kernel, stride, padding, b);
-            if rows.count > 0 && columns.count > 0 {
-                f(Correlation::new::<T>(cpu, shape, true, rows, columns));
-            }
-        }
-    }
-}
-
-/// A 1x1 convolution that skips no pixel, as one of a single column: it can be cut anywhere.
-fn flat(shape: &Conv2dShape) -> Conv2dShape {
-    let pixels = shape.n * shape.h * shape.w;
-    // Offsets within an image are 32-bit.
-    let fits = pixels * shape.c_in.max(shape.c_out) <= u32::MAX as usize;
-    if shape.kernel == 1 && shape.stride == 1 && shape.padding == 0 && fits {
-        return Conv2dShape {
-            n: 1,
-            h: pixels,
-            w: 1,
-            ..*shape
-        };
-    }
-    *shape
+    correlations(shape, transposed, |shape, rows, columns| {
+        f(Correlation::new::<T>(cpu, shape, transposed, rows, columns));
+    });
 }
 
 impl<'a> Correlation<'a> {
@@ -182,7 +145,7 @@ impl<'a> Correlation<'a> {
         // Where blocks are copied, each task copies its own, so more blocks are better than more parts of their channels.
         let cheap = if staging.copies() { 1 } else { panels };
         let blocks = loop {
-            let blocks = Blocks::new(shape.n, rows.count, columns.count, target, most);
+            let blocks = Blocks::new(shape.n, rows.count, columns.count, target, most, WIDE);
             if blocks.count() * shape.groups * cheap >= wanted || target <= 96 {
                 break blocks;
             }
@@ -194,7 +157,7 @@ impl<'a> Correlation<'a> {
         let blocks = if few && shape.n == 1 {
             let count = blocks.count().next_multiple_of(threads);
             let target = rows.count.div_ceil(count) * columns.count;
-            Blocks::new(shape.n, rows.count, columns.count, target, most)
+            Blocks::new(shape.n, rows.count, columns.count, target, most, WIDE)
         } else {
             blocks
         };

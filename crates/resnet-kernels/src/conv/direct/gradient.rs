@@ -16,9 +16,9 @@
 
 use std::ops::Range;
 
-use super::axis::{Axis, Blocks};
 use super::pack;
-use super::stage::{Map, Staging};
+use super::stage::Staging;
+use crate::conv::axis::{Axis, Blocks, Map};
 use crate::conv::tile::{LANES, WIDE, heights, outer, panels as panels_in};
 use crate::conv::{Conv2dShape, bias, scratch};
 use crate::cpu::Parts;
@@ -66,7 +66,7 @@ impl<'a> Plan<'a> {
         let columns = Axis::forward(w, shape.w_out(), kernel, stride, padding);
         let target = (24576 * groups / c_in).clamp(192, 1024);
         let most = (u32::MAX as usize / (h * w * c_in)).max(1);
-        let blocks = Blocks::new(n, rows.count, columns.count, target, most);
+        let blocks = Blocks::new(n, rows.count, columns.count, target, most, WIDE);
         let panels = (c_out / groups).div_ceil(LANES);
         let chunks = (PARTIAL / shape.w_len())
             .clamp(1, TASKS.div_ceil(groups))
@@ -165,7 +165,7 @@ pub(in crate::conv) fn backward_weight<T: Number>(
 }
 
 /// dw = the sum of the partial ones.
-fn add_partials(cpu: &Cpu, partial: &[f32], dw: &mut [f32]) {
+pub(in crate::conv) fn add_partials(cpu: &Cpu, partial: &[f32], dw: &mut [f32]) {
     let len = dw.len();
     let dw = Parts::new(dw);
     cpu.parallel(chunks(len, CHUNK), |i| {

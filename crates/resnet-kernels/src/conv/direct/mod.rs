@@ -1,6 +1,5 @@
 //! Convolutions of any shape as the formula says: products of small matrices over pointers into the map.
 
-mod axis;
 mod block;
 mod correlate;
 mod gradient;
@@ -12,6 +11,8 @@ use super::Conv2dShape;
 use crate::{Cpu, Number};
 
 pub(super) use correlate::{backward_input, forward, pack, packed_len};
+#[cfg(target_arch = "x86_64")]
+pub(super) use gradient::add_partials;
 pub(super) use gradient::backward_weight;
 pub(crate) use stage::LaidAs;
 

@@ -5,7 +5,7 @@
 //! A block is of the size of the second-level cache, and the copy brings it there. Where no rim is read, there is one group, and
 //! numbers are stored as the tiles read them, x itself already has that form, and nothing is copied.
 
-use super::axis::{Axis, Block, Blocks};
+use crate::conv::axis::{Axis, Block, Blocks, Map};
 use crate::{Bf16, Number};
 
 /// Numbers of a map that tiles read as `U`.
@@ -39,14 +39,6 @@ impl LaidAs<f32> for Bf16 {
     fn laid(self) -> f32 {
         self.get()
     }
-}
-
-/// A map [n][h][w][channels], of which one group's channels are read.
-#[derive(Clone, Copy)]
-pub(super) struct Map<'a, T> {
-    pub(super) values: &'a [T],
-    pub(super) channels: usize,
-    pub(super) groups: usize,
 }
 
 /// How blocks of a map are laid out for the tiles.

@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use crate::conv::tile::WIDE;
+use super::Conv2dShape;
 
 /// One axis of a correlation. Output o of `count` reads inputs `first + o·step + t`, t < `taps` (zero outside `0..len`), and
 /// is written at `out_first + o·out_step`; tap t has the kernel's index `tap_first + t·tap_step`.
@@ -100,6 +100,63 @@ impl Axis {
     }
 }
 
+/// A map [n][h][w][channels], of which one group's channels are read.
+#[derive(Clone, Copy)]
+pub(super) struct Map<'a, T> {
+    pub(super) values: &'a [T],
+    pub(super) channels: usize,
+    pub(super) groups: usize,
+}
+
+/// Calls `f` with the rows and columns of the correlations that a pass consists of, and with the shape as they see it: one forward,
+/// stride² backward (`transposed`).
+pub(super) fn correlations(
+    shape: &Conv2dShape,
+    transposed: bool,
+    mut f: impl FnMut(&Conv2dShape, Axis, Axis),
+) {
+    let shape = &flat(shape);
+    let Conv2dShape {
+        h,
+        w,
+        kernel,
+        stride,
+        padding,
+        ..
+    } = *shape;
+    let (h_out, w_out) = (shape.h_out(), shape.w_out());
+    if !transposed {
+        let rows = Axis::forward(h, h_out, kernel, stride, padding);
+        let columns = Axis::forward(w, w_out, kernel, stride, padding);
+        return f(shape, rows, columns);
+    }
+    for a in 0..stride {
+        for b in 0..stride {
+            let rows = Axis::backward(h, h_out, kernel, stride, padding, a);
+            let columns = Axis::backward(w, w_out, kernel, stride, padding, b);
+            if rows.count > 0 && columns.count > 0 {
+                f(shape, rows, columns);
+            }
+        }
+    }
+}
+
+/// A 1x1 convolution that skips no pixel, as one of a single column: it can be cut anywhere.
+pub(super) fn flat(shape: &Conv2dShape) -> Conv2dShape {
+    let pixels = shape.n * shape.h * shape.w;
+    // Offsets within an image are 32-bit.
+    let fits = pixels * shape.c_in.max(shape.c_out) <= u32::MAX as usize;
+    if shape.kernel == 1 && shape.stride == 1 && shape.padding == 0 && fits {
+        return Conv2dShape {
+            n: 1,
+            h: pixels,
+            w: 1,
+            ..*shape
+        };
+    }
+    *shape
+}
+
 /// How the outputs of a correlation are cut into blocks: some images, or some rows of one image.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Blocks {
@@ -124,19 +181,19 @@ pub(super) struct Block {
 }
 
 impl Blocks {
-    /// Blocks of about `target` outputs, at most `most_images` images.
+    /// Blocks of about `target` outputs, at most `most_images` images. A single column is cut into whole `tile`s.
     pub(super) fn new(
         n: usize,
         rows: usize,
         columns: usize,
         target: usize,
         most_images: usize,
+        tile: usize,
     ) -> Blocks {
         let even = |len: usize, most: usize| len.div_ceil(len.div_ceil(most.clamp(1, len)));
         let image = rows * columns;
         let (images, block_rows) = match target / image.max(1) {
-            // Pixels that can be cut anywhere are cut into whole tiles.
-            0 if columns == 1 => (1, even(rows.max(1), target).next_multiple_of(WIDE)),
+            0 if columns == 1 => (1, even(rows.max(1), target).next_multiple_of(tile)),
             0 => (1, even(rows.max(1), target / columns.max(1))),
             images => (even(n, images.min(most_images)), rows.max(1)),
         };
@@ -239,7 +296,7 @@ mod tests {
             (7, 3, 3, 9),
             (2, 5, 50, 3),
         ] {
-            let blocks = Blocks::new(n, rows, columns, target, usize::MAX);
+            let blocks = Blocks::new(n, rows, columns, target, usize::MAX, 6);
             let mut seen = vec![0; n * rows];
             for i in 0..blocks.count() {
                 let b = blocks.get(i);

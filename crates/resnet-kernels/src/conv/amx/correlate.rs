@@ -1,0 +1,472 @@
+//! Forward pass and input gradient: for each panel of 32 output channels and each part of the reduction whose weights fit the
+//! first-level cache, all tiles of a block of pixels, which fits the second-level cache.
+//!
+//! Sums stay in tiles over a part. Where there are several parts they wait for the next one in scratch; after the last one they go, still
+//! in the first-level cache, through the epilogue to the output. Every output is summed in one order whatever the blocks, so that neither
+//! they nor the number of threads change a bit.
+
+use std::ops::Range;
+
+use super::ahead::Ahead;
+use super::layout::Layout;
+use super::pack::{PackTask, STEPS};
+use super::tile::{MOST, PANEL, Product, SIDE, STEP, Tiles, height, padded, panels};
+use crate::conv::axis::{Axis, Block, Blocks, Map, correlations};
+use crate::conv::outputs::{NONE, Outputs};
+use crate::conv::tile::LANES;
+use crate::conv::{Conv2dShape, Epilogue, scratch};
+use crate::cpu::Parts;
+use crate::simd::{Amx, Simd, Task};
+use crate::split::{CHUNK, chunks, range};
+use crate::{Bf16, Cpu, Number};
+
+/// Steps of the reduction in a part: 36 KiB of weights in a first-level cache of 48.
+const PART: usize = 18;
+/// Bytes of a block's input and sums.
+const BLOCK: usize = 1 << 20;
+/// Words before packed weights: the first says how many are skipped for the sake of alignment.
+const HEAD: usize = 16;
+
+/// A correlation: x [n][..][..][c_in] to y [n][..][..][c_out], per group.
+#[derive(Clone, Copy)]
+pub(super) struct Correlation<'a> {
+    pub(super) shape: &'a Conv2dShape,
+    /// Whether this is the input gradient, so that weights are read transposed.
+    pub(super) transposed: bool,
+    pub(super) rows: Axis,
+    pub(super) columns: Axis,
+    pub(super) layout: Layout,
+    blocks: Blocks,
+    /// Channels of x and y, all groups.
+    pub(super) c_in: usize,
+    pub(super) c_out: usize,
+    /// Output map's sides.
+    h_out: usize,
+    w_out: usize,
+    /// Parts that a group's output channels are cut into, in panels.
+    split: usize,
+}
+
+/// Words of scratch for both passes, packed weights of the backward pass included.
+pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
+    let mut most = 0;
+    each(cpu, shape, false, |c| most = most.max(c.scratch_len(cpu)));
+    each(cpu, shape, true, |c| {
+        most = most.max(c.packed_len() + c.scratch_len(cpu));
+    });
+    most
+}
+
+/// Words of the weights packed for [`forward`].
+pub(in crate::conv) fn packed_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
+    let mut len = 0;
+    each(cpu, shape, false, |c| len = c.packed_len());
+    len
+}
+
+/// Packs w for [`forward`].
+pub(in crate::conv) fn pack(cpu: &Cpu, shape: &Conv2dShape, w: &[f32], packed: &mut [f32]) {
+    each(cpu, shape, false, |c| c.pack(cpu, w, packed));
+}
+
+/// y = x * w, and what `epilogue` makes of it.
+pub(in crate::conv) fn forward(
+    cpu: &Cpu,
+    shape: &Conv2dShape,
+    x: &[Bf16],
+    packed: &[f32],
+    epilogue: Epilogue<Bf16>,
+    y: &mut [Bf16],
+    scratch: &mut [f32],
+) {
+    each(cpu, shape, false, |c| {
+        c.run(cpu, x, packed, epilogue, y, false, scratch);
+    });
+}
+
+/// dx (+)= dy * wᵀ.
+pub(in crate::conv) fn backward_input(
+    cpu: &Cpu,
+    shape: &Conv2dShape,
+    dy: &[Bf16],
+    w: &[f32],
+    dx: &mut [Bf16],
+    accumulate: bool,
+    scratch: &mut [f32],
+) {
+    // Where the step is larger than the kernel, there are numbers that no tap reaches.
+    if !accumulate && shape.stride > shape.kernel {
+        let len = dx.len();
+        let dx = Parts::new(dx);
+        cpu.parallel(chunks(len, CHUNK), |i| {
+            // SAFETY: tasks take disjoint ranges.
+            unsafe { dx.get(range(len, CHUNK, i)) }.fill(Bf16::default());
+        });
+    }
+    each(cpu, shape, true, |c| {
+        if c.layout.is_empty() {
+            // No tap reaches these numbers.
+            return;
+        }
+        let (packed, scratch) = scratch.split_at_mut(c.packed_len());
+        c.pack(cpu, w, packed);
+        let nothing = Epilogue::default();
+        c.run(cpu, dy, packed, nothing, dx, accumulate, scratch);
+    });
+}
+
+/// Calls `f` with the correlations that a pass consists of.
+fn each(cpu: &Cpu, shape: &Conv2dShape, transposed: bool, mut f: impl FnMut(Correlation)) {
+    correlations(shape, transposed, |shape, rows, columns| {
+        f(Correlation::new(cpu, shape, transposed, rows, columns));
+    });
+}
+
+impl<'a> Correlation<'a> {
+    fn new(
+        cpu: &Cpu,
+        shape: &'a Conv2dShape,
+        transposed: bool,
+        rows: Axis,
+        columns: Axis,
+    ) -> Correlation<'a> {
+        let (mut c_in, mut c_out) = (shape.c_in, shape.c_out);
+        let (mut h_out, mut w_out) = (shape.h_out(), shape.w_out());
+        if transposed {
+            (c_in, c_out) = (c_out, c_in);
+            (h_out, w_out) = (shape.h, shape.w);
+        }
+        let layout = Layout::new(rows, columns, c_in, shape.groups, true);
+        let numbers = layout.cell * layout.planes;
+        let mut target = (BLOCK / (2 * numbers + 4 * PANEL)).clamp(192, 2048);
+        // Offsets within a block are 32-bit, and in bytes for what is read.
+        let image = (2 * rows.len * columns.len * c_in).max(h_out * w_out * c_out);
+        let most = (u32::MAX as usize / (2 * image)).max(1);
+        let wanted = 4 * cpu.threads();
+        let panels = (c_out / shape.groups).div_ceil(PANEL);
+        // Where blocks are copied, each task copies its own, so more blocks are better than more parts of their channels.
+        let cheap = if layout.copies() { 1 } else { panels };
+        let cut = |target| {
+            Blocks::new(
+                shape.n,
+                rows.count,
+                columns.count,
+                target,
+                most,
+                2 * MOST * SIDE,
+            )
+        };
+        let blocks = loop {
+            let blocks = cut(target);
+            if blocks.count() * shape.groups * cheap >= wanted || target <= 256 {
+                break blocks;
+            }
+            target /= 2;
+        };
+        // As many blocks for each thread as for the others, about, where there are few.
+        let threads = cpu.threads();
+        let few = blocks.count() < 8 * threads && !blocks.count().is_multiple_of(threads);
+        let blocks = if few && shape.n == 1 {
+            let count = blocks.count().next_multiple_of(threads);
+            cut(rows.count.div_ceil(count) * columns.count)
+        } else {
+            blocks
+        };
+        let split = if threads == 1 {
+            1
+        } else {
+            let wanted = wanted.div_ceil(blocks.count() * shape.groups);
+            (wanted..=2 * wanted)
+                .find(|&parts| panels.is_multiple_of(parts))
+                .unwrap_or(wanted.min(panels))
+        };
+        Correlation {
+            shape,
+            transposed,
+            rows,
+            columns,
+            layout,
+            blocks,
+            c_in,
+            c_out,
+            h_out,
+            w_out,
+            split,
+        }
+    }
+
+    /// Steps of the reduction.
+    fn steps(&self) -> usize {
+        self.rows.taps * self.layout.run().div_ceil(STEP)
+    }
+
+    /// Numbers of the reduction, with those that fill steps.
+    pub(super) fn depth(&self) -> usize {
+        self.steps() * STEP
+    }
+
+    /// Steps in each part of the reduction.
+    fn part(&self) -> usize {
+        let steps = self.steps().max(1);
+        steps.div_ceil(steps.div_ceil(PART))
+    }
+
+    /// Numbers of a group's packed weights.
+    fn group_len(&self) -> usize {
+        self.depth() * padded(self.c_out / self.shape.groups)
+    }
+
+    fn packed_len(&self) -> usize {
+        HEAD + Bf16::words(self.group_len() * self.shape.groups).next_multiple_of(HEAD)
+    }
+
+    fn pack(&self, cpu: &Cpu, w: &[f32], packed: &mut [f32]) {
+        let width = self.c_out / self.shape.groups;
+        // Tiles are read in cache lines. Where the memory is moved before it is used, that takes longer but reads the same.
+        let skip = packed[1..].as_ptr().align_offset(64).min(HEAD - 1) + 1;
+        packed[0] = skip as f32;
+        let len = self.group_len();
+        let packed = Bf16::view_mut(&mut packed[skip..], len * self.shape.groups);
+        let packed = Parts::new(packed);
+        // Pieces read w in its order.
+        let (steps, channels) = if self.transposed {
+            (self.steps(), PANEL)
+        } else {
+            (STEPS, width)
+        };
+        let pieces = (
+            self.steps().div_ceil(steps.max(1)),
+            width.div_ceil(channels),
+        );
+        cpu.parallel(self.shape.groups * pieces.0 * pieces.1, |task| {
+            let (task, piece) = (task / pieces.1, task % pieces.1);
+            let group = task / pieces.0;
+            cpu.run(PackTask {
+                c: self,
+                group,
+                channels: range(width, channels, piece),
+                steps: range(self.steps(), steps, task % pieces.0),
+                w,
+                packed: packed.start_of(group * len..(group + 1) * len),
+            });
+        });
+    }
+
+    /// Tiles of the largest block.
+    fn tiles(&self) -> usize {
+        let laid = self.layout.block(self.blocks.images, self.blocks.rows);
+        self.blocks.images * self.layout.positions(&laid).div_ceil(SIDE)
+    }
+
+    /// Lengths of a thread's parts of scratch: copy, offsets of steps, of tiles in x, their rows, offsets of outputs, sums.
+    fn parts(&self) -> [usize; 6] {
+        let tiles = self.tiles();
+        let waiting = if self.part() < self.steps() {
+            tiles
+        } else {
+            MOST
+        };
+        [
+            Bf16::words(self.layout.len(&self.blocks)),
+            self.steps(),
+            tiles,
+            tiles,
+            tiles * SIDE,
+            waiting * SIDE * PANEL,
+        ]
+    }
+
+    fn scratch_len(&self, cpu: &Cpu) -> usize {
+        scratch::len(&self.parts()) * cpu.threads()
+    }
+
+    fn run(
+        &self,
+        cpu: &Cpu,
+        x: &[Bf16],
+        packed: &[f32],
+        epilogue: Epilogue<Bf16>,
+        y: &mut [Bf16],
+        accumulate: bool,
+        scratch: &mut [f32],
+    ) {
+        let amx = cpu
+            .amx()
+            .expect("a convolution is run by the instruction set it was chosen for");
+        let groups = self.shape.groups;
+        let each = scratch::len(&self.parts());
+        let (scratch, y) = (Parts::new(scratch), Parts::new(y));
+        let packed = Bf16::view(&packed[packed[0] as usize..], self.group_len() * groups);
+        let panels = (self.c_out / groups).div_ceil(PANEL);
+        let size = panels.div_ceil(self.split) * PANEL;
+        let tasks = self.blocks.count() * groups * self.split;
+        cpu.parallel_workers(tasks, |worker, task| {
+            // SAFETY: no two running tasks have the same worker index.
+            let scratch = unsafe { scratch.get(worker * each..(worker + 1) * each) };
+            let channels = range(self.c_out / groups, size, task % self.split);
+            if channels.is_empty() {
+                return;
+            }
+            let task = task / self.split;
+            cpu.run(BlockTask {
+                c: self,
+                amx,
+                group: task % groups,
+                block: self.blocks.get(task / groups),
+                channels,
+                x,
+                packed: &packed[task % groups * self.group_len()..][..self.group_len()],
+                epilogue,
+                y,
+                accumulate,
+                scratch,
+            });
+        });
+    }
+
+    /// Fills in where tiles are read, how many rows they have, and where their sums go, from the start of the block's first image; returns
+    /// how many there are.
+    fn place(&self, block: Block, from: &mut [u32], rows: &mut [u32], to: &mut [u32]) -> usize {
+        let layout = &self.layout;
+        let laid = layout.block(block.images, block.rows);
+        let positions = layout.positions(&laid);
+        let mut tiles = 0;
+        for image in 0..block.images {
+            let cell = layout.image(&laid, image);
+            let first = tiles * SIDE;
+            for start in (0..positions).step_by(SIDE) {
+                from[tiles] = ((cell + start) * layout.distance) as u32;
+                rows[tiles] = SIDE.min(positions - start) as u32;
+                tiles += 1;
+            }
+            let to = &mut to[first..tiles * SIDE];
+            to.fill(NONE);
+            for i in 0..block.rows {
+                let row = block.row + i;
+                let row = image * self.h_out + self.rows.out_first + row * self.rows.out_step;
+                let at = (row * self.w_out + self.columns.out_first) * self.c_out;
+                let step = self.columns.out_step * self.c_out;
+                let to = &mut to[i * layout.width..][..self.columns.count];
+                for (j, to) in to.iter_mut().enumerate() {
+                    *to = (at + j * step) as u32;
+                }
+            }
+        }
+        tiles
+    }
+}
+
+/// One block of outputs, some channels of one group.
+struct BlockTask<'a> {
+    c: &'a Correlation<'a>,
+    amx: Amx,
+    group: usize,
+    block: Block,
+    channels: Range<usize>,
+    x: &'a [Bf16],
+    /// The group's.
+    packed: &'a [Bf16],
+    epilogue: Epilogue<'a, Bf16>,
+    y: Parts<'a, Bf16>,
+    accumulate: bool,
+    scratch: &'a mut [f32],
+}
+
+impl Task for BlockTask<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let BlockTask {
+            c,
+            amx,
+            group,
+            block,
+            channels,
+            x,
+            packed,
+            epilogue,
+            y,
+            accumulate,
+            scratch,
+        } = self;
+        let layout = &c.layout;
+        let [copy, offsets, from, rows, to, sums] = scratch::split(scratch, c.parts());
+        let [offsets, from, rows, to] = [offsets, from, rows, to].map(scratch::as_u32);
+        let map = Map {
+            values: x,
+            channels: c.c_in,
+            groups: c.shape.groups,
+        };
+        let copy = Bf16::view_mut(copy, layout.len(&c.blocks));
+        let x = layout.stage(map, group, block, copy);
+        let laid = layout.block(block.images, block.rows);
+        let per_run = layout.run().div_ceil(STEP);
+        for (i, offset) in offsets.iter_mut().enumerate() {
+            let at = layout.tap_row(&laid, i / per_run) * layout.distance + i % per_run * STEP;
+            *offset = (at * size_of::<Bf16>()) as u32;
+        }
+        let tiles = c.place(block, from, rows, to);
+
+        let image = c.h_out * c.w_out * c.c_out;
+        let first_channel = group * (c.c_out / c.shape.groups);
+        // Other tasks write other numbers of the same images, so only a pointer is kept.
+        let y = y.start_of(block.image * image..(block.image + block.images) * image);
+        let (steps, part) = (c.steps(), c.part());
+        let waits = part < steps;
+        let mut tile_registers = Tiles::new(amx);
+        for (n, count) in panels(channels) {
+            let lanes = padded(count);
+            let together = height(count);
+            for start in (0..steps.max(1)).step_by(part) {
+                let end = (start + part).min(steps);
+                let b =
+                    &packed[n * c.depth() + start * STEP * lanes..][..(end - start) * STEP * lanes];
+                let mut ahead = Ahead::new(packed, b, tiles.div_ceil(together));
+                for tile in (0..tiles).step_by(together) {
+                    ahead.fetch();
+                    let group = tile..(tile + together).min(tiles);
+                    let mut product = Product {
+                        a: [std::ptr::null(); MOST],
+                        c: [std::ptr::null_mut(); MOST],
+                        offsets: offsets[start..end].as_ptr(),
+                        b: b.as_ptr(),
+                        a_stride: layout.distance * size_of::<Bf16>(),
+                        b_stride: 2 * lanes * size_of::<Bf16>(),
+                        c_stride: PANEL * size_of::<f32>(),
+                        steps: end - start,
+                        add: usize::from(start > 0),
+                    };
+                    let first = if waits { tile * SIDE * PANEL } else { 0 };
+                    let sums = &mut sums[first..][..group.len() * SIDE * PANEL];
+                    let mut heights = [0; MOST];
+                    for (i, tile) in group.clone().enumerate() {
+                        product.a[i] = x.as_ptr().wrapping_add(from[tile] as usize);
+                        product.c[i] = sums[i * SIDE * PANEL..].as_mut_ptr();
+                        heights[i] = rows[tile] as usize;
+                    }
+                    // SAFETY: the rows of every tile are cells of the laid-out block, and runs from them on lie inside it: a
+                    // copy has room for whole steps, and is initialised; x is read in place where runs are whole steps.
+                    // `sums` holds 16 rows for each tile and was written by the part before this one; b was cut to the steps.
+                    unsafe {
+                        tile_registers.multiply(&mut product, &heights[..group.len()], lanes);
+                    }
+                    if end < steps {
+                        continue;
+                    }
+                    let outputs = Outputs {
+                        epilogue: &epilogue,
+                        y,
+                        to: &to[group.start * SIDE..group.end * SIDE],
+                        first: block.image * image,
+                        channel: first_channel + n,
+                        count,
+                    };
+                    // SAFETY: this task alone touches these channels at every offset; `sums` holds a row of [`LANES`] for each
+                    // offset that is an output's.
+                    unsafe { outputs.write(s, sums, accumulate) };
+                }
+            }
+        }
+    }
+}
+
+const _: () = assert!(PANEL == LANES);

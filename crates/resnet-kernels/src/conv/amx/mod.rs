@@ -1,0 +1,49 @@
+//! Convolutions over maps of bf16 with AMX: tiles of 16 x 16 sums, products of bf16 numbers summed in f32.
+//!
+//! ```text
+//!  forward and input gradient                                      weight gradient
+//!
+//!             b: weights, 32 output channels                                  b: dy, pairs of pixels x 32 channels
+//!            ┌────┬────┐                                                     ┌────┬────┐
+//!  a: x      │    │    │ 32 of                              a: x,            │    │    │ 32
+//!            └────┴────┘ taps · channels                    transposed       └────┴────┘ pixels
+//!  ┌────┐    ┌────┬────┐                                    ┌────┐           ┌────┬────┐
+//!  │    │ →  │    │    │ 16 pixels                          │    │    →      │    │    │ 16 of taps · channels
+//!  ├────┤    ├────┼────┤                                    ├────┤           ├────┼────┤
+//!  │    │ →  │    │    │ 16 pixels                          │    │    →      │    │    │ 16 of taps · channels
+//!  └────┘    └────┴────┘                                    └────┘           └────┴────┘
+//!    32                                                       32
+//! ```
+//!
+//! No matrix of patches is made: a tile's rows are a constant distance apart in the map (`layout`), and a tap is another place to start
+//! from. The products are in `tile`, the weights' form in `pack`. In the weight gradient the reduction runs over pixels (compare
+//! Georganas et al. 2018, "Anatomy of high-performance deep learning convolutions", section III).
+
+mod ahead;
+mod correlate;
+mod gradient;
+mod layout;
+mod pack;
+mod tile;
+mod transpose;
+
+use super::Conv2dShape;
+use crate::Cpu;
+
+pub(super) use correlate::{backward_input, forward, pack, packed_len};
+pub(super) use gradient::backward_weight;
+
+/// Channels of a group that fill a tile well enough.
+const WIDE: usize = 16;
+
+/// Shapes whose tiles are full enough: several channels on both sides, or few that a kernel makes many of.
+pub(super) fn accepts(shape: &Conv2dShape) -> bool {
+    let (c_in, c_out) = (shape.c_in / shape.groups, shape.c_out / shape.groups);
+    let run = shape.kernel * c_in;
+    c_out >= WIDE && (c_in >= WIDE || shape.groups == 1 && shape.kernel >= 3 && run >= WIDE / 2)
+}
+
+/// Words of scratch for all passes, packed weights of the forward pass left out.
+pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
+    correlate::scratch_len(cpu, shape).max(gradient::scratch_len(cpu, shape))
+}

@@ -1,0 +1,162 @@
+//! Weights as tiles read them, rounded to bf16.
+//!
+//! ```text
+//!  panel: 32 output channels         step: 32 numbers of a run          row: 2 numbers of the reduction side by side
+//!  ┌────────┬────────┬──             ┌────────────────────┐             ┌────┬────┬────┬────┬──
+//!  │ step 0 │ step 1 │    ...        │ 16 rows            │             │ 0 0│ 1 0│ 0 1│ 1 1│    ... (k, channel)
+//!  └────────┴────────┴──             └────────────────────┘             └────┴────┴────┴────┴──
+//! ```
+//!
+//! A run is the taps of one row of the kernel times the channels; its last step is filled with zeros, so that what tiles of x hold
+//! there does not matter. The last panel is 16 channels wide where that is enough.
+
+use std::ops::Range;
+
+use super::correlate::Correlation;
+use super::tile::{PANEL, STEP, padded, panels};
+use super::transpose::{BLOCK, interleave};
+use crate::simd::{One, Simd, Task};
+use crate::{Bf16, Number};
+
+/// Steps that are packed together where w has the order of the reduction.
+pub(super) const STEPS: usize = 4;
+
+/// Packs some steps of some output channels of a group.
+pub(super) struct PackTask<'a> {
+    pub(super) c: &'a Correlation<'a>,
+    pub(super) group: usize,
+    /// From a whole panel on.
+    pub(super) channels: Range<usize>,
+    pub(super) steps: Range<usize>,
+    pub(super) w: &'a [f32],
+    /// All panels of the group.
+    pub(super) packed: *mut Bf16,
+}
+
+impl Task for PackTask<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let PackTask {
+            c,
+            group,
+            channels,
+            steps,
+            w,
+            packed,
+        } = self;
+        let len = c.layout.run();
+        let per_run = len.div_ceil(STEP);
+        let mut words = [0f32; STEP * PANEL / 2];
+        for step in steps {
+            let (run, start) = (step / per_run, step % per_run * STEP);
+            let rows = start..(start + STEP).min(len);
+            for (n, count) in panels(channels.clone()) {
+                let lanes = padded(count);
+                let first = n * c.depth() + step * STEP * lanes;
+                // SAFETY: the panel from channel n on begins at n · depth, each step takes as much of it as 32 rows of the panel; tasks
+                // have different channels or steps, and the group's numbers end with the last panel.
+                let to = unsafe {
+                    let to = packed.add(first).cast::<u32>();
+                    std::slice::from_raw_parts_mut(to, STEP / 2 * lanes)
+                };
+                let square = Bf16::view_mut(&mut words, STEP * PANEL);
+                if count < lanes || rows.len() < STEP {
+                    square.fill(Bf16::default());
+                }
+                if c.transposed {
+                    across(s, c, w, group, n, count, run, rows.clone(), square);
+                    for i in (0..STEP / 2).step_by(BLOCK) {
+                        for j in (0..lanes).step_by(BLOCK) {
+                            // SAFETY: the square has 32 rows of 16 pairs, `to` 16 rows of `lanes` of them, at most 32; both are multiples
+                            // of BLOCK. They are different memory.
+                            unsafe {
+                                let from = words.as_ptr().add(j * STEP / 2 + i);
+                                let to = to.as_mut_ptr().cast::<f32>().add(i * lanes + j);
+                                s.transpose(from, STEP / 2, to, lanes);
+                            }
+                        }
+                    }
+                } else {
+                    along(s, c, w, group, n, count, run, rows.clone(), square);
+                    let pairs = square.chunks_exact(2 * PANEL);
+                    for (to, pair) in to.chunks_exact_mut(lanes).zip(pairs) {
+                        let (a, b) = pair.split_at(PANEL);
+                        interleave(s, a, b, to);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Rounds `from`.
+#[inline(always)]
+fn round<S: Simd>(s: S, from: &[f32], to: &mut [Bf16]) {
+    let count = from.len();
+    assert!(to.len() >= count);
+    let (from, to) = (from.as_ptr(), to.as_mut_ptr());
+    let whole = count / S::LANES * S::LANES;
+    // SAFETY: both hold `count` numbers, taken as whole vectors and then one by one.
+    unsafe {
+        for i in (0..whole).step_by(S::LANES) {
+            s.store_bf16(to.add(i), s.load(from.add(i)));
+        }
+        for i in whole..count {
+            One.store_bf16(to.add(i), *from.add(i));
+        }
+    }
+}
+
+/// Fills `square` = [k][32] with the weights of output channels `n..n + count` of the group; k runs over the numbers `rows` of a run.
+#[inline(always)]
+fn along<S: Simd>(
+    s: S,
+    c: &Correlation,
+    w: &[f32],
+    group: usize,
+    n: usize,
+    count: usize,
+    run: usize,
+    rows: Range<usize>,
+    square: &mut [Bf16],
+) {
+    let all = c.shape.c_out;
+    let first = group * (c.c_out / c.shape.groups) + n;
+    for (k, to) in rows.zip(square.chunks_exact_mut(PANEL)) {
+        // w is [k][c_out] already.
+        round(
+            s,
+            &w[(run * c.layout.run() + k) * all + first..][..count],
+            to,
+        );
+    }
+}
+
+/// Fills `square` = [n][32] with the transposed weights.
+#[inline(always)]
+fn across<S: Simd>(
+    s: S,
+    c: &Correlation,
+    w: &[f32],
+    group: usize,
+    n: usize,
+    count: usize,
+    run: usize,
+    rows: Range<usize>,
+    square: &mut [Bf16],
+) {
+    let all = c.shape.c_out;
+    let (depth, width) = (c.c_in / c.shape.groups, c.c_out / c.shape.groups);
+    let mut k = rows.start;
+    while k < rows.end {
+        // One tap at a time: there w is [n][depth].
+        let (tap, from) = (k / depth, k % depth);
+        let len = (depth - from).min(rows.end - k);
+        let (row, column) = (c.rows.tap(run), c.columns.tap(tap));
+        let first = ((row * c.shape.kernel + column) * width + n) * all + group * depth + from;
+        for (i, to) in square.chunks_exact_mut(STEP).take(count).enumerate() {
+            round(s, &w[first + i * all..][..len], &mut to[k - rows.start..]);
+        }
+        k += len;
+    }
+}
