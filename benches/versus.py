@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Times this project against PyTorch, ONNX Runtime and OpenVINO on the machine it runs on.
 
-usage: python3 benches/versus.py [--only SUBSTR] [--modes M,M...] [--rounds N] [--seconds S] [--threads N] [--json FILE]
+usage: python3 benches/versus.py [--only SUBSTR] [--modes M,M...] [--rounds N] [--seconds S] [--threads N] [--isa scalar|avx2]
+                                [--json FILE]
        python3 benches/versus.py --start MODEL IMAGE
 
 needs: cargo build --release
@@ -9,7 +10,9 @@ needs: cargo build --release
        a C++ compiler for the modes with `compile`
 
 Every row runs ours and each peer in turn, a process each, and the whole row again for each round, since machines drift: only
-the ratio of numbers from one sitting means something. A peer counts in its fastest mode. Prints Markdown.
+the ratio of numbers from one sitting means something. A peer counts in its fastest mode; rows of f32 are for modes that multiply
+in f32, rows of bf16 for all. Rows of bf16 are left out where the CPU has no instructions for it. `--isa` holds both sides to an
+instruction set. Prints Markdown.
 """
 import argparse
 import json
@@ -24,19 +27,21 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 RESNET = os.path.join(HERE, "..", "target", "release", "resnet")
 
-TRAIN = ("torch-f32", "torch-f32-cl", "torch-f32-cl-compile", "torch-bf32-cl", "torch-bf16-cl", "torch-bf16-cl-compile")
-INFER = ("torch-f32-cl", "torch-f32-cl-compile", "torch-bf16-cl", "onnxruntime", "openvino-f32", "openvino-bf16")
-# What is done, network, batch, modes of the peers.
-ROWS = [
-    ("train", "resnet20", 128, TRAIN),
-    ("train", "resnet110", 128, TRAIN),
-    ("train", "resnet18", 32, TRAIN),
-    ("train", "resnet50", 32, TRAIN),
-    ("infer", "resnet18", 1, INFER),
-    ("infer", "resnet18", 32, INFER),
-    ("infer", "resnet50", 1, INFER),
-    ("infer", "resnet50", 32, INFER),
-]
+TRAIN = ("torch-f32", "torch-f32-cl", "torch-f32-cl-compile")
+TRAIN_ALL = TRAIN + ("torch-bf32-cl", "torch-bf16-cl", "torch-bf16-cl-compile")
+INFER = ("torch-f32-cl", "torch-f32-cl-compile", "onnxruntime", "openvino-f32")
+INFER_ALL = INFER + ("torch-bf16-cl", "openvino-bf16")
+# What is done, network, batch, precision of ours, modes of the peers.
+ROWS = [(what, arch, batch, precision, f32 if precision == "f32" else all_modes)
+        for what, f32, all_modes, works in (
+            ("train", TRAIN, TRAIN_ALL, (("resnet20", 128), ("resnet110", 128), ("resnet18", 32), ("resnet50", 32))),
+            ("infer", INFER, INFER_ALL, (("resnet18", 1), ("resnet18", 32), ("resnet50", 1), ("resnet50", 32))))
+        for arch, batch in works for precision in ("f32", "bf16")]
+# What holds each side to an instruction set.
+HELD = {
+    "scalar": {"RESNET_ISA": "scalar", "ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default"},
+    "avx2": {"RESNET_ISA": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"},
+}
 
 
 def cifar_net(depth):
@@ -168,10 +173,10 @@ def peer(arguments):
     print(json.dumps(run(what, arch, batch, mode, threads, seconds)))
 
 
-def measured(command):
+def measured(command, held):
     """The JSON that a command's last line is, or why there is none."""
     # Neither side is held back by what the environment happens to set.
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("OPENBLAS_", "RESNET_"))}
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("OPENBLAS_", "RESNET_"))} | held
     found = subprocess.run(command, capture_output=True, text=True, env=env)
     try:
         return json.loads(found.stdout.strip().splitlines()[-1])
@@ -196,6 +201,16 @@ def machine(threads):
     return f"{cpu}, {os.cpu_count()} cores, {threads} threads; {', '.join(versions)}"
 
 
+def has_bf16():
+    """Whether the CPU multiplies bf16."""
+    try:
+        with open("/proc/cpuinfo") as info:
+            flags = info.read()
+    except OSError:
+        return False
+    return any(name in flags for name in ("amx_bf16", "avx512_bf16"))
+
+
 def start(model, image):
     """From the start of the process to the first prediction, and what importing PyTorch alone takes."""
     rows = {"resnet predict": [RESNET, "predict", model, image], "import torch": [sys.executable, "-c", "import torch"]}
@@ -215,6 +230,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=3, help="for each measurement, after warm-up")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--isa", choices=sorted(HELD),
+                        help="hold both sides to it; ONNX Runtime and OpenVINO cannot be held, and are left out")
     parser.add_argument("--json", help="file for every measurement")
     parser.add_argument("--start", nargs=2, metavar=("MODEL", "IMAGE"))
     parser.add_argument("--peer", help=argparse.SUPPRESS)
@@ -224,23 +241,27 @@ def main():
     if a.start:
         return start(*a.start)
     wanted = a.modes.split(",") if a.modes else None
-    print(f"{machine(a.threads)}; {a.rounds} rounds\n")
+    held = HELD.get(a.isa, {})
+    limit = f", held to {a.isa}" if a.isa else ""
+    print(f"{machine(a.threads)}{limit}; {a.rounds} rounds\n")
     print("| work | ours, images/s | best peer | images/s | ratio | memory, MiB: ours | peer |")
     print("|---|---:|---|---:|---:|---:|---:|", flush=True)
     everything = []
-    for what, arch, batch, modes in ROWS:
-        name = f"{what} {arch}, batch {batch}"
-        if a.only not in name:
+    for what, arch, batch, precision, modes in ROWS:
+        name = f"{what} {arch}, batch {batch}, {precision}"
+        if a.only not in name or precision == "bf16" and (a.isa or not has_bf16()) and "bf16" not in a.only:
             continue
+        if a.isa:
+            modes = [mode for mode in modes if mode.startswith("torch")]
         results = {}
         for _ in range(a.rounds):
             ours = [RESNET, "bench", what, arch, "--batch", str(batch), "--threads", str(a.threads),
-                    "--seconds", str(a.seconds), "--json"]
-            results.setdefault("ours", []).append(measured(ours))
+                    "--precision", precision, "--seconds", str(a.seconds), "--json"]
+            results.setdefault("ours", []).append(measured(ours, held))
             for mode in modes:
                 if wanted is None or mode in wanted:
                     arguments = json.dumps([what, arch, batch, mode, a.threads, a.seconds])
-                    results.setdefault(mode, []).append(measured([sys.executable, __file__, "--peer", arguments]))
+                    results.setdefault(mode, []).append(measured([sys.executable, __file__, "--peer", arguments], held))
         everything.append({"work": name, "results": results})
         rates = {}
         for mode, rounds in results.items():

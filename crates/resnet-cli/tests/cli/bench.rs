@@ -5,13 +5,15 @@ use crate::support::Folder;
 #[test]
 fn a_network_is_timed() {
     let folder = Folder::new();
-    for mode in ["train", "infer"] {
+    for (mode, precision) in [("train", "f32"), ("train", "bf16"), ("infer", "f32")] {
         let args = [
             "bench",
             mode,
             "resnet8",
             "--batch",
             "4",
+            "--precision",
+            precision,
             "--seconds",
             "0",
             "--layers",
@@ -19,7 +21,7 @@ fn a_network_is_timed() {
         let json = folder.ok(&[&args[..], &["--json"]].concat()).json()[0].clone();
         assert_eq!(json["arch"], "resnet8");
         assert_eq!(json["mode"], mode);
-        assert_eq!(json["precision"], "f32");
+        assert_eq!(json["precision"], precision);
         assert_eq!(json["batch"], 4);
         assert!(json["threads"].as_u64().unwrap() >= 1);
         let number = |key: &str| {
@@ -48,7 +50,8 @@ fn a_network_is_timed() {
 #[test]
 fn a_convolution_is_checked_and_timed() {
     let folder = Folder::new();
-    let args = ["bench", "op", "n2 ic16 ih16 oc16 k3 p1", "--seconds", "0"];
+    let shape = "n2 ic16 ih16 oc16 k3 p1";
+    let args = ["bench", "op", shape, "--precision", "f32", "--seconds", "0"];
     let json = folder.ok(&[&args[..], &["--json"]].concat()).json()[0].clone();
     let kernels = json["kernels"].as_array().unwrap();
     for pass in ["forward", "dx", "dw"] {

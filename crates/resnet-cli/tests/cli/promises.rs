@@ -114,6 +114,48 @@ fn killed_five_times_and_resumed_a_run_ends_like_one_never_killed() {
     }
 }
 
+#[test]
+fn in_bf16_the_promises_hold_as_well() {
+    let folder = folder();
+    let bf16 = ["--precision", "bf16"];
+    train(&folder, "whole", &bf16);
+    let config = fs::read_to_string(folder.path("whole/config.toml")).unwrap();
+    assert!(config.contains("precision = \"bf16\""), "{config}");
+    let expected = fs::read(folder.path("whole/model.safetensors")).unwrap();
+    train(
+        &folder,
+        "threads",
+        &[&bf16[..], &["--threads", "5"]].concat(),
+    );
+    kill(
+        &folder,
+        &[RUN, &bf16[..], &["--out", "killed"]].concat(),
+        24,
+    );
+    folder.ok(&["train", "--resume", "killed", "--json"]);
+    for out in ["threads", "killed"] {
+        let found = fs::read(folder.path(&format!("{out}/model.safetensors"))).unwrap();
+        assert!(found == expected, "{out}: the weights differ");
+    }
+    train(&folder, "f32", &["--precision", "f32"]);
+    assert!(
+        tensor_bytes(&folder.path("f32/model.safetensors"))
+            != tensor_bytes(&folder.path("whole/model.safetensors")),
+        "the precision has no effect"
+    );
+    // Weights are f32 in the file, so either precision runs them.
+    let loss = |precision: &str| {
+        let args = ["eval", "whole", "--data", "mnist:digits", "--json"];
+        let args = [&args[..], &["--precision", precision]].concat();
+        folder.ok(&args).json()[0]["loss"].as_f64().unwrap()
+    };
+    let (exact, rounded) = (loss("f32"), loss("bf16"));
+    assert!(
+        exact != rounded && (exact - rounded).abs() < 0.05 * exact.max(0.1),
+        "{exact} in f32, {rounded} in bf16"
+    );
+}
+
 /// Starts the binary, reads its events until it has done `step` steps, and kills it outright.
 fn kill(folder: &Folder, args: &[&str], step: u64) {
     let mut child = folder

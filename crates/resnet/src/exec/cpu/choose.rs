@@ -174,7 +174,7 @@ pub fn fastest_precision() -> (Precision, &'static str) {
         ),
         _ => (
             Precision::F32,
-            "without AMX tiles bf16 needs less memory but more time",
+            "without AMX tiles bf16 saves memory, but seldom time",
         ),
     }
 }
