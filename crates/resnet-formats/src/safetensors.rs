@@ -32,7 +32,69 @@ pub fn read(bytes: &[u8]) -> Result<Tensors, FormatError> {
 ///
 /// # Errors
 /// [`FormatError`] names the tensor and the field that is wrong.
-pub fn read_from(mut from: impl Read, len: u64) -> Result<Tensors, FormatError> {
+pub fn read_from(from: impl Read, len: u64) -> Result<Tensors, FormatError> {
+    let mut stream = Stream::open(from, len)?;
+    let metadata = std::mem::take(&mut stream.metadata);
+    let entries = stream.collect::<Result<BTreeMap<_, _>, _>>()?;
+    Ok(Tensors { entries, metadata })
+}
+
+/// A file whose header was read and checked; iterating reads its tensors one after another, in their order in the file, up to the first
+/// error. Only the tensor at hand is in memory.
+pub struct Stream<R> {
+    from: R,
+    /// The texts of the header.
+    pub metadata: BTreeMap<String, String>,
+    tensors: std::vec::IntoIter<(String, Element, Vec<usize>)>,
+}
+
+impl<R: Read> Stream<R> {
+    /// Reads the header of a stream of `len` bytes.
+    ///
+    /// # Errors
+    /// [`FormatError`] names the tensor and the field that is wrong.
+    pub fn open(mut from: R, len: u64) -> Result<Stream<R>, FormatError> {
+        let (mut tensors, metadata, data_len) = header(&mut from, len)?;
+        tensors.sort_by_key(|(_, entry)| (entry.data_offsets.0, entry.data_offsets.1));
+        let layouts = layouts(&tensors, data_len)?;
+        let names = tensors.into_iter().map(|(name, _)| name);
+        let tensors = names.zip(layouts);
+        let tensors: Vec<_> = tensors.map(|(name, (e, shape))| (name, e, shape)).collect();
+        Ok(Stream {
+            from,
+            metadata,
+            tensors: tensors.into_iter(),
+        })
+    }
+
+    /// Names of the tensors that are still to come.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors
+            .as_slice()
+            .iter()
+            .map(|(name, ..)| name.as_str())
+    }
+}
+
+impl<R: Read> Iterator for Stream<R> {
+    type Item = Result<(String, Array), FormatError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (name, element, shape) = self.tensors.next()?;
+        let bytes = shape.iter().product::<usize>() * element.size();
+        let data = read_data(&mut self.from, element, bytes, |_| ());
+        if data.is_err() {
+            self.tensors = Vec::new().into_iter();
+        }
+        Some(data.map(|data| (name, Array::new(shape, data).expect("sizes were compared"))))
+    }
+}
+
+/// The header: entries as they stand there, texts, and the bytes that follow.
+fn header(
+    mut from: impl Read,
+    len: u64,
+) -> Result<(Vec<(String, Entry)>, BTreeMap<String, String>, u64), FormatError> {
     let Some(after_length) = len.checked_sub(8) else {
         return Err(FormatError::Truncated {
             field: "the header's length",
@@ -58,21 +120,9 @@ pub fn read_from(mut from: impl Read, len: u64) -> Result<Tensors, FormatError> 
     };
     let mut header = vec![0; header_len as usize];
     from.read_exact(&mut header)?;
-    let Header {
-        mut tensors,
-        metadata,
-    } = serde_json::from_slice(&header).map_err(|e| FormatError::Header(e.to_string()))?;
-    drop(header);
-
-    tensors.sort_by_key(|(_, entry)| (entry.data_offsets.0, entry.data_offsets.1));
-    let layouts = layouts(&tensors, data_len)?;
-    let mut entries = BTreeMap::new();
-    for ((name, entry), (element, shape)) in tensors.into_iter().zip(layouts) {
-        let bytes = (entry.data_offsets.1 - entry.data_offsets.0) as usize;
-        let data = read_data(&mut from, element, bytes, |_| ())?;
-        entries.insert(name, Array::new(shape, data).expect("sizes were compared"));
-    }
-    Ok(Tensors { entries, metadata })
+    let Header { tensors, metadata } =
+        serde_json::from_slice(&header).map_err(|e| FormatError::Header(e.to_string()))?;
+    Ok((tensors, metadata, data_len))
 }
 
 /// Writes arrays sorted by name, so equal arrays give equal bytes.

@@ -1,5 +1,7 @@
 //! Round trips, agreement with the format's reference implementation, and damaged files.
 
+use std::collections::BTreeMap;
+
 use resnet_formats::{Array, Data, FormatError, Tensors, safetensors};
 
 fn sample() -> Tensors {
@@ -59,6 +61,21 @@ fn what_is_written_is_read() {
         assert_eq!(safetensors::read(&written).unwrap(), tensors);
         assert_eq!(bytes(&tensors), written);
     }
+}
+
+#[test]
+fn a_stream_hands_out_the_same_arrays_up_to_the_first_error() {
+    let file = bytes(&sample());
+    let stream = safetensors::Stream::open(&file[..], file.len() as u64).unwrap();
+    assert_eq!(stream.metadata, sample().metadata);
+    let found: BTreeMap<_, _> = stream.map(Result::unwrap).collect();
+    assert_eq!(found, sample().entries);
+    // A file that grew shorter since its length was asked for.
+    let short = &file[..file.len() - 1];
+    let stream = safetensors::Stream::open(short, file.len() as u64).unwrap();
+    let found: Vec<_> = stream.collect();
+    assert_eq!(found.iter().filter(|entry| entry.is_err()).count(), 1);
+    assert!(found.last().unwrap().is_err());
 }
 
 #[test]

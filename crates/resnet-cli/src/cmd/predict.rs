@@ -60,11 +60,13 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let inputs = inputs(&args.images)?;
-    let model = super::load_model(&args.model)?;
     let threads = resnet::exec::threads(args.threads);
     let mut predictor = match &args.cam {
-        Some(_) => Predictor::explaining(model, threads)?,
-        None => Predictor::new(model, args.precision.resolve().0, threads)?,
+        Some(_) => Predictor::explaining(super::load_model(&args.model)?, threads)?,
+        None => {
+            let model = super::model_file(&args.model)?;
+            Predictor::open(&model, args.precision.resolve().0, threads)?
+        }
     };
     let mut cams = args.cam.as_deref().map(Cams::new).transpose()?;
     let mut out = std::io::stdout().lock();

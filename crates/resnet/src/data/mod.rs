@@ -25,7 +25,7 @@ mod preprocess;
 mod resize;
 mod subset;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use augment::{Augment, CROPS, RandomResizedCrop, Transform};
 pub use cifar::CIFAR10_CLASSES;

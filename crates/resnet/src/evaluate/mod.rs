@@ -105,7 +105,6 @@ pub fn evaluate_crops(
         ..Options::infer(batch * crops)
     };
     let plan = Plan::build(&model.graph()?, options)?;
-    model.check(&plan)?;
     let mut cpu = Cpu::new(plan, threads)?.taking_weights();
     let transform = Transform::new(model.preprocess.clone(), Augment::default())?;
     let workers = loader_workers(data.as_ref(), threads);

@@ -11,7 +11,7 @@ use crate::graph::{LayerId, Shape};
 use crate::op;
 use crate::plan::{Mode, Options, Plan};
 use crate::step::Precision;
-use crate::weights::Model;
+use crate::weights::{Model, Opened};
 
 pub use cam::Cam;
 
@@ -44,7 +44,15 @@ impl Predictor {
     /// # Errors
     /// The file's parts do not fit each other.
     pub fn new(model: Model, precision: Precision, threads: usize) -> Result<Predictor, UseError> {
-        Predictor::prepare(model, precision, threads, None)
+        Predictor::prepare(model.into(), precision, threads, None)
+    }
+
+    /// The same of a model file, whose weights are read as they are needed.
+    ///
+    /// # Errors
+    /// The file cannot be read, or its parts do not fit each other.
+    pub fn open(path: &Path, precision: Precision, threads: usize) -> Result<Predictor, UseError> {
+        Predictor::prepare(Opened::open(path)?, precision, threads, None)
     }
 
     /// Prepares a model to classify and to explain, in f32; see [`Predictor::cam`].
@@ -53,11 +61,11 @@ impl Predictor {
     /// The file's parts do not fit each other.
     pub fn explaining(model: Model, threads: usize) -> Result<Predictor, UseError> {
         let layer = cam::layer(&model.graph()?)?;
-        Predictor::prepare(model, Precision::F32, threads, Some(layer))
+        Predictor::prepare(model.into(), Precision::F32, threads, Some(layer))
     }
 
     fn prepare(
-        mut model: Model,
+        opened: Opened,
         precision: Precision,
         threads: usize,
         layer: Option<LayerId>,
@@ -67,12 +75,11 @@ impl Predictor {
             precision,
             ..Options::infer(1)
         };
-        let graph = model.graph()?;
+        let graph = opened.model.graph()?;
         let shape_of_layer = op::shapes(&graph)?[layer.unwrap_or(graph.output()).0];
         let plan = Plan::build(&graph, options)?;
-        model.check(&plan)?;
         let mut cpu = Cpu::new(plan, threads)?.taking_weights();
-        model.hand_over(&mut cpu)?;
+        let model = opened.hand_over(&mut cpu)?;
         let x = vec![0.0; model.preprocess.shape.len()];
         let logits = vec![0.0; model.classes.len()];
         let transform = Transform::new(model.preprocess, Augment::default())?;

@@ -5,6 +5,7 @@
 pub mod foreign;
 mod head;
 mod model;
+mod opened;
 
 use resnet_formats::{Array, Tensors};
 
@@ -17,6 +18,7 @@ use crate::step::SlotId;
 
 pub(crate) use model::PIXEL_MEAN;
 pub use model::{Model, ModelError};
+pub use opened::Opened;
 
 /// A parameter's starting value in its layout on disk: a function of the seed and its name, so that networks which share
 /// a layer start it alike.
@@ -85,25 +87,33 @@ pub fn read(backend: &dyn Backend, param: &Param, slot: SlotId) -> Vec<f32> {
 /// # Errors
 /// The first few that are not, and how many more.
 pub fn fit(plan: &Plan, tensors: &Tensors) -> Result<(), String> {
-    let mut problems = plan.params.iter().filter_map(|slots| {
-        let (name, dims) = (&slots.name, &slots.param.dims);
-        let Some(array) = tensors.get(name) else {
-            return Some(format!("`{name}` is missing"));
-        };
-        if array.shape() != dims {
-            return Some(format!(
-                "`{name}` is {:?}, expected {dims:?}",
-                array.shape()
-            ));
+    let problems = plan.params.iter();
+    none_of(problems.filter_map(|slots| misfit(slots, tensors.get(&slots.name))))
+}
+
+/// What is wrong with a tensor as a parameter's value.
+fn misfit(slots: &ParamSlots, array: Option<&Array>) -> Option<String> {
+    let (name, dims) = (&slots.name, &slots.param.dims);
+    let Some(array) = array else {
+        return Some(format!("`{name}` is missing"));
+    };
+    if array.shape() != dims {
+        return Some(format!(
+            "`{name}` is {:?}, expected {dims:?}",
+            array.shape()
+        ));
+    }
+    match array.to_f32() {
+        None => Some(format!("`{name}` does not hold floats")),
+        Some(values) if values.iter().any(|x| !x.is_finite()) => {
+            Some(format!("`{name}` holds numbers that are not finite"))
         }
-        match array.to_f32() {
-            None => Some(format!("`{name}` does not hold floats")),
-            Some(values) if values.iter().any(|x| !x.is_finite()) => {
-                Some(format!("`{name}` holds numbers that are not finite"))
-            }
-            Some(_) => None,
-        }
-    });
+        Some(_) => None,
+    }
+}
+
+/// The first few problems, and how many more, as one error.
+fn none_of(mut problems: impl Iterator<Item = String>) -> Result<(), String> {
     let first: Vec<String> = problems.by_ref().take(3).collect();
     match (first.is_empty(), problems.count()) {
         (true, _) => Ok(()),

@@ -154,7 +154,7 @@ impl Model {
     }
 
     /// A model of what a file holds.
-    fn of_tensors(path: &Path, mut tensors: Tensors) -> Result<Model, ModelError> {
+    pub(super) fn of_tensors(path: &Path, mut tensors: Tensors) -> Result<Model, ModelError> {
         let mut take = |key: &'static str| {
             tensors
                 .metadata
@@ -267,19 +267,20 @@ impl Model {
     /// # Errors
     /// A tensor is missing or has another shape; the first few are named.
     pub fn check(&self, plan: &Plan) -> Result<(), ModelError> {
-        super::fit(plan, &self.tensors).map_err(|problem| ModelError::Tensors {
-            path: self.path.clone(),
-            arch: self.arch.name(),
-            problem,
-        })
+        super::fit(plan, &self.tensors).map_err(|problem| self.misfit(problem))
     }
 
     /// The error of a tensor that is not there.
     pub(crate) fn lacks(&self, name: &str) -> ModelError {
+        self.misfit(format!("`{name}` is missing or does not hold floats"))
+    }
+
+    /// The error of tensors that are not the network's.
+    pub(super) fn misfit(&self, problem: String) -> ModelError {
         ModelError::Tensors {
             path: self.path.clone(),
             arch: self.arch.name(),
-            problem: format!("`{name}` is missing or does not hold floats"),
+            problem,
         }
     }
 
@@ -340,11 +341,14 @@ pub(super) fn open<T>(
         .into());
     }
     let mut file = File::open(path).map_err(failed)?;
-    read(&mut file, metadata.len()).map_err(|error| match error {
-        FormatError::Io(source) => ModelError::File(failed(source)),
-        error => ModelError::Format {
-            path: path.to_owned(),
-            error,
-        },
-    })
+    read(&mut file, metadata.len()).map_err(|error| self::failed(path, error))
+}
+
+/// The error of reading a file.
+pub(super) fn failed(path: &Path, error: FormatError) -> ModelError {
+    let path = path.to_owned();
+    match error {
+        FormatError::Io(source) => ModelError::File(FileError::Read { path, source }),
+        error => ModelError::Format { path, error },
+    }
 }
