@@ -231,7 +231,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=3, help="for each measurement, after warm-up")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--isa", choices=sorted(HELD),
-                        help="hold both sides to it; ONNX Runtime and OpenVINO cannot be held, and are left out")
+                        help="hold both sides to it; compiled PyTorch, ONNX Runtime and OpenVINO cannot be held, and are left out")
     parser.add_argument("--json", help="file for every measurement")
     parser.add_argument("--start", nargs=2, metavar=("MODEL", "IMAGE"))
     parser.add_argument("--peer", help=argparse.SUPPRESS)
@@ -252,7 +252,8 @@ def main():
         if a.only not in name or precision == "bf16" and (a.isa or not has_bf16()) and "bf16" not in a.only:
             continue
         if a.isa:
-            modes = [mode for mode in modes if mode.startswith("torch")]
+            # What inductor compiles is for the machine at hand.
+            modes = [mode for mode in modes if mode.startswith("torch") and "compile" not in mode]
         results = {}
         for _ in range(a.rounds):
             ours = [RESNET, "bench", what, arch, "--batch", str(batch), "--threads", str(a.threads),

@@ -54,7 +54,11 @@ impl<R: Read> Stream<R> {
     /// # Errors
     /// [`FormatError`] names the tensor and the field that is wrong.
     pub fn open(mut from: R, len: u64) -> Result<Stream<R>, FormatError> {
-        let (mut tensors, metadata, data_len) = header(&mut from, len)?;
+        let (header, data_len) = header(&mut from, len)?;
+        let Header {
+            mut tensors,
+            metadata,
+        } = header;
         tensors.sort_by_key(|(_, entry)| (entry.data_offsets.0, entry.data_offsets.1));
         let layouts = layouts(&tensors, data_len)?;
         let names = tensors.into_iter().map(|(name, _)| name);
@@ -90,11 +94,8 @@ impl<R: Read> Iterator for Stream<R> {
     }
 }
 
-/// The header: entries as they stand there, texts, and the bytes that follow.
-fn header(
-    mut from: impl Read,
-    len: u64,
-) -> Result<(Vec<(String, Entry)>, BTreeMap<String, String>, u64), FormatError> {
+/// The header, and how many bytes follow it.
+fn header(mut from: impl Read, len: u64) -> Result<(Header, u64), FormatError> {
     let Some(after_length) = len.checked_sub(8) else {
         return Err(FormatError::Truncated {
             field: "the header's length",
@@ -120,9 +121,8 @@ fn header(
     };
     let mut header = vec![0; header_len as usize];
     from.read_exact(&mut header)?;
-    let Header { tensors, metadata } =
-        serde_json::from_slice(&header).map_err(|e| FormatError::Header(e.to_string()))?;
-    Ok((tensors, metadata, data_len))
+    let header = serde_json::from_slice(&header).map_err(|e| FormatError::Header(e.to_string()))?;
+    Ok((header, data_len))
 }
 
 /// Writes arrays sorted by name, so equal arrays give equal bytes.

@@ -1,4 +1,5 @@
-//! ReLU and addition as passes of their own; next to a batch norm they are part of its pass.
+//! ReLU, addition and a change of storage as passes of their own; next to a batch norm the first two are part of its pass. A narrower b is
+//! added to a sum that is stored already, which rounds maps of bf16 once more.
 //!
 //! ```text
 //! y = max(x, 0), NaN kept     dx = dy where y > 0

@@ -66,7 +66,7 @@ impl Isa {
     }
 
     /// The instruction set of the vectors that go with it.
-    pub(crate) const fn vectors(self) -> Isa {
+    pub const fn vectors(self) -> Isa {
         match self {
             Isa::Amx => Isa::Avx512,
             other => other,

@@ -37,6 +37,29 @@ pub fn flops(cpu: &Cpu) -> f64 {
     (2 * CHAINS * LENGTH * lanes.into_inner() * cpu.threads()) as f64 / best
 }
 
+/// Operations on bf16 (2 per multiply-add) in a second, on all threads, in tiles whose operands lie in the first-level cache; `None`
+/// without AMX.
+pub fn tile_flops(cpu: &Cpu) -> Option<f64> {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(amx) = cpu.amx() {
+        /// Some 100 ms.
+        const BLOCKS: usize = 20_000;
+        let (begin, mut best) = (Instant::now(), f64::INFINITY);
+        let macs = std::sync::atomic::AtomicUsize::new(0);
+        while begin.elapsed() < TIME {
+            let start = Instant::now();
+            cpu.parallel(cpu.threads(), |_| {
+                let done = crate::conv::amx::multiply(amx, BLOCKS);
+                macs.store(done, std::sync::atomic::Ordering::Relaxed);
+            });
+            best = best.min(start.elapsed().as_secs_f64());
+        }
+        return Some((2 * macs.into_inner() * cpu.threads()) as f64 / best);
+    }
+    let _ = cpu;
+    None
+}
+
 struct Multiply<'a> {
     /// Set to the numbers in a vector.
     width: &'a mut usize,

@@ -53,7 +53,7 @@ pub struct Bench {
     pub batches: usize,
     /// 1e9 floating-point operations in a second, two a multiply-add, in convolutions and linear layers.
     pub gflops: f64,
-    /// `gflops` over what the machine's registers can do.
+    /// `gflops` over what the machine's registers can do, or its tiles where a step uses them.
     pub fraction_of_peak: f64,
     /// Most memory that the process has had, in MiB, where the system tells.
     pub peak_rss_mib: Option<f64>,
@@ -128,7 +128,7 @@ pub fn bench(graph: &Graph, request: Request) -> Result<Bench, BenchError> {
         ms_range: (ms(times[0]), ms(times[times.len() - 1])),
         batches: times.len(),
         gflops: flops / seconds / 1e9,
-        fraction_of_peak: flops / seconds / limits.flops,
+        fraction_of_peak: flops / seconds / peak(&limits, kernels.iter().any(|k| in_tiles(k))),
         peak_rss_mib,
         limits,
         steps,
@@ -205,7 +205,8 @@ fn layers(cpu: &mut Cpu, kernels: &[String], limits: &Limits, time: Duration) ->
             * operands
                 .map(|id| plan.slots[id.0].words() as f64)
                 .sum::<f64>();
-        let least = (flops / limits.flops).max(bytes / limits.bandwidth);
+        let peak = peak(limits, in_tiles(&kernels[step]));
+        let least = (flops / peak).max(bytes / limits.bandwidth);
         StepTime {
             step,
             layer: plan.layer_names[it.layer.0].clone(),
@@ -219,6 +220,16 @@ fn layers(cpu: &mut Cpu, kernels: &[String], limits: &Limits, time: Duration) ->
         }
     };
     (0..count).map(of).collect()
+}
+
+/// Whether a kernel multiplies in tiles.
+fn in_tiles(kernel: &str) -> bool {
+    kernel.starts_with("conv_bf16_amx")
+}
+
+/// Operations a second that the machine does at best, in tiles or in vectors.
+fn peak(limits: &Limits, tiles: bool) -> f64 {
+    limits.tile_flops.filter(|_| tiles).unwrap_or(limits.flops)
 }
 
 fn flops(kind: &StepKind) -> f64 {

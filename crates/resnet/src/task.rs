@@ -8,6 +8,7 @@ use crate::data::{
     self, Augment, DataError, Dataset, Loader, LoaderOptions, Normalize, OnBroken, OpenOptions,
     Preprocess, RandomResizedCrop, Subset, Transform,
 };
+use crate::exec;
 use crate::graph::{Graph, Shape};
 use crate::recipe::{self, ImageFacts, Recipe, RecipeError};
 use crate::weights::{Model, ModelError};
@@ -41,6 +42,8 @@ pub struct Task {
     pub eval_name: String,
     /// What the data says should be known.
     pub warnings: Vec<String>,
+    /// Why maps are stored as the recipe says, where it left that to this machine.
+    pub precision_why: Option<&'static str>,
     /// The model that training starts from, where the recipe names one.
     pub start: Option<Arc<Model>>,
 }
@@ -128,6 +131,7 @@ impl Task {
             classes: model.classes.clone(),
             preprocess: model.preprocess.clone(),
             transform: Transform::new(model.preprocess.clone(), Augment::default())?,
+            precision_why: None,
             start: None,
         })
     }
@@ -193,6 +197,8 @@ impl Task {
             take_size(&mut recipe, &model.preprocess, size);
         }
         recipe.resolve(ImageFacts { size })?;
+        let (precision, precision_why) = exec::precision(recipe.train.precision.asked());
+        recipe.train.precision = precision.into();
         let classes = train.classes().to_vec();
         let preprocess = match &start {
             Some(model) => preprocess_of(model, &recipe),
@@ -222,6 +228,7 @@ impl Task {
             eval,
             eval_name,
             warnings,
+            precision_why,
             start,
         })
     }

@@ -314,6 +314,45 @@ fn a_network_learns_32_images_by_heart() {
     }
 }
 
+/// Weights that only their kernels have give the same logits, also when they are written again, and cannot be read back.
+#[test]
+fn weights_that_were_taken_give_the_same_logits() {
+    for (arch, precision) in NETWORKS
+        .iter()
+        .flat_map(|arch| PRECISIONS.map(|p| (arch, p)))
+    {
+        let options = Options {
+            precision,
+            ..Options::infer(2)
+        };
+        let logits = |mut run: Run| {
+            let graph = Arch::parse(arch).unwrap().graph(SHAPE, CLASSES).unwrap();
+            let plan = run.cpu.plan().clone();
+            let mut all = Vec::new();
+            for seed in [3, 4] {
+                weights::initialise(&mut run.cpu, &graph, seed);
+                run.cpu.write(plan.input, &run.images);
+                run.cpu.run(plan.forward.clone());
+                all.push(run.cpu.view(plan.logits).to_vec());
+            }
+            assert_ne!(all[0], all[1], "{arch}");
+            all
+        };
+        let kept = logits(Run::new(arch, options, 2));
+        let mut taking = Run::new(arch, options, 2);
+        taking.cpu = taking.cpu.taking_weights();
+        assert_eq!(logits(taking), kept, "{arch}, {precision}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "weights that were taken are not given back")]
+fn weights_that_were_taken_cannot_be_read() {
+    let run = Run::new("resnet8", Options::infer(1), 1);
+    let slot = run.cpu.plan().params[0].value;
+    run.cpu.taking_weights().view(slot);
+}
+
 #[test]
 fn inference_takes_new_weights() {
     let mut run = Run::new("resnet20", Options::train(8, 0.0), 2);

@@ -23,7 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("probe", &["graph", "step", "op", "plan", "exec", "number"]),
     ("event", &["files", "number", "probe"]),
     ("schedule", &[]),
-    ("recipe", &["suggest", "schedule", "files"]),
+    ("recipe", &["suggest", "schedule", "files", "step"]),
     (
         "weights",
         &[
@@ -31,7 +31,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("report", &["files"]),
-    ("task", &["arch", "graph", "data", "recipe", "weights"]),
+    (
+        "task",
+        &["arch", "graph", "data", "exec", "recipe", "step", "weights"],
+    ),
     ("evaluate", ANYTHING),
     ("predict", ANYTHING),
     ("export", ANYTHING),

@@ -35,7 +35,7 @@ pub(crate) struct Args {
     /// Shape of an image, channels x height x width [default: what the network was designed for]
     #[arg(long, value_name = "CxHxW")]
     input: Option<String>,
-    /// How maps are stored and multiplied: f32, bf16, or auto for what is faster here
+    /// How maps are stored: f32, bf16, or auto for what is faster here
     #[arg(
         long,
         value_name = "P",
@@ -91,7 +91,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     };
     let graph = arch.graph(input, arch.default_classes())?;
     let threads = exec::threads(args.threads);
-    let (precision, why) = args.precision.resolve();
+    let precision = args.precision.resolve();
     let request = Request {
         mode,
         batch,
@@ -107,9 +107,6 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         if threads == 1 { "" } else { "s" },
         exec::isa_in_use().unwrap_or_default()
     ));
-    if let Some(why) = why {
-        tell(&format!("precision {precision}: {why}"));
-    }
     let found = bench(&graph, request)?;
     let mut out = std::io::stdout().lock();
     if args.json {
@@ -137,7 +134,7 @@ fn run_op(args: &Args) -> anyhow::Result<()> {
     }
     let threads = exec::threads(args.threads);
     let time = Duration::from_secs_f64(args.seconds);
-    let (precision, _) = args.precision.resolve();
+    let precision = args.precision.resolve();
     let found = exec::bench_op(&args.network, precision, threads, time).map_err(Usage)?;
     let mut out = std::io::stdout().lock();
     if args.json {

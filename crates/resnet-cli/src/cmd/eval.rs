@@ -30,7 +30,7 @@ pub(crate) struct Args {
     /// Directory for report.html, figures and eval.json
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
-    /// How maps are stored and multiplied: f32, bf16, or auto for what is faster here
+    /// How maps are stored: f32, bf16, or auto for what is faster here
     #[arg(
         long,
         value_name = "P",
@@ -80,13 +80,14 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         }
     };
     let part = part.ok_or_else(|| Usage(format!("{} has no split `{name}`", args.data)))?;
+    let precision = args.precision.resolve();
     let progress = bar(part.len() as u64, "images");
     let on = &mut |done: usize| progress.set_position(done as u64);
     let evaluation = evaluate_crops(
         &mut model,
         part.clone(),
         crops,
-        args.precision.resolve().0,
+        precision,
         resnet::exec::threads(args.threads),
         on,
     )?;
@@ -107,6 +108,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         crops,
         evaluation: &evaluation,
         pictures: part.as_ref(),
+        precision,
         command: &command,
     };
     if let Some(out) = &args.report {

@@ -3,27 +3,30 @@
 use resnet::exec;
 use resnet::step::Precision;
 
-/// How maps are stored and multiplied.
+use crate::observer::tell;
+
+/// How maps are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Asked {
     /// What is faster on this machine
     Auto,
     /// 32-bit floats
     F32,
-    /// Their upper halves, summed in 32 bits: half the memory, three digits
+    /// Their upper halves: half the memory, two to three digits
     Bf16,
 }
 
 impl Asked {
-    /// What it is here, and why, where that was left to this machine.
-    pub(super) fn resolve(self) -> (Precision, Option<&'static str>) {
-        match self {
-            Asked::F32 => (Precision::F32, None),
-            Asked::Bf16 => (Precision::Bf16, None),
-            Asked::Auto => {
-                let (precision, why) = exec::fastest_precision();
-                (precision, Some(why))
-            }
+    /// What it is here; where that was left to this machine, why is told.
+    pub(super) fn resolve(self) -> Precision {
+        let (precision, why) = exec::precision(match self {
+            Asked::F32 => Some(Precision::F32),
+            Asked::Bf16 => Some(Precision::Bf16),
+            Asked::Auto => None,
+        });
+        if let Some(why) = why {
+            tell(&format!("precision {precision}: {why}"));
         }
+        precision
     }
 }

@@ -37,7 +37,7 @@ pub(crate) struct Args {
     /// Directory for PNGs that show where in each picture its most likely class was seen (Grad-CAM)
     #[arg(long, value_name = "DIR")]
     cam: Option<PathBuf>,
-    /// How maps are stored and multiplied: f32, bf16, or auto for what is faster here
+    /// How maps are stored: f32, bf16, or auto for what is faster here
     #[arg(
         long,
         value_name = "P",
@@ -65,7 +65,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Some(_) => Predictor::explaining(super::load_model(&args.model)?, threads)?,
         None => {
             let model = super::model_file(&args.model)?;
-            Predictor::open(&model, args.precision.resolve().0, threads)?
+            Predictor::open(&model, args.precision.resolve(), threads)?
         }
     };
     let mut cams = args.cam.as_deref().map(Cams::new).transpose()?;

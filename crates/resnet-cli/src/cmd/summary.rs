@@ -71,7 +71,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         writeln!(out, "{}", serde_json::to_string(&summary)?)?;
     } else if args.plan {
         let options = Options {
-            precision: args.precision.resolve().0,
+            precision: args.precision.resolve(),
             ..Options::train(args.batch, 0.0)
         };
         let plan = Plan::build(&arch.graph(input, classes)?, options)?;

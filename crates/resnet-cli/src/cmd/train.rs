@@ -39,7 +39,7 @@ pub(crate) struct Args {
     /// Learning rate
     #[arg(long, value_name = "X")]
     lr: Option<String>,
-    /// How maps are stored and multiplied: f32, bf16, or auto for what is faster here
+    /// How maps are stored: f32, bf16, or auto for what is faster here
     #[arg(long, value_name = "P")]
     precision: Option<String>,
     /// Seed of all randomness

@@ -10,7 +10,7 @@
 //! convolution algorithm").
 
 #[cfg(target_arch = "x86_64")]
-mod amx;
+pub(crate) mod amx;
 mod axis;
 mod bias;
 mod direct;

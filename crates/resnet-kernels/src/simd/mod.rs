@@ -54,6 +54,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
     ///
     /// # Safety
     /// `a` and `b` are valid for reading, `to` for writing `LANES` of theirs.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn pair_bf16(self, a: *const Bf16, b: *const Bf16, to: *mut u32) {
         for i in 0..Self::LANES {

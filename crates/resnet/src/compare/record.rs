@@ -78,7 +78,7 @@ fn config(directory: &Path) -> Result<Option<Recipe>, CompareError> {
     if !path.is_file() {
         return Ok(None);
     }
-    Ok(Some(Recipe::load(&path.to_string_lossy(), &[])?))
+    Ok(Some(Recipe::of_run(&path)?))
 }
 
 /// Refuses a directory that holds another run than the one wanted.

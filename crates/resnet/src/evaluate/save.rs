@@ -8,6 +8,7 @@ use super::{Crops, Evaluation, page};
 use crate::data::Dataset;
 use crate::files::FileError;
 use crate::report::save::{save_figures, write};
+use crate::step::Precision;
 use crate::weights::Model;
 
 /// An evaluation and what it is of.
@@ -25,12 +26,14 @@ pub struct Report<'a> {
     pub evaluation: &'a Evaluation,
     /// The pictures that were evaluated on, to show mistakes.
     pub pictures: &'a dyn Dataset,
+    /// How maps were stored.
+    pub precision: Precision,
     /// What was typed.
     pub command: &'a str,
 }
 
 impl Report<'_> {
-    /// The key numbers: `arch`, `data`, `split`, `crops`, `count`, `wrong`, and each metric by its name.
+    /// The key numbers: `arch`, `data`, `split`, `crops`, `precision` (of maps), `count`, `wrong`, and each metric by its name.
     pub fn summary(&self) -> Value {
         let crops = match self.crops {
             Crops::One => 1,
@@ -38,6 +41,7 @@ impl Report<'_> {
         };
         let mut summary = json!({
             "arch": self.model.arch.name(), "data": self.data, "split": self.split, "crops": crops,
+            "precision": self.precision.name(),
             "count": self.evaluation.count, "wrong": self.evaluation.wrong,
         });
         for (name, value) in &self.evaluation.values {

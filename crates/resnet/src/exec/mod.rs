@@ -7,7 +7,7 @@ use std::ops::Range;
 use crate::plan::Plan;
 use crate::step::{SlotId, Space};
 
-pub use cpu::{Cpu, OpTime, bench_op, fastest_precision, isa_in_use, kernel_names};
+pub use cpu::{Cpu, OpTime, bench_op, isa_in_use, kernel_names, precision};
 
 /// A plan needs more memory than there is.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
@@ -36,8 +36,11 @@ const MOST_THREADS: usize = 1024;
 /// What a machine can do at best.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Limits {
-    /// Floating-point operations a second, two a multiply-add, all threads, operands in registers.
+    /// Floating-point operations a second, two a multiply-add, all threads, f32 operands in registers.
     pub flops: f64,
+    /// The same of bf16 operands in tiles, from the first-level cache, where the CPU has them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tile_flops: Option<f64>,
     /// Bytes a second between memory and all threads, read and written.
     pub bandwidth: f64,
 }
@@ -92,6 +95,6 @@ pub trait Backend {
     /// Copies a slot out; the lengths must agree.
     fn read(&self, slot: SlotId, into: &mut [f32]);
 
-    /// Whether a whole space holds only finite numbers.
+    /// Whether a whole space that is f32 throughout, any but the activations, holds only finite numbers.
     fn all_finite(&self, space: Space) -> bool;
 }

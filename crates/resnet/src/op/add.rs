@@ -16,8 +16,11 @@ pub(super) fn output_shape(a: Shape, b: Shape) -> Result<Shape, String> {
 }
 
 pub(super) fn forward(lower: &mut Lower<'_>, id: LayerId) -> SlotId {
-    let (a, shape) = lower.operand(id, 0);
-    let (b, narrow) = lower.operand(id, 1);
+    let (mut a, shape) = lower.operand(id, 0);
+    let (mut b, narrow) = lower.operand(id, 1);
+    if lower.precision_of(a) != lower.precision_of(b) {
+        (a, b) = (lower.widened(id, a), lower.widened(id, b));
+    }
     let residual = Residual {
         channels: narrow.c,
         offset: (shape.c - narrow.c) / 2,

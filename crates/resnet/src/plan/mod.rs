@@ -185,6 +185,12 @@ impl Plan {
             let output = op::forward(&mut lower, LayerId(index));
             lower.outputs.push(output);
         }
+        // Logits are read as they are, whatever layer makes them.
+        if let Some(&last) = lower.outputs.last() {
+            let id = LayerId(graph.layers.len() - 1);
+            let logits = lower.widened(id, last);
+            lower.outputs[id.0] = logits;
+        }
         let Lower {
             mut slots,
             mut steps,

@@ -17,6 +17,8 @@ pub use keys::{Augment, Data, KEYS, Key, Model, Optimizer, Recipe, ScheduleKeys,
 pub use load::split_override;
 pub use value::{BadFiles, ClassWeights, Normalize, Precision, Sampling, Setting};
 
+use std::path::Path;
+
 use crate::schedule::{Course, Schedule, WarmStart};
 
 /// A recipe that is part of the program.
@@ -86,6 +88,18 @@ impl Recipe {
             text += &format!("{} = {}\n", key.last(), key.value(self));
         }
         text
+    }
+
+    /// The recipe of a run, from its `config.toml`, where all is decided: a precision that it leaves open was f32.
+    ///
+    /// # Errors
+    /// [`RecipeError`].
+    pub fn of_run(config: &Path) -> Result<Recipe, RecipeError> {
+        let mut recipe = Recipe::load(&config.to_string_lossy(), &[])?;
+        if recipe.train.precision == Precision::Auto {
+            recipe.train.precision = Precision::F32;
+        }
+        Ok(recipe)
     }
 
     /// Replaces what is `auto` because it depends on the images: `data.resize`, `data.crop`, `augment.pad`,

@@ -1,6 +1,7 @@
 //! The types that recipe keys have, each with its reading and writing as TOML.
 
 use crate::schedule::{Course, Duration};
+use crate::step;
 use toml::Value;
 
 /// A key's type.
@@ -60,10 +61,30 @@ macro_rules! named {
 pub enum Precision {
     /// 32-bit floats.
     F32,
-    /// Their upper halves, multiplied so and summed in 32 bits; weights and their updates stay 32-bit floats.
+    /// Their upper halves, which the fastest kernels multiply so; sums, weights and their updates stay 32-bit floats.
     Bf16,
     /// Whichever is faster on this machine.
     Auto,
+}
+
+impl Precision {
+    /// What is asked for; `None` leaves it to the machine.
+    pub fn asked(self) -> Option<step::Precision> {
+        match self {
+            Precision::F32 => Some(step::Precision::F32),
+            Precision::Bf16 => Some(step::Precision::Bf16),
+            Precision::Auto => None,
+        }
+    }
+}
+
+impl From<step::Precision> for Precision {
+    fn from(precision: step::Precision) -> Precision {
+        match precision {
+            step::Precision::F32 => Precision::F32,
+            step::Precision::Bf16 => Precision::Bf16,
+        }
+    }
 }
 
 named! { Precision { F32 = "f32", Bf16 = "bf16", Auto = "auto" } }

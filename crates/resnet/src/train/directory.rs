@@ -80,7 +80,7 @@ impl Directory {
             return Err(TrainError::NoRun(root.to_owned(), CONFIG));
         }
         directory.lock()?;
-        let recipe = Recipe::load(&directory.path(CONFIG).to_string_lossy(), &[])?;
+        let recipe = Recipe::of_run(&directory.path(CONFIG))?;
         Ok((directory, recipe))
     }
 

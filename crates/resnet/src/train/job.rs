@@ -62,9 +62,8 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) fn prepare(mut task: Task) -> Result<Job, TrainError> {
+    pub(super) fn prepare(task: Task) -> Result<Job, TrainError> {
         let isa = crate::exec::isa_in_use().map_err(TrainError::Isa)?;
-        let precision_why = choose_precision(&mut task.recipe);
         let Task {
             recipe,
             arch,
@@ -129,6 +128,7 @@ impl Job {
             preprocess,
             eval_name,
             warnings,
+            precision_why,
             start,
             ..
         } = task;
@@ -288,25 +288,9 @@ impl Job {
     }
 }
 
-/// Replaces `auto` by what is faster here; returns why, if it did.
-fn choose_precision(recipe: &mut Recipe) -> Option<&'static str> {
-    if recipe.train.precision != recipe::Precision::Auto {
-        return None;
-    }
-    let (fastest, why) = exec::fastest_precision();
-    recipe.train.precision = match fastest {
-        Precision::F32 => recipe::Precision::F32,
-        Precision::Bf16 => recipe::Precision::Bf16,
-    };
-    Some(why)
-}
-
+/// How the task stores maps; it left nothing open.
 fn precision(recipe: &Recipe) -> Precision {
-    match recipe.train.precision {
-        recipe::Precision::F32 => Precision::F32,
-        recipe::Precision::Bf16 => Precision::Bf16,
-        recipe::Precision::Auto => exec::fastest_precision().0,
-    }
+    recipe.train.precision.asked().unwrap_or_default()
 }
 
 /// How the trainer's plan is made.

@@ -24,6 +24,7 @@ mod correlate;
 mod gradient;
 mod layout;
 mod pack;
+mod peak;
 mod tile;
 mod transpose;
 
@@ -32,12 +33,19 @@ use crate::Cpu;
 
 pub(super) use correlate::{backward_input, forward, pack, packed_len};
 pub(super) use gradient::backward_weight;
+pub(crate) use peak::multiply;
 
 /// Channels of a group that fill a tile well enough.
 const WIDE: usize = 16;
 
 /// Shapes whose tiles are full enough: several channels on both sides, or few that a kernel makes many of.
 pub(super) fn accepts(shape: &Conv2dShape) -> bool {
+    // Offsets within a block are 32-bit and count bytes; a block may be one image with its rim, or twice what it is cut to.
+    let rim = 2 * shape.padding;
+    let image = (shape.h + rim) * (shape.w + rim) * shape.c_in.max(shape.c_out);
+    if image > u32::MAX as usize / 8 {
+        return false;
+    }
     let (c_in, c_out) = (shape.c_in / shape.groups, shape.c_out / shape.groups);
     let run = shape.kernel * c_in;
     c_out >= WIDE && (c_in >= WIDE || shape.groups == 1 && shape.kernel >= 3 && run >= WIDE / 2)

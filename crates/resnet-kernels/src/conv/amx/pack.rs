@@ -7,8 +7,8 @@
 //!  └────────┴────────┴──             └────────────────────┘             └────┴────┴────┴────┴──
 //! ```
 //!
-//! A run is the taps of one row of the kernel times the channels; its last step is filled with zeros, so that what tiles of x hold
-//! there does not matter. The last panel is 16 channels wide where that is enough.
+//! A run is the taps of one row of the kernel times the channels; its last step is filled with zeros, so that no number that tiles of x
+//! hold there counts; one that is not finite makes NaN of the outputs that meet it. The last panel is 16 channels wide where that is enough.
 
 use std::ops::Range;
 

@@ -135,8 +135,8 @@ impl Tiles {
             }
             set(4, SIDE, columns);
         }
-        // SAFETY: `new` was given proof of AMX; the configuration is 64 bytes of palette 1, whose eight tiles of at most 16 rows of at
-        // most 64 bytes are all set. Nothing that the compiler knows of lives in tiles.
+        // SAFETY: `new` was given proof of AMX; the configuration is 64 bytes of palette 1, whose tiles have at most 16 rows of at most
+        // 64 bytes; those that a block uses are set. Nothing that the compiler knows of lives in tiles.
         unsafe {
             asm!(
                 "ldtilecfg [{}]",

@@ -27,6 +27,7 @@ impl Limits {
         let cpu = resnet_kernels::Cpu::new(threads);
         Limits {
             flops: peak::flops(&cpu),
+            tile_flops: peak::tile_flops(&cpu),
             bandwidth: peak::bandwidth(&cpu),
         }
     }
@@ -165,9 +166,12 @@ impl Chosen {
     }
 }
 
-/// The precision of maps that is faster on this machine, and why.
-pub fn fastest_precision() -> (Precision, &'static str) {
-    match Isa::best().unwrap_or(Isa::Scalar) {
+/// The precision that was asked for, or where that is left open the one that is faster on this machine, and why.
+pub fn precision(asked: Option<Precision>) -> (Precision, Option<&'static str>) {
+    if let Some(precision) = asked {
+        return (precision, None);
+    }
+    let (precision, why) = match Isa::best().unwrap_or(Isa::Scalar) {
         Isa::Amx => (
             Precision::Bf16,
             "this CPU multiplies tiles of bf16 many times faster than f32",
@@ -176,7 +180,8 @@ pub fn fastest_precision() -> (Precision, &'static str) {
             Precision::F32,
             "without AMX tiles bf16 saves memory, but seldom time",
         ),
-    }
+    };
+    (precision, Some(why))
 }
 
 /// The kernel of each convolution step, and the scratch that the neediest step wants.
@@ -224,7 +229,10 @@ pub fn kernel_names(plan: &Plan, threads: usize) -> Vec<String> {
 }
 
 fn name(cpu: &resnet_kernels::Cpu, conv: Option<&Chosen>) -> String {
-    conv.map_or_else(|| cpu.isa().to_string(), |conv| conv.name().to_string())
+    conv.map_or_else(
+        || cpu.isa().vectors().to_string(),
+        |conv| conv.name().to_string(),
+    )
 }
 
 /// Bytes of memory in this machine, where the system tells. A system that promises more than it has would kill the process

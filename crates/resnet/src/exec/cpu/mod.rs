@@ -16,7 +16,7 @@ use crate::plan::Plan;
 use crate::step::{Precision, SlotId, Space, StepKind};
 use choose::{Chosen, choose, installed_memory, lays_out, only_packed};
 
-pub use choose::{fastest_precision, isa_in_use, kernel_names};
+pub use choose::{isa_in_use, kernel_names, precision};
 pub use op::{OpTime, bench_op};
 
 /// Words in a cache line.
@@ -210,6 +210,7 @@ impl Backend for Cpu {
     }
 
     fn all_finite(&self, space: Space) -> bool {
+        assert_ne!(space, Space::Activation, "maps may be stored otherwise");
         diagnose::all_finite(
             &self.cpu,
             &self.memory[self.start..][self.plan.region(space)],

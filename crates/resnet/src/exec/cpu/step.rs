@@ -19,15 +19,26 @@ const CHOSEN: &str = "a kernel was chosen for every convolution";
 struct Operand<'a> {
     words: &'a mut [f32],
     len: usize,
+    precision: Precision,
 }
 
 impl<'a> Operand<'a> {
     fn map<T: Number>(&self) -> &[T] {
+        self.check::<T>();
         T::view(self.words, self.len)
     }
 
     fn map_mut<T: Number>(self) -> &'a mut [T] {
+        self.check::<T>();
         T::view_mut(self.words, self.len)
+    }
+
+    fn check<T: Number>(&self) {
+        assert_eq!(
+            self.precision.name(),
+            T::NAME,
+            "a step's maps are of one precision"
+        );
     }
 }
 
@@ -102,24 +113,28 @@ impl Cpu {
     pub(super) fn step(&mut self, index: usize) {
         let step = &self.plan.steps[index];
         let mut ranges: [Range<usize>; OPERANDS] = std::array::from_fn(|_| 0..0);
-        let mut lens = [0; OPERANDS];
+        let mut kinds = [(0, Precision::F32); OPERANDS];
         let mut precision = Precision::F32;
         for (i, id) in step.reads.iter().chain(&step.writes).enumerate() {
             let slot = &self.plan.slots[id.0];
             ranges[i] = self.plan.range(*id);
-            lens[i] = slot.len;
+            kinds[i] = (slot.len, slot.precision);
             if slot.precision == Precision::Bf16 {
                 precision = Precision::Bf16;
             }
         }
         let memory = &mut self.memory[self.start..];
-        let mut lens = lens.into_iter();
+        let mut kinds = kinds.into_iter();
         let operands = memory
             .get_disjoint_mut(ranges)
             .expect("slots that live at once do not overlap")
-            .map(|words| Operand {
-                words,
-                len: lens.next().unwrap_or(0),
+            .map(|words| {
+                let (len, precision) = kinds.next().unwrap_or_default();
+                Operand {
+                    words,
+                    len,
+                    precision,
+                }
             });
         let context = Context {
             cpu: &self.cpu,
