@@ -10,13 +10,13 @@ use std::ops::Range;
 use super::ahead::Ahead;
 use super::layout::Layout;
 use super::pack::{PackTask, STEPS};
-use super::tile::{MOST, PANEL, Product, SIDE, STEP, Tiles, height, padded, panels};
+use super::tile::{MOST, PANEL, Product, SIDE, STEP, Tiles, Unit, height, padded, panels};
 use crate::conv::axis::{Axis, Block, Blocks, Map, correlations};
 use crate::conv::outputs::{NONE, Outputs};
 use crate::conv::tile::LANES;
 use crate::conv::{Conv2dShape, Epilogue, scratch};
 use crate::cpu::Parts;
-use crate::simd::{Amx, Simd, Task};
+use crate::simd::{Simd, Task};
 use crate::split::{CHUNK, chunks, range};
 use crate::{Bf16, Cpu, Number};
 
@@ -290,9 +290,7 @@ impl<'a> Correlation<'a> {
         accumulate: bool,
         scratch: &mut [f32],
     ) {
-        let amx = cpu
-            .amx()
-            .expect("a convolution is run by the instruction set it was chosen for");
+        let unit = Unit::of(cpu);
         let groups = self.shape.groups;
         let each = scratch::len(&self.parts());
         let (scratch, y) = (Parts::new(scratch), Parts::new(y));
@@ -310,7 +308,7 @@ impl<'a> Correlation<'a> {
             let task = task / self.split;
             cpu.run(BlockTask {
                 c: self,
-                amx,
+                unit,
                 group: task % groups,
                 block: self.blocks.get(task / groups),
                 channels,
@@ -359,7 +357,7 @@ impl<'a> Correlation<'a> {
 /// One block of outputs, some channels of one group.
 struct BlockTask<'a> {
     c: &'a Correlation<'a>,
-    amx: Amx,
+    unit: Unit,
     group: usize,
     block: Block,
     channels: Range<usize>,
@@ -377,7 +375,7 @@ impl Task for BlockTask<'_> {
     fn run<S: Simd>(self, s: S) {
         let BlockTask {
             c,
-            amx,
+            unit,
             group,
             block,
             channels,
@@ -412,7 +410,7 @@ impl Task for BlockTask<'_> {
         let y = y.start_of(block.image * image..(block.image + block.images) * image);
         let (steps, part) = (c.steps(), c.part());
         let waits = part < steps;
-        let mut tile_registers = Tiles::new(amx);
+        let mut tile_registers = Tiles::new(unit);
         for (n, count) in panels(channels) {
             let lanes = padded(count);
             let together = height(count);

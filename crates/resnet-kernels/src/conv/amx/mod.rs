@@ -28,6 +28,9 @@ mod peak;
 mod tile;
 mod transpose;
 
+#[cfg(test)]
+mod tests;
+
 use super::Conv2dShape;
 use crate::Cpu;
 

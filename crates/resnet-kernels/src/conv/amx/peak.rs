@@ -1,6 +1,6 @@
 //! What tiles can do at best: blocks whose operands stay in the first-level cache.
 
-use super::tile::{MOST, PANEL, Product, SIDE, STEP, Tiles};
+use super::tile::{MOST, PANEL, Product, SIDE, STEP, Tiles, Unit};
 use crate::Bf16;
 use crate::simd::Amx;
 
@@ -13,7 +13,7 @@ pub(crate) fn multiply(amx: Amx, blocks: usize) -> usize {
     let b = vec![Bf16::from_bits(0x3e80); STEPS * STEP * PANEL];
     let mut c = vec![0f32; 2 * SIDE * PANEL];
     let offsets = [0u32; STEPS];
-    let mut tiles = Tiles::new(amx);
+    let mut tiles = Tiles::new(Unit::Tiles(amx));
     for _ in 0..blocks {
         let (first, second) = c.split_at_mut(SIDE * PANEL);
         let mut product = Product {

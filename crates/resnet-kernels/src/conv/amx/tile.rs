@@ -24,8 +24,8 @@ use std::arch::asm;
 use std::marker::PhantomData;
 use std::mem::offset_of;
 
-use crate::Bf16;
 use crate::simd::Amx;
+use crate::{Bf16, Cpu};
 
 /// Rows of a tile, and its columns of sums.
 pub(super) const SIDE: usize = 16;
@@ -78,8 +78,33 @@ struct Sizes {
     columns: usize,
 }
 
+/// What multiplies.
+#[derive(Clone, Copy)]
+pub(super) enum Unit {
+    /// Tiles.
+    Tiles(Amx),
+    /// Plain loops over the same memory, so that what surrounds the products is tested on any CPU.
+    #[cfg(test)]
+    Plain,
+}
+
+impl Unit {
+    /// # Panics
+    /// If the CPU has none: a convolution is run by the instruction set it was chosen for.
+    pub(super) fn of(cpu: &Cpu) -> Unit {
+        match cpu.amx() {
+            Some(amx) => Unit::Tiles(amx),
+            #[cfg(test)]
+            None => Unit::Plain,
+            #[cfg(not(test))]
+            None => panic!("a kernel for AMX, called with {}", cpu.isa()),
+        }
+    }
+}
+
 /// This thread's tiles, free again when dropped. What is in them does not outlast a call.
 pub(super) struct Tiles {
+    unit: Unit,
     sizes: Option<Sizes>,
     /// A thread has its own.
     thread: PhantomData<*const ()>,
@@ -96,8 +121,9 @@ struct Configuration {
 }
 
 impl Tiles {
-    pub(super) fn new(_proof: Amx) -> Tiles {
+    pub(super) fn new(unit: Unit) -> Tiles {
         Tiles {
+            unit,
             sizes: None,
             thread: PhantomData,
         }
@@ -135,7 +161,7 @@ impl Tiles {
             }
             set(4, SIDE, columns);
         }
-        // SAFETY: `new` was given proof of AMX; the configuration is 64 bytes of palette 1, whose tiles have at most 16 rows of at most
+        // SAFETY: the unit is proof of AMX; the configuration is 64 bytes of palette 1, whose tiles have at most 16 rows of at most
         // 64 bytes; those that a block uses are set. Nothing that the compiler knows of lives in tiles.
         unsafe {
             asm!(
@@ -166,6 +192,12 @@ impl Tiles {
         for i in rows.len()..MOST {
             product.a[i] = product.a[0];
             product.c[i] = product.c[0];
+        }
+        #[cfg(test)]
+        if matches!(self.unit, Unit::Plain) {
+            // SAFETY: as the caller vouches.
+            unsafe { plain(product, rows, columns) };
+            return;
         }
         self.configure(Sizes { rows: all, columns });
         // SAFETY: as the caller vouches. A tile that is the first once more reads and writes the same numbers.
@@ -344,5 +376,37 @@ unsafe fn narrow(product: &Product) {
             out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
             options(nostack),
         );
+    }
+}
+
+/// The same in plain loops.
+///
+/// # Safety
+/// As for [`Tiles::multiply`].
+#[cfg(test)]
+unsafe fn plain(product: &Product, rows: &[usize], columns: usize) {
+    use crate::Number;
+    // SAFETY: as the caller vouches; every number that the tiles read is read here.
+    let at = |from: *const Bf16, bytes: usize| unsafe { *from.byte_add(bytes) }.get();
+    for (i, &height) in rows.iter().enumerate() {
+        for r in 0..height {
+            for n in 0..columns {
+                // SAFETY: as the caller vouches.
+                let c = unsafe { product.c[i].byte_add(r * product.c_stride).add(n) };
+                // SAFETY: as above; it is initialised where it is added to.
+                let mut sum = if product.add == 1 { unsafe { *c } } else { 0.0 };
+                for step in 0..product.steps {
+                    // SAFETY: one offset for each step.
+                    let offset = unsafe { *product.offsets.add(step) } as usize;
+                    for k in 0..STEP {
+                        let a = offset + r * product.a_stride + 2 * k;
+                        let b = (step * SIDE + k / 2) * product.b_stride + 4 * n + 2 * (k % 2);
+                        sum += at(product.a[i], a) * at(product.b, b);
+                    }
+                }
+                // SAFETY: as above.
+                unsafe { *c = sum };
+            }
+        }
     }
 }

@@ -23,12 +23,12 @@ mod plan;
 
 use std::ops::Range;
 
-use super::tile::{MOST, PANEL, Product, SIDE, STEP, Tiles, height, padded, panels};
+use super::tile::{MOST, PANEL, Product, SIDE, STEP, Tiles, Unit, height, padded, panels};
 use super::transpose;
 use crate::conv::axis::Map;
 use crate::conv::{Conv2dShape, bias, direct, scratch};
 use crate::cpu::Parts;
-use crate::simd::{Amx, One, Simd, Task};
+use crate::simd::{One, Simd, Task};
 use crate::split::range;
 use crate::{Bf16, Cpu, Number};
 use plan::{PART, Plan};
@@ -52,9 +52,7 @@ pub(in crate::conv) fn backward_weight(
     if let Some(db) = db {
         bias::backward(cpu, dy, db, scratch);
     }
-    let amx = cpu
-        .amx()
-        .expect("a convolution is run by the instruction set it was chosen for");
+    let unit = Unit::of(cpu);
     let plan = &Plan::new(shape);
     let Conv2dShape { c_out, groups, .. } = *shape;
     let each = scratch::len(&plan.parts());
@@ -74,7 +72,7 @@ pub(in crate::conv) fn backward_weight(
                 let len = shape.w_len();
                 cpu.run(Gradient {
                     plan,
-                    amx,
+                    unit,
                     group,
                     chunk,
                     part: part / plan.split_out,
@@ -95,7 +93,7 @@ pub(in crate::conv) fn backward_weight(
 /// One chunk's gradient for some input and output channels of one group, written to `dw` (all of w's length).
 struct Gradient<'a> {
     plan: &'a Plan,
-    amx: Amx,
+    unit: Unit,
     group: usize,
     chunk: usize,
     /// Of the input channels.
@@ -113,7 +111,7 @@ impl Task for Gradient<'_> {
     fn run<S: Simd>(self, s: S) {
         let Gradient {
             plan,
-            amx,
+            unit,
             group,
             chunk,
             part,
@@ -145,7 +143,7 @@ impl Task for Gradient<'_> {
         let blocks = plan.blocks.count();
         let mut panel = Panel {
             plan,
-            registers: Tiles::new(amx),
+            registers: Tiles::new(unit),
             tiles: tiles.as_chunks().0,
             offsets,
             // A group's parts of input channels follow each other in dw.
