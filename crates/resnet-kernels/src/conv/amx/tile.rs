@@ -193,20 +193,21 @@ impl Tiles {
             product.a[i] = product.a[0];
             product.c[i] = product.c[0];
         }
-        #[cfg(test)]
-        if matches!(self.unit, Unit::Plain) {
-            // SAFETY: as the caller vouches.
-            unsafe { plain(product, rows, columns) };
-            return;
-        }
-        self.configure(Sizes { rows: all, columns });
-        // SAFETY: as the caller vouches. A tile that is the first once more reads and writes the same numbers.
-        unsafe {
-            if columns > SIDE {
-                wide(product);
-            } else {
-                narrow(product);
+        match self.unit {
+            Unit::Tiles(_proof) => {
+                self.configure(Sizes { rows: all, columns });
+                // SAFETY: as the caller vouches. A tile that is the first once more reads and writes the same numbers.
+                unsafe {
+                    if columns > SIDE {
+                        wide(product);
+                    } else {
+                        narrow(product);
+                    }
+                }
             }
+            #[cfg(test)]
+            // SAFETY: as the caller vouches.
+            Unit::Plain => unsafe { plain(product, rows, columns) },
         }
     }
 }
