@@ -1,6 +1,6 @@
 //! The numbers that maps are stored as. Arithmetic is f32 whatever the storage.
 
-use crate::conv::{LaidAs, Rows};
+use crate::conv::Rows;
 use crate::simd::Simd;
 
 /// The upper half of an f32: its sign and exponent, and 7 bits of its fraction. Rounded to nearest, ties to even; a NaN stays one.
@@ -25,9 +25,7 @@ impl Bf16 {
     private_bounds,
     reason = "sealed: the bounds are what kernels need of it"
 )]
-pub trait Number:
-    Stored + Rows + LaidAs<f32> + Copy + Default + Send + Sync + std::fmt::Debug + 'static
-{
+pub trait Number: Stored + Rows + Copy + Default + Send + Sync + std::fmt::Debug + 'static {
     /// Its name in reports.
     const NAME: &'static str;
 
@@ -67,6 +65,9 @@ pub(crate) trait Stored: Sized {
     /// `to` is valid for writing `LANES` numbers.
     unsafe fn store<S: Simd>(s: S, to: *mut Self, v: S::V);
 
+    /// The same numbers as f32, where they are stored so.
+    fn in_place(values: &[Self]) -> Option<&[f32]>;
+
     /// Outputs as the f32 sums that they hold until they are finished; `None` where sums need memory of their own.
     fn as_sums(y: *mut Self) -> Option<*mut f32>;
 
@@ -90,6 +91,11 @@ impl Stored for f32 {
     }
 
     #[inline(always)]
+    fn in_place(values: &[f32]) -> Option<&[f32]> {
+        Some(values)
+    }
+
+    #[inline(always)]
     fn as_sums(y: *mut f32) -> Option<*mut f32> {
         Some(y)
     }
@@ -106,6 +112,11 @@ impl Stored for Bf16 {
     unsafe fn store<S: Simd>(s: S, to: *mut Bf16, v: S::V) {
         // SAFETY: as the caller vouches.
         unsafe { s.store_bf16(to, v) }
+    }
+
+    #[inline(always)]
+    fn in_place(_: &[Bf16]) -> Option<&[f32]> {
+        None
     }
 
     #[inline(always)]

@@ -141,6 +141,29 @@ pub(super) fn correlations(
     }
 }
 
+/// Where the input gradient's weights lie in w = [tap][n][depth]: for the numbers `k` of run `run`, which go over taps and depth, pieces of one
+/// tap each, as (first of k, length, index in w for channel `n` of `group`). The next n is c_out numbers on.
+pub(super) fn transposed(
+    shape: &Conv2dShape,
+    rows: &Axis,
+    columns: &Axis,
+    group: usize,
+    n: usize,
+    run: usize,
+    mut k: Range<usize>,
+) -> impl Iterator<Item = (usize, usize, usize)> {
+    let (depth, width) = (shape.c_out / shape.groups, shape.c_in / shape.groups);
+    std::iter::from_fn(move || {
+        let start = k.next()?;
+        let (tap, from) = (start / depth, start % depth);
+        let len = (depth - from).min(k.end - start);
+        k.start = start + len;
+        let tap = rows.tap(run) * shape.kernel + columns.tap(tap);
+        let first = (tap * width + n) * shape.c_out + group * depth + from;
+        Some((start, len, first))
+    })
+}
+
 /// A 1x1 convolution that skips no pixel, as one of a single column: it can be cut anywhere.
 pub(super) fn flat(shape: &Conv2dShape) -> Conv2dShape {
     let pixels = shape.n * shape.h * shape.w;

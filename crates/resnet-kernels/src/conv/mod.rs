@@ -13,6 +13,7 @@
 pub(crate) mod amx;
 mod axis;
 mod bias;
+mod cut;
 mod direct;
 mod epilogue;
 mod outputs;
@@ -22,7 +23,6 @@ mod table;
 mod tile;
 mod winograd;
 
-pub(crate) use direct::LaidAs;
 pub use epilogue::Epilogue;
 pub use shape::Conv2dShape;
 pub(crate) use table::Rows;

@@ -59,14 +59,3 @@ pub(super) fn backward(diff: &mut Differentiate<'_>, step: &Step) {
         );
     }
 }
-
-/// Of the step that a map of another precision passes on its way to the layer.
-pub(super) fn widen_backward(diff: &mut Differentiate<'_>, step: &Step) {
-    let Some(dy) = diff.gradient_of(step.writes[0]) else {
-        return;
-    };
-    if let Some((dx, accumulate)) = diff.sink(step.reads[0]) {
-        let kind = StepKind::WidenBackward { accumulate };
-        diff.step(step.layer, kind, vec![dy], vec![dx]);
-    }
-}

@@ -12,6 +12,7 @@ mod linear;
 mod max_pool2d;
 mod relu;
 mod softmax_cross_entropy;
+mod widen;
 
 use crate::graph::{Graph, LayerId, Op, Shape};
 use crate::step::{Differentiate, Lower, SlotId, Step, StepKind};
@@ -227,7 +228,7 @@ pub fn backward(diff: &mut Differentiate<'_>, step: &Step) {
         StepKind::MaxPool(_) => max_pool2d::backward(diff, step),
         StepKind::AvgPool(_) | StepKind::GlobalAvgPool { .. } => avg_pool2d::backward(diff, step),
         StepKind::Linear { .. } => linear::backward(diff, step),
-        StepKind::Widen => linear::widen_backward(diff, step),
+        StepKind::Widen => widen::backward(diff, step),
         _ => unreachable!("{:?} is not a forward step", step.kind),
     }
 }

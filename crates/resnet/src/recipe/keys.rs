@@ -151,7 +151,7 @@ sections! {
             "How long, from the start, only the last layer is trained; all before it takes part as in inference.";
         freeze_norm: bool, "", any, "Whether batch norms keep their statistics, gamma and beta throughout.";
         seed: u64, "of at least 0", any, "The seed of all randomness.";
-        precision: Precision, "", any, "How maps and their gradients are stored and multiplied: `bf16` takes half the memory; sums, weights and updates are f32 either way. `auto` is what is faster here.";
+        precision: Precision, "", any, "How maps and their gradients are stored: `bf16` takes half the memory; sums, weights and updates are f32 either way. `auto` is what is faster here.";
         workers: Option<usize>, "from 0 to 1024", |x| x.is_none_or(|x| x <= 1024),
             "Threads that prepare images; 0 prepares them between steps. Results do not depend on it.";
         threads: usize, "from 0 to 1024", |x| *x <= 1024,

@@ -12,6 +12,7 @@ use super::layout::Layout;
 use super::pack::{PackTask, STEPS};
 use super::tile::{MOST, PANEL, Product, SIDE, STEP, Tiles, Unit, height, padded, panels};
 use crate::conv::axis::{Axis, Block, Blocks, Map, correlations};
+use crate::conv::cut::{Wanted, cut};
 use crate::conv::outputs::{NONE, Outputs};
 use crate::conv::tile::LANES;
 use crate::conv::{Conv2dShape, Epilogue, scratch};
@@ -138,48 +139,17 @@ impl<'a> Correlation<'a> {
         }
         let layout = Layout::new(rows, columns, c_in, shape.groups, true);
         let numbers = layout.cell * layout.planes;
-        let mut target = (BLOCK / (2 * numbers + 4 * PANEL)).clamp(192, 2048);
-        // Offsets within a block are 32-bit, and in bytes for what is read.
+        // Offsets of what is read are in bytes.
         let image = (2 * rows.len * columns.len * c_in).max(h_out * w_out * c_out);
-        let most = (u32::MAX as usize / (2 * image)).max(1);
-        let wanted = 4 * cpu.threads();
-        let panels = (c_out / shape.groups).div_ceil(PANEL);
-        // Where blocks are copied, each task copies its own, so more blocks are better than more parts of their channels.
-        let cheap = if layout.copies() { 1 } else { panels };
-        let cut = |target| {
-            Blocks::new(
-                shape.n,
-                rows.count,
-                columns.count,
-                target,
-                most,
-                2 * MOST * SIDE,
-            )
+        let wanted = Wanted {
+            outputs: (BLOCK / (2 * numbers + 4 * PANEL)).clamp(192, 2048),
+            fewest: 256,
+            images: (u32::MAX as usize / (2 * image)).max(1),
+            tile: 2 * MOST * SIDE,
+            panels: (c_out / shape.groups).div_ceil(PANEL),
+            copies: layout.copies(),
         };
-        let blocks = loop {
-            let blocks = cut(target);
-            if blocks.count() * shape.groups * cheap >= wanted || target <= 256 {
-                break blocks;
-            }
-            target /= 2;
-        };
-        // As many blocks for each thread as for the others, about, where there are few.
-        let threads = cpu.threads();
-        let few = blocks.count() < 8 * threads && !blocks.count().is_multiple_of(threads);
-        let blocks = if few && shape.n == 1 {
-            let count = blocks.count().next_multiple_of(threads);
-            cut(rows.count.div_ceil(count) * columns.count)
-        } else {
-            blocks
-        };
-        let split = if threads == 1 {
-            1
-        } else {
-            let wanted = wanted.div_ceil(blocks.count() * shape.groups);
-            (wanted..=2 * wanted)
-                .find(|&parts| panels.is_multiple_of(parts))
-                .unwrap_or(wanted.min(panels))
-        };
+        let (blocks, split) = cut(cpu, shape, &rows, &columns, wanted);
         Correlation {
             shape,
             transposed,

@@ -15,6 +15,7 @@ use std::ops::Range;
 use super::correlate::Correlation;
 use super::tile::{PANEL, STEP, padded, panels};
 use super::transpose::{BLOCK, interleave};
+use crate::conv::axis::transposed;
 use crate::simd::{One, Simd, Task};
 use crate::{Bf16, Number};
 
@@ -146,17 +147,10 @@ fn across<S: Simd>(
     square: &mut [Bf16],
 ) {
     let all = c.shape.c_out;
-    let (depth, width) = (c.c_in / c.shape.groups, c.c_out / c.shape.groups);
-    let mut k = rows.start;
-    while k < rows.end {
-        // One tap at a time: there w is [n][depth].
-        let (tap, from) = (k / depth, k % depth);
-        let len = (depth - from).min(rows.end - k);
-        let (row, column) = (c.rows.tap(run), c.columns.tap(tap));
-        let first = ((row * c.shape.kernel + column) * width + n) * all + group * depth + from;
+    let start = rows.start;
+    for (k, len, first) in transposed(c.shape, &c.rows, &c.columns, group, n, run, rows) {
         for (i, to) in square.chunks_exact_mut(STEP).take(count).enumerate() {
-            round(s, &w[first + i * all..][..len], &mut to[k - rows.start..]);
+            round(s, &w[first + i * all..][..len], &mut to[k - start..]);
         }
-        k += len;
     }
 }

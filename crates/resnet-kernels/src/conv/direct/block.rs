@@ -54,7 +54,7 @@ impl<T: Number> Task for BlockTask<'_, T> {
             channels: c.c_in,
             groups: c.shape.groups,
         };
-        let x: &[f32] = c.staging.stage(map, group, block, copy, from);
+        let x = c.staging.stage(map, group, block, copy, from);
         let pixels = output_offsets(c, block, to);
         let (from, to) = (&from[..pixels], &to[..pixels]);
         let image = c.h_out * c.w_out * c.c_out;

@@ -9,6 +9,7 @@ use super::block::BlockTask;
 use super::panels::{PACK, PackTask};
 use super::stage::Staging;
 use crate::conv::axis::{Axis, Blocks, correlations};
+use crate::conv::cut::{Wanted, cut};
 use crate::conv::tile::{LANES, NARROW, WIDE};
 use crate::conv::{Conv2dShape, Epilogue, scratch};
 use crate::cpu::Parts;
@@ -130,45 +131,23 @@ impl<'a> Correlation<'a> {
             (c_in, c_out) = (c_out, c_in);
             (h_out, w_out) = (shape.h, shape.w);
         }
-        let staging = Staging::new::<T, f32>(rows, columns, c_in, shape.groups);
+        let staging = Staging::new::<T>(rows, columns, c_in, shape.groups);
         // A block's input is about a fifth of a 512 KiB second-level cache, its output half of it; a copied one has enough pixels to
         // pay for the weights' way to the cache.
-        let mut target = match staging.copies() {
+        let outputs = match staging.copies() {
             true => (24576 * shape.groups / c_in).clamp(192, 2048),
             false => (24576 / c_in).min(65536 / c_out).clamp(48, 2048),
         };
-        // Offsets within a block are 32-bit.
         let image = (rows.len * columns.len * c_in).max(h_out * w_out * c_out);
-        let most = (u32::MAX as usize / image).max(1);
-        let wanted = 4 * cpu.threads();
-        let panels = (c_out / shape.groups).div_ceil(LANES);
-        // Where blocks are copied, each task copies its own, so more blocks are better than more parts of their channels.
-        let cheap = if staging.copies() { 1 } else { panels };
-        let blocks = loop {
-            let blocks = Blocks::new(shape.n, rows.count, columns.count, target, most, WIDE);
-            if blocks.count() * shape.groups * cheap >= wanted || target <= 96 {
-                break blocks;
-            }
-            target /= 2;
+        let wanted = Wanted {
+            outputs,
+            fewest: 96,
+            images: (u32::MAX as usize / image).max(1),
+            tile: WIDE,
+            panels: (c_out / shape.groups).div_ceil(LANES),
+            copies: staging.copies(),
         };
-        // As many blocks for each thread as for the others, about, where there are few.
-        let threads = cpu.threads();
-        let few = blocks.count() < 8 * threads && !blocks.count().is_multiple_of(threads);
-        let blocks = if few && shape.n == 1 {
-            let count = blocks.count().next_multiple_of(threads);
-            let target = rows.count.div_ceil(count) * columns.count;
-            Blocks::new(shape.n, rows.count, columns.count, target, most, WIDE)
-        } else {
-            blocks
-        };
-        let split = if threads == 1 {
-            1
-        } else {
-            let wanted = wanted.div_ceil(blocks.count() * shape.groups);
-            (wanted..=2 * wanted)
-                .find(|&parts| panels.is_multiple_of(parts))
-                .unwrap_or(wanted.min(panels))
-        };
+        let (blocks, split) = cut(cpu, shape, &rows, &columns, wanted);
         Correlation {
             shape,
             transposed,

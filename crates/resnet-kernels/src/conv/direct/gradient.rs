@@ -74,7 +74,7 @@ impl<'a> Plan<'a> {
         let split = TASKS.div_ceil(chunks * groups).min(panels);
         Plan {
             shape,
-            staging: Staging::new::<T, f32>(rows, columns, c_in, groups),
+            staging: Staging::new::<T>(rows, columns, c_in, groups),
             blocks,
             chunks,
             split,
@@ -246,7 +246,7 @@ impl<T: Number> Task for Gradient<'_, T> {
         let mut add = false;
         for b in blocks * chunk / plan.chunks..blocks * (chunk + 1) / plan.chunks {
             let block = plan.blocks.get(b);
-            let x: &[f32] = plan.staging.stage(map, group, block, copy, offsets);
+            let x = plan.staging.stage(map, group, block, copy, offsets);
             let pixels = block.images * block.rows * plan.blocks.columns;
             let first_pixel = (block.image * shape.h_out() + block.row) * plan.blocks.columns;
             for start in (0..pixels).step_by(PIXELS) {

@@ -14,7 +14,6 @@ pub(super) use correlate::{backward_input, forward, pack, packed_len};
 #[cfg(target_arch = "x86_64")]
 pub(super) use gradient::add_partials;
 pub(super) use gradient::backward_weight;
-pub(crate) use stage::LaidAs;
 
 /// Numbers of scratch for all passes, packed weights of the forward pass left out.
 pub(super) fn scratch_len<T: Number>(cpu: &Cpu, shape: &Conv2dShape) -> usize {

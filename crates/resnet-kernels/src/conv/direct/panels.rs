@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::correlate::Correlation;
 use super::pack;
 use crate::Number;
+use crate::conv::axis::transposed;
 use crate::conv::tile::panels;
 use crate::simd::{Simd, Task};
 
@@ -49,9 +50,7 @@ impl<T: Number> Task for PackTask<'_, T> {
                         std::slice::from_raw_parts_mut(packed.add(first), rows.len() * lanes)
                     };
                     fill(s, c, w, group, n, count, lanes, run, rows.clone(), panel);
-                    if !T::holds_sums() {
-                        panel.iter_mut().for_each(|w| *w = T::of(*w).get());
-                    }
+                    panel.iter_mut().for_each(|w| *w = T::of(*w).get());
                 }
             }
         }
@@ -81,16 +80,9 @@ fn fill<S: Simd>(
         pack::rows(s, &w[first..], all, count, lanes, panel);
         return;
     }
-    let (depth, width) = (c.c_in / c.shape.groups, c.c_out / c.shape.groups);
-    let mut k = rows.start;
-    while k < rows.end {
-        // One tap at a time: there w is [n][depth].
-        let (tap, from) = (k / depth, k % depth);
-        let len = (depth - from).min(rows.end - k);
-        let (row, column) = (c.staging.rows.tap(run), c.staging.columns.tap(tap));
-        let first = ((row * c.shape.kernel + column) * width + n) * all + group * depth + from;
+    let (axis_rows, columns) = (&c.staging.rows, &c.staging.columns);
+    for (k, len, first) in transposed(c.shape, axis_rows, columns, group, n, run, rows.clone()) {
         let to = &mut panel[(k - rows.start) * lanes..];
         pack::transposed(s, &w[first..], all, len, count, lanes, to);
-        k += len;
     }
 }

@@ -5,41 +5,8 @@
 //! A block is of the size of the second-level cache, and the copy brings it there. Where no rim is read, there is one group, and
 //! numbers are stored as the tiles read them, x itself already has that form, and nothing is copied.
 
+use crate::Number;
 use crate::conv::axis::{Axis, Block, Blocks, Map};
-use crate::{Bf16, Number};
-
-/// Numbers of a map that tiles read as `U`.
-pub(crate) trait LaidAs<U>: Copy {
-    /// The same numbers, where they need no copy.
-    fn in_place(values: &[Self]) -> Option<&[U]>;
-
-    /// A number as the tiles read it.
-    fn laid(self) -> U;
-}
-
-impl<T: Number> LaidAs<T> for T {
-    #[inline(always)]
-    fn in_place(values: &[T]) -> Option<&[T]> {
-        Some(values)
-    }
-
-    #[inline(always)]
-    fn laid(self) -> T {
-        self
-    }
-}
-
-impl LaidAs<f32> for Bf16 {
-    #[inline(always)]
-    fn in_place(_: &[Bf16]) -> Option<&[f32]> {
-        None
-    }
-
-    #[inline(always)]
-    fn laid(self) -> f32 {
-        self.get()
-    }
-}
 
 /// How blocks of a map are laid out for the tiles.
 #[derive(Clone, Copy)]
@@ -54,8 +21,8 @@ pub(super) struct Staging {
 }
 
 impl Staging {
-    /// For maps of `T` that tiles read as `U`.
-    pub(super) fn new<T: LaidAs<U>, U>(
+    /// For maps of `T`, which tiles read as f32.
+    pub(super) fn new<T: Number>(
         rows: Axis,
         columns: Axis,
         channels: usize,
@@ -100,14 +67,14 @@ impl Staging {
     ///
     /// # Panics
     /// If `copy` or `offsets` is too short for the block.
-    pub(super) fn stage<'a, T: LaidAs<U>, U: Number>(
+    pub(super) fn stage<'a, T: Number>(
         &self,
         map: Map<'a, T>,
         group: usize,
         block: Block,
-        copy: &'a mut [U],
+        copy: &'a mut [f32],
         offsets: &mut [u32],
-    ) -> &'a [U] {
+    ) -> &'a [f32] {
         if self.rows.taps * self.run() == 0 {
             // No tap reaches these outputs; they are zero, and nothing is read.
             offsets.fill(0);
@@ -154,32 +121,32 @@ impl Staging {
         copy
     }
 
-    fn copy_image<T: LaidAs<U>, U: Number>(
+    fn copy_image<T: Number>(
         &self,
         image: &[T],
         map: Map<T>,
         group: usize,
         block: Block,
-        copy: &mut [U],
+        copy: &mut [f32],
     ) {
         let c = self.channels;
         let (rows, first_row) = self.rows.inside(block.row, copy.len() / self.pitch);
         let (columns, first_column) = self.columns.inside(0, self.pitch / c);
         let (top, rest) = copy.split_at_mut(rows.start * self.pitch);
         let (middle, bottom) = rest.split_at_mut(rows.len() * self.pitch);
-        top.fill(U::default());
-        bottom.fill(U::default());
+        top.fill(0.0);
+        bottom.fill(0.0);
         for (i, to) in middle.chunks_exact_mut(self.pitch).enumerate() {
             let from = ((first_row + i) * self.columns.len + first_column) * map.channels;
             let (left, rest) = to.split_at_mut(columns.start * c);
             let (to, right) = rest.split_at_mut(columns.len() * c);
-            left.fill(U::default());
-            right.fill(U::default());
+            left.fill(0.0);
+            right.fill(0.0);
             if map.groups == 1 {
                 let from = &image[from..][..to.len()];
                 to.iter_mut()
                     .zip(from)
-                    .for_each(|(to, from)| *to = from.laid());
+                    .for_each(|(to, from)| *to = from.get());
             } else {
                 let pixels =
                     image[from..][..columns.len() * map.channels].chunks_exact(map.channels);
@@ -187,7 +154,7 @@ impl Staging {
                     // A loop, not a call: a group may have four channels.
                     to.iter_mut()
                         .zip(&from[group * c..][..c])
-                        .for_each(|(to, from)| *to = from.laid());
+                        .for_each(|(to, from)| *to = from.get());
                 }
             }
         }
