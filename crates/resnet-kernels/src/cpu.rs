@@ -79,13 +79,10 @@ impl Cpu {
         self.proof.isa()
     }
 
-    /// Proof of AMX tiles, if that is the instruction set in use.
+    /// Proof of the instruction set in use.
     #[cfg(target_arch = "x86_64")]
-    pub(crate) fn amx(&self) -> Option<crate::simd::Amx> {
-        match self.proof {
-            Proof::Amx(amx) => Some(amx),
-            _ => None,
-        }
+    pub(crate) fn proof(&self) -> Proof {
+        self.proof
     }
 
     /// Threads, the caller counted.

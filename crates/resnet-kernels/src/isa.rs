@@ -15,13 +15,21 @@ pub enum Isa {
     Avx2,
     /// AVX-512 F, VL, BW, DQ: 16 lanes.
     Avx512,
+    /// AVX-512, and its products of pairs of bf16 for convolutions in that precision.
+    Avx512Bf16,
     /// AVX-512, and AMX tiles of bf16 for convolutions in that precision.
     Amx,
 }
 
 impl Isa {
     /// All instruction sets, slowest first.
-    pub const ALL: [Isa; 4] = [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Amx];
+    pub const ALL: [Isa; 5] = [
+        Isa::Scalar,
+        Isa::Avx2,
+        Isa::Avx512,
+        Isa::Avx512Bf16,
+        Isa::Amx,
+    ];
 
     /// Whether this CPU and operating system run it.
     pub fn is_supported(self) -> bool {
@@ -61,6 +69,7 @@ impl Isa {
             Isa::Scalar => "scalar",
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
+            Isa::Avx512Bf16 => "avx512bf16",
             Isa::Amx => "amx",
         }
     }
@@ -68,7 +77,7 @@ impl Isa {
     /// The instruction set of the vectors that go with it.
     pub const fn vectors(self) -> Isa {
         match self {
-            Isa::Amx => Isa::Avx512,
+            Isa::Avx512Bf16 | Isa::Amx => Isa::Avx512,
             other => other,
         }
     }
@@ -97,7 +106,7 @@ impl fmt::Display for UnknownIsa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{ISA_VARIABLE}: unknown instruction set {:?}; known are scalar, avx2, avx512, amx",
+            "{ISA_VARIABLE}: unknown instruction set {:?}; known are scalar, avx2, avx512, avx512bf16, amx",
             self.0
         )
     }

@@ -12,6 +12,7 @@ mod columns;
 mod conv;
 mod cpu;
 pub mod diagnose;
+mod each;
 pub mod elementwise;
 mod isa;
 pub mod linear;

@@ -247,6 +247,10 @@ mod tests {
             });
             for (i, &x) in from.iter().enumerate() {
                 let expected = Bf16::of(x);
+                // Instructions that round may take subnormal numbers for zero.
+                if x.is_subnormal() && narrow[i].get() == 0.0 {
+                    continue;
+                }
                 assert_eq!(narrow[i].to_bits(), expected.to_bits(), "{isa}: {x:e}");
                 let same = wide[i].to_bits() == expected.get().to_bits();
                 assert!(same || (wide[i].is_nan() && x.is_nan()), "{isa}: {x:e}");

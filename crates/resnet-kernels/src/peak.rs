@@ -37,19 +37,19 @@ pub fn flops(cpu: &Cpu) -> f64 {
     (2 * CHAINS * LENGTH * lanes.into_inner() * cpu.threads()) as f64 / best
 }
 
-/// Operations on bf16 (2 per multiply-add) in a second, on all threads, in tiles whose operands lie in the first-level cache; `None`
-/// without AMX.
-pub fn tile_flops(cpu: &Cpu) -> Option<f64> {
+/// Operations on bf16 (2 per multiply-add) in a second, on all threads, whose operands lie in the first-level cache; `None` where the
+/// instruction set in use multiplies f32 only.
+pub fn bf16_flops(cpu: &Cpu) -> Option<f64> {
     #[cfg(target_arch = "x86_64")]
-    if let Some(amx) = cpu.amx() {
-        /// Some 100 ms.
+    if let Some(unit) = crate::conv::bf16::Unit::find(cpu) {
+        /// Some 30 to 150 ms.
         const BLOCKS: usize = 20_000;
         let (begin, mut best) = (Instant::now(), f64::INFINITY);
         let macs = std::sync::atomic::AtomicUsize::new(0);
         while begin.elapsed() < TIME {
             let start = Instant::now();
             cpu.parallel(cpu.threads(), |_| {
-                let done = crate::conv::amx::multiply(amx, BLOCKS);
+                let done = crate::conv::bf16::multiply(unit, BLOCKS);
                 macs.store(done, std::sync::atomic::Ordering::Relaxed);
             });
             best = best.min(start.elapsed().as_secs_f64());

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::exec::{Backend, Cpu, Limits, NoMemory, Sgd, kernel_names};
+use crate::exec::{Backend, Cpu, Kernel, Limits, NoMemory, Sgd, kernels};
 use crate::graph::Graph;
 use crate::op::ShapeError;
 use crate::plan::{Mode, Options, Plan};
@@ -53,7 +53,7 @@ pub struct Bench {
     pub batches: usize,
     /// 1e9 floating-point operations in a second, two a multiply-add, in convolutions and linear layers.
     pub gflops: f64,
-    /// `gflops` over what the machine's registers can do, or its tiles where a step uses them.
+    /// `gflops` over what the machine's registers can do, or in bf16 where a step multiplies that.
     pub fraction_of_peak: f64,
     /// Most memory that the process has had, in MiB, where the system tells.
     pub peak_rss_mib: Option<f64>,
@@ -105,7 +105,7 @@ pub fn bench(graph: &Graph, request: Request) -> Result<Bench, BenchError> {
         ..options
     };
     let plan = Plan::build(graph, options)?;
-    let kernels = kernel_names(&plan, request.threads);
+    let kernels = kernels(&plan, request.threads);
     let mut cpu = Cpu::new(plan, request.threads)?.taking_weights();
     prepare(&mut cpu, graph);
 
@@ -128,7 +128,7 @@ pub fn bench(graph: &Graph, request: Request) -> Result<Bench, BenchError> {
         ms_range: (ms(times[0]), ms(times[times.len() - 1])),
         batches: times.len(),
         gflops: flops / seconds / 1e9,
-        fraction_of_peak: flops / seconds / peak(&limits, kernels.iter().any(|k| in_tiles(k))),
+        fraction_of_peak: flops / seconds / peak(&limits, kernels.iter().any(|k| k.multiplies_bf16)),
         peak_rss_mib,
         limits,
         steps,
@@ -181,7 +181,7 @@ fn median(sorted: &[f64]) -> f64 {
 }
 
 /// Whole batches again, a clock around each step.
-fn layers(cpu: &mut Cpu, kernels: &[String], limits: &Limits, time: Duration) -> Vec<StepTime> {
+fn layers(cpu: &mut Cpu, kernels: &[Kernel], limits: &Limits, time: Duration) -> Vec<StepTime> {
     let count = cpu.plan().steps.len();
     let mut times: Vec<Vec<f64>> = vec![Vec::new(); count];
     let begin = Instant::now();
@@ -205,13 +205,13 @@ fn layers(cpu: &mut Cpu, kernels: &[String], limits: &Limits, time: Duration) ->
             * operands
                 .map(|id| plan.slots[id.0].words() as f64)
                 .sum::<f64>();
-        let peak = peak(limits, in_tiles(&kernels[step]));
+        let peak = peak(limits, kernels[step].multiplies_bf16);
         let least = (flops / peak).max(bytes / limits.bandwidth);
         StepTime {
             step,
             layer: plan.layer_names[it.layer.0].clone(),
             operation: Plan::kind_name(&it.kind),
-            kernel: kernels[step].clone(),
+            kernel: kernels[step].name.clone(),
             shape: shape(&it.kind),
             ms: seconds * 1e3,
             gflops: flops / seconds / 1e9,
@@ -222,14 +222,9 @@ fn layers(cpu: &mut Cpu, kernels: &[String], limits: &Limits, time: Duration) ->
     (0..count).map(of).collect()
 }
 
-/// Whether a kernel multiplies in tiles.
-fn in_tiles(kernel: &str) -> bool {
-    kernel.starts_with("conv_bf16_amx")
-}
-
-/// Operations a second that the machine does at best, in tiles or in vectors.
-fn peak(limits: &Limits, tiles: bool) -> f64 {
-    limits.tile_flops.filter(|_| tiles).unwrap_or(limits.flops)
+/// Operations a second that the machine does at best, on bf16 or on f32.
+fn peak(limits: &Limits, bf16: bool) -> f64 {
+    limits.bf16_flops.filter(|_| bf16).unwrap_or(limits.flops)
 }
 
 fn flops(kind: &StepKind) -> f64 {

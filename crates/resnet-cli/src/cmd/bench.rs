@@ -20,7 +20,7 @@ use crate::observer::tell;
   resnet bench op 'n32 ic64 ih56 oc64 k3 p1'
 Times are medians after warm-up. FLOPs are two a multiply-add, of convolutions and linear layers. The roofline is
 the least time that the machine's arithmetic and memory, both measured in the same sitting, allow for a step.
-RESNET_ISA=scalar|avx2|avx512|amx caps the instruction set, RESNET_WINOGRAD=off leaves out Winograd's algorithm.")]
+RESNET_ISA=scalar|avx2|avx512|avx512bf16|amx caps the instruction set, RESNET_WINOGRAD=off leaves out Winograd's algorithm.")]
 pub(crate) struct Args {
     /// train (forward, backward, update), infer, or op: every kernel for one convolution, checked against f64
     #[arg(value_name = "train|infer|op")]

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use resnet::arch::Arch;
-use resnet::exec::kernel_names;
+use resnet::exec::kernels;
 use resnet::graph::Shape;
 use resnet::plan::{Options, Plan};
 use resnet::recipe::split_override;
@@ -75,8 +75,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             ..Options::train(args.batch, 0.0)
         };
         let plan = Plan::build(&arch.graph(input, classes)?, options)?;
-        let kernels = kernel_names(&plan, 1);
-        write!(out, "{}", plan.table(|step| kernels[step].clone()))?;
+        let kernels = kernels(&plan, 1);
+        write!(out, "{}", plan.table(|step| kernels[step].name.clone()))?;
     } else {
         write_table(&mut out, &summary)?;
     }

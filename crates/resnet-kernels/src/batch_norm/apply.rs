@@ -2,6 +2,7 @@
 //! there are few channels, so that the inner loops run over plain slices of some length.
 
 use super::Rstd;
+use crate::each::{Each, each};
 use crate::elementwise::relu;
 use crate::simd::{Simd, Task};
 use crate::{Number, Residual, ResidualGrad};
@@ -29,7 +30,7 @@ pub(super) struct Forward<'a, T> {
 
 impl<T: Number> Task for Forward<'_, T> {
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
+    fn run<S: Simd>(self, s: S) {
         let channels = self.channels;
         let (full, narrow) = match self.residual {
             Some(r) if r.channels == channels => (r.values, None),
@@ -52,32 +53,17 @@ impl<T: Number> Task for Forward<'_, T> {
                 let part = row..(row + columns).min(self.x.len());
                 let n = part.len();
                 let (x, y) = (&self.x[part.clone()], &mut self.y[part.clone()]);
-                let (shift, scale, offset) = (&shift[..n], &scale[..n], &offset[..n]);
-                let normal = |j: usize| (x[j].get() - shift[j]) * scale[j] + offset[j];
-                match (full.is_empty(), relu_now) {
-                    (true, false) => {
-                        for j in 0..n {
-                            y[j] = T::of(normal(j));
-                        }
-                    }
-                    (true, true) => {
-                        for j in 0..n {
-                            y[j] = T::of(relu(normal(j)));
-                        }
-                    }
-                    (false, false) => {
-                        let r = &full[part];
-                        for j in 0..n {
-                            y[j] = T::of(normal(j) + r[j].get());
-                        }
-                    }
-                    (false, true) => {
-                        let r = &full[part];
-                        for j in 0..n {
-                            y[j] = T::of(relu(normal(j) + r[j].get()));
-                        }
-                    }
-                }
+                let work = Normal {
+                    x: x.as_ptr(),
+                    y: y.as_mut_ptr(),
+                    shift: &shift,
+                    scale: &scale,
+                    offset: &offset,
+                    residual: full.get(part).map(<[T]>::as_ptr),
+                    relu: relu_now,
+                };
+                // SAFETY: x, y and the residual were cut to `n` numbers, at most a slab's.
+                unsafe { each(s, n, work) };
                 row += width;
             }
         }
@@ -96,6 +82,36 @@ impl<T: Number> Task for Forward<'_, T> {
         }
         if self.relu {
             self.y.iter_mut().for_each(|y| *y = T::of(relu(y.get())));
+        }
+    }
+}
+
+/// y = (x - shift) scale + offset, plus the residual, and its ReLU.
+struct Normal<'a, T> {
+    x: *const T,
+    y: *mut T,
+    shift: &'a [f32; SLAB],
+    scale: &'a [f32; SLAB],
+    offset: &'a [f32; SLAB],
+    residual: Option<*const T>,
+    relu: bool,
+}
+
+impl<T: Number> Each for Normal<'_, T> {
+    #[inline(always)]
+    unsafe fn at<S: Simd>(&self, s: S, at: usize) {
+        // SAFETY: the caller vouches for a vector at `at`.
+        unsafe {
+            let factor = |all: &[f32; SLAB]| s.load(all.as_ptr().add(at));
+            let centred = s.sub(T::load(s, self.x.add(at)), factor(self.shift));
+            let mut y = s.fma(centred, factor(self.scale), factor(self.offset));
+            if let Some(residual) = self.residual {
+                y = s.add(y, T::load(s, residual.add(at)));
+            }
+            if self.relu {
+                y = s.relu(y);
+            }
+            T::store(s, self.y.add(at), y);
         }
     }
 }
@@ -119,7 +135,7 @@ pub(super) struct Backward<'a, T> {
 
 impl<T: Number> Task for Backward<'_, T> {
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
+    fn run<S: Simd>(self, s: S) {
         let Backward {
             dy,
             x,
@@ -136,51 +152,33 @@ impl<T: Number> Task for Backward<'_, T> {
             let columns = SLAB.min(width - start);
             let (mut scale, mut shift) = ([0f32; SLAB], [0f32; SLAB]);
             let (mut mean_g, mut slope) = ([0f32; SLAB], [0f32; SLAB]);
-            let mut g = [0f32; SLAB];
             for j in 0..columns {
                 let c = (start + j) % channels;
                 scale[j] = self.gamma[c] * self.rstd[c];
                 shift[j] = self.mean[c];
                 mean_g[j] = self.dbeta[c] / self.m;
-                slope[j] = self.rstd[c] * self.dgamma[c] / self.m;
+                slope[j] = -(self.rstd[c] * self.dgamma[c] / self.m);
             }
             let mut row = start;
             while row < x.len() {
                 let part = row..(row + columns).min(x.len());
                 let n = part.len();
                 let (dy, x, dx) = (&dy[part.clone()], &x[part.clone()], &mut dx[part.clone()]);
-                let g = &mut g[..n];
-                match y {
-                    Some(y) => {
-                        for (g, (&dy, &y)) in g.iter_mut().zip(dy.iter().zip(&y[part.clone()])) {
-                            *g = if y.get() > 0.0 { dy.get() } else { 0.0 };
-                        }
-                    }
-                    None => g.iter_mut().zip(dy).for_each(|(g, dy)| *g = dy.get()),
-                }
-                let (scale, shift, mean_g, slope) =
-                    (&scale[..n], &shift[..n], &mean_g[..n], &slope[..n]);
-                let gradient =
-                    |j: usize| scale[j] * (g[j] - mean_g[j] - (x[j].get() - shift[j]) * slope[j]);
-                if dx_accumulate {
-                    for j in 0..n {
-                        dx[j] = T::of(dx[j].get() + gradient(j));
-                    }
-                } else {
-                    for j in 0..n {
-                        dx[j] = T::of(gradient(j));
-                    }
-                }
-                if full {
-                    let d_values = &mut d.values[part];
-                    if d.accumulate {
-                        let both = d_values.iter_mut().zip(&*g);
-                        both.for_each(|(d, g)| *d = T::of(d.get() + g));
-                    } else {
-                        let both = d_values.iter_mut().zip(&*g);
-                        both.for_each(|(d, &g)| *d = T::of(g));
-                    }
-                }
+                let work = Gradient {
+                    dy: dy.as_ptr(),
+                    x: x.as_ptr(),
+                    y: y.map(|y| y[part.clone()].as_ptr()),
+                    scale: &scale,
+                    shift: &shift,
+                    mean_g: &mean_g,
+                    slope: &slope,
+                    dx: dx.as_mut_ptr(),
+                    dx_accumulate,
+                    d_residual: full.then(|| d.values[part].as_mut_ptr()),
+                    d_accumulate: d.accumulate,
+                };
+                // SAFETY: all maps were cut to `n` numbers, at most a slab's.
+                unsafe { each(s, n, work) };
                 row += width;
             }
         }
@@ -198,6 +196,46 @@ impl<T: Number> Task for Backward<'_, T> {
                 };
                 let old = if d.accumulate { d_value.get() } else { 0.0 };
                 *d_value = T::of(old + g);
+            }
+        }
+    }
+}
+
+/// g = dy where y > 0; dx (+)= scale (g - mean_g + (x - shift) slope), d_residual (+)= g.
+struct Gradient<'a, T> {
+    dy: *const T,
+    x: *const T,
+    y: Option<*const T>,
+    scale: &'a [f32; SLAB],
+    shift: &'a [f32; SLAB],
+    mean_g: &'a [f32; SLAB],
+    slope: &'a [f32; SLAB],
+    dx: *mut T,
+    dx_accumulate: bool,
+    d_residual: Option<*mut T>,
+    d_accumulate: bool,
+}
+
+impl<T: Number> Each for Gradient<'_, T> {
+    #[inline(always)]
+    unsafe fn at<S: Simd>(&self, s: S, at: usize) {
+        // SAFETY: the caller vouches for a vector at `at`.
+        unsafe {
+            let factor = |all: &[f32; SLAB]| s.load(all.as_ptr().add(at));
+            let old = |map: *mut T, add: bool| match add {
+                true => T::load(s, map.add(at)),
+                false => s.splat(0.0),
+            };
+            let mut g = T::load(s, self.dy.add(at));
+            if let Some(y) = self.y {
+                g = s.where_positive(T::load(s, y.add(at)), g);
+            }
+            let centred = s.sub(T::load(s, self.x.add(at)), factor(self.shift));
+            let own = s.fma(centred, factor(self.slope), s.sub(g, factor(self.mean_g)));
+            let dx = s.fma(factor(self.scale), own, old(self.dx, self.dx_accumulate));
+            T::store(s, self.dx.add(at), dx);
+            if let Some(d) = self.d_residual {
+                T::store(s, d.add(at), s.add(g, old(d, self.d_accumulate)));
             }
         }
     }

@@ -9,9 +9,9 @@
 //! (compare Georganas et al. 2018, "Anatomy of high-performance deep learning convolutions", and Dukhan 2019, "The indirect
 //! convolution algorithm").
 
-#[cfg(target_arch = "x86_64")]
-pub(crate) mod amx;
 mod axis;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod bf16;
 mod bias;
 mod cut;
 mod direct;
@@ -80,6 +80,11 @@ impl<T: Number> Conv2d<T> {
     /// Whether all passes sum as the formula is written, so that integers come out exact. Winograd's transforms do not.
     pub fn is_direct(&self) -> bool {
         self.row.direct
+    }
+
+    /// Whether products are of bf16 numbers, for which the CPU has instructions of their own.
+    pub fn multiplies_bf16(&self) -> bool {
+        self.row.multiplies_bf16
     }
 
     /// The forward kernel's name, for reports: operation, precision, register tile, instruction set.

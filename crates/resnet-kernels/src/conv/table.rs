@@ -2,7 +2,7 @@
 //! row of each takes everything. To add a kernel: its file, and a row above the one it beats.
 
 #[cfg(target_arch = "x86_64")]
-use super::amx;
+use super::bf16;
 use super::{Conv2dShape, Epilogue, direct, winograd};
 use crate::{Bf16, Cpu, Isa, Number};
 
@@ -24,6 +24,8 @@ pub(crate) struct Row<T: 'static> {
     pub(super) isa: Isa,
     /// Whether sums are those of the formula.
     pub(super) direct: bool,
+    /// Whether its products are of bf16 numbers.
+    pub(super) multiplies_bf16: bool,
     pub(super) accepts: fn(&Conv2dShape) -> bool,
     pub(super) scratch_len: fn(&Cpu, &Conv2dShape) -> usize,
     /// Words of the weights as the forward pass reads them.
@@ -40,6 +42,7 @@ const fn direct<T: Number>(name: &'static str, isa: Isa) -> Row<T> {
         name,
         isa,
         direct: true,
+        multiplies_bf16: false,
         accepts: |_| true,
         scratch_len: direct::scratch_len::<T>,
         packed_len: direct::packed_len::<T>,
@@ -56,6 +59,7 @@ const fn winograd<T: Number>(name: &'static str, isa: Isa) -> Row<T> {
         name,
         isa,
         direct: false,
+        multiplies_bf16: false,
         accepts: winograd::accepts,
         scratch_len: winograd::scratch_len,
         packed_len: winograd::packed_len::<{ winograd::OUT }, { winograd::IN }>,
@@ -84,6 +88,24 @@ const fn winograd_small<T: Number>(name: &'static str, isa: Isa) -> Row<T> {
     }
 }
 
+/// The kernel that multiplies bf16 numbers, by whatever the instruction set has for it.
+#[cfg(target_arch = "x86_64")]
+const fn products(name: &'static str, isa: Isa) -> Row<Bf16> {
+    Row {
+        name,
+        isa,
+        direct: true,
+        multiplies_bf16: true,
+        accepts: bf16::accepts,
+        scratch_len: bf16::scratch_len,
+        packed_len: bf16::packed_len,
+        pack: bf16::pack,
+        forward: bf16::forward,
+        backward_input: bf16::backward_input,
+        backward_weight: bf16::backward_weight,
+    }
+}
+
 /// The kernels for maps stored as a type.
 pub(crate) trait Rows: Sized + 'static {
     /// Best first.
@@ -104,22 +126,18 @@ impl Rows for f32 {
     ];
 }
 
-/// Vectors multiply in f32 what was stored as bf16.
+/// Kernels but the first multiply in f32 what was stored as bf16.
 impl Rows for Bf16 {
     const ROWS: &'static [Row<Bf16>] = &[
         #[cfg(target_arch = "x86_64")]
+        products("conv_bf16_32x32__amx", Isa::Amx),
+        #[cfg(target_arch = "x86_64")]
         Row {
-            name: "conv_bf16_amx_32x32",
-            isa: Isa::Amx,
-            direct: true,
-            accepts: amx::accepts,
-            scratch_len: amx::scratch_len,
-            packed_len: amx::packed_len,
-            pack: amx::pack,
-            forward: amx::forward,
-            backward_input: amx::backward_input,
-            backward_weight: amx::backward_weight,
+            accepts: |shape| winograd::accepts(shape) && winograd::beats_pairs(shape),
+            ..winograd("conv_bf16_winograd__avx512bf16", Isa::Avx512Bf16)
         },
+        #[cfg(target_arch = "x86_64")]
+        products("conv_bf16_8x32__avx512bf16", Isa::Avx512Bf16),
         winograd("conv_bf16_winograd__avx512", Isa::Avx512),
         winograd_small("conv_bf16_winograd2__avx512", Isa::Avx512),
         direct("conv_bf16_6x32__avx512", Isa::Avx512),

@@ -4,9 +4,9 @@ use std::arch::x86_64::__cpuid_count;
 
 use super::Avx512;
 
-/// Proof of AMX with bf16 products, and of AVX-512 beside it.
+/// Proof of AMX with bf16 products, and of AVX-512 with bf16 beside it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Amx(Avx512);
+pub(crate) struct Amx(Avx512<true>);
 
 impl Amx {
     pub(crate) fn probe() -> Option<Amx> {
@@ -17,7 +17,7 @@ impl Amx {
     }
 
     /// The vectors that go with it.
-    pub(crate) fn vectors(self) -> Avx512 {
+    pub(crate) fn vectors(self) -> Avx512<true> {
         self.0
     }
 }

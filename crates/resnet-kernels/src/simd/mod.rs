@@ -45,7 +45,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// # Safety
     /// `from` is valid for reading `LANES` numbers.
     unsafe fn load_bf16(self, from: *const Bf16) -> Self::V;
-    /// Rounds as [`Bf16::of`](crate::Number::of) does and writes `LANES` numbers of 16 bits.
+    /// Rounds as [`Bf16::of`](crate::Number::of) does, but that subnormal numbers may become zero, and writes `LANES` numbers of 16 bits.
     ///
     /// # Safety
     /// `to` is valid for writing `LANES` numbers.
@@ -110,7 +110,9 @@ pub(crate) enum Proof {
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
-    Avx512(Avx512),
+    Avx512(Avx512<false>),
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16(Avx512<true>),
     #[cfg(target_arch = "x86_64")]
     Amx(Amx),
 }
@@ -125,9 +127,11 @@ impl Proof {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => Avx512::probe().map(Proof::Avx512),
             #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Bf16 => Avx512::probe().map(Proof::Avx512Bf16),
+            #[cfg(target_arch = "x86_64")]
             Isa::Amx => Amx::probe().map(Proof::Amx),
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::Avx512 | Isa::Amx => None,
+            Isa::Avx2 | Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => None,
         }
     }
 
@@ -138,6 +142,8 @@ impl Proof {
             Proof::Avx2(_) => Isa::Avx2,
             #[cfg(target_arch = "x86_64")]
             Proof::Avx512(_) => Isa::Avx512,
+            #[cfg(target_arch = "x86_64")]
+            Proof::Avx512Bf16(_) => Isa::Avx512Bf16,
             #[cfg(target_arch = "x86_64")]
             Proof::Amx(_) => Isa::Amx,
         }
@@ -151,6 +157,8 @@ impl Proof {
             Proof::Avx2(simd) => simd.run(task),
             #[cfg(target_arch = "x86_64")]
             Proof::Avx512(simd) => simd.run(task),
+            #[cfg(target_arch = "x86_64")]
+            Proof::Avx512Bf16(simd) => simd.run(task),
             #[cfg(target_arch = "x86_64")]
             Proof::Amx(amx) => amx.vectors().run(task),
         }

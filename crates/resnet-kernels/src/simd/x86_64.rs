@@ -127,31 +127,42 @@ impl Simd for Avx2 {
     }
 }
 
-/// Proof of AVX-512 F, VL, BW and DQ.
+/// Proof of AVX-512 F, VL, BW and DQ, and of its bf16 instructions if `BF16`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Avx512(());
+pub(crate) struct Avx512<const BF16: bool>(());
 
-impl Avx512 {
-    pub(crate) fn probe() -> Option<Avx512> {
+impl<const BF16: bool> Avx512<BF16> {
+    pub(crate) fn probe() -> Option<Avx512<BF16>> {
         let found = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("fma");
+            && is_x86_feature_detected!("fma")
+            && (!BF16 || is_x86_feature_detected!("avx512bf16"));
         found.then_some(Avx512(()))
     }
 
     pub(crate) fn run<T: Task>(self, task: T) {
         #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,fma")]
-        fn enter<T: Task>(simd: Avx512, task: T) {
+        fn enter<T: Task>(simd: Avx512<false>, task: T) {
+            task.run(simd);
+        }
+        #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512bf16,fma")]
+        fn enter_bf16<T: Task>(simd: Avx512<true>, task: T) {
             task.run(simd);
         }
         // SAFETY: an `Avx512` exists only where `probe` found the features.
-        unsafe { enter(self, task) }
+        unsafe {
+            if BF16 {
+                enter_bf16(Avx512(()), task);
+            } else {
+                enter(Avx512(()), task);
+            }
+        }
     }
 }
 
-impl Simd for Avx512 {
+impl<const BF16: bool> Simd for Avx512<BF16> {
     type V = __m512;
     const LANES: usize = 16;
 
@@ -186,6 +197,11 @@ impl Simd for Avx512 {
     unsafe fn store_bf16(self, to: *mut Bf16, v: __m512) {
         // SAFETY: the features are there (see `splat`); the caller vouches for sixteen numbers.
         unsafe {
+            if BF16 {
+                let narrow = _mm512_cvtneps_pbh(v);
+                let narrow = std::mem::transmute::<__m256bh, __m256i>(narrow);
+                return _mm256_storeu_si256(to.cast(), narrow);
+            }
             let bits = _mm512_castps_si512(v);
             let upper = _mm512_srli_epi32::<16>(bits);
             let odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));

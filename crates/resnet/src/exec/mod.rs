@@ -7,7 +7,7 @@ use std::ops::Range;
 use crate::plan::Plan;
 use crate::step::{SlotId, Space};
 
-pub use cpu::{Cpu, OpTime, bench_op, isa_in_use, kernel_names, precision};
+pub use cpu::{Cpu, Kernel, OpTime, bench_op, isa_in_use, kernels, precision};
 
 /// A plan needs more memory than there is.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
@@ -38,9 +38,9 @@ const MOST_THREADS: usize = 1024;
 pub struct Limits {
     /// Floating-point operations a second, two a multiply-add, all threads, f32 operands in registers.
     pub flops: f64,
-    /// The same of bf16 operands in tiles, from the first-level cache, where the CPU has them.
+    /// The same of bf16 operands from the first-level cache, where the CPU multiplies them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tile_flops: Option<f64>,
+    pub bf16_flops: Option<f64>,
     /// Bytes a second between memory and all threads, read and written.
     pub bandwidth: f64,
 }

@@ -27,7 +27,7 @@ impl Limits {
         let cpu = resnet_kernels::Cpu::new(threads);
         Limits {
             flops: peak::flops(&cpu),
-            tile_flops: peak::tile_flops(&cpu),
+            bf16_flops: peak::bf16_flops(&cpu),
             bandwidth: peak::bandwidth(&cpu),
         }
     }
@@ -144,6 +144,13 @@ impl Chosen {
         }
     }
 
+    fn multiplies_bf16(&self) -> bool {
+        match self {
+            Chosen::F32(conv) => conv.multiplies_bf16(),
+            Chosen::Bf16(conv) => conv.multiplies_bf16(),
+        }
+    }
+
     fn scratch_len(&self) -> usize {
         match self {
             Chosen::F32(conv) => conv.scratch_len(),
@@ -221,18 +228,30 @@ pub(super) fn choose(cpu: &resnet_kernels::Cpu, plan: &Plan) -> (Vec<Option<Chos
     (convs, scratch)
 }
 
-/// Name of what runs each step of a plan on this machine, without taking memory for it.
-pub fn kernel_names(plan: &Plan, threads: usize) -> Vec<String> {
-    let cpu = resnet_kernels::Cpu::new(threads);
-    let (convs, _) = choose(&cpu, plan);
-    convs.iter().map(|conv| name(&cpu, conv.as_ref())).collect()
+/// What runs a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kernel {
+    /// Of a convolution: operation, precision, register tile, instruction set; else the instruction set.
+    pub name: String,
+    /// Whether its products are of bf16 numbers, for which the CPU has instructions of their own.
+    pub multiplies_bf16: bool,
 }
 
-fn name(cpu: &resnet_kernels::Cpu, conv: Option<&Chosen>) -> String {
-    conv.map_or_else(
-        || cpu.isa().vectors().to_string(),
-        |conv| conv.name().to_string(),
-    )
+/// What runs each step of a plan on this machine, without taking memory for it.
+pub fn kernels(plan: &Plan, threads: usize) -> Vec<Kernel> {
+    let cpu = resnet_kernels::Cpu::new(threads);
+    let (convs, _) = choose(&cpu, plan);
+    let kernel = |conv: &Option<Chosen>| match conv {
+        Some(conv) => Kernel {
+            name: conv.name().to_string(),
+            multiplies_bf16: conv.multiplies_bf16(),
+        },
+        None => Kernel {
+            name: cpu.isa().vectors().to_string(),
+            multiplies_bf16: false,
+        },
+    };
+    convs.iter().map(kernel).collect()
 }
 
 /// Bytes of memory in this machine, where the system tells. A system that promises more than it has would kill the process

@@ -16,7 +16,7 @@ use crate::plan::Plan;
 use crate::step::{Precision, SlotId, Space, StepKind};
 use choose::{Chosen, choose, installed_memory, lays_out, only_packed};
 
-pub use choose::{isa_in_use, kernel_names, precision};
+pub use choose::{Kernel, isa_in_use, kernels, precision};
 pub use op::{OpTime, bench_op};
 
 /// Words in a cache line.

@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use crate::conv::Conv2dShape;
-use crate::conv::amx::layout::{Laid, Layout};
-use crate::conv::amx::tile::{MOST, PANEL, SIDE, STEP};
-use crate::conv::amx::{WIDE, transpose};
+use crate::conv::bf16::layout::{Laid, Layout};
+use crate::conv::bf16::unit::{MOST, PANEL, SIDE, STEP};
+use crate::conv::bf16::{WIDE, transpose};
 use crate::conv::axis::{Axis, Blocks, flat};
 use crate::conv::outputs::NONE;
 use crate::{Bf16, Number};
@@ -164,7 +164,7 @@ impl Plan {
         }
     }
 
-    /// Lengths of a thread's parts of scratch: copy, x transposed, rows copied out, offsets of dy, dy in pairs, offsets of steps, sums, tiles.
+    /// Lengths of a thread's parts of scratch: copy, x transposed, rows copied out, offsets of dy, dy in pairs, steps, sums, tiles.
     pub(super) fn parts(&self) -> [usize; 8] {
         let (steps, pitch) = self.pitch();
         let waiting = if steps > PART { self.tiles() } else { MOST };
@@ -174,7 +174,7 @@ impl Plan {
             self.copied_rows() * pitch,
             steps * STEP,
             steps * STEP / 2 * self.together(),
-            steps,
+            2 * steps,
             waiting * SIDE * PANEL,
             3 * self.tiles(),
         ]

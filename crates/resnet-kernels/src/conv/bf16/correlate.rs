@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::ahead::Ahead;
 use super::layout::Layout;
 use super::pack::{PackTask, STEPS};
-use super::tile::{MOST, PANEL, Product, SIDE, STEP, Tiles, Unit, height, padded, panels};
+use super::unit::{MOST, PANEL, Product, Registers, SIDE, STEP, Unit, height, padded, panels};
 use crate::conv::axis::{Axis, Block, Blocks, Map, correlations};
 use crate::conv::cut::{Wanted, cut};
 use crate::conv::outputs::{NONE, Outputs};
@@ -228,7 +228,7 @@ impl<'a> Correlation<'a> {
         self.blocks.images * self.layout.positions(&laid).div_ceil(SIDE)
     }
 
-    /// Lengths of a thread's parts of scratch: copy, offsets of steps, of tiles in x, their rows, offsets of outputs, sums.
+    /// Lengths of a thread's parts of scratch: copy, steps, offsets of tiles in x, their rows, offsets of outputs, sums.
     fn parts(&self) -> [usize; 6] {
         let tiles = self.tiles();
         let waiting = if self.part() < self.steps() {
@@ -238,7 +238,7 @@ impl<'a> Correlation<'a> {
         };
         [
             Bf16::words(self.layout.len(&self.blocks)),
-            self.steps(),
+            2 * self.steps(),
             tiles,
             tiles,
             tiles * SIDE,
@@ -357,8 +357,8 @@ impl Task for BlockTask<'_> {
             scratch,
         } = self;
         let layout = &c.layout;
-        let [copy, offsets, from, rows, to, sums] = scratch::split(scratch, c.parts());
-        let [offsets, from, rows, to] = [offsets, from, rows, to].map(scratch::as_u32);
+        let [copy, step_table, from, rows, to, sums] = scratch::split(scratch, c.parts());
+        let [step_table, from, rows, to] = [step_table, from, rows, to].map(scratch::as_u32);
         let map = Map {
             values: x,
             channels: c.c_in,
@@ -367,10 +367,13 @@ impl Task for BlockTask<'_> {
         let copy = Bf16::view_mut(copy, layout.len(&c.blocks));
         let x = layout.stage(map, group, block, copy);
         let laid = layout.block(block.images, block.rows);
-        let per_run = layout.run().div_ceil(STEP);
-        for (i, offset) in offsets.iter_mut().enumerate() {
-            let at = layout.tap_row(&laid, i / per_run) * layout.distance + i % per_run * STEP;
-            *offset = (at * size_of::<Bf16>()) as u32;
+        let (run, per_run) = (layout.run(), layout.run().div_ceil(STEP));
+        let step_table = step_table.as_chunks_mut::<2>().0;
+        for (i, step) in step_table.iter_mut().enumerate() {
+            let start = i % per_run * STEP;
+            let at = layout.tap_row(&laid, i / per_run) * layout.distance + start;
+            let pairs = (run - start).min(STEP).div_ceil(2);
+            *step = [(at * size_of::<Bf16>()) as u32, pairs as u32];
         }
         let tiles = c.place(block, from, rows, to);
 
@@ -380,7 +383,7 @@ impl Task for BlockTask<'_> {
         let y = y.start_of(block.image * image..(block.image + block.images) * image);
         let (steps, part) = (c.steps(), c.part());
         let waits = part < steps;
-        let mut tile_registers = Tiles::new(unit);
+        let mut registers = Registers::new(unit);
         for (n, count) in panels(channels) {
             let lanes = padded(count);
             let together = height(count);
@@ -395,12 +398,12 @@ impl Task for BlockTask<'_> {
                     let mut product = Product {
                         a: [std::ptr::null(); MOST],
                         c: [std::ptr::null_mut(); MOST],
-                        offsets: offsets[start..end].as_ptr(),
+                        steps: step_table[start..end].as_ptr(),
                         b: b.as_ptr(),
                         a_stride: layout.distance * size_of::<Bf16>(),
                         b_stride: 2 * lanes * size_of::<Bf16>(),
                         c_stride: PANEL * size_of::<f32>(),
-                        steps: end - start,
+                        count: end - start,
                         add: usize::from(start > 0),
                     };
                     let first = if waits { tile * SIDE * PANEL } else { 0 };
@@ -415,7 +418,7 @@ impl Task for BlockTask<'_> {
                     // copy has room for whole steps, and is initialised; x is read in place where runs are whole steps.
                     // `sums` holds 16 rows for each tile and was written by the part before this one; b was cut to the steps.
                     unsafe {
-                        tile_registers.multiply(&mut product, &heights[..group.len()], lanes);
+                        registers.multiply(&mut product, &heights[..group.len()], lanes);
                     }
                     if end < steps {
                         continue;

@@ -1,30 +1,29 @@
-//! What tiles can do at best: blocks whose operands stay in the first-level cache.
+//! What a unit that multiplies bf16 can do at best: blocks whose operands stay in the first-level cache.
 
-use super::tile::{MOST, PANEL, Product, SIDE, STEP, Tiles, Unit};
+use super::unit::{MOST, PANEL, Product, Registers, SIDE, STEP, Unit};
 use crate::Bf16;
-use crate::simd::Amx;
 
 /// Steps of a block: 36 KiB of b.
 const STEPS: usize = 18;
 
 /// Multiplies so many blocks of 2 x 2 tiles; returns the multiply-adds.
-pub(crate) fn multiply(amx: Amx, blocks: usize) -> usize {
+pub(crate) fn multiply(unit: Unit, blocks: usize) -> usize {
     let a = vec![Bf16::from_bits(0x3f00); 2 * SIDE * STEP];
     let b = vec![Bf16::from_bits(0x3e80); STEPS * STEP * PANEL];
     let mut c = vec![0f32; 2 * SIDE * PANEL];
-    let offsets = [0u32; STEPS];
-    let mut tiles = Tiles::new(Unit::Tiles(amx));
+    let table = [[0, STEP as u32 / 2]; STEPS];
+    let mut registers = Registers::new(unit);
     for _ in 0..blocks {
         let (first, second) = c.split_at_mut(SIDE * PANEL);
         let mut product = Product {
             a: [std::ptr::null(); MOST],
             c: [std::ptr::null_mut(); MOST],
-            offsets: offsets.as_ptr(),
+            steps: table.as_ptr(),
             b: b.as_ptr(),
             a_stride: STEP * size_of::<Bf16>(),
             b_stride: 2 * PANEL * size_of::<Bf16>(),
             c_stride: PANEL * size_of::<f32>(),
-            steps: STEPS,
+            count: STEPS,
             add: 0,
         };
         product.a[0] = a.as_ptr();
@@ -33,7 +32,7 @@ pub(crate) fn multiply(amx: Amx, blocks: usize) -> usize {
         product.c[1] = second.as_mut_ptr();
         // SAFETY: each tile of a is 16 rows of 32 numbers, read at offset 0; b has 16 rows of 32 pairs for each step; each tile's sums are
         // 16 rows of 32 numbers, apart from each other.
-        unsafe { tiles.multiply(&mut product, &[SIDE; 2], PANEL) };
+        unsafe { registers.multiply(&mut product, &[SIDE; 2], PANEL) };
     }
     blocks * STEPS * STEP * 2 * SIDE * PANEL
 }

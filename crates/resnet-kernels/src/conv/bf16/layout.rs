@@ -21,7 +21,7 @@
 //!
 //! Where there is no rim, one group and step 1, x itself lies like that and is read in place.
 
-use super::tile::STEP;
+use super::unit::STEP;
 use crate::Bf16;
 use crate::conv::axis::{Axis, Block, Blocks, Map};
 

@@ -1,4 +1,5 @@
-//! Convolutions over maps of bf16 with AMX: tiles of 16 x 16 sums, products of bf16 numbers summed in f32.
+//! Convolutions over maps of bf16 whose products are of bf16 numbers, summed in f32, by whatever `unit` this CPU has for it: tiles
+//! of AMX, or vectors of pairs.
 //!
 //! ```text
 //!  forward and input gradient                                      weight gradient
@@ -16,7 +17,7 @@
 //! ```
 //!
 //! No matrix of patches is made: a tile's rows are a constant distance apart in the map (`layout`), and a tap is another place to start
-//! from. The products are in `tile`, the weights' form in `pack`. In the weight gradient the reduction runs over pixels (compare
+//! from. The products are in `unit`, the weights' form in `pack`. In the weight gradient the reduction runs over pixels (compare
 //! Georganas et al. 2018, "Anatomy of high-performance deep learning convolutions", section III).
 
 mod ahead;
@@ -25,8 +26,8 @@ mod gradient;
 mod layout;
 mod pack;
 mod peak;
-mod tile;
 mod transpose;
+mod unit;
 
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ use crate::Cpu;
 pub(super) use correlate::{backward_input, forward, pack, packed_len};
 pub(super) use gradient::backward_weight;
 pub(crate) use peak::multiply;
+pub(crate) use unit::Unit;
 
 /// Channels of a group that fill a tile well enough.
 const WIDE: usize = 16;

@@ -10,7 +10,7 @@
 //!     3    │ E F G H  │                                     │ dD hH ...    │
 //! ```
 
-use super::tile::{PANEL, STEP, padded};
+use super::unit::{PANEL, STEP, padded};
 use crate::Bf16;
 use crate::conv::outputs::NONE;
 use crate::simd::{One, Simd};

@@ -24,52 +24,8 @@ use std::arch::asm;
 use std::marker::PhantomData;
 use std::mem::offset_of;
 
+use super::{MOST, Product, SIDE};
 use crate::simd::Amx;
-use crate::{Bf16, Cpu};
-
-/// Rows of a tile, and its columns of sums.
-pub(super) const SIDE: usize = 16;
-/// Numbers of the reduction in a step.
-pub(super) const STEP: usize = 32;
-/// Most tiles of a in a block.
-pub(super) const MOST: usize = 3;
-/// Columns of the wide block.
-pub(super) const PANEL: usize = 2 * SIDE;
-
-/// Tiles of a in a block with `columns` columns.
-pub(super) fn height(columns: usize) -> usize {
-    if columns > SIDE { 2 } else { MOST }
-}
-
-/// Columns that b has room for where `columns` are used.
-pub(super) fn padded(columns: usize) -> usize {
-    columns.next_multiple_of(SIDE)
-}
-
-/// The panels that columns are cut into: the first column, and how many.
-pub(super) fn panels(columns: std::ops::Range<usize>) -> impl Iterator<Item = (usize, usize)> {
-    let end = columns.end;
-    columns.step_by(PANEL).map(move |n| (n, PANEL.min(end - n)))
-}
-
-/// One block's operands. Distances are in bytes.
-#[repr(C)]
-pub(super) struct Product {
-    /// Rows of the reduction from here on; `offsets` are added for each step.
-    pub(super) a: [*const Bf16; MOST],
-    /// Sums.
-    pub(super) c: [*mut f32; MOST],
-    pub(super) offsets: *const u32,
-    pub(super) b: *const Bf16,
-    pub(super) a_stride: usize,
-    /// From row to row of b; its second tile stands beside the first.
-    pub(super) b_stride: usize,
-    /// From row to row of the sums; the second tile stands beside the first.
-    pub(super) c_stride: usize,
-    pub(super) steps: usize,
-    /// 1 to add to the sums that are there, 0 to start from zero.
-    pub(super) add: usize,
-}
 
 /// Sizes of a block's tiles.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -78,33 +34,9 @@ struct Sizes {
     columns: usize,
 }
 
-/// What multiplies.
-#[derive(Clone, Copy)]
-pub(super) enum Unit {
-    /// Tiles.
-    Tiles(Amx),
-    /// Plain loops over the same memory, so that what surrounds the products is tested on any CPU.
-    #[cfg(test)]
-    Plain,
-}
-
-impl Unit {
-    /// # Panics
-    /// If the CPU has none: a convolution is run by the instruction set it was chosen for.
-    pub(super) fn of(cpu: &Cpu) -> Unit {
-        match cpu.amx() {
-            Some(amx) => Unit::Tiles(amx),
-            #[cfg(test)]
-            None => Unit::Plain,
-            #[cfg(not(test))]
-            None => panic!("a kernel for AMX, called with {}", cpu.isa()),
-        }
-    }
-}
-
 /// This thread's tiles, free again when dropped. What is in them does not outlast a call.
-pub(super) struct Tiles {
-    unit: Unit,
+pub(in crate::conv::bf16) struct Tiles {
+    _proof: Amx,
     sizes: Option<Sizes>,
     /// A thread has its own.
     thread: PhantomData<*const ()>,
@@ -121,9 +53,9 @@ struct Configuration {
 }
 
 impl Tiles {
-    pub(super) fn new(unit: Unit) -> Tiles {
+    pub(super) fn new(proof: Amx) -> Tiles {
         Tiles {
-            unit,
+            _proof: proof,
             sizes: None,
             thread: PhantomData,
         }
@@ -161,7 +93,7 @@ impl Tiles {
             }
             set(4, SIDE, columns);
         }
-        // SAFETY: the unit is proof of AMX; the configuration is 64 bytes of palette 1, whose tiles have at most 16 rows of at most
+        // SAFETY: there is proof of AMX; the configuration is 64 bytes of palette 1, whose tiles have at most 16 rows of at most
         // 64 bytes; those that a block uses are set. Nothing that the compiler knows of lives in tiles.
         unsafe {
             asm!(
@@ -175,12 +107,10 @@ impl Tiles {
         self.sizes = Some(sizes);
     }
 
-    /// c (+)= a · b, with `rows[i]` rows for each of at most [`height`] tiles of a. Tiles that are missing are the first once more.
+    /// See [`Registers::multiply`](super::Registers::multiply). Tiles that are missing are the first once more.
     ///
     /// # Safety
-    /// For each of `rows`, `a[i]` is valid for reading 32 numbers at every offset in as many rows, `c[i]` for writing `columns` numbers (and
-    /// holds them if `add`) in as many; the sums are apart from each other and from all else. `offsets` holds `steps` offsets, `b`
-    /// 16 rows of `columns` pairs for each.
+    /// As there.
     pub(super) unsafe fn multiply(
         &mut self,
         product: &mut Product,
@@ -193,21 +123,14 @@ impl Tiles {
             product.a[i] = product.a[0];
             product.c[i] = product.c[0];
         }
-        match self.unit {
-            Unit::Tiles(_proof) => {
-                self.configure(Sizes { rows: all, columns });
-                // SAFETY: as the caller vouches. A tile that is the first once more reads and writes the same numbers.
-                unsafe {
-                    if columns > SIDE {
-                        wide(product);
-                    } else {
-                        narrow(product);
-                    }
-                }
+        self.configure(Sizes { rows: all, columns });
+        // SAFETY: as the caller vouches. A tile that is the first once more reads and writes the same numbers.
+        unsafe {
+            if columns > SIDE {
+                wide(product);
+            } else {
+                narrow(product);
             }
-            #[cfg(test)]
-            // SAFETY: as the caller vouches.
-            Unit::Plain => unsafe { plain(product, rows, columns) },
         }
     }
 }
@@ -229,7 +152,7 @@ impl Drop for Tiles {
 }
 
 /// # Safety
-/// Tiles are configured for the wide block; for the rest see [`Tiles::multiply`].
+/// Tiles are configured for the wide block; for the rest see [`Registers::multiply`](super::Registers::multiply).
 unsafe fn wide(product: &Product) {
     // SAFETY: reads a, b and offsets and writes c as the caller vouches.
     unsafe {
@@ -250,7 +173,7 @@ unsafe fn wide(product: &Product) {
             "tileloadd tmm2, [{u} + {s}]",
             "tileloadd tmm3, [{u} + {s} + 64]",
             "3:",
-            "mov {n}, [{p} + {steps}]",
+            "mov {n}, [{p} + {count}]",
             "test {n}, {n}",
             "jz 5f",
             "mov {a0}, [{p} + {a}]",
@@ -258,7 +181,7 @@ unsafe fn wide(product: &Product) {
             "mov {as_}, [{p} + {a_stride}]",
             "mov {b}, [{p} + {b_}]",
             "mov {bs}, [{p} + {b_stride}]",
-            "mov {o}, [{p} + {offsets}]",
+            "mov {o}, [{p} + {steps}]",
             "mov {e}, {bs}",
             "shl {e}, 4",
             ".p2align 4",
@@ -274,7 +197,7 @@ unsafe fn wide(product: &Product) {
             "tileloadd tmm5, [{u} + {as_}]",
             "tdpbf16ps tmm2, tmm5, tmm6",
             "tdpbf16ps tmm3, tmm5, tmm7",
-            "add {o}, 4",
+            "add {o}, 8",
             "add {b}, {e}",
             "dec {n}",
             "jnz 4b",
@@ -290,12 +213,12 @@ unsafe fn wide(product: &Product) {
             as_ = out(reg) _, b = out(reg) _, bs = out(reg) _, o = out(reg) _, e = out(reg) _,
             a = const offset_of!(Product, a),
             c = const offset_of!(Product, c),
-            offsets = const offset_of!(Product, offsets),
+            steps = const offset_of!(Product, steps),
             b_ = const offset_of!(Product, b),
             a_stride = const offset_of!(Product, a_stride),
             b_stride = const offset_of!(Product, b_stride),
             c_stride = const offset_of!(Product, c_stride),
-            steps = const offset_of!(Product, steps),
+            count = const offset_of!(Product, count),
             add = const offset_of!(Product, add),
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
             out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
@@ -305,7 +228,7 @@ unsafe fn wide(product: &Product) {
 }
 
 /// # Safety
-/// Tiles are configured for the narrow block; for the rest see [`Tiles::multiply`].
+/// Tiles are configured for the narrow block; for the rest see [`Registers::multiply`](super::Registers::multiply).
 unsafe fn narrow(product: &Product) {
     // SAFETY: reads a, b and offsets and writes c as the caller vouches.
     unsafe {
@@ -325,7 +248,7 @@ unsafe fn narrow(product: &Product) {
             "mov {t}, [{p} + {c} + 16]",
             "tileloadd tmm2, [{t} + {s}]",
             "3:",
-            "mov {n}, [{p} + {steps}]",
+            "mov {n}, [{p} + {count}]",
             "test {n}, {n}",
             "jz 5f",
             "mov {a0}, [{p} + {a}]",
@@ -334,7 +257,7 @@ unsafe fn narrow(product: &Product) {
             "mov {as_}, [{p} + {a_stride}]",
             "mov {b}, [{p} + {b_}]",
             "mov {bs}, [{p} + {b_stride}]",
-            "mov {o}, [{p} + {offsets}]",
+            "mov {o}, [{p} + {steps}]",
             ".p2align 4",
             "4:",
             "mov {t:e}, dword ptr [{o}]",
@@ -351,7 +274,7 @@ unsafe fn narrow(product: &Product) {
             "mov {u}, {bs}",
             "shl {u}, 4",
             "add {b}, {u}",
-            "add {o}, 4",
+            "add {o}, 8",
             "dec {n}",
             "jnz 4b",
             "5:",
@@ -366,48 +289,16 @@ unsafe fn narrow(product: &Product) {
             a2 = out(reg) _, as_ = out(reg) _, b = out(reg) _, bs = out(reg) _, o = out(reg) _,
             a = const offset_of!(Product, a),
             c = const offset_of!(Product, c),
-            offsets = const offset_of!(Product, offsets),
+            steps = const offset_of!(Product, steps),
             b_ = const offset_of!(Product, b),
             a_stride = const offset_of!(Product, a_stride),
             b_stride = const offset_of!(Product, b_stride),
             c_stride = const offset_of!(Product, c_stride),
-            steps = const offset_of!(Product, steps),
+            count = const offset_of!(Product, count),
             add = const offset_of!(Product, add),
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
             out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
             options(nostack),
         );
-    }
-}
-
-/// The same in plain loops.
-///
-/// # Safety
-/// As for [`Tiles::multiply`].
-#[cfg(test)]
-unsafe fn plain(product: &Product, rows: &[usize], columns: usize) {
-    use crate::Number;
-    // SAFETY: as the caller vouches; every number that the tiles read is read here.
-    let at = |from: *const Bf16, bytes: usize| unsafe { *from.byte_add(bytes) }.get();
-    for (i, &height) in rows.iter().enumerate() {
-        for r in 0..height {
-            for n in 0..columns {
-                // SAFETY: as the caller vouches.
-                let c = unsafe { product.c[i].byte_add(r * product.c_stride).add(n) };
-                // SAFETY: as above; it is initialised where it is added to.
-                let mut sum = if product.add == 1 { unsafe { *c } } else { 0.0 };
-                for step in 0..product.steps {
-                    // SAFETY: one offset for each step.
-                    let offset = unsafe { *product.offsets.add(step) } as usize;
-                    for k in 0..STEP {
-                        let a = offset + r * product.a_stride + 2 * k;
-                        let b = (step * SIDE + k / 2) * product.b_stride + 4 * n + 2 * (k % 2);
-                        sum += at(product.a[i], a) * at(product.b, b);
-                    }
-                }
-                // SAFETY: as above.
-                unsafe { *c = sum };
-            }
-        }
     }
 }

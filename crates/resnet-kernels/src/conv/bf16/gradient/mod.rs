@@ -23,7 +23,7 @@ mod plan;
 
 use std::ops::Range;
 
-use super::tile::{MOST, PANEL, Product, SIDE, STEP, Tiles, Unit, height, padded, panels};
+use super::unit::{MOST, PANEL, Product, Registers, SIDE, STEP, Unit, height, padded, panels};
 use super::transpose;
 use crate::conv::axis::Map;
 use crate::conv::{Conv2dShape, bias, direct, scratch};
@@ -123,11 +123,12 @@ impl Task for Gradient<'_> {
         } = self;
         let (shape, layout) = (&plan.shape, &plan.layout);
         let c_out = shape.c_out;
-        let [copy, transposed, copied, at, pairs, offsets, sums, tiles] =
+        let [copy, transposed, copied, at, pairs, steps, sums, tiles] =
             scratch::split(scratch, plan.parts());
-        let [at, pairs, offsets, tiles] = [at, pairs, offsets, tiles].map(scratch::as_u32);
-        for (i, offset) in offsets.iter_mut().enumerate() {
-            *offset = (i * STEP * size_of::<Bf16>()) as u32;
+        let [at, pairs, steps, tiles] = [at, pairs, steps, tiles].map(scratch::as_u32);
+        let step_table = steps.as_chunks_mut::<2>().0;
+        for (i, step) in step_table.iter_mut().enumerate() {
+            *step = [i * STEP * size_of::<Bf16>(), STEP / 2].map(|number| number as u32);
         }
         let map = Map {
             values: x,
@@ -143,9 +144,9 @@ impl Task for Gradient<'_> {
         let blocks = plan.blocks.count();
         let mut panel = Panel {
             plan,
-            registers: Tiles::new(unit),
+            registers: Registers::new(unit),
             tiles: tiles.as_chunks().0,
-            offsets,
+            steps: step_table,
             // A group's parts of input channels follow each other in dw.
             dw: dw.wrapping_add(part * plan.channels * c_out),
             sums,
@@ -207,11 +208,11 @@ fn copy_rows(plan: &Plan, transposed: &[f32], copied: &mut [f32], steps: usize, 
 /// What computes one panel of dw for one block.
 struct Panel<'a> {
     plan: &'a Plan,
-    registers: Tiles,
+    registers: Registers,
     /// What [`Plan::tile`] says of each.
     tiles: &'a [[u32; 3]],
-    /// Of steps, in bytes.
-    offsets: &'a [u32],
+    /// Offsets in bytes, and pairs.
+    steps: &'a [[u32; 2]],
     dw: *mut f32,
     sums: &'a mut [f32],
     /// Whether there is a block before this one.
@@ -248,12 +249,12 @@ impl Panel<'_> {
                 let mut product = Product {
                     a: [std::ptr::null(); MOST],
                     c: [std::ptr::null_mut(); MOST],
-                    offsets: self.offsets[start..end].as_ptr(),
+                    steps: self.steps[start..end].as_ptr(),
                     b: b.as_ptr().cast(),
                     a_stride: 2 * pitch * size_of::<Bf16>(),
                     b_stride: 2 * lanes * size_of::<Bf16>(),
                     c_stride: PANEL * size_of::<f32>(),
-                    steps: end - start,
+                    count: end - start,
                     add: usize::from(start > 0),
                 };
                 let mut heights = [0; MOST];

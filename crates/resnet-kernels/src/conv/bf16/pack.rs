@@ -13,7 +13,7 @@
 use std::ops::Range;
 
 use super::correlate::Correlation;
-use super::tile::{PANEL, STEP, padded, panels};
+use super::unit::{PANEL, STEP, padded, panels};
 use super::transpose::{BLOCK, interleave};
 use crate::conv::axis::transposed;
 use crate::simd::{One, Simd, Task};

@@ -1,0 +1,142 @@
+//! What multiplies: blocks of sums of products of bf16 numbers, a whole reduction at a time.
+//!
+//! ```text
+//!             b: pairs of the reduction x 32 (or 16) columns
+//!          ┌────────┬────────┐
+//!      a   │ sums   │        │ 16 rows
+//!          ├────────┼────────┤
+//!      a   │        │        │ 16 rows
+//!          └────────┴────────┘
+//! ```
+//!
+//! A step is 32 numbers of the reduction: rows of a, a constant number of bytes apart, and 16 rows of pairs of b: two rows of the
+//! reduction side by side in each column. Where the rows of a lie is read from a table with an offset for each step, so that one loop runs
+//! over taps, rows and channels. Every sum is added to in the order of the reduction, whatever the block.
+
+mod dot;
+#[cfg(test)]
+mod plain;
+mod tiles;
+
+use crate::simd::{Amx, Avx512, Proof};
+use crate::{Bf16, Cpu};
+use tiles::Tiles;
+
+/// Rows of a tile, and its columns of sums.
+pub(super) const SIDE: usize = 16;
+/// Numbers of the reduction in a step.
+pub(super) const STEP: usize = 32;
+/// Most tiles of a in a block.
+pub(super) const MOST: usize = 3;
+/// Columns of the wide block.
+pub(super) const PANEL: usize = 2 * SIDE;
+
+/// Tiles of a in a block with `columns` columns.
+pub(super) fn height(columns: usize) -> usize {
+    if columns > SIDE { 2 } else { MOST }
+}
+
+/// Columns that b has room for where `columns` are used.
+pub(super) fn padded(columns: usize) -> usize {
+    columns.next_multiple_of(SIDE)
+}
+
+/// The panels that columns are cut into: the first column, and how many.
+pub(super) fn panels(columns: std::ops::Range<usize>) -> impl Iterator<Item = (usize, usize)> {
+    let end = columns.end;
+    columns.step_by(PANEL).map(move |n| (n, PANEL.min(end - n)))
+}
+
+/// One block's operands. Distances are in bytes.
+#[repr(C)]
+pub(super) struct Product {
+    /// Rows of the reduction from here on; the offset of each step is added.
+    pub(super) a: [*const Bf16; MOST],
+    /// Sums.
+    pub(super) c: [*mut f32; MOST],
+    /// For each step what is added to `a`, in bytes, and the pairs that are not zeros of b: the others may be left out.
+    pub(super) steps: *const [u32; 2],
+    pub(super) b: *const Bf16,
+    pub(super) a_stride: usize,
+    /// From row to row of b; its second tile stands beside the first.
+    pub(super) b_stride: usize,
+    /// From row to row of the sums; the second tile stands beside the first.
+    pub(super) c_stride: usize,
+    pub(super) count: usize,
+    /// 1 to add to the sums that are there, 0 to start from zero.
+    pub(super) add: usize,
+}
+
+/// What multiplies.
+#[derive(Clone, Copy)]
+pub(crate) enum Unit {
+    /// Tiles of AMX.
+    Tiles(Amx),
+    /// Vectors whose lanes add two products.
+    Dot(Avx512<true>),
+    /// Plain loops over the same memory, so that what surrounds the products is tested on any CPU.
+    #[cfg(test)]
+    Plain,
+}
+
+impl Unit {
+    /// The CPU's, if the instruction set in use has one.
+    pub(crate) fn find(cpu: &Cpu) -> Option<Unit> {
+        match cpu.proof() {
+            Proof::Amx(amx) => Some(Unit::Tiles(amx)),
+            Proof::Avx512Bf16(dot) => Some(Unit::Dot(dot)),
+            #[cfg(test)]
+            _ => Some(Unit::Plain),
+            #[cfg(not(test))]
+            _ => None,
+        }
+    }
+
+    /// # Panics
+    /// If the CPU has none: a convolution is run by the instruction set it was chosen for.
+    pub(super) fn of(cpu: &Cpu) -> Unit {
+        Unit::find(cpu)
+            .unwrap_or_else(|| panic!("a kernel that multiplies bf16, called with {}", cpu.isa()))
+    }
+}
+
+/// A thread's unit, with the state of its registers.
+pub(super) enum Registers {
+    Tiles(Tiles),
+    Dot(Avx512<true>),
+    #[cfg(test)]
+    Plain,
+}
+
+impl Registers {
+    pub(super) fn new(unit: Unit) -> Registers {
+        match unit {
+            Unit::Tiles(amx) => Registers::Tiles(Tiles::new(amx)),
+            Unit::Dot(dot) => Registers::Dot(dot),
+            #[cfg(test)]
+            Unit::Plain => Registers::Plain,
+        }
+    }
+
+    /// c (+)= a · b, with `rows[i]` rows for each of at most [`height`] tiles of a.
+    ///
+    /// # Safety
+    /// For each of `rows`, `a[i]` is valid for reading 32 numbers at every offset in as many rows, `c[i]` for writing `columns` numbers (and
+    /// holds them if `add`) in as many; the sums are apart from each other and from all else. `steps` points to `count` steps, `b`
+    /// to 16 rows of `columns` pairs for each.
+    ///
+    /// # Panics
+    /// If `columns` is neither [`SIDE`] nor [`PANEL`].
+    pub(super) unsafe fn multiply(&mut self, product: &mut Product, rows: &[usize], columns: usize) {
+        assert!(columns == SIDE || columns == PANEL);
+        // SAFETY: as the caller vouches.
+        unsafe {
+            match self {
+                Registers::Tiles(tiles) => tiles.multiply(product, rows, columns),
+                Registers::Dot(dot) => dot::multiply(*dot, product, rows, columns),
+                #[cfg(test)]
+                Registers::Plain => plain::multiply(product, rows, columns),
+            }
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The products in plain loops.
+
+use super::{Product, SIDE};
+use crate::{Bf16, Number};
+
+/// See [`Registers::multiply`](super::Registers::multiply).
+///
+/// # Safety
+/// As there.
+pub(super) unsafe fn multiply(product: &Product, rows: &[usize], columns: usize) {
+    // SAFETY: as the caller vouches; every number that other units read is read here, but for those they may leave out.
+    let at = |from: *const Bf16, bytes: usize| unsafe { *from.byte_add(bytes) }.get();
+    for (i, &height) in rows.iter().enumerate() {
+        for r in 0..height {
+            for n in 0..columns {
+                // SAFETY: as the caller vouches.
+                let c = unsafe { product.c[i].byte_add(r * product.c_stride).add(n) };
+                // SAFETY: as above; it is initialised where it is added to.
+                let mut sum = if product.add == 1 { unsafe { *c } } else { 0.0 };
+                for step in 0..product.count {
+                    // SAFETY: there are so many steps.
+                    let [offset, pairs] = unsafe { *product.steps.add(step) };
+                    for k in 0..2 * pairs as usize {
+                        let a = offset as usize + r * product.a_stride + 2 * k;
+                        let b = (step * SIDE + k / 2) * product.b_stride + 4 * n + 2 * (k % 2);
+                        sum += at(product.a[i], a) * at(product.b, b);
+                    }
+                }
+                // SAFETY: as above.
+                unsafe { *c = sum };
+            }
+        }
+    }
+}
