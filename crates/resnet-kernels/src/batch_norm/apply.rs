@@ -69,15 +69,14 @@ impl<T: Number> Task for Forward<'_, T> {
         }
         let Some(r) = narrow else { return };
         if r.channels > 0 {
-            for (y, r_values) in self
-                .y
-                .chunks_exact_mut(channels)
-                .zip(r.values.chunks_exact(r.channels))
-            {
-                y[r.offset..r.offset + r.channels]
-                    .iter_mut()
-                    .zip(r_values)
-                    .for_each(|(y, r)| *y = T::of(y.get() + r.get()));
+            let pixels = self.y.chunks_exact_mut(channels);
+            for (y, values) in pixels.zip(r.values.chunks_exact(r.channels)) {
+                let work = Sum {
+                    y: y[r.offset..][..r.channels].as_mut_ptr(),
+                    a: values.as_ptr(),
+                };
+                // SAFETY: both hold the residual's channels.
+                unsafe { each(s, r.channels, work) };
             }
         }
         if self.relu {
@@ -186,17 +185,57 @@ impl<T: Number> Task for Backward<'_, T> {
             return;
         }
         for (i, d_values) in d.values.chunks_exact_mut(d.channels).enumerate() {
-            let at = i * channels + d.offset;
-            let dy = &dy[at..at + d.channels];
-            for (j, d_value) in d_values.iter_mut().enumerate() {
-                let g = if y.is_none_or(|y| y[at + j].get() > 0.0) {
-                    dy[j].get()
-                } else {
-                    0.0
-                };
-                let old = if d.accumulate { d_value.get() } else { 0.0 };
-                *d_value = T::of(old + g);
+            let at = i * channels + d.offset..i * channels + d.offset + d.channels;
+            let work = Narrow {
+                dy: dy[at.clone()].as_ptr(),
+                y: y.map(|y| y[at].as_ptr()),
+                d_residual: d_values.as_mut_ptr(),
+                accumulate: d.accumulate,
+            };
+            // SAFETY: all hold the residual's channels.
+            unsafe { each(s, d.channels, work) };
+        }
+    }
+}
+
+/// y += a.
+struct Sum<T> {
+    y: *mut T,
+    a: *const T,
+}
+
+impl<T: Number> Each for Sum<T> {
+    #[inline(always)]
+    unsafe fn at<S: Simd>(&self, s: S, at: usize) {
+        // SAFETY: the caller vouches for a vector at `at`.
+        unsafe {
+            let sum = s.add(T::load(s, self.y.add(at)), T::load(s, self.a.add(at)));
+            T::store(s, self.y.add(at), sum);
+        }
+    }
+}
+
+/// d_residual (+)= dy where y > 0.
+struct Narrow<T> {
+    dy: *const T,
+    y: Option<*const T>,
+    d_residual: *mut T,
+    accumulate: bool,
+}
+
+impl<T: Number> Each for Narrow<T> {
+    #[inline(always)]
+    unsafe fn at<S: Simd>(&self, s: S, at: usize) {
+        // SAFETY: the caller vouches for a vector at `at`.
+        unsafe {
+            let mut g = T::load(s, self.dy.add(at));
+            if let Some(y) = self.y {
+                g = s.where_positive(T::load(s, y.add(at)), g);
             }
+            if self.accumulate {
+                g = s.add(g, T::load(s, self.d_residual.add(at)));
+            }
+            T::store(s, self.d_residual.add(at), g);
         }
     }
 }

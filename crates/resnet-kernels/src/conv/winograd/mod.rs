@@ -51,12 +51,13 @@ pub(super) fn accepts_small(shape: &Conv2dShape) -> bool {
     applies(shape, SMALL_OUT)
 }
 
-/// Whether a quarter of the products in f32 takes less time than all of them in pairs of bf16: where the transforms stay in the
-/// second-level cache, and there are tiles enough to make up for the weights'.
+/// Whether a quarter of the products in f32 takes less time than all of them in pairs of bf16: where the transforms are small against
+/// the products but stay in the second-level cache, and there are tiles enough to make up for the weights'.
 pub(super) fn beats_pairs(shape: &Conv2dShape) -> bool {
-    const CHANNELS: usize = 128;
+    const CHANNELS: std::ops::RangeInclusive<usize> = 32..=128;
     const TILES: usize = 128;
-    shape.c_in.max(shape.c_out) <= CHANNELS
+    CHANNELS.contains(&shape.c_in)
+        && CHANNELS.contains(&shape.c_out)
         && Tiling::new(shape.n, shape.h_out(), shape.w_out(), OUT).count() >= TILES
 }
 

@@ -14,9 +14,11 @@
 //! Sixteen sums in flight cover the latency of two units; a pair of a is loaded once for both vectors of b. What is zero in b (the end
 //! of a run) is not multiplied: a run of 48 numbers takes 24 pairs and not 32.
 
+use std::arch::asm;
 use std::arch::x86_64::*;
+use std::mem::offset_of;
 
-use super::{Product, SIDE};
+use super::{MOST, Product, SIDE};
 use crate::Bf16;
 use crate::simd::Avx512;
 
@@ -88,7 +90,7 @@ unsafe fn narrow(product: &Product, a: *const Bf16, c: *mut f32, left: usize) ->
             2 | 3 => block::<2, 1>(product, a, c),
             4..8 => block::<4, 1>(product, a, c),
             8..SIDE => block::<8, 1>(product, a, c),
-            _ => block::<SIDE, 1>(product, a, c),
+            _ => column(product, a, c),
         }
     }
 }
@@ -157,4 +159,179 @@ unsafe fn block<const R: usize, const C: usize>(
         }
     }
     R
+}
+
+/// Sixteen rows of one vector of sums. In assembly, since a compiler keeps sixteen pointers to rows in memory: six, each for three rows, fit the
+/// registers.
+///
+/// # Safety
+/// As for [`block`], with `R` = 16 and `C` = 1.
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512bf16")]
+unsafe fn column(product: &Product, a: *const Bf16, c: *mut f32) -> usize {
+    let own = &Product {
+        a: [a; MOST],
+        c: [c; MOST],
+        ..*product
+    };
+    // SAFETY: reads a, b and steps and writes c as the caller vouches.
+    unsafe {
+        asm!(
+            "mov {s}, [{p} + {c_stride}]",
+            "cmp qword ptr [{p} + {add}], 0",
+            "jne 2f",
+            "vpxord zmm0, zmm0, zmm0",
+            "vpxord zmm1, zmm1, zmm1",
+            "vpxord zmm2, zmm2, zmm2",
+            "vpxord zmm3, zmm3, zmm3",
+            "vpxord zmm4, zmm4, zmm4",
+            "vpxord zmm5, zmm5, zmm5",
+            "vpxord zmm6, zmm6, zmm6",
+            "vpxord zmm7, zmm7, zmm7",
+            "vpxord zmm8, zmm8, zmm8",
+            "vpxord zmm9, zmm9, zmm9",
+            "vpxord zmm10, zmm10, zmm10",
+            "vpxord zmm11, zmm11, zmm11",
+            "vpxord zmm12, zmm12, zmm12",
+            "vpxord zmm13, zmm13, zmm13",
+            "vpxord zmm14, zmm14, zmm14",
+            "vpxord zmm15, zmm15, zmm15",
+            "jmp 3f",
+            "2:",
+            "mov {t}, [{p} + {c}]",
+            "vmovups zmm0, [{t}]",
+            "add {t}, {s}",
+            "vmovups zmm1, [{t}]",
+            "add {t}, {s}",
+            "vmovups zmm2, [{t}]",
+            "add {t}, {s}",
+            "vmovups zmm3, [{t}]",
+            "add {t}, {s}",
+            "vmovups zmm4, [{t}]",
+            "add {t}, {s}",
+            "vmovups zmm5, [{t}]",
+            "add {t}, {s}",
+            "vmovups zmm6, [{t}]",
+            "add {t}, {s}",
+            "vmovups zmm7, [{t}]",
+            "add {t}, {s}",
+            "vmovups zmm8, [{t}]",
+            "add {t}, {s}",
+            "vmovups zmm9, [{t}]",
+            "add {t}, {s}",
+            "vmovups zmm10, [{t}]",
+            "add {t}, {s}",
+            "vmovups zmm11, [{t}]",
+            "add {t}, {s}",
+            "vmovups zmm12, [{t}]",
+            "add {t}, {s}",
+            "vmovups zmm13, [{t}]",
+            "add {t}, {s}",
+            "vmovups zmm14, [{t}]",
+            "add {t}, {s}",
+            "vmovups zmm15, [{t}]",
+            "add {t}, {s}",
+            "3:",
+            "mov {s}, [{p} + {a_stride}]",
+            "mov {b}, [{p} + {b_}]",
+            "mov {e}, [{p} + {steps}]",
+            "mov {n}, [{p} + {count}]",
+            "test {n}, {n}",
+            "jz 7f",
+            "4:",
+            "mov {a0:e}, dword ptr [{e}]",
+            "mov {k:e}, dword ptr [{e} + 4]",
+            "add {e}, 8",
+            "lea {t}, [{s} + 2 * {s}]",
+            "add {a0}, [{p} + {a}]",
+            "lea {a1}, [{a0} + {t}]",
+            "lea {a2}, [{a1} + {t}]",
+            "lea {a3}, [{a2} + {t}]",
+            "lea {a4}, [{a3} + {t}]",
+            "lea {a5}, [{a4} + {t}]",
+            "mov {t}, {b}",
+            "add {b}, 1024",
+            "test {k}, {k}",
+            "jz 6f",
+            ".p2align 4",
+            "5:",
+            "vmovups zmm16, [{t}]",
+            "vdpbf16ps zmm0, zmm16, dword ptr [{a0}]{{1to16}}",
+            "vdpbf16ps zmm1, zmm16, dword ptr [{a0} + {s}]{{1to16}}",
+            "vdpbf16ps zmm2, zmm16, dword ptr [{a0} + 2 * {s}]{{1to16}}",
+            "vdpbf16ps zmm3, zmm16, dword ptr [{a1}]{{1to16}}",
+            "vdpbf16ps zmm4, zmm16, dword ptr [{a1} + {s}]{{1to16}}",
+            "vdpbf16ps zmm5, zmm16, dword ptr [{a1} + 2 * {s}]{{1to16}}",
+            "vdpbf16ps zmm6, zmm16, dword ptr [{a2}]{{1to16}}",
+            "vdpbf16ps zmm7, zmm16, dword ptr [{a2} + {s}]{{1to16}}",
+            "vdpbf16ps zmm8, zmm16, dword ptr [{a2} + 2 * {s}]{{1to16}}",
+            "vdpbf16ps zmm9, zmm16, dword ptr [{a3}]{{1to16}}",
+            "vdpbf16ps zmm10, zmm16, dword ptr [{a3} + {s}]{{1to16}}",
+            "vdpbf16ps zmm11, zmm16, dword ptr [{a3} + 2 * {s}]{{1to16}}",
+            "vdpbf16ps zmm12, zmm16, dword ptr [{a4}]{{1to16}}",
+            "vdpbf16ps zmm13, zmm16, dword ptr [{a4} + {s}]{{1to16}}",
+            "vdpbf16ps zmm14, zmm16, dword ptr [{a4} + 2 * {s}]{{1to16}}",
+            "vdpbf16ps zmm15, zmm16, dword ptr [{a5}]{{1to16}}",
+            "add {a0}, 4",
+            "add {a1}, 4",
+            "add {a2}, 4",
+            "add {a3}, 4",
+            "add {a4}, 4",
+            "add {a5}, 4",
+            "add {t}, 64",
+            "dec {k}",
+            "jnz 5b",
+            "6:",
+            "dec {n}",
+            "jnz 4b",
+            "7:",
+            "mov {s}, [{p} + {c_stride}]",
+            "mov {t}, [{p} + {c}]",
+            "vmovups [{t}], zmm0",
+            "add {t}, {s}",
+            "vmovups [{t}], zmm1",
+            "add {t}, {s}",
+            "vmovups [{t}], zmm2",
+            "add {t}, {s}",
+            "vmovups [{t}], zmm3",
+            "add {t}, {s}",
+            "vmovups [{t}], zmm4",
+            "add {t}, {s}",
+            "vmovups [{t}], zmm5",
+            "add {t}, {s}",
+            "vmovups [{t}], zmm6",
+            "add {t}, {s}",
+            "vmovups [{t}], zmm7",
+            "add {t}, {s}",
+            "vmovups [{t}], zmm8",
+            "add {t}, {s}",
+            "vmovups [{t}], zmm9",
+            "add {t}, {s}",
+            "vmovups [{t}], zmm10",
+            "add {t}, {s}",
+            "vmovups [{t}], zmm11",
+            "add {t}, {s}",
+            "vmovups [{t}], zmm12",
+            "add {t}, {s}",
+            "vmovups [{t}], zmm13",
+            "add {t}, {s}",
+            "vmovups [{t}], zmm14",
+            "add {t}, {s}",
+            "vmovups [{t}], zmm15",
+            "add {t}, {s}",
+            p = in(reg) own,
+            s = out(reg) _, t = out(reg) _, b = out(reg) _, e = out(reg) _, n = out(reg) _, k = out(reg) _,
+            a0 = out(reg) _, a1 = out(reg) _, a2 = out(reg) _, a3 = out(reg) _, a4 = out(reg) _, a5 = out(reg) _,
+            a = const offset_of!(Product, a),
+            c = const offset_of!(Product, c),
+            c_stride = const offset_of!(Product, c_stride),
+            a_stride = const offset_of!(Product, a_stride),
+            steps = const offset_of!(Product, steps),
+            count = const offset_of!(Product, count),
+            add = const offset_of!(Product, add),
+            b_ = const offset_of!(Product, b),
+            out("zmm0") _, out("zmm1") _, out("zmm2") _, out("zmm3") _, out("zmm4") _, out("zmm5") _, out("zmm6") _, out("zmm7") _, out("zmm8") _, out("zmm9") _, out("zmm10") _, out("zmm11") _, out("zmm12") _, out("zmm13") _, out("zmm14") _, out("zmm15") _, out("zmm16") _,
+            options(nostack),
+        );
+    }
+    SIDE
 }
