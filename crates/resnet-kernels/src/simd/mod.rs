@@ -65,6 +65,11 @@ pub(crate) trait Simd: Copy + Send + Sync {
             }
         }
     }
+    /// Asks for the cache line at `from`, which need not be valid, where there is an instruction for that.
+    #[inline(always)]
+    fn prefetch<T>(self, from: *const T) {
+        let _ = from;
+    }
     /// `a + b`.
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a - b`.

@@ -225,6 +225,12 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
 
     #[inline(always)]
+    fn prefetch<T>(self, from: *const T) {
+        // SAFETY: fetching ahead has no effect but on caches, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) };
+    }
+
+    #[inline(always)]
     fn add(self, a: __m512, b: __m512) -> __m512 {
         // SAFETY: the features are there (see `splat`).
         unsafe { _mm512_add_ps(a, b) }

@@ -17,6 +17,8 @@ const BLOCK: usize = 96 << 10;
 const FEWEST: usize = 48;
 /// Rows of U in a panel: 256 x 16 numbers are half of a 32 KiB first-level cache (256 x 32, with AVX-512, two thirds of 48 KiB).
 const PANEL: usize = 256;
+/// Tiles from the one in work to the one whose pixels are fetched from memory meanwhile.
+const AHEAD: usize = 2;
 /// Side of the blocks that [`Simd::transpose`] takes, and rows of U that a task makes.
 const SIDE: usize = 8;
 
@@ -381,6 +383,11 @@ pub(super) unsafe fn input<S: Simd, T: Number, L: Line<I, I>, const I: usize>(
         let first = |at: usize| at as isize - padding as isize;
         let from = x.square::<I>(image, first(i), first(j), zeros.as_ptr());
         for at in (0..x.channels).step_by(S::LANES) {
+            for line in &from {
+                for pixel in &line[I - tiling.out..] {
+                    s.prefetch(pixel.wrapping_add(AHEAD * tiling.out * x.channels + at));
+                }
+            }
             // SAFETY: every pixel, or the zeros in its place, holds `channels` numbers, a multiple of LANES; the caller
             // vouches for the points.
             unsafe {
