@@ -171,10 +171,11 @@ fn write_totals(out: &mut impl Write, found: &Bench) -> std::io::Result<()> {
     )?;
     writeln!(
         out,
-        "{:.1} GFLOP/s, {:.1} % of {:.1} that the registers allow; memory gives {:.1} GB/s",
+        "{:.1} GFLOP/s, {:.1} % of {:.1} that the CPU can do in {}; memory gives {:.1} GB/s",
         found.gflops,
         found.fraction_of_peak * 100.0,
-        found.limits.flops / 1e9,
+        found.gflops / found.fraction_of_peak,
+        if found.multiplies_bf16 { "bf16" } else { "f32" },
         found.limits.bandwidth / 1e9
     )?;
     if let Some(mib) = found.peak_rss_mib {

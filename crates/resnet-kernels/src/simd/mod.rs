@@ -80,6 +80,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn relu(self, y: Self::V) -> Self::V;
     /// `g` in the lanes where `y > 0`, else 0.
     fn where_positive(self, y: Self::V, g: Self::V) -> Self::V;
+    /// `a` in the lanes where `x > y` or x is NaN, else `b`.
+    fn where_beats(self, x: Self::V, y: Self::V, a: Self::V, b: Self::V) -> Self::V;
 
     /// Writes the transpose of an 8 x 8 matrix; rows are `from_stride` and `to_stride` apart.
     ///

@@ -64,4 +64,9 @@ impl Simd for One {
     fn where_positive(self, y: f32, g: f32) -> f32 {
         if y > 0.0 { g } else { 0.0 }
     }
+
+    #[inline(always)]
+    fn where_beats(self, x: f32, y: f32, a: f32, b: f32) -> f32 {
+        if x > y || x.is_nan() { a } else { b }
+    }
 }

@@ -73,4 +73,15 @@ impl Simd for Scalar {
     fn where_positive(self, y: [f32; 4], g: [f32; 4]) -> [f32; 4] {
         std::array::from_fn(|i| if y[i] > 0.0 { g[i] } else { 0.0 })
     }
+
+    #[inline(always)]
+    fn where_beats(self, x: [f32; 4], y: [f32; 4], a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|i| {
+            if (x[i] > y[i]) | x[i].is_nan() {
+                a[i]
+            } else {
+                b[i]
+            }
+        })
+    }
 }

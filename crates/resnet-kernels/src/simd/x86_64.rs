@@ -115,6 +115,16 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn where_beats(self, x: __m256, y: __m256, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the features are there (see `splat`).
+        unsafe {
+            let nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(x, x);
+            let beats = _mm256_or_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(x, y), nan);
+            _mm256_blendv_ps(b, a, beats)
+        }
+    }
+
+    #[inline(always)]
     unsafe fn transpose(
         self,
         from: *const f32,
@@ -258,6 +268,16 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     fn where_positive(self, y: __m512, g: __m512) -> __m512 {
         // SAFETY: the features are there (see `splat`).
         unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(y, _mm512_setzero_ps()), g) }
+    }
+
+    #[inline(always)]
+    fn where_beats(self, x: __m512, y: __m512, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the features are there (see `splat`).
+        unsafe {
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x);
+            let beats = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, y) | nan;
+            _mm512_mask_blend_ps(beats, b, a)
+        }
     }
 
     #[inline(always)]

@@ -13,8 +13,8 @@
 use std::ops::Range;
 
 use super::correlate::Correlation;
-use super::unit::{PANEL, STEP, padded, panels};
 use super::transpose::{BLOCK, interleave};
+use super::unit::{PANEL, STEP, padded, panels};
 use crate::conv::axis::transposed;
 use crate::simd::{One, Simd, Task};
 use crate::{Bf16, Number};

@@ -183,9 +183,13 @@ pub fn precision(asked: Option<Precision>) -> (Precision, Option<&'static str>) 
             Precision::Bf16,
             "this CPU multiplies tiles of bf16 many times faster than f32",
         ),
+        Isa::Avx512Bf16 => (
+            Precision::Bf16,
+            "this CPU multiplies pairs of bf16 twice as fast as f32",
+        ),
         _ => (
             Precision::F32,
-            "without AMX tiles bf16 saves memory, but seldom time",
+            "without instructions that multiply bf16 it saves memory, but seldom time",
         ),
     };
     (precision, Some(why))

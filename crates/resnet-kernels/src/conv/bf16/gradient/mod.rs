@@ -23,8 +23,8 @@ mod plan;
 
 use std::ops::Range;
 
-use super::unit::{MOST, PANEL, Product, Registers, SIDE, STEP, Unit, height, padded, panels};
 use super::transpose;
+use super::unit::{MOST, PANEL, Product, Registers, SIDE, STEP, Unit, height, padded, panels};
 use crate::conv::axis::Map;
 use crate::conv::{Conv2dShape, bias, direct, scratch};
 use crate::cpu::Parts;

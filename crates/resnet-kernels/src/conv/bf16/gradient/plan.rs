@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use crate::conv::Conv2dShape;
+use crate::conv::axis::{Axis, Blocks, flat};
 use crate::conv::bf16::layout::{Laid, Layout};
 use crate::conv::bf16::unit::{MOST, PANEL, SIDE, STEP};
 use crate::conv::bf16::{WIDE, transpose};
-use crate::conv::axis::{Axis, Blocks, flat};
 use crate::conv::outputs::NONE;
 use crate::{Bf16, Number};
 

@@ -127,7 +127,12 @@ impl Registers {
     ///
     /// # Panics
     /// If `columns` is neither [`SIDE`] nor [`PANEL`].
-    pub(super) unsafe fn multiply(&mut self, product: &mut Product, rows: &[usize], columns: usize) {
+    pub(super) unsafe fn multiply(
+        &mut self,
+        product: &mut Product,
+        rows: &[usize],
+        columns: usize,
+    ) {
         assert!(columns == SIDE || columns == PANEL);
         // SAFETY: as the caller vouches.
         unsafe {
