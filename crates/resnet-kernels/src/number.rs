@@ -3,7 +3,8 @@
 use crate::conv::Rows;
 use crate::simd::Simd;
 
-/// The upper half of an f32: its sign and exponent, and 7 bits of its fraction. Rounded to nearest, ties to even; a NaN stays one.
+/// The upper half of an f32: its sign and exponent, and 7 bits of its fraction. Rounded to nearest, ties to even; a NaN stays one,
+/// subnormal numbers may become zero.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(transparent)]
 pub struct Bf16(u16);

@@ -53,7 +53,9 @@ pub struct Bench {
     pub batches: usize,
     /// 1e9 floating-point operations in a second, two a multiply-add, in convolutions and linear layers.
     pub gflops: f64,
-    /// `gflops` over what the machine can do at best, in bf16 where a step multiplies that.
+    /// What the machine can do at best, in bf16 where a step multiplies that.
+    pub peak_gflops: f64,
+    /// `gflops` over `peak_gflops`.
     pub fraction_of_peak: f64,
     /// Whether a step multiplies bf16.
     pub multiplies_bf16: bool,
@@ -125,13 +127,15 @@ pub fn bench(graph: &Graph, request: Request) -> Result<Bench, BenchError> {
     };
     let ms = |seconds: f64| seconds * 1e3;
     let multiplies_bf16 = kernels.iter().any(|kernel| kernel.multiplies_bf16);
+    let peak = peak(&limits, multiplies_bf16);
     Ok(Bench {
         images_per_s: request.batch as f64 / seconds,
         ms_per_batch: ms(seconds),
         ms_range: (ms(times[0]), ms(times[times.len() - 1])),
         batches: times.len(),
         gflops: flops / seconds / 1e9,
-        fraction_of_peak: flops / seconds / peak(&limits, multiplies_bf16),
+        peak_gflops: peak / 1e9,
+        fraction_of_peak: flops / seconds / peak,
         multiplies_bf16,
         peak_rss_mib,
         limits,

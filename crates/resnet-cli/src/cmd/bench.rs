@@ -174,7 +174,7 @@ fn write_totals(out: &mut impl Write, found: &Bench) -> std::io::Result<()> {
         "{:.1} GFLOP/s, {:.1} % of {:.1} that the CPU can do in {}; memory gives {:.1} GB/s",
         found.gflops,
         found.fraction_of_peak * 100.0,
-        found.gflops / found.fraction_of_peak,
+        found.peak_gflops,
         if found.multiplies_bf16 { "bf16" } else { "f32" },
         found.limits.bandwidth / 1e9
     )?;

@@ -1,5 +1,6 @@
 //! The elementwise passes. A task works on slabs of columns whose per-channel factors are laid out once, repeated when
-//! there are few channels, so that the inner loops run over plain slices of some length.
+//! there are few channels, so that the inner loops are of some length. Products are rounded before they are added to, so that vectors and the
+//! numbers after the last one give the same bits: a pixel's do not depend on where it stands in a batch.
 
 use super::Rstd;
 use crate::each::{Each, each};
@@ -59,7 +60,7 @@ impl<T: Number> Task for Forward<'_, T> {
                     shift: &shift,
                     scale: &scale,
                     offset: &offset,
-                    residual: full.get(part).map(<[T]>::as_ptr),
+                    residual: (!full.is_empty()).then(|| full[part].as_ptr()),
                     relu: relu_now,
                 };
                 // SAFETY: x, y and the residual were cut to `n` numbers, at most a slab's.
@@ -103,7 +104,8 @@ impl<T: Number> Each for Normal<'_, T> {
         unsafe {
             let factor = |all: &[f32; SLAB]| s.load(all.as_ptr().add(at));
             let centred = s.sub(T::load(s, self.x.add(at)), factor(self.shift));
-            let mut y = s.fma(centred, factor(self.scale), factor(self.offset));
+            let scaled = s.fma(centred, factor(self.scale), s.splat(0.0));
+            let mut y = s.add(scaled, factor(self.offset));
             if let Some(residual) = self.residual {
                 y = s.add(y, T::load(s, residual.add(at)));
             }
@@ -270,8 +272,10 @@ impl<T: Number> Each for Gradient<'_, T> {
                 g = s.where_positive(T::load(s, y.add(at)), g);
             }
             let centred = s.sub(T::load(s, self.x.add(at)), factor(self.shift));
-            let own = s.fma(centred, factor(self.slope), s.sub(g, factor(self.mean_g)));
-            let dx = s.fma(factor(self.scale), own, old(self.dx, self.dx_accumulate));
+            let own = s.fma(centred, factor(self.slope), s.splat(0.0));
+            let own = s.add(s.sub(g, factor(self.mean_g)), own);
+            let dx = s.fma(factor(self.scale), own, s.splat(0.0));
+            let dx = s.add(dx, old(self.dx, self.dx_accumulate));
             T::store(s, self.dx.add(at), dx);
             if let Some(d) = self.d_residual {
                 T::store(s, d.add(at), s.add(g, old(d, self.d_accumulate)));

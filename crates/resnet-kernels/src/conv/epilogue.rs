@@ -42,30 +42,47 @@ impl<'a, T: Number> Epilogue<'a, T> {
         self.scale.is_none() && self.shift.is_none() && self.residual.is_none() && !self.relu
     }
 
-    /// The outputs of a vector of sums for the channels from `channel` on, at `at` in y.
+    /// What is the same for all outputs of a vector of channels from `channel` on.
     ///
     /// # Safety
-    /// A vector fits into c_out from `channel` on, and into y from `at` on.
+    /// A vector fits into c_out from `channel` on.
     #[inline(always)]
-    pub(super) unsafe fn apply<S: Simd>(&self, s: S, sum: S::V, channel: usize, at: usize) -> S::V {
-        let mut y = sum;
-        // SAFETY: the caller vouches for `channel` and `at`; lengths were checked when the pass began.
-        unsafe {
-            match (self.scale, self.shift) {
-                (Some(scale), shift) => {
-                    let shift = match shift {
-                        Some(shift) => s.load(shift.as_ptr().add(channel)),
-                        None => s.splat(0.0),
-                    };
-                    y = s.fma(y, s.load(scale.as_ptr().add(channel)), shift);
-                }
-                (None, Some(shift)) => y = s.add(y, s.load(shift.as_ptr().add(channel))),
-                (None, None) => {}
-            }
-            if let Some(residual) = self.residual {
-                y = s.add(y, T::load(s, residual.as_ptr().add(at)));
-            }
+    pub(super) unsafe fn columns<S: Simd>(&self, s: S, channel: usize) -> Columns<S> {
+        // SAFETY: the caller vouches for `channel`; lengths were checked when the pass began.
+        let factor = |part: Option<&[f32]>, absent| match part {
+            Some(part) => unsafe { s.load(part.as_ptr().add(channel)) },
+            None => s.splat(absent),
+        };
+        Columns {
+            scale: factor(self.scale, 1.0),
+            shift: factor(self.shift, 0.0),
+        }
+    }
+
+    /// The outputs of a vector of sums, at `at` in y.
+    ///
+    /// # Safety
+    /// A vector fits into y from `at` on.
+    #[inline(always)]
+    pub(super) unsafe fn apply<S: Simd>(
+        &self,
+        s: S,
+        columns: Columns<S>,
+        sum: S::V,
+        at: usize,
+    ) -> S::V {
+        let mut y = s.fma(sum, columns.scale, columns.shift);
+        if let Some(residual) = self.residual {
+            // SAFETY: the caller vouches for `at`; the length was checked when the pass began.
+            y = s.add(y, unsafe { T::load(s, residual.as_ptr().add(at)) });
         }
         if self.relu { s.relu(y) } else { y }
     }
+}
+
+/// Scale and shift of a vector of channels.
+#[derive(Clone, Copy)]
+pub(super) struct Columns<S: Simd> {
+    scale: S::V,
+    shift: S::V,
 }

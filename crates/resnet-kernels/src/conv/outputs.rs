@@ -18,6 +18,9 @@ pub(super) struct Outputs<'a, T, Y> {
     pub(super) count: usize,
 }
 
+/// Outputs that are taken together: their scale and shift stay in registers.
+const ROWS: usize = 16;
+
 impl<T: Number> Outputs<'_, T, f32> {
     /// Applies the epilogue to sums that stand in y.
     ///
@@ -27,18 +30,29 @@ impl<T: Number> Outputs<'_, T, f32> {
     pub(super) unsafe fn finish<S: Simd>(&self, s: S) {
         let whole = self.count / S::LANES * S::LANES;
         for &to in self.to {
-            let at = to as usize + self.channel;
-            // SAFETY: as the caller vouches; the epilogue's parts have the lengths of the channels and of y.
+            // SAFETY: as the caller vouches, for whole vectors and then for single numbers.
             unsafe {
                 for j in (0..whole).step_by(S::LANES) {
-                    let (y, at) = (self.y.add(at + j), self.first + at + j);
-                    s.store(y, self.epilogue.apply(s, s.load(y), self.channel + j, at));
+                    self.finish_vector(s, to, self.channel + j);
                 }
                 for j in whole..self.count {
-                    let (y, at) = (self.y.add(at + j), self.first + at + j);
-                    *y = self.epilogue.apply(One, *y, self.channel + j, at);
+                    self.finish_vector(One, to, self.channel + j);
                 }
             }
+        }
+    }
+
+    /// # Safety
+    /// A vector of channels from `channel` on is valid at the offset.
+    #[inline(always)]
+    unsafe fn finish_vector<S: Simd>(&self, s: S, to: u32, channel: usize) {
+        let at = to as usize + channel;
+        // SAFETY: as the caller vouches; the epilogue's parts have the lengths of the channels and of y.
+        unsafe {
+            let y = self.y.add(at);
+            let columns = self.epilogue.columns(s, channel);
+            let number = self.epilogue.apply(s, columns, s.load(y), self.first + at);
+            s.store(y, number);
         }
     }
 }
@@ -52,59 +66,49 @@ impl<T: Number> Outputs<'_, T, T> {
     #[inline(always)]
     pub(super) unsafe fn write<S: Simd>(&self, s: S, sums: &[f32], accumulate: bool) {
         let whole = self.count / S::LANES * S::LANES;
-        let outputs = self.to.iter().zip(sums.chunks_exact(LANES));
-        let outputs = outputs.filter(|&(&to, _)| to != NONE);
-        if whole == self.count && !accumulate && self.epilogue.is_nothing() {
-            for (&to, sums) in outputs {
-                for j in (0..whole).step_by(S::LANES) {
-                    // SAFETY: as the caller vouches; a row of sums holds whole vectors.
-                    unsafe {
-                        let y = self.y.add(to as usize + self.channel + j);
-                        T::store(s, y, s.load(sums.as_ptr().add(j)));
-                    }
-                }
-            }
-            return;
-        }
-        for (&to, sums) in outputs {
-            let at = to as usize + self.channel;
+        for (to, sums) in self.to.chunks(ROWS).zip(sums.chunks(ROWS * LANES)) {
             // SAFETY: as the caller vouches, for whole vectors and then for single numbers.
             unsafe {
                 for j in (0..whole).step_by(S::LANES) {
-                    self.number(s, sums[j..].as_ptr(), at + j, self.channel + j, accumulate);
+                    self.write_columns(s, to, sums, j, accumulate);
                 }
                 for j in whole..self.count {
-                    self.number(
-                        One,
-                        sums[j..].as_ptr(),
-                        at + j,
-                        self.channel + j,
-                        accumulate,
-                    );
+                    self.write_columns(One, to, sums, j, accumulate);
                 }
             }
         }
     }
 
     /// # Safety
-    /// A vector is valid at `sum`, and at `at` from y.
+    /// A vector of channels from the j-th on is valid at every offset.
     #[inline(always)]
-    unsafe fn number<S: Simd>(
+    unsafe fn write_columns<S: Simd>(
         &self,
         s: S,
-        sum: *const f32,
-        at: usize,
-        channel: usize,
+        to: &[u32],
+        sums: &[f32],
+        j: usize,
         accumulate: bool,
     ) {
-        // SAFETY: as the caller vouches; the epilogue's parts have the lengths of the channels and of y.
+        let channel = self.channel + j;
+        let nothing = !accumulate && self.epilogue.is_nothing();
+        let outputs = to.iter().zip(sums.chunks_exact(LANES));
+        // SAFETY: as the caller vouches; the epilogue's parts have the lengths of the channels and of y, a row of sums holds whole
+        // vectors.
         unsafe {
-            let y = self.y.add(at);
-            let mut sum = s.load(sum);
-            if accumulate {
-                sum = s.add(sum, T::load(s, y));
+            let columns = self.epilogue.columns(s, channel);
+            for (&to, sums) in outputs.filter(|&(&to, _)| to != NONE) {
+                let at = to as usize + channel;
+                let y = self.y.add(at);
+                let mut sum = s.load(sums.as_ptr().add(j));
+                if !nothing {
+                    if accumulate {
+                        sum = s.add(sum, T::load(s, y));
+                    }
+                    sum = self.epilogue.apply(s, columns, sum, self.first + at);
+                }
+                T::store(s, y, sum);
             }
-            T::store(s, y, self.epilogue.apply(s, sum, channel, self.first + at));
         }
     }
 }

@@ -126,7 +126,7 @@ impl Rows for f32 {
     ];
 }
 
-/// Kernels but the first multiply in f32 what was stored as bf16.
+/// Rows of `products` multiply bf16; the others multiply in f32 what was stored as bf16.
 impl Rows for Bf16 {
     const ROWS: &'static [Row<Bf16>] = &[
         #[cfg(target_arch = "x86_64")]
@@ -134,7 +134,7 @@ impl Rows for Bf16 {
         #[cfg(target_arch = "x86_64")]
         Row {
             accepts: |shape| winograd::accepts(shape) && winograd::beats_pairs(shape),
-            ..winograd("conv_bf16_winograd__avx512bf16", Isa::Avx512Bf16)
+            ..winograd("conv_bf16_winograd__avx512", Isa::Avx512Bf16)
         },
         #[cfg(target_arch = "x86_64")]
         products("conv_bf16_8x32__avx512bf16", Isa::Avx512Bf16),
@@ -150,15 +150,20 @@ impl Rows for Bf16 {
     ];
 }
 
-/// The rows for `shape` of the instruction set that `cpu` uses, the best first.
+/// The rows for `shape` of the instruction set that `cpu` uses, the best first. A kernel that has two rows counts once.
 pub(super) fn candidates<T: Rows>(
     cpu: &Cpu,
     shape: &Conv2dShape,
 ) -> impl Iterator<Item = &'static Row<T>> {
     let (isa, shape) = (cpu.isa(), *shape);
-    T::ROWS
-        .iter()
-        .filter(move |row| (row.isa == isa || row.isa == isa.vectors()) && (row.accepts)(&shape))
+    let takes =
+        move |row: &Row<T>| (row.isa == isa || row.isa == isa.vectors()) && (row.accepts)(&shape);
+    let rows = T::ROWS.iter().enumerate();
+    rows.filter(move |&(i, row)| {
+        let mut before = T::ROWS[..i].iter();
+        takes(row) && !before.any(|other| other.name == row.name && takes(other))
+    })
+    .map(|(_, row)| row)
 }
 
 /// The first of them that is not switched off.

@@ -65,7 +65,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
             }
         }
     }
-    /// Asks for the cache line at `from`, which need not be valid, where there is an instruction for that.
+    /// Asks for the cache line at `from`, which need not be valid, where that pays: with AVX-512.
     #[inline(always)]
     fn prefetch<T>(self, from: *const T) {
         let _ = from;
@@ -198,6 +198,7 @@ mod tests {
                     s.fma(a, b, c),
                     s.where_positive(a, b),
                     s.relu(a),
+                    s.where_beats(a, b, c, a),
                 ] {
                     let mut lanes = vec![0.0; 16];
                     s.store(lanes.as_mut_ptr(), v);
@@ -246,6 +247,8 @@ mod tests {
         let mut a: Vec<f32> = (0..48).map(|i| ((i * 7) % 23) as f32 - 11.0).collect();
         a[0] = 0.0;
         a[1] = f32::NAN;
+        a[16 + 2] = f32::NAN;
+        a[16 + 3] = a[3];
         for isa in Isa::available() {
             let mut out = Vec::new();
             Proof::probe(isa).unwrap().run(Probe {
@@ -262,6 +265,7 @@ mod tests {
                     x * y + z,
                     masked,
                     crate::elementwise::relu(x),
+                    if x > y || x.is_nan() { z } else { x },
                 ];
                 for (got, expected) in out.iter().zip(expected) {
                     let same = got[i] == expected || (got[i].is_nan() && expected.is_nan());

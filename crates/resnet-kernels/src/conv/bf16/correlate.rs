@@ -1,7 +1,7 @@
 //! Forward pass and input gradient: for each panel of 32 output channels and each part of the reduction whose weights fit the
 //! first-level cache, all tiles of a block of pixels, which fits the second-level cache.
 //!
-//! Sums stay in tiles over a part. Where there are several parts they wait for the next one in scratch; after the last one they go, still
+//! Sums stay in registers over a part. Where there are several parts they wait for the next one in scratch; after the last one they go, still
 //! in the first-level cache, through the epilogue to the output. Every output is summed in one order whatever the blocks, so that neither
 //! they nor the number of threads change a bit.
 
@@ -401,7 +401,6 @@ impl Task for BlockTask<'_> {
                         steps: step_table[start..end].as_ptr(),
                         b: b.as_ptr(),
                         a_stride: layout.distance * size_of::<Bf16>(),
-                        b_stride: 2 * lanes * size_of::<Bf16>(),
                         c_stride: PANEL * size_of::<f32>(),
                         count: end - start,
                         add: usize::from(start > 0),

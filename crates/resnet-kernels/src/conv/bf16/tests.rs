@@ -1,4 +1,4 @@
-//! All that surrounds the products of tiles, on any CPU: plain loops stand in for them.
+//! All that surrounds the products, on any CPU: plain loops stand in for the unit that multiplies.
 
 use super::*;
 use crate::{Bf16, Epilogue, Isa, Number};
@@ -52,7 +52,7 @@ fn stored(x: &[f32]) -> Vec<Bf16> {
 }
 
 /// All passes by this kernel, or by the plain one.
-fn results(cpu: &Cpu, shape: &Conv2dShape, tiles: bool) -> Results {
+fn results(cpu: &Cpu, shape: &Conv2dShape, products: bool) -> Results {
     let mut seed = 5;
     let x = stored(&integers(shape.x_len(), &mut seed));
     let dy = stored(&integers(shape.y_len(), &mut seed));
@@ -73,7 +73,7 @@ fn results(cpu: &Cpu, shape: &Conv2dShape, tiles: bool) -> Results {
         dw: vec![f32::NAN; w.len()],
         db: vec![f32::NAN; shape.c_out],
     };
-    if !tiles {
+    if !products {
         let conv = crate::Conv2d::<Bf16>::choose(cpu, shape);
         let mut scratch = vec![f32::NAN; conv.scratch_len()];
         conv.forward(cpu, &x, &w, nothing, &mut r.y, &mut scratch);

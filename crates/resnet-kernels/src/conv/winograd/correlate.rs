@@ -484,6 +484,7 @@ where
                         &m,
                         row * pitch + at,
                     );
+                    let columns = self.epilogue.columns(s, self.channels.start + at);
                     for i in 0..O {
                         for j in 0..O {
                             let (to, first) = (to[i][j].add(at), offsets[i][j] + at);
@@ -491,8 +492,7 @@ where
                             if self.accumulate {
                                 y = s.add(y, T::load(s, to));
                             }
-                            let channel = self.channels.start + at;
-                            T::store(s, to, self.epilogue.apply(s, y, channel, first));
+                            T::store(s, to, self.epilogue.apply(s, columns, y, first));
                         }
                     }
                 }

@@ -53,6 +53,7 @@ pub(super) fn accepts_small(shape: &Conv2dShape) -> bool {
 
 /// Whether a quarter of the products in f32 takes less time than all of them in pairs of bf16: where the transforms are small against
 /// the products but stay in the second-level cache, and there are tiles enough to make up for the weights'.
+#[cfg(target_arch = "x86_64")]
 pub(super) fn beats_pairs(shape: &Conv2dShape) -> bool {
     const CHANNELS: std::ops::RangeInclusive<usize> = 32..=128;
     const TILES: usize = 128;

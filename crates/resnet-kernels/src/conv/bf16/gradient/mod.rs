@@ -252,7 +252,6 @@ impl Panel<'_> {
                     steps: self.steps[start..end].as_ptr(),
                     b: b.as_ptr().cast(),
                     a_stride: 2 * pitch * size_of::<Bf16>(),
-                    b_stride: 2 * lanes * size_of::<Bf16>(),
                     c_stride: PANEL * size_of::<f32>(),
                     count: end - start,
                     add: usize::from(start > 0),

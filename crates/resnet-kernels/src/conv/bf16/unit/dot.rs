@@ -22,8 +22,8 @@ use super::{MOST, Product, SIDE};
 use crate::Bf16;
 use crate::simd::Avx512;
 
-/// Rows of the wide block.
-const WIDE: usize = 8;
+/// Rows of the block that is two vectors wide.
+const ROWS: usize = 8;
 /// Pairs in one turn of the loop.
 const UNROLL: usize = 4;
 
@@ -72,7 +72,7 @@ unsafe fn wide(product: &Product, a: *const Bf16, c: *mut f32, left: usize) -> u
             5 => block::<5, 2>(product, a, c),
             6 => block::<6, 2>(product, a, c),
             7 => block::<7, 2>(product, a, c),
-            _ => block::<WIDE, 2>(product, a, c),
+            _ => block::<ROWS, 2>(product, a, c),
         }
     }
 }
@@ -113,7 +113,7 @@ unsafe fn block<const R: usize, const C: usize>(
     // SAFETY: as the caller vouches: each row of c is `C` vectors; at the offset of each step each row of a holds 32 numbers, b 16 rows
     // of `C` vectors, of which the step's pairs are the first.
     unsafe {
-        if product.add == 1 {
+        if product.add != 0 {
             for (r, sums) in sums.iter_mut().enumerate() {
                 for (i, sum) in sums.iter_mut().enumerate() {
                     *sum = _mm512_loadu_ps(c.byte_add(r * c_stride).add(i * 16));

@@ -9,8 +9,8 @@
 //!          └────────┴────────┘
 //! ```
 //!
-//! A step is 32 numbers of the reduction: rows of a, a constant number of bytes apart, and 16 rows of pairs of b: two rows of the
-//! reduction side by side in each column. Where the rows of a lie is read from a table with an offset for each step, so that one loop runs
+//! A step is 32 numbers of the reduction: rows of a, a constant number of bytes apart, and 16 rows of pairs of b, one behind the other: two rows of
+//! the reduction side by side in each column. Where the rows of a lie is read from a table with an offset for each step, so that one loop runs
 //! over taps, rows and channels. Every sum is added to in the order of the reduction, whatever the block.
 
 mod dot;
@@ -58,8 +58,6 @@ pub(super) struct Product {
     pub(super) steps: *const [u32; 2],
     pub(super) b: *const Bf16,
     pub(super) a_stride: usize,
-    /// From row to row of b; its second tile stands beside the first.
-    pub(super) b_stride: usize,
     /// From row to row of the sums; the second tile stands beside the first.
     pub(super) c_stride: usize,
     pub(super) count: usize,
@@ -123,7 +121,7 @@ impl Registers {
     /// # Safety
     /// For each of `rows`, `a[i]` is valid for reading 32 numbers at every offset in as many rows, `c[i]` for writing `columns` numbers (and
     /// holds them if `add`) in as many; the sums are apart from each other and from all else. `steps` points to `count` steps, `b`
-    /// to 16 rows of `columns` pairs for each.
+    /// to 16 rows of `columns` pairs for each, without gaps; `add` is 0 or 1.
     ///
     /// # Panics
     /// If `columns` is neither [`SIDE`] nor [`PANEL`].

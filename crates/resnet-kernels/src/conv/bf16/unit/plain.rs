@@ -16,13 +16,13 @@ pub(super) unsafe fn multiply(product: &Product, rows: &[usize], columns: usize)
                 // SAFETY: as the caller vouches.
                 let c = unsafe { product.c[i].byte_add(r * product.c_stride).add(n) };
                 // SAFETY: as above; it is initialised where it is added to.
-                let mut sum = if product.add == 1 { unsafe { *c } } else { 0.0 };
+                let mut sum = if product.add != 0 { unsafe { *c } } else { 0.0 };
                 for step in 0..product.count {
                     // SAFETY: there are so many steps.
                     let [offset, pairs] = unsafe { *product.steps.add(step) };
                     for k in 0..2 * pairs as usize {
                         let a = offset as usize + r * product.a_stride + 2 * k;
-                        let b = (step * SIDE + k / 2) * product.b_stride + 4 * n + 2 * (k % 2);
+                        let b = 4 * ((step * SIDE + k / 2) * columns + n) + 2 * (k % 2);
                         sum += at(product.a[i], a) * at(product.b, b);
                     }
                 }

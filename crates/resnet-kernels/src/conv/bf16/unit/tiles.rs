@@ -13,12 +13,10 @@
 //!                                                 └────────┘
 //! ```
 //!
-//! A step loads the tiles of a (rows of 32 bf16 numbers, a constant number of bytes apart) and of b (16 rows of pairs: two rows of the
-//! reduction side by side in each column) and multiplies every a with every b. Four loads of some 8 cycles hide behind four products of
-//! 16 in the wide block; three sums in flight cover most of a product's latency in the narrow one. Where the tiles of a lie is read
-//! from a table with an offset for each step, so that one loop runs over taps, rows and channels.
+//! Every a is multiplied with every b. Four loads of some 8 cycles hide behind four products of 16 in the wide block; three sums in flight
+//! cover most of a product's latency in the narrow one.
 //!
-//! The last rows and columns of a matrix are tiles that are configured smaller: they read and write nothing beyond, and take less time.
+//! The last rows of a matrix are tiles that are configured smaller: they read and write nothing beyond, and take less time.
 
 use std::arch::asm;
 use std::marker::PhantomData;
@@ -154,7 +152,7 @@ impl Drop for Tiles {
 /// # Safety
 /// Tiles are configured for the wide block; for the rest see [`Registers::multiply`](super::Registers::multiply).
 unsafe fn wide(product: &Product) {
-    // SAFETY: reads a, b and offsets and writes c as the caller vouches.
+    // SAFETY: reads a, b and steps and writes c as the caller vouches.
     unsafe {
         asm!(
             "mov {s}, [{p} + {c_stride}]",
@@ -180,7 +178,7 @@ unsafe fn wide(product: &Product) {
             "mov {a1}, [{p} + {a} + 8]",
             "mov {as_}, [{p} + {a_stride}]",
             "mov {b}, [{p} + {b_}]",
-            "mov {bs}, [{p} + {b_stride}]",
+            "mov {bs:e}, 128",
             "mov {o}, [{p} + {steps}]",
             "mov {e}, {bs}",
             "shl {e}, 4",
@@ -216,7 +214,6 @@ unsafe fn wide(product: &Product) {
             steps = const offset_of!(Product, steps),
             b_ = const offset_of!(Product, b),
             a_stride = const offset_of!(Product, a_stride),
-            b_stride = const offset_of!(Product, b_stride),
             c_stride = const offset_of!(Product, c_stride),
             count = const offset_of!(Product, count),
             add = const offset_of!(Product, add),
@@ -230,7 +227,7 @@ unsafe fn wide(product: &Product) {
 /// # Safety
 /// Tiles are configured for the narrow block; for the rest see [`Registers::multiply`](super::Registers::multiply).
 unsafe fn narrow(product: &Product) {
-    // SAFETY: reads a, b and offsets and writes c as the caller vouches.
+    // SAFETY: reads a, b and steps and writes c as the caller vouches.
     unsafe {
         asm!(
             "mov {s}, [{p} + {c_stride}]",
@@ -256,7 +253,7 @@ unsafe fn narrow(product: &Product) {
             "mov {a2}, [{p} + {a} + 16]",
             "mov {as_}, [{p} + {a_stride}]",
             "mov {b}, [{p} + {b_}]",
-            "mov {bs}, [{p} + {b_stride}]",
+            "mov {bs:e}, 64",
             "mov {o}, [{p} + {steps}]",
             ".p2align 4",
             "4:",
@@ -292,7 +289,6 @@ unsafe fn narrow(product: &Product) {
             steps = const offset_of!(Product, steps),
             b_ = const offset_of!(Product, b),
             a_stride = const offset_of!(Product, a_stride),
-            b_stride = const offset_of!(Product, b_stride),
             c_stride = const offset_of!(Product, c_stride),
             count = const offset_of!(Product, count),
             add = const offset_of!(Product, add),

@@ -6,11 +6,15 @@
 //! A max pool's rim never wins. The first maximum of a window wins; NaN wins over numbers, as in PyTorch. The winner is
 //! found again in the backward pass: reading x twice is cheaper than storing and reading an index for every output.
 
+mod average;
+mod max;
+
 use crate::cpu::Parts;
-use crate::each::{Each, each};
 use crate::simd::{Simd, Task};
 use crate::split::range;
 use crate::{Cpu, Number};
+use average::{AvgBackward, AvgForward};
+use max::{MaxBackward, MaxForward};
 
 /// Shape of a square pool over a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -277,239 +281,6 @@ fn each_image<T: Number>(
     });
 }
 
-/// Some rows of one image.
-struct MaxForward<'a, T> {
-    shape: &'a Pool2dShape,
-    x: &'a [T],
-    first: usize,
-    y: &'a mut [T],
-}
-
-impl<T: Number> Task for MaxForward<'_, T> {
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let MaxForward { shape, x, first, y } = self;
-        let c = shape.c;
-        for (pixel, y) in y.chunks_exact_mut(c).enumerate() {
-            let (i, j) = (first + pixel / shape.w_out(), pixel % shape.w_out());
-            let work = Maximum {
-                window: Window::new(shape, x, i, j),
-                y: y.as_mut_ptr(),
-            };
-            // SAFETY: y is a pixel, the window's are x's, all of c channels.
-            unsafe { each(s, c, work) };
-        }
-    }
-}
-
-/// The pixels of x that an output reads: `rows` x `columns` of them from `x` on.
-#[derive(Clone, Copy)]
-struct Window<T> {
-    x: *const T,
-    rows: usize,
-    columns: usize,
-    /// Numbers from row to row, and from pixel to pixel.
-    pitch: usize,
-    c: usize,
-}
-
-impl<T> Window<T> {
-    /// Of output (i, j) of one image.
-    #[inline(always)]
-    fn new(shape: &Pool2dShape, x: &[T], i: usize, j: usize) -> Window<T> {
-        let [rows, columns] = shape.window(i, j);
-        let pitch = shape.w * shape.c;
-        let first = rows.start * pitch + columns.start * shape.c;
-        let last = (rows.end - 1) * pitch + columns.end * shape.c;
-        Window {
-            x: x[first..last].as_ptr(),
-            rows: rows.len(),
-            columns: columns.len(),
-            pitch,
-            c: shape.c,
-        }
-    }
-
-    /// Offsets of the pixels from `x` on.
-    #[inline(always)]
-    fn pixels(self) -> impl Iterator<Item = usize> {
-        let row = move |i| (0..self.columns).map(move |j| i * self.pitch + j * self.c);
-        (0..self.rows).flat_map(row)
-    }
-}
-
-/// y = the maximum of a window.
-struct Maximum<T> {
-    window: Window<T>,
-    y: *mut T,
-}
-
-impl<T: Number> Each for Maximum<T> {
-    #[inline(always)]
-    unsafe fn at<S: Simd>(&self, s: S, at: usize) {
-        let mut best = s.splat(f32::NEG_INFINITY);
-        // SAFETY: the caller vouches for a vector at `at` of every pixel.
-        unsafe {
-            for pixel in self.window.pixels() {
-                let x = T::load(s, self.window.x.add(pixel + at));
-                best = s.where_beats(x, best, x, best);
-            }
-            T::store(s, self.y.add(at), best);
-        }
-    }
-}
-
-struct MaxBackward<'a, T> {
-    shape: &'a Pool2dShape,
-    x: &'a [T],
-    dy: &'a [T],
-    dx: &'a mut [T],
-}
-
-impl<T: Number> Task for MaxBackward<'_, T> {
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let MaxBackward { shape, x, dy, dx } = self;
-        let c = shape.c;
-        assert_eq!(x.len(), dx.len());
-        for (pixel, dy) in dy.chunks_exact(c).enumerate() {
-            let window = Window::new(shape, x, pixel / shape.w_out(), pixel % shape.w_out());
-            // SAFETY: the window begins inside x.
-            let first = unsafe { window.x.offset_from(x.as_ptr()) } as usize;
-            let work = MaximumGradient {
-                window,
-                dy: dy.as_ptr(),
-                dx: dx[first..].as_mut_ptr(),
-            };
-            // SAFETY: dy is a pixel, the window's are x's and dx's, which are of one length, all of c channels.
-            unsafe { each(s, c, work) };
-        }
-    }
-}
-
-/// dx += dy at the first maximum of a window.
-struct MaximumGradient<T> {
-    window: Window<T>,
-    dy: *const T,
-    dx: *mut T,
-}
-
-impl<T: Number> Each for MaximumGradient<T> {
-    #[inline(always)]
-    unsafe fn at<S: Simd>(&self, s: S, at: usize) {
-        let (mut best, mut winner) = (s.splat(f32::NEG_INFINITY), s.splat(0.0));
-        // SAFETY: the caller vouches for a vector at `at` of every pixel.
-        unsafe {
-            for (i, pixel) in self.window.pixels().enumerate() {
-                let x = T::load(s, self.window.x.add(pixel + at));
-                winner = s.where_beats(x, best, s.splat(i as f32), winner);
-                best = s.where_beats(x, best, x, best);
-            }
-            let dy = T::load(s, self.dy.add(at));
-            for (i, pixel) in self.window.pixels().enumerate() {
-                let dx = self.dx.add(pixel + at);
-                // 1 where it is the winner, at most 0 elsewhere.
-                let off = s.sub(winner, s.splat(i as f32));
-                let wins = s.fma(off, s.sub(s.splat(0.0), off), s.splat(1.0));
-                let sum = s.add(T::load(s, dx), s.where_positive(wins, dy));
-                T::store(s, dx, sum);
-            }
-        }
-    }
-}
-
-struct AvgForward<'a, T> {
-    shape: &'a Pool2dShape,
-    x: &'a [T],
-    y: &'a mut [T],
-}
-
-impl<T: Number> Task for AvgForward<'_, T> {
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let AvgForward { shape, x, y } = self;
-        let (c, share) = (shape.c, 1.0 / (shape.kernel * shape.kernel) as f32);
-        for (pixel, y) in y.chunks_exact_mut(c).enumerate() {
-            let work = Mean {
-                window: Window::new(shape, x, pixel / shape.w_out(), pixel % shape.w_out()),
-                share,
-                y: y.as_mut_ptr(),
-            };
-            // SAFETY: y is a pixel, the window's are x's, all of c channels.
-            unsafe { each(s, c, work) };
-        }
-    }
-}
-
-/// y = the mean of a window.
-struct Mean<T> {
-    window: Window<T>,
-    share: f32,
-    y: *mut T,
-}
-
-impl<T: Number> Each for Mean<T> {
-    #[inline(always)]
-    unsafe fn at<S: Simd>(&self, s: S, at: usize) {
-        let mut sum = s.splat(0.0);
-        // SAFETY: the caller vouches for a vector at `at` of every pixel.
-        unsafe {
-            for pixel in self.window.pixels() {
-                sum = s.add(sum, T::load(s, self.window.x.add(pixel + at)));
-            }
-            let mean = s.fma(sum, s.splat(self.share), s.splat(0.0));
-            T::store(s, self.y.add(at), mean);
-        }
-    }
-}
-
-struct AvgBackward<'a, T> {
-    shape: &'a Pool2dShape,
-    dy: &'a [T],
-    dx: &'a mut [T],
-}
-
-impl<T: Number> Task for AvgBackward<'_, T> {
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let AvgBackward { shape, dy, dx } = self;
-        let (c, share) = (shape.c, 1.0 / (shape.kernel * shape.kernel) as f32);
-        for (pixel, dy) in dy.chunks_exact(c).enumerate() {
-            let [rows, columns] = shape.window(pixel / shape.w_out(), pixel % shape.w_out());
-            for row in rows {
-                for column in columns.clone() {
-                    let dx = &mut dx[(row * shape.w + column) * c..][..c];
-                    let work = Share {
-                        dy: dy.as_ptr(),
-                        share,
-                        dx: dx.as_mut_ptr(),
-                    };
-                    // SAFETY: both are pixels of c channels.
-                    unsafe { each(s, c, work) };
-                }
-            }
-        }
-    }
-}
-
-/// dx += share dy.
-struct Share<T> {
-    dy: *const T,
-    share: f32,
-    dx: *mut T,
-}
-
-impl<T: Number> Each for Share<T> {
-    #[inline(always)]
-    unsafe fn at<S: Simd>(&self, s: S, at: usize) {
-        // SAFETY: the caller vouches for a vector at `at`.
-        unsafe {
-            let (dy, dx) = (T::load(s, self.dy.add(at)), self.dx.add(at));
-            T::store(s, dx, s.fma(s.splat(self.share), dy, T::load(s, dx)));
-        }
-    }
-}
-
 /// sums += x.
 #[inline(always)]
 fn add<T: Number>(sums: &mut [f32], x: &[T]) {
@@ -558,5 +329,41 @@ impl<T: Number> Task for GlobalBackward<'_, T> {
                     .for_each(|(dx, g)| *dx = T::of(dx.get() + share * g));
             }
         }
+    }
+}
+
+/// The pixels of x that an output reads: `rows` x `columns` of them from `x` on.
+#[derive(Clone, Copy)]
+struct Window<T> {
+    x: *const T,
+    rows: usize,
+    columns: usize,
+    /// Numbers from row to row, and from pixel to pixel.
+    pitch: usize,
+    c: usize,
+}
+
+impl<T> Window<T> {
+    /// Of output (i, j) of one image.
+    #[inline(always)]
+    fn new(shape: &Pool2dShape, x: &[T], i: usize, j: usize) -> Window<T> {
+        let [rows, columns] = shape.window(i, j);
+        let pitch = shape.w * shape.c;
+        let first = rows.start * pitch + columns.start * shape.c;
+        let last = (rows.end - 1) * pitch + columns.end * shape.c;
+        Window {
+            x: x[first..last].as_ptr(),
+            rows: rows.len(),
+            columns: columns.len(),
+            pitch,
+            c: shape.c,
+        }
+    }
+
+    /// Offsets of the pixels from `x` on.
+    #[inline(always)]
+    fn pixels(self) -> impl Iterator<Item = usize> {
+        let row = move |i| (0..self.columns).map(move |j| i * self.pitch + j * self.c);
+        (0..self.rows).flat_map(row)
     }
 }

@@ -1,0 +1,111 @@
+//! Maximum of a window. The winner of the forward pass is found again in the backward pass.
+
+use super::{Pool2dShape, Window};
+use crate::Number;
+use crate::each::{Each, each};
+use crate::simd::{Simd, Task};
+
+/// Some rows of one image.
+pub(super) struct MaxForward<'a, T> {
+    pub(super) shape: &'a Pool2dShape,
+    pub(super) x: &'a [T],
+    pub(super) first: usize,
+    pub(super) y: &'a mut [T],
+}
+
+impl<T: Number> Task for MaxForward<'_, T> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let MaxForward { shape, x, first, y } = self;
+        let c = shape.c;
+        for (pixel, y) in y.chunks_exact_mut(c).enumerate() {
+            let (i, j) = (first + pixel / shape.w_out(), pixel % shape.w_out());
+            let work = Maximum {
+                window: Window::new(shape, x, i, j),
+                y: y.as_mut_ptr(),
+            };
+            // SAFETY: y is a pixel, the window's are x's, all of c channels.
+            unsafe { each(s, c, work) };
+        }
+    }
+}
+
+/// y = the maximum of a window.
+struct Maximum<T> {
+    window: Window<T>,
+    y: *mut T,
+}
+
+impl<T: Number> Each for Maximum<T> {
+    #[inline(always)]
+    unsafe fn at<S: Simd>(&self, s: S, at: usize) {
+        let mut best = s.splat(f32::NEG_INFINITY);
+        // SAFETY: the caller vouches for a vector at `at` of every pixel.
+        unsafe {
+            for pixel in self.window.pixels() {
+                let x = T::load(s, self.window.x.add(pixel + at));
+                best = s.where_beats(x, best, x, best);
+            }
+            T::store(s, self.y.add(at), best);
+        }
+    }
+}
+
+pub(super) struct MaxBackward<'a, T> {
+    pub(super) shape: &'a Pool2dShape,
+    pub(super) x: &'a [T],
+    pub(super) dy: &'a [T],
+    pub(super) dx: &'a mut [T],
+}
+
+impl<T: Number> Task for MaxBackward<'_, T> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let MaxBackward { shape, x, dy, dx } = self;
+        let c = shape.c;
+        assert_eq!(x.len(), dx.len());
+        for (pixel, dy) in dy.chunks_exact(c).enumerate() {
+            let window = Window::new(shape, x, pixel / shape.w_out(), pixel % shape.w_out());
+            // SAFETY: the window begins inside x.
+            let first = unsafe { window.x.offset_from(x.as_ptr()) } as usize;
+            let work = MaximumGradient {
+                window,
+                dy: dy.as_ptr(),
+                dx: dx[first..].as_mut_ptr(),
+            };
+            // SAFETY: dy is a pixel, the window's are x's and dx's, which are of one length, all of c channels.
+            unsafe { each(s, c, work) };
+        }
+    }
+}
+
+/// dx += dy at the first maximum of a window.
+struct MaximumGradient<T> {
+    window: Window<T>,
+    dy: *const T,
+    dx: *mut T,
+}
+
+impl<T: Number> Each for MaximumGradient<T> {
+    #[inline(always)]
+    unsafe fn at<S: Simd>(&self, s: S, at: usize) {
+        let (mut best, mut winner) = (s.splat(f32::NEG_INFINITY), s.splat(0.0));
+        // SAFETY: the caller vouches for a vector at `at` of every pixel.
+        unsafe {
+            for (i, pixel) in self.window.pixels().enumerate() {
+                let x = T::load(s, self.window.x.add(pixel + at));
+                winner = s.where_beats(x, best, s.splat(i as f32), winner);
+                best = s.where_beats(x, best, x, best);
+            }
+            let dy = T::load(s, self.dy.add(at));
+            for (i, pixel) in self.window.pixels().enumerate() {
+                let dx = self.dx.add(pixel + at);
+                // 1 where it is the winner, at most 0 elsewhere.
+                let off = s.sub(winner, s.splat(i as f32));
+                let wins = s.fma(off, s.sub(s.splat(0.0), off), s.splat(1.0));
+                let sum = s.add(T::load(s, dx), s.where_positive(wins, dy));
+                T::store(s, dx, sum);
+            }
+        }
+    }
+}
