@@ -23,8 +23,8 @@ use crate::{Bf16, Cpu, Number};
 
 /// Steps of the reduction in a part: 36 KiB of weights in a first-level cache of 48.
 const PART: usize = 18;
-/// Bytes of a block's input and sums.
-const BLOCK: usize = 1 << 20;
+/// Bytes of a block's input and sums: a quarter of a second-level cache of 1 MiB.
+const BLOCK: usize = 1 << 18;
 /// Words before packed weights: the first says how many are skipped for the sake of alignment.
 const HEAD: usize = 16;
 
@@ -413,6 +413,17 @@ impl Task for BlockTask<'_> {
                         product.c[i] = sums[i * SIDE * PANEL..].as_mut_ptr();
                         heights[i] = rows[tile] as usize;
                     }
+                    let outputs = Outputs {
+                        epilogue: &epilogue,
+                        y,
+                        to: &to[group.start * SIDE..group.end * SIDE],
+                        first: block.image * image,
+                        channel: first_channel + n,
+                        count,
+                    };
+                    if end == steps {
+                        outputs.fetch(s);
+                    }
                     // SAFETY: the rows of every tile are cells of the laid-out block, and runs from them on lie inside it: a
                     // copy has room for whole steps, and is initialised; x is read in place where runs are whole steps.
                     // `sums` holds 16 rows for each tile and was written by the part before this one; b was cut to the steps.
@@ -422,14 +433,6 @@ impl Task for BlockTask<'_> {
                     if end < steps {
                         continue;
                     }
-                    let outputs = Outputs {
-                        epilogue: &epilogue,
-                        y,
-                        to: &to[group.start * SIDE..group.end * SIDE],
-                        first: block.image * image,
-                        channel: first_channel + n,
-                        count,
-                    };
                     // SAFETY: this task alone touches these channels at every offset; `sums` holds a row of [`LANES`] for each
                     // offset that is an output's.
                     unsafe { outputs.write(s, sums, accumulate) };
