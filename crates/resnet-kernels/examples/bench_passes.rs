@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use resnet_kernels::batch_norm::{self, Running};
+use resnet_kernels::batch_norm::{self, Mask, Running};
 use resnet_kernels::{Cpu, Residual, ResidualGrad, Sgd, sgd};
 
 fn main() {
@@ -84,7 +84,7 @@ fn main() {
                     &cpu,
                     &dy,
                     &x,
-                    Some(&y),
+                    Mask::Output(&y),
                     c,
                     &gamma,
                     &mean,

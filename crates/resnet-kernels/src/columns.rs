@@ -68,11 +68,19 @@ impl Columns {
 
 /// Two sums per column.
 pub(crate) trait Sums: Copy {
-    /// Adds the numbers at element offset `at` to `s1` and `s2`; `shift` is the column's.
+    /// Adds the numbers at element offset `at`, those of `column`, to `s1` and `s2`; `shift` is the column's.
     ///
     /// # Safety
-    /// All matrices hold `S::LANES` numbers from `at` on.
-    unsafe fn add<S: Simd>(self, s: S, at: usize, shift: S::V, s1: S::V, s2: S::V) -> (S::V, S::V);
+    /// All matrices hold `S::LANES` numbers from `at` on, all that is kept of columns as many from `column` on.
+    unsafe fn add<S: Simd>(
+        self,
+        s: S,
+        at: usize,
+        column: usize,
+        shift: S::V,
+        s1: S::V,
+        s2: S::V,
+    ) -> (S::V, S::V);
 }
 
 /// Wide rows up to this width are summed a block at a time, with the sums in registers; wider ones a few rows at a time, so
@@ -117,13 +125,13 @@ pub(crate) unsafe fn block_sums<S: Simd, O: Sums>(
             // SAFETY: the rows are there as the caller vouches; each branch takes no more columns than are left.
             unsafe {
                 if columns - j >= 4 * S::LANES {
-                    vectors::<S, O, 4>(s, op, at + j, size, stride, shift, s1, s2);
+                    vectors::<S, O, 4>(s, op, at + j, j, size, stride, shift, s1, s2);
                     j += 4 * S::LANES;
                 } else if columns - j >= S::LANES {
-                    vectors::<S, O, 1>(s, op, at + j, size, stride, shift, s1, s2);
+                    vectors::<S, O, 1>(s, op, at + j, j, size, stride, shift, s1, s2);
                     j += S::LANES;
                 } else {
-                    vectors::<One, O, 1>(One, op, at + j, size, stride, shift, s1, s2);
+                    vectors::<One, O, 1>(One, op, at + j, j, size, stride, shift, s1, s2);
                     j += 1;
                 }
             }
@@ -141,6 +149,7 @@ unsafe fn vectors<S: Simd, O: Sums, const NV: usize>(
     s: S,
     op: O,
     at: usize,
+    column: usize,
     rows: usize,
     stride: usize,
     shift: *const f32,
@@ -159,7 +168,8 @@ unsafe fn vectors<S: Simd, O: Sums, const NV: usize>(
         let mut at = at;
         for _ in 0..rows {
             for v in 0..NV {
-                (sum1[v], sum2[v]) = op.add(s, at + v * S::LANES, shifts[v], sum1[v], sum2[v]);
+                let (at, column) = (at + v * S::LANES, column + v * S::LANES);
+                (sum1[v], sum2[v]) = op.add(s, at, column, shifts[v], sum1[v], sum2[v]);
             }
             at += stride;
         }
@@ -175,12 +185,14 @@ pub(crate) struct Partial<'a> {
     pub(crate) first: &'a mut [f64],
     pub(crate) second: &'a mut [f64],
     pub(crate) shift: &'a mut [f32],
+    /// Two more numbers a column, for the op's own use.
+    pub(crate) own: [&'a mut [f32]; 2],
     pub(crate) s1: &'a mut [f32],
     pub(crate) s2: &'a mut [f32],
 }
 
 /// f64 that a [`Partial`] takes per column.
-pub(crate) const PARTIAL: usize = 4;
+pub(crate) const PARTIAL: usize = 5;
 
 impl<'a> Partial<'a> {
     /// Cuts [`PARTIAL`]·width f64 up; the results come first.
@@ -192,6 +204,8 @@ impl<'a> Partial<'a> {
             std::slice::from_raw_parts_mut(rest.as_mut_ptr().cast::<f32>(), 2 * rest.len())
         };
         let (shift, rest) = rest.split_at_mut(width);
+        let (first_own, rest) = rest.split_at_mut(width);
+        let (second_own, rest) = rest.split_at_mut(width);
         let (s1, rest) = rest.split_at_mut(width);
         first.fill(0.0);
         second.fill(0.0);
@@ -199,6 +213,7 @@ impl<'a> Partial<'a> {
             first,
             second,
             shift,
+            own: [first_own, second_own],
             s1,
             s2: &mut rest[..width],
         }

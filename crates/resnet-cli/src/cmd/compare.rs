@@ -61,6 +61,9 @@ pub(crate) struct Args {
     /// Learning rate
     #[arg(long, value_name = "X")]
     lr: Option<String>,
+    /// How maps are stored: f32, bf16, or auto for what is faster here
+    #[arg(long, value_name = "P")]
+    precision: Option<String>,
     /// First seed
     #[arg(long, value_name = "N")]
     seed: Option<String>,
@@ -124,6 +127,7 @@ fn only_runs(args: &Args) -> Result<(), Usage> {
         ("--steps", args.steps.is_some()),
         ("--batch", args.batch.is_some()),
         ("--lr", args.lr.is_some()),
+        ("--precision", args.precision.is_some()),
         ("--seed", args.seed.is_some()),
     ];
     let mut given = flags
@@ -208,6 +212,7 @@ fn recipe(args: &Args) -> anyhow::Result<Recipe> {
         ("train.steps", &args.steps),
         ("train.batch", &args.batch),
         ("optimizer.lr", &args.lr),
+        ("train.precision", &args.precision),
         ("train.seed", &args.seed),
         ("train.threads", &args.threads),
     ]);

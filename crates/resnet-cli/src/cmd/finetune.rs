@@ -42,6 +42,9 @@ pub(crate) struct Args {
     /// Learning rate of the last layer
     #[arg(long, value_name = "X")]
     lr: Option<String>,
+    /// How maps are stored: f32, bf16, or auto for what is faster here
+    #[arg(long, value_name = "P")]
+    precision: Option<String>,
     /// Seed of all randomness
     #[arg(long, value_name = "N")]
     seed: Option<String>,
@@ -64,6 +67,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         ("train.epochs", &args.epochs),
         ("train.batch", &args.batch),
         ("optimizer.lr", &args.lr),
+        ("train.precision", &args.precision),
         ("train.seed", &args.seed),
         ("train.threads", &args.threads),
     ]);

@@ -43,6 +43,7 @@ pub(crate) struct Args {
         long,
         value_name = "P",
         value_enum,
+        requires = "plan",
         default_value = "auto",
         hide_possible_values = true
     )]

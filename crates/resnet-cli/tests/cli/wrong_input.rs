@@ -55,6 +55,12 @@ fn names_that_do_not_exist() {
         ),
         (&["summary", "nothing-at-all"], 2, &["nothing-at-all"]),
         (
+            &["summary", "resnet20", "--precision", "bf16"],
+            2,
+            &["--plan"],
+        ),
+        (&["compare", "--precision", "f16"], 2, &["f16", "bf16"]),
+        (
             &["summary", "vgg16", "--input", "3x4096x4096"],
             2,
             &["classifier.0", "numbers"],

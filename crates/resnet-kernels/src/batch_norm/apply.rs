@@ -2,7 +2,7 @@
 //! there are few channels, so that the inner loops are of some length. Products are rounded before they are added to, so that vectors and the
 //! numbers after the last one give the same bits: a pixel's do not depend on where it stands in a batch.
 
-use super::Rstd;
+use super::{Mask, Rstd};
 use crate::each::{Each, each};
 use crate::elementwise::relu;
 use crate::simd::{Simd, Task};
@@ -86,6 +86,12 @@ impl<T: Number> Task for Forward<'_, T> {
     }
 }
 
+/// What a norm makes of x - mean: the same bits in both passes.
+#[inline(always)]
+pub(super) fn normal<S: Simd>(s: S, centred: S::V, scale: S::V, offset: S::V) -> S::V {
+    s.add(s.fma(centred, scale, s.splat(0.0)), offset)
+}
+
 /// y = (x - shift) scale + offset, plus the residual, and its ReLU.
 struct Normal<'a, T> {
     x: *const T,
@@ -104,8 +110,7 @@ impl<T: Number> Each for Normal<'_, T> {
         unsafe {
             let factor = |all: &[f32; SLAB]| s.load(all.as_ptr().add(at));
             let centred = s.sub(T::load(s, self.x.add(at)), factor(self.shift));
-            let scaled = s.fma(centred, factor(self.scale), s.splat(0.0));
-            let mut y = s.add(scaled, factor(self.offset));
+            let mut y = normal(s, centred, factor(self.scale), factor(self.offset));
             if let Some(residual) = self.residual {
                 y = s.add(y, T::load(s, residual.add(at)));
             }
@@ -121,7 +126,7 @@ impl<T: Number> Each for Normal<'_, T> {
 pub(super) struct Backward<'a, T> {
     pub(super) dy: &'a [T],
     pub(super) x: &'a [T],
-    pub(super) y: Option<&'a [T]>,
+    pub(super) mask: Mask<'a, T>,
     pub(super) channels: usize,
     pub(super) gamma: &'a [f32],
     pub(super) mean: &'a [f32],
@@ -140,7 +145,7 @@ impl<T: Number> Task for Backward<'_, T> {
         let Backward {
             dy,
             x,
-            y,
+            mask,
             channels,
             dx,
             dx_accumulate,
@@ -153,12 +158,16 @@ impl<T: Number> Task for Backward<'_, T> {
             let columns = SLAB.min(width - start);
             let (mut scale, mut shift) = ([0f32; SLAB], [0f32; SLAB]);
             let (mut mean_g, mut slope) = ([0f32; SLAB], [0f32; SLAB]);
+            let mut offset = [0f32; SLAB];
             for j in 0..columns {
                 let c = (start + j) % channels;
                 scale[j] = self.gamma[c] * self.rstd[c];
                 shift[j] = self.mean[c];
                 mean_g[j] = self.dbeta[c] / self.m;
                 slope[j] = -(self.rstd[c] * self.dgamma[c] / self.m);
+                if let Mask::Again(beta) = mask {
+                    offset[j] = beta[c];
+                }
             }
             let mut row = start;
             while row < x.len() {
@@ -168,7 +177,11 @@ impl<T: Number> Task for Backward<'_, T> {
                 let work = Gradient {
                     dy: dy.as_ptr(),
                     x: x.as_ptr(),
-                    y: y.map(|y| y[part.clone()].as_ptr()),
+                    mask: match mask {
+                        Mask::None => Kept::All,
+                        Mask::Output(y) => Kept::Output(y[part.clone()].as_ptr()),
+                        Mask::Again(_) => Kept::Again(&offset),
+                    },
                     scale: &scale,
                     shift: &shift,
                     mean_g: &mean_g,
@@ -190,7 +203,7 @@ impl<T: Number> Task for Backward<'_, T> {
             let at = i * channels + d.offset..i * channels + d.offset + d.channels;
             let work = Narrow {
                 dy: dy[at.clone()].as_ptr(),
-                y: y.map(|y| y[at].as_ptr()),
+                y: mask.output().map(|y| y[at].as_ptr()),
                 d_residual: d_values.as_mut_ptr(),
                 accumulate: d.accumulate,
             };
@@ -242,11 +255,20 @@ impl<T: Number> Each for Narrow<T> {
     }
 }
 
+/// A [`Mask`] within a slab.
+#[derive(Clone, Copy)]
+enum Kept<'a, T> {
+    All,
+    Output(*const T),
+    /// The slab's offsets.
+    Again(&'a [f32; SLAB]),
+}
+
 /// g = dy where y > 0; dx (+)= scale (g - mean_g + (x - shift) slope), d_residual (+)= g.
 struct Gradient<'a, T> {
     dy: *const T,
     x: *const T,
-    y: Option<*const T>,
+    mask: Kept<'a, T>,
     scale: &'a [f32; SLAB],
     shift: &'a [f32; SLAB],
     mean_g: &'a [f32; SLAB],
@@ -267,11 +289,16 @@ impl<T: Number> Each for Gradient<'_, T> {
                 true => T::load(s, map.add(at)),
                 false => s.splat(0.0),
             };
-            let mut g = T::load(s, self.dy.add(at));
-            if let Some(y) = self.y {
-                g = s.where_positive(T::load(s, y.add(at)), g);
-            }
+            let dy = T::load(s, self.dy.add(at));
             let centred = s.sub(T::load(s, self.x.add(at)), factor(self.shift));
+            let g = match self.mask {
+                Kept::All => dy,
+                Kept::Output(y) => s.where_positive(T::load(s, y.add(at)), dy),
+                Kept::Again(offset) => {
+                    let y = normal(s, centred, factor(self.scale), factor(offset));
+                    s.where_positive(y, dy)
+                }
+            };
             let own = s.fma(centred, factor(self.slope), s.splat(0.0));
             let own = s.add(s.sub(g, factor(self.mean_g)), own);
             let dx = s.fma(factor(self.scale), own, s.splat(0.0));

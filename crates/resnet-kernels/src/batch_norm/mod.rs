@@ -279,7 +279,28 @@ fn apply_forward<T: Number>(
     });
 }
 
-/// Gradients of [`forward_train`]; `y` is given exactly when the forward pass had a ReLU.
+/// Which of the output's gradients count: where the output was kept by a ReLU behind the norm.
+#[derive(Clone, Copy, Debug)]
+pub enum Mask<'a, T> {
+    /// All: there is no ReLU.
+    None,
+    /// Where this, the output, is positive.
+    Output(&'a [T]),
+    /// The same, computed again from x with this beta, `[channels]`, which spares reading the output. Only where nothing was added before
+    /// the ReLU.
+    Again(&'a [f32]),
+}
+
+impl<'a, T> Mask<'a, T> {
+    fn output(&self) -> Option<&'a [T]> {
+        match *self {
+            Mask::Output(y) => Some(y),
+            Mask::None | Mask::Again(_) => None,
+        }
+    }
+}
+
+/// Gradients of [`forward_train`].
 ///
 /// dgamma and dbeta are overwritten; dx is added to if `dx_accumulate`.
 ///
@@ -289,7 +310,7 @@ pub fn backward<T: Number>(
     cpu: &Cpu,
     dy: &[T],
     x: &[T],
-    y: Option<&[T]>,
+    mask: Mask<T>,
     channels: usize,
     gamma: &[f32],
     mean: &[f32],
@@ -303,10 +324,16 @@ pub fn backward<T: Number>(
 ) {
     let pixels = check(
         channels,
-        &[dy, x, y.unwrap_or(dy), dx],
+        &[dy, x, mask.output().unwrap_or(dy), dx],
         &[gamma, mean, rstd, dgamma, dbeta],
         None,
     );
+    if let Mask::Again(beta) = mask {
+        assert!(
+            beta.len() == channels && d_residual.is_none(),
+            "batch norm: a mask is computed again with {channels} channels of beta and no residual"
+        );
+    }
     if let Some(d) = &d_residual {
         d.check("batch norm", pixels, channels);
     }
@@ -322,8 +349,10 @@ pub fn backward<T: Number>(
             chunk,
             dy,
             x,
-            y,
+            mask,
+            gamma,
             mean,
+            rstd,
             partial,
         });
     });
@@ -376,13 +405,16 @@ pub fn backward<T: Number>(
             offset: narrow.1,
             accumulate: narrow.2,
         };
-        let y = y.map(|y| &y[wide.clone()]);
+        let mask = match mask {
+            Mask::Output(y) => Mask::Output(&y[wide.clone()]),
+            other => other,
+        };
         let (dy, x) = (&dy[wide.clone()], &x[wide]);
         let m = pixels as f32;
         cpu.run(Backward {
             dy,
             x,
-            y,
+            mask,
             channels,
             gamma,
             mean,

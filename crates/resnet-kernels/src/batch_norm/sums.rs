@@ -1,5 +1,7 @@
 //! The reducing passes: statistics, and the two sums of the backward pass.
 
+use super::Mask;
+use super::apply::normal;
 use crate::Number;
 use crate::columns::{Columns, PARTIAL, Partial, Sums, block_sums};
 use crate::simd::{Simd, Task};
@@ -19,7 +21,15 @@ struct Shifted<T> {
 
 impl<T: Number> Sums for Shifted<T> {
     #[inline(always)]
-    unsafe fn add<S: Simd>(self, s: S, at: usize, shift: S::V, s1: S::V, s2: S::V) -> (S::V, S::V) {
+    unsafe fn add<S: Simd>(
+        self,
+        s: S,
+        at: usize,
+        _: usize,
+        shift: S::V,
+        s1: S::V,
+        s2: S::V,
+    ) -> (S::V, S::V) {
         // SAFETY: the caller vouches for the vector at `at`.
         let d = s.sub(unsafe { T::load(s, self.x.add(at)) }, shift);
         (s.add(s1, d), s.fma(d, d, s2))
@@ -44,6 +54,7 @@ impl<T: Number> Task for Statistics<'_, T> {
             shift,
             s1,
             s2,
+            ..
         } = Partial::new(partial, width);
         let op = Shifted { x: x.as_ptr() };
         let block = columns.block();
@@ -134,78 +145,99 @@ pub(super) struct GradientSums<'a, T> {
     pub(super) chunk: usize,
     pub(super) dy: &'a [T],
     pub(super) x: &'a [T],
-    pub(super) y: Option<&'a [T]>,
+    pub(super) mask: Mask<'a, T>,
+    pub(super) gamma: &'a [f32],
     pub(super) mean: &'a [f32],
+    pub(super) rstd: &'a [f32],
     pub(super) partial: &'a mut [f64],
 }
 
+/// What each number of the sums is made of.
 #[derive(Clone, Copy)]
-struct Gradient<T, const RELU: bool> {
+struct Gradient<T> {
     dy: *const T,
     x: *const T,
-    y: *const T,
+    mask: Kept<T>,
 }
 
-impl<T: Number, const RELU: bool> Sums for Gradient<T, RELU> {
+/// A [`Mask`] within a chunk.
+#[derive(Clone, Copy)]
+enum Kept<T> {
+    All,
+    Output(*const T),
+    /// Scale and offset of each column.
+    Again(*const f32, *const f32),
+}
+
+impl<T: Number> Sums for Gradient<T> {
     #[inline(always)]
-    unsafe fn add<S: Simd>(self, s: S, at: usize, shift: S::V, s1: S::V, s2: S::V) -> (S::V, S::V) {
-        // SAFETY: the caller vouches for the vectors at `at`; `y` is a map of the same size when RELU.
-        let (g, x) = unsafe {
-            let g = T::load(s, self.dy.add(at));
-            let g = if RELU {
-                s.where_positive(T::load(s, self.y.add(at)), g)
-            } else {
-                g
+    unsafe fn add<S: Simd>(
+        self,
+        s: S,
+        at: usize,
+        column: usize,
+        shift: S::V,
+        s1: S::V,
+        s2: S::V,
+    ) -> (S::V, S::V) {
+        // SAFETY: the caller vouches for the vectors at `at` and at `column`.
+        unsafe {
+            let dy = T::load(s, self.dy.add(at));
+            let centred = s.sub(T::load(s, self.x.add(at)), shift);
+            let g = match self.mask {
+                Kept::All => dy,
+                Kept::Output(y) => s.where_positive(T::load(s, y.add(at)), dy),
+                Kept::Again(scale, offset) => {
+                    let (scale, offset) = (s.load(scale.add(column)), s.load(offset.add(column)));
+                    s.where_positive(normal(s, centred, scale, offset), dy)
+                }
             };
-            (g, T::load(s, self.x.add(at)))
-        };
-        (s.add(s1, g), s.fma(g, s.sub(x, shift), s2))
+            (s.add(s1, g), s.fma(g, centred, s2))
+        }
     }
 }
 
 impl<T: Number> Task for GradientSums<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let (start, rows, rest) = self.columns.chunk(self.chunk);
-        let part = start * self.columns.channels
-            ..start * self.columns.channels + rows * self.columns.width() + rest;
-        let (dy, x) = (
-            self.dy[part.clone()].as_ptr(),
-            self.x[part.clone()].as_ptr(),
-        );
-        match self.y {
-            Some(y) => self.sums(
-                s,
-                Gradient::<T, true> {
-                    dy,
-                    x,
-                    y: y[part].as_ptr(),
-                },
-            ),
-            None => self.sums(s, Gradient::<T, false> { dy, x, y: x }),
-        }
-    }
-}
-
-impl<T: Number> GradientSums<'_, T> {
-    #[inline(always)]
-    fn sums<S: Simd, const RELU: bool>(self, s: S, op: Gradient<T, RELU>) {
         let GradientSums {
             columns,
             chunk,
+            dy,
+            x,
+            mask,
+            gamma,
             mean,
+            rstd,
             partial,
-            ..
         } = self;
-        let (_, rows, rest) = columns.chunk(chunk);
+        let (start, rows, rest) = columns.chunk(chunk);
         let (width, channels) = (columns.width(), columns.channels);
+        let part = start * channels..start * channels + rows * width + rest;
         let Partial {
             first: sum,
             second: product,
             shift,
+            own: [scale, offset],
             s1,
             s2,
         } = Partial::new(partial, width);
+        let mask = match mask {
+            Mask::None => Kept::All,
+            Mask::Output(y) => Kept::Output(y[part.clone()].as_ptr()),
+            Mask::Again(beta) => {
+                for j in 0..width {
+                    let c = j % channels;
+                    (scale[j], offset[j]) = (gamma[c] * rstd[c], beta[c]);
+                }
+                Kept::Again(scale.as_ptr(), offset.as_ptr())
+            }
+        };
+        let op = Gradient {
+            dy: dy[part.clone()].as_ptr(),
+            x: x[part].as_ptr(),
+            mask,
+        };
         shift
             .chunks_exact_mut(channels)
             .for_each(|shift| shift.copy_from_slice(mean));
@@ -218,7 +250,7 @@ impl<T: Number> GradientSums<'_, T> {
                 (1, rest)
             };
             let (shift, s1, s2) = (&shift[..end], &mut s1[..end], &mut s2[..end]);
-            // SAFETY: `run` cut the maps to this chunk, whose rows hold `end` columns.
+            // SAFETY: the maps were cut to this chunk, whose rows hold `end` columns; scale and offset have them all.
             unsafe { block_sums(s, op, row * width, size, width, shift, s1, s2) };
             for (sum, &s1) in sum.iter_mut().zip(&*s1) {
                 *sum += f64::from(s1);

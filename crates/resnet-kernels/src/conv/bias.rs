@@ -50,7 +50,15 @@ struct Plain<T> {
 
 impl<T: Number> Sums for Plain<T> {
     #[inline(always)]
-    unsafe fn add<S: Simd>(self, s: S, at: usize, _: S::V, s1: S::V, s2: S::V) -> (S::V, S::V) {
+    unsafe fn add<S: Simd>(
+        self,
+        s: S,
+        at: usize,
+        _: usize,
+        _: S::V,
+        s1: S::V,
+        s2: S::V,
+    ) -> (S::V, S::V) {
         // SAFETY: the caller vouches for the vector at `at`.
         (s.add(s1, unsafe { T::load(s, self.dy.add(at)) }), s2)
     }

@@ -1,4 +1,4 @@
-use resnet_kernels::batch_norm::{self, Running};
+use resnet_kernels::batch_norm::{self, Mask, Running};
 use resnet_kernels::{Cpu, Isa, Residual, ResidualGrad, reference};
 
 use crate::support::{Fenced, Random, assert_close, assert_same_bits, cpus, wide};
@@ -162,11 +162,16 @@ fn run(cpu: &Cpu, case: &Case, o: &Operands) -> [Vec<f32>; 10] {
     });
     let (y_values, mean_values, rstd_values) =
         (y.get().to_vec(), mean.get().to_vec(), rstd.get().to_vec());
+    let mask = match (case.relu, case.narrow) {
+        (false, _) => Mask::None,
+        (true, 0) if case.accumulate => Mask::Again(&o.beta),
+        (true, _) => Mask::Output(&y_values[..]),
+    };
     batch_norm::backward(
         cpu,
         &o.dy,
         &o.x,
-        case.relu.then_some(&y_values[..]),
+        mask,
         c,
         &o.gamma,
         &mean_values,

@@ -1,8 +1,8 @@
 //! Passes over maps of bf16 compute what the same passes over maps of f32 compute, rounded once: so the tests of f32 against the
 //! reference hold for them as well.
 
-use resnet_kernels::{Bf16, Number, Pool2dShape, Residual, ResidualGrad};
-use resnet_kernels::{batch_norm, elementwise, pool2d};
+use resnet_kernels::batch_norm::{self, Mask};
+use resnet_kernels::{Bf16, Number, Pool2dShape, Residual, ResidualGrad, elementwise, pool2d};
 
 use crate::support::{Fenced, Random, assert_near, assert_same_bits, cpus, rounded, wide};
 
@@ -170,7 +170,10 @@ fn batch_norm() {
                     assert_rounded_twice(&what, y16, &y);
                 }
                 // Any map has signs for the mask.
-                let (mask, mask16) = (relu.then_some(&dy[..]), relu.then_some(&dy16[..]));
+                let (mask, mask16) = match relu {
+                    true => (Mask::Output(&dy[..]), Mask::Output(&dy16[..])),
+                    false => (Mask::None, Mask::None),
+                };
                 for accumulate in [false, true] {
                     let (mut dx, mut dx16) = (x.clone(), Fenced::new(&x));
                     let (mut dr, mut dr16) = (r.clone(), Fenced::new(&r));

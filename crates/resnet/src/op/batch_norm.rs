@@ -79,7 +79,8 @@ pub(super) fn backward(diff: &mut Differentiate<'_>, step: &Step) {
     let dx = diff.sink(x);
     let mut reads = vec![dy, x, gamma, mean, rstd];
     if norm.relu {
-        reads.push(y);
+        // Where nothing was added, x and beta tell where the output was positive, and x is read anyway.
+        reads.push(if norm.residual.is_some() { y } else { beta });
     }
     let (dx, accumulate) = dx.unwrap_or_else(|| (diff.discard(x), false));
     let mut writes = vec![dx];

@@ -278,7 +278,7 @@ pub enum StepKind {
         /** Whether db is written. */
         bias: bool,
     },
-    /// `dy, x, gamma, mean, rstd, [y] -> dx, dgamma, dbeta, [dresidual]`
+    /// `dy, x, gamma, mean, rstd, [y or beta] -> dx, dgamma, dbeta, [dresidual]`: with a ReLU y, or beta where nothing was added before it
     NormBackward(NormGrad),
     /// `dy, gamma, running var -> dx`: through a norm whose statistics are fixed
     NormScale {

@@ -2,9 +2,9 @@
 
 use std::ops::{Deref, DerefMut, Range};
 
+use resnet_kernels::batch_norm::{self, Mask};
 use resnet_kernels::{
-    Bf16, Conv2d, Epilogue, Number, Residual, ResidualGrad, batch_norm, elementwise, linear, loss,
-    pool2d, sgd,
+    Bf16, Conv2d, Epilogue, Number, Residual, ResidualGrad, elementwise, linear, loss, pool2d, sgd,
 };
 
 use super::choose::{Chosen, pool_shape};
@@ -343,9 +343,14 @@ fn run<T: Number>(
         }
         StepKind::NormBackward(grad) => {
             let [dy, x, gamma, mean, rstd, a, b, c, d, e, ..] = operands;
-            let (y, [dx, mut dgamma, mut dbeta, dr]) = match grad.norm.relu {
+            let (a, [dx, mut dgamma, mut dbeta, dr]) = match grad.norm.relu {
                 true => (Some(a), [b, c, d, e]),
                 false => (None, [a, b, c, d]),
+            };
+            let mask = match (&a, grad.norm.residual) {
+                (None, _) => Mask::None,
+                (Some(beta), None) => Mask::Again(beta),
+                (Some(y), Some(_)) => Mask::Output(y.map()),
             };
             let wanted = grad.norm.residual.zip(grad.residual);
             let d_residual = wanted.map(|(wide, accumulate)| ResidualGrad {
@@ -358,7 +363,7 @@ fn run<T: Number>(
                 cpu,
                 dy.map(),
                 x.map(),
-                y.as_ref().map(Operand::map),
+                mask,
                 grad.norm.channels,
                 &gamma,
                 &mean,
