@@ -48,8 +48,8 @@ impl<'a, T: Number> Epilogue<'a, T> {
     /// A vector fits into c_out from `channel` on.
     #[inline(always)]
     pub(super) unsafe fn columns<S: Simd>(&self, s: S, channel: usize) -> Columns<S> {
-        // SAFETY: the caller vouches for `channel`; lengths were checked when the pass began.
         let factor = |part: Option<&[f32]>, absent| match part {
+            // SAFETY: the caller vouches for `channel`; lengths were checked when the pass began.
             Some(part) => unsafe { s.load(part.as_ptr().add(channel)) },
             None => s.splat(absent),
         };
