@@ -16,7 +16,8 @@ use super::correlate::Correlation;
 use super::transpose::{BLOCK, interleave};
 use super::unit::{PANEL, STEP, padded, panels};
 use crate::conv::axis::transposed;
-use crate::simd::{One, Simd, Task};
+use crate::each::{Each, each};
+use crate::simd::{Simd, Task};
 use crate::{Bf16, Number};
 
 /// Steps that are packed together where w has the order of the reduction.
@@ -93,18 +94,25 @@ impl Task for PackTask<'_> {
 /// Rounds `from`.
 #[inline(always)]
 fn round<S: Simd>(s: S, from: &[f32], to: &mut [Bf16]) {
-    let count = from.len();
-    assert!(to.len() >= count);
-    let (from, to) = (from.as_ptr(), to.as_mut_ptr());
-    let whole = count / S::LANES * S::LANES;
-    // SAFETY: both hold `count` numbers, taken as whole vectors and then one by one.
-    unsafe {
-        for i in (0..whole).step_by(S::LANES) {
-            s.store_bf16(to.add(i), s.load(from.add(i)));
-        }
-        for i in whole..count {
-            One.store_bf16(to.add(i), *from.add(i));
-        }
+    assert!(to.len() >= from.len());
+    let work = Round {
+        from: from.as_ptr(),
+        to: to.as_mut_ptr(),
+    };
+    // SAFETY: both hold as many numbers, by the assertion.
+    unsafe { each(s, from.len(), work) };
+}
+
+struct Round {
+    from: *const f32,
+    to: *mut Bf16,
+}
+
+impl Each for Round {
+    #[inline(always)]
+    unsafe fn at<S: Simd>(&self, s: S, at: usize) {
+        // SAFETY: the caller vouches for a vector at `at`.
+        unsafe { s.store_bf16(self.to.add(at), s.load(self.from.add(at))) };
     }
 }
 

@@ -13,7 +13,8 @@
 use super::unit::{PANEL, STEP, padded};
 use crate::Bf16;
 use crate::conv::outputs::NONE;
-use crate::simd::{One, Simd};
+use crate::each::{Each, each};
+use crate::simd::Simd;
 use std::ops::Range;
 
 /// Pairs in a step.
@@ -33,16 +34,26 @@ const CHANNELS: usize = 32;
 pub(super) fn interleave<S: Simd>(s: S, a: &[Bf16], b: &[Bf16], to: &mut [u32]) {
     let count = to.len();
     assert!(a.len() >= count && b.len() >= count);
-    let (a, b, to) = (a.as_ptr(), b.as_ptr(), to.as_mut_ptr());
-    let whole = count / S::LANES * S::LANES;
-    // SAFETY: all hold `count` numbers, taken as whole vectors and then one by one.
-    unsafe {
-        for i in (0..whole).step_by(S::LANES) {
-            s.pair_bf16(a.add(i), b.add(i), to.add(i));
-        }
-        for i in whole..count {
-            One.pair_bf16(a.add(i), b.add(i), to.add(i));
-        }
+    let work = Pair {
+        a: a.as_ptr(),
+        b: b.as_ptr(),
+        to: to.as_mut_ptr(),
+    };
+    // SAFETY: all hold `count` numbers, by the assertion.
+    unsafe { each(s, count, work) };
+}
+
+struct Pair {
+    a: *const Bf16,
+    b: *const Bf16,
+    to: *mut u32,
+}
+
+impl Each for Pair {
+    #[inline(always)]
+    unsafe fn at<S: Simd>(&self, s: S, at: usize) {
+        // SAFETY: the caller vouches for a vector at `at`.
+        unsafe { s.pair_bf16(self.a.add(at), self.b.add(at), self.to.add(at)) };
     }
 }
 

@@ -28,7 +28,8 @@ use super::unit::{MOST, PANEL, Product, Registers, SIDE, STEP, Unit, height, pad
 use crate::conv::axis::Map;
 use crate::conv::{Conv2dShape, bias, direct, scratch};
 use crate::cpu::Parts;
-use crate::simd::{One, Simd, Task};
+use crate::each::{Each, each};
+use crate::simd::{Simd, Task};
 use crate::split::range;
 use crate::{Bf16, Cpu, Number};
 use plan::{PART, Plan};
@@ -292,24 +293,36 @@ impl Panel<'_> {
 /// `dw` is valid for `count` numbers (initialised if `add`), of which `sums` holds as many.
 #[inline(always)]
 unsafe fn add_row<S: Simd>(s: S, sums: &[f32], dw: *mut f32, count: usize, add: bool) {
-    /// # Safety
-    /// Both are valid for a vector.
+    assert!(sums.len() >= count);
+    let work = AddRow {
+        sums: sums.as_ptr(),
+        dw,
+        add,
+    };
+    // SAFETY: as the caller vouches.
+    unsafe { each(s, count, work) };
+}
+
+struct AddRow {
+    sums: *const f32,
+    dw: *mut f32,
+    add: bool,
+}
+
+impl Each for AddRow {
     #[inline(always)]
-    unsafe fn vector<S: Simd>(s: S, sums: *const f32, dw: *mut f32, add: bool) {
-        // SAFETY: as the caller vouches.
+    unsafe fn at<S: Simd>(&self, s: S, at: usize) {
+        // SAFETY: the caller vouches for a vector at `at`.
         unsafe {
-            let sum = s.load(sums);
-            s.store(dw, if add { s.add(s.load(dw), sum) } else { sum });
-        }
-    }
-    let whole = count / S::LANES * S::LANES;
-    // SAFETY: as the caller vouches, for whole vectors and then for single numbers.
-    unsafe {
-        for j in (0..whole).step_by(S::LANES) {
-            vector(s, sums.as_ptr().add(j), dw.add(j), add);
-        }
-        for j in whole..count {
-            vector(One, sums.as_ptr().add(j), dw.add(j), add);
+            let (sum, dw) = (s.load(self.sums.add(at)), self.dw.add(at));
+            s.store(
+                dw,
+                if self.add {
+                    s.add(s.load(dw), sum)
+                } else {
+                    sum
+                },
+            );
         }
     }
 }
