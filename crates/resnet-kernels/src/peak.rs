@@ -41,7 +41,7 @@ pub fn flops(cpu: &Cpu) -> f64 {
 /// instruction set in use multiplies f32 only.
 pub fn bf16_flops(cpu: &Cpu) -> Option<f64> {
     #[cfg(target_arch = "x86_64")]
-    if let Some(unit) = crate::conv::bf16::Unit::find(cpu) {
+    if let Some(unit) = crate::conv::unit::Unit::find(cpu) {
         /// Some 30 to 150 ms.
         const BLOCKS: usize = 20_000;
         let (begin, mut best) = (Instant::now(), f64::INFINITY);
@@ -49,7 +49,7 @@ pub fn bf16_flops(cpu: &Cpu) -> Option<f64> {
         while begin.elapsed() < TIME {
             let start = Instant::now();
             cpu.parallel(cpu.threads(), |_| {
-                let done = crate::conv::bf16::multiply(unit, BLOCKS);
+                let done = crate::conv::unit::multiply(unit, BLOCKS);
                 macs.store(done, std::sync::atomic::Ordering::Relaxed);
             });
             best = best.min(start.elapsed().as_secs_f64());

@@ -11,7 +11,7 @@
 
 mod axis;
 #[cfg(target_arch = "x86_64")]
-pub(crate) mod bf16;
+mod bf16;
 mod bias;
 mod cut;
 mod direct;
@@ -21,6 +21,8 @@ mod scratch;
 mod shape;
 mod table;
 mod tile;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod unit;
 mod winograd;
 
 pub use epilogue::Epilogue;

@@ -62,10 +62,15 @@ const fn winograd<T: Number>(name: &'static str, isa: Isa) -> Row<T> {
         multiplies_bf16: false,
         accepts: winograd::accepts,
         scratch_len: winograd::scratch_len,
-        packed_len: winograd::packed_len::<{ winograd::OUT }, { winograd::IN }>,
-        pack: winograd::pack::<{ winograd::OUT }, { winograd::IN }>,
-        forward: winograd::forward::<T, { winograd::OUT }, { winograd::IN }>,
-        backward_input: winograd::backward_input,
+        packed_len: winograd::packed_len::<winograd::Plain, { winograd::OUT }, { winograd::IN }>,
+        pack: winograd::pack::<winograd::Plain, { winograd::OUT }, { winograd::IN }>,
+        forward: winograd::forward::<T, winograd::Plain, { winograd::OUT }, { winograd::IN }>,
+        backward_input: winograd::backward_input::<
+            T,
+            winograd::Plain,
+            { winograd::OUT },
+            { winograd::IN },
+        >,
         backward_weight: winograd::backward_weight,
     }
 }
@@ -75,13 +80,25 @@ const fn winograd_small<T: Number>(name: &'static str, isa: Isa) -> Row<T> {
     Row {
         accepts: winograd::accepts_small,
         scratch_len: |cpu, shape| {
-            let forward =
-                winograd::forward_scratch_len::<{ winograd::SMALL_OUT }, { winograd::SMALL_IN }>;
+            let forward = winograd::forward_scratch_len::<
+                winograd::Plain,
+                { winograd::SMALL_OUT },
+                { winograd::SMALL_IN },
+            >;
             forward(cpu, shape).max(direct::scratch_len::<T>(cpu, shape))
         },
-        packed_len: winograd::packed_len::<{ winograd::SMALL_OUT }, { winograd::SMALL_IN }>,
-        pack: winograd::pack::<{ winograd::SMALL_OUT }, { winograd::SMALL_IN }>,
-        forward: winograd::forward::<T, { winograd::SMALL_OUT }, { winograd::SMALL_IN }>,
+        packed_len: winograd::packed_len::<
+            winograd::Plain,
+            { winograd::SMALL_OUT },
+            { winograd::SMALL_IN },
+        >,
+        pack: winograd::pack::<winograd::Plain, { winograd::SMALL_OUT }, { winograd::SMALL_IN }>,
+        forward: winograd::forward::<
+            T,
+            winograd::Plain,
+            { winograd::SMALL_OUT },
+            { winograd::SMALL_IN },
+        >,
         backward_input: direct::backward_input,
         backward_weight: direct::backward_weight,
         ..winograd(name, isa)
@@ -102,6 +119,41 @@ const fn products(name: &'static str, isa: Isa) -> Row<Bf16> {
         pack: bf16::pack,
         forward: bf16::forward,
         backward_input: bf16::backward_input,
+        backward_weight: bf16::backward_weight,
+    }
+}
+
+/// Winograd's algorithm with small tiles, whose points are rounded to bf16.
+#[cfg(target_arch = "x86_64")]
+const fn winograd_pairs(name: &'static str, isa: Isa) -> Row<Bf16> {
+    Row {
+        name,
+        isa,
+        direct: false,
+        multiplies_bf16: true,
+        accepts: winograd::accepts_pairs,
+        scratch_len: |cpu, shape| {
+            let own = winograd::pairs_scratch_len(cpu, shape);
+            own.max(bf16::scratch_len(cpu, shape))
+        },
+        packed_len: winograd::packed_len::<
+            winograd::Paired,
+            { winograd::SMALL_OUT },
+            { winograd::SMALL_IN },
+        >,
+        pack: winograd::pack::<winograd::Paired, { winograd::SMALL_OUT }, { winograd::SMALL_IN }>,
+        forward: winograd::forward::<
+            Bf16,
+            winograd::Paired,
+            { winograd::SMALL_OUT },
+            { winograd::SMALL_IN },
+        >,
+        backward_input: winograd::backward_input::<
+            Bf16,
+            winograd::Paired,
+            { winograd::SMALL_OUT },
+            { winograd::SMALL_IN },
+        >,
         backward_weight: bf16::backward_weight,
     }
 }
@@ -131,6 +183,8 @@ impl Rows for Bf16 {
     const ROWS: &'static [Row<Bf16>] = &[
         #[cfg(target_arch = "x86_64")]
         products("conv_bf16_32x32__amx", Isa::Amx),
+        #[cfg(target_arch = "x86_64")]
+        winograd_pairs("conv_bf16_winograd2_pairs__avx512bf16", Isa::Avx512Bf16),
         #[cfg(target_arch = "x86_64")]
         Row {
             accepts: |shape| winograd::accepts(shape) && winograd::beats_pairs(shape),

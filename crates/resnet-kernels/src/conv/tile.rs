@@ -51,19 +51,21 @@ pub(super) struct Runs {
     pub(super) pitch: usize,
 }
 
-/// y[r] (+)= Σ_k x[r][k] w[k], a row of w being NV vectors; y starts from `start`, or from itself if that is null.
+/// y[r] (+)= Σ_k x[r][k] w[k], a row of w being NV vectors; y starts from `start`, or from itself if that is null. If `FETCH`, as much
+/// as is read of w is brought into the caches meanwhile, `ahead` numbers after it.
 ///
 /// # Safety
 /// Each `x[r]` is valid for reading the runs, `w` for runs·len·NV vectors, `start` is null or valid for NV vectors, each
 /// `y[r]` is valid for writing (and, if `start` is null, holds) NV vectors. Rows of y may be the same memory.
 #[inline(always)]
-pub(super) unsafe fn dot<S: Simd, const MR: usize, const NV: usize>(
+pub(super) unsafe fn dot<S: Simd, const MR: usize, const NV: usize, const FETCH: bool>(
     s: S,
     x: &[*const f32; MR],
     k: Runs,
     w: *const f32,
     start: *const f32,
     y: &[*mut f32; MR],
+    ahead: usize,
 ) {
     let mut sums = [[s.splat(0.0); NV]; MR];
     // SAFETY: as the caller vouches; w advances by one row for every number of the runs.
@@ -84,6 +86,9 @@ pub(super) unsafe fn dot<S: Simd, const MR: usize, const NV: usize>(
                 let mut row = [s.splat(0.0); NV];
                 for v in 0..NV {
                     row[v] = s.load(w.add(v * S::LANES));
+                    if FETCH {
+                        s.prefetch_far(w.wrapping_add(ahead + v * S::LANES));
+                    }
                 }
                 for r in 0..MR {
                     let a = s.splat(*x[r].add(i));

@@ -54,7 +54,6 @@ pub(crate) trait Simd: Copy + Send + Sync {
     ///
     /// # Safety
     /// `a` and `b` are valid for reading, `to` for writing `LANES` of theirs.
-    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn pair_bf16(self, a: *const Bf16, b: *const Bf16, to: *mut u32) {
         for i in 0..Self::LANES {
@@ -65,9 +64,29 @@ pub(crate) trait Simd: Copy + Send + Sync {
             }
         }
     }
+    /// The same with vectors, rounded as [`Simd::store_bf16`] does.
+    ///
+    /// # Safety
+    /// `to` is valid for writing `LANES` words.
+    #[inline(always)]
+    unsafe fn store_pair_bf16(self, to: *mut u32, a: Self::V, b: Self::V) {
+        let mut pair = [[Bf16::from_bits(0); 16]; 2];
+        const { assert!(Self::LANES <= 16) };
+        // SAFETY: `pair` has room for two vectors; the caller vouches for `to`.
+        unsafe {
+            self.store_bf16(pair[0].as_mut_ptr(), a);
+            self.store_bf16(pair[1].as_mut_ptr(), b);
+            self.pair_bf16(pair[0].as_ptr(), pair[1].as_ptr(), to);
+        }
+    }
     /// Asks for the cache line at `from`, which need not be valid, where that pays: with AVX-512.
     #[inline(always)]
     fn prefetch<T>(self, from: *const T) {
+        let _ = from;
+    }
+    /// The same into the second-level cache.
+    #[inline(always)]
+    fn prefetch_far<T>(self, from: *const T) {
         let _ = from;
     }
     /// `a + b`.

@@ -172,6 +172,28 @@ impl<const BF16: bool> Avx512<BF16> {
     }
 }
 
+impl<const BF16: bool> Avx512<BF16> {
+    /// Sixteen numbers as bf16.
+    #[inline(always)]
+    fn round_bf16(self, v: __m512) -> __m256i {
+        // SAFETY: the features are there (see `splat`).
+        unsafe {
+            if BF16 {
+                return std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(v));
+            }
+            let bits = _mm512_castps_si512(v);
+            let upper = _mm512_srli_epi32::<16>(bits);
+            let odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
+            let half = _mm512_add_epi32(_mm512_set1_epi32(0x7fff), odd);
+            let rounded = _mm512_srli_epi32::<16>(_mm512_add_epi32(bits, half));
+            let quiet = _mm512_or_si512(upper, _mm512_set1_epi32(0x40));
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
+            let narrow = _mm512_mask_blend_epi32(nan, rounded, quiet);
+            _mm512_cvtepi32_epi16(narrow)
+        }
+    }
+}
+
 impl<const BF16: bool> Simd for Avx512<BF16> {
     type V = __m512;
     const LANES: usize = 16;
@@ -207,20 +229,7 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     unsafe fn store_bf16(self, to: *mut Bf16, v: __m512) {
         // SAFETY: the features are there (see `splat`); the caller vouches for sixteen numbers.
         unsafe {
-            if BF16 {
-                let narrow = _mm512_cvtneps_pbh(v);
-                let narrow = std::mem::transmute::<__m256bh, __m256i>(narrow);
-                return _mm256_storeu_si256(to.cast(), narrow);
-            }
-            let bits = _mm512_castps_si512(v);
-            let upper = _mm512_srli_epi32::<16>(bits);
-            let odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
-            let half = _mm512_add_epi32(_mm512_set1_epi32(0x7fff), odd);
-            let rounded = _mm512_srli_epi32::<16>(_mm512_add_epi32(bits, half));
-            let quiet = _mm512_or_si512(upper, _mm512_set1_epi32(0x40));
-            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
-            let narrow = _mm512_mask_blend_epi32(nan, rounded, quiet);
-            _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(narrow));
+            _mm256_storeu_si256(to.cast(), self.round_bf16(v));
         }
     }
 
@@ -235,9 +244,24 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
 
     #[inline(always)]
+    unsafe fn store_pair_bf16(self, to: *mut u32, a: __m512, b: __m512) {
+        // SAFETY: the features are there (see `splat`); the caller vouches for sixteen words.
+        unsafe {
+            let [a, b] = [self.round_bf16(a), self.round_bf16(b)].map(|v| _mm512_cvtepu16_epi32(v));
+            _mm512_storeu_si512(to.cast(), _mm512_or_si512(a, _mm512_slli_epi32::<16>(b)));
+        }
+    }
+
+    #[inline(always)]
     fn prefetch<T>(self, from: *const T) {
         // SAFETY: fetching ahead has no effect but on caches, whatever the address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) };
+    }
+
+    #[inline(always)]
+    fn prefetch_far<T>(self, from: *const T) {
+        // SAFETY: fetching ahead has no effect but on caches, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) };
     }
 
     #[inline(always)]

@@ -7,14 +7,15 @@
 
 use std::ops::Range;
 
-use super::ahead::Ahead;
 use super::layout::Layout;
 use super::pack::{PackTask, STEPS};
-use super::unit::{MOST, PANEL, Product, Registers, SIDE, STEP, Unit, height, padded, panels};
 use crate::conv::axis::{Axis, Block, Blocks, Map, correlations};
 use crate::conv::cut::{Wanted, cut};
 use crate::conv::outputs::{NONE, Outputs};
 use crate::conv::tile::LANES;
+use crate::conv::unit::{
+    MOST, PANEL, Product, Registers, SIDE, STEP, Unit, height, padded, panels,
+};
 use crate::conv::{Conv2dShape, Epilogue, scratch};
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
@@ -391,9 +392,7 @@ impl Task for BlockTask<'_> {
                 let end = (start + part).min(steps);
                 let b =
                     &packed[n * c.depth() + start * STEP * lanes..][..(end - start) * STEP * lanes];
-                let mut ahead = Ahead::new(packed, b, tiles.div_ceil(together));
                 for tile in (0..tiles).step_by(together) {
-                    ahead.fetch();
                     let group = tile..(tile + together).min(tiles);
                     let mut product = Product {
                         a: [std::ptr::null(); MOST],
@@ -404,6 +403,7 @@ impl Task for BlockTask<'_> {
                         c_stride: PANEL * size_of::<f32>(),
                         count: end - start,
                         add: usize::from(start > 0),
+                        ahead: if tile == 0 { size_of_val(b) } else { 0 },
                     };
                     let first = if waits { tile * SIDE * PANEL } else { 0 };
                     let sums = &mut sums[first..][..group.len() * SIDE * PANEL];

@@ -21,9 +21,9 @@
 //!
 //! Where there is no rim, one group and step 1, x itself lies like that and is read in place.
 
-use super::unit::STEP;
 use crate::Bf16;
 use crate::conv::axis::{Axis, Block, Blocks, Map};
+use crate::conv::unit::STEP;
 
 /// How blocks of a map are laid out.
 #[derive(Clone, Copy, Debug)]

@@ -17,17 +17,14 @@
 //! ```
 //!
 //! No matrix of patches is made: a tile's rows are a constant distance apart in the map (`layout`), and a tap is another place to start
-//! from. The products are in `unit`, the weights' form in `pack`. In the weight gradient the reduction runs over pixels (compare
+//! from. The products are in `conv/unit`, the weights' form in `pack`. In the weight gradient the reduction runs over pixels (compare
 //! Georganas et al. 2018, "Anatomy of high-performance deep learning convolutions", section III).
 
-mod ahead;
 mod correlate;
 mod gradient;
 mod layout;
 mod pack;
-mod peak;
 mod transpose;
-mod unit;
 
 #[cfg(test)]
 mod tests;
@@ -37,8 +34,6 @@ use crate::Cpu;
 
 pub(super) use correlate::{backward_input, forward, pack, packed_len};
 pub(super) use gradient::backward_weight;
-pub(crate) use peak::multiply;
-pub(crate) use unit::Unit;
 
 /// Channels of a group that fill a tile well enough.
 const WIDE: usize = 16;

@@ -14,8 +14,8 @@ use std::ops::Range;
 
 use super::correlate::Correlation;
 use super::transpose::{BLOCK, interleave};
-use super::unit::{PANEL, STEP, padded, panels};
 use crate::conv::axis::transposed;
+use crate::conv::unit::{PANEL, STEP, padded, panels};
 use crate::each::{Each, each};
 use crate::simd::{Simd, Task};
 use crate::{Bf16, Number};

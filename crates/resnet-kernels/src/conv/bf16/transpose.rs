@@ -10,9 +10,9 @@
 //!     3    │ E F G H  │                                     │ dD hH ...    │
 //! ```
 
-use super::unit::{PANEL, STEP, padded};
 use crate::Bf16;
 use crate::conv::outputs::NONE;
+use crate::conv::unit::{PANEL, STEP, padded};
 use crate::each::{Each, each};
 use crate::simd::Simd;
 use std::ops::Range;

@@ -254,8 +254,12 @@ impl Tiles<'_> {
                     x[r] = self.x.add(self.from[pixel] as usize);
                     y[r] = self.y.add(self.to[pixel] as usize);
                 }
-                if !through {
-                    dot::<S, MR, NV>(s, &x, self.runs, self.panel, self.start, &y);
+                if !through && p == 0 {
+                    // The first tile brings the panel after this one, the others find this one in the first-level cache.
+                    let ahead = self.runs.runs * self.runs.len * lanes;
+                    dot::<S, MR, NV, true>(s, &x, self.runs, self.panel, self.start, &y, ahead);
+                } else if !through {
+                    dot::<S, MR, NV, false>(s, &x, self.runs, self.panel, self.start, &y, 0);
                 } else {
                     let mut through = y;
                     for r in 0..MR {
@@ -264,7 +268,7 @@ impl Tiles<'_> {
                             y[r].copy_to_nonoverlapping(through[r], self.count);
                         }
                     }
-                    dot::<S, MR, NV>(s, &x, self.runs, self.panel, self.start, &through);
+                    dot::<S, MR, NV, false>(s, &x, self.runs, self.panel, self.start, &through, 0);
                     for r in 0..rows {
                         through[r].copy_to_nonoverlapping(y[r], self.count);
                     }

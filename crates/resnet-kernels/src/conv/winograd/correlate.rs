@@ -1,30 +1,30 @@
 //! Forward pass and input gradient.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::lines::{Algorithm, F, Line, plane};
-use super::{IN, Map, OUT, Tiling, even, for_reading, pitch, points, stride};
-use crate::conv::tile::{LANES, NARROW, Runs, WIDE, dot, panels};
+use super::products::{Arrange, Products};
+use super::weights::{SIDE, WeightTask};
+use super::{Map, Tiling, even, for_reading, pitch, points, stride};
+use crate::conv::tile::LANES;
 use crate::conv::{Conv2dShape, Epilogue, scratch};
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
 use crate::split::range;
 use crate::{Cpu, Number};
 
-/// Numbers of V and M that a task aims for: three quarters of a 512 KiB second-level cache.
+/// Words of V and M that a task aims for: three quarters of a 512 KiB second-level cache.
 const BLOCK: usize = 96 << 10;
 /// Fewest tiles in a block even so: so often a panel of U, once read, is used.
 const FEWEST: usize = 48;
-/// Rows of U in a panel: 256 x 16 numbers are half of a 32 KiB first-level cache (256 x 32, with AVX-512, two thirds of 48 KiB).
-const PANEL: usize = 256;
 /// Tiles from the one in work to the one whose pixels are fetched from memory meanwhile.
 const AHEAD: usize = 2;
-/// Side of the blocks that [`Simd::transpose`] takes, and rows of U that a task makes.
-const SIDE: usize = 8;
 
 /// A correlation of x [n][h][w][c_in] with 3x3 weights to y [n][h_out][w_out][c_out], by tiles of O x O outputs from I x I inputs.
 #[derive(Clone, Copy)]
-struct Correlation<const O: usize, const I: usize> {
+struct Correlation<P, const O: usize, const I: usize> {
+    products: PhantomData<P>,
     /// Whether this is the input gradient, so that weights are read transposed and turned.
     transposed: bool,
     h: usize,
@@ -40,13 +40,13 @@ struct Correlation<const O: usize, const I: usize> {
     split: usize,
 }
 
-impl<const O: usize, const I: usize> Correlation<O, I>
+impl<P: Products, const O: usize, const I: usize> Correlation<P, O, I>
 where
     F: Algorithm<O, I>,
 {
     const POINTS: usize = I * I;
 
-    fn new(cpu: &Cpu, shape: &Conv2dShape, transposed: bool) -> Correlation<O, I> {
+    fn new(cpu: &Cpu, shape: &Conv2dShape, transposed: bool) -> Correlation<P, O, I> {
         let (mut h, mut w, mut c_in) = (shape.h, shape.w, shape.c_in);
         let (mut h_out, mut w_out, mut c_out) = (shape.h_out(), shape.w_out(), shape.c_out);
         let mut padding = shape.padding;
@@ -56,9 +56,9 @@ where
         }
         let tiling = Tiling::new(shape.n, h_out, w_out, O);
         let wanted = 4 * cpu.threads();
-        let fits = BLOCK / (Self::POINTS * (c_in + c_out));
+        let fits = BLOCK / (Self::POINTS * (c_in / P::IN_WORD + c_out));
         let most = fits.min(tiling.count().div_ceil(wanted)).max(FEWEST);
-        let block = even(tiling.count(), most, WIDE);
+        let block = even(tiling.count(), most, P::ROWS);
         let blocks = tiling.count().div_ceil(block);
         let split = if cpu.threads() == 1 {
             1
@@ -66,6 +66,7 @@ where
             wanted.div_ceil(blocks).min(c_out.div_ceil(LANES))
         };
         Correlation {
+            products: PhantomData,
             transposed,
             h,
             w,
@@ -89,16 +90,21 @@ where
     fn parts(&self) -> [usize; 4] {
         let width = self.part().min(self.c_out);
         [
-            Self::POINTS * stride(self.block, self.c_in),
+            Self::POINTS * stride(self.block, self.c_in / P::IN_WORD),
             Self::POINTS * stride(self.block, width),
             self.c_in.max(LANES),
             width,
         ]
     }
 
-    /// Numbers in U.
+    /// Words of one point's U.
+    fn point_len(&self) -> usize {
+        self.c_in / P::IN_WORD * self.c_out
+    }
+
+    /// Words of U.
     fn packed_len(&self) -> usize {
-        Self::POINTS * self.c_in * self.c_out
+        Self::POINTS * self.point_len()
     }
 
     fn scratch_len(&self, cpu: &Cpu) -> usize {
@@ -109,11 +115,14 @@ where
     fn pack(&self, cpu: &Cpu, w: &[f32], u: &mut [f32]) {
         let u = Parts::new(u);
         cpu.parallel(self.c_in / SIDE, |task| {
-            cpu.run(WeightTask {
-                c: self,
+            cpu.run(WeightTask::<P, O, I> {
+                c_in: self.c_in,
+                c_out: self.c_out,
+                transposed: self.transposed,
                 rows: task * SIDE..(task + 1) * SIDE,
                 w,
                 u: u.start_of(0..self.packed_len()),
+                products: PhantomData,
             });
         });
     }
@@ -128,6 +137,7 @@ where
         accumulate: bool,
         scratch: &mut [f32],
     ) {
+        let products = P::new(cpu);
         let each = scratch::len(&self.parts());
         let (scratch, len) = (Parts::new(scratch), y.len());
         let y = Parts::new(y);
@@ -139,6 +149,7 @@ where
             if !channels.is_empty() {
                 cpu.run(BlockTask {
                     c: self,
+                    products,
                     tiles: range(self.tiling.count(), self.block, task / self.split),
                     channels,
                     x: Map {
@@ -159,36 +170,42 @@ where
 }
 
 /// Numbers of scratch for both passes, U of the backward pass included.
-pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
-    let backward = Correlation::<OUT, IN>::new(cpu, shape, true);
+pub(super) fn scratch_len<P: Products, const O: usize, const I: usize>(
+    cpu: &Cpu,
+    shape: &Conv2dShape,
+) -> usize
+where
+    F: Algorithm<O, I>,
+{
+    let backward = Correlation::<P, O, I>::new(cpu, shape, true);
     let backward = scratch::len(&[backward.packed_len()]) + backward.scratch_len(cpu);
-    backward.max(forward_scratch_len::<OUT, IN>(cpu, shape))
+    backward.max(forward_scratch_len::<P, O, I>(cpu, shape))
 }
 
 /// Numbers of scratch for [`forward`].
-pub(in crate::conv) fn forward_scratch_len<const O: usize, const I: usize>(
+pub(in crate::conv) fn forward_scratch_len<P: Products, const O: usize, const I: usize>(
     cpu: &Cpu,
     shape: &Conv2dShape,
 ) -> usize
 where
     F: Algorithm<O, I>,
 {
-    Correlation::<O, I>::new(cpu, shape, false).scratch_len(cpu)
+    Correlation::<P, O, I>::new(cpu, shape, false).scratch_len(cpu)
 }
 
 /// Numbers of the weights packed for [`forward`].
-pub(in crate::conv) fn packed_len<const O: usize, const I: usize>(
+pub(in crate::conv) fn packed_len<P: Products, const O: usize, const I: usize>(
     cpu: &Cpu,
     shape: &Conv2dShape,
 ) -> usize
 where
     F: Algorithm<O, I>,
 {
-    Correlation::<O, I>::new(cpu, shape, false).packed_len()
+    Correlation::<P, O, I>::new(cpu, shape, false).packed_len()
 }
 
 /// Packs w for [`forward`].
-pub(in crate::conv) fn pack<const O: usize, const I: usize>(
+pub(in crate::conv) fn pack<P: Products, const O: usize, const I: usize>(
     cpu: &Cpu,
     shape: &Conv2dShape,
     w: &[f32],
@@ -196,11 +213,11 @@ pub(in crate::conv) fn pack<const O: usize, const I: usize>(
 ) where
     F: Algorithm<O, I>,
 {
-    Correlation::<O, I>::new(cpu, shape, false).pack(cpu, w, packed);
+    Correlation::<P, O, I>::new(cpu, shape, false).pack(cpu, w, packed);
 }
 
 /// y = x * w, and what `epilogue` makes of it.
-pub(in crate::conv) fn forward<T: Number, const O: usize, const I: usize>(
+pub(in crate::conv) fn forward<T: Number, P: Products, const O: usize, const I: usize>(
     cpu: &Cpu,
     shape: &Conv2dShape,
     x: &[T],
@@ -211,11 +228,11 @@ pub(in crate::conv) fn forward<T: Number, const O: usize, const I: usize>(
 ) where
     F: Algorithm<O, I>,
 {
-    Correlation::<O, I>::new(cpu, shape, false).run(cpu, x, packed, epilogue, y, false, scratch);
+    Correlation::<P, O, I>::new(cpu, shape, false).run(cpu, x, packed, epilogue, y, false, scratch);
 }
 
 /// dx (+)= dy * wᵀ.
-pub(in crate::conv) fn backward_input<T: Number>(
+pub(in crate::conv) fn backward_input<T: Number, P: Products, const O: usize, const I: usize>(
     cpu: &Cpu,
     shape: &Conv2dShape,
     dy: &[T],
@@ -223,8 +240,10 @@ pub(in crate::conv) fn backward_input<T: Number>(
     dx: &mut [T],
     accumulate: bool,
     scratch: &mut [f32],
-) {
-    let c = Correlation::<OUT, IN>::new(cpu, shape, true);
+) where
+    F: Algorithm<O, I>,
+{
+    let c = Correlation::<P, O, I>::new(cpu, shape, true);
     let len = [c.packed_len()];
     let (u, scratch) = scratch.split_at_mut(scratch::len(&len));
     let [u] = scratch::split(u, len);
@@ -232,92 +251,10 @@ pub(in crate::conv) fn backward_input<T: Number>(
     c.run(cpu, dy, u, Epilogue::default(), dx, accumulate, scratch);
 }
 
-/// Some rows (input channels) of U = G w Gᵀ, stored as panels [point][panel][c_in][lanes].
-struct WeightTask<'a, const O: usize, const I: usize> {
-    c: &'a Correlation<O, I>,
-    rows: Range<usize>,
-    w: &'a [f32],
-    u: *mut f32,
-}
-
-impl<const O: usize, const I: usize> Task for WeightTask<'_, O, I>
-where
-    F: Algorithm<O, I>,
-{
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let WeightTask { c, rows, w, u } = self;
-        let all = c.c_in * c.c_out;
-        assert!(w.len() == 9 * all);
-        let u = points::<I>(u, all);
-        let w = w.as_ptr();
-        // Turned weights of eight rows and sixteen columns, where w has them transposed.
-        let mut turned = [0f32; 9 * SIDE * super::LANES];
-        for (panel, lanes) in panels::<S>(0..c.c_out) {
-            for n in (panel..panel + lanes).step_by(S::LANES) {
-                if c.transposed && (n - panel).is_multiple_of(super::LANES.min(lanes)) {
-                    // SAFETY: w's length is asserted above; rows come in eights.
-                    unsafe { turn(s, c, w, rows.start, n, &mut turned) };
-                }
-                for k in rows.clone() {
-                    let mut taps = [[w; 3]; 3];
-                    for (i, line) in taps.iter_mut().enumerate() {
-                        for (j, tap) in line.iter_mut().enumerate() {
-                            *tap = if c.transposed {
-                                let at = ((i * 3 + j) * SIDE + k - rows.start) * super::LANES;
-                                turned[at + n % super::LANES..].as_ptr()
-                            } else {
-                                w.wrapping_add(((i * 3 + j) * c.c_in + k) * c.c_out + n)
-                            };
-                        }
-                    }
-                    let to = panel * c.c_in + k * lanes + (n - panel);
-                    // SAFETY: row k and columns n..n + LANES are inside w (whose length is asserted above) or `turned`; U holds
-                    // c_in x c_out numbers at each point, of which this task alone writes its rows.
-                    unsafe {
-                        let plane =
-                            plane::<S, f32, <F as Algorithm<O, I>>::Weight, 3, I>(s, &taps, 0);
-                        for i in 0..I {
-                            for j in 0..I {
-                                s.store(u[i][j].add(to), plane[i][j]);
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Fills `turned` = [tap][8][16] with the weights of rows from `k` and columns from n / 16 · 16 on: w is [tap][column][row]
-/// here, and the taps run backwards.
-///
-/// # Safety
-/// `w` is valid for reading nine taps of c_out x c_in numbers, n is a column's and k + 8 at most the number of rows.
-#[inline(always)]
-unsafe fn turn<S: Simd, const O: usize, const I: usize>(
-    s: S,
-    c: &Correlation<O, I>,
-    w: *const f32,
-    k: usize,
-    n: usize,
-    turned: &mut [f32; 9 * SIDE * super::LANES],
-) {
-    let n = n / super::LANES * super::LANES;
-    for tap in 0..9 {
-        for half in (0..super::LANES).step_by(SIDE) {
-            let from = ((8 - tap) * c.c_out + n + half) * c.c_in + k;
-            let to = &mut turned[tap * SIDE * super::LANES + half..];
-            // SAFETY: w holds nine taps of c_out x c_in numbers; c_out is a multiple of 16, c_in of 8, so that the eight rows
-            // from n + half and the eight numbers from k exist. `to` holds eight rows of 16, less `half`.
-            unsafe { s.transpose(w.add(from), c.c_in, to.as_mut_ptr(), super::LANES) };
-        }
-    }
-}
-
 /// All three stages for some tiles and output channels.
-struct BlockTask<'a, T, const O: usize, const I: usize> {
-    c: &'a Correlation<O, I>,
+struct BlockTask<'a, T, P, const O: usize, const I: usize> {
+    c: &'a Correlation<P, O, I>,
+    products: P,
     tiles: Range<usize>,
     channels: Range<usize>,
     x: Map<'a, T>,
@@ -328,7 +265,7 @@ struct BlockTask<'a, T, const O: usize, const I: usize> {
     scratch: &'a mut [f32],
 }
 
-impl<T: Number, const O: usize, const I: usize> Task for BlockTask<'_, T, O, I>
+impl<T: Number, P: Products, const O: usize, const I: usize> Task for BlockTask<'_, T, P, O, I>
 where
     F: Algorithm<O, I>,
 {
@@ -339,24 +276,28 @@ where
         zeros.fill(0.0);
         let width = self.channels.len();
         assert!(
-            v.len() >= I * I * stride(self.tiles.len(), self.c.c_in)
+            v.len() >= I * I * stride(self.tiles.len(), self.c.c_in / P::IN_WORD)
                 && m.len() >= I * I * stride(self.tiles.len(), width)
                 && outside.len() >= width
         );
-        let v = points::<I>(v.as_mut_ptr(), stride(self.tiles.len(), self.c.c_in));
+        let v = points::<I>(
+            v.as_mut_ptr(),
+            stride(self.tiles.len(), self.c.c_in / P::IN_WORD),
+        );
         let m = points::<I>(m.as_mut_ptr(), stride(self.tiles.len(), width));
         // SAFETY: the points hold a row of c_in or `width` numbers for each tile, by the assertion.
         unsafe {
-            input::<S, T, <F as Algorithm<O, I>>::Input, I>(
+            input::<S, T, P::Along, <F as Algorithm<O, I>>::Input, I>(
                 s,
                 self.x,
                 self.c.tiling,
                 self.c.padding,
                 self.tiles.clone(),
                 &v,
+                pitch(self.c.c_in / P::IN_WORD),
                 T::view(zeros, self.c.c_in),
             );
-            self.multiply(s, &v, &m, zeros);
+            self.multiply(s, &v, &m);
             self.output(s, &m, T::view_mut(outside, width));
         }
     }
@@ -365,19 +306,19 @@ where
 /// V = Bᵀ x B of the tiles, L being Bᵀ, a row of channels each, at each of the points `v`.
 ///
 /// # Safety
-/// Each point is valid for writing `tiles.len()` rows of `x.channels` numbers, `pitch(x.channels)` apart.
+/// Each point is valid for writing `tiles.len()` rows of `x.channels` numbers, arranged as A does in `pitch` words.
 #[inline(always)]
-pub(super) unsafe fn input<S: Simd, T: Number, L: Line<I, I>, const I: usize>(
+pub(super) unsafe fn input<S: Simd, T: Number, A: Arrange, L: Line<I, I>, const I: usize>(
     s: S,
     x: Map<T>,
     tiling: Tiling,
     padding: usize,
     tiles: Range<usize>,
     v: &[[*mut f32; I]; I],
+    pitch: usize,
     zeros: &[T],
 ) {
     assert!(zeros.len() >= x.channels);
-    let pitch = pitch(x.channels);
     for (row, tile) in tiles.enumerate() {
         let (image, i, j) = tiling.place(tile);
         let first = |at: usize| at as isize - padding as isize;
@@ -394,7 +335,7 @@ pub(super) unsafe fn input<S: Simd, T: Number, L: Line<I, I>, const I: usize>(
                 let plane = plane::<S, T, L, I, I>(s, &from, at);
                 for i in 0..I {
                     for j in 0..I {
-                        s.store(v[i][j].add(row * pitch + at), plane[i][j]);
+                        A::put(s, v[i][j], pitch, row, at, plane[i][j]);
                     }
                 }
             }
@@ -402,7 +343,7 @@ pub(super) unsafe fn input<S: Simd, T: Number, L: Line<I, I>, const I: usize>(
     }
 }
 
-impl<T: Number, const O: usize, const I: usize> BlockTask<'_, T, O, I>
+impl<T: Number, P: Products, const O: usize, const I: usize> BlockTask<'_, T, P, O, I>
 where
     F: Algorithm<O, I>,
 {
@@ -411,42 +352,17 @@ where
     /// # Safety
     /// Each point of `v` holds a row of c_in numbers for each tile, each of `m` has room for one of the task's channels.
     #[inline(always)]
-    unsafe fn multiply<S: Simd>(
-        &self,
-        s: S,
-        v: &[[*mut f32; I]; I],
-        m: &[[*mut f32; I]; I],
-        zeros: &[f32],
-    ) {
-        let c = self.c;
-        let tiles = self.tiles.len();
-        let (from, to) = (pitch(c.c_in), pitch(self.channels.len()));
-        assert!(zeros.len() >= LANES && self.u.len() == I * I * c.c_in * c.c_out);
+    unsafe fn multiply<S: Simd>(&self, s: S, v: &[[*mut f32; I]; I], m: &[[*mut f32; I]; I]) {
+        let len = self.c.point_len();
         for e in 0..I * I {
             let (v, m) = (v[e / I][e % I].cast_const(), m[e / I][e % I]);
-            let u = &self.u[e * c.c_in * c.c_out..][..c.c_in * c.c_out];
-            for (n, lanes) in panels::<S>(self.channels.clone()) {
-                let m = m.wrapping_add(n - self.channels.start);
-                for k in (0..c.c_in).step_by(PANEL) {
-                    let depth = PANEL.min(c.c_in - k);
-                    let panel = u[n * c.c_in + k * lanes..][..depth * lanes].as_ptr();
-                    let start = if k == 0 {
-                        zeros.as_ptr()
-                    } else {
-                        std::ptr::null()
-                    };
-                    let v = v.wrapping_add(k);
-                    // SAFETY: `panel` holds `depth` rows of `lanes` numbers, `start` is null or two of the widest vectors; the
-                    // caller vouches for the rows of V and M.
-                    unsafe {
-                        if lanes > S::LANES {
-                            rows::<S, WIDE, 2>(s, v, from, depth, panel, start, m, to, tiles);
-                        } else {
-                            rows::<S, NARROW, 1>(s, v, from, depth, panel, start, m, to, tiles);
-                        }
-                    }
-                }
-            }
+            let u = &self.u[e * len..][..len];
+            let (tiles, channels) = (self.tiles.len(), self.channels.clone());
+            // SAFETY: as the caller vouches.
+            unsafe {
+                self.products
+                    .multiply(s, v, u, self.c.c_in, m, tiles, channels)
+            };
         }
     }
 
@@ -498,41 +414,5 @@ where
                 }
             }
         }
-    }
-}
-
-/// Rows of M (+)= rows of V times a panel of U.
-///
-/// # Safety
-/// `v` holds `tiles` rows of `depth` numbers, `from` apart; `panel` `depth` rows of NV vectors; `start` is null or NV vectors;
-/// `m` has (or, if `start` is null, holds) NV vectors in each of `tiles` rows, `to` apart.
-#[inline(always)]
-unsafe fn rows<S: Simd, const MR: usize, const NV: usize>(
-    s: S,
-    v: *const f32,
-    from: usize,
-    depth: usize,
-    panel: *const f32,
-    start: *const f32,
-    m: *mut f32,
-    to: usize,
-    tiles: usize,
-) {
-    let runs = Runs {
-        runs: 1,
-        len: depth,
-        pitch: 0,
-    };
-    for at in (0..tiles).step_by(MR) {
-        let mut x = [v; MR];
-        let mut y = [m; MR];
-        for r in 0..MR {
-            // Rows after the last one get the same numbers as it does.
-            let row = (at + r).min(tiles - 1);
-            x[r] = v.wrapping_add(row * from);
-            y[r] = m.wrapping_add(row * to);
-        }
-        // SAFETY: rows below `tiles`, as the caller vouches. `dot` reads all of y before it writes any.
-        unsafe { dot::<S, MR, NV>(s, &x, runs, panel, start, &y) };
     }
 }

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use super::correlate::input;
 use super::lines::{Input, OutputGradient, WeightGradient, plane};
+use super::products::Words;
 use super::{IN, Map, OUT, POINTS, Tiling, even, for_reading, pitch, points, stride};
 use crate::conv::tile::{WIDE, heights, outer, panels};
 use crate::conv::{Conv2dShape, bias, scratch};
@@ -202,13 +203,14 @@ impl<T: Number> Task for Gradient<'_, T> {
             // SAFETY: by the assertion V and W hold a row for each of at most `block` tiles; P holds c_in rows of c_out numbers at
             // each point, of which this task alone touches its channels, and which the first block fills.
             unsafe {
-                input::<S, T, Input, IN>(
+                input::<S, T, Words, Input, IN>(
                     s,
                     x,
                     plan.tiling,
                     shape.padding,
                     tiles.clone(),
                     &v,
+                    pitch(c_in),
                     zeros,
                 );
                 output_gradient(s, dy, plan.tiling, tiles, channels.clone(), &w, zeros);

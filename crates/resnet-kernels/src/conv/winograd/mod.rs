@@ -22,12 +22,17 @@
 mod correlate;
 mod gradient;
 mod lines;
+mod products;
+mod weights;
 
 use super::Conv2dShape;
 use crate::{Cpu, Number};
 
 pub(super) use correlate::{backward_input, forward, forward_scratch_len, pack, packed_len};
 pub(super) use gradient::backward_weight;
+#[cfg(target_arch = "x86_64")]
+pub(super) use products::Paired;
+pub(super) use products::Plain;
 
 /// Sides of a tile of outputs and of inputs in F(4x4, 3x3), and its points.
 pub(super) const OUT: usize = 4;
@@ -62,6 +67,18 @@ pub(super) fn beats_pairs(shape: &Conv2dShape) -> bool {
         && Tiling::new(shape.n, shape.h_out(), shape.w_out(), OUT).count() >= TILES
 }
 
+/// The same with tiles of 2x2 and products of pairs.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn accepts_pairs(shape: &Conv2dShape) -> bool {
+    const EVEN: usize = 32;
+    accepts_small(shape) && shape.c_in.is_multiple_of(EVEN) && shape.c_out.is_multiple_of(EVEN)
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(super) fn pairs_scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
+    correlate::scratch_len::<Paired, SMALL_OUT, SMALL_IN>(cpu, shape)
+}
+
 fn applies(shape: &Conv2dShape, out: usize) -> bool {
     shape.kernel == 3
         && shape.stride == 1
@@ -74,7 +91,7 @@ fn applies(shape: &Conv2dShape, out: usize) -> bool {
 
 /// Numbers of scratch for all passes.
 pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
-    correlate::scratch_len(cpu, shape).max(gradient::scratch_len(cpu, shape))
+    correlate::scratch_len::<Plain, OUT, IN>(cpu, shape).max(gradient::scratch_len(cpu, shape))
 }
 
 /// A map cut into square tiles, those at the end reaching beyond it.

@@ -24,8 +24,10 @@ mod plan;
 use std::ops::Range;
 
 use super::transpose;
-use super::unit::{MOST, PANEL, Product, Registers, SIDE, STEP, Unit, height, padded, panels};
 use crate::conv::axis::Map;
+use crate::conv::unit::{
+    MOST, PANEL, Product, Registers, SIDE, STEP, Unit, height, padded, panels,
+};
 use crate::conv::{Conv2dShape, bias, direct, scratch};
 use crate::cpu::Parts;
 use crate::each::{Each, each};
@@ -256,6 +258,7 @@ impl Panel<'_> {
                     c_stride: PANEL * size_of::<f32>(),
                     count: end - start,
                     add: usize::from(start > 0),
+                    ahead: 0,
                 };
                 let mut heights = [0; MOST];
                 for (i, &[at, rows, _]) in group.iter().enumerate() {

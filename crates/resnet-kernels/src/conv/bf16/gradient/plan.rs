@@ -5,9 +5,9 @@ use std::ops::Range;
 use crate::conv::Conv2dShape;
 use crate::conv::axis::{Axis, Blocks, flat};
 use crate::conv::bf16::layout::{Laid, Layout};
-use crate::conv::bf16::unit::{MOST, PANEL, SIDE, STEP};
 use crate::conv::bf16::{WIDE, transpose};
 use crate::conv::outputs::NONE;
+use crate::conv::unit::{MOST, PANEL, SIDE, STEP};
 use crate::{Bf16, Number};
 
 /// Tasks to aim for: each lays x and dy out for itself, so that more cost more.

@@ -1,6 +1,6 @@
 //! What a unit that multiplies bf16 can do at best: blocks whose operands stay in the first-level cache.
 
-use super::unit::{MOST, PANEL, Product, Registers, SIDE, STEP, Unit};
+use super::{MOST, PANEL, Product, Registers, SIDE, STEP, Unit};
 use crate::Bf16;
 
 /// Steps of a block: 24 KiB of b, with a within a first-level cache of 32.
@@ -24,6 +24,7 @@ pub(crate) fn multiply(unit: Unit, blocks: usize) -> usize {
             c_stride: PANEL * size_of::<f32>(),
             count: STEPS,
             add: 0,
+            ahead: 0,
         };
         product.a[0] = a.as_ptr();
         product.a[1] = a[SIDE * STEP..].as_ptr();

@@ -14,6 +14,7 @@
 //! over taps, rows and channels. Every sum is added to in the order of the reduction, whatever the block.
 
 mod dot;
+mod peak;
 #[cfg(test)]
 mod plain;
 mod tiles;
@@ -21,6 +22,8 @@ mod tiles;
 use crate::simd::{Amx, Avx512, Proof};
 use crate::{Bf16, Cpu};
 use tiles::Tiles;
+
+pub(crate) use peak::multiply;
 
 /// Rows of a tile, and its columns of sums.
 pub(super) const SIDE: usize = 16;
@@ -63,6 +66,8 @@ pub(super) struct Product {
     pub(super) count: usize,
     /// 1 to add to the sums that are there, 0 to start from zero.
     pub(super) add: usize,
+    /// How many bytes after `b` what is needed next is; 0 where there is nothing to fetch.
+    pub(super) ahead: usize,
 }
 
 /// What multiplies.
@@ -135,11 +140,27 @@ impl Registers {
         // SAFETY: as the caller vouches.
         unsafe {
             match self {
-                Registers::Tiles(tiles) => tiles.multiply(product, rows, columns),
+                Registers::Tiles(tiles) => {
+                    if product.ahead > 0 {
+                        fetch(product, columns);
+                    }
+                    tiles.multiply(product, rows, columns);
+                }
                 Registers::Dot(dot) => dot::multiply(*dot, product, rows, columns),
                 #[cfg(test)]
                 Registers::Plain => plain::multiply(product, rows, columns),
             }
         }
+    }
+}
+
+/// Brings what is needed next into the second-level cache.
+fn fetch(product: &Product, columns: usize) {
+    use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+    const LINE: usize = 64;
+    let next = product.b.wrapping_byte_add(product.ahead);
+    for line in 0..product.count * SIDE * columns * size_of::<[Bf16; 2]>() / LINE {
+        // SAFETY: fetching ahead has no effect but on caches, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(next.wrapping_byte_add(line * LINE).cast()) };
     }
 }

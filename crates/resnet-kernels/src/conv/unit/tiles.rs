@@ -33,7 +33,7 @@ struct Sizes {
 }
 
 /// This thread's tiles, free again when dropped. What is in them does not outlast a call.
-pub(in crate::conv::bf16) struct Tiles {
+pub(in crate::conv) struct Tiles {
     _proof: Amx,
     sizes: Option<Sizes>,
     /// A thread has its own.

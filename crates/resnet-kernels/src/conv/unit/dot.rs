@@ -42,12 +42,14 @@ pub(super) unsafe fn multiply(
         let mut row = 0;
         while row < rows {
             let left = rows - row;
+            // One block brings what the next products need; the others find b in the first-level cache.
+            let ahead = if i == 0 && row == 0 { product.ahead } else { 0 };
             // SAFETY: the proof; as the caller vouches, from this row on.
             unsafe {
                 let a = a.byte_add(row * product.a_stride);
                 let c = c.byte_add(row * product.c_stride);
                 row += if columns > SIDE {
-                    wide(product, a, c, left)
+                    wide(product, a, c, left, ahead)
                 } else {
                     narrow(product, a, c, left)
                 };
@@ -61,18 +63,19 @@ pub(super) unsafe fn multiply(
 /// # Safety
 /// The CPU has AVX-512 with bf16; a and c are valid for `left` rows, for the rest see [`multiply`].
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512bf16")]
-unsafe fn wide(product: &Product, a: *const Bf16, c: *mut f32, left: usize) -> usize {
+unsafe fn wide(product: &Product, a: *const Bf16, c: *mut f32, left: usize, ahead: usize) -> usize {
     // SAFETY: as the caller vouches.
     unsafe {
         match left {
-            1 => block::<1, 2>(product, a, c),
-            2 => block::<2, 2>(product, a, c),
-            3 => block::<3, 2>(product, a, c),
-            4 => block::<4, 2>(product, a, c),
-            5 => block::<5, 2>(product, a, c),
-            6 => block::<6, 2>(product, a, c),
-            7 => block::<7, 2>(product, a, c),
-            _ => block::<ROWS, 2>(product, a, c),
+            1 => block::<1, 2, false>(product, a, c),
+            2 => block::<2, 2, false>(product, a, c),
+            3 => block::<3, 2, false>(product, a, c),
+            4 => block::<4, 2, false>(product, a, c),
+            5 => block::<5, 2, false>(product, a, c),
+            6 => block::<6, 2, false>(product, a, c),
+            7 => block::<7, 2, false>(product, a, c),
+            _ if ahead > 0 => block::<ROWS, 2, true>(product, a, c),
+            _ => block::<ROWS, 2, false>(product, a, c),
         }
     }
 }
@@ -86,10 +89,10 @@ unsafe fn narrow(product: &Product, a: *const Bf16, c: *mut f32, left: usize) ->
     // SAFETY: as the caller vouches.
     unsafe {
         match left {
-            1 => block::<1, 1>(product, a, c),
-            2 | 3 => block::<2, 1>(product, a, c),
-            4..8 => block::<4, 1>(product, a, c),
-            8..SIDE => block::<8, 1>(product, a, c),
+            1 => block::<1, 1, false>(product, a, c),
+            2 | 3 => block::<2, 1, false>(product, a, c),
+            4..8 => block::<4, 1, false>(product, a, c),
+            8..SIDE => block::<8, 1, false>(product, a, c),
             _ => column(product, a, c),
         }
     }
@@ -101,7 +104,7 @@ unsafe fn narrow(product: &Product, a: *const Bf16, c: *mut f32, left: usize) ->
 /// The CPU has AVX-512 with bf16; a and c are valid for `R` rows, c for `C` vectors of columns.
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512bf16")]
 #[inline]
-unsafe fn block<const R: usize, const C: usize>(
+unsafe fn block<const R: usize, const C: usize, const FETCH: bool>(
     product: &Product,
     a: *const Bf16,
     c: *mut f32,
@@ -128,7 +131,11 @@ unsafe fn block<const R: usize, const C: usize>(
             let mut turn = |k: usize| {
                 let mut columns = [_mm512_setzero_ps(); C];
                 for (i, column) in columns.iter_mut().enumerate() {
-                    *column = _mm512_loadu_ps(b.add((k * C + i) * 32).cast());
+                    let b = b.add((k * C + i) * 32);
+                    *column = _mm512_loadu_ps(b.cast());
+                    if FETCH {
+                        _mm_prefetch::<_MM_HINT_T0>(b.wrapping_byte_add(product.ahead).cast());
+                    }
                 }
                 for (r, sums) in sums.iter_mut().enumerate() {
                     let pair = a.byte_add(r * a_stride).add(2 * k).cast::<i32>();
