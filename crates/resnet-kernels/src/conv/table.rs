@@ -71,7 +71,12 @@ const fn winograd<T: Number>(name: &'static str, isa: Isa) -> Row<T> {
             { winograd::OUT },
             { winograd::IN },
         >,
-        backward_weight: winograd::backward_weight,
+        backward_weight: winograd::backward_weight::<
+            T,
+            winograd::Plain,
+            { winograd::OUT },
+            { winograd::IN },
+        >,
     }
 }
 
@@ -132,10 +137,7 @@ const fn winograd_pairs(name: &'static str, isa: Isa) -> Row<Bf16> {
         direct: false,
         multiplies_bf16: true,
         accepts: winograd::accepts_pairs,
-        scratch_len: |cpu, shape| {
-            let own = winograd::pairs_scratch_len(cpu, shape);
-            own.max(bf16::scratch_len(cpu, shape))
-        },
+        scratch_len: winograd::pairs_scratch_len,
         packed_len: winograd::packed_len::<
             winograd::Paired,
             { winograd::SMALL_OUT },
@@ -154,7 +156,12 @@ const fn winograd_pairs(name: &'static str, isa: Isa) -> Row<Bf16> {
             { winograd::SMALL_OUT },
             { winograd::SMALL_IN },
         >,
-        backward_weight: bf16::backward_weight,
+        backward_weight: winograd::backward_weight::<
+            Bf16,
+            winograd::Paired,
+            { winograd::SMALL_OUT },
+            { winograd::SMALL_IN },
+        >,
     }
 }
 

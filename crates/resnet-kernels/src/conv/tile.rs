@@ -113,13 +113,13 @@ pub(super) unsafe fn dot<S: Simd, const MR: usize, const NV: usize, const FETCH:
 /// dw[r] (+)= Σ_p x[r][offsets[p]] dy[p], dy's rows of NV vectors being `pitch` apart; dw starts from zero unless `add`.
 ///
 /// # Safety
-/// `offsets` holds `pixels` numbers, each `x[r]` is valid for reading at every one of them, `dy` for `pixels` rows; each
+/// Each `x[r]` is valid for reading at every one of `offsets`, `dy` for as many rows; each
 /// `dw[r]` is valid for writing (and, if `add`, holds) NV vectors. Rows of dw are the same memory only where `add` is false.
 #[inline(always)]
 pub(super) unsafe fn outer<S: Simd, const MR: usize, const NV: usize>(
     s: S,
     x: &[*const f32; MR],
-    offsets: &[u32],
+    offsets: impl Iterator<Item = usize>,
     dy: *const f32,
     pitch: usize,
     add: bool,
@@ -129,13 +129,13 @@ pub(super) unsafe fn outer<S: Simd, const MR: usize, const NV: usize>(
     // SAFETY: as the caller vouches.
     unsafe {
         let (x, mut dy) = (*x, dy);
-        for &offset in offsets {
+        for offset in offsets {
             let mut row = [s.splat(0.0); NV];
             for v in 0..NV {
                 row[v] = s.load(dy.add(v * S::LANES));
             }
             for r in 0..MR {
-                let a = s.splat(*x[r].add(offset as usize));
+                let a = s.splat(*x[r].add(offset));
                 for v in 0..NV {
                     sums[r][v] = s.fma(a, row[v], sums[r][v]);
                 }

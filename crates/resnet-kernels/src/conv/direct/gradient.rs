@@ -380,7 +380,15 @@ impl Tiles<'_> {
                 dw[r] = self.dw.add(row * self.c_out);
             }
             if rows == MR && self.count == lanes {
-                outer::<S, MR, NV>(s, &x, self.offsets, self.dy, lanes, self.add, &dw);
+                outer::<S, MR, NV>(
+                    s,
+                    &x,
+                    self.offsets.iter().map(|&at| at as usize),
+                    self.dy,
+                    lanes,
+                    self.add,
+                    &dw,
+                );
                 return;
             }
             let mut through = dw;
@@ -390,7 +398,15 @@ impl Tiles<'_> {
                     dw[r].copy_to_nonoverlapping(through[r], self.count);
                 }
             }
-            outer::<S, MR, NV>(s, &x, self.offsets, self.dy, lanes, self.add, &through);
+            outer::<S, MR, NV>(
+                s,
+                &x,
+                self.offsets.iter().map(|&at| at as usize),
+                self.dy,
+                lanes,
+                self.add,
+                &through,
+            );
             for r in 0..rows {
                 through[r].copy_to_nonoverlapping(dw[r], self.count);
             }

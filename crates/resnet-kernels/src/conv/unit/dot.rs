@@ -18,7 +18,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::mem::offset_of;
 
-use super::{MOST, Product, SIDE};
+use super::{MOST, Outer, Product, SIDE};
 use crate::Bf16;
 use crate::simd::Avx512;
 
@@ -162,6 +162,80 @@ unsafe fn block<const R: usize, const C: usize, const FETCH: bool>(
         for (r, sums) in sums.iter().enumerate() {
             for (i, &sum) in sums.iter().enumerate() {
                 _mm512_storeu_ps(c.byte_add(r * c_stride).add(i * 16), sum);
+            }
+        }
+    }
+    R
+}
+
+/// See [`Registers::outer`](super::Registers::outer).
+///
+/// # Safety
+/// As there.
+pub(super) unsafe fn outer(_proof: Avx512<true>, product: Outer, rows: usize, columns: usize) {
+    let mut row = 0;
+    while row < rows {
+        let left = rows - row;
+        // SAFETY: the proof; as the caller vouches, from this row on.
+        unsafe {
+            let product = Outer {
+                a: product.a.add(row),
+                c: product.c.byte_add(row * product.c_stride),
+                ..product
+            };
+            row += match (columns > SIDE, left) {
+                (true, 8..) => outer_block::<8, 2>(product),
+                (true, _) => outer_block::<1, 2>(product),
+                (false, 16..) => outer_block::<16, 1>(product),
+                (false, _) => outer_block::<1, 1>(product),
+            };
+        }
+    }
+}
+
+/// `R` rows of `C` vectors of sums, in registers over all pairs.
+///
+/// # Safety
+/// The CPU has AVX-512 with bf16; all that [`Registers::outer`](super::Registers::outer) asks for, for `R` rows and `C` vectors.
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512bf16")]
+unsafe fn outer_block<const R: usize, const C: usize>(product: Outer) -> usize {
+    let mut sums = [[_mm512_setzero_ps(); C]; R];
+    // SAFETY: as the caller vouches.
+    unsafe {
+        let at = |r: usize, i: usize| product.c.byte_add(r * product.c_stride).add(i * 16);
+        // The sums so far may be far away, and are not needed before the end.
+        for r in 0..R {
+            for i in 0..C {
+                _mm_prefetch::<_MM_HINT_T0>(at(r, i).cast());
+            }
+        }
+        let (mut a, mut b) = (product.a, product.b);
+        for _ in 0..product.count {
+            let mut columns = [_mm512_setzero_ps(); C];
+            for (i, column) in columns.iter_mut().enumerate() {
+                *column = _mm512_loadu_ps(b.add(i * 16).cast());
+            }
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let pair = _mm512_set1_epi32(*a.add(r) as i32);
+                for (sum, column) in sums.iter_mut().zip(columns) {
+                    *sum = _mm512_dpbf16_ps(
+                        *sum,
+                        std::mem::transmute::<__m512i, __m512bh>(pair),
+                        std::mem::transmute::<__m512, __m512bh>(column),
+                    );
+                }
+            }
+            a = a.wrapping_byte_add(product.a_pitch);
+            b = b.wrapping_byte_add(product.b_pitch);
+        }
+        for (r, sums) in sums.iter().enumerate() {
+            for (i, &sum) in sums.iter().enumerate() {
+                let sum = if product.add {
+                    _mm512_add_ps(_mm512_loadu_ps(at(r, i)), sum)
+                } else {
+                    sum
+                };
+                _mm512_storeu_ps(at(r, i), sum);
             }
         }
     }

@@ -70,6 +70,22 @@ pub(super) struct Product {
     pub(super) ahead: usize,
 }
 
+/// One panel's operands where pairs of the reduction lie side by side in a as they do in b: words [pair][row] and [pair][column]. Distances
+/// are in bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Outer {
+    pub(super) a: *const u32,
+    pub(super) a_pitch: usize,
+    pub(super) b: *const u32,
+    pub(super) b_pitch: usize,
+    /// Pairs.
+    pub(super) count: usize,
+    pub(super) c: *mut f32,
+    pub(super) c_stride: usize,
+    /// Whether to add to the sums that are there.
+    pub(super) add: bool,
+}
+
 /// What multiplies.
 #[derive(Clone, Copy)]
 pub(crate) enum Unit {
@@ -118,6 +134,27 @@ impl Registers {
             Unit::Dot(dot) => Registers::Dot(dot),
             #[cfg(test)]
             Unit::Plain => Registers::Plain,
+        }
+    }
+
+    /// c (+)= aᵀ · b, `rows` of `columns`.
+    ///
+    /// # Safety
+    /// `a` is valid for reading `rows` words and `b` `columns` in each of `count` pairs, `c` for writing `columns` numbers in each of `rows`
+    /// rows (and holds them if `add`); the sums are apart from all else.
+    ///
+    /// # Panics
+    /// If `columns` is neither [`SIDE`] nor [`PANEL`], or the unit is AMX's, whose tiles want rows of a.
+    pub(super) unsafe fn outer(&mut self, product: Outer, rows: usize, columns: usize) {
+        assert!(columns == SIDE || columns == PANEL);
+        // SAFETY: as the caller vouches.
+        unsafe {
+            match self {
+                Registers::Tiles(_) => panic!("tiles of AMX multiply rows, not columns"),
+                Registers::Dot(dot) => dot::outer(*dot, product, rows, columns),
+                #[cfg(test)]
+                Registers::Plain => plain::outer(product, rows, columns),
+            }
         }
     }
 

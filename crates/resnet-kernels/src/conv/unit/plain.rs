@@ -1,6 +1,6 @@
 //! The products in plain loops.
 
-use super::{Product, SIDE};
+use super::{Outer, Product, SIDE};
 use crate::{Bf16, Number};
 
 /// See [`Registers::multiply`](super::Registers::multiply).
@@ -29,6 +29,34 @@ pub(super) unsafe fn multiply(product: &Product, rows: &[usize], columns: usize)
                 // SAFETY: as above.
                 unsafe { *c = sum };
             }
+        }
+    }
+}
+
+/// See [`Registers::outer`](super::Registers::outer).
+///
+/// # Safety
+/// As there.
+pub(super) unsafe fn outer(product: Outer, rows: usize, columns: usize) {
+    for r in 0..rows {
+        for n in 0..columns {
+            // SAFETY: as the caller vouches.
+            let c = unsafe { product.c.byte_add(r * product.c_stride).add(n) };
+            // SAFETY: as above; it is initialised where it is added to.
+            let mut sum = if product.add { unsafe { *c } } else { 0.0 };
+            for k in 0..product.count {
+                // SAFETY: as above.
+                let (a, b) = unsafe {
+                    let a = *product.a.byte_add(k * product.a_pitch).add(r);
+                    (a, *product.b.byte_add(k * product.b_pitch).add(n))
+                };
+                for half in [0, 16] {
+                    let [a, b] = [a, b].map(|word| Bf16::from_bits((word >> half) as u16).get());
+                    sum += a * b;
+                }
+            }
+            // SAFETY: as above.
+            unsafe { *c = sum };
         }
     }
 }

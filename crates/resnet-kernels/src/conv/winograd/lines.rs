@@ -9,11 +9,13 @@ pub(in crate::conv) trait Line<const I: usize, const O: usize> {
     fn apply<S: Simd>(s: S, x: [S::V; I]) -> [S::V; O];
 }
 
-/// F(O x O, 3x3), with the matrices of its forward pass.
+/// F(O x O, 3x3), with its matrices.
 pub(in crate::conv) trait Algorithm<const O: usize, const I: usize> {
     type Input: Line<I, I>;
     type Weight: Line<3, I>;
     type Output: Line<I, O>;
+    type OutputGradient: Line<O, I>;
+    type WeightGradient: Line<I, 3>;
 }
 
 /// The algorithms there are.
@@ -23,12 +25,16 @@ impl Algorithm<4, 6> for F {
     type Input = Input;
     type Weight = Weight;
     type Output = Output;
+    type OutputGradient = OutputGradient;
+    type WeightGradient = WeightGradient;
 }
 
 impl Algorithm<2, 4> for F {
     type Input = Input;
     type Weight = Weight;
     type Output = Output;
+    type OutputGradient = OutputGradient;
+    type WeightGradient = WeightGradient;
 }
 
 /// Bᵀ: inputs to as many points.
@@ -87,8 +93,8 @@ impl Line<4, 2> for Output {
     }
 }
 
-/// A: four output gradients to the six points.
-pub(super) struct OutputGradient;
+/// A: output gradients to the points.
+pub(in crate::conv) struct OutputGradient;
 
 impl Line<4, 6> for OutputGradient {
     #[inline(always)]
@@ -105,6 +111,14 @@ impl Line<4, 6> for OutputGradient {
             s.fma(s.splat(-2.0), odd2, even2),
             y3,
         ]
+    }
+}
+
+impl Line<2, 4> for OutputGradient {
+    #[inline(always)]
+    fn apply<S: Simd>(s: S, dy: [S::V; 2]) -> [S::V; 4] {
+        let [y0, y1] = dy;
+        [y0, s.add(y0, y1), s.sub(y0, y1), s.sub(s.splat(0.0), y1)]
     }
 }
 
@@ -145,8 +159,8 @@ impl Line<3, 4> for Weight {
     }
 }
 
-/// Gᵀ: six points to the gradients of three weights.
-pub(super) struct WeightGradient;
+/// Gᵀ: points to the gradients of three weights.
+pub(in crate::conv) struct WeightGradient;
 
 impl Line<6, 3> for WeightGradient {
     #[inline(always)]
@@ -163,6 +177,20 @@ impl Line<6, 3> for WeightGradient {
                 s.fma(s.splat(1.0 / 6.0), s.sub(p2, p1), zero),
             ),
             s.add(s.fma(s.splat(1.0 / 6.0), sum, sixth), p5),
+        ]
+    }
+}
+
+impl Line<4, 3> for WeightGradient {
+    #[inline(always)]
+    fn apply<S: Simd>(s: S, p: [S::V; 4]) -> [S::V; 3] {
+        let [p0, p1, p2, p3] = p;
+        let (half, minus_half) = (s.splat(0.5), s.splat(-0.5));
+        let sum = s.fma(half, s.add(p1, p2), s.splat(0.0));
+        [
+            s.add(p0, sum),
+            s.fma(half, p1, s.fma(minus_half, p2, s.splat(0.0))),
+            s.add(sum, p3),
         ]
     }
 }
@@ -239,6 +267,12 @@ mod tests {
         let (g, gt) = (matrix::<Weight, 3, 6>(), matrix::<WeightGradient, 6, 3>());
         for i in 0..6 {
             assert!((0..4).all(|j| a[j][i] == at[i][j]));
+            assert!((0..3).all(|j| g[j][i] == gt[i][j]), "{g:?} {gt:?}");
+        }
+        let (a, at) = (matrix::<OutputGradient, 2, 4>(), matrix::<Output, 4, 2>());
+        let (g, gt) = (matrix::<Weight, 3, 4>(), matrix::<WeightGradient, 4, 3>());
+        for i in 0..4 {
+            assert!((0..2).all(|j| a[j][i] == at[i][j]));
             assert!((0..3).all(|j| g[j][i] == gt[i][j]), "{g:?} {gt:?}");
         }
     }

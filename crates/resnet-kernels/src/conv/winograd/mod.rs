@@ -25,6 +25,9 @@ mod lines;
 mod products;
 mod weights;
 
+use lines::{Algorithm, F};
+use products::Products;
+
 use super::Conv2dShape;
 use crate::{Cpu, Number};
 
@@ -34,10 +37,9 @@ pub(super) use gradient::backward_weight;
 pub(super) use products::Paired;
 pub(super) use products::Plain;
 
-/// Sides of a tile of outputs and of inputs in F(4x4, 3x3), and its points.
+/// Sides of a tile of outputs and of inputs in F(4x4, 3x3).
 pub(super) const OUT: usize = 4;
 pub(super) const IN: usize = 6;
-const POINTS: usize = IN * IN;
 /// The same sides in F(2x2, 3x3).
 pub(super) const SMALL_OUT: usize = 2;
 pub(super) const SMALL_IN: usize = 4;
@@ -76,7 +78,7 @@ pub(super) fn accepts_pairs(shape: &Conv2dShape) -> bool {
 
 #[cfg(target_arch = "x86_64")]
 pub(super) fn pairs_scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
-    correlate::scratch_len::<Paired, SMALL_OUT, SMALL_IN>(cpu, shape)
+    scratch_of::<Paired, SMALL_OUT, SMALL_IN>(cpu, shape)
 }
 
 fn applies(shape: &Conv2dShape, out: usize) -> bool {
@@ -91,7 +93,15 @@ fn applies(shape: &Conv2dShape, out: usize) -> bool {
 
 /// Numbers of scratch for all passes.
 pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
-    correlate::scratch_len::<Plain, OUT, IN>(cpu, shape).max(gradient::scratch_len(cpu, shape))
+    scratch_of::<Plain, OUT, IN>(cpu, shape)
+}
+
+fn scratch_of<P: Products, const O: usize, const I: usize>(cpu: &Cpu, shape: &Conv2dShape) -> usize
+where
+    F: Algorithm<O, I>,
+{
+    let correlations = correlate::scratch_len::<P, O, I>(cpu, shape);
+    correlations.max(gradient::scratch_len::<P, O, I>(cpu, shape))
 }
 
 /// A map cut into square tiles, those at the end reaching beyond it.

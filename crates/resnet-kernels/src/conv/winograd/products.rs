@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use super::pitch;
-use crate::conv::tile::{LANES, NARROW, Runs, WIDE, dot, panels};
+use crate::conv::tile::{self, LANES, NARROW, Runs, WIDE, dot, heights, panels};
 use crate::simd::Simd;
 use crate::{Bf16, Cpu};
 
@@ -62,6 +62,23 @@ impl Arrange for Pairs {
     }
 }
 
+/// Vᵀ W at one point, summed over tiles.
+#[derive(Clone, Copy)]
+pub(in crate::conv) struct Outer {
+    /// V and W: a row of so many numbers for each tile, arranged [`Across`](Products::Across), rows [`pitch`] words apart, after the last
+    /// tile zeros up to a whole word.
+    pub(super) v: *const f32,
+    pub(super) rows: usize,
+    pub(super) w: *const f32,
+    pub(super) columns: usize,
+    pub(super) tiles: usize,
+    /// `rows` of `columns` sums, `stride` numbers apart.
+    pub(super) p: *mut f32,
+    pub(super) stride: usize,
+    /// Whether to add to the sums that are there.
+    pub(super) add: bool,
+}
+
 /// How the points' matrices are stored and multiplied.
 pub(in crate::conv) trait Products: Copy + Send + Sync {
     /// How rows are stored that are summed over along themselves: V.
@@ -72,6 +89,10 @@ pub(in crate::conv) trait Products: Copy + Send + Sync {
     const IN_WORD: usize;
     /// Rows of M that are computed together.
     const ROWS: usize;
+    /// Fewest tiles in a chunk of a weight gradient, so that adding the chunks up costs little.
+    const CHUNK: usize;
+    /// Most tiles in a block of it: so often a number of P, once read, is added to.
+    const BLOCK: usize;
 
     fn new(cpu: &Cpu) -> Self;
 
@@ -95,6 +116,12 @@ pub(in crate::conv) trait Products: Copy + Send + Sync {
         tiles: usize,
         columns: Range<usize>,
     );
+
+    /// P (+)= Vᵀ W at one point.
+    ///
+    /// # Safety
+    /// V, W and P are as [`Outer`] says, P initialised if `add`; rows and columns come in vectors of the widest instruction set.
+    unsafe fn outer<S: Simd>(self, s: S, outer: Outer);
 }
 
 /// Products in f32.
@@ -109,6 +136,8 @@ impl Products for Plain {
     type Across = Words;
     const IN_WORD: usize = 1;
     const ROWS: usize = WIDE;
+    const CHUNK: usize = 128;
+    const BLOCK: usize = 64;
 
     fn new(_: &Cpu) -> Plain {
         Plain
@@ -165,6 +194,42 @@ impl Products for Plain {
             }
         }
     }
+
+    #[inline(always)]
+    unsafe fn outer<S: Simd>(self, s: S, outer: Outer) {
+        for (n, lanes) in panels::<S>(0..outer.columns) {
+            // Channels are a multiple of 16, of which sixes leave nothing, four or eight.
+            for (k, height) in heights(outer.rows) {
+                // SAFETY: as the caller vouches; the heights add up to the rows, the panels to the columns.
+                unsafe {
+                    match (lanes > S::LANES, height == WIDE) {
+                        (true, true) => tile::<S, WIDE, 2>(s, outer, k, n),
+                        (true, false) => tile::<S, 4, 2>(s, outer, k, n),
+                        (false, true) => tile::<S, WIDE, 1>(s, outer, k, n),
+                        (false, false) => tile::<S, 4, 1>(s, outer, k, n),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// MR rows of P from row `k`, NV vectors from column `n`.
+///
+/// # Safety
+/// As for [`Products::outer`], these rows and columns being inside.
+#[inline(always)]
+unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(s: S, outer: Outer, k: usize, n: usize) {
+    let mut x = [outer.v; MR];
+    let mut p = [outer.p; MR];
+    for r in 0..MR {
+        x[r] = outer.v.wrapping_add(k + r);
+        p[r] = outer.p.wrapping_add((k + r) * outer.stride + n);
+    }
+    let (from, w) = (pitch(outer.rows), outer.w.wrapping_add(n));
+    let offsets = (0..outer.tiles).map(|tile| tile * from);
+    // SAFETY: as the caller vouches.
+    unsafe { tile::outer::<S, MR, NV>(s, &x, offsets, w, pitch(outer.columns), outer.add, &p) };
 }
 
 /// Rows of M (+)= rows of V times a panel of U.
@@ -228,6 +293,8 @@ mod paired {
         type Across = Pairs;
         const IN_WORD: usize = 2;
         const ROWS: usize = 8;
+        const CHUNK: usize = 1024;
+        const BLOCK: usize = 256;
 
         fn new(cpu: &Cpu) -> Paired {
             Paired(Unit::of(cpu))
@@ -293,6 +360,26 @@ mod paired {
                         unsafe { registers.multiply(&mut product, &heights[..used], lanes) };
                     }
                 }
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn outer<S: Simd>(self, _: S, outer: Outer) {
+            const WORD: usize = size_of::<f32>();
+            let mut registers = Registers::new(self.0);
+            for (n, lanes) in unit::panels(0..outer.columns) {
+                let product = unit::Outer {
+                    a: outer.v.cast(),
+                    a_pitch: pitch(outer.rows) * WORD,
+                    b: outer.w.wrapping_add(n).cast(),
+                    b_pitch: pitch(outer.columns) * WORD,
+                    count: outer.tiles.div_ceil(2),
+                    c: outer.p.wrapping_add(n),
+                    c_stride: outer.stride * WORD,
+                    add: outer.add,
+                };
+                // SAFETY: as the caller vouches, for the panel's columns.
+                unsafe { registers.outer(product, outer.rows, lanes) };
             }
         }
     }
