@@ -402,6 +402,7 @@ impl Task for BlockTask<'_> {
                         a_stride: layout.distance * size_of::<Bf16>(),
                         c_stride: PANEL * size_of::<f32>(),
                         count: end - start,
+                        run: run / 2,
                         add: usize::from(start > 0),
                         ahead: if tile == 0 { size_of_val(b) } else { 0 },
                     };

@@ -64,6 +64,8 @@ pub(super) struct Product {
     /// From row to row of the sums; the second tile stands beside the first.
     pub(super) c_stride: usize,
     pub(super) count: usize,
+    /// Pairs of a run that steps cut, where all runs have as many.
+    pub(super) run: usize,
     /// 1 to add to the sums that are there, 0 to start from zero.
     pub(super) add: usize,
     /// How many bytes after `b` what is needed next is; 0 where there is nothing to fetch.

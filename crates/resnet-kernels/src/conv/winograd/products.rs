@@ -345,6 +345,7 @@ mod paired {
                             a_stride: from * ROW,
                             c_stride: to * ROW,
                             count: part / STEP,
+                            run: part / 2,
                             add: usize::from(start > 0),
                             ahead: if tile == 0 { next * ROW } else { 0 },
                         };

@@ -257,6 +257,7 @@ impl Panel<'_> {
                     a_stride: 2 * pitch * size_of::<Bf16>(),
                     c_stride: PANEL * size_of::<f32>(),
                     count: end - start,
+                    run: (end - start) * STEP / 2,
                     add: usize::from(start > 0),
                     ahead: 0,
                 };
