@@ -246,7 +246,7 @@ unsafe fn sliding<const R: usize>(product: &Product, a: *const Bf16, c: *mut f32
 ///
 /// # Safety
 /// As there.
-pub(super) unsafe fn outer(_proof: Avx512<true>, product: Outer, rows: usize, columns: usize) {
+pub(super) unsafe fn outer<const C: usize>(_proof: Avx512<true>, product: Outer<C>, rows: usize) {
     let mut row = 0;
     while row < rows {
         let left = rows - row;
@@ -257,11 +257,9 @@ pub(super) unsafe fn outer(_proof: Avx512<true>, product: Outer, rows: usize, co
                 c: product.c.byte_add(row * product.c_stride),
                 ..product
             };
-            row += match (columns > SIDE, left) {
-                (true, 8..) => outer_block::<8, 2>(product),
-                (true, _) => outer_block::<1, 2>(product),
-                (false, 16..) => outer_block::<16, 1>(product),
-                (false, _) => outer_block::<1, 1>(product),
+            row += match left {
+                ROWS.. => outer_block::<ROWS, C>(product),
+                _ => outer_block::<1, C>(product),
             };
         }
     }
@@ -272,7 +270,7 @@ pub(super) unsafe fn outer(_proof: Avx512<true>, product: Outer, rows: usize, co
 /// # Safety
 /// The CPU has AVX-512 with bf16; all that [`Registers::outer`](super::Registers::outer) asks for, for `R` rows and `C` vectors.
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512bf16")]
-unsafe fn outer_block<const R: usize, const C: usize>(product: Outer) -> usize {
+unsafe fn outer_block<const R: usize, const C: usize>(product: Outer<C>) -> usize {
     let mut sums = [[_mm512_setzero_ps(); C]; R];
     // SAFETY: as the caller vouches.
     unsafe {
@@ -287,7 +285,7 @@ unsafe fn outer_block<const R: usize, const C: usize>(product: Outer) -> usize {
         for _ in 0..product.count {
             let mut columns = [_mm512_setzero_ps(); C];
             for (i, column) in columns.iter_mut().enumerate() {
-                *column = _mm512_loadu_ps(b.add(i * 16).cast());
+                *column = _mm512_loadu_ps(b[i].cast());
             }
             for (r, sums) in sums.iter_mut().enumerate() {
                 let pair = _mm512_set1_epi32(*a.add(r) as i32);
@@ -300,7 +298,7 @@ unsafe fn outer_block<const R: usize, const C: usize>(product: Outer) -> usize {
                 }
             }
             a = a.wrapping_byte_add(product.a_pitch);
-            b = b.wrapping_byte_add(product.b_pitch);
+            b = b.map(|b| b.wrapping_byte_add(product.b_pitch));
         }
         for (r, sums) in sums.iter().enumerate() {
             for (i, &sum) in sums.iter().enumerate() {

@@ -72,16 +72,17 @@ pub(super) struct Product {
     pub(super) ahead: usize,
 }
 
-/// One panel's operands where pairs of the reduction lie side by side in a as they do in b: words [pair][row] and [pair][column]. Distances
-/// are in bytes.
+/// One panel's operands where pairs of the reduction lie side by side in a as they do in b: words [pair][row] and, for each vector of
+/// columns, [pair][column]. Distances are in bytes.
 #[derive(Clone, Copy)]
-pub(super) struct Outer {
+pub(super) struct Outer<const C: usize> {
     pub(super) a: *const u32,
     pub(super) a_pitch: usize,
-    pub(super) b: *const u32,
+    pub(super) b: [*const u32; C],
     pub(super) b_pitch: usize,
     /// Pairs.
     pub(super) count: usize,
+    /// The vectors' sums stand side by side.
     pub(super) c: *mut f32,
     pub(super) c_stride: usize,
     /// Whether to add to the sums that are there.
@@ -113,6 +114,11 @@ impl Unit {
         }
     }
 
+    /// Whether [`Registers::outer`] can be called.
+    pub(super) fn multiplies_columns(self) -> bool {
+        !matches!(self, Unit::Tiles(_))
+    }
+
     /// # Panics
     /// If the CPU has none: a convolution is run by the instruction set it was chosen for.
     pub(super) fn of(cpu: &Cpu) -> Unit {
@@ -139,23 +145,22 @@ impl Registers {
         }
     }
 
-    /// c (+)= aᵀ · b, `rows` of `columns`.
+    /// c (+)= aᵀ · b, `rows` of C vectors of 16 columns.
     ///
     /// # Safety
-    /// `a` is valid for reading `rows` words and `b` `columns` in each of `count` pairs, `c` for writing `columns` numbers in each of `rows`
-    /// rows (and holds them if `add`); the sums are apart from all else.
+    /// `a` is valid for reading `rows` words and each of `b` 16 in each of `count` pairs, `c` for writing 16 · C numbers in each of
+    /// `rows` rows (and holds them if `add`); the sums are apart from all else.
     ///
     /// # Panics
-    /// If `columns` is neither [`SIDE`] nor [`PANEL`], or the unit is AMX's, whose tiles want rows of a.
-    pub(super) unsafe fn outer(&mut self, product: Outer, rows: usize, columns: usize) {
-        assert!(columns == SIDE || columns == PANEL);
+    /// If the unit is AMX's, whose tiles want rows of a.
+    pub(super) unsafe fn outer<const C: usize>(&mut self, product: Outer<C>, rows: usize) {
         // SAFETY: as the caller vouches.
         unsafe {
             match self {
                 Registers::Tiles(_) => panic!("tiles of AMX multiply rows, not columns"),
-                Registers::Dot(dot) => dot::outer(*dot, product, rows, columns),
+                Registers::Dot(dot) => dot::outer(*dot, product, rows),
                 #[cfg(test)]
-                Registers::Plain => plain::outer(product, rows, columns),
+                Registers::Plain => plain::outer(product, rows),
             }
         }
     }

@@ -37,9 +37,9 @@ pub(super) unsafe fn multiply(product: &Product, rows: &[usize], columns: usize)
 ///
 /// # Safety
 /// As there.
-pub(super) unsafe fn outer(product: Outer, rows: usize, columns: usize) {
+pub(super) unsafe fn outer<const C: usize>(product: Outer<C>, rows: usize) {
     for r in 0..rows {
-        for n in 0..columns {
+        for n in 0..C * SIDE {
             // SAFETY: as the caller vouches.
             let c = unsafe { product.c.byte_add(r * product.c_stride).add(n) };
             // SAFETY: as above; it is initialised where it is added to.
@@ -48,7 +48,12 @@ pub(super) unsafe fn outer(product: Outer, rows: usize, columns: usize) {
                 // SAFETY: as above.
                 let (a, b) = unsafe {
                     let a = *product.a.byte_add(k * product.a_pitch).add(r);
-                    (a, *product.b.byte_add(k * product.b_pitch).add(n))
+                    (
+                        a,
+                        *product.b[n / SIDE]
+                            .byte_add(k * product.b_pitch)
+                            .add(n % SIDE),
+                    )
                 };
                 for half in [0, 16] {
                     let [a, b] = [a, b].map(|word| Bf16::from_bits((word >> half) as u16).get());

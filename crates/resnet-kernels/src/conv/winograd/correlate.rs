@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::lines::{Algorithm, F, Line, plane};
 use super::products::{Arrange, Products};
 use super::weights::{SIDE, WeightTask};
-use super::{Map, Tiling, even, for_reading, pitch, points, stride};
+use super::{Map, SMALL_IN, Tiling, even, for_reading, pitch, points, stride};
 use crate::conv::tile::LANES;
 use crate::conv::{Conv2dShape, Epilogue, scratch};
 use crate::cpu::Parts;
@@ -18,7 +18,7 @@ use crate::{Cpu, Number};
 const BLOCK: usize = 96 << 10;
 /// Fewest tiles in a block even so: so often a panel of U, once read, is used.
 const FEWEST: usize = 48;
-/// Tiles from the one in work to the one whose pixels are fetched from memory meanwhile.
+/// Tiles from the one in work to the one whose pixels are fetched from memory meanwhile, where that measured better: with large tiles.
 const AHEAD: usize = 2;
 
 /// A correlation of x [n][h][w][c_in] with 3x3 weights to y [n][h_out][w_out][c_out], by tiles of O x O outputs from I x I inputs.
@@ -324,9 +324,11 @@ pub(super) unsafe fn input<S: Simd, T: Number, A: Arrange, L: Line<I, I>, const 
         let first = |at: usize| at as isize - padding as isize;
         let from = x.square::<I>(image, first(i), first(j), zeros.as_ptr());
         for at in (0..x.channels).step_by(S::LANES) {
-            for line in &from {
-                for pixel in &line[I - tiling.out..] {
-                    s.prefetch(pixel.wrapping_add(AHEAD * tiling.out * x.channels + at));
+            if I > SMALL_IN {
+                for line in &from {
+                    for pixel in &line[I - tiling.out..] {
+                        s.prefetch(pixel.wrapping_add(AHEAD * tiling.out * x.channels + at));
+                    }
                 }
             }
             // SAFETY: every pixel, or the zeros in its place, holds `channels` numbers, a multiple of LANES; the caller

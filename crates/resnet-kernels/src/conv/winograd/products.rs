@@ -288,6 +288,22 @@ mod paired {
     #[derive(Clone, Copy)]
     pub(in crate::conv) struct Paired(Unit);
 
+    /// The columns of P from `n` on.
+    #[inline(always)]
+    fn product<const C: usize>(outer: Outer, b: [*const u32; C], n: usize) -> unit::Outer<C> {
+        const WORD: usize = size_of::<f32>();
+        unit::Outer {
+            a: outer.v.cast(),
+            a_pitch: pitch(outer.rows) * WORD,
+            b,
+            b_pitch: pitch(outer.columns) * WORD,
+            count: outer.tiles.div_ceil(2),
+            c: outer.p.wrapping_add(n),
+            c_stride: outer.stride * WORD,
+            add: outer.add,
+        }
+    }
+
     impl Products for Paired {
         type Along = Halves;
         type Across = Pairs;
@@ -366,21 +382,18 @@ mod paired {
 
         #[inline(always)]
         unsafe fn outer<S: Simd>(self, _: S, outer: Outer) {
-            const WORD: usize = size_of::<f32>();
             let mut registers = Registers::new(self.0);
             for (n, lanes) in unit::panels(0..outer.columns) {
-                let product = unit::Outer {
-                    a: outer.v.cast(),
-                    a_pitch: pitch(outer.rows) * WORD,
-                    b: outer.w.wrapping_add(n).cast(),
-                    b_pitch: pitch(outer.columns) * WORD,
-                    count: outer.tiles.div_ceil(2),
-                    c: outer.p.wrapping_add(n),
-                    c_stride: outer.stride * WORD,
-                    add: outer.add,
-                };
+                let w = outer.w.wrapping_add(n).cast::<u32>();
                 // SAFETY: as the caller vouches, for the panel's columns.
-                unsafe { registers.outer(product, outer.rows, lanes) };
+                unsafe {
+                    if lanes > SIDE {
+                        let b = [w, w.wrapping_add(SIDE)];
+                        registers.outer(product(outer, b, n), outer.rows);
+                    } else {
+                        registers.outer(product(outer, [w], n), outer.rows);
+                    }
+                }
             }
         }
     }

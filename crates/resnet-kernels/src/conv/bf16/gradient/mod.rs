@@ -19,6 +19,7 @@
 //! Blocks are cut into chunks by shape alone; each chunk's dw is kept apart and they are added in order, so the number of threads
 //! changes nothing. Where dw is large there are few chunks, and channels on both sides are split instead.
 
+mod narrow;
 mod plan;
 
 use std::ops::Range;
@@ -39,7 +40,17 @@ use plan::{PART, Plan};
 /// Words of scratch.
 pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
     let plan = Plan::new(shape);
-    bias::scratch_len(shape).max(plan.partial() + scratch::len(&plan.parts()) * cpu.threads())
+    let each = each_len(&plan, Unit::of(cpu));
+    bias::scratch_len(shape).max(plan.partial() + each * cpu.threads())
+}
+
+/// Words of scratch for each thread.
+fn each_len(plan: &Plan, unit: Unit) -> usize {
+    if narrow::accepts(unit, &plan.shape) {
+        scratch::len(&narrow::parts(plan))
+    } else {
+        scratch::len(&plan.parts())
+    }
 }
 
 /// dw = the gradient of w, db = that of the bias.
@@ -58,7 +69,8 @@ pub(in crate::conv) fn backward_weight(
     let unit = Unit::of(cpu);
     let plan = &Plan::new(shape);
     let Conv2dShape { c_out, groups, .. } = *shape;
-    let each = scratch::len(&plan.parts());
+    let each = each_len(plan, unit);
+    let narrow = narrow::accepts(unit, &plan.shape);
     let (partial, scratch) = scratch.split_at_mut(plan.partial());
     let single = plan.chunks == 1;
     {
@@ -71,8 +83,18 @@ pub(in crate::conv) fn backward_weight(
             let (task, part) = (task / splits, task % splits);
             let channels = range(c_out / groups, plan.part_out(), part % plan.split_out);
             let (group, chunk) = (task % groups, task / groups);
-            if !channels.is_empty() {
-                let len = shape.w_len();
+            let len = shape.w_len();
+            if narrow {
+                cpu.run(narrow::Gradient {
+                    plan,
+                    unit,
+                    chunk,
+                    x,
+                    dy,
+                    dw: target.start_of(chunk * len..(chunk + 1) * len),
+                    scratch,
+                });
+            } else if !channels.is_empty() {
                 cpu.run(Gradient {
                     plan,
                     unit,

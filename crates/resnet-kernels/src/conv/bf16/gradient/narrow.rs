@@ -1,0 +1,150 @@
+//! The weight gradient of 3x3 convolutions from sixteen channels to sixteen, where a tile of x has one vector of columns only: the operands change
+//! places, so that three taps are columns.
+//!
+//! ```text
+//!            x, pairs of pixels: taps 0, 1, 2 of a row
+//!              ┌─────┬─────┬─────┐
+//!              │ 16 channels each│
+//!              └─────┴─────┴─────┘
+//!   dy, pairs  ┌─────┬─────┬─────┐
+//!   of pixels  │    sums         │ 8 of 16 output channels
+//! ```
+//!
+//! A tap that begins at an odd position reads pairs of their own, so x is laid out twice, from the first position on and from the second.
+
+use super::plan::Plan;
+use super::transpose;
+use crate::conv::axis::Map;
+use crate::conv::unit::{Outer, Registers, SIDE, STEP, Unit};
+use crate::conv::{Conv2dShape, scratch};
+use crate::simd::{Simd, Task};
+use crate::{Bf16, Number};
+
+/// Taps of a row.
+const TAPS: usize = 3;
+/// Numbers of dw for one output channel and one row of taps.
+const ROW: usize = TAPS * SIDE;
+/// Pairs of positions that all rows of taps run over together: 24 KiB of x and dy in a first-level cache of 48.
+const PART: usize = 128;
+
+pub(super) fn accepts(unit: Unit, shape: &Conv2dShape) -> bool {
+    let ends = [
+        shape.c_in,
+        shape.c_out,
+        shape.kernel,
+        shape.stride,
+        shape.groups,
+    ];
+    unit.multiplies_columns() && ends == [SIDE, SIDE, TAPS, 1, 1]
+}
+
+/// Pairs of positions of the largest block, with what the last tap reads.
+fn pairs(plan: &Plan) -> usize {
+    plan.pitch().0 * STEP / 2 + plan.shift(TAPS - 1, TAPS - 1) / 2 + 1
+}
+
+/// Lengths of a thread's parts of scratch: copy, x in pairs from even and from odd positions on, offsets of dy, dy in pairs, sums.
+pub(super) fn parts(plan: &Plan) -> [usize; 6] {
+    let [copy, .., at, dy, _, _, _] = plan.parts();
+    let x = pairs(plan) * SIDE;
+    [copy, x, x, at, dy.max(at / 2 * SIDE), TAPS * SIDE * ROW]
+}
+
+/// One chunk's gradient, written to `dw`.
+pub(super) struct Gradient<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) unit: Unit,
+    pub(super) chunk: usize,
+    pub(super) x: &'a [Bf16],
+    pub(super) dy: &'a [Bf16],
+    pub(super) dw: *mut f32,
+    pub(super) scratch: &'a mut [f32],
+}
+
+impl Task for Gradient<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Gradient {
+            plan,
+            unit,
+            chunk,
+            x,
+            dy,
+            dw,
+            scratch,
+        } = self;
+        let (shape, layout) = (&plan.shape, &plan.layout);
+        let [copy, even, odd, at, pairs, sums] = scratch::split(scratch, parts(plan));
+        let [even, odd, at, pairs] = [even, odd, at, pairs].map(scratch::as_u32);
+        let map = Map {
+            values: x,
+            channels: SIDE,
+            groups: 1,
+        };
+        let image = shape.h_out() * shape.w_out() * SIDE;
+        let mut registers = Registers::new(unit);
+        let blocks = plan.blocks.count();
+        let mut add = false;
+        for b in blocks * chunk / plan.chunks..blocks * (chunk + 1) / plan.chunks {
+            let block = plan.blocks.get(b);
+            let copy = Bf16::view_mut(copy, layout.len(&plan.blocks));
+            let x = layout.stage(map, 0, block, copy);
+            let steps = plan.place(block.images, block.row..block.row + block.rows, at);
+            let count = steps * STEP / 2;
+            let read = count + plan.shift(TAPS - 1, TAPS - 1) / 2 + 1;
+            lay_out(s, x, 0, &mut even[..read * SIDE]);
+            lay_out(s, x, 1, &mut odd[..read * SIDE]);
+            let dy = &dy[block.image * image..(block.image + block.images) * image];
+            transpose::pairs(s, dy, &at[..steps * STEP], 0..SIDE, pairs);
+            for start in (0..count).step_by(PART) {
+                let part = PART.min(count - start);
+                let a = &pairs[start * SIDE..][..part * SIDE];
+                for (row, sums) in sums.chunks_exact_mut(SIDE * ROW).enumerate() {
+                    let b = [0, 1, 2].map(|column| {
+                        let shift = plan.shift(row, column);
+                        let x = if shift.is_multiple_of(2) { &even } else { &odd };
+                        x[(start + shift / 2) * SIDE..][..part * SIDE].as_ptr()
+                    });
+                    let product = Outer {
+                        a: a.as_ptr(),
+                        a_pitch: SIDE * size_of::<u32>(),
+                        b,
+                        b_pitch: SIDE * size_of::<u32>(),
+                        count: part,
+                        c: sums.as_mut_ptr(),
+                        c_stride: ROW * size_of::<f32>(),
+                        add: add || start > 0,
+                    };
+                    // SAFETY: all operands were cut to `part` pairs of sixteen words, the sums to sixteen rows.
+                    unsafe { registers.outer(product, SIDE) };
+                }
+            }
+            add = true;
+        }
+        // dw is [row][column][channel of x][channel of dy].
+        for (row, sums) in sums.chunks_exact(SIDE * ROW).enumerate() {
+            for (i, column) in (0..ROW).step_by(transpose::BLOCK).enumerate() {
+                for o in (0..SIDE).step_by(transpose::BLOCK) {
+                    let to = row * ROW + i * transpose::BLOCK;
+                    // SAFETY: the sums of a row of taps are sixteen rows of ROW numbers; dw is this chunk's, three times ROW rows of
+                    // sixteen numbers, which this task alone writes.
+                    unsafe {
+                        let from = sums.as_ptr().add(o * ROW + column);
+                        s.transpose(from, ROW, dw.add(to * SIDE + o), SIDE);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Fills `to` with pairs of x's pixels from the position `first` on, zeros after the last one.
+#[inline(always)]
+fn lay_out<S: Simd>(s: S, x: &[Bf16], first: usize, to: &mut [u32]) {
+    const ZEROS: [Bf16; SIDE] = [Bf16::from_bits(0); SIDE];
+    let pixel = |i: usize| x.get(i * SIDE..(i + 1) * SIDE).unwrap_or(&ZEROS);
+    for (i, to) in to.chunks_exact_mut(SIDE).enumerate() {
+        let at = first + 2 * i;
+        transpose::interleave(s, pixel(at), pixel(at + 1), to);
+    }
+}
