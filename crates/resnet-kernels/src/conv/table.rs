@@ -61,7 +61,7 @@ const fn winograd<T: Number>(name: &'static str, isa: Isa) -> Row<T> {
         direct: false,
         multiplies_bf16: false,
         accepts: winograd::accepts,
-        scratch_len: winograd::scratch_len,
+        scratch_len: winograd::scratch_len::<winograd::Plain, { winograd::OUT }, { winograd::IN }>,
         packed_len: winograd::packed_len::<winograd::Plain, { winograd::OUT }, { winograd::IN }>,
         pack: winograd::pack::<winograd::Plain, { winograd::OUT }, { winograd::IN }>,
         forward: winograd::forward::<T, winograd::Plain, { winograd::OUT }, { winograd::IN }>,
@@ -137,7 +137,11 @@ const fn winograd_pairs(name: &'static str, isa: Isa) -> Row<Bf16> {
         direct: false,
         multiplies_bf16: true,
         accepts: winograd::accepts_pairs,
-        scratch_len: winograd::pairs_scratch_len,
+        scratch_len: winograd::scratch_len::<
+            winograd::Paired,
+            { winograd::SMALL_OUT },
+            { winograd::SMALL_IN },
+        >,
         packed_len: winograd::packed_len::<
             winograd::Paired,
             { winograd::SMALL_OUT },
@@ -185,18 +189,13 @@ impl Rows for f32 {
     ];
 }
 
-/// Rows of `products` multiply bf16; the others multiply in f32 what was stored as bf16.
+/// Rows for AMX and AVX-512 BF16 multiply bf16; the others multiply in f32 what was stored as bf16.
 impl Rows for Bf16 {
     const ROWS: &'static [Row<Bf16>] = &[
         #[cfg(target_arch = "x86_64")]
         products("conv_bf16_32x32__amx", Isa::Amx),
         #[cfg(target_arch = "x86_64")]
         winograd_pairs("conv_bf16_winograd2_pairs__avx512bf16", Isa::Avx512Bf16),
-        #[cfg(target_arch = "x86_64")]
-        Row {
-            accepts: |shape| winograd::accepts(shape) && winograd::beats_pairs(shape),
-            ..winograd("conv_bf16_winograd__avx512", Isa::Avx512Bf16)
-        },
         #[cfg(target_arch = "x86_64")]
         products("conv_bf16_8x32__avx512bf16", Isa::Avx512Bf16),
         winograd("conv_bf16_winograd__avx512", Isa::Avx512),
@@ -211,20 +210,15 @@ impl Rows for Bf16 {
     ];
 }
 
-/// The rows for `shape` of the instruction set that `cpu` uses, the best first. A kernel that has two rows counts once.
+/// The rows for `shape` of the instruction set that `cpu` uses, the best first.
 pub(super) fn candidates<T: Rows>(
     cpu: &Cpu,
     shape: &Conv2dShape,
 ) -> impl Iterator<Item = &'static Row<T>> {
     let (isa, shape) = (cpu.isa(), *shape);
-    let takes =
-        move |row: &Row<T>| (row.isa == isa || row.isa == isa.vectors()) && (row.accepts)(&shape);
-    let rows = T::ROWS.iter().enumerate();
-    rows.filter(move |&(i, row)| {
-        let mut before = T::ROWS[..i].iter();
-        takes(row) && !before.any(|other| other.name == row.name && takes(other))
-    })
-    .map(|(_, row)| row)
+    T::ROWS
+        .iter()
+        .filter(move |row| (row.isa == isa || row.isa == isa.vectors()) && (row.accepts)(&shape))
 }
 
 /// The first of them that is not switched off.

@@ -51,8 +51,40 @@ pub(super) struct Runs {
     pub(super) pitch: usize,
 }
 
-/// y[r] (+)= Σ_k x[r][k] w[k], a row of w being NV vectors; y starts from `start`, or from itself if that is null. If `FETCH`, as much
-/// as is read of w is brought into the caches meanwhile, `ahead` numbers after it.
+/// What is fetched while a tile is computed: from where on, and numbers for each step of the reduction.
+#[derive(Clone, Copy)]
+pub(super) struct Ahead {
+    from: *const f32,
+    step: usize,
+}
+
+/// Tiles that bring what is needed next, at most: the more share it, the less one waits for memory.
+const SHARES: usize = 4;
+
+impl Ahead {
+    pub(super) const NOTHING: Ahead = Ahead {
+        from: std::ptr::null(),
+        step: 0,
+    };
+
+    /// The part that the `i`-th of `tiles` brings of the `depth` rows of `lanes` numbers that begin at `next`; `None` where others do.
+    pub(super) fn share(
+        next: *const f32,
+        depth: usize,
+        lanes: usize,
+        i: usize,
+        tiles: usize,
+    ) -> Option<Ahead> {
+        let shares = tiles.min(SHARES);
+        (i < shares).then(|| Ahead {
+            from: next.wrapping_add(depth * lanes * i / shares),
+            step: lanes.div_ceil(shares),
+        })
+    }
+}
+
+/// y[r] (+)= Σ_k x[r][k] w[k], a row of w being NV vectors; y starts from `start`, or from itself if that is null. What
+/// `ahead` says is brought into the caches meanwhile.
 ///
 /// # Safety
 /// Each `x[r]` is valid for reading the runs, `w` for runs·len·NV vectors, `start` is null or valid for NV vectors, each
@@ -65,7 +97,7 @@ pub(super) unsafe fn dot<S: Simd, const MR: usize, const NV: usize, const FETCH:
     w: *const f32,
     start: *const f32,
     y: &[*mut f32; MR],
-    ahead: usize,
+    mut ahead: Ahead,
 ) {
     let mut sums = [[s.splat(0.0); NV]; MR];
     // SAFETY: as the caller vouches; w advances by one row for every number of the runs.
@@ -86,9 +118,11 @@ pub(super) unsafe fn dot<S: Simd, const MR: usize, const NV: usize, const FETCH:
                 let mut row = [s.splat(0.0); NV];
                 for v in 0..NV {
                     row[v] = s.load(w.add(v * S::LANES));
-                    if FETCH {
-                        s.prefetch_far(w.wrapping_add(ahead + v * S::LANES));
-                    }
+                }
+                if FETCH {
+                    s.prefetch_far(ahead.from);
+                    s.prefetch_far(ahead.from.wrapping_add(ahead.step / 2));
+                    ahead.from = ahead.from.wrapping_add(ahead.step);
                 }
                 for r in 0..MR {
                     let a = s.splat(*x[r].add(i));

@@ -54,6 +54,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
     ///
     /// # Safety
     /// `a` and `b` are valid for reading, `to` for writing `LANES` of theirs.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn pair_bf16(self, a: *const Bf16, b: *const Bf16, to: *mut u32) {
         for i in 0..Self::LANES {
@@ -68,6 +69,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
     ///
     /// # Safety
     /// `to` is valid for writing `LANES` words.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn store_pair_bf16(self, to: *mut u32, a: Self::V, b: Self::V) {
         let mut pair = [[Bf16::from_bits(0); 16]; 2];

@@ -43,6 +43,10 @@ const SHAPES: &str = "
     n5 ic16 ih32 oc80 k3 p1
     n1 ic8 ih8 iw3 oc8 k1 s7 p2
     n8 ic16 ih8 oc272 k3 p1
+    n1 ic32 ih91 oc32 k3 p1
+    n1 ic32 ih9 oc160 k3 p2
+    n1 ic608 ih10 oc32 k3
+    n2 ic16 ih10 oc16 k3
     n5 ic1 ih1 oc1 k1";
 
 pub(crate) fn shapes() -> Vec<Conv2dShape> {
@@ -184,9 +188,6 @@ const NAMES: [&str; 8] = [
 /// How many of the results are maps, stored as `T`.
 const MAPS: usize = 5;
 
-/// What Winograd's algorithm computes.
-const POINTS_ROUNDED: std::ops::Range<usize> = 0..7;
-
 #[test]
 fn integers_are_exact() {
     integers_are_exact_as::<f32>();
@@ -243,7 +244,7 @@ fn reals_stay_within_the_error_of_f32_sums_as<T: Number>() {
                 let direct = f64::from(f32::EPSILON) * (1.0 + k * k.sqrt());
                 let bound = if conv.is_direct() || NAMES[i] == "db" {
                     direct
-                } else if conv.multiplies_bf16() && POINTS_ROUNDED.contains(&i) {
+                } else if conv.multiplies_bf16() {
                     // The points are rounded: a sum is typically off by a quarter of its terms' rounding.
                     direct.max(2.0 * rounding::<Bf16>() * k.sqrt())
                 } else {

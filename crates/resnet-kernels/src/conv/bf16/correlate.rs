@@ -14,7 +14,7 @@ use crate::conv::cut::{Wanted, cut};
 use crate::conv::outputs::{NONE, Outputs};
 use crate::conv::tile::LANES;
 use crate::conv::unit::{
-    MOST, PANEL, Product, Registers, SIDE, STEP, Unit, height, padded, panels,
+    MOST, OVERLAP, PANEL, PART, Product, Registers, SIDE, STEP, Unit, height, padded, panels,
 };
 use crate::conv::{Conv2dShape, Epilogue, scratch};
 use crate::cpu::Parts;
@@ -22,8 +22,6 @@ use crate::simd::{Simd, Task};
 use crate::split::{CHUNK, chunks, range};
 use crate::{Bf16, Cpu, Number};
 
-/// Steps of the reduction in a part: 36 KiB of weights in a first-level cache of 48.
-const PART: usize = 18;
 /// Bytes of a block's input and sums: a quarter of a second-level cache of 1 MiB.
 const BLOCK: usize = 1 << 18;
 /// Words before packed weights: the first says how many are skipped for the sake of alignment.
@@ -169,6 +167,13 @@ impl<'a> Correlation<'a> {
     /// Steps of the reduction.
     fn steps(&self) -> usize {
         self.rows.taps * self.layout.run().div_ceil(STEP)
+    }
+
+    /// Whether rows are as [`Product`] says of those that overlap: then all steps fit a part.
+    fn overlaps(&self) -> bool {
+        let pixel = (self.layout.distance, self.layout.run());
+        let one_part = self.part() == self.steps();
+        pixel == (SIDE, OVERLAP * SIDE) && one_part
     }
 
     /// Numbers of the reduction, with those that fill steps.
@@ -384,6 +389,7 @@ impl Task for BlockTask<'_> {
         let y = y.start_of(block.image * image..(block.image + block.images) * image);
         let (steps, part) = (c.steps(), c.part());
         let waits = part < steps;
+        let overlaps = c.overlaps();
         let mut registers = Registers::new(unit);
         for (n, count) in panels(channels) {
             let lanes = padded(count);
@@ -402,7 +408,7 @@ impl Task for BlockTask<'_> {
                         a_stride: layout.distance * size_of::<Bf16>(),
                         c_stride: PANEL * size_of::<f32>(),
                         count: end - start,
-                        run: run / 2,
+                        overlaps,
                         add: usize::from(start > 0),
                         ahead: if tile == 0 { size_of_val(b) } else { 0 },
                     };

@@ -26,9 +26,6 @@ mod layout;
 mod pack;
 mod transpose;
 
-#[cfg(test)]
-mod tests;
-
 use super::Conv2dShape;
 use crate::Cpu;
 

@@ -8,7 +8,7 @@ use super::correlate::Correlation;
 use crate::Number;
 use crate::conv::axis::{Block, Map};
 use crate::conv::outputs::Outputs;
-use crate::conv::tile::{LANES, NARROW, Runs, WIDE, dot, panels};
+use crate::conv::tile::{Ahead, LANES, NARROW, Runs, WIDE, dot, panels};
 use crate::conv::{Epilogue, scratch};
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
@@ -254,12 +254,23 @@ impl Tiles<'_> {
                     x[r] = self.x.add(self.from[pixel] as usize);
                     y[r] = self.y.add(self.to[pixel] as usize);
                 }
-                if !through && p == 0 {
-                    // The first tile brings the panel after this one, the others find this one in the first-level cache.
-                    let ahead = self.runs.runs * self.runs.len * lanes;
-                    dot::<S, MR, NV, true>(s, &x, self.runs, self.panel, self.start, &y, ahead);
-                } else if !through {
-                    dot::<S, MR, NV, false>(s, &x, self.runs, self.panel, self.start, &y, 0);
+                if !through {
+                    let depth = self.runs.runs * self.runs.len;
+                    let next = self.panel.wrapping_add(depth * lanes);
+                    match Ahead::share(next, depth, lanes, p / MR, pixels.div_ceil(MR)) {
+                        Some(ahead) => dot::<S, MR, NV, true>(
+                            s, &x, self.runs, self.panel, self.start, &y, ahead,
+                        ),
+                        None => dot::<S, MR, NV, false>(
+                            s,
+                            &x,
+                            self.runs,
+                            self.panel,
+                            self.start,
+                            &y,
+                            Ahead::NOTHING,
+                        ),
+                    }
                 } else {
                     let mut through = y;
                     for r in 0..MR {
@@ -268,7 +279,15 @@ impl Tiles<'_> {
                             y[r].copy_to_nonoverlapping(through[r], self.count);
                         }
                     }
-                    dot::<S, MR, NV, false>(s, &x, self.runs, self.panel, self.start, &through, 0);
+                    dot::<S, MR, NV, false>(
+                        s,
+                        &x,
+                        self.runs,
+                        self.panel,
+                        self.start,
+                        &through,
+                        Ahead::NOTHING,
+                    );
                     for r in 0..rows {
                         through[r].copy_to_nonoverlapping(y[r], self.count);
                     }

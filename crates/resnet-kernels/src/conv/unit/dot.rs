@@ -18,7 +18,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::mem::offset_of;
 
-use super::{MOST, Outer, Product, SIDE};
+use super::{MOST, OVERLAP, Outer, Product, SIDE};
 use crate::Bf16;
 use crate::simd::Avx512;
 
@@ -88,7 +88,7 @@ unsafe fn wide(product: &Product, a: *const Bf16, c: *mut f32, left: usize, ahea
 unsafe fn narrow(product: &Product, a: *const Bf16, c: *mut f32, left: usize) -> usize {
     // SAFETY: as the caller vouches.
     unsafe {
-        if overlaps(product) {
+        if product.overlaps {
             return match left {
                 1 => sliding::<1>(product, a, c),
                 2 | 3 => sliding::<2>(product, a, c),
@@ -177,17 +177,8 @@ unsafe fn block<const R: usize, const C: usize, const FETCH: bool>(
     R
 }
 
-/// Pairs of a pixel, and taps, where rows overlap.
-const PIXEL: usize = 8;
-const TAPS: usize = 3;
-
-/// Whether rows are three neighbouring pixels of sixteen channels, each a pixel after the one before.
-fn overlaps(product: &Product) -> bool {
-    let steps = (PIXEL * TAPS).div_ceil(SIDE);
-    product.a_stride == 4 * PIXEL
-        && product.run == PIXEL * TAPS
-        && product.count.is_multiple_of(steps)
-}
+/// Pairs of a pixel where rows overlap.
+const PIXEL: usize = SIDE / 2;
 
 /// `R` rows of one vector of sums, of rows that overlap: a pair of a pixel is loaded once for the three rows that it is in.
 ///
@@ -202,7 +193,7 @@ fn overlaps(product: &Product) -> bool {
 /// As for [`block`], with `C` = 1; the product's rows overlap.
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512bf16")]
 unsafe fn sliding<const R: usize>(product: &Product, a: *const Bf16, c: *mut f32) -> usize {
-    const STEPS: usize = (PIXEL * TAPS).div_ceil(SIDE);
+    const STEPS: usize = (PIXEL * OVERLAP).div_ceil(SIDE);
     let mut sums = [_mm512_setzero_ps(); R];
     // SAFETY: as the caller vouches: each row of c is a vector; at the offset of each run the rows of a hold three pixels; b has 16 rows of
     // one vector for each step.

@@ -11,13 +11,16 @@
 //!
 //! A step is 32 numbers of the reduction: rows of a, a constant number of bytes apart, and 16 rows of pairs of b, one behind the other: two rows of
 //! the reduction side by side in each column. Where the rows of a lie is read from a table with an offset for each step, so that one loop runs
-//! over taps, rows and channels. Every sum is added to in the order of the reduction, whatever the block.
+//! over taps, rows and channels. Every sum has one order, whatever the block.
 
 mod dot;
 mod peak;
 #[cfg(test)]
 mod plain;
 mod tiles;
+
+#[cfg(test)]
+mod tests;
 
 use crate::simd::{Amx, Avx512, Proof};
 use crate::{Bf16, Cpu};
@@ -33,6 +36,12 @@ pub(super) const STEP: usize = 32;
 pub(super) const MOST: usize = 3;
 /// Columns of the wide block.
 pub(super) const PANEL: usize = 2 * SIDE;
+
+/// Steps of the reduction in a part: 36 KiB of weights in a first-level cache of 48.
+pub(super) const PART: usize = 18;
+
+/// Pixels in a row of a where rows overlap.
+pub(super) const OVERLAP: usize = 3;
 
 /// Tiles of a in a block with `columns` columns.
 pub(super) fn height(columns: usize) -> usize {
@@ -64,11 +73,12 @@ pub(super) struct Product {
     /// From row to row of the sums; the second tile stands beside the first.
     pub(super) c_stride: usize,
     pub(super) count: usize,
-    /// Pairs of a run that steps cut, where all runs have as many.
-    pub(super) run: usize,
+    /// Whether rows are three neighbouring pixels of sixteen channels, each a pixel after the one before, and steps come in twos: what is in
+    /// the second follows what is in the first.
+    pub(super) overlaps: bool,
     /// 1 to add to the sums that are there, 0 to start from zero.
     pub(super) add: usize,
-    /// How many bytes after `b` what is needed next is; 0 where there is nothing to fetch.
+    /// How many bytes after `b` what is needed next is; 0 where there is nothing to fetch. A hint.
     pub(super) ahead: usize,
 }
 
@@ -169,7 +179,7 @@ impl Registers {
     ///
     /// # Safety
     /// For each of `rows`, `a[i]` is valid for reading 32 numbers at every offset in as many rows, `c[i]` for writing `columns` numbers (and
-    /// holds them if `add`) in as many; the sums are apart from each other and from all else. `steps` points to `count` steps, `b`
+    /// holds them if `add`) in as many; the sums are apart from each other and from all else. `overlaps` is true. `steps` points to `count` steps, `b`
     /// to 16 rows of `columns` pairs for each, without gaps; `add` is 0 or 1.
     ///
     /// # Panics
@@ -184,27 +194,11 @@ impl Registers {
         // SAFETY: as the caller vouches.
         unsafe {
             match self {
-                Registers::Tiles(tiles) => {
-                    if product.ahead > 0 {
-                        fetch(product, columns);
-                    }
-                    tiles.multiply(product, rows, columns);
-                }
+                Registers::Tiles(tiles) => tiles.multiply(product, rows, columns),
                 Registers::Dot(dot) => dot::multiply(*dot, product, rows, columns),
                 #[cfg(test)]
                 Registers::Plain => plain::multiply(product, rows, columns),
             }
         }
-    }
-}
-
-/// Brings what is needed next into the second-level cache.
-fn fetch(product: &Product, columns: usize) {
-    use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-    const LINE: usize = 64;
-    let next = product.b.wrapping_byte_add(product.ahead);
-    for line in 0..product.count * SIDE * columns * size_of::<[Bf16; 2]>() / LINE {
-        // SAFETY: fetching ahead has no effect but on caches, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(next.wrapping_byte_add(line * LINE).cast()) };
     }
 }

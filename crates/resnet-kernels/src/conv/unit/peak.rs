@@ -23,7 +23,7 @@ pub(crate) fn multiply(unit: Unit, blocks: usize) -> usize {
             a_stride: STEP * size_of::<Bf16>(),
             c_stride: PANEL * size_of::<f32>(),
             count: STEPS,
-            run: STEP / 2,
+            overlaps: false,
             add: 0,
             ahead: 0,
         };

@@ -18,7 +18,7 @@ use crate::{Cpu, Number};
 const BLOCK: usize = 96 << 10;
 /// Fewest tiles in a block even so: so often a panel of U, once read, is used.
 const FEWEST: usize = 48;
-/// Tiles from the one in work to the one whose pixels are fetched from memory meanwhile, where that measured better: with large tiles.
+/// Tiles from the one in work to the one whose pixels are fetched from memory meanwhile, with large tiles only.
 const AHEAD: usize = 2;
 
 /// A correlation of x [n][h][w][c_in] with 3x3 weights to y [n][h_out][w_out][c_out], by tiles of O x O outputs from I x I inputs.

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::correlate::input;
 use super::lines::{Algorithm, F, Line, plane};
-use super::products::{Arrange, Outer, Products};
+use super::products::{Arrange, PointGradient, Products};
 use super::{Map, Tiling, even, for_reading, pitch, points, stride};
 use crate::conv::{Conv2dShape, bias, scratch};
 use crate::cpu::Parts;
@@ -240,7 +240,7 @@ where
                 }
                 for i in 0..I {
                     for j in 0..I {
-                        let outer = Outer {
+                        let point = PointGradient {
                             v: v[i][j],
                             rows: c_in,
                             w: w[i][j],
@@ -250,7 +250,7 @@ where
                             stride: c_out,
                             add: block > 0,
                         };
-                        products.outer(s, outer);
+                        products.outer(s, point);
                     }
                 }
             }
@@ -341,7 +341,6 @@ where
         assert!(k < c_in && partial.len() >= plan.chunks * plan.len());
         const { assert!(I * I <= MOST) };
         let mut sums = [[0f32; STRIP]; MOST];
-        let from = for_reading(&points::<I>(sums.as_mut_ptr().cast(), STRIP));
         for strip in (0..c_out).step_by(STRIP) {
             let width = STRIP.min(c_out - strip);
             for (e, sums) in sums[..I * I].iter_mut().enumerate() {
@@ -357,6 +356,7 @@ where
                     }
                 }
             }
+            let from = for_reading(&points::<I>(sums.as_mut_ptr().cast(), STRIP));
             for at in (0..width).step_by(S::LANES) {
                 // SAFETY: `sums` holds `width` numbers at each point; dw holds nine taps of c_in x c_out numbers, of which this task
                 // alone writes row k.

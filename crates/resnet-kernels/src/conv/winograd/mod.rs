@@ -1,6 +1,6 @@
 //! 3x3 convolutions with step 1 by Winograd's algorithm F(4x4, 3x3) (Lavin & Gray 2016, "Fast algorithms for convolutional
-//! neural networks"): 36 products for a tile of 16 outputs where the sum as written takes 144. Maps of too few such tiles have F(2x2, 3x3)
-//! forward: 16 products for 4 outputs where the sum takes 36, and weights that grow by less than half as much.
+//! neural networks"): 36 products for a tile of 16 outputs where the sum as written takes 144. Maps of too few such tiles have
+//! F(2x2, 3x3) forward: 16 products for 4 outputs where the sum takes 36, and weights that grow by less than half as much.
 //!
 //! ```text
 //! y  = Aᵀ [ (G w Gᵀ) ⊙ (Bᵀ x B) ] A            x a tile of 6x6 inputs, y its 4x4 outputs, ⊙ number by number
@@ -18,10 +18,15 @@
 //! reading of U worth it, so that with many channels V and M go through the third level. Neither is made for a whole layer. The input gradient is the same correlation, of dy with the weights turned by half a
 //! turn. The points 0, ±1, ±2, ∞ of F(4x4, 3x3) make the result three to ten times less exact than the plain sum in f32, and a number that is not
 //! finite spoils all outputs of the tiles that read it.
+//!
+//! Where the CPU multiplies pairs of bf16, V, W and U are rounded to it and F(2x2, 3x3) does all passes (`paired`). Its transforms add and subtract
+//! four numbers at most, so that rounding costs some two and a half times what a result's own rounding does; those of F(4x4, 3x3) would cost too much.
 
 mod correlate;
 mod gradient;
 mod lines;
+#[cfg(target_arch = "x86_64")]
+mod paired;
 mod products;
 mod weights;
 
@@ -34,7 +39,7 @@ use crate::{Cpu, Number};
 pub(super) use correlate::{backward_input, forward, forward_scratch_len, pack, packed_len};
 pub(super) use gradient::backward_weight;
 #[cfg(target_arch = "x86_64")]
-pub(super) use products::Paired;
+pub(super) use paired::Paired;
 pub(super) use products::Plain;
 
 /// Sides of a tile of outputs and of inputs in F(4x4, 3x3).
@@ -58,27 +63,11 @@ pub(super) fn accepts_small(shape: &Conv2dShape) -> bool {
     applies(shape, SMALL_OUT)
 }
 
-/// Whether a quarter of the products in f32 takes less time than all of them in pairs of bf16: where the transforms are small against
-/// the products but stay in the second-level cache, and there are tiles enough to make up for the weights'.
-#[cfg(target_arch = "x86_64")]
-pub(super) fn beats_pairs(shape: &Conv2dShape) -> bool {
-    const CHANNELS: std::ops::RangeInclusive<usize> = 32..=128;
-    const TILES: usize = 128;
-    CHANNELS.contains(&shape.c_in)
-        && CHANNELS.contains(&shape.c_out)
-        && Tiling::new(shape.n, shape.h_out(), shape.w_out(), OUT).count() >= TILES
-}
-
 /// The same with tiles of 2x2 and products of pairs.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn accepts_pairs(shape: &Conv2dShape) -> bool {
     const EVEN: usize = 32;
     accepts_small(shape) && shape.c_in.is_multiple_of(EVEN) && shape.c_out.is_multiple_of(EVEN)
-}
-
-#[cfg(target_arch = "x86_64")]
-pub(super) fn pairs_scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
-    scratch_of::<Paired, SMALL_OUT, SMALL_IN>(cpu, shape)
 }
 
 fn applies(shape: &Conv2dShape, out: usize) -> bool {
@@ -91,12 +80,11 @@ fn applies(shape: &Conv2dShape, out: usize) -> bool {
         && Tiling::new(shape.n, shape.h_out(), shape.w_out(), out).count() >= FEWEST
 }
 
-/// Numbers of scratch for all passes.
-pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
-    scratch_of::<Plain, OUT, IN>(cpu, shape)
-}
-
-fn scratch_of<P: Products, const O: usize, const I: usize>(cpu: &Cpu, shape: &Conv2dShape) -> usize
+/// Words of scratch for all passes.
+pub(super) fn scratch_len<P: Products, const O: usize, const I: usize>(
+    cpu: &Cpu,
+    shape: &Conv2dShape,
+) -> usize
 where
     F: Algorithm<O, I>,
 {

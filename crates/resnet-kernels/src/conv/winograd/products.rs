@@ -1,17 +1,11 @@
-//! What multiplies at the points: numbers of f32, or pairs of bf16 with sums of f32.
-//!
-//! ```text
-//!            V, rows of channels        U, panels of columns
-//!  f32       [tile][c_in]               [panel][c_in][lanes]
-//!  pairs     [tile][c_in]               [panel][c_in / 2][lanes][2]        in a word of 32 bits two numbers
-//! ```
+//! What multiplies at the points. Here in f32, V being rows of [tile][c_in] and U panels of [panel][c_in][lanes]; in pairs of bf16 in `paired`.
 
 use std::ops::Range;
 
 use super::pitch;
-use crate::conv::tile::{self, LANES, NARROW, Runs, WIDE, dot, heights, panels};
+use crate::Cpu;
+use crate::conv::tile::{Ahead, LANES, NARROW, Runs, WIDE, dot, heights, outer, panels};
 use crate::simd::Simd;
-use crate::{Bf16, Cpu};
 
 /// Where vectors of a matrix go.
 pub(in crate::conv) trait Arrange {
@@ -33,40 +27,28 @@ impl Arrange for Words {
     }
 }
 
-/// Rows of bf16.
-pub(in crate::conv) struct Halves;
-
-impl Arrange for Halves {
-    #[inline(always)]
-    unsafe fn put<S: Simd>(s: S, to: *mut f32, pitch: usize, row: usize, at: usize, v: S::V) {
-        // SAFETY: as the caller vouches.
-        unsafe { s.store_bf16(to.add(row * pitch).cast::<Bf16>().add(at), v) };
-    }
-}
-
-/// Two rows of bf16 side by side, `pitch` words for both.
-pub(in crate::conv) struct Pairs;
-
-impl Arrange for Pairs {
-    #[inline(always)]
-    unsafe fn put<S: Simd>(s: S, to: *mut f32, pitch: usize, row: usize, at: usize, v: S::V) {
-        // SAFETY: as the caller vouches; the even row is kept in f32 until the odd one comes.
-        unsafe {
-            let to = to.add(row / 2 * pitch + at);
-            if row.is_multiple_of(2) {
-                s.store(to, v);
-            } else {
-                s.store_pair_bf16(to.cast(), s.load(to), v);
-            }
-        }
+/// Words from the panel at column `n` to the one that is used after it: its neighbour, or the first one of the next point. A column takes
+/// `depth` words, a point `len`.
+#[inline(always)]
+pub(super) fn next(
+    columns: &Range<usize>,
+    n: usize,
+    lanes: usize,
+    depth: usize,
+    len: usize,
+) -> usize {
+    if n + lanes < columns.end {
+        lanes * depth
+    } else {
+        len - (n - columns.start) * depth
     }
 }
 
 /// Vᵀ W at one point, summed over tiles.
 #[derive(Clone, Copy)]
-pub(in crate::conv) struct Outer {
-    /// V and W: a row of so many numbers for each tile, arranged [`Across`](Products::Across), rows [`pitch`] words apart, after the last
-    /// tile zeros up to a whole word.
+pub(in crate::conv) struct PointGradient {
+    /// V and W: a row of so many numbers for each tile, arranged [`Across`](Products::Across) in [`pitch`] words, after the last tile
+    /// zeros up to a whole word.
     pub(super) v: *const f32,
     pub(super) rows: usize,
     pub(super) w: *const f32,
@@ -120,8 +102,8 @@ pub(in crate::conv) trait Products: Copy + Send + Sync {
     /// P (+)= Vᵀ W at one point.
     ///
     /// # Safety
-    /// V, W and P are as [`Outer`] says, P initialised if `add`; rows and columns come in vectors of the widest instruction set.
-    unsafe fn outer<S: Simd>(self, s: S, outer: Outer);
+    /// V, W and P are as [`PointGradient`] says, P initialised if `add`; rows and columns come in vectors of the widest instruction set.
+    unsafe fn outer<S: Simd>(self, s: S, point: PointGradient);
 }
 
 /// Products in f32.
@@ -162,15 +144,8 @@ impl Products for Plain {
         const ZEROS: [f32; LANES] = [0.0; LANES];
         let (from, to) = (pitch(depth), pitch(columns.len()));
         let first = columns.start;
-        let last = Self::panels::<S>(columns.clone())
-            .last()
-            .map_or(first, |(n, _)| n);
-        for (n, lanes) in panels::<S>(columns) {
-            let next = if n < last {
-                lanes * depth
-            } else {
-                u.len() - (last - first) * depth
-            };
+        for (n, lanes) in panels::<S>(columns.clone()) {
+            let next = next(&columns, n, lanes, depth, u.len());
             let m = m.wrapping_add(n - first);
             for k in (0..depth).step_by(PANEL) {
                 let part = PANEL.min(depth - k);
@@ -181,14 +156,18 @@ impl Products for Plain {
                     std::ptr::null()
                 };
                 let v = v.wrapping_add(k);
-                let ahead = if k + part < depth { part * lanes } else { next };
+                let next = panel.wrapping_add(if k + part < depth {
+                    part * lanes
+                } else {
+                    next - k * lanes
+                });
                 // SAFETY: `panel` holds `part` rows of `lanes` numbers, `start` is null or two of the widest vectors; the caller
                 // vouches for the rows of V and M.
                 unsafe {
                     if lanes > S::LANES {
-                        rows::<S, WIDE, 2>(s, v, from, part, panel, start, m, to, tiles, ahead);
+                        rows::<S, WIDE, 2>(s, v, from, part, panel, start, m, to, tiles, next);
                     } else {
-                        rows::<S, NARROW, 1>(s, v, from, part, panel, start, m, to, tiles, ahead);
+                        rows::<S, NARROW, 1>(s, v, from, part, panel, start, m, to, tiles, next);
                     }
                 }
             }
@@ -196,17 +175,17 @@ impl Products for Plain {
     }
 
     #[inline(always)]
-    unsafe fn outer<S: Simd>(self, s: S, outer: Outer) {
-        for (n, lanes) in panels::<S>(0..outer.columns) {
+    unsafe fn outer<S: Simd>(self, s: S, point: PointGradient) {
+        for (n, lanes) in panels::<S>(0..point.columns) {
             // Channels are a multiple of 16, of which sixes leave nothing, four or eight.
-            for (k, height) in heights(outer.rows) {
+            for (k, height) in heights(point.rows) {
                 // SAFETY: as the caller vouches; the heights add up to the rows, the panels to the columns.
                 unsafe {
                     match (lanes > S::LANES, height == WIDE) {
-                        (true, true) => tile::<S, WIDE, 2>(s, outer, k, n),
-                        (true, false) => tile::<S, 4, 2>(s, outer, k, n),
-                        (false, true) => tile::<S, WIDE, 1>(s, outer, k, n),
-                        (false, false) => tile::<S, 4, 1>(s, outer, k, n),
+                        (true, true) => register_tile::<S, WIDE, 2>(s, point, k, n),
+                        (true, false) => register_tile::<S, 4, 2>(s, point, k, n),
+                        (false, true) => register_tile::<S, WIDE, 1>(s, point, k, n),
+                        (false, false) => register_tile::<S, 4, 1>(s, point, k, n),
                     }
                 }
             }
@@ -219,17 +198,22 @@ impl Products for Plain {
 /// # Safety
 /// As for [`Products::outer`], these rows and columns being inside.
 #[inline(always)]
-unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(s: S, outer: Outer, k: usize, n: usize) {
-    let mut x = [outer.v; MR];
-    let mut p = [outer.p; MR];
+unsafe fn register_tile<S: Simd, const MR: usize, const NV: usize>(
+    s: S,
+    point: PointGradient,
+    k: usize,
+    n: usize,
+) {
+    let mut x = [point.v; MR];
+    let mut p = [point.p; MR];
     for r in 0..MR {
-        x[r] = outer.v.wrapping_add(k + r);
-        p[r] = outer.p.wrapping_add((k + r) * outer.stride + n);
+        x[r] = point.v.wrapping_add(k + r);
+        p[r] = point.p.wrapping_add((k + r) * point.stride + n);
     }
-    let (from, w) = (pitch(outer.rows), outer.w.wrapping_add(n));
-    let offsets = (0..outer.tiles).map(|tile| tile * from);
+    let (from, w) = (pitch(point.rows), point.w.wrapping_add(n));
+    let offsets = (0..point.tiles).map(|tile| tile * from);
     // SAFETY: as the caller vouches.
-    unsafe { tile::outer::<S, MR, NV>(s, &x, offsets, w, pitch(outer.columns), outer.add, &p) };
+    unsafe { outer::<S, MR, NV>(s, &x, offsets, w, pitch(point.columns), point.add, &p) };
 }
 
 /// Rows of M (+)= rows of V times a panel of U.
@@ -248,7 +232,7 @@ unsafe fn rows<S: Simd, const MR: usize, const NV: usize>(
     m: *mut f32,
     to: usize,
     tiles: usize,
-    ahead: usize,
+    next: *const f32,
 ) {
     let runs = Runs {
         runs: 1,
@@ -266,137 +250,10 @@ unsafe fn rows<S: Simd, const MR: usize, const NV: usize>(
         }
         // SAFETY: rows below `tiles`, as the caller vouches. `dot` reads all of y before it writes any.
         unsafe {
-            if at == 0 {
-                dot::<S, MR, NV, true>(s, &x, runs, panel, start, &y, ahead);
-            } else {
-                dot::<S, MR, NV, false>(s, &x, runs, panel, start, &y, 0);
+            match Ahead::share(next, depth, NV * S::LANES, at / MR, tiles.div_ceil(MR)) {
+                Some(ahead) => dot::<S, MR, NV, true>(s, &x, runs, panel, start, &y, ahead),
+                None => dot::<S, MR, NV, false>(s, &x, runs, panel, start, &y, Ahead::NOTHING),
             }
         }
     }
 }
-
-/// Products of pairs of bf16.
-#[cfg(target_arch = "x86_64")]
-mod paired {
-    use super::*;
-    use crate::conv::unit::{self, MOST, Product, Registers, SIDE, STEP, Unit};
-
-    /// Steps of the reduction in a part: 36 KiB of weights in a first-level cache of 48.
-    const PART: usize = 18;
-
-    /// By whatever the CPU has for them.
-    #[derive(Clone, Copy)]
-    pub(in crate::conv) struct Paired(Unit);
-
-    /// The columns of P from `n` on.
-    #[inline(always)]
-    fn product<const C: usize>(outer: Outer, b: [*const u32; C], n: usize) -> unit::Outer<C> {
-        const WORD: usize = size_of::<f32>();
-        unit::Outer {
-            a: outer.v.cast(),
-            a_pitch: pitch(outer.rows) * WORD,
-            b,
-            b_pitch: pitch(outer.columns) * WORD,
-            count: outer.tiles.div_ceil(2),
-            c: outer.p.wrapping_add(n),
-            c_stride: outer.stride * WORD,
-            add: outer.add,
-        }
-    }
-
-    impl Products for Paired {
-        type Along = Halves;
-        type Across = Pairs;
-        const IN_WORD: usize = 2;
-        const ROWS: usize = 8;
-        const CHUNK: usize = 1024;
-        const BLOCK: usize = 256;
-
-        fn new(cpu: &Cpu) -> Paired {
-            Paired(Unit::of(cpu))
-        }
-
-        #[inline(always)]
-        fn panels<S: Simd>(columns: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
-            unit::panels(columns)
-        }
-
-        #[inline(always)]
-        unsafe fn multiply<S: Simd>(
-            self,
-            _: S,
-            v: *const f32,
-            u: &[f32],
-            depth: usize,
-            m: *mut f32,
-            tiles: usize,
-            columns: Range<usize>,
-        ) {
-            const ROW: usize = size_of::<f32>();
-            let mut registers = Registers::new(self.0);
-            let mut steps = [[0, STEP as u32 / 2]; PART];
-            for (i, step) in steps.iter_mut().enumerate() {
-                step[0] = (i * STEP * size_of::<Bf16>()) as u32;
-            }
-            let (from, to) = (pitch(depth / 2), pitch(columns.len()));
-            let first = columns.start;
-            let last = unit::panels(columns.clone()).last().map_or(0, |(n, _)| n);
-            for (n, lanes) in unit::panels(columns) {
-                // To the next panel, or to the first one of the next point.
-                let next = if n < last {
-                    lanes * depth / 2
-                } else {
-                    u.len() - (last - first) * depth / 2
-                };
-                for start in (0..depth).step_by(PART * STEP) {
-                    let part = (depth - start).min(PART * STEP);
-                    let panel = &u[n * depth / 2 + start / 2 * lanes..][..part / 2 * lanes];
-                    let together = unit::height(lanes) * SIDE;
-                    for tile in (0..tiles).step_by(together) {
-                        let mut product = Product {
-                            a: [v; MOST].map(<*const f32>::cast),
-                            c: [m; MOST],
-                            steps: steps.as_ptr(),
-                            b: panel.as_ptr().cast(),
-                            a_stride: from * ROW,
-                            c_stride: to * ROW,
-                            count: part / STEP,
-                            run: part / 2,
-                            add: usize::from(start > 0),
-                            ahead: if tile == 0 { next * ROW } else { 0 },
-                        };
-                        let mut heights = [0; MOST];
-                        let mut used = 0;
-                        for tile in (tile..tiles.min(tile + together)).step_by(SIDE) {
-                            product.a[used] = v.wrapping_add(tile * from + start / 2).cast();
-                            product.c[used] = m.wrapping_add(tile * to + n - first);
-                            heights[used] = SIDE.min(tiles - tile);
-                            used += 1;
-                        }
-                        // SAFETY: depths are whole steps; the panel was cut to them, and the caller vouches for the rows of V and M.
-                        unsafe { registers.multiply(&mut product, &heights[..used], lanes) };
-                    }
-                }
-            }
-        }
-
-        #[inline(always)]
-        unsafe fn outer<S: Simd>(self, _: S, outer: Outer) {
-            let mut registers = Registers::new(self.0);
-            for (n, lanes) in unit::panels(0..outer.columns) {
-                let w = outer.w.wrapping_add(n).cast::<u32>();
-                // SAFETY: as the caller vouches, for the panel's columns.
-                unsafe {
-                    if lanes > SIDE {
-                        let b = [w, w.wrapping_add(SIDE)];
-                        registers.outer(product(outer, b, n), outer.rows);
-                    } else {
-                        registers.outer(product(outer, [w], n), outer.rows);
-                    }
-                }
-            }
-        }
-    }
-}
-#[cfg(target_arch = "x86_64")]
-pub(in crate::conv) use paired::Paired;

@@ -85,6 +85,7 @@ pub(in crate::conv) fn backward_weight(
             let (group, chunk) = (task % groups, task / groups);
             let len = shape.w_len();
             if narrow {
+                debug_assert_eq!(splits * groups, 1);
                 cpu.run(narrow::Gradient {
                     plan,
                     unit,
@@ -279,7 +280,7 @@ impl Panel<'_> {
                     a_stride: 2 * pitch * size_of::<Bf16>(),
                     c_stride: PANEL * size_of::<f32>(),
                     count: end - start,
-                    run: (end - start) * STEP / 2,
+                    overlaps: false,
                     add: usize::from(start > 0),
                     ahead: 0,
                 };

@@ -38,16 +38,16 @@ pub(super) fn accepts(unit: Unit, shape: &Conv2dShape) -> bool {
     unit.multiplies_columns() && ends == [SIDE, SIDE, TAPS, 1, 1]
 }
 
-/// Pairs of positions of the largest block, with what the last tap reads.
-fn pairs(plan: &Plan) -> usize {
-    plan.pitch().0 * STEP / 2 + plan.shift(TAPS - 1, TAPS - 1) / 2 + 1
+/// Pairs of positions that x is read at where outputs lie in `steps`.
+fn pairs(plan: &Plan, steps: usize) -> usize {
+    steps * STEP / 2 + plan.shift(TAPS - 1, TAPS - 1) / 2 + 1
 }
 
 /// Lengths of a thread's parts of scratch: copy, x in pairs from even and from odd positions on, offsets of dy, dy in pairs, sums.
 pub(super) fn parts(plan: &Plan) -> [usize; 6] {
-    let [copy, .., at, dy, _, _, _] = plan.parts();
-    let x = pairs(plan) * SIDE;
-    [copy, x, x, at, dy.max(at / 2 * SIDE), TAPS * SIDE * ROW]
+    let [copy, _, _, at, ..] = plan.parts();
+    let x = pairs(plan, plan.pitch().0) * SIDE;
+    [copy, x, x, at, at / 2 * SIDE, TAPS * SIDE * ROW]
 }
 
 /// One chunk's gradient, written to `dw`.
@@ -74,8 +74,8 @@ impl Task for Gradient<'_> {
             scratch,
         } = self;
         let (shape, layout) = (&plan.shape, &plan.layout);
-        let [copy, even, odd, at, pairs, sums] = scratch::split(scratch, parts(plan));
-        let [even, odd, at, pairs] = [even, odd, at, pairs].map(scratch::as_u32);
+        let [copy, even, odd, at, dy_pairs, sums] = scratch::split(scratch, parts(plan));
+        let [even, odd, at, dy_pairs] = [even, odd, at, dy_pairs].map(scratch::as_u32);
         let map = Map {
             values: x,
             channels: SIDE,
@@ -91,14 +91,14 @@ impl Task for Gradient<'_> {
             let x = layout.stage(map, 0, block, copy);
             let steps = plan.place(block.images, block.row..block.row + block.rows, at);
             let count = steps * STEP / 2;
-            let read = count + plan.shift(TAPS - 1, TAPS - 1) / 2 + 1;
+            let read = pairs(plan, steps);
             lay_out(s, x, 0, &mut even[..read * SIDE]);
             lay_out(s, x, 1, &mut odd[..read * SIDE]);
             let dy = &dy[block.image * image..(block.image + block.images) * image];
-            transpose::pairs(s, dy, &at[..steps * STEP], 0..SIDE, pairs);
+            transpose::pairs(s, dy, &at[..steps * STEP], 0..SIDE, dy_pairs);
             for start in (0..count).step_by(PART) {
                 let part = PART.min(count - start);
-                let a = &pairs[start * SIDE..][..part * SIDE];
+                let a = &dy_pairs[start * SIDE..][..part * SIDE];
                 for (row, sums) in sums.chunks_exact_mut(SIDE * ROW).enumerate() {
                     let b = [0, 1, 2].map(|column| {
                         let shift = plan.shift(row, column);
@@ -123,14 +123,13 @@ impl Task for Gradient<'_> {
         }
         // dw is [row][column][channel of x][channel of dy].
         for (row, sums) in sums.chunks_exact(SIDE * ROW).enumerate() {
-            for (i, column) in (0..ROW).step_by(transpose::BLOCK).enumerate() {
+            for column in (0..ROW).step_by(transpose::BLOCK) {
                 for o in (0..SIDE).step_by(transpose::BLOCK) {
-                    let to = row * ROW + i * transpose::BLOCK;
                     // SAFETY: the sums of a row of taps are sixteen rows of ROW numbers; dw is this chunk's, three times ROW rows of
                     // sixteen numbers, which this task alone writes.
                     unsafe {
                         let from = sums.as_ptr().add(o * ROW + column);
-                        s.transpose(from, ROW, dw.add(to * SIDE + o), SIDE);
+                        s.transpose(from, ROW, dw.add((row * ROW + column) * SIDE + o), SIDE);
                     }
                 }
             }
