@@ -8,6 +8,8 @@ use crate::simd::Simd;
 /// Rows of the tile that is two vectors wide: 12 accumulators hide the latency of two FMA units (2 x 4 or 5 cycles), and
 /// with two vectors and a broadcast they fit 16 registers, their six row pointers the general registers.
 pub(super) const WIDE: usize = 6;
+/// Rows of the tile that is two vectors wide where there are 32 registers.
+pub(super) const TALL: usize = 8;
 /// Rows of the tile that is one vector wide.
 pub(super) const NARROW: usize = 8;
 

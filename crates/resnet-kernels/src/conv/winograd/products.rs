@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::pitch;
 use crate::Cpu;
-use crate::conv::tile::{Ahead, LANES, NARROW, Runs, WIDE, dot, heights, outer, panels};
+use crate::conv::tile::{Ahead, LANES, NARROW, Runs, TALL, WIDE, dot, heights, outer, panels};
 use crate::simd::Simd;
 
 /// Where vectors of a matrix go.
@@ -164,7 +164,9 @@ impl Products for Plain {
                 // SAFETY: `panel` holds `part` rows of `lanes` numbers, `start` is null or two of the widest vectors; the caller
                 // vouches for the rows of V and M.
                 unsafe {
-                    if lanes > S::LANES {
+                    if lanes > S::LANES && tall::<S>(tiles) {
+                        rows::<S, TALL, 2>(s, v, from, part, panel, start, m, to, tiles, next);
+                    } else if lanes > S::LANES {
                         rows::<S, WIDE, 2>(s, v, from, part, panel, start, m, to, tiles, next);
                     } else {
                         rows::<S, NARROW, 1>(s, v, from, part, panel, start, m, to, tiles, next);
@@ -214,6 +216,12 @@ unsafe fn register_tile<S: Simd, const MR: usize, const NV: usize>(
     let offsets = (0..point.tiles).map(|tile| tile * from);
     // SAFETY: as the caller vouches.
     unsafe { outer::<S, MR, NV>(s, &x, offsets, w, pitch(point.columns), point.add, &p) };
+}
+
+/// Whether tall tiles leave fewer rows empty, where there are registers for them.
+#[inline(always)]
+fn tall<S: Simd>(tiles: usize) -> bool {
+    S::LANES == super::LANES && tiles.next_multiple_of(TALL) < tiles.next_multiple_of(WIDE)
 }
 
 /// Rows of M (+)= rows of V times a panel of U.
