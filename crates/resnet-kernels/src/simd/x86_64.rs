@@ -170,9 +170,7 @@ impl<const BF16: bool> Avx512<BF16> {
             }
         }
     }
-}
 
-impl<const BF16: bool> Avx512<BF16> {
     /// Sixteen numbers as bf16.
     #[inline(always)]
     fn round_bf16(self, v: __m512) -> __m256i {
