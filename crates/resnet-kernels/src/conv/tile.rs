@@ -1,4 +1,4 @@
-//! The two register tiles that do all multiplications. MR rows by NV vectors of accumulators stay in registers; every
+//! The register tiles that multiply in f32. MR rows by NV vectors of accumulators stay in registers; every
 //! step loads NV vectors, broadcasts MR numbers and does MR·NV fused multiply-adds.
 
 use std::ops::Range;

@@ -169,7 +169,7 @@ impl<'a> Correlation<'a> {
         self.rows.taps * self.layout.run().div_ceil(STEP)
     }
 
-    /// Whether rows are as [`Product`] says of those that overlap: then all steps fit a part.
+    /// Whether rows are as [`Product`] says of those that overlap, and all steps are in one part, so that none of the twos is cut.
     fn overlaps(&self) -> bool {
         let pixel = (self.layout.distance, self.layout.run());
         let one_part = self.part() == self.steps();

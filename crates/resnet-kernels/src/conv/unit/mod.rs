@@ -73,7 +73,7 @@ pub(super) struct Product {
     /// From row to row of the sums; the second tile stands beside the first.
     pub(super) c_stride: usize,
     pub(super) count: usize,
-    /// Whether rows are three neighbouring pixels of sixteen channels, each a pixel after the one before, and steps come in twos: what is in
+    /// Whether rows are three neighbouring cells of sixteen numbers, each a cell after the one before, and steps come in twos: what is in
     /// the second follows what is in the first.
     pub(super) overlaps: bool,
     /// 1 to add to the sums that are there, 0 to start from zero.
@@ -179,7 +179,7 @@ impl Registers {
     ///
     /// # Safety
     /// For each of `rows`, `a[i]` is valid for reading 32 numbers at every offset in as many rows, `c[i]` for writing `columns` numbers (and
-    /// holds them if `add`) in as many; the sums are apart from each other and from all else. `overlaps` is true. `steps` points to `count` steps, `b`
+    /// holds them if `add`) in as many; the sums are apart from each other and from all else. if `overlaps`, rows and steps are as it says, `a_stride` being 32 and `count` even. `steps` points to `count` steps, `b`
     /// to 16 rows of `columns` pairs for each, without gaps; `add` is 0 or 1.
     ///
     /// # Panics

@@ -10,6 +10,15 @@ use crate::{Bf16, Number};
 pub(super) unsafe fn multiply(product: &Product, rows: &[usize], columns: usize) {
     // SAFETY: as the caller vouches; every number that other units read is read here, but for those they may leave out.
     let at = |from: *const Bf16, bytes: usize| unsafe { *from.byte_add(bytes) }.get();
+    if product.overlaps {
+        assert!(product.a_stride == 2 * SIDE && product.count.is_multiple_of(2));
+        for step in (0..product.count).step_by(2) {
+            // SAFETY: there are so many steps.
+            let [[first, pairs], [second, rest]] =
+                unsafe { [*product.steps.add(step), *product.steps.add(step + 1)] };
+            assert!(second == first + 64 && [pairs, rest] == [16, 8]);
+        }
+    }
     for (i, &height) in rows.iter().enumerate() {
         for r in 0..height {
             for n in 0..columns {

@@ -261,7 +261,7 @@ where
 /// Zeros in a row of every point.
 ///
 /// # Safety
-/// Each point is valid for writing `channels` numbers in this row, arranged as A does.
+/// Each point is valid for writing `channels` numbers in this row, arranged as A does; in pairs, the even row before it was put.
 #[inline(always)]
 unsafe fn fill<S: Simd, A: Arrange, const I: usize>(
     s: S,

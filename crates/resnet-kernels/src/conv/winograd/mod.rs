@@ -15,12 +15,12 @@
 //! ```
 //!
 //! A task does all three stages for a block of tiles: as many as keep V and M in the second-level cache, but no fewer than make the
-//! reading of U worth it, so that with many channels V and M go through the third level. Neither is made for a whole layer. The input gradient is
-//! the same correlation, of dy with the weights turned by half a turn. The points 0, ±1, ±2, ∞ of F(4x4, 3x3) make the result three to ten times less exact than the plain sum in f32, and a number that is not
-//! finite spoils all outputs of the tiles that read it.
+//! reading of U worth it, so that with many channels V and M go through the third level. Neither is made for a whole layer. The input gradient
+//! is the same correlation, of dy with the weights turned by half a turn. The points 0, ±1, ±2, ∞ of F(4x4, 3x3) make the result three to ten
+//! times less exact than the plain sum in f32, and a number that is not finite spoils all outputs of the tiles that read it.
 //!
-//! Where the CPU multiplies pairs of bf16, V, W and U are rounded to it and F(2x2, 3x3) does all passes (`paired`). Its transforms add and subtract
-//! four numbers at most, so that rounding costs some two and a half times what a result's own rounding does; those of F(4x4, 3x3) would cost too much.
+//! With AVX-512 BF16 V, W and U are rounded to bf16, and F(2x2, 3x3) does all passes (`paired`). Its transforms add four numbers of a map, or nine
+//! weights a quarter each, so that rounding costs about twice what a result's own rounding does; those of F(4x4, 3x3) would cost too much.
 
 mod correlate;
 mod gradient;

@@ -92,6 +92,7 @@ impl Products for Paired {
         tiles: usize,
         columns: Range<usize>,
     ) {
+        debug_assert!(depth.is_multiple_of(STEP));
         let mut registers = Registers::new(self.0);
         let mut steps = [[0, STEP as u32 / 2]; PART];
         for (i, step) in steps.iter_mut().enumerate() {

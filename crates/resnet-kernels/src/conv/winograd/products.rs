@@ -12,7 +12,7 @@ pub(in crate::conv) trait Arrange {
     /// Writes a vector of row `row` from column `at` on. `to` is the matrix, whose rows take `pitch` words.
     ///
     /// # Safety
-    /// `to` is valid for writing all rows up to this one (in pairs, up to the pair's other one); of a pair's rows the even one comes first.
+    /// `to` is valid for writing all rows up to this one (in pairs, up to the pair's other one); of a pair's rows the even one was put before the odd one.
     unsafe fn put<S: Simd>(s: S, to: *mut f32, pitch: usize, row: usize, at: usize, v: S::V);
 }
 
@@ -84,7 +84,8 @@ pub(in crate::conv) trait Products: Copy + Send + Sync {
     /// M = V U at one point.
     ///
     /// # Safety
-    /// V holds a row of `depth` numbers, and M has room for one of `columns.len()`, for each of `tiles`.
+    /// V holds a row of `depth` numbers, arranged [`Along`](Products::Along), and M has room for one of `columns.len()`, for each of `tiles`;
+    /// rows are [`pitch`] words apart. Columns come in vectors of the widest instruction set, `depth` in whole steps of what multiplies.
     ///
     /// # Panics
     /// If U is shorter than `depth` rows up to the end of `columns`.

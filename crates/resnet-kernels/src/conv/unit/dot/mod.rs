@@ -49,7 +49,7 @@ pub(super) unsafe fn multiply(
         let mut row = 0;
         while row < rows {
             let left = rows - row;
-            // One block brings what the next products need; the others find b in the first-level cache.
+            // The first block brings what the next products need, if it is a wide one of eight rows.
             let ahead = if i == 0 && row == 0 { product.ahead } else { 0 };
             // SAFETY: the proof; as the caller vouches, from this row on.
             unsafe {
