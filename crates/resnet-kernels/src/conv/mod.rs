@@ -17,6 +17,7 @@ mod cut;
 mod direct;
 mod epilogue;
 mod outputs;
+mod partials;
 mod scratch;
 mod shape;
 mod table;

@@ -3,6 +3,9 @@
 
 #[cfg(target_arch = "x86_64")]
 use super::bf16;
+#[cfg(target_arch = "x86_64")]
+use super::winograd::Paired;
+use super::winograd::{Algorithm, F, Plain, Products};
 use super::{Conv2dShape, Epilogue, direct, winograd};
 use crate::{Bf16, Cpu, Isa, Number};
 
@@ -53,60 +56,46 @@ const fn direct<T: Number>(name: &'static str, isa: Isa) -> Row<T> {
     }
 }
 
-/// Winograd's algorithm, the same for every instruction set.
-const fn winograd<T: Number>(name: &'static str, isa: Isa) -> Row<T> {
+/// Winograd's algorithm by tiles of O x O outputs from I x I inputs, the same for every instruction set.
+const fn winograd_tiles<T: Number, P: Products, const O: usize, const I: usize>(
+    name: &'static str,
+    isa: Isa,
+) -> Row<T>
+where
+    F: Algorithm<O, I>,
+{
     Row {
         name,
         isa,
         direct: false,
         multiplies_bf16: false,
         accepts: winograd::accepts,
-        scratch_len: winograd::scratch_len::<winograd::Plain, { winograd::OUT }, { winograd::IN }>,
-        packed_len: winograd::packed_len::<winograd::Plain, { winograd::OUT }, { winograd::IN }>,
-        pack: winograd::pack::<winograd::Plain, { winograd::OUT }, { winograd::IN }>,
-        forward: winograd::forward::<T, winograd::Plain, { winograd::OUT }, { winograd::IN }>,
-        backward_input: winograd::backward_input::<
-            T,
-            winograd::Plain,
-            { winograd::OUT },
-            { winograd::IN },
-        >,
-        backward_weight: winograd::backward_weight::<
-            T,
-            winograd::Plain,
-            { winograd::OUT },
-            { winograd::IN },
-        >,
+        scratch_len: winograd::scratch_len::<P, O, I>,
+        packed_len: winograd::packed_len::<P, O, I>,
+        pack: winograd::pack::<P, O, I>,
+        forward: winograd::forward::<T, P, O, I>,
+        backward_input: winograd::backward_input::<T, P, O, I>,
+        backward_weight: winograd::backward_weight::<T, P, O, I>,
     }
+}
+
+const fn winograd<T: Number>(name: &'static str, isa: Isa) -> Row<T> {
+    winograd_tiles::<T, Plain, { winograd::OUT }, { winograd::IN }>(name, isa)
 }
 
 /// The same with smaller tiles, for maps of few pixels; the backward passes are the direct kernel's.
 const fn winograd_small<T: Number>(name: &'static str, isa: Isa) -> Row<T> {
+    const O: usize = winograd::SMALL_OUT;
+    const I: usize = winograd::SMALL_IN;
     Row {
         accepts: winograd::accepts_small,
         scratch_len: |cpu, shape| {
-            let forward = winograd::forward_scratch_len::<
-                winograd::Plain,
-                { winograd::SMALL_OUT },
-                { winograd::SMALL_IN },
-            >;
-            forward(cpu, shape).max(direct::scratch_len::<T>(cpu, shape))
+            let forward = winograd::forward_scratch_len::<Plain, O, I>(cpu, shape);
+            forward.max(direct::scratch_len::<T>(cpu, shape))
         },
-        packed_len: winograd::packed_len::<
-            winograd::Plain,
-            { winograd::SMALL_OUT },
-            { winograd::SMALL_IN },
-        >,
-        pack: winograd::pack::<winograd::Plain, { winograd::SMALL_OUT }, { winograd::SMALL_IN }>,
-        forward: winograd::forward::<
-            T,
-            winograd::Plain,
-            { winograd::SMALL_OUT },
-            { winograd::SMALL_IN },
-        >,
         backward_input: direct::backward_input,
         backward_weight: direct::backward_weight,
-        ..winograd(name, isa)
+        ..winograd_tiles::<T, Plain, O, I>(name, isa)
     }
 }
 
@@ -132,40 +121,9 @@ const fn products(name: &'static str, isa: Isa) -> Row<Bf16> {
 #[cfg(target_arch = "x86_64")]
 const fn winograd_pairs(name: &'static str, isa: Isa) -> Row<Bf16> {
     Row {
-        name,
-        isa,
-        direct: false,
         multiplies_bf16: true,
         accepts: winograd::accepts_pairs,
-        scratch_len: winograd::scratch_len::<
-            winograd::Paired,
-            { winograd::SMALL_OUT },
-            { winograd::SMALL_IN },
-        >,
-        packed_len: winograd::packed_len::<
-            winograd::Paired,
-            { winograd::SMALL_OUT },
-            { winograd::SMALL_IN },
-        >,
-        pack: winograd::pack::<winograd::Paired, { winograd::SMALL_OUT }, { winograd::SMALL_IN }>,
-        forward: winograd::forward::<
-            Bf16,
-            winograd::Paired,
-            { winograd::SMALL_OUT },
-            { winograd::SMALL_IN },
-        >,
-        backward_input: winograd::backward_input::<
-            Bf16,
-            winograd::Paired,
-            { winograd::SMALL_OUT },
-            { winograd::SMALL_IN },
-        >,
-        backward_weight: winograd::backward_weight::<
-            Bf16,
-            winograd::Paired,
-            { winograd::SMALL_OUT },
-            { winograd::SMALL_IN },
-        >,
+        ..winograd_tiles::<Bf16, Paired, { winograd::SMALL_OUT }, { winograd::SMALL_IN }>(name, isa)
     }
 }
 

@@ -64,11 +64,6 @@ pub(super) struct Ahead {
 const SHARES: usize = 4;
 
 impl Ahead {
-    pub(super) const NOTHING: Ahead = Ahead {
-        from: std::ptr::null(),
-        step: 0,
-    };
-
     /// The part that the `i`-th of `tiles` brings of the `depth` rows of `lanes` numbers that begin at `next`; `None` where others do.
     pub(super) fn share(
         next: *const f32,
@@ -92,7 +87,34 @@ impl Ahead {
 /// Each `x[r]` is valid for reading the runs, `w` for runs·len·NV vectors, `start` is null or valid for NV vectors, each
 /// `y[r]` is valid for writing (and, if `start` is null, holds) NV vectors. Rows of y may be the same memory.
 #[inline(always)]
-pub(super) unsafe fn dot<S: Simd, const MR: usize, const NV: usize, const FETCH: bool>(
+pub(super) unsafe fn dot<S: Simd, const MR: usize, const NV: usize>(
+    s: S,
+    x: &[*const f32; MR],
+    k: Runs,
+    w: *const f32,
+    start: *const f32,
+    y: &[*mut f32; MR],
+    ahead: Option<Ahead>,
+) {
+    const IDLE: Ahead = Ahead {
+        from: std::ptr::null(),
+        step: 0,
+    };
+    // SAFETY: as the caller vouches.
+    unsafe {
+        match ahead {
+            Some(ahead) => dot_fetching::<S, MR, NV, true>(s, x, k, w, start, y, ahead),
+            None => dot_fetching::<S, MR, NV, false>(s, x, k, w, start, y, IDLE),
+        }
+    }
+}
+
+/// [`dot`], which fetches if `FETCH`.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+unsafe fn dot_fetching<S: Simd, const MR: usize, const NV: usize, const FETCH: bool>(
     s: S,
     x: &[*const f32; MR],
     k: Runs,

@@ -254,42 +254,24 @@ impl Tiles<'_> {
                     x[r] = self.x.add(self.from[pixel] as usize);
                     y[r] = self.y.add(self.to[pixel] as usize);
                 }
-                if !through {
-                    let depth = self.runs.runs * self.runs.len;
-                    let next = self.panel.wrapping_add(depth * lanes);
-                    match Ahead::share(next, depth, lanes, p / MR, pixels.div_ceil(MR)) {
-                        Some(ahead) => dot::<S, MR, NV, true>(
-                            s, &x, self.runs, self.panel, self.start, &y, ahead,
-                        ),
-                        None => dot::<S, MR, NV, false>(
-                            s,
-                            &x,
-                            self.runs,
-                            self.panel,
-                            self.start,
-                            &y,
-                            Ahead::NOTHING,
-                        ),
-                    }
-                } else {
-                    let mut through = y;
+                let mut ahead = None;
+                let mut to = y;
+                if through {
                     for r in 0..MR {
-                        through[r] = self.tile.add(r * lanes);
+                        to[r] = self.tile.add(r * lanes);
                         if self.start.is_null() {
-                            y[r].copy_to_nonoverlapping(through[r], self.count);
+                            y[r].copy_to_nonoverlapping(to[r], self.count);
                         }
                     }
-                    dot::<S, MR, NV, false>(
-                        s,
-                        &x,
-                        self.runs,
-                        self.panel,
-                        self.start,
-                        &through,
-                        Ahead::NOTHING,
-                    );
+                } else {
+                    let depth = self.runs.runs * self.runs.len;
+                    let next = self.panel.wrapping_add(depth * lanes);
+                    ahead = Ahead::share(next, depth, lanes, p / MR, pixels.div_ceil(MR));
+                }
+                dot::<S, MR, NV>(s, &x, self.runs, self.panel, self.start, &to, ahead);
+                if through {
                     for r in 0..rows {
-                        through[r].copy_to_nonoverlapping(y[r], self.count);
+                        to[r].copy_to_nonoverlapping(y[r], self.count);
                     }
                 }
             }

@@ -19,11 +19,12 @@ use std::ops::Range;
 use super::pack;
 use super::stage::Staging;
 use crate::conv::axis::{Axis, Blocks, Map};
+use crate::conv::partials::add_partials;
 use crate::conv::tile::{LANES, WIDE, heights, outer, panels as panels_in};
 use crate::conv::{Conv2dShape, bias, scratch};
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
-use crate::split::{CHUNK, chunks, range};
+use crate::split::range;
 use crate::{Cpu, Number};
 
 /// Tasks to aim for: balances some ten threads.
@@ -161,45 +162,6 @@ pub(in crate::conv) fn backward_weight<T: Number>(
     }
     if !single {
         add_partials(cpu, partial, dw);
-    }
-}
-
-/// dw = the sum of the partial ones.
-pub(in crate::conv) fn add_partials(cpu: &Cpu, partial: &[f32], dw: &mut [f32]) {
-    let len = dw.len();
-    let dw = Parts::new(dw);
-    cpu.parallel(chunks(len, CHUNK), |i| {
-        let part = range(len, CHUNK, i);
-        // SAFETY: tasks take disjoint ranges.
-        let dw = unsafe { dw.get(part.clone()) };
-        cpu.run(AddPartials {
-            partial,
-            len,
-            start: part.start,
-            dw,
-        });
-    });
-}
-
-struct AddPartials<'a> {
-    partial: &'a [f32],
-    len: usize,
-    start: usize,
-    dw: &'a mut [f32],
-}
-
-impl Task for AddPartials<'_> {
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        let size = self.dw.len();
-        for (i, partial) in self.partial.chunks_exact(self.len).enumerate() {
-            let partial = &partial[self.start..][..size];
-            if i == 0 {
-                self.dw.copy_from_slice(partial);
-            } else {
-                self.dw.iter_mut().zip(partial).for_each(|(dw, p)| *dw += p);
-            }
-        }
     }
 }
 
@@ -379,36 +341,22 @@ impl Tiles<'_> {
                 x[r] = self.x.as_ptr().add(row);
                 dw[r] = self.dw.add(row * self.c_out);
             }
-            if rows == MR && self.count == lanes {
-                outer::<S, MR, NV>(
-                    s,
-                    &x,
-                    self.offsets.iter().map(|&at| at as usize),
-                    self.dy,
-                    lanes,
-                    self.add,
-                    &dw,
-                );
-                return;
-            }
-            let mut through = dw;
-            for r in 0..MR {
-                through[r] = self.tile.add(r * lanes);
-                if self.add {
-                    dw[r].copy_to_nonoverlapping(through[r], self.count);
+            let through = rows < MR || self.count < lanes;
+            let mut to = dw;
+            if through {
+                for r in 0..MR {
+                    to[r] = self.tile.add(r * lanes);
+                    if self.add {
+                        dw[r].copy_to_nonoverlapping(to[r], self.count);
+                    }
                 }
             }
-            outer::<S, MR, NV>(
-                s,
-                &x,
-                self.offsets.iter().map(|&at| at as usize),
-                self.dy,
-                lanes,
-                self.add,
-                &through,
-            );
-            for r in 0..rows {
-                through[r].copy_to_nonoverlapping(dw[r], self.count);
+            let offsets = self.offsets.iter().map(|&at| at as usize);
+            outer::<S, MR, NV>(s, &x, offsets, self.dy, lanes, self.add, &to);
+            if through {
+                for r in 0..rows {
+                    to[r].copy_to_nonoverlapping(dw[r], self.count);
+                }
             }
         }
     }

@@ -11,6 +11,7 @@ use super::correlate::input;
 use super::lines::{Algorithm, F, Line, plane};
 use super::products::{Arrange, PointGradient, Products};
 use super::{Map, Tiling, even, for_reading, pitch, points, stride};
+use crate::conv::partials::add_up;
 use crate::conv::{Conv2dShape, bias, scratch};
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
@@ -338,23 +339,14 @@ where
             dw,
         } = self;
         let (c_in, c_out) = (plan.shape.c_in, plan.shape.c_out);
-        assert!(k < c_in && partial.len() >= plan.chunks * plan.len());
+        assert!(k < c_in && partial.len() == plan.chunks * plan.len());
         const { assert!(I * I <= MOST) };
         let mut sums = [[0f32; STRIP]; MOST];
         for strip in (0..c_out).step_by(STRIP) {
             let width = STRIP.min(c_out - strip);
             for (e, sums) in sums[..I * I].iter_mut().enumerate() {
-                for chunk in 0..plan.chunks {
-                    let from = chunk * plan.len() + (e * c_in + k) * c_out + strip;
-                    let from = &partial[from..][..width];
-                    if chunk == 0 {
-                        sums[..width].copy_from_slice(from);
-                    } else {
-                        for (sum, from) in sums.iter_mut().zip(from) {
-                            *sum += from;
-                        }
-                    }
-                }
+                let start = (e * c_in + k) * c_out + strip;
+                add_up(partial, plan.len(), start, &mut sums[..width]);
             }
             let from = for_reading(&points::<I>(sums.as_mut_ptr().cast(), STRIP));
             for at in (0..width).step_by(S::LANES) {

@@ -30,17 +30,15 @@ mod paired;
 mod products;
 mod weights;
 
-use lines::{Algorithm, F};
-use products::Products;
-
 use super::Conv2dShape;
 use crate::{Cpu, Number};
 
 pub(super) use correlate::{backward_input, forward, forward_scratch_len, pack, packed_len};
 pub(super) use gradient::backward_weight;
+pub(super) use lines::{Algorithm, F};
 #[cfg(target_arch = "x86_64")]
 pub(super) use paired::Paired;
-pub(super) use products::Plain;
+pub(super) use products::{Plain, Products};
 
 /// Sides of a tile of outputs and of inputs in F(4x4, 3x3).
 pub(super) const OUT: usize = 4;

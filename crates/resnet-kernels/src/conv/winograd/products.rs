@@ -257,12 +257,8 @@ unsafe fn rows<S: Simd, const MR: usize, const NV: usize>(
             x[r] = v.wrapping_add(row * from);
             y[r] = m.wrapping_add(row * to);
         }
+        let ahead = Ahead::share(next, depth, NV * S::LANES, at / MR, tiles.div_ceil(MR));
         // SAFETY: rows below `tiles`, as the caller vouches. `dot` reads all of y before it writes any.
-        unsafe {
-            match Ahead::share(next, depth, NV * S::LANES, at / MR, tiles.div_ceil(MR)) {
-                Some(ahead) => dot::<S, MR, NV, true>(s, &x, runs, panel, start, &y, ahead),
-                None => dot::<S, MR, NV, false>(s, &x, runs, panel, start, &y, Ahead::NOTHING),
-            }
-        }
+        unsafe { dot::<S, MR, NV>(s, &x, runs, panel, start, &y, ahead) };
     }
 }

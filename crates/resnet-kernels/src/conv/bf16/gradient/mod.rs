@@ -26,10 +26,11 @@ use std::ops::Range;
 
 use super::transpose;
 use crate::conv::axis::Map;
+use crate::conv::partials::add_partials;
 use crate::conv::unit::{
     MOST, PANEL, Product, Registers, SIDE, STEP, Unit, height, padded, panels,
 };
-use crate::conv::{Conv2dShape, bias, direct, scratch};
+use crate::conv::{Conv2dShape, bias, scratch};
 use crate::cpu::Parts;
 use crate::each::{Each, each};
 use crate::simd::{Simd, Task};
@@ -112,7 +113,7 @@ pub(in crate::conv) fn backward_weight(
         });
     }
     if !single {
-        direct::add_partials(cpu, partial, dw);
+        add_partials(cpu, partial, dw);
     }
 }
 
@@ -167,7 +168,6 @@ impl Task for Gradient<'_> {
         }
         let first_channel = group * (c_out / shape.groups);
         let image = shape.h_out() * shape.w_out() * c_out;
-        let blocks = plan.blocks.count();
         let mut panel = Panel {
             plan,
             registers: Registers::new(unit),
@@ -178,8 +178,7 @@ impl Task for Gradient<'_> {
             sums,
             add: false,
         };
-        for b in blocks * chunk / plan.chunks..blocks * (chunk + 1) / plan.chunks {
-            let block = plan.blocks.get(b);
+        for block in plan.chunk(chunk) {
             let laid = layout.block(block.images, block.rows);
             let copy = Bf16::view_mut(copy, layout.len(&plan.blocks));
             let x = layout.stage(map, group * plan.split_in + part, block, copy);

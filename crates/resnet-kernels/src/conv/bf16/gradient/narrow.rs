@@ -83,10 +83,8 @@ impl Task for Gradient<'_> {
         };
         let image = shape.h_out() * shape.w_out() * SIDE;
         let mut registers = Registers::new(unit);
-        let blocks = plan.blocks.count();
         let mut add = false;
-        for b in blocks * chunk / plan.chunks..blocks * (chunk + 1) / plan.chunks {
-            let block = plan.blocks.get(b);
+        for block in plan.chunk(chunk) {
             let copy = Bf16::view_mut(copy, layout.len(&plan.blocks));
             let x = layout.stage(map, 0, block, copy);
             let steps = plan.place(block.images, block.row..block.row + block.rows, at);

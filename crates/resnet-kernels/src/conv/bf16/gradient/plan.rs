@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::conv::Conv2dShape;
-use crate::conv::axis::{Axis, Blocks, flat};
+use crate::conv::axis::{Axis, Block, Blocks, flat};
 use crate::conv::bf16::layout::{Laid, Layout};
 use crate::conv::bf16::{WIDE, transpose};
 use crate::conv::outputs::NONE;
@@ -90,6 +90,13 @@ impl Plan {
             chunks: most.min(blocks.count()),
             ..plan
         }
+    }
+
+    /// The blocks of a chunk.
+    pub(super) fn chunk(&self, chunk: usize) -> impl Iterator<Item = Block> {
+        let (blocks, chunks) = (self.blocks, self.chunks);
+        let of_chunk = blocks.count() * chunk / chunks..blocks.count() * (chunk + 1) / chunks;
+        of_chunk.map(move |i| blocks.get(i))
     }
 
     /// Rows of x transposed: of all planes.

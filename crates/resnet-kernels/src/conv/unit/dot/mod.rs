@@ -50,13 +50,13 @@ pub(super) unsafe fn multiply(
         while row < rows {
             let left = rows - row;
             // The first block brings what the next products need, if it is a wide one of eight rows.
-            let ahead = if i == 0 && row == 0 { product.ahead } else { 0 };
+            let fetch = i == 0 && row == 0 && product.ahead > 0;
             // SAFETY: the proof; as the caller vouches, from this row on.
             unsafe {
                 let a = a.byte_add(row * product.a_stride);
                 let c = c.byte_add(row * product.c_stride);
                 row += if columns > SIDE {
-                    wide(product, a, c, left, ahead)
+                    wide(product, a, c, left, fetch)
                 } else {
                     narrow(product, a, c, left)
                 };
@@ -70,7 +70,7 @@ pub(super) unsafe fn multiply(
 /// # Safety
 /// The CPU has AVX-512 with bf16; a and c are valid for `left` rows, for the rest see [`multiply`].
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512bf16")]
-unsafe fn wide(product: &Product, a: *const Bf16, c: *mut f32, left: usize, ahead: usize) -> usize {
+unsafe fn wide(product: &Product, a: *const Bf16, c: *mut f32, left: usize, fetch: bool) -> usize {
     // SAFETY: as the caller vouches.
     unsafe {
         match left {
@@ -81,7 +81,7 @@ unsafe fn wide(product: &Product, a: *const Bf16, c: *mut f32, left: usize, ahea
             5 => block::<5, 2, false>(product, a, c),
             6 => block::<6, 2, false>(product, a, c),
             7 => block::<7, 2, false>(product, a, c),
-            _ if ahead > 0 => block::<ROWS, 2, true>(product, a, c),
+            _ if fetch => block::<ROWS, 2, true>(product, a, c),
             _ => block::<ROWS, 2, false>(product, a, c),
         }
     }
