@@ -48,6 +48,13 @@ impl Axis {
         }
     }
 
+    /// The input that output `o` reads for tap `t`, if it is inside.
+    #[inline(always)]
+    pub(super) fn input(&self, o: usize, t: usize) -> Option<usize> {
+        let at = self.first + (o * self.step + t) as isize;
+        (0..self.len as isize).contains(&at).then_some(at as usize)
+    }
+
     /// Input gradient, phase `a`: `len_out` gradients dy to those of `len` gradients dx that are in the phase.
     pub(super) fn backward(
         len: usize,
@@ -265,9 +272,8 @@ mod tests {
         let mut found = Vec::new();
         for o in 0..axis.count {
             for t in 0..axis.taps {
-                let i = axis.first + (o * axis.step + t) as isize;
-                if i >= 0 && (i as usize) < axis.len {
-                    found.push((i as usize, axis.out_first + o * axis.out_step, axis.tap(t)));
+                if let Some(i) = axis.input(o, t) {
+                    found.push((i, axis.out_first + o * axis.out_step, axis.tap(t)));
                 }
             }
         }

@@ -1,7 +1,12 @@
-//! Parts of scratch memory, each on a cache line of its own.
+//! Parts of scratch memory, each on a cache line of its own, and the memory of each thread.
+
+use crate::Cpu;
+use crate::cpu::Parts;
 
 /// Numbers in a cache line.
 const LINE: usize = 16;
+/// A note of a thread that has laid nothing out.
+const NOTHING: u32 = u32::MAX;
 
 /// Numbers that parts of these lengths need, whatever the alignment of the memory.
 pub(super) fn len(parts: &[usize]) -> usize {
@@ -23,6 +28,51 @@ pub(super) fn split<const N: usize>(scratch: &mut [f32], parts: [usize; N]) -> [
     })
 }
 
+/// Numbers that [`parallel`] needs where each thread needs `own`.
+pub(super) fn threads_len(cpu: &Cpu, own: usize) -> usize {
+    (LINE + own) * cpu.threads()
+}
+
+/// What a task has of its thread.
+pub(super) struct Own<'a> {
+    laid_out: &'a mut [u32],
+    /// As the thread's task before left it.
+    pub(super) memory: &'a mut [f32],
+}
+
+impl Own<'_> {
+    /// Whether the thread's task before laid out `block`, which this one does otherwise: parts of a block's channels share that.
+    pub(super) fn has(&mut self, block: usize) -> bool {
+        let block = block as u32;
+        std::mem::replace(&mut self.laid_out[0], block) == block && block != NOTHING
+    }
+}
+
+/// Runs `f` for every task in `0..tasks`, on all threads, each with `own` numbers of memory.
+///
+/// # Panics
+/// If `scratch` is shorter than [`threads_len`].
+pub(super) fn parallel(
+    cpu: &Cpu,
+    tasks: usize,
+    scratch: &mut [f32],
+    own: usize,
+    f: impl Fn(Own, usize) + Sync,
+) {
+    let each = LINE + own;
+    for own in scratch.chunks_exact_mut(each).take(cpu.threads()) {
+        as_u32(own)[0] = NOTHING;
+    }
+    let scratch = Parts::new(scratch);
+    cpu.parallel_workers(tasks, |worker, task| {
+        // SAFETY: no two running tasks have the same worker index.
+        let own = unsafe { scratch.get(worker * each..(worker + 1) * each) };
+        let (note, memory) = own.split_at_mut(LINE);
+        let laid_out = as_u32(note);
+        f(Own { laid_out, memory }, task);
+    });
+}
+
 /// The same memory as 32-bit offsets.
 pub(super) fn as_u32(scratch: &mut [f32]) -> &mut [u32] {
     // SAFETY: f32 and u32 have the same size and alignment, and every bit pattern is valid for both.
@@ -31,6 +81,34 @@ pub(super) fn as_u32(scratch: &mut [f32]) -> &mut [u32] {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_block_is_laid_out_by_each_thread_at_most_once_in_a_row() {
+        for threads in [1, 2, 5] {
+            let cpu = Cpu::new(threads);
+            let parts = [3];
+            // What an earlier pass left there must not count.
+            let mut memory = vec![0f32; threads_len(&cpu, len(&parts))];
+            for _ in 0..2 {
+                let laid_out = [const { AtomicUsize::new(0) }; 3];
+                parallel(&cpu, 3 * 40, &mut memory, len(&parts), |mut own, task| {
+                    let block = task / 40;
+                    if !own.has(block) {
+                        laid_out[block].fetch_add(1, Ordering::Relaxed);
+                        split(own.memory, parts)[0].fill(block as f32);
+                    }
+                    assert_eq!(split(own.memory, parts)[0], [block as f32; 3]);
+                });
+                for count in laid_out {
+                    assert!((1..=threads).contains(&count.into_inner()));
+                }
+            }
+        }
+    }
+
     #[test]
     fn parts_are_aligned_and_apart() {
         let lens = [5, 0, 16, 33];

@@ -144,7 +144,7 @@ impl<'a> Correlation<'a> {
             outputs: (BLOCK / (2 * numbers + 4 * PANEL)).clamp(192, 2048),
             fewest: 256,
             images: (u32::MAX as usize / (2 * image)).max(1),
-            tile: 2 * MOST * SIDE,
+            tile: Unit::of(cpu).rows(),
             panels: (c_out / shape.groups).div_ceil(PANEL),
             copies: layout.copies(),
         };
@@ -228,15 +228,15 @@ impl<'a> Correlation<'a> {
         });
     }
 
-    /// Tiles of the largest block.
-    fn tiles(&self) -> usize {
-        let laid = self.layout.block(self.blocks.images, self.blocks.rows);
-        self.blocks.images * self.layout.positions(&laid).div_ceil(SIDE)
+    /// Tiles of a block of so many rows of so many images.
+    fn tiles(&self, images: usize, rows: usize) -> usize {
+        let laid = self.layout.block(images, rows);
+        images * self.layout.positions(&laid).div_ceil(SIDE)
     }
 
     /// Lengths of a thread's parts of scratch: copy, steps, offsets of tiles in x, their rows, offsets of outputs, sums.
     fn parts(&self) -> [usize; 6] {
-        let tiles = self.tiles();
+        let tiles = self.tiles(self.blocks.images, self.blocks.rows);
         let waiting = if self.part() < self.steps() {
             tiles
         } else {
@@ -253,7 +253,7 @@ impl<'a> Correlation<'a> {
     }
 
     fn scratch_len(&self, cpu: &Cpu) -> usize {
-        scratch::len(&self.parts()) * cpu.threads()
+        scratch::threads_len(cpu, scratch::len(&self.parts()))
     }
 
     fn run(
@@ -268,15 +268,13 @@ impl<'a> Correlation<'a> {
     ) {
         let unit = Unit::of(cpu);
         let groups = self.shape.groups;
-        let each = scratch::len(&self.parts());
-        let (scratch, y) = (Parts::new(scratch), Parts::new(y));
+        let y = Parts::new(y);
         let packed = Bf16::view(&packed[packed[0] as usize..], self.group_len() * groups);
         let panels = (self.c_out / groups).div_ceil(PANEL);
         let size = panels.div_ceil(self.split) * PANEL;
         let tasks = self.blocks.count() * groups * self.split;
-        cpu.parallel_workers(tasks, |worker, task| {
-            // SAFETY: no two running tasks have the same worker index.
-            let scratch = unsafe { scratch.get(worker * each..(worker + 1) * each) };
+        let own = scratch::len(&self.parts());
+        scratch::parallel(cpu, tasks, scratch, own, |mut own, task| {
             let channels = range(self.c_out / groups, size, task % self.split);
             if channels.is_empty() {
                 return;
@@ -293,14 +291,27 @@ impl<'a> Correlation<'a> {
                 epilogue,
                 y,
                 accumulate,
-                scratch,
+                laid_out: own.has(task),
+                scratch: own.memory,
             });
         });
     }
 
-    /// Fills in where tiles are read, how many rows they have, and where their sums go, from the start of the block's first image; returns
-    /// how many there are.
-    fn place(&self, block: Block, from: &mut [u32], rows: &mut [u32], to: &mut [u32]) -> usize {
+    /// Fills in what each step adds to where a tile is read, and its pairs.
+    fn fill_steps(&self, block: Block, step_table: &mut [[u32; 2]]) {
+        let layout = &self.layout;
+        let laid = layout.block(block.images, block.rows);
+        let (run, per_run) = (layout.run(), layout.run().div_ceil(STEP));
+        for (i, step) in step_table.iter_mut().enumerate() {
+            let start = i % per_run * STEP;
+            let at = layout.tap_row(&laid, i / per_run) * layout.distance + start;
+            let pairs = (run - start).min(STEP).div_ceil(2);
+            *step = [(at * size_of::<Bf16>()) as u32, pairs as u32];
+        }
+    }
+
+    /// Fills in where tiles are read, how many rows they have, and where their sums go, from the start of the block's first image.
+    fn place(&self, block: Block, from: &mut [u32], rows: &mut [u32], to: &mut [u32]) {
         let layout = &self.layout;
         let laid = layout.block(block.images, block.rows);
         let positions = layout.positions(&laid);
@@ -326,7 +337,6 @@ impl<'a> Correlation<'a> {
                 }
             }
         }
-        tiles
     }
 }
 
@@ -343,6 +353,8 @@ struct BlockTask<'a> {
     epilogue: Epilogue<'a, Bf16>,
     y: Parts<'a, Bf16>,
     accumulate: bool,
+    /// Whether the block is laid out in scratch, with all that does not depend on output channels.
+    laid_out: bool,
     scratch: &'a mut [f32],
 }
 
@@ -360,6 +372,7 @@ impl Task for BlockTask<'_> {
             epilogue,
             y,
             accumulate,
+            laid_out,
             scratch,
         } = self;
         let layout = &c.layout;
@@ -371,17 +384,13 @@ impl Task for BlockTask<'_> {
             groups: c.shape.groups,
         };
         let copy = Bf16::view_mut(copy, layout.len(&c.blocks));
-        let x = layout.stage(map, group, block, copy);
-        let laid = layout.block(block.images, block.rows);
-        let (run, per_run) = (layout.run(), layout.run().div_ceil(STEP));
+        let x = layout.stage(map, group, block, copy, laid_out);
         let step_table = step_table.as_chunks_mut::<2>().0;
-        for (i, step) in step_table.iter_mut().enumerate() {
-            let start = i % per_run * STEP;
-            let at = layout.tap_row(&laid, i / per_run) * layout.distance + start;
-            let pairs = (run - start).min(STEP).div_ceil(2);
-            *step = [(at * size_of::<Bf16>()) as u32, pairs as u32];
+        if !laid_out {
+            c.fill_steps(block, step_table);
+            c.place(block, from, rows, to);
         }
-        let tiles = c.place(block, from, rows, to);
+        let tiles = c.tiles(block.images, block.rows);
 
         let image = c.h_out * c.w_out * c.c_out;
         let first_channel = group * (c.c_out / c.shape.groups);

@@ -166,7 +166,7 @@ impl Layout {
         }
     }
 
-    /// Lays a block out; returns the numbers from the first output's cell on.
+    /// Lays a block out, unless `copy` holds it; returns the numbers from the first output's cell on.
     ///
     /// # Panics
     /// If `copy` is too short.
@@ -176,6 +176,7 @@ impl Layout {
         group: usize,
         block: Block,
         copy: &'a mut [Bf16],
+        laid_out: bool,
     ) -> &'a [Bf16] {
         if self.is_empty() {
             return &[];
@@ -190,6 +191,9 @@ impl Layout {
         let laid = self.block(block.images, block.rows);
         let row_len = self.width * self.cell;
         let copy = &mut copy[..self.copied(&laid)];
+        if laid_out {
+            return copy;
+        }
         let (planes, rest) = copy.split_at_mut(self.planes * laid.plane * self.cell);
         rest.fill(Bf16::default());
         let step = self.rows.step;

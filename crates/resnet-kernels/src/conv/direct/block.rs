@@ -29,6 +29,8 @@ pub(super) struct BlockTask<'a, T> {
     pub(super) epilogue: Epilogue<'a, T>,
     pub(super) y: Parts<'a, T>,
     pub(super) accumulate: bool,
+    /// Whether the block is laid out in scratch, with the offsets of its pixels.
+    pub(super) laid_out: bool,
     pub(super) scratch: &'a mut [f32],
 }
 
@@ -45,6 +47,7 @@ impl<T: Number> Task for BlockTask<'_, T> {
             epilogue,
             y,
             accumulate,
+            laid_out,
             scratch,
         } = self;
         let [copy, from, to, own, start, tile, sums] = scratch::split(scratch, c.parts::<T>());
@@ -54,8 +57,12 @@ impl<T: Number> Task for BlockTask<'_, T> {
             channels: c.c_in,
             groups: c.shape.groups,
         };
-        let x = c.staging.stage(map, group, block, copy, from);
-        let pixels = output_offsets(c, block, to);
+        if !laid_out {
+            c.staging.place(block, from);
+            output_offsets(c, block, to);
+        }
+        let x = c.staging.stage(map, group, block, copy, laid_out);
+        let pixels = block.images * block.rows * c.staging.columns.count;
         let (from, to) = (&from[..pixels], &to[..pixels]);
         let image = c.h_out * c.w_out * c.c_out;
         let first_channel = group * (c.c_out / c.shape.groups);
@@ -143,8 +150,8 @@ impl<T: Number> Task for BlockTask<'_, T> {
     }
 }
 
-/// Fills `to` with the offset of every output from the start of the block's first image; returns how many there are.
-fn output_offsets(c: &Correlation, block: Block, to: &mut [u32]) -> usize {
+/// Fills `to` with the offset of every output from the start of the block's first image.
+fn output_offsets(c: &Correlation, block: Block, to: &mut [u32]) {
     let (rows, columns) = (c.staging.rows, c.staging.columns);
     let mut outputs = to.iter_mut();
     for image in 0..block.images {
@@ -155,7 +162,6 @@ fn output_offsets(c: &Correlation, block: Block, to: &mut [u32]) -> usize {
             }
         }
     }
-    block.images * block.rows * columns.count
 }
 
 /// A part of the reduction: `len` numbers from `offset` on of each of `runs` runs from `run` on.

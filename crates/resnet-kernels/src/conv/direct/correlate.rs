@@ -210,7 +210,7 @@ impl<'a> Correlation<'a> {
     }
 
     fn scratch_len<T: Number>(&self, cpu: &Cpu) -> usize {
-        scratch::len(&self.parts::<T>()) * cpu.threads()
+        scratch::threads_len(cpu, scratch::len(&self.parts::<T>()))
     }
 
     fn run<T: Number>(
@@ -224,14 +224,12 @@ impl<'a> Correlation<'a> {
         scratch: &mut [f32],
     ) {
         let groups = self.shape.groups;
-        let each = scratch::len(&self.parts::<T>());
-        let (scratch, y) = (Parts::new(scratch), Parts::new(y));
+        let own = scratch::len(&self.parts::<T>());
+        let y = Parts::new(y);
         let panels = (self.c_out / groups).div_ceil(LANES);
         let size = panels.div_ceil(self.split) * LANES;
         let tasks = self.blocks.count() * groups * self.split;
-        cpu.parallel_workers(tasks, |worker, task| {
-            // SAFETY: no two running tasks have the same worker index.
-            let scratch = unsafe { scratch.get(worker * each..(worker + 1) * each) };
+        scratch::parallel(cpu, tasks, scratch, own, |mut own, task| {
             let part = range(self.c_out / groups, size, task % self.split);
             if part.is_empty() {
                 return;
@@ -247,7 +245,8 @@ impl<'a> Correlation<'a> {
                 epilogue,
                 y,
                 accumulate,
-                scratch,
+                laid_out: own.has(task),
+                scratch: own.memory,
             });
         });
     }

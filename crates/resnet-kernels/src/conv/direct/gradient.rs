@@ -114,7 +114,7 @@ impl<'a> Plan<'a> {
 /// Numbers of scratch.
 pub(in crate::conv) fn scratch_len<T: Number>(cpu: &Cpu, shape: &Conv2dShape) -> usize {
     let plan = Plan::new::<T>(shape);
-    bias::scratch_len(shape).max(plan.partial() + scratch::len(&plan.parts()) * cpu.threads())
+    bias::scratch_len(shape).max(plan.partial() + scratch::threads_len(cpu, scratch::len(&plan.parts())))
 }
 
 /// dw = the gradient of w, db = that of the bias.
@@ -131,17 +131,15 @@ pub(in crate::conv) fn backward_weight<T: Number>(
         bias::backward(cpu, dy, db, scratch);
     }
     let plan = Plan::new::<T>(shape);
-    let each = scratch::len(&plan.parts());
     let (partial, scratch) = scratch.split_at_mut(plan.partial());
     let single = plan.chunks == 1;
     {
         let target = Parts::new(if single { &mut *dw } else { &mut *partial });
-        let scratch = Parts::new(scratch);
         let width = shape.c_out / shape.groups;
         let size = plan.part();
-        cpu.parallel_workers(plan.chunks * shape.groups * plan.split, |worker, task| {
-            // SAFETY: no two running tasks have the same worker index.
-            let scratch = unsafe { scratch.get(worker * each..(worker + 1) * each) };
+        let tasks = plan.chunks * shape.groups * plan.split;
+        let own = scratch::len(&plan.parts());
+        scratch::parallel(cpu, tasks, scratch, own, |own, task| {
             let channels = range(width, size, task % plan.split);
             let task = task / plan.split;
             let (group, chunk) = (task % shape.groups, task / shape.groups);
@@ -155,7 +153,7 @@ pub(in crate::conv) fn backward_weight<T: Number>(
                     x,
                     dy,
                     dw,
-                    scratch,
+                    scratch: own.memory,
                 });
             }
         });
@@ -208,7 +206,8 @@ impl<T: Number> Task for Gradient<'_, T> {
         let mut add = false;
         for b in blocks * chunk / plan.chunks..blocks * (chunk + 1) / plan.chunks {
             let block = plan.blocks.get(b);
-            let x = plan.staging.stage(map, group, block, copy, offsets);
+            plan.staging.place(block, offsets);
+            let x = plan.staging.stage(map, group, block, copy, false);
             let pixels = block.images * block.rows * plan.blocks.columns;
             let first_pixel = (block.image * shape.h_out() + block.row) * plan.blocks.columns;
             for start in (0..pixels).step_by(PIXELS) {

@@ -56,35 +56,22 @@ impl Staging {
 
     /// Numbers of the copy of a block.
     pub(super) fn len(&self, blocks: &Blocks) -> usize {
-        if self.copies && self.rows.taps * self.run() > 0 {
+        if self.copies && !self.is_empty() {
             blocks.images * self.rows.span(blocks.rows) * self.pitch
         } else {
             0
         }
     }
 
-    /// Lays a block out: returns where offset 0 is and fills `offsets` with that of every output.
+    /// Fills `offsets` with where each output of a block begins to read what [`Staging::stage`] returns.
     ///
     /// # Panics
-    /// If `copy` or `offsets` is too short for the block.
-    pub(super) fn stage<'a, T: Number>(
-        &self,
-        map: Map<'a, T>,
-        group: usize,
-        block: Block,
-        copy: &'a mut [f32],
-        offsets: &mut [u32],
-    ) -> &'a [f32] {
-        if self.rows.taps * self.run() == 0 {
-            // No tap reaches these outputs; they are zero, and nothing is read.
+    /// If `offsets` is too short for the block.
+    pub(super) fn place(&self, block: Block, offsets: &mut [u32]) {
+        if self.is_empty() {
             offsets.fill(0);
-            return &[];
+            return;
         }
-        let span = if self.copies {
-            self.rows.span(block.rows)
-        } else {
-            self.rows.len
-        };
         // Without a copy the rows are those of the image, from its first on.
         let (row, column) = if self.copies {
             (0, 0)
@@ -97,12 +84,43 @@ impl Staging {
         let mut outputs = offsets.iter_mut();
         for image in 0..block.images {
             for i in 0..block.rows {
-                let start =
-                    (image * span + row + i * self.rows.step) * self.pitch + column * self.channels;
+                let row = image * self.span(block) + row + i * self.rows.step;
+                let start = row * self.pitch + column * self.channels;
                 for (j, offset) in (0..self.columns.count).zip(outputs.by_ref()) {
                     *offset = (start + j * self.columns.step * self.channels) as u32;
                 }
             }
+        }
+    }
+
+    /// Rows of an image of a block.
+    fn span(&self, block: Block) -> usize {
+        if self.copies {
+            self.rows.span(block.rows)
+        } else {
+            self.rows.len
+        }
+    }
+
+    /// Whether no tap reaches the outputs: they are zero, and nothing is read.
+    fn is_empty(&self) -> bool {
+        self.rows.taps * self.run() == 0
+    }
+
+    /// Lays a block out, unless `copy` holds it; returns where offset 0 is.
+    ///
+    /// # Panics
+    /// If `copy` is too short for the block.
+    pub(super) fn stage<'a, T: Number>(
+        &self,
+        map: Map<'a, T>,
+        group: usize,
+        block: Block,
+        copy: &'a mut [f32],
+        laid_out: bool,
+    ) -> &'a [f32] {
+        if self.is_empty() {
+            return &[];
         }
         let image_len = self.rows.len * self.columns.len * map.channels;
         let images = &map.values[block.image * image_len..][..block.images * image_len];
@@ -111,12 +129,13 @@ impl Staging {
         {
             return images;
         }
-        let copy = &mut copy[..block.images * span * self.pitch];
-        for (image, copy) in images
-            .chunks_exact(image_len)
-            .zip(copy.chunks_exact_mut(span * self.pitch))
-        {
-            self.copy_image(image, map, group, block, copy);
+        let len = self.span(block) * self.pitch;
+        let copy = &mut copy[..block.images * len];
+        if !laid_out {
+            let images = images.chunks_exact(image_len);
+            for (image, copy) in images.zip(copy.chunks_exact_mut(len)) {
+                self.copy_image(image, map, group, block, copy);
+            }
         }
         copy
     }

@@ -124,6 +124,17 @@ impl Unit {
         }
     }
 
+    /// Rows of a that leave no block of sums partly filled.
+    pub(super) fn rows(self) -> usize {
+        match self {
+            // Of both kinds of blocks: two tiles high, and three.
+            Unit::Tiles(_) => 2 * MOST * SIDE,
+            Unit::Dot(_) => dot::ROWS,
+            #[cfg(test)]
+            Unit::Plain => SIDE,
+        }
+    }
+
     /// Whether [`Registers::outer`] can be called.
     pub(super) fn multiplies_columns(self) -> bool {
         !matches!(self, Unit::Tiles(_))
@@ -172,6 +183,43 @@ impl Registers {
                 #[cfg(test)]
                 Registers::Plain => plain::outer(product, rows),
             }
+        }
+    }
+
+    /// As [`Registers::outer`], with `lanes` columns: the second vector only if it is among them.
+    ///
+    /// # Safety
+    /// As there, for so many columns.
+    ///
+    /// # Panics
+    /// As there.
+    pub(super) unsafe fn outer_panel(&mut self, product: Outer<2>, rows: usize, lanes: usize) {
+        // SAFETY: as the caller vouches.
+        unsafe {
+            if lanes > SIDE {
+                return self.outer(product, rows);
+            }
+            let Outer {
+                a,
+                a_pitch,
+                b: [b, _],
+                b_pitch,
+                count,
+                c,
+                c_stride,
+                add,
+            } = product;
+            let first = Outer {
+                a,
+                a_pitch,
+                b: [b],
+                b_pitch,
+                count,
+                c,
+                c_stride,
+                add,
+            };
+            self.outer(first, rows);
         }
     }
 

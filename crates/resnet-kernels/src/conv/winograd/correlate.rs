@@ -108,7 +108,7 @@ where
     }
 
     fn scratch_len(&self, cpu: &Cpu) -> usize {
-        scratch::len(&self.parts()) * cpu.threads()
+        scratch::threads_len(cpu, scratch::len(&self.parts()))
     }
 
     /// U = G w Gᵀ.
@@ -138,13 +138,11 @@ where
         scratch: &mut [f32],
     ) {
         let products = P::new(cpu);
-        let each = scratch::len(&self.parts());
-        let (scratch, len) = (Parts::new(scratch), y.len());
+        let len = y.len();
         let y = Parts::new(y);
         let tasks = self.tiling.count().div_ceil(self.block) * self.split;
-        cpu.parallel_workers(tasks, |worker, task| {
-            // SAFETY: no two running tasks have the same worker index.
-            let scratch = unsafe { scratch.get(worker * each..(worker + 1) * each) };
+        let own = scratch::len(&self.parts());
+        scratch::parallel(cpu, tasks, scratch, own, |mut own, task| {
             let channels = range(self.c_out, self.part(), task % self.split);
             if !channels.is_empty() {
                 cpu.run(BlockTask {
@@ -162,7 +160,8 @@ where
                     epilogue,
                     y: y.start_of(0..len),
                     accumulate,
-                    scratch,
+                    laid_out: own.has(task / self.split),
+                    scratch: own.memory,
                 });
             }
         });
@@ -262,6 +261,8 @@ struct BlockTask<'a, T, P, const O: usize, const I: usize> {
     epilogue: Epilogue<'a, T>,
     y: *mut T,
     accumulate: bool,
+    /// Whether V is in scratch.
+    laid_out: bool,
     scratch: &'a mut [f32],
 }
 
@@ -273,7 +274,6 @@ where
     fn run<S: Simd>(mut self, s: S) {
         let scratch = std::mem::take(&mut self.scratch);
         let [v, m, zeros, outside] = scratch::split(scratch, self.c.parts());
-        zeros.fill(0.0);
         let width = self.channels.len();
         assert!(
             v.len() >= I * I * stride(self.tiles.len(), self.c.c_in / P::IN_WORD)
@@ -287,16 +287,19 @@ where
         let m = points::<I>(m.as_mut_ptr(), stride(self.tiles.len(), width));
         // SAFETY: the points hold a row of c_in or `width` numbers for each tile, by the assertion.
         unsafe {
-            input::<S, T, P::Along, <F as Algorithm<O, I>>::Input, I>(
-                s,
-                self.x,
-                self.c.tiling,
-                self.c.padding,
-                self.tiles.clone(),
-                &v,
-                pitch(self.c.c_in / P::IN_WORD),
-                T::view(zeros, self.c.c_in),
-            );
+            if !self.laid_out {
+                zeros.fill(0.0);
+                input::<S, T, P::Along, <F as Algorithm<O, I>>::Input, I>(
+                    s,
+                    self.x,
+                    self.c.tiling,
+                    self.c.padding,
+                    self.tiles.clone(),
+                    &v,
+                    pitch(self.c.c_in / P::IN_WORD),
+                    T::view(zeros, self.c.c_in),
+                );
+            }
             self.multiply(s, &v, &m);
             self.output(s, &m, T::view_mut(outside, width));
         }

@@ -99,7 +99,7 @@ pub(super) fn scratch_len<P: Products, const O: usize, const I: usize>(
     shape: &Conv2dShape,
 ) -> usize {
     let plan = Plan::<P, O, I>::new(cpu, shape);
-    let own = plan.chunks * plan.len() + scratch::len(&plan.parts()) * cpu.threads();
+    let own = plan.chunks * plan.len() + scratch::threads_len(cpu, scratch::len(&plan.parts()));
     own.max(bias::scratch_len(shape))
 }
 
@@ -122,11 +122,9 @@ pub(in crate::conv) fn backward_weight<T: Number, P: Products, const O: usize, c
     let products = P::new(cpu);
     let (partial, scratch) = scratch.split_at_mut(plan.chunks * plan.len());
     {
-        let each = scratch::len(&plan.parts());
-        let (partial, scratch) = (Parts::new(partial), Parts::new(scratch));
-        cpu.parallel_workers(plan.chunks * plan.split, |worker, task| {
-            // SAFETY: no two running tasks have the same worker index.
-            let scratch = unsafe { scratch.get(worker * each..(worker + 1) * each) };
+        let partial = Parts::new(partial);
+        let (tasks, own) = (plan.chunks * plan.split, scratch::len(&plan.parts()));
+        scratch::parallel(cpu, tasks, scratch, own, |own, task| {
             let chunk = task / plan.split;
             let channels = range(shape.c_out, plan.part, task % plan.split);
             if !channels.is_empty() {
@@ -139,7 +137,7 @@ pub(in crate::conv) fn backward_weight<T: Number, P: Products, const O: usize, c
                     x,
                     dy,
                     p,
-                    scratch,
+                    scratch: own.memory,
                 });
             }
         });

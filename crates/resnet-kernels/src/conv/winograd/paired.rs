@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::pitch;
 use super::products::{Arrange, PointGradient, Products, next};
-use crate::conv::unit::{self, MOST, PART, Product, Registers, SIDE, STEP, Unit};
+use crate::conv::unit::{self, MOST, Outer, PART, Product, Registers, SIDE, STEP, Unit};
 use crate::simd::Simd;
 use crate::{Bf16, Cpu};
 
@@ -48,21 +48,6 @@ impl Arrange for Pairs {
 /// Products by whatever the CPU has for them.
 #[derive(Clone, Copy)]
 pub(in crate::conv) struct Paired(Unit);
-
-/// What computes the columns of P from `n` on.
-#[inline(always)]
-fn operands<const C: usize>(point: PointGradient, b: [*const u32; C], n: usize) -> unit::Outer<C> {
-    unit::Outer {
-        a: point.v.cast(),
-        a_pitch: pitch(point.rows) * WORD,
-        b,
-        b_pitch: pitch(point.columns) * WORD,
-        count: point.tiles.div_ceil(2),
-        c: point.p.wrapping_add(n),
-        c_stride: point.stride * WORD,
-        add: point.add,
-    }
-}
 
 impl Products for Paired {
     type Along = Halves;
@@ -139,15 +124,18 @@ impl Products for Paired {
         let mut registers = Registers::new(self.0);
         for (n, lanes) in unit::panels(0..point.columns) {
             let w = point.w.wrapping_add(n).cast::<u32>();
+            let product = Outer {
+                a: point.v.cast(),
+                a_pitch: pitch(point.rows) * WORD,
+                b: [w, w.wrapping_add(SIDE)],
+                b_pitch: pitch(point.columns) * WORD,
+                count: point.tiles.div_ceil(2),
+                c: point.p.wrapping_add(n),
+                c_stride: point.stride * WORD,
+                add: point.add,
+            };
             // SAFETY: as the caller vouches, for the panel's columns.
-            unsafe {
-                if lanes > SIDE {
-                    let b = [w, w.wrapping_add(SIDE)];
-                    registers.outer(operands(point, b, n), point.rows);
-                } else {
-                    registers.outer(operands(point, [w], n), point.rows);
-                }
-            }
+            unsafe { registers.outer_panel(product, point.rows, lanes) };
         }
     }
 }

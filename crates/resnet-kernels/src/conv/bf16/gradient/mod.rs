@@ -1,56 +1,63 @@
 //! Weight gradient: dw[k][o] = Σ over output pixels of x[pixel][k] · dy[pixel][o], k running over taps and channels.
 //!
-//! ```text
-//!  x transposed: a channel's pixels in a row         dy: pairs of pixels, a panel of 32 channels
-//!
-//!      ┌──────────────────────────┐                    ┌────┬────┐
-//!      │ zeros of the rim, pixels │                    │    │    │ a pixel
-//!   16 │ [···32···]               │  channels          ├────┼────┤
-//!      │   [···32···]             │                    │  zeros  │ no output's position
-//!      └──────────────────────────┘                    └────┴────┘
-//!          a tap is another place to begin
-//! ```
-//!
-//! Blocks are laid out as in the forward pass, with the rim, and transposed; dy is laid out by the same positions. Then a tile of x
-//! for one tap is 16 rows of 32 neighbouring positions, and all taps use the same dy. Tiles of dw stay in registers over the positions
-//! whose dy fits the first-level cache, wait in a panel of sums of the second-level cache meanwhile, and are added to dw once a
-//! block. Where there are too few channels to fill a tile, each tap's rows are copied out, so that tiles take rows of several taps.
+//! Where the unit multiplies columns, pairs of pixels of x and of dy are multiplied as they lie (`columns`, and `narrow` for sixteen channels);
+//! AMX wants rows of x transposed, and so do convolutions of few input channels (`rows`).
 //!
 //! Blocks are cut into chunks by shape alone; each chunk's dw is kept apart and they are added in order, so the number of threads
 //! changes nothing. Where dw is large there are few chunks, and channels on both sides are split instead.
 
+mod columns;
 mod narrow;
 mod plan;
+mod rows;
 
 use std::ops::Range;
 
 use super::transpose;
-use crate::conv::axis::Map;
 use crate::conv::partials::add_partials;
-use crate::conv::unit::{
-    MOST, PANEL, Product, Registers, SIDE, STEP, Unit, height, padded, panels,
-};
+use crate::conv::unit::Unit;
 use crate::conv::{Conv2dShape, bias, scratch};
 use crate::cpu::Parts;
-use crate::each::{Each, each};
 use crate::simd::{Simd, Task};
 use crate::split::range;
-use crate::{Bf16, Cpu, Number};
-use plan::{PART, Plan};
+use crate::{Bf16, Cpu};
+use plan::Plan;
+
+/// How a chunk is computed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    Rows,
+    Columns,
+    Narrow,
+}
+
+impl Way {
+    fn of(unit: Unit, shape: &Conv2dShape) -> Way {
+        if !unit.multiplies_columns() {
+            Way::Rows
+        } else if narrow::accepts(shape) {
+            Way::Narrow
+        } else if columns::accepts(shape) {
+            Way::Columns
+        } else {
+            Way::Rows
+        }
+    }
+}
 
 /// Words of scratch.
 pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
-    let plan = Plan::new(shape);
-    let each = each_len(&plan, Unit::of(cpu));
-    bias::scratch_len(shape).max(plan.partial() + each * cpu.threads())
+    let plan = Plan::new(Way::of(Unit::of(cpu), shape), shape);
+    let threads = scratch::threads_len(cpu, own_len(&plan));
+    bias::scratch_len(shape).max(plan.partial() + threads)
 }
 
-/// Words of scratch for each thread.
-fn each_len(plan: &Plan, unit: Unit) -> usize {
-    if narrow::accepts(unit, &plan.shape) {
-        scratch::len(&narrow::parts(plan))
-    } else {
-        scratch::len(&plan.parts())
+/// Words of scratch of a thread.
+fn own_len(plan: &Plan) -> usize {
+    match plan.way {
+        Way::Rows => scratch::len(&rows::parts(plan)),
+        Way::Columns => scratch::len(&columns::parts(plan)),
+        Way::Narrow => scratch::len(&narrow::parts(plan)),
     }
 }
 
@@ -68,50 +75,45 @@ pub(in crate::conv) fn backward_weight(
         bias::backward(cpu, dy, db, scratch);
     }
     let unit = Unit::of(cpu);
-    let plan = &Plan::new(shape);
-    let Conv2dShape { c_out, groups, .. } = *shape;
-    let each = each_len(plan, unit);
-    let narrow = narrow::accepts(unit, &plan.shape);
+    let plan = Plan::new(Way::of(unit, shape), shape);
+    run(cpu, unit, &plan, x, dy, dw, scratch);
+}
+
+fn run(
+    cpu: &Cpu,
+    unit: Unit,
+    plan: &Plan,
+    x: &[Bf16],
+    dy: &[Bf16],
+    dw: &mut [f32],
+    scratch: &mut [f32],
+) {
+    let Conv2dShape { c_out, groups, .. } = plan.shape;
+    let len = plan.shape.w_len();
     let (partial, scratch) = scratch.split_at_mut(plan.partial());
     let single = plan.chunks == 1;
-    {
-        let target = Parts::new(if single { &mut *dw } else { &mut *partial });
-        let scratch = Parts::new(scratch);
-        let splits = plan.split_in * plan.split_out;
-        cpu.parallel_workers(plan.chunks * groups * splits, |worker, task| {
-            // SAFETY: no two running tasks have the same worker index.
-            let scratch = unsafe { scratch.get(worker * each..(worker + 1) * each) };
-            let (task, part) = (task / splits, task % splits);
-            let channels = range(c_out / groups, plan.part_out(), part % plan.split_out);
-            let (group, chunk) = (task % groups, task / groups);
-            let len = shape.w_len();
-            if narrow {
-                debug_assert_eq!(splits * groups, 1);
-                cpu.run(narrow::Gradient {
-                    plan,
-                    unit,
-                    chunk,
-                    x,
-                    dy,
-                    dw: target.start_of(chunk * len..(chunk + 1) * len),
-                    scratch,
-                });
-            } else if !channels.is_empty() {
-                cpu.run(Gradient {
-                    plan,
-                    unit,
-                    group,
-                    chunk,
-                    part: part / plan.split_out,
-                    channels,
-                    x,
-                    dy,
-                    dw: target.start_of(chunk * len..(chunk + 1) * len),
-                    scratch,
-                });
-            }
-        });
-    }
+    let target = Parts::new(if single { &mut *dw } else { &mut *partial });
+    let splits = plan.split_in * plan.split_out;
+    let tasks = plan.chunks * groups * splits;
+    scratch::parallel(cpu, tasks, scratch, own_len(plan), |own, task| {
+        let (task, part) = (task / splits, task % splits);
+        let channels = range(c_out / groups, plan.part_out(), part % plan.split_out);
+        let (group, chunk) = (task % groups, task / groups);
+        if !channels.is_empty() {
+            cpu.run(Gradient {
+                plan,
+                unit,
+                group,
+                chunk,
+                part: part / plan.split_out,
+                channels,
+                x,
+                dy,
+                dw: target.start_of(chunk * len..(chunk + 1) * len),
+                scratch: own.memory,
+            });
+        }
+    });
     if !single {
         add_partials(cpu, partial, dw);
     }
@@ -125,7 +127,7 @@ struct Gradient<'a> {
     chunk: usize,
     /// Of the input channels.
     part: usize,
-    /// Output channels.
+    /// Output channels of the group.
     channels: Range<usize>,
     x: &'a [Bf16],
     dy: &'a [Bf16],
@@ -136,219 +138,63 @@ struct Gradient<'a> {
 impl Task for Gradient<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Gradient {
-            plan,
-            unit,
-            group,
-            chunk,
-            part,
-            channels,
-            x,
-            dy,
-            dw,
-            scratch,
-        } = self;
-        let (shape, layout) = (&plan.shape, &plan.layout);
-        let c_out = shape.c_out;
-        let [copy, transposed, copied, at, pairs, steps, sums, tiles] =
-            scratch::split(scratch, plan.parts());
-        let [at, pairs, steps, tiles] = [at, pairs, steps, tiles].map(scratch::as_u32);
-        let step_table = steps.as_chunks_mut::<2>().0;
-        for (i, step) in step_table.iter_mut().enumerate() {
-            *step = [i * STEP * size_of::<Bf16>(), STEP / 2].map(|number| number as u32);
+        match self.plan.way {
+            Way::Rows => rows::run(s, self),
+            Way::Columns => columns::run(s, self),
+            Way::Narrow => narrow::run(s, self),
         }
-        let map = Map {
-            values: x,
-            channels: shape.c_in,
-            groups: shape.groups * plan.split_in,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Isa, Number};
+
+    /// Rims, steps, groups, odd numbers of outputs, blocks of several images and of parts of one, parts of channels on both sides.
+    const SHAPES: [&str; 12] = [
+        "n2 ic64 ih9 oc96 k1",
+        "n3 ic40 ih7 oc16 k1 s2",
+        "n2 ic16 ih12 oc32 k3 s2 p1",
+        "n7 ic16 ih4 oc16 k3 p1",
+        "n1 ic16 ih23 oc16 k3 p2",
+        "n1 ic48 ih31 oc32 k3 s2 p1",
+        "n2 ic48 ih8 iw5 oc48 k3 s3 p2",
+        "n2 ic64 ih6 oc64 k3 p1 g2",
+        "n1 ic24 ih4 oc16 k4",
+        "n4 ic512 ih1 oc48 k1",
+        "n1 ic1024 ih7 oc544 k1",
+        "n1 ic256 ih6 oc512 k3 s2 p1",
+    ];
+
+    #[test]
+    fn every_way_sums_up_the_same_integers() {
+        let cpu = Cpu::with_isa(Isa::best_up_to(Isa::Avx512), 3).unwrap();
+        let unit = Unit::of(&cpu);
+        let integers = |len: usize, step: usize| -> Vec<Bf16> {
+            let number = |i: usize| (i * step % 31 % 7) as f32 - 3.0;
+            (0..len).map(|i| Bf16::of(number(i))).collect()
         };
-        let (_, pitch) = plan.pitch();
-        for (i, tile) in tiles.as_chunks_mut::<3>().0.iter_mut().enumerate() {
-            *tile = plan.tile(i, 2 * pitch);
-        }
-        let first_channel = group * (c_out / shape.groups);
-        let image = shape.h_out() * shape.w_out() * c_out;
-        let mut panel = Panel {
-            plan,
-            registers: Registers::new(unit),
-            tiles: tiles.as_chunks().0,
-            steps: step_table,
-            // A group's parts of input channels follow each other in dw.
-            dw: dw.wrapping_add(part * plan.channels * c_out),
-            sums,
-            add: false,
-        };
-        for block in plan.chunk(chunk) {
-            let laid = layout.block(block.images, block.rows);
-            let copy = Bf16::view_mut(copy, layout.len(&plan.blocks));
-            let x = layout.stage(map, group * plan.split_in + part, block, copy);
-            for plane in 0..layout.planes {
-                let (from, cells) = if layout.copies() {
-                    (&x[plane * laid.plane * layout.cell..], laid.plane)
-                } else {
-                    (x, (x.len() - layout.cell) / layout.distance + 1)
-                };
-                let to = &mut transposed[plane * plan.plane_rows() * pitch..];
-                transpose::transpose(s, from, layout.distance, cells, layout.cell, to, pitch);
-            }
-            let steps = plan.place(block.images, block.row..block.row + block.rows, at);
-            if !copied.is_empty() {
-                copy_rows(plan, transposed, copied, steps, pitch);
-            }
-            let a = if copied.is_empty() {
-                &*transposed
-            } else {
-                &*copied
+        for shape in SHAPES {
+            let shape: Conv2dShape = shape.parse().unwrap();
+            let (x, dy) = (integers(shape.x_len(), 5), integers(shape.y_len(), 11));
+            let by = |way: Way| {
+                let plan = Plan::new(way, &shape);
+                let threads = scratch::threads_len(&cpu, own_len(&plan));
+                let mut scratch = vec![f32::NAN; plan.partial() + threads];
+                let mut dw = vec![f32::NAN; shape.w_len()];
+                run(&cpu, unit, &plan, &x, &dy, &mut dw, &mut scratch);
+                dw
             };
-            let a = Bf16::view(a, 2 * a.len());
-            let dy = &dy[block.image * image..(block.image + block.images) * image];
-            for start in channels.clone().step_by(plan.together()) {
-                let channels = start..(start + plan.together()).min(channels.end);
-                let of_group = first_channel + start..first_channel + channels.end;
-                transpose::pairs(s, dy, &at[..steps * STEP], of_group, pairs);
-                for (n, count) in panels(channels) {
-                    let b = &pairs[(n - start) * steps * STEP / 2..];
-                    panel.run(s, a, b, steps, first_channel + n, count);
-                }
+            let expected = by(Way::Rows);
+            assert!(expected.iter().any(|&dw| dw != 0.0), "{shape}");
+            let others = [
+                (Way::Columns, columns::accepts(&shape)),
+                (Way::Narrow, narrow::accepts(&shape)),
+            ];
+            for (way, _) in others.into_iter().filter(|&(_, accepts)| accepts) {
+                assert!(by(way) == expected, "{shape}: {way:?} and rows differ");
             }
-            panel.add = true;
-        }
-    }
-}
-
-/// Copies out the row of x transposed for each row of dw, moved so that all begin at the outputs' positions.
-#[inline(always)]
-fn copy_rows(plan: &Plan, transposed: &[f32], copied: &mut [f32], steps: usize, pitch: usize) {
-    let transposed = Bf16::view(transposed, 2 * transposed.len());
-    let kernel = plan.shape.kernel;
-    for (k, to) in copied.chunks_exact_mut(pitch).enumerate() {
-        let (tap, c) = (k / plan.channels, k % plan.channels);
-        let (row, column) = (tap / kernel, tap % kernel);
-        let from = plan.row(row, column, c) * 2 * pitch + plan.shift(row, column);
-        let to = Bf16::view_mut(to, steps * STEP);
-        to.copy_from_slice(&transposed[from..][..steps * STEP]);
-    }
-}
-
-/// What computes one panel of dw for one block.
-struct Panel<'a> {
-    plan: &'a Plan,
-    registers: Registers,
-    /// What [`Plan::tile`] says of each.
-    tiles: &'a [[u32; 3]],
-    /// Offsets in bytes, and pairs.
-    steps: &'a [[u32; 2]],
-    dw: *mut f32,
-    sums: &'a mut [f32],
-    /// Whether there is a block before this one.
-    add: bool,
-}
-
-impl Panel<'_> {
-    /// `count` columns of dw from `channel` on, of x transposed `a` and dy in pairs `b`.
-    #[inline(always)]
-    fn run<S: Simd>(
-        &mut self,
-        s: S,
-        a: &[Bf16],
-        b: &[u32],
-        steps: usize,
-        channel: usize,
-        count: usize,
-    ) {
-        let plan = self.plan;
-        let lanes = padded(count);
-        let (_, pitch) = plan.pitch();
-        let together = height(count);
-        let part = steps.div_ceil(steps.div_ceil(PART));
-        for start in (0..steps).step_by(part) {
-            let end = (start + part).min(steps);
-            let b = &b[start * STEP / 2 * lanes..][..(end - start) * STEP / 2 * lanes];
-            for (i, group) in self.tiles.chunks(together).enumerate() {
-                let first = if part < steps {
-                    i * together * SIDE * PANEL
-                } else {
-                    0
-                };
-                let sums = &mut self.sums[first..][..group.len() * SIDE * PANEL];
-                let mut product = Product {
-                    a: [std::ptr::null(); MOST],
-                    c: [std::ptr::null_mut(); MOST],
-                    steps: self.steps[start..end].as_ptr(),
-                    b: b.as_ptr().cast(),
-                    a_stride: 2 * pitch * size_of::<Bf16>(),
-                    c_stride: PANEL * size_of::<f32>(),
-                    count: end - start,
-                    overlaps: false,
-                    add: usize::from(start > 0),
-                    ahead: 0,
-                };
-                let mut heights = [0; MOST];
-                for (i, &[at, rows, _]) in group.iter().enumerate() {
-                    product.a[i] = a[at as usize..].as_ptr();
-                    product.c[i] = sums[i * SIDE * PANEL..].as_mut_ptr();
-                    heights[i] = rows as usize;
-                }
-                // SAFETY: tiles' rows are rows of `a`, `pitch` words apart, which hold all steps from every tap's shift on; `sums`
-                // holds 16 rows for each tile and was written by the part before this one; b was cut to the steps.
-                unsafe {
-                    self.registers
-                        .multiply(&mut product, &heights[..group.len()], lanes);
-                }
-                if end < steps {
-                    continue;
-                }
-                for (&[_, rows, k], sums) in group.iter().zip(sums.chunks_exact(SIDE * PANEL)) {
-                    let (rows, k) = (rows as usize, k as usize);
-                    let c_out = plan.shape.c_out;
-                    for (r, sums) in sums.chunks_exact(PANEL).take(rows).enumerate() {
-                        let dw = self.dw.wrapping_add((k + r) * c_out + channel);
-                        // SAFETY: dw has all of w's rows from the part's first channel on, of which this task alone touches
-                        // these columns; they were written by the block before, if there is one.
-                        unsafe { add_row(s, sums, dw, count, self.add) };
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// dw (+)= sums, for `count` numbers.
-///
-/// # Safety
-/// `dw` is valid for `count` numbers (initialised if `add`), of which `sums` holds as many.
-#[inline(always)]
-unsafe fn add_row<S: Simd>(s: S, sums: &[f32], dw: *mut f32, count: usize, add: bool) {
-    assert!(sums.len() >= count);
-    let work = AddRow {
-        sums: sums.as_ptr(),
-        dw,
-        add,
-    };
-    // SAFETY: as the caller vouches.
-    unsafe { each(s, count, work) };
-}
-
-struct AddRow {
-    sums: *const f32,
-    dw: *mut f32,
-    add: bool,
-}
-
-impl Each for AddRow {
-    #[inline(always)]
-    unsafe fn at<S: Simd>(&self, s: S, at: usize) {
-        // SAFETY: the caller vouches for a vector at `at`.
-        unsafe {
-            let (sum, dw) = (s.load(self.sums.add(at)), self.dw.add(at));
-            s.store(
-                dw,
-                if self.add {
-                    s.add(s.load(dw), sum)
-                } else {
-                    sum
-                },
-            );
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
+use super::{Way, columns};
 use crate::conv::Conv2dShape;
 use crate::conv::axis::{Axis, Block, Blocks, flat};
 use crate::conv::bf16::layout::{Laid, Layout};
 use crate::conv::bf16::{WIDE, transpose};
 use crate::conv::outputs::NONE;
-use crate::conv::unit::{MOST, PANEL, SIDE, STEP};
-use crate::{Bf16, Number};
+use crate::conv::unit::{PANEL, SIDE, STEP};
 
 /// Tasks to aim for: each lays x and dy out for itself, so that more cost more.
 const TASKS: usize = 8;
@@ -24,6 +24,7 @@ pub(super) const PART: usize = 16;
 
 #[derive(Clone, Copy)]
 pub(super) struct Plan {
+    pub(super) way: Way,
     pub(super) shape: Conv2dShape,
     pub(super) rows: Axis,
     pub(super) columns: Axis,
@@ -38,7 +39,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(shape: &Conv2dShape) -> Plan {
+    pub(super) fn new(way: Way, shape: &Conv2dShape) -> Plan {
         let shape = flat(shape);
         let Conv2dShape {
             n,
@@ -71,6 +72,7 @@ impl Plan {
         let channels = width_in / split_in;
         let layout = Layout::new(rows, columns, c_in, groups * split_in, false);
         let plan = Plan {
+            way,
             shape,
             rows,
             columns,
@@ -83,7 +85,10 @@ impl Plan {
         };
         let image = (2 * h * w * c_in).max(shape.h_out() * shape.w_out() * c_out);
         let most_images = (u32::MAX as usize / (2 * image)).max(1);
-        let target = (X / plan.transposed_rows().max(plan.copied_rows())).clamp(512, 2048);
+        let target = match way {
+            Way::Columns => columns::PIXELS,
+            _ => (X / plan.transposed_rows().max(plan.copied_rows())).clamp(512, 2048),
+        };
         let blocks = Blocks::new(n, rows.count, columns.count, target, most_images, STEP);
         Plan {
             blocks,
@@ -169,22 +174,6 @@ impl Plan {
         } else {
             self.chunks * self.shape.w_len()
         }
-    }
-
-    /// Lengths of a thread's parts of scratch: copy, x transposed, rows copied out, offsets of dy, dy in pairs, steps, sums, tiles.
-    pub(super) fn parts(&self) -> [usize; 8] {
-        let (steps, pitch) = self.pitch();
-        let waiting = if steps > PART { self.tiles() } else { MOST };
-        [
-            Bf16::words(self.layout.len(&self.blocks)),
-            self.transposed_rows() * pitch,
-            self.copied_rows() * pitch,
-            steps * STEP,
-            steps * STEP / 2 * self.together(),
-            2 * steps,
-            waiting * SIDE * PANEL,
-            3 * self.tiles(),
-        ]
     }
 
     /// Where tile `i` of rows begins in x transposed (or in the rows that are copied out), how many rows it has, and its first row

@@ -21,7 +21,7 @@ mod sliding;
 
 use std::arch::x86_64::*;
 
-use super::{Product, SIDE};
+use super::{PANEL, Product, SIDE};
 use crate::Bf16;
 use crate::simd::Avx512;
 use column::column;
@@ -30,7 +30,7 @@ use sliding::sliding;
 pub(in crate::conv::unit) use outer::outer;
 
 /// Rows of the block that is two vectors wide.
-const ROWS: usize = 8;
+pub(in crate::conv::unit) const ROWS: usize = 8;
 /// Pairs in one turn of the loop.
 const UNROLL: usize = 4;
 
@@ -44,53 +44,87 @@ pub(super) unsafe fn multiply(
     rows: &[usize],
     columns: usize,
 ) {
-    for (i, &rows) in rows.iter().enumerate() {
-        let (a, c) = (product.a[i], product.c[i]);
-        let mut row = 0;
-        while row < rows {
-            let left = rows - row;
-            // The first block brings what the next products need, if it is a wide one of eight rows.
-            let fetch = i == 0 && row == 0 && product.ahead > 0;
+    let mut tile = 0;
+    while tile < rows.len() {
+        let (a, c) = (product.a[tile], product.c[tile]);
+        let fetches = tile == 0 && product.ahead > 0;
+        let (mut row, mut count) = (0, 0);
+        // Tiles that follow each other in memory are one.
+        while tile < rows.len()
+            && product.a[tile] == a.wrapping_byte_add(count * product.a_stride)
+            && product.c[tile] == c.wrapping_byte_add(count * product.c_stride)
+        {
+            count += rows[tile];
+            tile += 1;
+        }
+        // The first blocks bring what the next products need, as many as share it evenly.
+        let shares = match count.div_ceil(ROWS) {
+            _ if !fetches => 0,
+            1 => 1,
+            2 | 3 => 2,
+            _ => 4,
+        };
+        let mut share = 0;
+        while row < count {
+            let left = count - row;
             // SAFETY: the proof; as the caller vouches, from this row on.
             unsafe {
                 let a = a.byte_add(row * product.a_stride);
                 let c = c.byte_add(row * product.c_stride);
-                row += if columns > SIDE {
-                    wide(product, a, c, left, fetch)
-                } else {
+                row += if columns <= SIDE {
                     narrow(product, a, c, left)
+                } else {
+                    let len = product.count * SIDE * PANEL * size_of::<u32>();
+                    let ahead = product.b.wrapping_byte_add(product.ahead + share * len / shares.max(1));
+                    match if share < shares { shares } else { 0 } {
+                        0 => wide::<0>(product, a, c, even(left), ahead),
+                        1 => wide::<1>(product, a, c, even(left), ahead),
+                        2 => wide::<2>(product, a, c, even(left), ahead),
+                        _ => wide::<4>(product, a, c, even(left), ahead),
+                    }
                 };
+                share += 1;
             }
         }
     }
 }
 
-/// Some of `left` rows; returns how many.
+/// Rows of the next block of `left`: as many in each, for a block of few takes as long to wait for its sums.
+fn even(left: usize) -> usize {
+    left.div_ceil(left.div_ceil(ROWS))
+}
+
+/// So many rows; returns them.
 ///
 /// # Safety
-/// The CPU has AVX-512 with bf16; a and c are valid for `left` rows, for the rest see [`multiply`].
+/// The CPU has AVX-512 with bf16; a and c are valid for the rows, for the rest see [`multiply`].
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512bf16")]
-unsafe fn wide(product: &Product, a: *const Bf16, c: *mut f32, left: usize, fetch: bool) -> usize {
+unsafe fn wide<const SHARES: usize>(
+    product: &Product,
+    a: *const Bf16,
+    c: *mut f32,
+    rows: usize,
+    ahead: *const Bf16,
+) -> usize {
     // SAFETY: as the caller vouches.
     unsafe {
-        match left {
-            1 => block::<1, 2, false>(product, a, c),
-            2 => block::<2, 2, false>(product, a, c),
-            3 => block::<3, 2, false>(product, a, c),
-            4 => block::<4, 2, false>(product, a, c),
-            5 => block::<5, 2, false>(product, a, c),
-            6 => block::<6, 2, false>(product, a, c),
-            7 => block::<7, 2, false>(product, a, c),
-            _ if fetch => block::<ROWS, 2, true>(product, a, c),
-            _ => block::<ROWS, 2, false>(product, a, c),
+        match rows {
+            1 => block::<1, 2, SHARES>(product, a, c, ahead),
+            2 => block::<2, 2, SHARES>(product, a, c, ahead),
+            3 => block::<3, 2, SHARES>(product, a, c, ahead),
+            4 => block::<4, 2, SHARES>(product, a, c, ahead),
+            5 => block::<5, 2, SHARES>(product, a, c, ahead),
+            6 => block::<6, 2, SHARES>(product, a, c, ahead),
+            7 => block::<7, 2, SHARES>(product, a, c, ahead),
+            _ => block::<ROWS, 2, SHARES>(product, a, c, ahead),
         }
     }
 }
 
-/// As [`wide`], with one vector of columns.
+/// Some of `left` rows of one vector of columns; returns how many.
 ///
 /// # Safety
-/// As there.
+/// As for [`wide`], a and c being valid for `left` rows.
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512bf16")]
 unsafe fn narrow(product: &Product, a: *const Bf16, c: *mut f32, left: usize) -> usize {
     // SAFETY: as the caller vouches.
@@ -105,10 +139,10 @@ unsafe fn narrow(product: &Product, a: *const Bf16, c: *mut f32, left: usize) ->
             };
         }
         match left {
-            1 => block::<1, 1, false>(product, a, c),
-            2 | 3 => block::<2, 1, false>(product, a, c),
-            4..8 => block::<4, 1, false>(product, a, c),
-            8..SIDE => block::<8, 1, false>(product, a, c),
+            1 => block::<1, 1, 0>(product, a, c, a),
+            2 | 3 => block::<2, 1, 0>(product, a, c, a),
+            4..8 => block::<4, 1, 0>(product, a, c, a),
+            8..SIDE => block::<8, 1, 0>(product, a, c, a),
             _ => column(product, a, c),
         }
     }
@@ -120,10 +154,11 @@ unsafe fn narrow(product: &Product, a: *const Bf16, c: *mut f32, left: usize) ->
 /// The CPU has AVX-512 with bf16; a and c are valid for `R` rows, c for `C` vectors of columns.
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512bf16")]
 #[inline]
-unsafe fn block<const R: usize, const C: usize, const FETCH: bool>(
+unsafe fn block<const R: usize, const C: usize, const SHARES: usize>(
     product: &Product,
     a: *const Bf16,
     c: *mut f32,
+    ahead: *const Bf16,
 ) -> usize {
     let &Product {
         a_stride, c_stride, ..
@@ -149,8 +184,15 @@ unsafe fn block<const R: usize, const C: usize, const FETCH: bool>(
                 for (i, column) in columns.iter_mut().enumerate() {
                     let b = b.add((k * C + i) * 32);
                     *column = _mm512_loadu_ps(b.cast());
-                    if FETCH {
-                        _mm_prefetch::<_MM_HINT_T0>(b.wrapping_byte_add(product.ahead).cast());
+                }
+                if SHARES > 0 {
+                    // Of `SHARES` pairs' lines every `SHARES`-th one.
+                    let line = (step * SIDE + k) * C;
+                    for i in 0..C {
+                        if (line + i) % SHARES == 0 {
+                            let at = ahead.wrapping_byte_add((line + i) / SHARES * 64);
+                            _mm_prefetch::<_MM_HINT_T0>(at.cast());
+                        }
                     }
                 }
                 for (r, sums) in sums.iter_mut().enumerate() {
