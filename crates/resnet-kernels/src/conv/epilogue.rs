@@ -71,7 +71,7 @@ impl<'a, T: Number> Epilogue<'a, T> {
         sum: S::V,
         at: usize,
     ) -> S::V {
-        let mut y = s.fma(sum, columns.scale, columns.shift);
+        let mut y = columns.apply(s, sum);
         if let Some(residual) = self.residual {
             // SAFETY: the caller vouches for `at`; the length was checked when the pass began.
             y = s.add(y, unsafe { T::load(s, residual.as_ptr().add(at)) });
@@ -85,4 +85,12 @@ impl<'a, T: Number> Epilogue<'a, T> {
 pub(super) struct Columns<S: Simd> {
     scale: S::V,
     shift: S::V,
+}
+
+impl<S: Simd> Columns<S> {
+    /// scale · sum + shift.
+    #[inline(always)]
+    pub(super) fn apply(&self, s: S, sum: S::V) -> S::V {
+        s.fma(sum, self.scale, self.shift)
+    }
 }

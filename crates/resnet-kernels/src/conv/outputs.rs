@@ -102,24 +102,99 @@ impl<T: Number> Outputs<'_, T, T> {
         j: usize,
         accumulate: bool,
     ) {
-        let channel = self.channel + j;
-        let nothing = !accumulate && self.epilogue.is_nothing();
+        let plain = !accumulate && self.epilogue.is_nothing();
         let outputs = to.iter().zip(sums.chunks_exact(LANES));
         // SAFETY: as the caller vouches; the epilogue's parts have the lengths of the channels and of y, a row of sums holds whole
         // vectors.
         unsafe {
-            let columns = self.epilogue.columns(s, channel);
+            let columns = self.epilogue.columns(s, self.channel + j);
             for (&to, sums) in outputs.filter(|&(&to, _)| to != NONE) {
-                let at = to as usize + channel;
+                let at = to as usize + self.channel + j;
                 let y = self.y.add(at);
                 let mut sum = s.load(sums.as_ptr().add(j));
-                if !nothing {
+                if !plain {
                     if accumulate {
                         sum = s.add(sum, T::load(s, y));
                     }
                     sum = self.epilogue.apply(s, columns, sum, self.first + at);
                 }
                 T::store(s, y, sum);
+            }
+        }
+    }
+
+    /// Whether [`Outputs::write_rows`] can be called.
+    pub(super) fn fits_registers(&self, accumulate: bool) -> bool {
+        !accumulate || self.epilogue.is_nothing()
+    }
+
+    /// Writes `R` rows of `C` vectors of sums that are in registers, the outputs from the `first`-th on; those whose offset is [`NONE`] go to
+    /// `nowhere`. What differs between convolutions is decided before, so that all sums run through the same few instructions.
+    ///
+    /// # Safety
+    /// As for [`Outputs::write`]; the channels are `C` vectors, for which `nowhere` has room and holds numbers.
+    #[inline(always)]
+    pub(super) unsafe fn write_rows<S: Simd, const R: usize, const C: usize>(
+        &self,
+        s: S,
+        first: usize,
+        sums: [[S::V; C]; R],
+        nowhere: *mut T,
+        accumulate: bool,
+    ) {
+        let to = &self.to[first..first + R];
+        let at = |base: *const T, none: *const T| {
+            let mut rows = [none; R];
+            for r in 0..R {
+                if to[r] != NONE {
+                    rows[r] = base.wrapping_add(to[r] as usize + self.channel);
+                }
+            }
+            rows
+        };
+        let y = at(self.y, nowhere);
+        let added = match self.epilogue.residual {
+            Some(residual) => Some(residual.as_ptr().wrapping_add(self.first)),
+            None => accumulate.then_some(self.y.cast_const()),
+        };
+        // SAFETY: as the caller vouches; the epilogue's parts have the lengths of the channels and of y.
+        unsafe {
+            match added {
+                Some(added) => self.write_sums::<S, R, C, true>(s, sums, y, at(added, nowhere)),
+                None => self.write_sums::<S, R, C, false>(s, sums, y, y),
+            }
+        }
+    }
+
+    /// y = scale · sum + shift, plus the number at `added` if `ADD`, and its ReLU.
+    ///
+    /// # Safety
+    /// `C` vectors are valid for writing at each of `y` and, if `ADD`, for reading at each of `added`.
+    #[inline(always)]
+    unsafe fn write_sums<S: Simd, const R: usize, const C: usize, const ADD: bool>(
+        &self,
+        s: S,
+        sums: [[S::V; C]; R],
+        y: [*const T; R],
+        added: [*const T; R],
+    ) {
+        let floor = s.splat(if self.epilogue.relu {
+            0.0
+        } else {
+            f32::NEG_INFINITY
+        });
+        for i in 0..C {
+            let j = i * S::LANES;
+            // SAFETY: as the caller vouches.
+            unsafe {
+                let columns = self.epilogue.columns(s, self.channel + j);
+                for r in 0..R {
+                    let mut sum = columns.apply(s, sums[r][i]);
+                    if ADD {
+                        sum = s.add(sum, T::load(s, added[r].add(j)));
+                    }
+                    T::store(s, y[r].add(j).cast_mut(), s.at_least(sum, floor));
+                }
             }
         }
     }

@@ -97,8 +97,13 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a * b + c`, rounded once where the instruction set can.
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// max(y, floor) that keeps NaN in y.
+    fn at_least(self, y: Self::V, floor: Self::V) -> Self::V;
     /// max(y, 0) that keeps NaN.
-    fn relu(self, y: Self::V) -> Self::V;
+    #[inline(always)]
+    fn relu(self, y: Self::V) -> Self::V {
+        self.at_least(y, self.splat(0.0))
+    }
     /// `g` in the lanes where `y > 0`, else 0.
     fn where_positive(self, y: Self::V, g: Self::V) -> Self::V;
     /// `a` in the lanes where `x > y` or x is NaN, else `b`.
@@ -219,6 +224,7 @@ mod tests {
                     s.fma(a, b, c),
                     s.where_positive(a, b),
                     s.relu(a),
+                    s.at_least(a, c),
                     s.where_beats(a, b, c, a),
                 ] {
                     let mut lanes = vec![0.0; 16];
@@ -286,6 +292,7 @@ mod tests {
                     x * y + z,
                     masked,
                     crate::elementwise::relu(x),
+                    if x < z { z } else { x },
                     if x > y || x.is_nan() { z } else { x },
                 ];
                 for (got, expected) in out.iter().zip(expected) {

@@ -56,8 +56,8 @@ impl Simd for One {
     }
 
     #[inline(always)]
-    fn relu(self, y: f32) -> f32 {
-        crate::elementwise::relu(y)
+    fn at_least(self, y: f32, floor: f32) -> f32 {
+        if y < floor { floor } else { y }
     }
 
     #[inline(always)]

@@ -65,8 +65,8 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn relu(self, y: [f32; 4]) -> [f32; 4] {
-        y.map(crate::elementwise::relu)
+    fn at_least(self, y: [f32; 4], floor: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|i| if y[i] < floor[i] { floor[i] } else { y[i] })
     }
 
     #[inline(always)]

@@ -103,9 +103,9 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn relu(self, y: __m256) -> __m256 {
+    fn at_least(self, y: __m256, floor: __m256) -> __m256 {
         // SAFETY: the features are there (see `splat`). Of a NaN and a number the second operand is taken.
-        unsafe { _mm256_max_ps(_mm256_setzero_ps(), y) }
+        unsafe { _mm256_max_ps(floor, y) }
     }
 
     #[inline(always)]
@@ -281,9 +281,9 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
 
     #[inline(always)]
-    fn relu(self, y: __m512) -> __m512 {
+    fn at_least(self, y: __m512, floor: __m512) -> __m512 {
         // SAFETY: the features are there (see `splat`). Of a NaN and a number the second operand is taken.
-        unsafe { _mm512_max_ps(_mm512_setzero_ps(), y) }
+        unsafe { _mm512_max_ps(floor, y) }
     }
 
     #[inline(always)]

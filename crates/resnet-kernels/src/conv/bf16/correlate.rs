@@ -437,16 +437,19 @@ impl Task for BlockTask<'_> {
                         channel: first_channel + n,
                         count,
                     };
+                    let mut finish = None;
                     if end == steps {
                         outputs.fetch(s);
+                        finish = registers.finish(&outputs, count, accumulate);
                     }
                     // SAFETY: the rows of every tile are cells of the laid-out block, and runs from them on lie inside it: a
                     // copy has room for whole steps, and is initialised; x is read in place where runs are whole steps.
                     // `sums` holds 16 rows for each tile and was written by the part before this one; b was cut to the steps.
                     unsafe {
-                        registers.multiply(&mut product, &heights[..group.len()], lanes);
+                        let heights = &heights[..group.len()];
+                        registers.multiply(&mut product, heights, lanes, finish);
                     }
-                    if end < steps {
+                    if end < steps || finish.is_some() {
                         continue;
                     }
                     // SAFETY: this task alone touches these channels at every offset; `sums` holds a row of [`LANES`] for each

@@ -114,7 +114,8 @@ impl<'a> Plan<'a> {
 /// Numbers of scratch.
 pub(in crate::conv) fn scratch_len<T: Number>(cpu: &Cpu, shape: &Conv2dShape) -> usize {
     let plan = Plan::new::<T>(shape);
-    bias::scratch_len(shape).max(plan.partial() + scratch::threads_len(cpu, scratch::len(&plan.parts())))
+    bias::scratch_len(shape)
+        .max(plan.partial() + scratch::threads_len(cpu, scratch::len(&plan.parts())))
 }
 
 /// dw = the gradient of w, db = that of the bias.

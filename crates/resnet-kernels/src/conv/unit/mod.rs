@@ -22,6 +22,7 @@ mod tiles;
 #[cfg(test)]
 mod tests;
 
+use super::outputs::Outputs;
 use crate::simd::{Amx, Avx512, Proof};
 use crate::{Bf16, Cpu};
 use tiles::Tiles;
@@ -80,6 +81,15 @@ pub(super) struct Product {
     pub(super) add: usize,
     /// How many bytes after `b` what is needed next is; 0 where there is nothing to fetch. A hint.
     pub(super) ahead: usize,
+}
+
+/// Where sums go that are complete.
+#[derive(Clone, Copy)]
+pub(super) struct Finish<'a> {
+    proof: Avx512<true>,
+    /// An offset for each row of each tile.
+    outputs: &'a Outputs<'a, Bf16, Bf16>,
+    accumulate: bool,
 }
 
 /// One panel's operands where pairs of the reduction lie side by side in a as they do in b: words [pair][row] and, for each vector of
@@ -223,6 +233,25 @@ impl Registers {
         }
     }
 
+    /// What makes [`Registers::multiply`] write sums of so many columns while they are in registers, where the unit can.
+    pub(super) fn finish<'a>(
+        &self,
+        outputs: &'a Outputs<'a, Bf16, Bf16>,
+        columns: usize,
+        accumulate: bool,
+    ) -> Option<Finish<'a>> {
+        match *self {
+            Registers::Dot(proof) if columns == PANEL && outputs.fits_registers(accumulate) => {
+                Some(Finish {
+                    proof,
+                    outputs,
+                    accumulate,
+                })
+            }
+            _ => None,
+        }
+    }
+
     /// c (+)= a · b, with `rows[i]` rows for each of at most [`height`] tiles of a.
     ///
     /// # Safety
@@ -237,13 +266,14 @@ impl Registers {
         product: &mut Product,
         rows: &[usize],
         columns: usize,
+        finish: Option<Finish>,
     ) {
         assert!(columns == SIDE || columns == PANEL);
         // SAFETY: as the caller vouches.
         unsafe {
             match self {
                 Registers::Tiles(tiles) => tiles.multiply(product, rows, columns),
-                Registers::Dot(dot) => dot::multiply(*dot, product, rows, columns),
+                Registers::Dot(dot) => dot::multiply(*dot, product, rows, columns, finish),
                 #[cfg(test)]
                 Registers::Plain => plain::multiply(product, rows, columns),
             }

@@ -33,7 +33,7 @@ pub(crate) fn multiply(unit: Unit, blocks: usize) -> usize {
         product.c[1] = second.as_mut_ptr();
         // SAFETY: each tile of a is 16 rows of 32 numbers, read at offset 0; b has 16 rows of 32 pairs for each step; each tile's sums are
         // 16 rows of 32 numbers, apart from each other.
-        unsafe { registers.multiply(&mut product, &[SIDE; 2], PANEL) };
+        unsafe { registers.multiply(&mut product, &[SIDE; 2], PANEL, None) };
     }
     blocks * STEPS * STEP * 2 * SIDE * PANEL
 }

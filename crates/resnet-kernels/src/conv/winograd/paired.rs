@@ -113,7 +113,7 @@ impl Products for Paired {
                         used += 1;
                     }
                     // SAFETY: depths are whole steps; the panel was cut to them, and the caller vouches for the rows of V and M.
-                    unsafe { registers.multiply(&mut product, &heights[..used], lanes) };
+                    unsafe { registers.multiply(&mut product, &heights[..used], lanes, None) };
                 }
             }
         }

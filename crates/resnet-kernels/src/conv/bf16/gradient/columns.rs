@@ -25,10 +25,14 @@ use crate::simd::Simd;
 /// Output pixels of a block at most: 16 KiB of a panel of x and as much of dy in a first-level cache of 48.
 pub(super) const PIXELS: usize = 256;
 
+/// Output channels from which on it pays to lay x out again for each of several taps.
+const MANY: usize = 64;
+
 /// Several input channels, and vectors of output channels.
 pub(super) fn accepts(shape: &Conv2dShape) -> bool {
     let (c_in, c_out) = (shape.c_in / shape.groups, shape.c_out / shape.groups);
-    c_in >= WIDE && c_out.is_multiple_of(SIDE)
+    let fewest = if shape.kernel > 1 { MANY } else { SIDE };
+    c_in >= WIDE && c_out.is_multiple_of(SIDE) && c_out >= fewest
 }
 
 /// Pairs of outputs in the largest block.

@@ -201,7 +201,7 @@ impl Panel<'_> {
                 // holds 16 rows for each tile and was written by the part before this one; b was cut to the steps.
                 unsafe {
                     self.registers
-                        .multiply(&mut product, &heights[..group.len()], lanes);
+                        .multiply(&mut product, &heights[..group.len()], lanes, None);
                 }
                 if end < steps {
                     continue;

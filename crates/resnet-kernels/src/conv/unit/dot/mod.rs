@@ -21,7 +21,7 @@ mod sliding;
 
 use std::arch::x86_64::*;
 
-use super::{PANEL, Product, SIDE};
+use super::{Finish, PANEL, Product, SIDE};
 use crate::Bf16;
 use crate::simd::Avx512;
 use column::column;
@@ -31,24 +31,29 @@ pub(in crate::conv::unit) use outer::outer;
 
 /// Rows of the block that is two vectors wide.
 pub(in crate::conv::unit) const ROWS: usize = 8;
+/// Rows below which two blocks share what is fetched, and not four.
+const FEW: usize = 3 * ROWS;
 /// Pairs in one turn of the loop.
 const UNROLL: usize = 4;
 
 /// See [`Registers::multiply`](super::Registers::multiply).
 ///
 /// # Safety
-/// As there.
+/// As there; the proof is that of the features.
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512bf16")]
 pub(super) unsafe fn multiply(
     _proof: Avx512<true>,
     product: &Product,
     rows: &[usize],
     columns: usize,
+    finish: Option<Finish>,
 ) {
     let mut tile = 0;
     while tile < rows.len() {
+        let first = tile * SIDE;
         let (a, c) = (product.a[tile], product.c[tile]);
         let fetches = tile == 0 && product.ahead > 0;
-        let (mut row, mut count) = (0, 0);
+        let mut count = 0;
         // Tiles that follow each other in memory are one.
         while tile < rows.len()
             && product.a[tile] == a.wrapping_byte_add(count * product.a_stride)
@@ -57,66 +62,130 @@ pub(super) unsafe fn multiply(
             count += rows[tile];
             tile += 1;
         }
-        // The first blocks bring what the next products need, as many as share it evenly.
-        let shares = match count.div_ceil(ROWS) {
-            _ if !fetches => 0,
-            1 => 1,
-            2 | 3 => 2,
-            _ => 4,
-        };
-        let mut share = 0;
-        while row < count {
-            let left = count - row;
-            // SAFETY: the proof; as the caller vouches, from this row on.
-            unsafe {
-                let a = a.byte_add(row * product.a_stride);
-                let c = c.byte_add(row * product.c_stride);
-                row += if columns <= SIDE {
-                    narrow(product, a, c, left)
-                } else {
-                    let len = product.count * SIDE * PANEL * size_of::<u32>();
-                    let ahead = product.b.wrapping_byte_add(product.ahead + share * len / shares.max(1));
-                    match if share < shares { shares } else { 0 } {
-                        0 => wide::<0>(product, a, c, even(left), ahead),
-                        1 => wide::<1>(product, a, c, even(left), ahead),
-                        2 => wide::<2>(product, a, c, even(left), ahead),
-                        _ => wide::<4>(product, a, c, even(left), ahead),
-                    }
-                };
-                share += 1;
+        let rows = Rows { a, c, count, first };
+        // SAFETY: the proof; as the caller vouches, from the first of these tiles on.
+        unsafe {
+            match finish {
+                _ if columns <= SIDE => narrow_rows(product, rows),
+                Some(_) => wide_rows::<true>(product, rows, fetches, finish.as_ref()),
+                None => wide_rows::<false>(product, rows, fetches, None),
             }
         }
     }
 }
 
-/// Rows of the next block of `left`: as many in each, for a block of few takes as long to wait for its sums.
-fn even(left: usize) -> usize {
-    left.div_ceil(left.div_ceil(ROWS))
-}
-
-/// So many rows; returns them.
-///
-/// # Safety
-/// The CPU has AVX-512 with bf16; a and c are valid for the rows, for the rest see [`multiply`].
-#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512bf16")]
-unsafe fn wide<const SHARES: usize>(
-    product: &Product,
+/// Rows that follow each other in memory, and the first one's place in the outputs.
+#[derive(Clone, Copy)]
+struct Rows {
     a: *const Bf16,
     c: *mut f32,
-    rows: usize,
+    count: usize,
+    first: usize,
+}
+
+/// All rows of two vectors of columns. If `fetches`, the first blocks bring what the next products need, as many as share it evenly.
+///
+/// # Safety
+/// The CPU has AVX-512 with bf16; a and c are valid for the rows, `finish` is there if `FINISH`; for the rest see [`multiply`].
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512bf16")]
+unsafe fn wide_rows<const FINISH: bool>(
+    product: &Product,
+    rows: Rows,
+    fetches: bool,
+    finish: Option<&Finish>,
+) {
+    // SAFETY: as the caller vouches.
+    unsafe {
+        let mut row = match rows.count {
+            _ if !fetches => 0,
+            ..=ROWS => fetching::<1, FINISH>(product, rows, finish),
+            ..=FEW => fetching::<2, FINISH>(product, rows, finish),
+            _ => fetching::<4, FINISH>(product, rows, finish),
+        };
+        while row < rows.count {
+            row += wide::<0, FINISH>(product, rows, row, product.b, finish);
+        }
+    }
+}
+
+/// The first `SHARES` blocks, each of which fetches its share; returns their rows.
+///
+/// # Safety
+/// As for [`wide_rows`]; there are so many blocks.
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512bf16")]
+unsafe fn fetching<const SHARES: usize, const FINISH: bool>(
+    product: &Product,
+    rows: Rows,
+    finish: Option<&Finish>,
+) -> usize {
+    let share = product.count * SIDE * PANEL * size_of::<u32>() / SHARES;
+    let mut row = 0;
+    for i in 0..SHARES {
+        let ahead = product.b.wrapping_byte_add(product.ahead + i * share);
+        // SAFETY: as the caller vouches.
+        row += unsafe { wide::<SHARES, FINISH>(product, rows, row, ahead, finish) };
+    }
+    row
+}
+
+/// All rows of one vector of columns.
+///
+/// # Safety
+/// As for [`wide_rows`].
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512bf16")]
+unsafe fn narrow_rows(product: &Product, rows: Rows) {
+    let mut row = 0;
+    while row < rows.count {
+        // SAFETY: as the caller vouches, from this row on.
+        unsafe {
+            let a = rows.a.byte_add(row * product.a_stride);
+            let c = rows.c.byte_add(row * product.c_stride);
+            row += narrow(product, a, c, rows.count - row);
+        }
+    }
+}
+
+/// Rows of the next block of `left`: as many in each, for a block of few takes as long to wait for its sums.
+#[inline(always)]
+fn even(left: usize) -> usize {
+    // Most are whole, and a division takes as long as a few products.
+    if left.is_multiple_of(ROWS) {
+        ROWS
+    } else {
+        left.div_ceil(left.div_ceil(ROWS))
+    }
+}
+
+/// Where a block's sums go that are complete, and the place there of its first row.
+type Tail<'a> = (&'a Finish<'a>, usize);
+
+/// Some of the rows, from `row` on; returns how many. Lines from `ahead` on are fetched meanwhile.
+///
+/// # Safety
+/// As for [`wide_rows`]; there is a row left.
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512bf16")]
+#[inline]
+unsafe fn wide<const SHARES: usize, const FINISH: bool>(
+    product: &Product,
+    rows: Rows,
+    row: usize,
     ahead: *const Bf16,
+    finish: Option<&Finish>,
 ) -> usize {
     // SAFETY: as the caller vouches.
     unsafe {
-        match rows {
-            1 => block::<1, 2, SHARES>(product, a, c, ahead),
-            2 => block::<2, 2, SHARES>(product, a, c, ahead),
-            3 => block::<3, 2, SHARES>(product, a, c, ahead),
-            4 => block::<4, 2, SHARES>(product, a, c, ahead),
-            5 => block::<5, 2, SHARES>(product, a, c, ahead),
-            6 => block::<6, 2, SHARES>(product, a, c, ahead),
-            7 => block::<7, 2, SHARES>(product, a, c, ahead),
-            _ => block::<ROWS, 2, SHARES>(product, a, c, ahead),
+        let a = rows.a.byte_add(row * product.a_stride);
+        let c = rows.c.byte_add(row * product.c_stride);
+        let tail = finish.map(|finish| (finish, rows.first + row));
+        match even(rows.count - row) {
+            1 => block::<1, 2, 0, FINISH>(product, a, c, ahead, tail),
+            2 => block::<2, 2, 0, FINISH>(product, a, c, ahead, tail),
+            3 => block::<3, 2, 0, FINISH>(product, a, c, ahead, tail),
+            4 => block::<4, 2, 0, FINISH>(product, a, c, ahead, tail),
+            5 => block::<5, 2, SHARES, FINISH>(product, a, c, ahead, tail),
+            6 => block::<6, 2, SHARES, FINISH>(product, a, c, ahead, tail),
+            7 => block::<7, 2, SHARES, FINISH>(product, a, c, ahead, tail),
+            _ => block::<ROWS, 2, SHARES, FINISH>(product, a, c, ahead, tail),
         }
     }
 }
@@ -124,7 +193,7 @@ unsafe fn wide<const SHARES: usize>(
 /// Some of `left` rows of one vector of columns; returns how many.
 ///
 /// # Safety
-/// As for [`wide`], a and c being valid for `left` rows.
+/// As for [`wide_rows`], a and c being valid for `left` rows.
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512bf16")]
 unsafe fn narrow(product: &Product, a: *const Bf16, c: *mut f32, left: usize) -> usize {
     // SAFETY: as the caller vouches.
@@ -139,10 +208,10 @@ unsafe fn narrow(product: &Product, a: *const Bf16, c: *mut f32, left: usize) ->
             };
         }
         match left {
-            1 => block::<1, 1, 0>(product, a, c, a),
-            2 | 3 => block::<2, 1, 0>(product, a, c, a),
-            4..8 => block::<4, 1, 0>(product, a, c, a),
-            8..SIDE => block::<8, 1, 0>(product, a, c, a),
+            1 => block::<1, 1, 0, false>(product, a, c, a, None),
+            2 | 3 => block::<2, 1, 0, false>(product, a, c, a, None),
+            4..8 => block::<4, 1, 0, false>(product, a, c, a, None),
+            8..SIDE => block::<8, 1, 0, false>(product, a, c, a, None),
             _ => column(product, a, c),
         }
     }
@@ -154,11 +223,12 @@ unsafe fn narrow(product: &Product, a: *const Bf16, c: *mut f32, left: usize) ->
 /// The CPU has AVX-512 with bf16; a and c are valid for `R` rows, c for `C` vectors of columns.
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512bf16")]
 #[inline]
-unsafe fn block<const R: usize, const C: usize, const SHARES: usize>(
+unsafe fn block<const R: usize, const C: usize, const SHARES: usize, const FINISH: bool>(
     product: &Product,
     a: *const Bf16,
     c: *mut f32,
     ahead: *const Bf16,
+    tail: Option<Tail>,
 ) -> usize {
     let &Product {
         a_stride, c_stride, ..
@@ -189,7 +259,7 @@ unsafe fn block<const R: usize, const C: usize, const SHARES: usize>(
                     // Of `SHARES` pairs' lines every `SHARES`-th one.
                     let line = (step * SIDE + k) * C;
                     for i in 0..C {
-                        if (line + i) % SHARES == 0 {
+                        if (line + i).is_multiple_of(SHARES) {
                             let at = ahead.wrapping_byte_add((line + i) / SHARES * 64);
                             _mm_prefetch::<_MM_HINT_T0>(at.cast());
                         }
@@ -216,6 +286,15 @@ unsafe fn block<const R: usize, const C: usize, const SHARES: usize>(
             for k in whole..pairs {
                 turn(k);
             }
+        }
+        if FINISH && let Some((finish, first)) = tail {
+            let Finish {
+                proof,
+                outputs,
+                accumulate,
+            } = *finish;
+            outputs.write_rows(proof, first, sums, c.cast(), accumulate);
+            return R;
         }
         for (r, sums) in sums.iter().enumerate() {
             for (i, &sum) in sums.iter().enumerate() {
