@@ -1,8 +1,8 @@
 //! Forward pass and input gradient: for each panel of 32 output channels and each part of the reduction whose weights fit the
 //! first-level cache, all tiles of a block of pixels, which fits the second-level cache.
 //!
-//! Sums stay in registers over a part. Where there are several parts they wait for the next one in scratch; after the last one they go, still
-//! in the first-level cache, through the epilogue to the output. Every output is summed in one order whatever the blocks, so that neither
+//! Sums stay in registers over a part. Where there are several parts they wait for the next one in scratch; after the last one they go, from
+//! the registers or the first-level cache, through the epilogue to the output. Every output is summed in one order whatever the blocks, so that neither
 //! they nor the number of threads change a bit.
 
 use std::ops::Range;
@@ -443,8 +443,9 @@ impl Task for BlockTask<'_> {
                         finish = registers.finish(&outputs, count, accumulate);
                     }
                     // SAFETY: the rows of every tile are cells of the laid-out block, and runs from them on lie inside it: a
-                    // copy has room for whole steps, and is initialised; x is read in place where runs are whole steps.
-                    // `sums` holds 16 rows for each tile and was written by the part before this one; b was cut to the steps.
+                    // copy has room for whole steps, and is initialised (by this task or, if `laid_out`, by the thread's one before); x is read
+                    // in place where runs are whole steps. `sums` holds 16 rows for each tile and was written by the part before this one; b was
+                    // cut to the steps. The outputs are this task's alone, with 16 offsets for each tile.
                     unsafe {
                         let heights = &heights[..group.len()];
                         registers.multiply(&mut product, heights, lanes, finish);

@@ -252,12 +252,14 @@ impl Registers {
         }
     }
 
-    /// c (+)= a · b, with `rows[i]` rows for each of at most [`height`] tiles of a.
+    /// c (+)= a · b, with `rows[i]` rows for each of at most [`height`] tiles of a. With `finish` the sums go to its outputs, and what is in c
+    /// afterwards means nothing.
     ///
     /// # Safety
     /// For each of `rows`, `a[i]` is valid for reading 32 numbers at every offset in as many rows, `c[i]` for writing `columns` numbers (and
-    /// holds them if `add`) in as many; the sums are apart from each other and from all else. if `overlaps`, rows and steps are as it says, `a_stride` being 32 and `count` even. `steps` points to `count` steps, `b`
-    /// to 16 rows of `columns` pairs for each, without gaps; `add` is 0 or 1.
+    /// holds them if `add`, or any if `finish`) in as many; the sums are apart from each other and from all else. If `overlaps`, rows and steps
+    /// are as it says, `a_stride` being 32 and `count` even. `steps` points to `count` steps, `b` to 16 rows of `columns` pairs for each, without
+    /// gaps; `add` is 0 or 1. The outputs of `finish` are as [`Outputs::write`] asks, with an offset for each of 16 rows of each tile.
     ///
     /// # Panics
     /// If `columns` is neither [`SIDE`] nor [`PANEL`].

@@ -31,7 +31,7 @@ pub(in crate::conv::unit) use outer::outer;
 
 /// Rows of the block that is two vectors wide.
 pub(in crate::conv::unit) const ROWS: usize = 8;
-/// Rows below which two blocks share what is fetched, and not four.
+/// Rows up to which two blocks share what is fetched, and not four.
 const FEW: usize = 3 * ROWS;
 /// Pairs in one turn of the loop.
 const UNROLL: usize = 4;
