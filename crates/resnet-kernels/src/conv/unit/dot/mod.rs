@@ -96,11 +96,14 @@ unsafe fn wide_rows<const FINISH: bool>(
 ) {
     // SAFETY: as the caller vouches.
     unsafe {
-        let mut row = match rows.count {
-            _ if !fetches => 0,
-            ..=ROWS => fetching::<1, FINISH>(product, rows, finish),
-            ..=FEW => fetching::<2, FINISH>(product, rows, finish),
-            _ => fetching::<4, FINISH>(product, rows, finish),
+        let mut row = if !fetches {
+            0
+        } else if rows.count <= ROWS {
+            fetching::<1, FINISH>(product, rows, finish)
+        } else if rows.count <= FEW {
+            fetching::<2, FINISH>(product, rows, finish)
+        } else {
+            fetching::<4, FINISH>(product, rows, finish)
         };
         while row < rows.count {
             row += wide::<0, FINISH>(product, rows, row, product.b, finish);
