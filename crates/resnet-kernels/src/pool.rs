@@ -3,12 +3,17 @@
 //! The caller takes part. Workers that have finished watch for the next loop for some tens of microseconds, go on for some
 //! hundreds while no one else wants the core, then sleep.
 //! A loop ends when every worker that joined it has left it; a worker that wakes too late finds the loop closed and the
-//! caller does not wait for it. Which thread runs a task is left to chance; what a task computes must not depend on it.
+//! caller does not wait for it.
+//!
+//! Each thread has a share of a loop's tasks, the same part of them in every loop, and takes another's only when its own are
+//! done. Kernels number their tasks in the order of memory, so a thread finds what it wrote in the loop before in its own
+//! caches, which matters where the threads' cores do not share one. What a task computes must not depend on the thread.
 
 use std::any::Any;
 use std::cell::Cell;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -46,8 +51,55 @@ struct Shared {
     /// Copies of `State::round` and `State::active` to watch without the lock.
     round: AtomicUsize,
     active: AtomicUsize,
-    next: AtomicUsize,
+    shares: Box<[Share]>,
     stop: AtomicBool,
+}
+
+/// The tasks of a thread that are not taken yet, first and end in one number; a cache line of its own, since all threads but one
+/// only look at it when they have nothing else to do.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Share(AtomicU64);
+
+impl Share {
+    fn set(&self, tasks: Range<usize>) {
+        self.0
+            .store(pack(tasks.start, tasks.end), Ordering::Relaxed);
+    }
+
+    fn len(&self) -> usize {
+        unpack(self.0.load(Ordering::Relaxed)).len()
+    }
+
+    /// The first task, for the thread whose share it is; the last for others, who so stay out of its way.
+    fn take(&self, own: bool) -> Option<usize> {
+        let mut taken = 0;
+        let shorter = |share| {
+            let tasks = unpack(share);
+            if tasks.is_empty() {
+                return None;
+            }
+            if own {
+                taken = tasks.start;
+                Some(pack(tasks.start + 1, tasks.end))
+            } else {
+                taken = tasks.end - 1;
+                Some(pack(tasks.start, tasks.end - 1))
+            }
+        };
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, shorter)
+            .ok()?;
+        Some(taken)
+    }
+}
+
+fn pack(start: usize, end: usize) -> u64 {
+    (start as u64) << 32 | end as u64
+}
+
+fn unpack(share: u64) -> Range<usize> {
+    (share >> 32) as usize..share as u32 as usize
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +115,6 @@ struct State {
 struct Job {
     /// Points into the stack of the thread inside `Pool::run`, which stays there until no worker holds the job.
     body: *const Body,
-    tasks: usize,
 }
 
 // SAFETY: the pointee is `Sync`, and `Pool::run` keeps it alive while any worker can reach it.
@@ -71,9 +122,7 @@ unsafe impl Send for Job {}
 
 impl std::fmt::Debug for Job {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Job")
-            .field("tasks", &self.tasks)
-            .finish_non_exhaustive()
+        f.debug_struct("Job").finish_non_exhaustive()
     }
 }
 
@@ -86,7 +135,7 @@ impl Pool {
             left: Condvar::new(),
             round: AtomicUsize::new(0),
             active: AtomicUsize::new(0),
-            next: AtomicUsize::new(0),
+            shares: (0..threads.max(1)).map(|_| Share::default()).collect(),
             stop: AtomicBool::new(false),
         });
         let mut workers = Vec::new();
@@ -129,10 +178,10 @@ impl Pool {
         let body: *const Body = unsafe {
             std::mem::transmute::<*const (dyn Fn(usize, usize) + Sync + '_), *const Body>(body)
         };
-        let job = Job { body, tasks };
+        let job = Job { body };
         {
             let mut state = lock(&shared.state);
-            shared.next.store(0, Ordering::Relaxed);
+            shared.share_out(tasks, self.threads());
             state.job = Some(job);
             state.round += 1;
             shared.round.store(state.round, Ordering::Release);
@@ -217,15 +266,38 @@ impl Shared {
         }
     }
 
+    /// Gives each of `threads` threads its share of the tasks.
+    fn share_out(&self, tasks: usize, threads: usize) {
+        assert!(u32::try_from(tasks).is_ok(), "{tasks} tasks in a loop");
+        let first = |worker| tasks * worker / threads;
+        for worker in 0..threads {
+            self.shares[worker].set(first(worker)..first(worker + 1));
+        }
+    }
+
+    /// The worker's next task, or else one of the thread that has most left.
+    fn take(&self, worker: usize) -> Option<usize> {
+        self.shares[worker].take(true).or_else(|| {
+            loop {
+                let fullest = self.shares.iter().max_by_key(|share| share.len())?;
+                if fullest.len() == 0 {
+                    return None;
+                }
+                if let Some(task) = fullest.take(false) {
+                    return Some(task);
+                }
+            }
+        })
+    }
+
     /// Runs tasks until none are left; returns the panic that stopped it, if one did.
     fn take_tasks(&self, job: Job, worker: usize) -> Option<Box<dyn Any + Send>> {
         let _inside = Inside::enter();
         let result = catch_unwind(AssertUnwindSafe(|| {
             loop {
-                let task = self.next.fetch_add(1, Ordering::Relaxed);
-                if task >= job.tasks {
+                let Some(task) = self.take(worker) else {
                     return;
-                }
+                };
                 // SAFETY: whoever calls `take_tasks` is either the thread inside `Pool::run`, or counted in `active`, and
                 // `Pool::run` does not return while `active` counts anyone.
                 unsafe { (*job.body)(worker, task) };
@@ -233,7 +305,7 @@ impl Shared {
         }));
         if result.is_err() {
             // The others need not finish what will be thrown away.
-            self.next.store(job.tasks, Ordering::Relaxed);
+            self.shares.iter().for_each(|share| share.set(0..0));
         }
         result.err()
     }
@@ -313,6 +385,26 @@ mod tests {
             });
             spin_until(|| false);
             spin_until(|| false);
+        }
+    }
+
+    #[test]
+    fn a_thread_begins_with_its_own_share_and_then_takes_others() {
+        let pool = Pool::new(2);
+        for _ in 0..20 {
+            let done = Mutex::new(Vec::new());
+            // The caller's first task ends when all others are done, which the worker does.
+            pool.run(8, &|worker, task| {
+                if task == 0 {
+                    while lock(&done).len() < 7 {
+                        thread::yield_now();
+                    }
+                } else {
+                    lock(&done).push((worker, task));
+                }
+            });
+            let expected = [4, 5, 6, 7, 3, 2, 1].map(|task| (1, task));
+            assert_eq!(*lock(&done), expected);
         }
     }
 
