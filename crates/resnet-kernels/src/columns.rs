@@ -185,14 +185,12 @@ pub(crate) struct Partial<'a> {
     pub(crate) first: &'a mut [f64],
     pub(crate) second: &'a mut [f64],
     pub(crate) shift: &'a mut [f32],
-    /// Two more numbers a column, for the op's own use.
-    pub(crate) own: [&'a mut [f32]; 2],
     pub(crate) s1: &'a mut [f32],
     pub(crate) s2: &'a mut [f32],
 }
 
 /// f64 that a [`Partial`] takes per column.
-pub(crate) const PARTIAL: usize = 5;
+pub(crate) const PARTIAL: usize = 4;
 
 impl<'a> Partial<'a> {
     /// Cuts [`PARTIAL`]·width f64 up; the results come first.
@@ -204,8 +202,6 @@ impl<'a> Partial<'a> {
             std::slice::from_raw_parts_mut(rest.as_mut_ptr().cast::<f32>(), 2 * rest.len())
         };
         let (shift, rest) = rest.split_at_mut(width);
-        let (first_own, rest) = rest.split_at_mut(width);
-        let (second_own, rest) = rest.split_at_mut(width);
         let (s1, rest) = rest.split_at_mut(width);
         first.fill(0.0);
         second.fill(0.0);
@@ -213,7 +209,6 @@ impl<'a> Partial<'a> {
             first,
             second,
             shift,
-            own: [first_own, second_own],
             s1,
             s2: &mut rest[..width],
         }

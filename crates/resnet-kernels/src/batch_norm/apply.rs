@@ -1,8 +1,8 @@
-//! The elementwise passes. A task works on slabs of columns whose per-channel factors are laid out once, repeated when
-//! there are few channels, so that the inner loops are of some length. Products are rounded before they are added to, so that vectors and the
-//! numbers after the last one give the same bits: a pixel's do not depend on where it stands in a batch.
+//! The elementwise passes. A task works on slabs of columns, whose factors stay in the first-level cache. Products are rounded before they
+//! are added to, so that vectors and the numbers after the last one give the same bits: a pixel's do not depend on where it stands in a batch.
 
-use super::{Mask, Rstd};
+use super::Mask;
+use super::factors::{Factors, Slopes};
 use crate::each::{Each, each};
 use crate::elementwise::relu;
 use crate::simd::{Simd, Task};
@@ -11,19 +11,11 @@ use crate::{Number, Residual, ResidualGrad};
 /// Columns of a slab at most: memory is read in pieces of this many numbers.
 const SLAB: usize = 512;
 
-/// Rows read as one, so that the inner loops are long enough to pay for their start.
-fn fold(channels: usize) -> usize {
-    (128 / channels).max(1)
-}
-
 /// One part of the forward pass.
 pub(super) struct Forward<'a, T> {
     pub(super) x: &'a [T],
     pub(super) channels: usize,
-    pub(super) gamma: &'a [f32],
-    pub(super) beta: &'a [f32],
-    pub(super) mean: &'a [f32],
-    pub(super) rstd: Rstd<'a>,
+    pub(super) factors: Factors<'a>,
     pub(super) residual: Option<Residual<'a, T>>,
     pub(super) relu: bool,
     pub(super) y: &'a mut [T],
@@ -39,16 +31,13 @@ impl<T: Number> Task for Forward<'_, T> {
         };
         // A narrow residual is added, and the ReLU applied, in a second walk over the part, which is still cached.
         let relu_now = self.relu && narrow.is_none();
-        let width = channels * fold(channels);
+        let width = self.factors.width;
         for start in (0..width).step_by(SLAB) {
             let columns = SLAB.min(width - start);
-            let (mut shift, mut scale, mut offset) = ([0f32; SLAB], [0f32; SLAB], [0f32; SLAB]);
-            for j in 0..columns {
-                let c = (start + j) % channels;
-                shift[j] = self.mean[c];
-                scale[j] = self.gamma[c] * self.rstd.get(c);
-                offset[j] = self.beta[c];
-            }
+            let slab = start..start + columns;
+            let factor = |all: &[f32]| all[slab.clone()].as_ptr();
+            let mean = factor(self.factors.mean);
+            let (scale, offset) = (factor(self.factors.scale), factor(self.factors.offset));
             let mut row = start;
             while row < self.x.len() {
                 let part = row..(row + columns).min(self.x.len());
@@ -57,13 +46,13 @@ impl<T: Number> Task for Forward<'_, T> {
                 let work = Normal {
                     x: x.as_ptr(),
                     y: y.as_mut_ptr(),
-                    shift: &shift,
-                    scale: &scale,
-                    offset: &offset,
+                    mean,
+                    scale,
+                    offset,
                     residual: (!full.is_empty()).then(|| full[part].as_ptr()),
                     relu: relu_now,
                 };
-                // SAFETY: x, y and the residual were cut to `n` numbers, at most a slab's.
+                // SAFETY: x, y and the residual were cut to `n` numbers, at most a slab's, of which the factors have as many.
                 unsafe { each(s, n, work) };
                 row += width;
             }
@@ -92,24 +81,24 @@ pub(super) fn normal<S: Simd>(s: S, centred: S::V, scale: S::V, offset: S::V) ->
     s.add(s.fma(centred, scale, s.splat(0.0)), offset)
 }
 
-/// y = (x - shift) scale + offset, plus the residual, and its ReLU.
-struct Normal<'a, T> {
+/// y = (x - mean) scale + offset, plus the residual, and its ReLU.
+struct Normal<T> {
     x: *const T,
     y: *mut T,
-    shift: &'a [f32; SLAB],
-    scale: &'a [f32; SLAB],
-    offset: &'a [f32; SLAB],
+    mean: *const f32,
+    scale: *const f32,
+    offset: *const f32,
     residual: Option<*const T>,
     relu: bool,
 }
 
-impl<T: Number> Each for Normal<'_, T> {
+impl<T: Number> Each for Normal<T> {
     #[inline(always)]
     unsafe fn at<S: Simd>(&self, s: S, at: usize) {
         // SAFETY: the caller vouches for a vector at `at`.
         unsafe {
-            let factor = |all: &[f32; SLAB]| s.load(all.as_ptr().add(at));
-            let centred = s.sub(T::load(s, self.x.add(at)), factor(self.shift));
+            let factor = |all: *const f32| s.load(all.add(at));
+            let centred = s.sub(T::load(s, self.x.add(at)), factor(self.mean));
             let mut y = normal(s, centred, factor(self.scale), factor(self.offset));
             if let Some(residual) = self.residual {
                 y = s.add(y, T::load(s, residual.add(at)));
@@ -128,12 +117,8 @@ pub(super) struct Backward<'a, T> {
     pub(super) x: &'a [T],
     pub(super) mask: Mask<'a, T>,
     pub(super) channels: usize,
-    pub(super) gamma: &'a [f32],
-    pub(super) mean: &'a [f32],
-    pub(super) rstd: &'a [f32],
-    pub(super) dgamma: &'a [f32],
-    pub(super) dbeta: &'a [f32],
-    pub(super) m: f32,
+    pub(super) factors: Factors<'a>,
+    pub(super) slopes: Slopes<'a>,
     pub(super) dx: &'a mut [T],
     pub(super) dx_accumulate: bool,
     pub(super) d_residual: ResidualGrad<'a, T>,
@@ -152,23 +137,21 @@ impl<T: Number> Task for Backward<'_, T> {
             d_residual: d,
             ..
         } = self;
-        let width = channels * fold(channels);
         let full = d.channels == channels;
+        let (factors, slopes) = (self.factors, self.slopes);
+        let width = factors.width;
         for start in (0..width).step_by(SLAB) {
             let columns = SLAB.min(width - start);
-            let (mut scale, mut shift) = ([0f32; SLAB], [0f32; SLAB]);
-            let (mut mean_g, mut slope) = ([0f32; SLAB], [0f32; SLAB]);
-            let mut offset = [0f32; SLAB];
-            for j in 0..columns {
-                let c = (start + j) % channels;
-                scale[j] = self.gamma[c] * self.rstd[c];
-                shift[j] = self.mean[c];
-                mean_g[j] = self.dbeta[c] / self.m;
-                slope[j] = -(self.rstd[c] * self.dgamma[c] / self.m);
-                if let Mask::Again(beta) = mask {
-                    offset[j] = beta[c];
-                }
-            }
+            let slab = start..start + columns;
+            let factor = |all: &[f32]| all[slab.clone()].as_ptr();
+            let [mean, scale, offset, mean_g, slope] = [
+                factors.mean,
+                factors.scale,
+                factors.offset,
+                slopes.mean_g,
+                slopes.slope,
+            ]
+            .map(factor);
             let mut row = start;
             while row < x.len() {
                 let part = row..(row + columns).min(x.len());
@@ -180,18 +163,18 @@ impl<T: Number> Task for Backward<'_, T> {
                     mask: match mask {
                         Mask::None => Kept::All,
                         Mask::Output(y) => Kept::Output(y[part.clone()].as_ptr()),
-                        Mask::Again(_) => Kept::Again(&offset),
+                        Mask::Again(_) => Kept::Again(offset),
                     },
-                    scale: &scale,
-                    shift: &shift,
-                    mean_g: &mean_g,
-                    slope: &slope,
+                    scale,
+                    mean,
+                    mean_g,
+                    slope,
                     dx: dx.as_mut_ptr(),
                     dx_accumulate,
                     d_residual: full.then(|| d.values[part].as_mut_ptr()),
                     d_accumulate: d.accumulate,
                 };
-                // SAFETY: all maps were cut to `n` numbers, at most a slab's.
+                // SAFETY: all maps were cut to `n` numbers, at most a slab's, of which the factors have as many.
                 unsafe { each(s, n, work) };
                 row += width;
             }
@@ -257,40 +240,40 @@ impl<T: Number> Each for Narrow<T> {
 
 /// A [`Mask`] within a slab.
 #[derive(Clone, Copy)]
-enum Kept<'a, T> {
+enum Kept<T> {
     All,
     Output(*const T),
     /// The slab's offsets.
-    Again(&'a [f32; SLAB]),
+    Again(*const f32),
 }
 
-/// g = dy where y > 0; dx (+)= scale (g - mean_g + (x - shift) slope), d_residual (+)= g.
-struct Gradient<'a, T> {
+/// g = dy where y > 0; dx (+)= scale (g - mean_g + (x - mean) slope), d_residual (+)= g.
+struct Gradient<T> {
     dy: *const T,
     x: *const T,
-    mask: Kept<'a, T>,
-    scale: &'a [f32; SLAB],
-    shift: &'a [f32; SLAB],
-    mean_g: &'a [f32; SLAB],
-    slope: &'a [f32; SLAB],
+    mask: Kept<T>,
+    scale: *const f32,
+    mean: *const f32,
+    mean_g: *const f32,
+    slope: *const f32,
     dx: *mut T,
     dx_accumulate: bool,
     d_residual: Option<*mut T>,
     d_accumulate: bool,
 }
 
-impl<T: Number> Each for Gradient<'_, T> {
+impl<T: Number> Each for Gradient<T> {
     #[inline(always)]
     unsafe fn at<S: Simd>(&self, s: S, at: usize) {
         // SAFETY: the caller vouches for a vector at `at`.
         unsafe {
-            let factor = |all: &[f32; SLAB]| s.load(all.as_ptr().add(at));
+            let factor = |all: *const f32| s.load(all.add(at));
             let old = |map: *mut T, add: bool| match add {
                 true => T::load(s, map.add(at)),
                 false => s.splat(0.0),
             };
             let dy = T::load(s, self.dy.add(at));
-            let centred = s.sub(T::load(s, self.x.add(at)), factor(self.shift));
+            let centred = s.sub(T::load(s, self.x.add(at)), factor(self.mean));
             let g = match self.mask {
                 Kept::All => dy,
                 Kept::Output(y) => s.where_positive(T::load(s, y.add(at)), dy),

@@ -18,6 +18,7 @@
 //! two passes.
 
 mod apply;
+mod factors;
 mod sums;
 
 use crate::columns::{Columns, PARTIAL, as_f64, f64_scratch};
@@ -27,6 +28,7 @@ use crate::split::{chunks, range};
 use crate::{Cpu, Number, Residual, ResidualGrad};
 
 use apply::{Backward, Forward};
+use factors::{Factors, Slopes};
 use sums::{Combine, GradientSums, Statistics};
 
 /// Running statistics, updated as PyTorch does: new = (1 - momentum)·old + momentum·batch.
@@ -43,7 +45,13 @@ pub struct Running<'a> {
 /// Numbers of scratch that [`forward_train`] and [`backward`] need.
 pub fn scratch_len(pixels: usize, channels: usize) -> usize {
     let columns = Columns::new(pixels, channels);
-    f64_scratch(PARTIAL * columns.width() * columns.chunks() + 2 * channels)
+    let sums = f64_scratch(PARTIAL * columns.width() * columns.chunks() + 2 * channels);
+    elementwise_scratch_len(channels) + sums
+}
+
+/// Numbers of scratch that [`forward_infer`] and [`normalise`] need.
+pub fn elementwise_scratch_len(channels: usize) -> usize {
+    factors::len(channels)
 }
 
 /// y = relu(norm(x) + residual) with the batch's statistics, which it also returns and adds to the running ones.
@@ -73,6 +81,7 @@ pub fn forward_train<T: Number>(
     );
     let columns = Columns::new(pixels, channels);
     let size = PARTIAL * columns.width();
+    let (memory, scratch) = scratch.split_at_mut(elementwise_scratch_len(channels));
     let all = as_f64(scratch, size * columns.chunks() + 2 * channels);
     let (partial, totals) = all.split_at_mut(size * columns.chunks());
     let parts = Parts::new(partial);
@@ -114,7 +123,9 @@ pub fn forward_train<T: Number>(
             running.var[c] = update(running.var[c], m2 / (m - 1.0).max(1.0));
         }
     }
-    normalise(cpu, x, channels, gamma, beta, mean, rstd, residual, relu, y);
+    normalise(
+        cpu, x, channels, gamma, beta, mean, rstd, residual, relu, y, memory,
+    );
 }
 
 /// y = relu(norm(x) + residual) with given statistics.
@@ -133,6 +144,7 @@ pub fn forward_infer<T: Number>(
     residual: Option<Residual<T>>,
     relu: bool,
     y: &mut [T],
+    scratch: &mut [f32],
 ) {
     check(
         channels,
@@ -140,22 +152,9 @@ pub fn forward_infer<T: Number>(
         &[gamma, beta, running_mean, running_var],
         residual.as_ref(),
     );
-    let rstd = Rstd::Of {
-        var: running_var,
-        eps,
-    };
-    apply_forward(
-        cpu,
-        x,
-        channels,
-        gamma,
-        beta,
-        running_mean,
-        rstd,
-        residual,
-        relu,
-        y,
-    );
+    let rstd = |c: usize| (1.0 / (f64::from(running_var[c]) + f64::from(eps)).sqrt()) as f32;
+    let (factors, _) = Factors::new(scratch, gamma, beta, running_mean, rstd);
+    apply_forward(cpu, x, channels, factors, residual, relu, y);
 }
 
 /// [`forward_infer`] as y = scale · x + shift, for a convolution's epilogue. All have one number a channel.
@@ -203,6 +202,7 @@ pub fn normalise<T: Number>(
     residual: Option<Residual<T>>,
     relu: bool,
     y: &mut [T],
+    scratch: &mut [f32],
 ) {
     check(
         channels,
@@ -210,45 +210,15 @@ pub fn normalise<T: Number>(
         &[gamma, beta, mean, rstd],
         residual.as_ref(),
     );
-    apply_forward(
-        cpu,
-        x,
-        channels,
-        gamma,
-        beta,
-        mean,
-        Rstd::Known(rstd),
-        residual,
-        relu,
-        y,
-    );
-}
-
-/// Where 1/√(var + eps) comes from.
-#[derive(Clone, Copy)]
-pub(crate) enum Rstd<'a> {
-    Known(&'a [f32]),
-    Of { var: &'a [f32], eps: f32 },
-}
-
-impl Rstd<'_> {
-    #[inline(always)]
-    fn get(&self, c: usize) -> f32 {
-        match self {
-            Rstd::Known(rstd) => rstd[c],
-            Rstd::Of { var, eps } => (1.0 / (f64::from(var[c]) + f64::from(*eps)).sqrt()) as f32,
-        }
-    }
+    let (factors, _) = Factors::new(scratch, gamma, beta, mean, |c| rstd[c]);
+    apply_forward(cpu, x, channels, factors, residual, relu, y);
 }
 
 fn apply_forward<T: Number>(
     cpu: &Cpu,
     x: &[T],
     channels: usize,
-    gamma: &[f32],
-    beta: &[f32],
-    mean: &[f32],
-    rstd: Rstd,
+    factors: Factors,
     residual: Option<Residual<T>>,
     relu: bool,
     y: &mut [T],
@@ -268,10 +238,7 @@ fn apply_forward<T: Number>(
         cpu.run(Forward {
             x: &x[wide],
             channels,
-            gamma,
-            beta,
-            mean,
-            rstd,
+            factors,
             residual,
             relu,
             y,
@@ -328,17 +295,24 @@ pub fn backward<T: Number>(
         &[gamma, mean, rstd, dgamma, dbeta],
         None,
     );
-    if let Mask::Again(beta) = mask {
-        assert!(
-            beta.len() == channels && d_residual.is_none(),
-            "batch norm: a mask is computed again with {channels} channels of beta and no residual"
-        );
-    }
+    let beta = match mask {
+        Mask::Again(beta) => {
+            assert!(
+                beta.len() == channels && d_residual.is_none(),
+                "batch norm: a mask is computed again with {channels} channels of beta and no residual"
+            );
+            beta
+        }
+        // Of the factors the mask alone needs it.
+        Mask::None | Mask::Output(_) => gamma,
+    };
     if let Some(d) = &d_residual {
         d.check("batch norm", pixels, channels);
     }
     let columns = Columns::new(pixels, channels);
     let size = PARTIAL * columns.width();
+    let (memory, scratch) = scratch.split_at_mut(elementwise_scratch_len(channels));
+    let (factors, memory) = Factors::new(memory, gamma, beta, mean, |c| rstd[c]);
     let partial = as_f64(scratch, size * columns.chunks());
     let parts = Parts::new(partial);
     cpu.parallel(columns.chunks(), |chunk| {
@@ -350,9 +324,7 @@ pub fn backward<T: Number>(
             dy,
             x,
             mask,
-            gamma,
-            mean,
-            rstd,
+            factors,
             partial,
         });
     });
@@ -380,7 +352,7 @@ pub fn backward<T: Number>(
         dgamma[c] = (partial[width + c] * f64::from(rstd[c])) as f32;
     }
 
-    let (dgamma, dbeta) = (&*dgamma, &*dbeta);
+    let slopes = Slopes::new(memory, rstd, dgamma, dbeta, pixels as f32);
     let size = pixels_per_task(channels);
     let dx = Parts::new(dx);
     let (mut none, mut narrow) = ([], (0, 0, false));
@@ -410,18 +382,13 @@ pub fn backward<T: Number>(
             other => other,
         };
         let (dy, x) = (&dy[wide.clone()], &x[wide]);
-        let m = pixels as f32;
         cpu.run(Backward {
             dy,
             x,
             mask,
             channels,
-            gamma,
-            mean,
-            rstd,
-            dgamma,
-            dbeta,
-            m,
+            factors,
+            slopes,
             dx,
             dx_accumulate,
             d_residual,

@@ -2,6 +2,7 @@
 
 use super::Mask;
 use super::apply::normal;
+use super::factors::Factors;
 use crate::Number;
 use crate::columns::{Columns, PARTIAL, Partial, Sums, block_sums};
 use crate::simd::{Simd, Task};
@@ -146,9 +147,7 @@ pub(super) struct GradientSums<'a, T> {
     pub(super) dy: &'a [T],
     pub(super) x: &'a [T],
     pub(super) mask: Mask<'a, T>,
-    pub(super) gamma: &'a [f32],
-    pub(super) mean: &'a [f32],
-    pub(super) rstd: &'a [f32],
+    pub(super) factors: Factors<'a>,
     pub(super) partial: &'a mut [f64],
 }
 
@@ -206,41 +205,32 @@ impl<T: Number> Task for GradientSums<'_, T> {
             dy,
             x,
             mask,
-            gamma,
-            mean,
-            rstd,
+            factors,
             partial,
         } = self;
         let (start, rows, rest) = columns.chunk(chunk);
         let (width, channels) = (columns.width(), columns.channels);
+        // All repeat with the channels.
+        let (mean, scale) = (&factors.mean[..width], &factors.scale[..width]);
+        let offset = &factors.offset[..width];
         let part = start * channels..start * channels + rows * width + rest;
         let Partial {
             first: sum,
             second: product,
-            shift,
-            own: [scale, offset],
             s1,
             s2,
+            ..
         } = Partial::new(partial, width);
         let mask = match mask {
             Mask::None => Kept::All,
             Mask::Output(y) => Kept::Output(y[part.clone()].as_ptr()),
-            Mask::Again(beta) => {
-                for j in 0..width {
-                    let c = j % channels;
-                    (scale[j], offset[j]) = (gamma[c] * rstd[c], beta[c]);
-                }
-                Kept::Again(scale.as_ptr(), offset.as_ptr())
-            }
+            Mask::Again(_) => Kept::Again(scale.as_ptr(), offset.as_ptr()),
         };
         let op = Gradient {
             dy: dy[part.clone()].as_ptr(),
             x: x[part].as_ptr(),
             mask,
         };
-        shift
-            .chunks_exact_mut(channels)
-            .for_each(|shift| shift.copy_from_slice(mean));
         let block = columns.block();
         let mut row = 0;
         while row < rows || (row == rows && rest > 0) {
@@ -249,9 +239,9 @@ impl<T: Number> Task for GradientSums<'_, T> {
             } else {
                 (1, rest)
             };
-            let (shift, s1, s2) = (&shift[..end], &mut s1[..end], &mut s2[..end]);
+            let (mean, s1, s2) = (&mean[..end], &mut s1[..end], &mut s2[..end]);
             // SAFETY: the maps were cut to this chunk, whose rows hold `end` columns; scale and offset have them all.
-            unsafe { block_sums(s, op, row * width, size, width, shift, s1, s2) };
+            unsafe { block_sums(s, op, row * width, size, width, mean, s1, s2) };
             for (sum, &s1) in sum.iter_mut().zip(&*s1) {
                 *sum += f64::from(s1);
             }

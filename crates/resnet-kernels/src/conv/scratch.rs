@@ -41,8 +41,9 @@ pub(super) struct Own<'a> {
 }
 
 impl Own<'_> {
-    /// Whether the thread's task before laid out `block`, which this one does otherwise: parts of a block's channels share that.
-    pub(super) fn has(&mut self, block: usize) -> bool {
+    /// Whether the thread's task before laid out `block`: parts of a block's channels share that. If not, this task must, for from now on
+    /// `block` counts as laid out.
+    pub(super) fn claim(&mut self, block: usize) -> bool {
         let block = block as u32;
         std::mem::replace(&mut self.laid_out[0], block) == block && block != NOTHING
     }
@@ -96,7 +97,7 @@ mod tests {
                 let laid_out = [const { AtomicUsize::new(0) }; 3];
                 parallel(&cpu, 3 * 40, &mut memory, len(&parts), |mut own, task| {
                     let block = task / 40;
-                    if !own.has(block) {
+                    if !own.claim(block) {
                         laid_out[block].fetch_add(1, Ordering::Relaxed);
                         split(own.memory, parts)[0].fill(block as f32);
                     }

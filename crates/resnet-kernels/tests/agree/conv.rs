@@ -320,15 +320,18 @@ fn an_epilogue_keeps_nan() {
 }
 
 fn an_epilogue_keeps_nan_as<T: Number>() {
-    let shape: Conv2dShape = "n2 ic16 ih12 oc16 k3 p1".parse().unwrap();
     let cpus = cpus();
-    for part in 0..4 {
-        let mut o = Operands::new::<T>(&shape, Random::reals);
-        // x, shift, scale, residual.
-        [&mut o.x, &mut o.b, &mut o.scale, &mut o.dy][part][5] = f32::NAN;
-        for (cpu, conv) in kernels::<T>(&cpus, &shape) {
-            let [_, _, y, ..] = run(cpu, &conv, &o);
-            assert!(y.iter().any(|y| y.is_nan()), "{conv:?}, part {part}");
+    // Vectors that are filled, and that are not.
+    for shape in ["n2 ic16 ih12 oc16 k3 p1", "n2 ic16 ih12 oc48 k3 p1"] {
+        let shape: Conv2dShape = shape.parse().unwrap();
+        for part in 0..4 {
+            let mut o = Operands::new::<T>(&shape, Random::reals);
+            // x, shift, scale, residual.
+            [&mut o.x, &mut o.b, &mut o.scale, &mut o.dy][part][5] = f32::NAN;
+            for (cpu, conv) in kernels::<T>(&cpus, &shape) {
+                let [_, _, y, ..] = run(cpu, &conv, &o);
+                assert!(y.iter().any(|y| y.is_nan()), "{conv:?}, part {part}");
+            }
         }
     }
 }

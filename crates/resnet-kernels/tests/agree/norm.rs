@@ -147,6 +147,7 @@ fn run(cpu: &Cpu, case: &Case, o: &Operands) -> [Vec<f32>; 10] {
         residual,
         case.relu,
         inferred.get(),
+        scratch.get(),
     );
     let (mut dx, mut d_residual) = (nan(o.x.len()), nan(o.residual.len()));
     if case.accumulate {

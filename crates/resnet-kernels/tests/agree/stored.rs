@@ -162,6 +162,7 @@ fn batch_norm() {
                     residual,
                     relu,
                     again.get(),
+                    &mut scratch,
                 );
                 assert_same_bits(&what, &again.take(&what), &y16.take(&what));
                 if narrow == 0 || narrow == c {

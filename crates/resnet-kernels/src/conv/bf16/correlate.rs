@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 
+use super::ahead::{self, Ahead};
 use super::layout::Layout;
 use super::pack::{PackTask, STEPS};
 use crate::conv::axis::{Axis, Block, Blocks, Map, correlations};
@@ -291,10 +292,21 @@ impl<'a> Correlation<'a> {
                 epilogue,
                 y,
                 accumulate,
-                laid_out: own.has(task),
+                laid_out: own.claim(task),
                 scratch: own.memory,
             });
         });
+    }
+
+    /// What the block after this one reads of x, where it is copied and the task after this one does so.
+    fn after<'x>(&self, block: Block, x: &'x [Bf16]) -> &'x [Bf16] {
+        if self.split > 1 || self.shape.groups > 1 || !self.layout.copies() {
+            return &[];
+        }
+        let this = ahead::rows(x, &self.rows, &block, self.columns.len * self.c_in);
+        let end = this.as_ptr_range().end.addr() - x.as_ptr().addr();
+        let rest = &x[end / size_of::<Bf16>()..];
+        &rest[..this.len().min(rest.len())]
     }
 
     /// Fills in what each step adds to where a tile is read, and its pairs.
@@ -384,6 +396,7 @@ impl Task for BlockTask<'_> {
             groups: c.shape.groups,
         };
         let copy = Bf16::view_mut(copy, layout.len(&c.blocks));
+        let after = c.after(block, x);
         let x = layout.stage(map, group, block, copy, laid_out);
         let step_table = step_table.as_chunks_mut::<2>().0;
         if !laid_out {
@@ -399,7 +412,12 @@ impl Task for BlockTask<'_> {
         let (steps, part) = (c.steps(), c.part());
         let waits = part < steps;
         let overlaps = c.overlaps();
+        // Whether the rows of all tiles follow each other in x without gaps, those of the block after this one too.
+        let streams = !waits && !layout.copies() && layout.distance == steps * STEP;
+        let first_panel = channels.start;
         let mut registers = Registers::new(unit);
+        let products = tiles.div_ceil(height(channels.len())) * steps.div_ceil(part).max(1);
+        let mut of_x = Ahead::new([after], products * panels(channels.clone()).count());
         for (n, count) in panels(channels) {
             let lanes = padded(count);
             let together = height(count);
@@ -409,6 +427,16 @@ impl Task for BlockTask<'_> {
                     &packed[n * c.depth() + start * STEP * lanes..][..(end - start) * STEP * lanes];
                 for tile in (0..tiles).step_by(together) {
                     let group = tile..(tile + together).min(tiles);
+                    // The next panel of w while the first tiles are multiplied, then the next tiles while they are with the first panel.
+                    let after = group.len() * SIDE * layout.distance;
+                    let next = x.as_ptr().wrapping_add(from[tile] as usize + after);
+                    let ahead = if tile == 0 {
+                        size_of_val(b)
+                    } else if streams && n == first_panel {
+                        next.addr().wrapping_sub(b.as_ptr().addr())
+                    } else {
+                        0
+                    };
                     let mut product = Product {
                         a: [std::ptr::null(); MOST],
                         c: [std::ptr::null_mut(); MOST],
@@ -419,7 +447,7 @@ impl Task for BlockTask<'_> {
                         count: end - start,
                         overlaps,
                         add: usize::from(start > 0),
-                        ahead: if tile == 0 { size_of_val(b) } else { 0 },
+                        ahead,
                     };
                     let first = if waits { tile * SIDE * PANEL } else { 0 };
                     let sums = &mut sums[first..][..group.len() * SIDE * PANEL];
@@ -437,6 +465,7 @@ impl Task for BlockTask<'_> {
                         channel: first_channel + n,
                         count,
                     };
+                    of_x.fetch(s);
                     let mut finish = None;
                     if end == steps {
                         outputs.fetch(s);

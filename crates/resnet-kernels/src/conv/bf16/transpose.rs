@@ -137,7 +137,7 @@ fn ends(
     }
 }
 
-/// Fills `to` with panels [pair of positions][channel][2] of dy, read at the offset that `at` has for each position: zeros for [`NONE`].
+/// Fills `to` with panels [pair of positions][channel][2] of a map, read at the offset that `at` has for each position: zeros for [`NONE`].
 ///
 /// # Panics
 /// If a slice is too short.

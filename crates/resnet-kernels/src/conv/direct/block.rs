@@ -108,8 +108,8 @@ impl<T: Number> Task for BlockTask<'_, T> {
                     count,
                     tile: tile.as_mut_ptr(),
                 };
-                // SAFETY: `from` and the runs stay inside the laid-out block by the geometry of `Staging`, `to` inside the
-                // images that `y` starts, where this task alone touches its pixels and channels, `own` inside `sums`;
+                // SAFETY: `from` and the runs stay inside the block, which this task or the thread's task before laid out, by the
+                // geometry of `Staging`, `to` inside the images that `y` starts, where this task alone touches its pixels and channels, `own` inside `sums`;
                 // `panel` holds the rows of `k`; `start`, `tile` and `sums` hold what `parts` says.
                 unsafe {
                     if lanes > S::LANES {

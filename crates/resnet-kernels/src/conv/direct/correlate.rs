@@ -245,7 +245,7 @@ impl<'a> Correlation<'a> {
                 epilogue,
                 y,
                 accumulate,
-                laid_out: own.has(task),
+                laid_out: own.claim(task),
                 scratch: own.memory,
             });
         });

@@ -41,6 +41,9 @@ pub(super) const PANEL: usize = 2 * SIDE;
 /// Steps of the reduction in a part: 36 KiB of weights in a first-level cache of 48.
 pub(super) const PART: usize = 18;
 
+/// Bytes of a cache line.
+pub(super) const LINE: usize = 64;
+
 /// Pixels in a row of a where rows overlap.
 pub(super) const OVERLAP: usize = 3;
 
@@ -79,7 +82,7 @@ pub(super) struct Product {
     pub(super) overlaps: bool,
     /// 1 to add to the sums that are there, 0 to start from zero.
     pub(super) add: usize,
-    /// How many bytes after `b` what is needed next is; 0 where there is nothing to fetch. A hint.
+    /// How many bytes after `b`, wrapping, what is needed next is, of the size of b; 0 where there is nothing to fetch. A hint.
     pub(super) ahead: usize,
 }
 
@@ -107,6 +110,9 @@ pub(super) struct Outer<const C: usize> {
     pub(super) c_stride: usize,
     /// Whether to add to the sums that are there.
     pub(super) add: bool,
+    /// What is needed later: cache lines from here on to fetch meanwhile, at most one for each pair of eight rows. A hint.
+    pub(super) ahead: *const Bf16,
+    pub(super) lines: usize,
 }
 
 /// What multiplies.
@@ -134,7 +140,7 @@ impl Unit {
         }
     }
 
-    /// Rows of a that leave no block of sums partly filled.
+    /// Rows of a that leave no block of sums partly filled, where it is a panel wide.
     pub(super) fn rows(self) -> usize {
         match self {
             // Of both kinds of blocks: two tiles high, and three.
@@ -218,6 +224,8 @@ impl Registers {
                 c,
                 c_stride,
                 add,
+                ahead,
+                lines,
             } = product;
             let first = Outer {
                 a,
@@ -228,6 +236,8 @@ impl Registers {
                 c,
                 c_stride,
                 add,
+                ahead,
+                lines,
             };
             self.outer(first, rows);
         }

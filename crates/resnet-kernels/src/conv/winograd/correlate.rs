@@ -160,7 +160,7 @@ where
                     epilogue,
                     y: y.start_of(0..len),
                     accumulate,
-                    laid_out: own.has(task / self.split),
+                    laid_out: own.claim(task / self.split),
                     scratch: own.memory,
                 });
             }
@@ -285,7 +285,8 @@ where
             stride(self.tiles.len(), self.c.c_in / P::IN_WORD),
         );
         let m = points::<I>(m.as_mut_ptr(), stride(self.tiles.len(), width));
-        // SAFETY: the points hold a row of c_in or `width` numbers for each tile, by the assertion.
+        // SAFETY: the points hold a row of c_in or `width` numbers for each tile, by the assertion; V is this task's, or the same
+        // block's by the thread's task before.
         unsafe {
             if !self.laid_out {
                 zeros.fill(0.0);

@@ -133,6 +133,8 @@ impl Products for Paired {
                 c: point.p.wrapping_add(n),
                 c_stride: point.stride * WORD,
                 add: point.add,
+                ahead: std::ptr::null(),
+                lines: 0,
             };
             // SAFETY: as the caller vouches, for the panel's columns.
             unsafe { registers.outer_panel(product, point.rows, lanes) };

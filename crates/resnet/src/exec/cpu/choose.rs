@@ -221,6 +221,8 @@ pub(super) fn choose(cpu: &resnet_kernels::Cpu, plan: &Plan) -> (Vec<Option<Chos
                 let x = &plan.slots[step.reads[0].0];
                 batch_norm::scratch_len(x.len / norm.channels, norm.channels)
             }
+            StepKind::NormAgain(norm) => batch_norm::elementwise_scratch_len(norm.channels),
+            StepKind::NormScale { channels, .. } => batch_norm::elementwise_scratch_len(channels),
             StepKind::LinearBackwardInput { linear: l, .. } | StepKind::LinearBackwardWeight(l) => {
                 linear::scratch_len(cpu, l.n, l.c_in, l.c_out)
             }

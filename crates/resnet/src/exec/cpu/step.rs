@@ -258,6 +258,7 @@ fn run<T: Number>(
                 residual(&added),
                 norm.relu,
                 y.map_mut(),
+                scratch,
             );
         }
         StepKind::NormAgain(norm) => {
@@ -274,6 +275,7 @@ fn run<T: Number>(
                 residual(&added),
                 norm.relu,
                 y.map_mut(),
+                scratch,
             );
         }
         StepKind::Relu => {
@@ -381,7 +383,7 @@ fn run<T: Number>(
             let [dy, gamma, var, dx, ..] = operands;
             let (dy, dx, none) = (dy.map::<T>(), dx.map_mut(), &zeros[..channels]);
             batch_norm::forward_infer(
-                cpu, dy, channels, &gamma, none, none, &var, eps, None, false, dx,
+                cpu, dy, channels, &gamma, none, none, &var, eps, None, false, dx, scratch,
             );
         }
         StepKind::ReluBackward { accumulate } => {

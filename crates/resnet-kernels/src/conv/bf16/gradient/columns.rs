@@ -17,12 +17,13 @@ use super::plan::Plan;
 use super::{Gradient, transpose};
 use crate::conv::axis::Block;
 use crate::conv::bf16::WIDE;
+use crate::conv::bf16::ahead::Ahead;
 use crate::conv::outputs::NONE;
 use crate::conv::unit::{Outer, Registers, SIDE, padded, panels};
 use crate::conv::{Conv2dShape, scratch};
 use crate::simd::Simd;
 
-/// Output pixels of a block at most: 16 KiB of a panel of x and as much of dy in a first-level cache of 48.
+/// Output pixels of a block, unless one row has more: 16 KiB of a panel of x and as much of dy in a first-level cache of 48.
 pub(super) const PIXELS: usize = 256;
 
 /// Output channels from which on it pays to lay x out again for each of several taps.
@@ -79,7 +80,12 @@ pub(super) fn run<S: Simd>(s: S, work: Gradient) {
     let of_x = of_x..of_x + plan.channels;
     let first = group * (c_out / groups);
     let of_dy = first + channels.start..first + channels.end;
-    for (i, block) in plan.chunk(chunk).enumerate() {
+    let mut blocks = plan.chunk(chunk).peekable();
+    let mut add = false;
+    while let Some(block) = blocks.next() {
+        let calls =
+            kernel * kernel * panels(0..of_dy.len()).count() * panels(0..of_x.len()).count();
+        let mut ahead = Ahead::new(plan.ahead(blocks.peek(), x, dy), calls);
         let x = &x[block.image * x_image..][..block.images * x_image];
         let dy = &dy[block.image * dy_image..][..block.images * dy_image];
         let count = (block.images * block.rows * plan.columns.count).div_ceil(2);
@@ -95,6 +101,7 @@ pub(super) fn run<S: Simd>(s: S, work: Gradient) {
                 for (k, rows) in panels(0..of_x.len()) {
                     let pitch = padded(rows);
                     let a = &x_pairs[k * count..][..count * pitch];
+                    let (ahead, lines) = ahead.next();
                     let row = tap * (c_in / groups) + part * plan.channels + k;
                     let product = Outer {
                         a: a.as_ptr(),
@@ -104,7 +111,9 @@ pub(super) fn run<S: Simd>(s: S, work: Gradient) {
                         count,
                         c: dw.wrapping_add(row * c_out + of_dy.start + n),
                         c_stride: c_out * size_of::<f32>(),
-                        add: i > 0,
+                        add,
+                        ahead,
+                        lines,
                     };
                     // SAFETY: the panels were cut to `count` pairs; output channels come in vectors, so that all columns are the task's own, and
                     // the rows are a tap's: dw has them all, and the first block fills them.
@@ -112,6 +121,7 @@ pub(super) fn run<S: Simd>(s: S, work: Gradient) {
                 }
             }
         }
+        add = true;
     }
 }
 

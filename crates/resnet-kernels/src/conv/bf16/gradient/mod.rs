@@ -1,7 +1,7 @@
 //! Weight gradient: dw[k][o] = Σ over output pixels of x[pixel][k] · dy[pixel][o], k running over taps and channels.
 //!
-//! Where the unit multiplies columns, pairs of pixels of x and of dy are multiplied as they lie (`columns`, and `narrow` for sixteen channels);
-//! AMX wants rows of x transposed, and so do convolutions of few input channels (`rows`).
+//! Where the unit multiplies columns, pairs of pixels of x and of dy are multiplied as they lie (`columns`, and `narrow` for sixteen channels).
+//! AMX wants rows of x transposed (`rows`), and they are faster too where few channels share what is laid out, or do not fill vectors.
 //!
 //! Blocks are cut into chunks by shape alone; each chunk's dw is kept apart and they are added in order, so the number of threads
 //! changes nothing. Where dw is large there are few chunks, and channels on both sides are split instead.
@@ -151,8 +151,9 @@ mod tests {
     use super::*;
     use crate::{Isa, Number};
 
-    /// Rims, steps, groups, odd numbers of outputs, blocks of several images and of parts of one, parts of channels on both sides.
-    const SHAPES: [&str; 12] = [
+    /// Rims, steps, groups, odd numbers of outputs, blocks of several images and of parts of one, several blocks in a chunk, a row longer
+    /// than a block, parts of channels on both sides.
+    const SHAPES: [&str; 14] = [
         "n2 ic64 ih9 oc96 k1",
         "n3 ic40 ih7 oc16 k1 s2",
         "n2 ic16 ih12 oc32 k3 s2 p1",
@@ -165,6 +166,8 @@ mod tests {
         "n4 ic512 ih1 oc48 k1",
         "n1 ic1024 ih7 oc544 k1",
         "n1 ic256 ih6 oc512 k3 s2 p1",
+        "n1 ic128 ih23 oc512 k3 p1 g2",
+        "n1 ic16 ih2 iw300 oc64 k3 p1",
     ];
 
     #[test]

@@ -15,6 +15,7 @@
 use super::plan::Plan;
 use super::{Gradient, rows, transpose};
 use crate::conv::axis::Map;
+use crate::conv::bf16::ahead::Ahead;
 use crate::conv::unit::{Outer, Registers, SIDE, STEP};
 use crate::conv::{Conv2dShape, scratch};
 use crate::simd::Simd;
@@ -75,14 +76,17 @@ pub(super) fn run<S: Simd>(s: S, work: Gradient) {
     let image = shape.h_out() * shape.w_out() * SIDE;
     let mut registers = Registers::new(unit);
     let mut add = false;
-    for block in plan.chunk(chunk) {
+    let mut blocks = plan.chunk(chunk).peekable();
+    while let Some(block) = blocks.next() {
+        let next = plan.ahead(blocks.peek(), x, dy);
         let copy = Bf16::view_mut(copy, layout.len(&plan.blocks));
-        let x = layout.stage(map, 0, block, copy, false);
+        let staged = layout.stage(map, 0, block, copy, false);
         let steps = plan.place(block.images, block.row..block.row + block.rows, at);
         let count = steps * STEP / 2;
         let read = pairs(plan, steps);
-        lay_out(s, x, 0, &mut even[..read * SIDE]);
-        lay_out(s, x, 1, &mut odd[..read * SIDE]);
+        let mut ahead = Ahead::new(next, count.div_ceil(PART) * TAPS);
+        lay_out(s, staged, 0, &mut even[..read * SIDE]);
+        lay_out(s, staged, 1, &mut odd[..read * SIDE]);
         let dy = &dy[block.image * image..(block.image + block.images) * image];
         transpose::pairs(s, dy, &at[..steps * STEP], 0..SIDE, dy_pairs);
         for start in (0..count).step_by(PART) {
@@ -94,6 +98,7 @@ pub(super) fn run<S: Simd>(s: S, work: Gradient) {
                     let x = if shift.is_multiple_of(2) { &even } else { &odd };
                     x[(start + shift / 2) * SIDE..][..part * SIDE].as_ptr()
                 });
+                let (ahead, lines) = ahead.next();
                 let product = Outer {
                     a: a.as_ptr(),
                     a_pitch: SIDE * size_of::<u32>(),
@@ -103,6 +108,8 @@ pub(super) fn run<S: Simd>(s: S, work: Gradient) {
                     c: sums.as_mut_ptr(),
                     c_stride: ROW * size_of::<f32>(),
                     add: add || start > 0,
+                    ahead,
+                    lines,
                 };
                 // SAFETY: all operands were cut to `part` pairs of sixteen words, the sums to sixteen rows.
                 unsafe { registers.outer(product, SIDE) };

@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use super::{Way, columns};
+use crate::Bf16;
 use crate::conv::Conv2dShape;
 use crate::conv::axis::{Axis, Block, Blocks, flat};
 use crate::conv::bf16::layout::{Laid, Layout};
-use crate::conv::bf16::{WIDE, transpose};
+use crate::conv::bf16::{WIDE, ahead, transpose};
 use crate::conv::outputs::NONE;
 use crate::conv::unit::{PANEL, SIDE, STEP};
 
@@ -58,7 +59,11 @@ impl Plan {
         let most = (PARTIAL / shape.w_len()).clamp(1, CHUNKS.div_ceil(groups));
         let wanted = TASKS.div_ceil(most * groups);
         let panels = width_out.div_ceil(PANEL);
-        // x is laid out once for each part of dy, which takes twice as long for a number, and dy once for each part of x.
+        // x is laid out for each part of dy, once for every tap or else transposed, which takes twice as long; dy for each part of x.
+        let times = match way {
+            Way::Columns => kernel * kernel,
+            _ => 2,
+        };
         let splits = (0..usize::BITS)
             .map(|i| 1 << i)
             .take_while(|&split| {
@@ -66,7 +71,7 @@ impl Plan {
             })
             .map(|split| (split, wanted.div_ceil(split).min(panels)));
         let cost = |&(split_in, split_out): &(usize, usize)| {
-            2 * width_in * split_out + width_out * split_in
+            times * width_in * split_out + width_out * split_in
         };
         let (split_in, split_out) = splits.min_by_key(cost).unwrap_or((1, 1));
         let channels = width_in / split_in;
@@ -102,6 +107,26 @@ impl Plan {
         let (blocks, chunks) = (self.blocks, self.chunks);
         let of_chunk = blocks.count() * chunk / chunks..blocks.count() * (chunk + 1) / chunks;
         of_chunk.map(move |i| blocks.get(i))
+    }
+
+    /// What the `next` block will read of x and of dy: only where it reads whole pixels, and all of them.
+    pub(super) fn ahead<'a>(
+        &self,
+        next: Option<&Block>,
+        x: &'a [Bf16],
+        dy: &'a [Bf16],
+    ) -> [&'a [Bf16]; 2] {
+        let whole = self.split_in * self.split_out * self.shape.groups == 1;
+        let Some(next) = next.filter(|_| whole && self.shape.kernel >= self.shape.stride) else {
+            return [&[]; 2];
+        };
+        let row = self.columns.count * self.shape.c_out;
+        let first = (next.image * self.rows.count + next.row) * row;
+        let count = ((next.images - 1) * self.rows.count + next.rows) * row;
+        [
+            ahead::rows(x, &self.rows, next, self.columns.len * self.shape.c_in),
+            &dy[first..first + count],
+        ]
     }
 
     /// Rows of x transposed: of all planes.

@@ -1,4 +1,4 @@
-//! Tiles of 16 rows, each a channel's pixels: what AMX wants, and convolutions of few input channels.
+//! Tiles of 16 rows, each a channel's pixels: for AMX, and for what neither of the other ways accepts.
 //!
 //! ```text
 //!  x transposed: a channel's pixels in a row         dy: pairs of pixels, a panel of 32 channels

@@ -53,9 +53,10 @@ pub(super) unsafe fn multiply(
         let first = tile * SIDE;
         let (a, c) = (product.a[tile], product.c[tile]);
         let fetches = tile == 0 && product.ahead > 0;
-        let mut count = 0;
-        // Tiles that follow each other in memory are one.
+        let mut count = 0usize;
+        // Tiles that follow each other in memory, and in the outputs, are one.
         while tile < rows.len()
+            && count.is_multiple_of(SIDE)
             && product.a[tile] == a.wrapping_byte_add(count * product.a_stride)
             && product.c[tile] == c.wrapping_byte_add(count * product.c_stride)
         {
@@ -83,7 +84,7 @@ struct Rows {
     first: usize,
 }
 
-/// All rows of two vectors of columns. If `fetches`, the first blocks bring what the next products need, as many as share it evenly.
+/// All rows of two vectors of columns. If `fetches`, the first blocks bring what the next products need; those of few rows do not.
 ///
 /// # Safety
 /// The CPU has AVX-512 with bf16; a and c are valid for the rows, `finish` is there if `FINISH`; for the rest see [`multiply`].

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::ROWS;
-use crate::conv::unit::Outer;
+use crate::conv::unit::{LINE, Outer};
 use crate::simd::Avx512;
 
 /// See [`Registers::outer`](crate::conv::unit::Registers::outer).
@@ -16,13 +16,18 @@ pub(in crate::conv::unit) unsafe fn outer<const C: usize>(
     rows: usize,
 ) {
     let mut row = 0;
+    // Of the lines to fetch every block takes as many.
+    let share = product.lines.div_ceil(rows.div_ceil(ROWS));
     while row < rows {
         let left = rows - row;
+        let fetched = row / ROWS * share;
         // SAFETY: the proof; as the caller vouches, from this row on.
         unsafe {
             let product = Outer {
                 a: product.a.add(row),
                 c: product.c.byte_add(row * product.c_stride),
+                ahead: product.ahead.wrapping_byte_add(fetched * LINE),
+                lines: share.min(product.lines.saturating_sub(fetched)),
                 ..product
             };
             row += match left {
@@ -50,7 +55,11 @@ unsafe fn outer_block<const R: usize, const C: usize>(product: Outer<C>) -> usiz
             }
         }
         let (mut a, mut b) = (product.a, product.b);
-        for _ in 0..product.count {
+        for pair in 0..product.count {
+            if pair < product.lines {
+                let line = product.ahead.wrapping_byte_add(pair * LINE);
+                _mm_prefetch::<_MM_HINT_T1>(line.cast());
+            }
             let mut columns = [_mm512_setzero_ps(); C];
             for (i, column) in columns.iter_mut().enumerate() {
                 *column = _mm512_loadu_ps(b[i].cast());
