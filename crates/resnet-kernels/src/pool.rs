@@ -275,29 +275,26 @@ impl Shared {
         }
     }
 
-    /// The worker's next task, or else one of the thread that has most left.
-    fn take(&self, worker: usize) -> Option<usize> {
-        self.shares[worker].take(true).or_else(|| {
-            loop {
-                let fullest = self.shares.iter().max_by_key(|share| share.len())?;
-                if fullest.len() == 0 {
-                    return None;
-                }
-                if let Some(task) = fullest.take(false) {
-                    return Some(task);
-                }
+    /// The worker's next task: of the share that it took the last one from, at first its own, or else of the fullest.
+    fn take(&self, worker: usize, from: &mut usize) -> Option<usize> {
+        loop {
+            let task = self.shares[*from].take(*from == worker);
+            if task.is_some() {
+                return task;
             }
-        })
+            *from = (0..self.shares.len()).max_by_key(|&share| self.shares[share].len())?;
+            if self.shares[*from].len() == 0 {
+                return None;
+            }
+        }
     }
 
     /// Runs tasks until none are left; returns the panic that stopped it, if one did.
     fn take_tasks(&self, job: Job, worker: usize) -> Option<Box<dyn Any + Send>> {
         let _inside = Inside::enter();
         let result = catch_unwind(AssertUnwindSafe(|| {
-            loop {
-                let Some(task) = self.take(worker) else {
-                    return;
-                };
+            let mut from = worker;
+            while let Some(task) = self.take(worker, &mut from) {
                 // SAFETY: whoever calls `take_tasks` is either the thread inside `Pool::run`, or counted in `active`, and
                 // `Pool::run` does not return while `active` counts anyone.
                 unsafe { (*job.body)(worker, task) };

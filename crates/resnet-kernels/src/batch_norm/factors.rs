@@ -2,7 +2,7 @@
 
 /// Columns of a wide row at least. With fewer channels several pixels are read as one row, so that the inner loops are long enough to pay
 /// for their start.
-const WIDE: usize = 128;
+const WIDE: usize = 512;
 
 /// One number for each column of a wide row: a channel's, as often as the row holds the channel.
 #[derive(Clone, Copy)]
