@@ -106,9 +106,11 @@ mod tests {
                         laid_out[block].fetch_add(1, Ordering::Relaxed);
                         part.fill(number);
                     }
+                    assert!(part.iter().all(|found| found.to_bits() == number.to_bits()));
                 });
                 for count in laid_out {
-                    assert!(count.into_inner() >= 1);
+                    // A thread takes from each share once.
+                    assert!((1..=threads * threads).contains(&count.into_inner()));
                 }
             }
         }

@@ -428,11 +428,11 @@ impl Task for BlockTask<'_> {
                 for tile in (0..tiles).step_by(together) {
                     let group = tile..(tile + together).min(tiles);
                     // The next panel of w while the first tiles are multiplied, then the next tiles while they are with the first panel.
-                    let after = group.len() * SIDE * layout.distance;
-                    let next = x.as_ptr().wrapping_add(from[tile] as usize + after);
                     let ahead = if tile == 0 {
                         size_of_val(b)
                     } else if streams && n == first_panel {
+                        let read = group.len() * SIDE * layout.distance;
+                        let next = x.as_ptr().wrapping_add(from[tile] as usize + read);
                         next.addr().wrapping_sub(b.as_ptr().addr())
                     } else {
                         0

@@ -82,9 +82,8 @@ pub(super) fn run<S: Simd>(s: S, work: Gradient) {
     let of_dy = first + channels.start..first + channels.end;
     let mut blocks = plan.chunk(chunk).peekable();
     let mut add = false;
+    let calls = kernel * kernel * panels(0..of_dy.len()).count() * panels(0..of_x.len()).count();
     while let Some(block) = blocks.next() {
-        let calls =
-            kernel * kernel * panels(0..of_dy.len()).count() * panels(0..of_x.len()).count();
         let mut ahead = Ahead::new(plan.ahead(blocks.peek(), x, dy), calls);
         let x = &x[block.image * x_image..][..block.images * x_image];
         let dy = &dy[block.image * dy_image..][..block.images * dy_image];
