@@ -2,7 +2,7 @@
 //!
 //! It is the 1x1 convolution of n images of one pixel, and runs as one.
 
-use crate::{Conv2d, Conv2dShape, Cpu, Epilogue};
+use crate::{Conv2d, Conv2dShape, Cpu, Epilogue, Scratch, ScratchLen};
 
 /// The convolution that a linear layer is.
 pub fn shape(n: usize, c_in: usize, c_out: usize) -> Conv2dShape {
@@ -24,7 +24,7 @@ fn conv(cpu: &Cpu, n: usize, c_in: usize, c_out: usize) -> Conv2d {
 }
 
 /// Numbers of scratch that each of the passes needs.
-pub fn scratch_len(cpu: &Cpu, n: usize, c_in: usize, c_out: usize) -> usize {
+pub fn scratch_len(cpu: &Cpu, n: usize, c_in: usize, c_out: usize) -> ScratchLen {
     conv(cpu, n, c_in, c_out).scratch_len()
 }
 
@@ -38,7 +38,7 @@ pub fn forward(
     w: &[f32],
     b: Option<&[f32]>,
     y: &mut [f32],
-    scratch: &mut [f32],
+    scratch: Scratch,
 ) {
     let epilogue = Epilogue {
         shift: b,
@@ -57,7 +57,7 @@ pub fn backward_input(
     w: &[f32],
     dx: &mut [f32],
     accumulate: bool,
-    scratch: &mut [f32],
+    scratch: Scratch,
 ) {
     conv(cpu, n, c_in, c_out).backward_input(cpu, dy, w, dx, accumulate, scratch);
 }
@@ -72,7 +72,7 @@ pub fn backward_weight(
     dy: &[f32],
     dw: &mut [f32],
     db: Option<&mut [f32]>,
-    scratch: &mut [f32],
+    scratch: Scratch,
 ) {
     conv(cpu, n, c_in, c_out).backward_weight(cpu, x, dy, dw, db, scratch);
 }

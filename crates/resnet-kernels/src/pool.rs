@@ -269,7 +269,8 @@ impl Shared {
     /// Gives each of `threads` threads its share of the tasks.
     fn share_out(&self, tasks: usize, threads: usize) {
         assert!(u32::try_from(tasks).is_ok(), "{tasks} tasks in a loop");
-        let first = |worker| tasks * worker / threads;
+        // The caller, awake already, has the most where they are not even.
+        let first = |worker: usize| (tasks * worker).div_ceil(threads);
         for worker in 0..threads {
             self.shares[worker].set(first(worker)..first(worker + 1));
         }

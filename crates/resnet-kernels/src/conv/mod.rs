@@ -17,8 +17,8 @@ mod cut;
 mod direct;
 mod epilogue;
 mod outputs;
+mod packed;
 mod partials;
-mod scratch;
 mod shape;
 mod table;
 mod tile;
@@ -30,7 +30,7 @@ pub use epilogue::Epilogue;
 pub use shape::Conv2dShape;
 pub(crate) use table::Rows;
 
-use crate::{Cpu, Isa, Number};
+use crate::{Cpu, Isa, Number, Scratch, ScratchLen};
 
 /// A convolution of one shape, with maps stored as `T`, and the kernel chosen for it. Weights and their gradients are f32; with
 /// maps of [`Bf16`](crate::Bf16) a kernel may round the weights to it as well before it multiplies them; sums are f32 until they are written.
@@ -40,8 +40,7 @@ pub struct Conv2d<T: Number = f32> {
     isa: Isa,
     threads: usize,
     packed_len: usize,
-    /// Without packed weights.
-    scratch_len: usize,
+    scratch_len: ScratchLen,
 }
 
 impl<T: Number> Conv2d<T> {
@@ -70,13 +69,18 @@ impl<T: Number> Conv2d<T> {
     }
 
     fn with_row(cpu: &Cpu, shape: &Conv2dShape, row: &'static table::Row<T>) -> Conv2d<T> {
+        let packed_len = (row.packed_len)(cpu, shape);
+        let packed = ScratchLen {
+            shared: packed::len(cpu, packed_len),
+            own: 0,
+        };
         Conv2d {
             shape: *shape,
             row,
             isa: cpu.isa(),
             threads: cpu.threads(),
-            packed_len: (row.packed_len)(cpu, shape),
-            scratch_len: (row.scratch_len)(cpu, shape),
+            packed_len,
+            scratch_len: packed.max((row.scratch_len)(cpu, shape)),
         }
     }
 
@@ -101,8 +105,16 @@ impl<T: Number> Conv2d<T> {
     }
 
     /// Words of scratch that each of the passes needs.
-    pub fn scratch_len(&self) -> usize {
-        self.packed_len + self.scratch_len
+    pub fn scratch_len(&self) -> ScratchLen {
+        self.scratch_len
+    }
+
+    /// Words of scratch that [`Conv2d::forward_packed`] needs.
+    pub fn packed_scratch_len(&self) -> ScratchLen {
+        ScratchLen {
+            shared: 0,
+            ..self.scratch_len
+        }
     }
 
     /// Words of the weights as the forward pass reads them.
@@ -136,7 +148,7 @@ impl<T: Number> Conv2d<T> {
         packed: &[f32],
         epilogue: Epilogue<T>,
         y: &mut [T],
-        scratch: &mut [f32],
+        scratch: Scratch,
     ) {
         let shape = &self.shape;
         self.check_cpu(cpu);
@@ -144,8 +156,22 @@ impl<T: Number> Conv2d<T> {
             x.len() == shape.x_len() && y.len() == shape.y_len() && packed.len() == self.packed_len,
             "convolution {shape}: wrong length of x, packed or y"
         );
+        self.multiply(cpu, x, packed, epilogue, y, scratch);
+    }
+
+    /// y from one copy of the packed weights, or from each thread's.
+    fn multiply(
+        &self,
+        cpu: &Cpu,
+        x: &[T],
+        packed: &[f32],
+        epilogue: Epilogue<T>,
+        y: &mut [T],
+        scratch: Scratch,
+    ) {
+        let shape = &self.shape;
         assert!(
-            scratch.len() >= self.scratch_len && epilogue.fits(shape.c_out, y.len()),
+            scratch.holds(cpu, self.packed_scratch_len()) && epilogue.fits(shape.c_out, y.len()),
             "convolution {shape}: wrong length of scratch, scale, shift or residual"
         );
         (self.row.forward)(cpu, shape, x, packed, epilogue, y, scratch);
@@ -162,12 +188,13 @@ impl<T: Number> Conv2d<T> {
         w: &[f32],
         epilogue: Epilogue<T>,
         y: &mut [T],
-        scratch: &mut [f32],
+        mut scratch: Scratch,
     ) {
-        self.check(cpu, x, w, y, scratch);
-        let (packed, scratch) = scratch.split_at_mut(self.packed_len);
-        self.pack(cpu, w, packed);
-        self.forward_packed(cpu, x, packed, epilogue, y, scratch);
+        self.check(cpu, x, w, y, &scratch);
+        let packed = packed::by_threads(cpu, self.packed_len, &mut scratch, |packed| {
+            self.pack(cpu, w, packed);
+        });
+        self.multiply(cpu, x, packed, epilogue, y, scratch);
     }
 
     /// dx = the gradient of x, or dx += it if `accumulate`.
@@ -181,9 +208,9 @@ impl<T: Number> Conv2d<T> {
         w: &[f32],
         dx: &mut [T],
         accumulate: bool,
-        scratch: &mut [f32],
+        scratch: Scratch,
     ) {
-        self.check(cpu, dx, w, dy, scratch);
+        self.check(cpu, dx, w, dy, &scratch);
         (self.row.backward_input)(cpu, &self.shape, dy, w, dx, accumulate, scratch);
     }
 
@@ -198,15 +225,15 @@ impl<T: Number> Conv2d<T> {
         dy: &[T],
         dw: &mut [f32],
         db: Option<&mut [f32]>,
-        scratch: &mut [f32],
+        scratch: Scratch,
     ) {
-        self.check(cpu, x, dw, dy, scratch);
+        self.check(cpu, x, dw, dy, &scratch);
         let fits = db.as_ref().is_none_or(|db| db.len() == self.shape.c_out);
         assert!(fits, "convolution {}: wrong length of db", self.shape);
         (self.row.backward_weight)(cpu, &self.shape, x, dy, dw, db, scratch);
     }
 
-    fn check(&self, cpu: &Cpu, x: &[T], w: &[f32], y: &[T], scratch: &[f32]) {
+    fn check(&self, cpu: &Cpu, x: &[T], w: &[f32], y: &[T], scratch: &Scratch) {
         let shape = &self.shape;
         assert!(
             x.len() == shape.x_len() && w.len() == shape.w_len() && y.len() == shape.y_len(),
@@ -220,9 +247,9 @@ impl<T: Number> Conv2d<T> {
         );
         self.check_cpu(cpu);
         assert!(
-            scratch.len() >= self.scratch_len(),
-            "convolution {shape}: scratch is shorter than {}",
-            self.scratch_len()
+            scratch.holds(cpu, self.scratch_len),
+            "convolution {shape}: scratch is shorter than {:?}",
+            self.scratch_len
         );
     }
 

@@ -7,17 +7,17 @@ use super::bf16;
 use super::winograd::Paired;
 use super::winograd::{Algorithm, F, Plain, Products};
 use super::{Conv2dShape, Epilogue, direct, winograd};
-use crate::{Bf16, Cpu, Isa, Number};
+use crate::{Bf16, Cpu, Isa, Number, Scratch, ScratchLen};
 
 /// (cpu, shape, w, packed)
 type Pack = fn(&Cpu, &Conv2dShape, &[f32], &mut [f32]);
 /// (cpu, shape, x, packed, epilogue, y, scratch)
-type Forward<T> = fn(&Cpu, &Conv2dShape, &[T], &[f32], Epilogue<T>, &mut [T], &mut [f32]);
+type Forward<T> = fn(&Cpu, &Conv2dShape, &[T], &[f32], Epilogue<T>, &mut [T], Scratch);
 /// (cpu, shape, dy, w, dx, accumulate, scratch)
-type BackwardInput<T> = fn(&Cpu, &Conv2dShape, &[T], &[f32], &mut [T], bool, &mut [f32]);
+type BackwardInput<T> = fn(&Cpu, &Conv2dShape, &[T], &[f32], &mut [T], bool, Scratch);
 /// (cpu, shape, x, dy, dw, db, scratch)
 type BackwardWeight<T> =
-    fn(&Cpu, &Conv2dShape, &[T], &[T], &mut [f32], Option<&mut [f32]>, &mut [f32]);
+    fn(&Cpu, &Conv2dShape, &[T], &[T], &mut [f32], Option<&mut [f32]>, Scratch);
 
 /// A kernel: all passes of a convolution whose maps are stored as `T`. Weights and their gradients are f32; what is packed and
 /// scratch are 32-bit words of the kernel's own use.
@@ -30,7 +30,7 @@ pub(crate) struct Row<T: 'static> {
     /// Whether its products are of bf16 numbers.
     pub(super) multiplies_bf16: bool,
     pub(super) accepts: fn(&Conv2dShape) -> bool,
-    pub(super) scratch_len: fn(&Cpu, &Conv2dShape) -> usize,
+    pub(super) scratch_len: fn(&Cpu, &Conv2dShape) -> ScratchLen,
     /// Words of the weights as the forward pass reads them.
     pub(super) packed_len: fn(&Cpu, &Conv2dShape) -> usize,
     pub(super) pack: Pack,

@@ -1,4 +1,4 @@
-use resnet_kernels::{Bf16, Conv2d, Conv2dShape, Cpu, Epilogue, Isa, Number, reference};
+use resnet_kernels::{Bf16, Conv2d, Conv2dShape, Cpu, Epilogue, Isa, Number, Scratch, reference};
 
 use crate::support::{
     Fenced, Random, assert_near, assert_same_bits, cpus, rounded, rounding, stored, wide,
@@ -113,7 +113,9 @@ impl Operands {
 fn run<T: Number>(cpu: &Cpu, conv: &Conv2d<T>, o: &Operands) -> [Vec<f32>; 8] {
     let shape = conv.shape();
     let what = format!("{} {shape}", conv.name());
-    let mut scratch = Fenced::scratch(conv.scratch_len());
+    let len = conv.scratch_len();
+    let mut memory = Fenced::scratch(len.total(cpu));
+    let mut scratch = Scratch::new(cpu, memory.get(), len);
     let [x, dy] = [&o.x, &o.dy].map(|from| from.iter().map(|&x| T::of(x)).collect::<Vec<T>>());
     let nan = |len| Fenced::<T>::new(&vec![f32::NAN; len]);
     let [mut y, mut y_bias, mut y_all] = [(); 3].map(|()| nan(shape.y_len()));
@@ -121,7 +123,7 @@ fn run<T: Number>(cpu: &Cpu, conv: &Conv2d<T>, o: &Operands) -> [Vec<f32>; 8] {
     let lens = [shape.w_len(), shape.w_len(), shape.c_out];
     let [mut dw, mut dw_alone, mut db] = lens.map(Fenced::<f32>::scratch);
     let mut forward = |epilogue, y: &mut Fenced<T>| {
-        conv.forward(cpu, &x, &o.w, epilogue, y.get(), scratch.get());
+        conv.forward(cpu, &x, &o.w, epilogue, y.get(), scratch.again());
     };
     let bias = Epilogue {
         shift: Some(&o.b),
@@ -136,11 +138,11 @@ fn run<T: Number>(cpu: &Cpu, conv: &Conv2d<T>, o: &Operands) -> [Vec<f32>; 8] {
     forward(Epilogue::default(), &mut y);
     forward(bias, &mut y_bias);
     forward(all, &mut y_all);
-    conv.backward_input(cpu, &dy, &o.w, dx.get(), false, scratch.get());
-    conv.backward_input(cpu, &dy, &o.w, dx_added.get(), true, scratch.get());
-    conv.backward_weight(cpu, &x, &dy, dw.get(), Some(db.get()), scratch.get());
-    conv.backward_weight(cpu, &x, &dy, dw_alone.get(), None, scratch.get());
-    scratch.take(&what);
+    conv.backward_input(cpu, &dy, &o.w, dx.get(), false, scratch.again());
+    conv.backward_input(cpu, &dy, &o.w, dx_added.get(), true, scratch.again());
+    conv.backward_weight(cpu, &x, &dy, dw.get(), Some(db.get()), scratch.again());
+    conv.backward_weight(cpu, &x, &dy, dw_alone.get(), None, scratch);
+    memory.take(&what);
     let [y, y_bias, y_all, dx, dx_added] =
         [y, y_bias, y_all, dx, dx_added].map(|mut buffer| buffer.take(&what));
     let [dw, dw_alone, db] = [dw, dw_alone, db].map(|mut buffer| buffer.take(&what));
@@ -385,13 +387,14 @@ fn any_number_of_threads_gives_the_same_bits_as<T: Number>() {
 fn a_wrong_length_is_named() {
     let cpu = Cpu::new(1);
     let conv = Conv2d::choose(&cpu, &"ic2 ih4 oc3 k3 p1".parse().unwrap());
-    let mut scratch = vec![0.0; conv.scratch_len()];
+    let mut memory = vec![0.0; conv.scratch_len().total(&cpu)];
+    let scratch = Scratch::new(&cpu, &mut memory, conv.scratch_len());
     conv.forward(
         &cpu,
         &[0.0; 31],
         &[0.0; 54],
         Epilogue::default(),
         &mut [0.0; 48],
-        &mut scratch,
+        scratch,
     );
 }

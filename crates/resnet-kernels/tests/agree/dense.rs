@@ -1,4 +1,4 @@
-use resnet_kernels::{Cpu, linear, loss, reference};
+use resnet_kernels::{Cpu, Scratch, linear, loss, reference};
 
 use crate::support::{Fenced, Random, assert_close, assert_same_bits, cpus, wide};
 
@@ -22,10 +22,12 @@ fn linear_is_exact_on_integers() {
             );
             let (dy, old) = (random.integers(n * c_out), random.integers(n * c_in));
             let (wide_x, wide_w, wide_dy) = (wide(&x), wide(&w), wide(&dy));
-            let mut scratch = Fenced::scratch(linear::scratch_len(&cpu, n, c_in, c_out));
+            let len = linear::scratch_len(&cpu, n, c_in, c_out);
+            let mut memory = Fenced::scratch(len.total(&cpu));
+            let mut scratch = Scratch::new(&cpu, memory.get(), len);
             for b in [None, Some(&b[..])] {
                 let mut y = Fenced::new(&vec![f32::NAN; n * c_out]);
-                linear::forward(&cpu, n, c_in, c_out, &x, &w, b, y.get(), scratch.get());
+                linear::forward(&cpu, n, c_in, c_out, &x, &w, b, y.get(), scratch.again());
                 let expected = reference::linear_forward(
                     n,
                     c_in,
@@ -48,7 +50,7 @@ fn linear_is_exact_on_integers() {
                     &w,
                     dx.get(),
                     accumulate,
-                    scratch.get(),
+                    scratch.again(),
                 );
                 let keep = f64::from(u8::from(accumulate));
                 let expected: Vec<f64> = dx_expected
@@ -63,12 +65,12 @@ fn linear_is_exact_on_integers() {
                 Fenced::new(&vec![f32::NAN; c_out]),
             );
             let out = (dw.get(), Some(db.get()));
-            linear::backward_weight(&cpu, n, c_in, c_out, &x, &dy, out.0, out.1, scratch.get());
+            linear::backward_weight(&cpu, n, c_in, c_out, &x, &dy, out.0, out.1, scratch);
             let (dw_expected, db_expected) =
                 reference::linear_backward_weight(n, c_in, c_out, &wide_x, &wide_dy);
             assert_close(&what, &dw.take(&what), &dw_expected, 0.0);
             assert_close(&what, &db.take(&what), &db_expected, 0.0);
-            scratch.take(&what);
+            memory.take(&what);
         }
     }
 }

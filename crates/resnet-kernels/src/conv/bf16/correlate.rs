@@ -17,11 +17,11 @@ use crate::conv::tile::LANES;
 use crate::conv::unit::{
     MOST, OVERLAP, PANEL, PART, Product, Registers, SIDE, STEP, Unit, height, padded, panels,
 };
-use crate::conv::{Conv2dShape, Epilogue, scratch};
+use crate::conv::{Conv2dShape, Epilogue, packed};
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
 use crate::split::{CHUNK, chunks, range};
-use crate::{Bf16, Cpu, Number};
+use crate::{Bf16, Cpu, Number, Scratch, ScratchLen, scratch};
 
 /// Bytes of a block's input and sums: a quarter of a second-level cache of 1 MiB.
 const BLOCK: usize = 1 << 18;
@@ -49,11 +49,11 @@ pub(super) struct Correlation<'a> {
 }
 
 /// Words of scratch for both passes, packed weights of the backward pass included.
-pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
-    let mut most = 0;
-    each(cpu, shape, false, |c| most = most.max(c.scratch_len(cpu)));
+pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> ScratchLen {
+    let mut most = ScratchLen::default();
+    each(cpu, shape, false, |c| most = most.max(c.scratch_len(0)));
     each(cpu, shape, true, |c| {
-        most = most.max(c.packed_len() + c.scratch_len(cpu));
+        most = most.max(c.scratch_len(packed::len(cpu, c.packed_len())));
     });
     most
 }
@@ -78,10 +78,10 @@ pub(in crate::conv) fn forward(
     packed: &[f32],
     epilogue: Epilogue<Bf16>,
     y: &mut [Bf16],
-    scratch: &mut [f32],
+    mut scratch: Scratch,
 ) {
     each(cpu, shape, false, |c| {
-        c.run(cpu, x, packed, epilogue, y, false, scratch);
+        c.run(cpu, x, packed, epilogue, y, false, scratch.again());
     });
 }
 
@@ -93,7 +93,7 @@ pub(in crate::conv) fn backward_input(
     w: &[f32],
     dx: &mut [Bf16],
     accumulate: bool,
-    scratch: &mut [f32],
+    mut scratch: Scratch,
 ) {
     // Where the step is larger than the kernel, there are numbers that no tap reaches.
     if !accumulate && shape.stride > shape.kernel {
@@ -109,8 +109,10 @@ pub(in crate::conv) fn backward_input(
             // No tap reaches these numbers.
             return;
         }
-        let (packed, scratch) = scratch.split_at_mut(c.packed_len());
-        c.pack(cpu, w, packed);
+        let mut scratch = scratch.again();
+        let packed = packed::by_threads(cpu, c.packed_len(), &mut scratch, |packed| {
+            c.pack(cpu, w, packed);
+        });
         let nothing = Epilogue::default();
         c.run(cpu, dy, packed, nothing, dx, accumulate, scratch);
     });
@@ -253,8 +255,11 @@ impl<'a> Correlation<'a> {
         ]
     }
 
-    fn scratch_len(&self, cpu: &Cpu) -> usize {
-        scratch::threads_len(cpu, scratch::len(&self.parts()))
+    fn scratch_len(&self, shared: usize) -> ScratchLen {
+        ScratchLen {
+            shared,
+            own: scratch::own_len(&self.parts()),
+        }
     }
 
     fn run(
@@ -265,17 +270,17 @@ impl<'a> Correlation<'a> {
         epilogue: Epilogue<Bf16>,
         y: &mut [Bf16],
         accumulate: bool,
-        scratch: &mut [f32],
+        scratch: Scratch,
     ) {
         let unit = Unit::of(cpu);
         let groups = self.shape.groups;
         let y = Parts::new(y);
-        let packed = Bf16::view(&packed[packed[0] as usize..], self.group_len() * groups);
         let panels = (self.c_out / groups).div_ceil(PANEL);
         let size = panels.div_ceil(self.split) * PANEL;
         let tasks = self.blocks.count() * groups * self.split;
-        let own = scratch::len(&self.parts());
-        scratch::parallel(cpu, tasks, scratch, own, |mut own, task| {
+        scratch::parallel(cpu, tasks, scratch, |mut own, task| {
+            let packed = packed::of(packed, self.packed_len(), own.worker);
+            let packed = Bf16::view(&packed[packed[0] as usize..], self.group_len() * groups);
             let channels = range(self.c_out / groups, size, task % self.split);
             if channels.is_empty() {
                 return;

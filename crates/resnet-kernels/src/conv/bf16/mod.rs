@@ -29,7 +29,7 @@ mod pack;
 mod transpose;
 
 use super::Conv2dShape;
-use crate::Cpu;
+use crate::{Cpu, ScratchLen};
 
 pub(super) use correlate::{backward_input, forward, pack, packed_len};
 pub(super) use gradient::backward_weight;
@@ -51,6 +51,6 @@ pub(super) fn accepts(shape: &Conv2dShape) -> bool {
 }
 
 /// Words of scratch for all passes, packed weights of the forward pass left out.
-pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
+pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> ScratchLen {
     correlate::scratch_len(cpu, shape).max(gradient::scratch_len(cpu, shape))
 }

@@ -5,13 +5,13 @@
 use std::ops::Range;
 
 use super::correlate::Correlation;
-use crate::Number;
+use crate::conv::Epilogue;
 use crate::conv::axis::{Block, Map};
 use crate::conv::outputs::Outputs;
 use crate::conv::tile::{Ahead, LANES, NARROW, Runs, WIDE, dot, panels};
-use crate::conv::{Epilogue, scratch};
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
+use crate::{Number, scratch};
 
 /// Rows of weights in a panel: 384 x 16 numbers are 24 KiB, three quarters of a 32 KiB first-level cache (384 x 32, with AVX-512, all
 /// of 48 KiB).

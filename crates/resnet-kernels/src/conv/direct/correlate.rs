@@ -11,10 +11,10 @@ use super::stage::Staging;
 use crate::conv::axis::{Axis, Blocks, correlations};
 use crate::conv::cut::{Wanted, cut};
 use crate::conv::tile::{LANES, NARROW, WIDE};
-use crate::conv::{Conv2dShape, Epilogue, scratch};
+use crate::conv::{Conv2dShape, Epilogue, packed};
 use crate::cpu::Parts;
 use crate::split::range;
-use crate::{Cpu, Number};
+use crate::{Cpu, Number, Scratch, ScratchLen, scratch};
 
 /// A correlation: x [n][..][..][c_in] to y [n][..][..][c_out], per group.
 #[derive(Clone, Copy)]
@@ -35,13 +35,13 @@ pub(super) struct Correlation<'a> {
 }
 
 /// Numbers of scratch for both passes, packed weights of the backward pass included.
-pub(in crate::conv) fn scratch_len<T: Number>(cpu: &Cpu, shape: &Conv2dShape) -> usize {
-    let mut most = 0;
+pub(in crate::conv) fn scratch_len<T: Number>(cpu: &Cpu, shape: &Conv2dShape) -> ScratchLen {
+    let mut most = ScratchLen::default();
     each::<T>(cpu, shape, false, |c| {
-        most = most.max(c.scratch_len::<T>(cpu));
+        most = most.max(c.scratch_len::<T>(0));
     });
     each::<T>(cpu, shape, true, |c| {
-        most = most.max(scratch::len(&[c.packed_len()]) + c.scratch_len::<T>(cpu));
+        most = most.max(c.scratch_len::<T>(packed::len(cpu, c.packed_len())));
     });
     most
 }
@@ -71,10 +71,10 @@ pub(in crate::conv) fn forward<T: Number>(
     packed: &[f32],
     epilogue: Epilogue<T>,
     y: &mut [T],
-    scratch: &mut [f32],
+    mut scratch: Scratch,
 ) {
     each::<T>(cpu, shape, false, |c| {
-        c.run(cpu, x, packed, epilogue, y, false, scratch)
+        c.run(cpu, x, packed, epilogue, y, false, scratch.again())
     });
 }
 
@@ -86,13 +86,13 @@ pub(in crate::conv) fn backward_input<T: Number>(
     w: &[f32],
     dx: &mut [T],
     accumulate: bool,
-    scratch: &mut [f32],
+    mut scratch: Scratch,
 ) {
     each::<T>(cpu, shape, true, |c| {
-        let len = [c.packed_len()];
-        let (packed, scratch) = scratch.split_at_mut(scratch::len(&len));
-        let [packed] = scratch::split(packed, len);
-        c.pack::<T>(cpu, w, packed);
+        let mut scratch = scratch.again();
+        let packed = packed::by_threads(cpu, c.packed_len(), &mut scratch, |packed| {
+            c.pack::<T>(cpu, w, packed)
+        });
         c.run(
             cpu,
             dy,
@@ -209,8 +209,11 @@ impl<'a> Correlation<'a> {
         ]
     }
 
-    fn scratch_len<T: Number>(&self, cpu: &Cpu) -> usize {
-        scratch::threads_len(cpu, scratch::len(&self.parts::<T>()))
+    fn scratch_len<T: Number>(&self, shared: usize) -> ScratchLen {
+        ScratchLen {
+            shared,
+            own: scratch::own_len(&self.parts::<T>()),
+        }
     }
 
     fn run<T: Number>(
@@ -221,15 +224,15 @@ impl<'a> Correlation<'a> {
         epilogue: Epilogue<T>,
         y: &mut [T],
         accumulate: bool,
-        scratch: &mut [f32],
+        scratch: Scratch,
     ) {
         let groups = self.shape.groups;
-        let own = scratch::len(&self.parts::<T>());
         let y = Parts::new(y);
         let panels = (self.c_out / groups).div_ceil(LANES);
         let size = panels.div_ceil(self.split) * LANES;
         let tasks = self.blocks.count() * groups * self.split;
-        scratch::parallel(cpu, tasks, scratch, own, |mut own, task| {
+        scratch::parallel(cpu, tasks, scratch, |mut own, task| {
+            let packed = packed::of(packed, self.packed_len(), own.worker);
             let part = range(self.c_out / groups, size, task % self.split);
             if part.is_empty() {
                 return;

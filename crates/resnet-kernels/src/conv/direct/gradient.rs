@@ -21,11 +21,11 @@ use super::stage::Staging;
 use crate::conv::axis::{Axis, Blocks, Map};
 use crate::conv::partials::add_partials;
 use crate::conv::tile::{LANES, WIDE, heights, outer, panels as panels_in};
-use crate::conv::{Conv2dShape, bias, scratch};
+use crate::conv::{Conv2dShape, bias};
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
 use crate::split::range;
-use crate::{Cpu, Number};
+use crate::{Cpu, Number, Scratch, ScratchLen, scratch};
 
 /// Tasks to aim for: balances some ten threads.
 const TASKS: usize = 32;
@@ -112,10 +112,12 @@ impl<'a> Plan<'a> {
 }
 
 /// Numbers of scratch.
-pub(in crate::conv) fn scratch_len<T: Number>(cpu: &Cpu, shape: &Conv2dShape) -> usize {
+pub(in crate::conv) fn scratch_len<T: Number>(shape: &Conv2dShape) -> ScratchLen {
     let plan = Plan::new::<T>(shape);
-    bias::scratch_len(shape)
-        .max(plan.partial() + scratch::threads_len(cpu, scratch::len(&plan.parts())))
+    ScratchLen {
+        shared: plan.partial().max(bias::scratch_len(shape)),
+        own: scratch::own_len(&plan.parts()),
+    }
 }
 
 /// dw = the gradient of w, db = that of the bias.
@@ -126,21 +128,20 @@ pub(in crate::conv) fn backward_weight<T: Number>(
     dy: &[T],
     dw: &mut [f32],
     db: Option<&mut [f32]>,
-    scratch: &mut [f32],
+    mut scratch: Scratch,
 ) {
     if let Some(db) = db {
-        bias::backward(cpu, dy, db, scratch);
+        bias::backward(cpu, dy, db, scratch.again().shared());
     }
     let plan = Plan::new::<T>(shape);
-    let (partial, scratch) = scratch.split_at_mut(plan.partial());
+    let partial = scratch.take(plan.partial());
     let single = plan.chunks == 1;
     {
         let target = Parts::new(if single { &mut *dw } else { &mut *partial });
         let width = shape.c_out / shape.groups;
         let size = plan.part();
         let tasks = plan.chunks * shape.groups * plan.split;
-        let own = scratch::len(&plan.parts());
-        scratch::parallel(cpu, tasks, scratch, own, |own, task| {
+        scratch::parallel(cpu, tasks, scratch, |own, task| {
             let channels = range(width, size, task % plan.split);
             let task = task / plan.split;
             let (group, chunk) = (task % shape.groups, task / shape.groups);

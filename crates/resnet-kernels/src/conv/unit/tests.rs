@@ -2,7 +2,7 @@
 
 use crate::conv::table::{Row, Rows};
 use crate::conv::{Conv2dShape, Epilogue};
-use crate::{Bf16, Cpu, Isa, Number};
+use crate::{Bf16, Cpu, Isa, Number, Scratch};
 
 /// Rims, steps, groups, few and many channels, blocks of several images and of parts of one, several parts of the reduction.
 const SHAPES: [&str; 24] = [
@@ -86,24 +86,27 @@ fn results(cpu: &Cpu, shape: &Conv2dShape, row: Option<&Row<Bf16>>) -> Results {
     };
     let Some(row) = row else {
         let conv = crate::Conv2d::<Bf16>::choose(cpu, shape);
-        let mut scratch = vec![f32::NAN; conv.scratch_len()];
-        conv.forward(cpu, &x, &w, nothing, &mut r.y, &mut scratch);
-        conv.forward(cpu, &x, &w, all, &mut r.y_all, &mut scratch);
-        conv.backward_input(cpu, &dy, &w, &mut r.dx, true, &mut scratch);
-        conv.backward_weight(cpu, &x, &dy, &mut r.dw, Some(&mut r.db), &mut scratch);
+        let len = conv.scratch_len();
+        let mut memory = vec![f32::NAN; len.total(cpu)];
+        let mut s = Scratch::new(cpu, &mut memory, len);
+        conv.forward(cpu, &x, &w, nothing, &mut r.y, s.again());
+        conv.forward(cpu, &x, &w, all, &mut r.y_all, s.again());
+        conv.backward_input(cpu, &dy, &w, &mut r.dx, true, s.again());
+        conv.backward_weight(cpu, &x, &dy, &mut r.dw, Some(&mut r.db), s);
         return r;
     };
     let (packed_len, len) = ((row.packed_len)(cpu, shape), (row.scratch_len)(cpu, shape));
     let mut packed = vec![f32::NAN; packed_len];
-    let mut scratch = vec![f32::NAN; len];
-    scratch.push(CANARY);
+    let total = len.total(cpu);
+    let mut memory = vec![f32::NAN; total];
+    memory.push(CANARY);
     (row.pack)(cpu, shape, &w, &mut packed);
-    let s = &mut scratch[..len];
-    (row.forward)(cpu, shape, &x, &packed, nothing, &mut r.y, s);
-    (row.forward)(cpu, shape, &x, &packed, all, &mut r.y_all, s);
-    (row.backward_input)(cpu, shape, &dy, &w, &mut r.dx, true, s);
+    let mut s = Scratch::new(cpu, &mut memory[..total], len);
+    (row.forward)(cpu, shape, &x, &packed, nothing, &mut r.y, s.again());
+    (row.forward)(cpu, shape, &x, &packed, all, &mut r.y_all, s.again());
+    (row.backward_input)(cpu, shape, &dy, &w, &mut r.dx, true, s.again());
     (row.backward_weight)(cpu, shape, &x, &dy, &mut r.dw, Some(&mut r.db), s);
-    assert_eq!(scratch[len], CANARY, "{shape}: wrote behind its scratch");
+    assert_eq!(memory[total], CANARY, "{shape}: wrote behind its scratch");
     r
 }
 

@@ -8,11 +8,11 @@ use super::products::{Arrange, Products};
 use super::weights::{SIDE, WeightTask};
 use super::{Map, SMALL_IN, Tiling, even, for_reading, pitch, points, stride};
 use crate::conv::tile::LANES;
-use crate::conv::{Conv2dShape, Epilogue, scratch};
+use crate::conv::{Conv2dShape, Epilogue, packed};
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
 use crate::split::range;
-use crate::{Cpu, Number};
+use crate::{Cpu, Number, Scratch, ScratchLen, scratch};
 
 /// Words of V and M that a task aims for: three quarters of a 512 KiB second-level cache.
 const BLOCK: usize = 96 << 10;
@@ -107,8 +107,11 @@ where
         Self::POINTS * self.point_len()
     }
 
-    fn scratch_len(&self, cpu: &Cpu) -> usize {
-        scratch::threads_len(cpu, scratch::len(&self.parts()))
+    fn scratch_len(&self, shared: usize) -> ScratchLen {
+        ScratchLen {
+            shared,
+            own: scratch::own_len(&self.parts()),
+        }
     }
 
     /// U = G w Gᵀ.
@@ -135,14 +138,13 @@ where
         epilogue: Epilogue<T>,
         y: &mut [T],
         accumulate: bool,
-        scratch: &mut [f32],
+        scratch: Scratch,
     ) {
         let products = P::new(cpu);
         let len = y.len();
         let y = Parts::new(y);
         let tasks = self.tiling.count().div_ceil(self.block) * self.split;
-        let own = scratch::len(&self.parts());
-        scratch::parallel(cpu, tasks, scratch, own, |mut own, task| {
+        scratch::parallel(cpu, tasks, scratch, |mut own, task| {
             let channels = range(self.c_out, self.part(), task % self.split);
             if !channels.is_empty() {
                 cpu.run(BlockTask {
@@ -156,7 +158,7 @@ where
                         w: self.w,
                         channels: self.c_in,
                     },
-                    u,
+                    u: packed::of(u, self.packed_len(), own.worker),
                     epilogue,
                     y: y.start_of(0..len),
                     accumulate,
@@ -172,12 +174,12 @@ where
 pub(super) fn scratch_len<P: Products, const O: usize, const I: usize>(
     cpu: &Cpu,
     shape: &Conv2dShape,
-) -> usize
+) -> ScratchLen
 where
     F: Algorithm<O, I>,
 {
     let backward = Correlation::<P, O, I>::new(cpu, shape, true);
-    let backward = scratch::len(&[backward.packed_len()]) + backward.scratch_len(cpu);
+    let backward = backward.scratch_len(packed::len(cpu, backward.packed_len()));
     backward.max(forward_scratch_len::<P, O, I>(cpu, shape))
 }
 
@@ -185,11 +187,11 @@ where
 pub(in crate::conv) fn forward_scratch_len<P: Products, const O: usize, const I: usize>(
     cpu: &Cpu,
     shape: &Conv2dShape,
-) -> usize
+) -> ScratchLen
 where
     F: Algorithm<O, I>,
 {
-    Correlation::<P, O, I>::new(cpu, shape, false).scratch_len(cpu)
+    Correlation::<P, O, I>::new(cpu, shape, false).scratch_len(0)
 }
 
 /// Numbers of the weights packed for [`forward`].
@@ -223,7 +225,7 @@ pub(in crate::conv) fn forward<T: Number, P: Products, const O: usize, const I: 
     packed: &[f32],
     epilogue: Epilogue<T>,
     y: &mut [T],
-    scratch: &mut [f32],
+    scratch: Scratch,
 ) where
     F: Algorithm<O, I>,
 {
@@ -238,15 +240,12 @@ pub(in crate::conv) fn backward_input<T: Number, P: Products, const O: usize, co
     w: &[f32],
     dx: &mut [T],
     accumulate: bool,
-    scratch: &mut [f32],
+    mut scratch: Scratch,
 ) where
     F: Algorithm<O, I>,
 {
     let c = Correlation::<P, O, I>::new(cpu, shape, true);
-    let len = [c.packed_len()];
-    let (u, scratch) = scratch.split_at_mut(scratch::len(&len));
-    let [u] = scratch::split(u, len);
-    c.pack(cpu, w, u);
+    let u = packed::by_threads(cpu, c.packed_len(), &mut scratch, |u| c.pack(cpu, w, u));
     c.run(cpu, dy, u, Epilogue::default(), dx, accumulate, scratch);
 }
 

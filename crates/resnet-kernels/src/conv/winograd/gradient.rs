@@ -12,11 +12,11 @@ use super::lines::{Algorithm, F, Line, plane};
 use super::products::{Arrange, PointGradient, Products};
 use super::{Map, Tiling, even, for_reading, pitch, points, stride};
 use crate::conv::partials::add_up;
-use crate::conv::{Conv2dShape, bias, scratch};
+use crate::conv::{Conv2dShape, bias};
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
 use crate::split::range;
-use crate::{Cpu, Number};
+use crate::{Cpu, Number, Scratch, ScratchLen, scratch};
 
 /// Most chunks: balances some eight threads.
 const CHUNKS: usize = 16;
@@ -97,10 +97,12 @@ impl<'a, P: Products, const O: usize, const I: usize> Plan<'a, P, O, I> {
 pub(super) fn scratch_len<P: Products, const O: usize, const I: usize>(
     cpu: &Cpu,
     shape: &Conv2dShape,
-) -> usize {
+) -> ScratchLen {
     let plan = Plan::<P, O, I>::new(cpu, shape);
-    let own = plan.chunks * plan.len() + scratch::threads_len(cpu, scratch::len(&plan.parts()));
-    own.max(bias::scratch_len(shape))
+    ScratchLen {
+        shared: (plan.chunks * plan.len()).max(bias::scratch_len(shape)),
+        own: scratch::own_len(&plan.parts()),
+    }
 }
 
 /// dw = the gradient of w, db = that of the bias.
@@ -111,20 +113,19 @@ pub(in crate::conv) fn backward_weight<T: Number, P: Products, const O: usize, c
     dy: &[T],
     dw: &mut [f32],
     db: Option<&mut [f32]>,
-    scratch: &mut [f32],
+    mut scratch: Scratch,
 ) where
     F: Algorithm<O, I>,
 {
     if let Some(db) = db {
-        bias::backward(cpu, dy, db, scratch);
+        bias::backward(cpu, dy, db, scratch.again().shared());
     }
     let plan = Plan::<P, O, I>::new(cpu, shape);
     let products = P::new(cpu);
-    let (partial, scratch) = scratch.split_at_mut(plan.chunks * plan.len());
+    let partial = scratch.take(plan.chunks * plan.len());
     {
         let partial = Parts::new(partial);
-        let (tasks, own) = (plan.chunks * plan.split, scratch::len(&plan.parts()));
-        scratch::parallel(cpu, tasks, scratch, own, |own, task| {
+        scratch::parallel(cpu, plan.chunks * plan.split, scratch, |own, task| {
             let chunk = task / plan.split;
             let channels = range(shape.c_out, plan.part, task % plan.split);
             if !channels.is_empty() {

@@ -31,7 +31,7 @@ mod products;
 mod weights;
 
 use super::Conv2dShape;
-use crate::{Cpu, Number};
+use crate::{Cpu, Number, ScratchLen};
 
 pub(super) use correlate::{backward_input, forward, forward_scratch_len, pack, packed_len};
 pub(super) use gradient::backward_weight;
@@ -82,7 +82,7 @@ fn applies(shape: &Conv2dShape, out: usize) -> bool {
 pub(super) fn scratch_len<P: Products, const O: usize, const I: usize>(
     cpu: &Cpu,
     shape: &Conv2dShape,
-) -> usize
+) -> ScratchLen
 where
     F: Algorithm<O, I>,
 {

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
-use resnet_kernels::{Bf16, Conv2d, Conv2dShape, Isa, Pool2dShape, batch_norm, linear, peak};
+use resnet_kernels::{
+    Bf16, Conv2d, Conv2dShape, Isa, Pool2dShape, ScratchLen, batch_norm, linear, peak,
+};
 
 use super::super::Limits;
 use crate::plan::{Mode, Plan};
-use crate::step::{Conv, NormGrad, Pool, Precision, SlotId, StepKind};
+use crate::step::{Conv, Norm, NormGrad, Pool, Precision, SlotId, StepKind};
 
 /// Name of the instruction set that kernels use on this machine, and whether Winograd's algorithm is switched off.
 ///
@@ -151,10 +153,13 @@ impl Chosen {
         }
     }
 
-    fn scratch_len(&self) -> usize {
-        match self {
-            Chosen::F32(conv) => conv.scratch_len(),
-            Chosen::Bf16(conv) => conv.scratch_len(),
+    /// Of all passes, or of the forward pass with weights that are laid out.
+    fn scratch_len(&self, packed: bool) -> ScratchLen {
+        match (self, packed) {
+            (Chosen::F32(conv), false) => conv.scratch_len(),
+            (Chosen::F32(conv), true) => conv.packed_scratch_len(),
+            (Chosen::Bf16(conv), false) => conv.scratch_len(),
+            (Chosen::Bf16(conv), true) => conv.packed_scratch_len(),
         }
     }
 
@@ -196,18 +201,16 @@ pub fn precision(asked: Option<Precision>) -> (Precision, Option<&'static str>) 
 }
 
 /// The kernel of each convolution step, and the scratch that the neediest step wants.
-pub(super) fn choose(cpu: &resnet_kernels::Cpu, plan: &Plan) -> (Vec<Option<Chosen>>, usize) {
-    let mut scratch = 0;
+pub(super) fn choose(cpu: &resnet_kernels::Cpu, plan: &Plan) -> (Vec<Option<Chosen>>, ScratchLen) {
+    let shared = |shared| ScratchLen { shared, own: 0 };
+    let mut scratch = ScratchLen::default();
     let mut convs = Vec::with_capacity(plan.steps.len());
     for step in &plan.steps {
         let mut chosen = None;
         let mut need_of = |shape: &Conv2dShape| {
             let precision = plan.slots[step.reads[0].0].precision;
             let conv = Chosen::new(cpu, shape, precision);
-            let mut need = conv.scratch_len();
-            if lays_out(plan, &step.kind) {
-                need -= conv.packed_len();
-            }
+            let need = conv.scratch_len(lays_out(plan, &step.kind));
             chosen = Some(conv);
             need
         };
@@ -215,18 +218,26 @@ pub(super) fn choose(cpu: &resnet_kernels::Cpu, plan: &Plan) -> (Vec<Option<Chos
             StepKind::Conv { conv, .. }
             | StepKind::ConvBackwardInput { conv, .. }
             | StepKind::ConvBackwardWeight { conv, .. } => need_of(&conv_shape(conv)),
-            StepKind::ConvNorm { conv, norm } => need_of(&conv_shape(conv)) + 2 * norm.channels,
+            StepKind::ConvNorm { conv, norm } => {
+                let mut need = need_of(&conv_shape(conv));
+                need.shared += 2 * norm.channels;
+                need
+            }
             StepKind::Linear(l) => need_of(&linear::shape(l.n, l.c_in, l.c_out)),
             StepKind::Norm(norm) | StepKind::NormBackward(NormGrad { norm, .. }) => {
                 let x = &plan.slots[step.reads[0].0];
-                batch_norm::scratch_len(x.len / norm.channels, norm.channels)
+                shared(batch_norm::scratch_len(
+                    x.len / norm.channels,
+                    norm.channels,
+                ))
             }
-            StepKind::NormAgain(norm) => batch_norm::elementwise_scratch_len(norm.channels),
-            StepKind::NormScale { channels, .. } => batch_norm::elementwise_scratch_len(channels),
+            StepKind::NormAgain(Norm { channels, .. }) | StepKind::NormScale { channels, .. } => {
+                shared(batch_norm::elementwise_scratch_len(channels))
+            }
             StepKind::LinearBackwardInput { linear: l, .. } | StepKind::LinearBackwardWeight(l) => {
                 linear::scratch_len(cpu, l.n, l.c_in, l.c_out)
             }
-            _ => 0,
+            _ => ScratchLen::default(),
         };
         scratch = scratch.max(need);
         convs.push(chosen);

@@ -9,7 +9,7 @@ mod step;
 use std::collections::HashMap;
 use std::ops::Range;
 
-use resnet_kernels::{Bf16, Number, diagnose, elementwise, zeros};
+use resnet_kernels::{Bf16, Number, ScratchLen, diagnose, elementwise, zeros};
 
 use super::{Backend, NoMemory, Sgd};
 use crate::plan::Plan;
@@ -38,6 +38,7 @@ pub struct Cpu {
     /// Where the memory's first cache line begins.
     start: usize,
     scratch: Vec<f32>,
+    scratch_len: ScratchLen,
     labels: Vec<u32>,
     /// As many as the widest norm with fixed statistics has channels.
     zeros: Vec<f32>,
@@ -51,7 +52,8 @@ impl Cpu {
     /// The system refuses the memory.
     pub fn new(plan: Plan, threads: usize) -> Result<Cpu, NoMemory> {
         let cpu = resnet_kernels::Cpu::new(threads);
-        let (convs, scratch) = choose(&cpu, &plan);
+        let (convs, scratch_len) = choose(&cpu, &plan);
+        let scratch = scratch_len.total(&cpu);
         let packed_len = |step: usize| convs[step].as_ref().map_or(0, Chosen::packed_len);
         let packed: Vec<usize> = plan
             .steps
@@ -105,6 +107,7 @@ impl Cpu {
             memory,
             start,
             scratch,
+            scratch_len,
             labels,
             zeros,
             sgd,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use resnet_kernels::{Bf16, Conv2d, Conv2dShape, Epilogue, Number, reference};
+use resnet_kernels::{Bf16, Conv2d, Conv2dShape, Epilogue, Number, Scratch, reference};
 use serde::Serialize;
 
 use crate::rng::Rng;
@@ -70,7 +70,7 @@ fn time_all<T: Number>(
     let each = time / candidates.len() as u32;
     for conv in candidates {
         let errors = errors(cpu, &few_images(cpu, &conv));
-        let mut run = Run::new(&conv);
+        let mut run = Run::new(cpu, &conv);
         for (pass, error) in PASSES.into_iter().zip(errors) {
             let mut times = Vec::new();
             let begin = Instant::now();
@@ -127,7 +127,7 @@ struct Run<'a, T: Number> {
 
 impl<'a, T: Number> Run<'a, T> {
     /// Normal numbers, the inputs cut off at zero as behind a ReLU.
-    fn new(conv: &'a Conv2d<T>) -> Run<'a, T> {
+    fn new(cpu: &resnet_kernels::Cpu, conv: &'a Conv2d<T>) -> Run<'a, T> {
         let shape = conv.shape();
         let mut rng = Rng::new(1, &[]);
         let mut normal = |len: usize| (0..len).map(|_| rng.normal() as f32).collect::<Vec<_>>();
@@ -137,7 +137,7 @@ impl<'a, T: Number> Run<'a, T> {
         let stored = |x: Vec<f32>| x.into_iter().map(T::of).collect::<Vec<T>>();
         // Rounding weights is the kernel's part, and counts in its error.
         let (x, dy) = (stored(x), stored(dy));
-        let scratch = vec![0.0; conv.scratch_len()];
+        let scratch = vec![0.0; conv.scratch_len().total(cpu)];
         Run {
             conv,
             y: dy.clone(),
@@ -161,6 +161,7 @@ impl<'a, T: Number> Run<'a, T> {
             dw,
             scratch,
         } = self;
+        let scratch = Scratch::new(cpu, scratch, conv.scratch_len());
         match pass {
             "forward" => conv.forward(cpu, x, w, Epilogue::default(), y, scratch),
             "dx" => conv.backward_input(cpu, dy, w, dx, false, scratch),
@@ -171,7 +172,7 @@ impl<'a, T: Number> Run<'a, T> {
 
 /// Relative error of each pass.
 fn errors<T: Number>(cpu: &resnet_kernels::Cpu, conv: &Conv2d<T>) -> [f64; 3] {
-    let mut run = Run::new(conv);
+    let mut run = Run::new(cpu, conv);
     PASSES.iter().for_each(|pass| run.pass(cpu, pass));
     let (x, w, dy) = (wide(&run.x), wide(&run.w), wide(&run.dy));
     let out = [wide(&run.y), wide(&run.dx), wide(&run.dw)];

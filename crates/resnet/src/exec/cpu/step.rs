@@ -4,7 +4,8 @@ use std::ops::{Deref, DerefMut, Range};
 
 use resnet_kernels::batch_norm::{self, Mask};
 use resnet_kernels::{
-    Bf16, Conv2d, Epilogue, Number, Residual, ResidualGrad, elementwise, linear, loss, pool2d, sgd,
+    Bf16, Conv2d, Epilogue, Number, Residual, ResidualGrad, Scratch, elementwise, linear, loss,
+    pool2d, sgd,
 };
 
 use super::choose::{Chosen, pool_shape};
@@ -59,7 +60,7 @@ impl DerefMut for Operand<'_> {
 /// What steps share.
 struct Context<'a> {
     cpu: &'a resnet_kernels::Cpu,
-    scratch: &'a mut [f32],
+    scratch: Scratch<'a>,
     /// The step's weights as its kernel reads them, where they were laid out before.
     packed: Option<&'a [f32]>,
     labels: &'a [u32],
@@ -76,7 +77,7 @@ fn forward<T: Number>(
     packed: Option<&[f32]>,
     epilogue: Epilogue<T>,
     y: &mut [T],
-    scratch: &mut [f32],
+    scratch: Scratch,
 ) {
     let conv = conv.expect(CHOSEN);
     match packed {
@@ -138,7 +139,7 @@ impl Cpu {
             });
         let context = Context {
             cpu: &self.cpu,
-            scratch: &mut self.scratch,
+            scratch: Scratch::new(&self.cpu, &mut self.scratch, self.scratch_len),
             packed: Some(&self.packed[index][..]).filter(|packed| !packed.is_empty()),
             labels: &self.labels,
             zeros: &self.zeros,
@@ -163,7 +164,7 @@ fn run<T: Number>(
 ) {
     let Context {
         cpu,
-        scratch,
+        mut scratch,
         packed,
         labels,
         zeros,
@@ -195,7 +196,7 @@ fn run<T: Number>(
         StepKind::ConvNorm { norm, .. } => {
             let [x, w, gamma, beta, mean, var, a, b, ..] = operands;
             let (added, y) = either(norm.residual, a, b);
-            let (factors, scratch) = scratch.split_at_mut(2 * norm.channels);
+            let factors = scratch.take(2 * norm.channels);
             let (scale, shift) = factors.split_at_mut(norm.channels);
             batch_norm::scale_and_shift(&gamma, &beta, &mean, &var, norm.eps, scale, shift);
             let epilogue = Epilogue {
@@ -240,7 +241,7 @@ fn run<T: Number>(
                 &mut mean,
                 &mut rstd,
                 Some(running),
-                scratch,
+                scratch.shared(),
             );
         }
         StepKind::Norm(norm) => {
@@ -258,7 +259,7 @@ fn run<T: Number>(
                 residual(&added),
                 norm.relu,
                 y.map_mut(),
-                scratch,
+                scratch.shared(),
             );
         }
         StepKind::NormAgain(norm) => {
@@ -275,7 +276,7 @@ fn run<T: Number>(
                 residual(&added),
                 norm.relu,
                 y.map_mut(),
-                scratch,
+                scratch.shared(),
             );
         }
         StepKind::Relu => {
@@ -375,7 +376,7 @@ fn run<T: Number>(
                 d_residual,
                 &mut dgamma,
                 &mut dbeta,
-                scratch,
+                scratch.shared(),
             );
         }
         StepKind::NormScale { channels, eps } => {
@@ -383,7 +384,18 @@ fn run<T: Number>(
             let [dy, gamma, var, dx, ..] = operands;
             let (dy, dx, none) = (dy.map::<T>(), dx.map_mut(), &zeros[..channels]);
             batch_norm::forward_infer(
-                cpu, dy, channels, &gamma, none, none, &var, eps, None, false, dx, scratch,
+                cpu,
+                dy,
+                channels,
+                &gamma,
+                none,
+                none,
+                &var,
+                eps,
+                None,
+                false,
+                dx,
+                scratch.shared(),
             );
         }
         StepKind::ReluBackward { accumulate } => {

@@ -15,12 +15,13 @@
 
 use super::plan::Plan;
 use super::{Gradient, transpose};
+use crate::conv::Conv2dShape;
 use crate::conv::axis::Block;
 use crate::conv::bf16::WIDE;
 use crate::conv::bf16::ahead::Ahead;
 use crate::conv::outputs::NONE;
 use crate::conv::unit::{Outer, Registers, SIDE, padded, panels};
-use crate::conv::{Conv2dShape, scratch};
+use crate::scratch;
 use crate::simd::Simd;
 
 /// Output pixels of a block, unless one row has more: 16 KiB of a panel of x and as much of dy in a first-level cache of 48.

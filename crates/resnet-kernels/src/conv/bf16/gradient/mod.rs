@@ -16,11 +16,11 @@ use std::ops::Range;
 use super::transpose;
 use crate::conv::partials::add_partials;
 use crate::conv::unit::Unit;
-use crate::conv::{Conv2dShape, bias, scratch};
+use crate::conv::{Conv2dShape, bias};
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
 use crate::split::range;
-use crate::{Bf16, Cpu};
+use crate::{Bf16, Cpu, Scratch, ScratchLen, scratch};
 use plan::Plan;
 
 /// How a chunk is computed.
@@ -46,18 +46,24 @@ impl Way {
 }
 
 /// Words of scratch.
-pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> usize {
-    let plan = Plan::new(Way::of(Unit::of(cpu), shape), shape);
-    let threads = scratch::threads_len(cpu, own_len(&plan));
-    bias::scratch_len(shape).max(plan.partial() + threads)
+pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> ScratchLen {
+    let len = plan_len(&Plan::new(Way::of(Unit::of(cpu), shape), shape));
+    ScratchLen {
+        shared: len.shared.max(bias::scratch_len(shape)),
+        ..len
+    }
 }
 
-/// Words of scratch of a thread.
-fn own_len(plan: &Plan) -> usize {
-    match plan.way {
-        Way::Rows => scratch::len(&rows::parts(plan)),
-        Way::Columns => scratch::len(&columns::parts(plan)),
-        Way::Narrow => scratch::len(&narrow::parts(plan)),
+/// Words of scratch, without a bias.
+fn plan_len(plan: &Plan) -> ScratchLen {
+    let own = match plan.way {
+        Way::Rows => scratch::own_len(&rows::parts(plan)),
+        Way::Columns => scratch::own_len(&columns::parts(plan)),
+        Way::Narrow => scratch::own_len(&narrow::parts(plan)),
+    };
+    ScratchLen {
+        shared: plan.partial(),
+        own,
     }
 }
 
@@ -69,10 +75,10 @@ pub(in crate::conv) fn backward_weight(
     dy: &[Bf16],
     dw: &mut [f32],
     db: Option<&mut [f32]>,
-    scratch: &mut [f32],
+    mut scratch: Scratch,
 ) {
     if let Some(db) = db {
-        bias::backward(cpu, dy, db, scratch);
+        bias::backward(cpu, dy, db, scratch.again().shared());
     }
     let unit = Unit::of(cpu);
     let plan = Plan::new(Way::of(unit, shape), shape);
@@ -86,16 +92,16 @@ fn run(
     x: &[Bf16],
     dy: &[Bf16],
     dw: &mut [f32],
-    scratch: &mut [f32],
+    mut scratch: Scratch,
 ) {
     let Conv2dShape { c_out, groups, .. } = plan.shape;
     let len = plan.shape.w_len();
-    let (partial, scratch) = scratch.split_at_mut(plan.partial());
+    let partial = scratch.take(plan.partial());
     let single = plan.chunks == 1;
     let target = Parts::new(if single { &mut *dw } else { &mut *partial });
     let splits = plan.split_in * plan.split_out;
     let tasks = plan.chunks * groups * splits;
-    scratch::parallel(cpu, tasks, scratch, own_len(plan), |own, task| {
+    scratch::parallel(cpu, tasks, scratch, |own, task| {
         let (task, part) = (task / splits, task % splits);
         let channels = range(c_out / groups, plan.part_out(), part % plan.split_out);
         let (group, chunk) = (task % groups, task / groups);
@@ -183,10 +189,11 @@ mod tests {
             let (x, dy) = (integers(shape.x_len(), 5), integers(shape.y_len(), 11));
             let by = |way: Way| {
                 let plan = Plan::new(way, &shape);
-                let threads = scratch::threads_len(&cpu, own_len(&plan));
-                let mut scratch = vec![f32::NAN; plan.partial() + threads];
+                let len = plan_len(&plan);
+                let mut memory = vec![f32::NAN; len.total(&cpu)];
+                let scratch = Scratch::new(&cpu, &mut memory, len);
                 let mut dw = vec![f32::NAN; shape.w_len()];
-                run(&cpu, unit, &plan, &x, &dy, &mut dw, &mut scratch);
+                run(&cpu, unit, &plan, &x, &dy, &mut dw, scratch);
                 dw
             };
             let expected = by(Way::Rows);

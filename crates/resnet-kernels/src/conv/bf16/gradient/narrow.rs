@@ -14,12 +14,12 @@
 
 use super::plan::Plan;
 use super::{Gradient, rows, transpose};
+use crate::conv::Conv2dShape;
 use crate::conv::axis::Map;
 use crate::conv::bf16::ahead::Ahead;
 use crate::conv::unit::{Outer, Registers, SIDE, STEP};
-use crate::conv::{Conv2dShape, scratch};
 use crate::simd::Simd;
-use crate::{Bf16, Number};
+use crate::{Bf16, Number, scratch};
 
 /// Taps of a row.
 const TAPS: usize = 3;

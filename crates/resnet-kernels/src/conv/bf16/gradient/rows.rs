@@ -19,11 +19,10 @@
 use super::plan::{PART, Plan};
 use super::{Gradient, transpose};
 use crate::conv::axis::Map;
-use crate::conv::scratch;
 use crate::conv::unit::{MOST, PANEL, Product, Registers, SIDE, STEP, height, padded, panels};
 use crate::each::{Each, each};
 use crate::simd::Simd;
-use crate::{Bf16, Number};
+use crate::{Bf16, Number, scratch};
 
 /// Lengths of a thread's parts of scratch: copy, x transposed, rows copied out, offsets of dy, dy in pairs, steps, sums, tiles.
 pub(super) fn parts(plan: &Plan) -> [usize; 8] {

@@ -125,7 +125,9 @@ unsafe fn fetching<const SHARES: usize, const FINISH: bool>(
     let share = product.count * SIDE * PANEL * size_of::<u32>() / SHARES;
     let mut row = 0;
     for i in 0..SHARES {
-        let ahead = product.b.wrapping_byte_add(product.ahead + i * share);
+        let ahead = product
+            .b
+            .wrapping_byte_add(product.ahead.wrapping_add(i * share));
         // SAFETY: as the caller vouches.
         row += unsafe { wide::<SHARES, FINISH>(product, rows, row, ahead, finish) };
     }

@@ -1,0 +1,233 @@
+//! Working memory that a caller lends to a kernel: what its threads share, and what each of them has for itself.
+//!
+//! A thread's own memory begins at the same place in every kernel that is lent the same memory. So a thread finds in its caches
+//! what it wrote there in the kernel before, and writes nowhere that another core's caches hold.
+//!
+//! ```text
+//! ┌──────────────────────┬──────────┬──────────┬──
+//! │ shared               │ thread 0 │ thread 1 │ ...
+//! └──────────────────────┴──────────┴──────────┴──
+//! ```
+
+use crate::Cpu;
+use crate::cpu::Parts;
+
+/// Numbers in a cache line.
+const LINE: usize = 16;
+/// A note of a thread that has laid nothing out.
+const NOTHING: u32 = u32::MAX;
+
+/// Numbers of working memory, 32 bits each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScratchLen {
+    /// For all threads together.
+    pub shared: usize,
+    /// For each thread.
+    pub own: usize,
+}
+
+impl ScratchLen {
+    /// Enough for either.
+    pub fn max(self, other: ScratchLen) -> ScratchLen {
+        ScratchLen {
+            shared: self.shared.max(other.shared),
+            own: self.own.max(other.own),
+        }
+    }
+
+    /// Numbers of memory for all threads of `cpu`, wherever it begins.
+    pub fn total(self, cpu: &Cpu) -> usize {
+        let [shared, own] = self.lines();
+        LINE + shared + own * cpu.threads()
+    }
+
+    /// Shared and own numbers in whole cache lines.
+    fn lines(self) -> [usize; 2] {
+        [self.shared, self.own].map(|len| len.next_multiple_of(LINE))
+    }
+}
+
+/// Working memory, lent for one call.
+#[derive(Debug)]
+pub struct Scratch<'a> {
+    shared: &'a mut [f32],
+    /// The threads' own, one after another.
+    own: &'a mut [f32],
+}
+
+impl<'a> Scratch<'a> {
+    /// `memory`, cut up for the threads of `cpu`. Kernels that follow one another should be lent memory that is cut in the same way, for the
+    /// neediest of them.
+    ///
+    /// # Panics
+    /// If `memory` is shorter than [`ScratchLen::total`].
+    pub fn new(cpu: &Cpu, memory: &'a mut [f32], len: ScratchLen) -> Scratch<'a> {
+        let total = len.total(cpu);
+        assert!(
+            memory.len() >= total,
+            "scratch of {} numbers where {total} are needed",
+            memory.len()
+        );
+        let [shared, own] = len.lines();
+        // Alignment is a matter of speed alone, so an address that cannot be aligned is used as it is.
+        let skip = memory.as_ptr().align_offset(4 * LINE).min(LINE);
+        let (shared, rest) = memory[skip..].split_at_mut(shared);
+        Scratch {
+            shared,
+            own: &mut rest[..own * cpu.threads()],
+        }
+    }
+
+    /// The same memory for a call, to be used again after it.
+    pub fn again(&mut self) -> Scratch<'_> {
+        Scratch {
+            shared: self.shared,
+            own: self.own,
+        }
+    }
+
+    /// What the threads share.
+    pub fn shared(self) -> &'a mut [f32] {
+        self.shared
+    }
+
+    /// Takes `len` numbers from what the threads share.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    pub fn take(&mut self, len: usize) -> &'a mut [f32] {
+        let (taken, rest) = std::mem::take(&mut self.shared).split_at_mut(len);
+        self.shared = rest;
+        taken
+    }
+
+    /// Whether it is as long as `len` for the threads of `cpu`.
+    pub(crate) fn holds(&self, cpu: &Cpu, len: ScratchLen) -> bool {
+        self.shared.len() >= len.shared && self.own.len() / cpu.threads() >= len.own
+    }
+}
+
+/// Numbers that parts of these lengths need, whatever the alignment of the memory.
+pub(crate) fn len(parts: &[usize]) -> usize {
+    LINE + parts
+        .iter()
+        .map(|len| len.next_multiple_of(LINE))
+        .sum::<usize>()
+}
+
+/// Cuts memory of [`len`] numbers into the parts.
+pub(crate) fn split<const N: usize>(scratch: &mut [f32], parts: [usize; N]) -> [&mut [f32]; N] {
+    // Alignment is a matter of speed alone, so an address that cannot be aligned is used as it is.
+    let skip = scratch.as_ptr().align_offset(4 * LINE).min(LINE);
+    let mut rest = &mut scratch[skip..];
+    parts.map(|len| {
+        let (part, after) = std::mem::take(&mut rest).split_at_mut(len.next_multiple_of(LINE));
+        rest = after;
+        &mut part[..len]
+    })
+}
+
+/// Numbers that a thread needs in [`parallel`] for parts of these lengths.
+pub(crate) fn own_len(parts: &[usize]) -> usize {
+    LINE + len(parts)
+}
+
+/// What a task has of its thread.
+pub(crate) struct Own<'a> {
+    /// The thread's index.
+    pub(crate) worker: usize,
+    laid_out: &'a mut [u32],
+    /// As the thread's task before left it.
+    pub(crate) memory: &'a mut [f32],
+}
+
+impl Own<'_> {
+    /// Whether the thread's task before laid out `block`: parts of a block's channels share that. If not, this task must, for from now on
+    /// `block` counts as laid out.
+    pub(crate) fn claim(&mut self, block: usize) -> bool {
+        let block = block as u32;
+        std::mem::replace(&mut self.laid_out[0], block) == block && block != NOTHING
+    }
+}
+
+/// Runs `f` for every task in `0..tasks`, on all threads, each with memory of its own.
+pub(crate) fn parallel(cpu: &Cpu, tasks: usize, scratch: Scratch, f: impl Fn(Own, usize) + Sync) {
+    let each = scratch.own.len() / cpu.threads();
+    for own in scratch.own.chunks_exact_mut(each) {
+        as_u32(own)[0] = NOTHING;
+    }
+    let scratch = Parts::new(scratch.own);
+    cpu.parallel_workers(tasks, |worker, task| {
+        // SAFETY: no two running tasks have the same worker index.
+        let own = unsafe { scratch.get(worker * each..(worker + 1) * each) };
+        let (note, memory) = own.split_at_mut(LINE);
+        let own = Own {
+            worker,
+            laid_out: as_u32(note),
+            memory,
+        };
+        f(own, task);
+    });
+}
+
+/// The same memory as 32-bit offsets.
+pub(crate) fn as_u32(scratch: &mut [f32]) -> &mut [u32] {
+    // SAFETY: f32 and u32 have the same size and alignment, and every bit pattern is valid for both.
+    unsafe { &mut *(std::ptr::from_mut(scratch) as *mut [u32]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_block_counts_as_laid_out_where_the_task_before_was_of_the_same() {
+        for threads in [1, 2, 5] {
+            let cpu = Cpu::new(threads);
+            let parts = [3];
+            let len = ScratchLen {
+                shared: 0,
+                own: own_len(&parts),
+            };
+            let mut memory = vec![0f32; len.total(&cpu)];
+            for pass in 0..2 {
+                let laid_out = [const { AtomicUsize::new(0) }; 3];
+                let scratch = Scratch::new(&cpu, &mut memory, len);
+                parallel(&cpu, 3 * 40, scratch, |mut own, task| {
+                    let block = task / 40;
+                    let claimed = own.claim(block);
+                    let [part] = split(own.memory, parts);
+                    // What an earlier pass left there must not count, so each has numbers of its own.
+                    let before = part[0].to_bits();
+                    let number = f32::from_bits(pass * 3 + block as u32 + 1);
+                    assert_eq!(claimed, before == number.to_bits());
+                    if !claimed {
+                        laid_out[block].fetch_add(1, Ordering::Relaxed);
+                        part.fill(number);
+                    }
+                    assert!(part.iter().all(|found| found.to_bits() == number.to_bits()));
+                });
+                for count in laid_out {
+                    // A thread takes from each share once.
+                    assert!((1..=threads * threads).contains(&count.into_inner()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn parts_are_aligned_and_apart() {
+        let lens = [5, 0, 16, 33];
+        let mut memory = vec![0f32; super::len(&lens) + 3];
+        for shift in 0..3 {
+            let parts = super::split(&mut memory[shift..], lens);
+            for (i, part) in parts.into_iter().enumerate() {
+                assert_eq!(part.len(), lens[i]);
+                assert!(part.is_empty() || part.as_ptr().addr().is_multiple_of(64));
+                part.fill(i as f32);
+            }
+        }
+    }
+}
