@@ -46,11 +46,16 @@ impl Columns {
         self.fold * self.channels
     }
 
+    /// Rows of chunk `i`.
+    pub(crate) fn rows(&self, i: usize) -> usize {
+        self.chunk.min(self.rows - i * self.chunk)
+    }
+
     /// First row of chunk `i`, wide rows in it, and columns of the incomplete wide row after them.
     pub(crate) fn chunk(&self, i: usize) -> (usize, usize, usize) {
-        let start = i * self.chunk;
-        let rows = self.chunk.min(self.rows - start);
-        (start, rows / self.fold, rows % self.fold * self.channels)
+        let rows = self.rows(i);
+        let rest = rows % self.fold * self.channels;
+        (i * self.chunk, rows / self.fold, rest)
     }
 
     /// Rows that column `j` of chunk `i` has.

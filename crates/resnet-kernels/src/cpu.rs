@@ -93,6 +93,9 @@ impl Cpu {
     /// Runs `f` once for every task in `0..tasks`, on all threads, the caller's among them.
     ///
     /// A call from inside `f` runs on the thread it is made on. A panic in `f` is raised again here.
+    ///
+    /// # Panics
+    /// If there are more than `u32::MAX` tasks.
     pub fn parallel(&self, tasks: usize, f: impl Fn(usize) + Sync) {
         self.pool.run(tasks, &|_, task| f(task));
     }

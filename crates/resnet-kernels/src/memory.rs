@@ -1,4 +1,7 @@
-//! Large memory for plans and packed weights.
+//! Cache lines, and large memory for plans and packed weights.
+
+/// Bytes of a cache line.
+pub const CACHE_LINE: usize = 64;
 
 /// From this many bytes on, memory is worth asking for in huge pages.
 const LARGE: usize = 4 << 20;

@@ -56,7 +56,7 @@ struct Shared {
 }
 
 /// The tasks of a thread that are not taken yet, first and end in one number; a cache line of its own, since all threads but one
-/// only look at it when they have nothing else to do.
+/// only look at it when they have nothing else to do; of two lines, since some CPUs fetch them in twos.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Share(AtomicU64);
@@ -111,7 +111,7 @@ struct State {
     panic: Option<Box<dyn Any + Send>>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Job {
     /// Points into the stack of the thread inside `Pool::run`, which stays there until no worker holds the job.
     body: *const Body,
@@ -119,12 +119,6 @@ struct Job {
 
 // SAFETY: the pointee is `Sync`, and `Pool::run` keeps it alive while any worker can reach it.
 unsafe impl Send for Job {}
-
-impl std::fmt::Debug for Job {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Job").finish_non_exhaustive()
-    }
-}
 
 impl Pool {
     /// A pool of `threads` threads, the caller counted; at least one.
@@ -166,6 +160,7 @@ impl Pool {
     /// Runs `body(worker, task)` once for every task in `0..tasks`; `worker` is below [`Pool::threads`] and no two calls
     /// that run at the same time share it. The first panic in a task is raised again here once the loop has ended.
     pub(crate) fn run(&self, tasks: usize, body: &(dyn Fn(usize, usize) + Sync)) {
+        assert!(u32::try_from(tasks).is_ok(), "{tasks} tasks in a loop");
         if tasks <= 1 || self.workers.is_empty() || INSIDE.get() {
             let _inside = Inside::enter();
             (0..tasks).for_each(|task| body(0, task));
@@ -268,7 +263,6 @@ impl Shared {
 
     /// Gives each of `threads` threads its share of the tasks.
     fn share_out(&self, tasks: usize, threads: usize) {
-        assert!(u32::try_from(tasks).is_ok(), "{tasks} tasks in a loop");
         // The caller, awake already, has the most where they are not even.
         let first = |worker: usize| (tasks * worker).div_ceil(threads);
         for worker in 0..threads {

@@ -1,7 +1,7 @@
 //! Working memory that a caller lends to a kernel: what its threads share, and what each of them has for itself.
 //!
-//! A thread's own memory begins at the same place in every kernel that is lent the same memory. So a thread finds in its caches
-//! what it wrote there in the kernel before, and writes nowhere that another core's caches hold.
+//! A thread's own memory begins at the same place in every kernel that is lent the same memory. So the lines that a thread writes there
+//! are in its own caches already, and hardly ever in another core's.
 //!
 //! ```text
 //! ┌──────────────────────┬──────────┬──────────┬──
@@ -11,9 +11,10 @@
 
 use crate::Cpu;
 use crate::cpu::Parts;
+use crate::memory::CACHE_LINE;
 
 /// Numbers in a cache line.
-const LINE: usize = 16;
+const LINE: usize = CACHE_LINE / size_of::<f32>();
 /// A note of a thread that has laid nothing out.
 const NOTHING: u32 = u32::MAX;
 
@@ -56,8 +57,8 @@ pub struct Scratch<'a> {
 }
 
 impl<'a> Scratch<'a> {
-    /// `memory`, cut up for the threads of `cpu`. Kernels that follow one another should be lent memory that is cut in the same way, for the
-    /// neediest of them.
+    /// `memory`, cut up for the threads of `cpu`. Kernels that follow one another should be lent memory that is cut in the same way, `len` being
+    /// enough for each of them.
     ///
     /// # Panics
     /// If `memory` is shorter than [`ScratchLen::total`].
@@ -70,7 +71,7 @@ impl<'a> Scratch<'a> {
         );
         let [shared, own] = len.lines();
         // Alignment is a matter of speed alone, so an address that cannot be aligned is used as it is.
-        let skip = memory.as_ptr().align_offset(4 * LINE).min(LINE);
+        let skip = memory.as_ptr().align_offset(CACHE_LINE).min(LINE);
         let (shared, rest) = memory[skip..].split_at_mut(shared);
         Scratch {
             shared,
@@ -107,19 +108,9 @@ impl<'a> Scratch<'a> {
     }
 }
 
-/// Numbers that parts of these lengths need, whatever the alignment of the memory.
-pub(crate) fn len(parts: &[usize]) -> usize {
-    LINE + parts
-        .iter()
-        .map(|len| len.next_multiple_of(LINE))
-        .sum::<usize>()
-}
-
-/// Cuts memory of [`len`] numbers into the parts.
-pub(crate) fn split<const N: usize>(scratch: &mut [f32], parts: [usize; N]) -> [&mut [f32]; N] {
-    // Alignment is a matter of speed alone, so an address that cannot be aligned is used as it is.
-    let skip = scratch.as_ptr().align_offset(4 * LINE).min(LINE);
-    let mut rest = &mut scratch[skip..];
+/// Cuts a thread's memory, of [`own_len`] numbers, into parts, each of whole cache lines.
+pub(crate) fn split<const N: usize>(own: &mut [f32], parts: [usize; N]) -> [&mut [f32]; N] {
+    let mut rest = own;
     parts.map(|len| {
         let (part, after) = std::mem::take(&mut rest).split_at_mut(len.next_multiple_of(LINE));
         rest = after;
@@ -129,7 +120,8 @@ pub(crate) fn split<const N: usize>(scratch: &mut [f32], parts: [usize; N]) -> [
 
 /// Numbers that a thread needs in [`parallel`] for parts of these lengths.
 pub(crate) fn own_len(parts: &[usize]) -> usize {
-    LINE + len(parts)
+    let lens = parts.iter().map(|len| len.next_multiple_of(LINE));
+    LINE + lens.sum::<usize>()
 }
 
 /// What a task has of its thread.
@@ -142,11 +134,12 @@ pub(crate) struct Own<'a> {
 }
 
 impl Own<'_> {
-    /// Whether the thread's task before laid out `block`: parts of a block's channels share that. If not, this task must, for from now on
+    /// Whether the thread begins with `block`, and did not lay it out in its task before: parts of a block's channels share that. From now on
     /// `block` counts as laid out.
-    pub(crate) fn claim(&mut self, block: usize) -> bool {
+    pub(crate) fn begins(&mut self, block: usize) -> bool {
+        // Blocks are at most as many as tasks, of which a loop has no more than u32 counts.
         let block = block as u32;
-        std::mem::replace(&mut self.laid_out[0], block) == block && block != NOTHING
+        std::mem::replace(&mut self.laid_out[0], block) != block || block == NOTHING
     }
 }
 
@@ -197,13 +190,13 @@ mod tests {
                 let scratch = Scratch::new(&cpu, &mut memory, len);
                 parallel(&cpu, 3 * 40, scratch, |mut own, task| {
                     let block = task / 40;
-                    let claimed = own.claim(block);
+                    let begins = own.begins(block);
                     let [part] = split(own.memory, parts);
                     // What an earlier pass left there must not count, so each has numbers of its own.
                     let before = part[0].to_bits();
                     let number = f32::from_bits(pass * 3 + block as u32 + 1);
-                    assert_eq!(claimed, before == number.to_bits());
-                    if !claimed {
+                    assert_eq!(begins, before != number.to_bits());
+                    if begins {
                         laid_out[block].fetch_add(1, Ordering::Relaxed);
                         part.fill(number);
                     }
@@ -220,14 +213,22 @@ mod tests {
     #[test]
     fn parts_are_aligned_and_apart() {
         let lens = [5, 0, 16, 33];
-        let mut memory = vec![0f32; super::len(&lens) + 3];
+        let (cpu, own) = (Cpu::new(2), own_len(&lens));
+        let needed = ScratchLen { shared: 21, own };
+        let mut memory = vec![0f32; needed.total(&cpu) + 3];
         for shift in 0..3 {
-            let parts = super::split(&mut memory[shift..], lens);
-            for (i, part) in parts.into_iter().enumerate() {
-                assert_eq!(part.len(), lens[i]);
-                assert!(part.is_empty() || part.as_ptr().addr().is_multiple_of(64));
-                part.fill(i as f32);
-            }
+            let mut scratch = Scratch::new(&cpu, &mut memory[shift..], needed);
+            assert!(scratch.holds(&cpu, needed));
+            scratch.take(21).fill(-1.0);
+            parallel(&cpu, 50, scratch.again(), |own, _| {
+                let parts = split(own.memory, lens);
+                for (i, part) in parts.into_iter().enumerate() {
+                    assert_eq!(part.len(), lens[i]);
+                    assert!(part.is_empty() || part.as_ptr().addr().is_multiple_of(CACHE_LINE));
+                    part.fill(i as f32);
+                }
+            });
+            assert!(scratch.shared().iter().all(|&x| x <= 0.0));
         }
     }
 }

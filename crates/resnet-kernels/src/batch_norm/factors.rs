@@ -1,7 +1,6 @@
 //! What the elementwise passes subtract, multiply by and add: laid out once for a map, so that its tasks only read.
 
-/// Columns of a wide row at least. With fewer channels several pixels are read as one row, so that the inner loops are long enough to pay
-/// for their start.
+/// Columns up to which a wide row takes several pixels, so that with few channels the inner loops are long enough to pay for their start.
 const WIDE: usize = 512;
 
 /// One number for each column of a wide row: a channel's, as often as the row holds the channel.
@@ -12,7 +11,7 @@ pub(super) struct Factors<'a> {
     pub(super) mean: &'a [f32],
     /// gamma · rstd
     pub(super) scale: &'a [f32],
-    /// beta
+    /// beta; means nothing where neither the output nor a mask is made of it.
     pub(super) offset: &'a [f32],
 }
 

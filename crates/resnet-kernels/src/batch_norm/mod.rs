@@ -45,11 +45,10 @@ pub struct Running<'a> {
 /// Numbers of scratch that [`forward_train`] and [`backward`] need.
 pub fn scratch_len(pixels: usize, channels: usize) -> usize {
     let columns = Columns::new(pixels, channels);
-    let sums = f64_scratch(PARTIAL * columns.width() * columns.chunks() + 2 * channels);
-    elementwise_scratch_len(channels) + sums
+    elementwise_scratch_len(channels) + f64_scratch(ChunkSums::len(&columns))
 }
 
-/// Numbers of scratch that [`forward_infer`] and [`normalise`] need.
+/// Numbers of scratch that the elementwise passes need: [`forward_infer`] and [`normalise`], and that of [`backward`].
 pub fn elementwise_scratch_len(channels: usize) -> usize {
     factors::len(channels)
 }
@@ -80,21 +79,17 @@ pub fn forward_train<T: Number>(
         residual.as_ref(),
     );
     let columns = Columns::new(pixels, channels);
-    let size = PARTIAL * columns.width();
     let (memory, scratch) = scratch.split_at_mut(elementwise_scratch_len(channels));
-    let all = as_f64(scratch, size * columns.chunks() + 2 * channels);
-    let (partial, totals) = all.split_at_mut(size * columns.chunks());
-    let parts = Parts::new(partial);
-    cpu.parallel(columns.chunks(), |chunk| {
-        // SAFETY: each chunk has its own part.
-        let partial = unsafe { parts.get(chunk * size..(chunk + 1) * size) };
-        cpu.run(Statistics {
-            columns,
-            chunk,
-            x,
-            partial,
+    let ChunkSums { parts, total } =
+        ChunkSums::of(cpu, columns, scratch, |chunk, partial, moments| {
+            cpu.run(Statistics {
+                columns,
+                chunk,
+                x,
+                partial,
+                moments,
+            });
         });
-    });
     if let Some(running) = &running {
         assert!(
             running.mean.len() == channels && running.var.len() == channels,
@@ -102,13 +97,12 @@ pub fn forward_train<T: Number>(
         );
     }
     let mut running = running;
-    let (total_mean, total_m2) = totals.split_at_mut(channels);
     cpu.run(Combine {
         columns,
-        partial,
-        mean: total_mean,
-        m2: total_m2,
+        parts,
+        moments: &mut *total,
     });
+    let (total_mean, total_m2) = total.split_at(channels);
     let m = pixels as f64;
     for c in 0..channels {
         let (mu, m2) = (total_mean[c], total_m2[c]);
@@ -303,53 +297,39 @@ pub fn backward<T: Number>(
             );
             beta
         }
-        // Of the factors the mask alone needs it.
+        // The offset is not used; gamma stands in its place.
         Mask::None | Mask::Output(_) => gamma,
     };
     if let Some(d) = &d_residual {
         d.check("batch norm", pixels, channels);
     }
     let columns = Columns::new(pixels, channels);
-    let size = PARTIAL * columns.width();
     let (memory, scratch) = scratch.split_at_mut(elementwise_scratch_len(channels));
     let (factors, memory) = Factors::new(memory, gamma, beta, mean, |c| rstd[c]);
-    let partial = as_f64(scratch, size * columns.chunks());
-    let parts = Parts::new(partial);
-    cpu.parallel(columns.chunks(), |chunk| {
-        // SAFETY: each chunk has its own part.
-        let partial = unsafe { parts.get(chunk * size..(chunk + 1) * size) };
-        cpu.run(GradientSums {
-            columns,
-            chunk,
-            dy,
-            x,
-            mask,
-            factors,
-            partial,
+    let ChunkSums { parts, total } =
+        ChunkSums::of(cpu, columns, scratch, |chunk, partial, sums| {
+            cpu.run(GradientSums {
+                columns,
+                chunk,
+                dy,
+                x,
+                mask,
+                factors,
+                partial,
+                sums,
+            });
         });
-    });
-    // The first chunk's first `channels` columns take the sum of all others, in order.
-    let width = columns.width();
-    for chunk in 0..columns.chunks() {
-        for start in (0..width).step_by(channels) {
-            for (first, own) in [
-                (0, chunk * size + start),
-                (width, chunk * size + width + start),
-            ] {
-                if own != first {
-                    let (totals, others) = partial.split_at_mut(own);
-                    let others = &others[..channels];
-                    totals[first..first + channels]
-                        .iter_mut()
-                        .zip(others)
-                        .for_each(|(total, other)| *total += other);
-                }
-            }
-        }
+    total.fill(0.0);
+    for part in parts.chunks_exact(total.len()) {
+        total
+            .iter_mut()
+            .zip(part)
+            .for_each(|(total, part)| *total += part);
     }
+    let (g, products) = total.split_at(channels);
     for c in 0..channels {
-        dbeta[c] = partial[c] as f32;
-        dgamma[c] = (partial[width + c] * f64::from(rstd[c])) as f32;
+        dbeta[c] = g[c] as f32;
+        dgamma[c] = (products[c] * f64::from(rstd[c])) as f32;
     }
 
     let slopes = Slopes::new(memory, rstd, dgamma, dbeta, pixels as f32);
@@ -394,6 +374,45 @@ pub fn backward<T: Number>(
             d_residual,
         });
     });
+}
+
+/// Two sums for each channel, of every chunk and, once they are added up, of all. Those of the chunks lie together, since the caller's core
+/// has to fetch what other cores have written.
+struct ChunkSums<'a> {
+    parts: &'a [f64],
+    /// Not set yet.
+    total: &'a mut [f64],
+}
+
+impl<'a> ChunkSums<'a> {
+    /// f64 of memory.
+    fn len(columns: &Columns) -> usize {
+        let chunk = PARTIAL * columns.width() + 2 * columns.channels;
+        chunk * columns.chunks() + 2 * columns.channels
+    }
+
+    /// Has `f` fill in the sums of every chunk, with memory for its [`Partial`](crate::columns::Partial).
+    fn of(
+        cpu: &Cpu,
+        columns: Columns,
+        scratch: &'a mut [f32],
+        f: impl Fn(usize, &mut [f64], &mut [f64]) + Sync,
+    ) -> ChunkSums<'a> {
+        let (chunks, sums) = (columns.chunks(), 2 * columns.channels);
+        let size = PARTIAL * columns.width();
+        let memory = as_f64(scratch, ChunkSums::len(&columns));
+        let (total, memory) = memory.split_at_mut(sums);
+        let (parts, partials) = memory.split_at_mut(chunks * sums);
+        let (of_parts, of_partials) = (Parts::new(&mut *parts), Parts::new(partials));
+        cpu.parallel(chunks, |chunk| {
+            // SAFETY: each chunk has its own.
+            let partial = unsafe { of_partials.get(chunk * size..(chunk + 1) * size) };
+            // SAFETY: as above.
+            let part = unsafe { of_parts.get(chunk * sums..(chunk + 1) * sums) };
+            f(chunk, partial, part);
+        });
+        ChunkSums { parts, total }
+    }
 }
 
 /// Checks maps and vectors; returns the number of pixels.

@@ -4,15 +4,17 @@ use super::Mask;
 use super::apply::normal;
 use super::factors::Factors;
 use crate::Number;
-use crate::columns::{Columns, PARTIAL, Partial, Sums, block_sums};
+use crate::columns::{Columns, Partial, Sums, block_sums};
 use crate::simd::{Simd, Task};
 
-/// Fills `partial` = a [`Partial`] (mean, M2 = Σ(x-mean)²) with the moments of one chunk's columns.
+/// Fills `moments` = mean, M2 = Σ(x-mean)² of the channels over one chunk.
 pub(super) struct Statistics<'a, T> {
     pub(super) columns: Columns,
     pub(super) chunk: usize,
     pub(super) x: &'a [T],
+    /// A [`Partial`].
     pub(super) partial: &'a mut [f64],
+    pub(super) moments: &'a mut [f64],
 }
 
 #[derive(Clone, Copy)]
@@ -45,17 +47,17 @@ impl<T: Number> Task for Statistics<'_, T> {
             chunk,
             x,
             partial,
+            moments,
         } = self;
         let (start, rows, rest) = columns.chunk(chunk);
-        let width = columns.width();
-        let x = &x[start * columns.channels..][..rows * width + rest];
+        let (width, channels) = (columns.width(), columns.channels);
+        let x = &x[start * channels..][..rows * width + rest];
         let Partial {
             first: mean,
             second: m2,
             shift,
             s1,
             s2,
-            ..
         } = Partial::new(partial, width);
         let op = Shifted { x: x.as_ptr() };
         let block = columns.block();
@@ -95,52 +97,70 @@ impl<T: Number> Task for Statistics<'_, T> {
             }
             row += size;
         }
+        let mut all = Moments::none(moments);
+        for first in (0..width).step_by(channels) {
+            let (mean, m2) = (&mean[first..][..channels], &m2[first..][..channels]);
+            all.merge(mean, m2, columns.count(chunk, first));
+        }
     }
 }
 
-/// Combines all chunks' columns in order: `mean` and `m2` of the channels.
+/// Moments of channels, and the pixels they are of.
+struct Moments<'a> {
+    mean: &'a mut [f64],
+    m2: &'a mut [f64],
+    count: f64,
+}
+
+impl<'a> Moments<'a> {
+    fn none(moments: &'a mut [f64]) -> Moments<'a> {
+        moments.fill(0.0);
+        let (mean, m2) = moments.split_at_mut(moments.len() / 2);
+        Moments {
+            mean,
+            m2,
+            count: 0.0,
+        }
+    }
+
+    /// Adds those of `count` other pixels.
+    #[inline(always)]
+    fn merge(&mut self, mean: &[f64], m2: &[f64], count: usize) {
+        if count == 0 {
+            return;
+        }
+        let (before, n) = (self.count, count as f64);
+        let (share, weight) = (n / (before + n), before * n / (before + n));
+        let all = self.mean.iter_mut().zip(&mut *self.m2);
+        for ((mean, m2), (other_mean, other_m2)) in all.zip(mean.iter().zip(m2)) {
+            let delta = other_mean - *mean;
+            *mean += delta * share;
+            *m2 += other_m2 + delta * delta * weight;
+        }
+        self.count += n;
+    }
+}
+
+/// Combines all chunks' `parts` in order into `moments`, both as those of [`Statistics`].
 pub(super) struct Combine<'a> {
     pub(super) columns: Columns,
-    pub(super) partial: &'a [f64],
-    pub(super) mean: &'a mut [f64],
-    pub(super) m2: &'a mut [f64],
+    pub(super) parts: &'a [f64],
+    pub(super) moments: &'a mut [f64],
 }
 
 impl Task for Combine<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let Combine {
-            columns,
-            partial,
-            mean,
-            m2,
-        } = self;
-        let (channels, width) = (columns.channels, columns.width());
-        let (mean, m2) = (&mut mean[..channels], &mut m2[..channels]);
-        mean.fill(0.0);
-        m2.fill(0.0);
-        let mut before = 0.0;
-        for (chunk, partial) in partial.chunks_exact(PARTIAL * width).enumerate() {
-            for fold in 0..columns.fold {
-                let n = columns.count(chunk, fold * channels) as f64;
-                if n == 0.0 {
-                    continue;
-                }
-                let (share, weight) = (n / (before + n), before * n / (before + n));
-                let other_mean = &partial[fold * channels..][..channels];
-                let other_m2 = &partial[width + fold * channels..][..channels];
-                for c in 0..channels {
-                    let delta = other_mean[c] - mean[c];
-                    mean[c] += delta * share;
-                    m2[c] += other_m2[c] + delta * delta * weight;
-                }
-                before += n;
-            }
+        let mut all = Moments::none(self.moments);
+        let chunks = self.parts.chunks_exact(2 * self.columns.channels);
+        for (chunk, part) in chunks.enumerate() {
+            let (mean, m2) = part.split_at(self.columns.channels);
+            all.merge(mean, m2, self.columns.rows(chunk));
         }
     }
 }
 
-/// Fills `partial` = a [`Partial`] (Σg, Σg(x-mean)) with the sums of one chunk's columns.
+/// Fills `sums` = Σg, Σg(x-mean) of the channels over one chunk.
 pub(super) struct GradientSums<'a, T> {
     pub(super) columns: Columns,
     pub(super) chunk: usize,
@@ -148,7 +168,9 @@ pub(super) struct GradientSums<'a, T> {
     pub(super) x: &'a [T],
     pub(super) mask: Mask<'a, T>,
     pub(super) factors: Factors<'a>,
+    /// A [`Partial`].
     pub(super) partial: &'a mut [f64],
+    pub(super) sums: &'a mut [f64],
 }
 
 /// What each number of the sums is made of.
@@ -207,6 +229,7 @@ impl<T: Number> Task for GradientSums<'_, T> {
             mask,
             factors,
             partial,
+            sums,
         } = self;
         let (start, rows, rest) = columns.chunk(chunk);
         let (width, channels) = (columns.width(), columns.channels);
@@ -249,6 +272,20 @@ impl<T: Number> Task for GradientSums<'_, T> {
                 *product += f64::from(s2);
             }
             row += size;
+        }
+        let (all, all_products) = sums.split_at_mut(channels);
+        fold(sum, all);
+        fold(product, all_products);
+    }
+}
+
+/// The sums of a wide row's columns by channel.
+#[inline(always)]
+fn fold(wide: &[f64], sums: &mut [f64]) {
+    sums.fill(0.0);
+    for pixel in wide.chunks_exact(sums.len()) {
+        for (sum, wide) in sums.iter_mut().zip(pixel) {
+            *sum += wide;
         }
     }
 }

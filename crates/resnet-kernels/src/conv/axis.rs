@@ -195,8 +195,10 @@ pub(super) struct Blocks {
     all_rows: usize,
     /// Images in a block.
     pub(super) images: usize,
-    /// Rows in a block.
-    pub(super) rows: usize,
+    /// Rows that are not parted.
+    unit: usize,
+    /// Blocks in an image, or in some whole ones.
+    per_image: usize,
     /// Outputs in a row.
     pub(super) columns: usize,
 }
@@ -222,43 +224,52 @@ impl Blocks {
     ) -> Blocks {
         let even = |len: usize, most: usize| len.div_ceil(len.div_ceil(most.clamp(1, len)));
         let image = rows * columns;
-        let (images, block_rows) = match target / image.max(1) {
-            0 if columns == 1 => (1, even(rows.max(1), target).next_multiple_of(tile)),
-            0 => (1, even(rows.max(1), target / columns.max(1))),
-            images => (even(n, images.min(most_images)), rows.max(1)),
+        let (images, target, unit) = match target / image.max(1) {
+            0 if columns == 1 => (1, target.next_multiple_of(tile), tile),
+            0 => (1, target / columns.max(1), 1),
+            images => (even(n, images.min(most_images)), rows, rows),
         };
+        let unit = unit.max(1);
+        let per_image = rows.div_ceil(unit).div_ceil((target / unit).max(1));
         Blocks {
             n,
             all_rows: rows,
             images,
-            rows: block_rows,
+            unit,
+            per_image,
             columns,
         }
     }
 
-    fn per_image(&self) -> usize {
-        self.all_rows.div_ceil(self.rows)
+    /// First row of an image's i-th block: blocks differ by one unit of rows at most.
+    fn first_row(&self, i: usize) -> usize {
+        let units = self.all_rows.div_ceil(self.unit);
+        (units * i / self.per_image * self.unit).min(self.all_rows)
+    }
+
+    /// Rows of a block at most.
+    pub(super) fn rows(&self) -> usize {
+        let units = self.all_rows.div_ceil(self.unit);
+        units.div_ceil(self.per_image.max(1)) * self.unit
     }
 
     pub(super) fn count(&self) -> usize {
-        self.n.div_ceil(self.images) * self.per_image()
+        self.n.div_ceil(self.images) * self.per_image
     }
 
     /// Outputs in a block at most.
     pub(super) fn pixels(&self) -> usize {
-        self.images * self.rows * self.columns
+        self.images * self.rows() * self.columns
     }
 
     pub(super) fn get(&self, i: usize) -> Block {
-        let (image, row) = (
-            i / self.per_image() * self.images,
-            i % self.per_image() * self.rows,
-        );
+        let (image, part) = (i / self.per_image * self.images, i % self.per_image);
+        let (row, end) = (self.first_row(part), self.first_row(part + 1));
         Block {
             image,
             images: self.images.min(self.n - image),
             row,
-            rows: self.rows.min(self.all_rows - row),
+            rows: end - row,
         }
     }
 }
@@ -324,15 +335,20 @@ mod tests {
             (1, 1, 1, 100),
             (7, 3, 3, 9),
             (2, 5, 50, 3),
+            (1, 196, 1, 36),
+            (2, 49, 1, 48),
+            (3, 0, 4, 5),
         ] {
             let blocks = Blocks::new(n, rows, columns, target, usize::MAX, 6);
             let mut seen = vec![0; n * rows];
+            let unit = if columns == 1 { 6 } else { 1 };
             for i in 0..blocks.count() {
                 let b = blocks.get(i);
                 assert!(
                     b.images * b.rows * columns <= blocks.pixels()
                         && (b.images == 1 || b.rows == rows)
                 );
+                assert!(b.rows == rows || b.rows.div_ceil(unit) + 1 >= blocks.rows() / unit);
                 for image in b.image..b.image + b.images {
                     (b.row..b.row + b.rows).for_each(|row| seen[image * rows + row] += 1);
                 }

@@ -11,7 +11,8 @@ use crate::{Bf16, Cpu, Isa, Number, Scratch, ScratchLen};
 
 /// (cpu, shape, w, packed)
 type Pack = fn(&Cpu, &Conv2dShape, &[f32], &mut [f32]);
-/// (cpu, shape, x, packed, epilogue, y, scratch)
+/// (cpu, shape, x, packed, epilogue, y, scratch): of scratch only what each thread has for itself; what is packed is one copy, or one for
+/// each thread ([`packed::of`](super::packed::of)).
 type Forward<T> = fn(&Cpu, &Conv2dShape, &[T], &[f32], Epilogue<T>, &mut [T], Scratch);
 /// (cpu, shape, dy, w, dx, accumulate, scratch)
 type BackwardInput<T> = fn(&Cpu, &Conv2dShape, &[T], &[f32], &mut [T], bool, Scratch);

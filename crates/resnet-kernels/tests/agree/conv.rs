@@ -1,4 +1,6 @@
-use resnet_kernels::{Bf16, Conv2d, Conv2dShape, Cpu, Epilogue, Isa, Number, Scratch, reference};
+use resnet_kernels::{
+    Bf16, CACHE_LINE, Conv2d, Conv2dShape, Cpu, Epilogue, Isa, Number, Scratch, reference,
+};
 
 use crate::support::{
     Fenced, Random, assert_near, assert_same_bits, cpus, rounded, rounding, stored, wide,
@@ -142,7 +144,15 @@ fn run<T: Number>(cpu: &Cpu, conv: &Conv2d<T>, o: &Operands) -> [Vec<f32>; 8] {
     conv.backward_input(cpu, &dy, &o.w, dx_added.get(), true, scratch.again());
     conv.backward_weight(cpu, &x, &dy, dw.get(), Some(db.get()), scratch.again());
     conv.backward_weight(cpu, &x, &dy, dw_alone.get(), None, scratch);
-    memory.take(&what);
+    // The scratch is cut to whole cache lines, so that some numbers around it are nobody's.
+    let skip = memory.get().as_ptr().align_offset(CACHE_LINE);
+    let memory = memory.take(&what);
+    let end = memory.len() - CACHE_LINE / size_of::<f32>() + skip;
+    let mut around = memory[..skip].iter().chain(&memory[end..]);
+    assert!(
+        around.all(|x| x.is_nan()),
+        "{what}: wrote outside its scratch"
+    );
     let [y, y_bias, y_all, dx, dx_added] =
         [y, y_bias, y_all, dx, dx_added].map(|mut buffer| buffer.take(&what));
     let [dw, dw_alone, db] = [dw, dw_alone, db].map(|mut buffer| buffer.take(&what));

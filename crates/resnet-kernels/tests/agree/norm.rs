@@ -19,6 +19,8 @@ const CASES: &[(usize, usize, usize, usize)] = &[
     (98, 2048, 0, 0),
     (5000, 1, 1, 0),
     (33000, 3, 0, 0),
+    // The last of two chunks has fewer pixels than a wide row.
+    (10946, 3, 0, 0),
 ];
 
 struct Case {

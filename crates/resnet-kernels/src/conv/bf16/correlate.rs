@@ -19,6 +19,7 @@ use crate::conv::unit::{
 };
 use crate::conv::{Conv2dShape, Epilogue, packed};
 use crate::cpu::Parts;
+use crate::memory::CACHE_LINE;
 use crate::simd::{Simd, Task};
 use crate::split::{CHUNK, chunks, range};
 use crate::{Bf16, Cpu, Number, Scratch, ScratchLen, scratch};
@@ -26,7 +27,7 @@ use crate::{Bf16, Cpu, Number, Scratch, ScratchLen, scratch};
 /// Bytes of a block's input and sums: a quarter of a second-level cache of 1 MiB.
 const BLOCK: usize = 1 << 18;
 /// Words before packed weights: the first says how many are skipped for the sake of alignment.
-const HEAD: usize = 16;
+const HEAD: usize = CACHE_LINE / size_of::<f32>();
 
 /// A correlation: x [n][..][..][c_in] to y [n][..][..][c_out], per group.
 #[derive(Clone, Copy)]
@@ -202,7 +203,7 @@ impl<'a> Correlation<'a> {
     fn pack(&self, cpu: &Cpu, w: &[f32], packed: &mut [f32]) {
         let width = self.c_out / self.shape.groups;
         // Tiles are read in cache lines. Where the memory is moved before it is used, that takes longer but reads the same.
-        let skip = packed[1..].as_ptr().align_offset(64).min(HEAD - 1) + 1;
+        let skip = packed[1..].as_ptr().align_offset(CACHE_LINE).min(HEAD - 1) + 1;
         packed[0] = skip as f32;
         let len = self.group_len();
         let packed = Bf16::view_mut(&mut packed[skip..], len * self.shape.groups);
@@ -239,7 +240,7 @@ impl<'a> Correlation<'a> {
 
     /// Lengths of a thread's parts of scratch: copy, steps, offsets of tiles in x, their rows, offsets of outputs, sums.
     fn parts(&self) -> [usize; 6] {
-        let tiles = self.tiles(self.blocks.images, self.blocks.rows);
+        let tiles = self.tiles(self.blocks.images, self.blocks.rows());
         let waiting = if self.part() < self.steps() {
             tiles
         } else {
@@ -297,20 +298,19 @@ impl<'a> Correlation<'a> {
                 epilogue,
                 y,
                 accumulate,
-                laid_out: own.claim(task),
+                laid_out: !own.begins(task),
                 scratch: own.memory,
             });
         });
     }
 
-    /// What the block after this one reads of x, where it is copied and the task after this one does so.
+    /// As much of x as this block reads, from where it ends: about what the next one reads, where blocks are copied and follow each other.
     fn after<'x>(&self, block: Block, x: &'x [Bf16]) -> &'x [Bf16] {
         if self.split > 1 || self.shape.groups > 1 || !self.layout.copies() {
             return &[];
         }
-        let this = ahead::rows(x, &self.rows, &block, self.columns.len * self.c_in);
-        let end = this.as_ptr_range().end.addr() - x.as_ptr().addr();
-        let rest = &x[end / size_of::<Bf16>()..];
+        let this = ahead::rows(&self.rows, &block, self.columns.len * self.c_in);
+        let rest = &x[this.end..];
         &rest[..this.len().min(rest.len())]
     }
 
@@ -421,8 +421,9 @@ impl Task for BlockTask<'_> {
         let streams = !waits && !layout.copies() && layout.distance == steps * STEP;
         let first_panel = channels.start;
         let mut registers = Registers::new(unit);
-        let products = tiles.div_ceil(height(channels.len())) * steps.div_ceil(part).max(1);
-        let mut of_x = Ahead::new([after], products * panels(channels.clone()).count());
+        let groups = |(_, count)| tiles.div_ceil(height(count));
+        let products = panels(channels.clone()).map(groups).sum::<usize>();
+        let mut of_x = Ahead::new([after], products * steps.div_ceil(part).max(1));
         for (n, count) in panels(channels) {
             let lanes = padded(count);
             let together = height(count);
@@ -434,13 +435,12 @@ impl Task for BlockTask<'_> {
                     let group = tile..(tile + together).min(tiles);
                     // The next panel of w while the first tiles are multiplied, then the next tiles while they are with the first panel.
                     let ahead = if tile == 0 {
-                        size_of_val(b)
+                        b.as_ptr_range().end
                     } else if streams && n == first_panel {
                         let read = group.len() * SIDE * layout.distance;
-                        let next = x.as_ptr().wrapping_add(from[tile] as usize + read);
-                        next.addr().wrapping_sub(b.as_ptr().addr())
+                        x.as_ptr().wrapping_add(from[tile] as usize + read)
                     } else {
-                        0
+                        std::ptr::null()
                     };
                     let mut product = Product {
                         a: [std::ptr::null(); MOST],

@@ -160,7 +160,7 @@ impl Layout {
     /// Numbers of the largest block's copy.
     pub(super) fn len(&self, blocks: &Blocks) -> usize {
         if self.copies() {
-            self.copied(&self.block(blocks.images, blocks.rows))
+            self.copied(&self.block(blocks.images, blocks.rows()))
         } else {
             0
         }

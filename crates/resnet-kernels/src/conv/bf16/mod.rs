@@ -17,9 +17,8 @@
 //! ```
 //!
 //! No matrix of patches is made: a tile's rows are a constant distance apart in the map (`layout`), and a tap is another place to start
-//! from. The products are in `conv/unit`, the weights' form in `pack`. In the weight gradient the reduction runs over pixels (x is
-//! transposed for tiles of AMX; vectors multiply it in pairs of pixels like dy; compare
-//! Georganas et al. 2018, "Anatomy of high-performance deep learning convolutions", section III).
+//! from. The products are in `conv/unit`, the weights' form in `pack`. In the weight gradient the reduction runs over pixels
+//! (`gradient`; compare Georganas et al. 2018, "Anatomy of high-performance deep learning convolutions", section III).
 
 mod ahead;
 mod correlate;

@@ -1,7 +1,6 @@
 //! Forward pass and input gradient: blocks of outputs, laid out by [`Staging`], times panels of weights.
 //!
-//! Weights are packed first, into panels [k][lanes] of two vectors of output channels, by all threads for all blocks
-//! (`panels`); then each block is computed (`block`).
+//! Weights are packed first (`panels`, `conv/packed.rs`), into panels [k][lanes] of two vectors of output channels; then each block is computed (`block`).
 
 use std::marker::PhantomData;
 
@@ -248,7 +247,7 @@ impl<'a> Correlation<'a> {
                 epilogue,
                 y,
                 accumulate,
-                laid_out: own.claim(task),
+                laid_out: !own.begins(task),
                 scratch: own.memory,
             });
         });

@@ -57,7 +57,7 @@ impl Staging {
     /// Numbers of the copy of a block.
     pub(super) fn len(&self, blocks: &Blocks) -> usize {
         if self.copies && !self.is_empty() {
-            blocks.images * self.rows.span(blocks.rows) * self.pitch
+            blocks.images * self.rows.span(blocks.rows()) * self.pitch
         } else {
             0
         }

@@ -41,9 +41,6 @@ pub(super) const PANEL: usize = 2 * SIDE;
 /// Steps of the reduction in a part: 36 KiB of weights in a first-level cache of 48.
 pub(super) const PART: usize = 18;
 
-/// Bytes of a cache line.
-pub(super) const LINE: usize = 64;
-
 /// Pixels in a row of a where rows overlap.
 pub(super) const OVERLAP: usize = 3;
 
@@ -82,8 +79,8 @@ pub(super) struct Product {
     pub(super) overlaps: bool,
     /// 1 to add to the sums that are there, 0 to start from zero.
     pub(super) add: usize,
-    /// How many bytes after `b`, wrapping, what is needed next is, of the size of b; 0 where there is nothing to fetch. A hint.
-    pub(super) ahead: usize,
+    /// What is needed next, of the size of b; null where there is nothing to fetch. A hint.
+    pub(super) ahead: *const Bf16,
 }
 
 /// Where sums go that are complete.
@@ -110,7 +107,7 @@ pub(super) struct Outer<const C: usize> {
     pub(super) c_stride: usize,
     /// Whether to add to the sums that are there.
     pub(super) add: bool,
-    /// What is needed later: cache lines from here on to fetch meanwhile, at most one for each pair of eight rows. A hint.
+    /// What is needed later: cache lines from here on to fetch meanwhile, at most one for each pair of a block of rows. A hint.
     pub(super) ahead: *const Bf16,
     pub(super) lines: usize,
 }

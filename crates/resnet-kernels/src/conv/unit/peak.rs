@@ -25,7 +25,7 @@ pub(crate) fn multiply(unit: Unit, blocks: usize) -> usize {
             count: STEPS,
             overlaps: false,
             add: 0,
-            ahead: 0,
+            ahead: std::ptr::null(),
         };
         product.a[0] = a.as_ptr();
         product.a[1] = a[SIDE * STEP..].as_ptr();

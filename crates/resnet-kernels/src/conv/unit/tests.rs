@@ -2,6 +2,7 @@
 
 use crate::conv::table::{Row, Rows};
 use crate::conv::{Conv2dShape, Epilogue};
+use crate::memory::CACHE_LINE;
 use crate::{Bf16, Cpu, Isa, Number, Scratch};
 
 /// Rims, steps, groups, few and many channels, blocks of several images and of parts of one, several parts of the reduction.
@@ -97,16 +98,21 @@ fn results(cpu: &Cpu, shape: &Conv2dShape, row: Option<&Row<Bf16>>) -> Results {
     };
     let (packed_len, len) = ((row.packed_len)(cpu, shape), (row.scratch_len)(cpu, shape));
     let mut packed = vec![f32::NAN; packed_len];
-    let total = len.total(cpu);
-    let mut memory = vec![f32::NAN; total];
-    memory.push(CANARY);
+    let (total, line) = (len.total(cpu), CACHE_LINE / size_of::<f32>());
+    let mut memory = vec![CANARY; total + line];
+    // What is not in whole cache lines is nobody's.
+    let start = memory.as_ptr().align_offset(CACHE_LINE);
+    let end = start + total - line;
+    memory[start..end].fill(f32::NAN);
     (row.pack)(cpu, shape, &w, &mut packed);
-    let mut s = Scratch::new(cpu, &mut memory[..total], len);
+    let mut s = Scratch::new(cpu, &mut memory[start..start + total], len);
     (row.forward)(cpu, shape, &x, &packed, nothing, &mut r.y, s.again());
     (row.forward)(cpu, shape, &x, &packed, all, &mut r.y_all, s.again());
     (row.backward_input)(cpu, shape, &dy, &w, &mut r.dx, true, s.again());
     (row.backward_weight)(cpu, shape, &x, &dy, &mut r.dw, Some(&mut r.db), s);
-    assert_eq!(memory[total], CANARY, "{shape}: wrote behind its scratch");
+    let mut around = memory[..start].iter().chain(&memory[end..]);
+    let whole = around.all(|&x| x == CANARY);
+    assert!(whole, "{shape}: wrote outside its scratch");
     r
 }
 

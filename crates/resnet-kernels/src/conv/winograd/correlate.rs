@@ -162,7 +162,7 @@ where
                     epilogue,
                     y: y.start_of(0..len),
                     accumulate,
-                    laid_out: own.claim(task / self.split),
+                    laid_out: !own.begins(task / self.split),
                     scratch: own.memory,
                 });
             }

@@ -200,7 +200,7 @@ pub fn precision(asked: Option<Precision>) -> (Precision, Option<&'static str>) 
     (precision, Some(why))
 }
 
-/// The kernel of each convolution step, and the scratch that the neediest step wants.
+/// The kernel of each convolution step, and scratch that is enough for every step.
 pub(super) fn choose(cpu: &resnet_kernels::Cpu, plan: &Plan) -> (Vec<Option<Chosen>>, ScratchLen) {
     let shared = |shared| ScratchLen { shared, own: 0 };
     let mut scratch = ScratchLen::default();
@@ -224,14 +224,17 @@ pub(super) fn choose(cpu: &resnet_kernels::Cpu, plan: &Plan) -> (Vec<Option<Chos
                 need
             }
             StepKind::Linear(l) => need_of(&linear::shape(l.n, l.c_in, l.c_out)),
-            StepKind::Norm(norm) | StepKind::NormBackward(NormGrad { norm, .. }) => {
+            StepKind::Norm(norm @ Norm { train: true, .. })
+            | StepKind::NormBackward(NormGrad { norm, .. }) => {
                 let x = &plan.slots[step.reads[0].0];
                 shared(batch_norm::scratch_len(
                     x.len / norm.channels,
                     norm.channels,
                 ))
             }
-            StepKind::NormAgain(Norm { channels, .. }) | StepKind::NormScale { channels, .. } => {
+            StepKind::Norm(Norm { channels, .. })
+            | StepKind::NormAgain(Norm { channels, .. })
+            | StepKind::NormScale { channels, .. } => {
                 shared(batch_norm::elementwise_scratch_len(channels))
             }
             StepKind::LinearBackwardInput { linear: l, .. } | StepKind::LinearBackwardWeight(l) => {

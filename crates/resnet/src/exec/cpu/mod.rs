@@ -9,7 +9,7 @@ mod step;
 use std::collections::HashMap;
 use std::ops::Range;
 
-use resnet_kernels::{Bf16, Number, ScratchLen, diagnose, elementwise, zeros};
+use resnet_kernels::{Bf16, CACHE_LINE, Number, ScratchLen, diagnose, elementwise, zeros};
 
 use super::{Backend, NoMemory, Sgd};
 use crate::plan::Plan;
@@ -20,7 +20,7 @@ pub use choose::{Kernel, isa_in_use, kernels, precision};
 pub use op::{OpTime, bench_op};
 
 /// Words in a cache line.
-const CACHE_LINE: usize = 16;
+const LINE: usize = CACHE_LINE / size_of::<f32>();
 
 /// Runs plans on this machine's cores.
 pub struct Cpu {
@@ -74,14 +74,14 @@ impl Cpu {
         if installed_memory().is_some_and(|installed| no_memory.bytes > installed) {
             return Err(no_memory);
         }
-        let memory = zeros(plan.len() + CACHE_LINE).ok_or(no_memory)?;
+        let memory = zeros(plan.len() + LINE).ok_or(no_memory)?;
         let packed: Vec<Vec<f32>> = packed
             .into_iter()
             .map(zeros)
             .collect::<Option<_>>()
             .ok_or(no_memory)?;
         let scratch = zeros(scratch).ok_or(no_memory)?;
-        let start = memory.as_ptr().align_offset(4 * CACHE_LINE).min(CACHE_LINE);
+        let start = memory.as_ptr().align_offset(CACHE_LINE).min(LINE);
         let labels = vec![0; plan.options.batch];
         let sgd = Sgd {
             lr: 0.0,

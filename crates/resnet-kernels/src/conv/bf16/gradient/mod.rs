@@ -159,7 +159,7 @@ mod tests {
 
     /// Rims, steps, groups, odd numbers of outputs, blocks of several images and of parts of one, several blocks in a chunk, a row longer
     /// than a block, parts of channels on both sides.
-    const SHAPES: [&str; 14] = [
+    const SHAPES: [&str; 15] = [
         "n2 ic64 ih9 oc96 k1",
         "n3 ic40 ih7 oc16 k1 s2",
         "n2 ic16 ih12 oc32 k3 s2 p1",
@@ -174,6 +174,7 @@ mod tests {
         "n1 ic256 ih6 oc512 k3 s2 p1",
         "n1 ic128 ih23 oc512 k3 p1 g2",
         "n1 ic16 ih2 iw300 oc64 k3 p1",
+        "n5 ic16 ih32 oc16 k3 p1",
     ];
 
     #[test]
@@ -187,8 +188,7 @@ mod tests {
         for shape in SHAPES {
             let shape: Conv2dShape = shape.parse().unwrap();
             let (x, dy) = (integers(shape.x_len(), 5), integers(shape.y_len(), 11));
-            let by = |way: Way| {
-                let plan = Plan::new(way, &shape);
+            let by = |plan: Plan| {
                 let len = plan_len(&plan);
                 let mut memory = vec![f32::NAN; len.total(&cpu)];
                 let scratch = Scratch::new(&cpu, &mut memory, len);
@@ -196,14 +196,18 @@ mod tests {
                 run(&cpu, unit, &plan, &x, &dy, &mut dw, scratch);
                 dw
             };
-            let expected = by(Way::Rows);
+            let expected = by(Plan::new(Way::Rows, &shape));
             assert!(expected.iter().any(|&dw| dw != 0.0), "{shape}");
             let others = [
                 (Way::Columns, columns::accepts(&shape)),
                 (Way::Narrow, narrow::accepts(&shape)),
             ];
             for (way, _) in others.into_iter().filter(|&(_, accepts)| accepts) {
-                assert!(by(way) == expected, "{shape}: {way:?} and rows differ");
+                let plan = Plan::new(way, &shape);
+                // In a single chunk blocks follow each other.
+                for plan in [plan, Plan { chunks: 1, ..plan }] {
+                    assert!(by(plan) == expected, "{shape}: {way:?} and rows differ");
+                }
             }
         }
     }

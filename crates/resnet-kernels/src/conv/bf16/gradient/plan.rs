@@ -124,7 +124,7 @@ impl Plan {
         let first = (next.image * self.rows.count + next.row) * row;
         let count = ((next.images - 1) * self.rows.count + next.rows) * row;
         [
-            ahead::rows(x, &self.rows, next, self.columns.len * self.shape.c_in),
+            &x[ahead::rows(&self.rows, next, self.columns.len * self.shape.c_in)],
             &dy[first..first + count],
         ]
     }
@@ -173,7 +173,7 @@ impl Plan {
     /// Steps of the largest block, and words of a row of x transposed: what the last tap of the last step reads is there, and rows
     /// begin in different sets of the caches.
     pub(super) fn pitch(&self) -> (usize, usize) {
-        let Blocks { images, rows, .. } = self.blocks;
+        let (images, rows) = (self.blocks.images, self.blocks.rows());
         let steps = self.steps(&self.layout.block(images, rows), images);
         let last = self.shape.kernel - 1;
         let read = steps + self.shift(last, last).div_ceil(STEP);

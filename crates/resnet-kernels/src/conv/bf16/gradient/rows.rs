@@ -188,7 +188,7 @@ impl Panel<'_> {
                     count: end - start,
                     overlaps: false,
                     add: usize::from(start > 0),
-                    ahead: 0,
+                    ahead: std::ptr::null(),
                 };
                 let mut heights = [0; MOST];
                 for (i, &[at, rows, _]) in group.iter().enumerate() {

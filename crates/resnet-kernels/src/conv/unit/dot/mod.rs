@@ -23,6 +23,7 @@ use std::arch::x86_64::*;
 
 use super::{Finish, PANEL, Product, SIDE};
 use crate::Bf16;
+use crate::memory::CACHE_LINE;
 use crate::simd::Avx512;
 use column::column;
 use sliding::sliding;
@@ -52,7 +53,7 @@ pub(super) unsafe fn multiply(
     while tile < rows.len() {
         let first = tile * SIDE;
         let (a, c) = (product.a[tile], product.c[tile]);
-        let fetches = tile == 0 && product.ahead > 0;
+        let fetches = tile == 0 && !product.ahead.is_null();
         let mut count = 0usize;
         // Tiles that follow each other in memory, and in the outputs, are one.
         while tile < rows.len()
@@ -125,9 +126,7 @@ unsafe fn fetching<const SHARES: usize, const FINISH: bool>(
     let share = product.count * SIDE * PANEL * size_of::<u32>() / SHARES;
     let mut row = 0;
     for i in 0..SHARES {
-        let ahead = product
-            .b
-            .wrapping_byte_add(product.ahead.wrapping_add(i * share));
+        let ahead = product.ahead.wrapping_byte_add(i * share);
         // SAFETY: as the caller vouches.
         row += unsafe { wide::<SHARES, FINISH>(product, rows, row, ahead, finish) };
     }
@@ -266,7 +265,7 @@ unsafe fn block<const R: usize, const C: usize, const SHARES: usize, const FINIS
                     let line = (step * SIDE + k) * C;
                     for i in 0..C {
                         if (line + i).is_multiple_of(SHARES) {
-                            let at = ahead.wrapping_byte_add((line + i) / SHARES * 64);
+                            let at = ahead.wrapping_byte_add((line + i) / SHARES * CACHE_LINE);
                             _mm_prefetch::<_MM_HINT_T0>(at.cast());
                         }
                     }

@@ -3,7 +3,8 @@
 use std::arch::x86_64::*;
 
 use super::ROWS;
-use crate::conv::unit::{LINE, Outer};
+use crate::conv::unit::Outer;
+use crate::memory::CACHE_LINE;
 use crate::simd::Avx512;
 
 /// See [`Registers::outer`](crate::conv::unit::Registers::outer).
@@ -15,18 +16,19 @@ pub(in crate::conv::unit) unsafe fn outer<const C: usize>(
     product: Outer<C>,
     rows: usize,
 ) {
-    let mut row = 0;
+    let (mut row, mut block) = (0, 0);
     // Of the lines to fetch every block takes as many.
-    let share = product.lines.div_ceil(rows.div_ceil(ROWS));
+    let blocks = rows / ROWS + rows % ROWS;
+    let share = product.lines.div_ceil(blocks.max(1));
     while row < rows {
         let left = rows - row;
-        let fetched = row / ROWS * share;
+        let fetched = block * share;
         // SAFETY: the proof; as the caller vouches, from this row on.
         unsafe {
             let product = Outer {
                 a: product.a.add(row),
                 c: product.c.byte_add(row * product.c_stride),
-                ahead: product.ahead.wrapping_byte_add(fetched * LINE),
+                ahead: product.ahead.wrapping_byte_add(fetched * CACHE_LINE),
                 lines: share.min(product.lines.saturating_sub(fetched)),
                 ..product
             };
@@ -34,6 +36,7 @@ pub(in crate::conv::unit) unsafe fn outer<const C: usize>(
                 ROWS.. => outer_block::<ROWS, C>(product),
                 _ => outer_block::<1, C>(product),
             };
+            block += 1;
         }
     }
 }
@@ -57,7 +60,7 @@ unsafe fn outer_block<const R: usize, const C: usize>(product: Outer<C>) -> usiz
         let (mut a, mut b) = (product.a, product.b);
         for pair in 0..product.count {
             if pair < product.lines {
-                let line = product.ahead.wrapping_byte_add(pair * LINE);
+                let line = product.ahead.wrapping_byte_add(pair * CACHE_LINE);
                 _mm_prefetch::<_MM_HINT_T1>(line.cast());
             }
             let mut columns = [_mm512_setzero_ps(); C];
