@@ -2,6 +2,7 @@
 //!
 //! All memory is taken with the backend, the plan's in one allocation; running steps allocates nothing.
 
+mod aligned;
 mod choose;
 mod op;
 mod step;
@@ -9,18 +10,16 @@ mod step;
 use std::collections::HashMap;
 use std::ops::Range;
 
-use resnet_kernels::{Bf16, CACHE_LINE, Number, ScratchLen, diagnose, elementwise, zeros};
+use resnet_kernels::{Bf16, Number, ScratchLen, diagnose, elementwise, zeros};
 
 use super::{Backend, NoMemory, Sgd};
 use crate::plan::Plan;
 use crate::step::{Precision, SlotId, Space, StepKind};
+use aligned::{Aligned, LINE};
 use choose::{Chosen, choose, installed_memory, lays_out, only_packed};
 
 pub use choose::{Kernel, isa_in_use, kernels, precision};
 pub use op::{OpTime, bench_op};
-
-/// Words in a cache line.
-const LINE: usize = CACHE_LINE / size_of::<f32>();
 
 /// Runs plans on this machine's cores.
 pub struct Cpu {
@@ -28,15 +27,15 @@ pub struct Cpu {
     plan: Plan,
     /// The kernel of each convolution step.
     convs: Vec<Option<Chosen>>,
-    /// Weights of each forward convolution that does not train, as its kernel reads them: they are laid out once.
-    packed: Vec<Vec<f32>>,
+    /// Weights of all forward convolutions that do not train, as their kernels read them: they are laid out once.
+    packed: Aligned,
+    /// Where those of each step are.
+    packed_at: Vec<Range<usize>>,
     /// Steps that alone read a weight, already laid out: then it is nowhere else.
     only_packed: HashMap<SlotId, Vec<usize>>,
     /// Whether parameters were written since.
     stale: bool,
-    memory: Vec<f32>,
-    /// Where the memory's first cache line begins.
-    start: usize,
+    memory: Aligned,
     scratch: Vec<f32>,
     scratch_len: ScratchLen,
     labels: Vec<u32>,
@@ -55,33 +54,32 @@ impl Cpu {
         let (convs, scratch_len) = choose(&cpu, &plan);
         let scratch = scratch_len.total(&cpu);
         let packed_len = |step: usize| convs[step].as_ref().map_or(0, Chosen::packed_len);
-        let packed: Vec<usize> = plan
+        let mut packed = 0;
+        let packed_at: Vec<Range<usize>> = plan
             .steps
             .iter()
             .enumerate()
             .map(|(i, step)| {
+                let start = packed;
                 if lays_out(&plan, &step.kind) {
-                    packed_len(i)
+                    packed += packed_len(i).next_multiple_of(LINE);
+                    start..start + packed_len(i)
                 } else {
-                    0
+                    start..start
                 }
             })
             .collect();
         let no_memory = NoMemory {
-            bytes: 4 * (plan.len() + scratch + packed.iter().sum::<usize>()) as u64,
+            bytes: 4 * (plan.len() + scratch + packed) as u64,
             batch: plan.options.batch,
         };
         if installed_memory().is_some_and(|installed| no_memory.bytes > installed) {
             return Err(no_memory);
         }
-        let memory = zeros(plan.len() + LINE).ok_or(no_memory)?;
-        let packed: Vec<Vec<f32>> = packed
-            .into_iter()
-            .map(zeros)
-            .collect::<Option<_>>()
-            .ok_or(no_memory)?;
+        let memory = Aligned::zeros(plan.len()).ok_or(no_memory)?;
+        // In one piece, since only large memory comes in huge pages.
+        let packed = Aligned::zeros(packed).ok_or(no_memory)?;
         let scratch = zeros(scratch).ok_or(no_memory)?;
-        let start = memory.as_ptr().align_offset(CACHE_LINE).min(LINE);
         let labels = vec![0; plan.options.batch];
         let sgd = Sgd {
             lr: 0.0,
@@ -104,8 +102,8 @@ impl Cpu {
             convs,
             stale: true,
             packed,
+            packed_at,
             memory,
-            start,
             scratch,
             scratch_len,
             labels,
@@ -130,7 +128,7 @@ impl Cpu {
         let precision = self.plan.slots[slot.0].precision;
         assert_eq!(precision, Precision::F32, "slot {slot:?} is not f32");
         let range = self.plan.range(slot);
-        &self.memory[self.start..][range]
+        &self.memory[range]
     }
 
     fn check_kept(&self, slot: SlotId) {
@@ -142,14 +140,15 @@ impl Cpu {
 
     /// Lays out the weights of the convolutions that do not train.
     fn pack(&mut self) {
-        for (index, packed) in self.packed.iter_mut().enumerate() {
+        for (index, at) in self.packed_at.iter().enumerate() {
             if let Some(conv) = &self.convs[index]
-                && !packed.is_empty()
+                && !at.is_empty()
                 && let slot = self.plan.steps[index].reads[1]
                 && !self.only_packed.contains_key(&slot)
             {
                 let range = self.plan.range(slot);
-                conv.pack(&self.cpu, &self.memory[self.start..][range], packed);
+                let packed = &mut self.packed[at.clone()];
+                conv.pack(&self.cpu, &self.memory[range], packed);
             }
         }
         self.stale = false;
@@ -182,13 +181,14 @@ impl Backend for Cpu {
         if let Some(steps) = self.only_packed.get(&slot) {
             for &step in steps {
                 if let Some(conv) = &self.convs[step] {
-                    conv.pack(&self.cpu, from, &mut self.packed[step]);
+                    let packed = &mut self.packed[self.packed_at[step].clone()];
+                    conv.pack(&self.cpu, from, packed);
                 }
             }
             return;
         }
         let range = self.plan.range(slot);
-        let words = &mut self.memory[self.start..][range];
+        let words = &mut self.memory[range];
         let slot = &self.plan.slots[slot.0];
         match slot.precision {
             Precision::F32 => words.copy_from_slice(from),
@@ -202,7 +202,7 @@ impl Backend for Cpu {
 
     fn read(&self, slot: SlotId, into: &mut [f32]) {
         self.check_kept(slot);
-        let words = &self.memory[self.start..][self.plan.range(slot)];
+        let words = &self.memory[self.plan.range(slot)];
         let slot = &self.plan.slots[slot.0];
         match slot.precision {
             Precision::F32 => into.copy_from_slice(words),
@@ -214,9 +214,6 @@ impl Backend for Cpu {
 
     fn all_finite(&self, space: Space) -> bool {
         assert_ne!(space, Space::Activation, "maps may be stored otherwise");
-        diagnose::all_finite(
-            &self.cpu,
-            &self.memory[self.start..][self.plan.region(space)],
-        )
+        diagnose::all_finite(&self.cpu, &self.memory[self.plan.region(space)])
     }
 }

@@ -124,9 +124,9 @@ impl Cpu {
                 precision = Precision::Bf16;
             }
         }
-        let memory = &mut self.memory[self.start..];
         let mut kinds = kinds.into_iter();
-        let operands = memory
+        let operands = self
+            .memory
             .get_disjoint_mut(ranges)
             .expect("slots that live at once do not overlap")
             .map(|words| {
@@ -140,7 +140,8 @@ impl Cpu {
         let context = Context {
             cpu: &self.cpu,
             scratch: Scratch::new(&self.cpu, &mut self.scratch, self.scratch_len),
-            packed: Some(&self.packed[index][..]).filter(|packed| !packed.is_empty()),
+            packed: Some(&self.packed[self.packed_at[index].clone()])
+                .filter(|packed| !packed.is_empty()),
             labels: &self.labels,
             zeros: &self.zeros,
             sgd: &self.sgd,
