@@ -28,6 +28,15 @@ pub struct ScratchLen {
 }
 
 impl ScratchLen {
+    /// For a kernel whose threads share `shared` numbers, and need parts of these lengths each in [`parallel`].
+    pub(crate) fn of(shared: usize, parts: &[usize]) -> ScratchLen {
+        let lens = parts.iter().map(|len| len.next_multiple_of(LINE));
+        ScratchLen {
+            shared,
+            own: LINE + lens.sum::<usize>(),
+        }
+    }
+
     /// Enough for either.
     pub fn max(self, other: ScratchLen) -> ScratchLen {
         ScratchLen {
@@ -108,7 +117,7 @@ impl<'a> Scratch<'a> {
     }
 }
 
-/// Cuts a thread's memory, of [`own_len`] numbers, into parts, each of whole cache lines.
+/// Cuts a thread's memory into the parts that [`ScratchLen::of`] counted, each of whole cache lines.
 pub(crate) fn split<const N: usize>(own: &mut [f32], parts: [usize; N]) -> [&mut [f32]; N] {
     let mut rest = own;
     parts.map(|len| {
@@ -116,12 +125,6 @@ pub(crate) fn split<const N: usize>(own: &mut [f32], parts: [usize; N]) -> [&mut
         rest = after;
         &mut part[..len]
     })
-}
-
-/// Numbers that a thread needs in [`parallel`] for parts of these lengths.
-pub(crate) fn own_len(parts: &[usize]) -> usize {
-    let lens = parts.iter().map(|len| len.next_multiple_of(LINE));
-    LINE + lens.sum::<usize>()
 }
 
 /// What a task has of its thread.
@@ -137,9 +140,9 @@ impl Own<'_> {
     /// Whether the thread begins with `block`, and did not lay it out in its task before: parts of a block's channels share that. From now on
     /// `block` counts as laid out.
     pub(crate) fn begins(&mut self, block: usize) -> bool {
-        // Blocks are at most as many as tasks, of which a loop has no more than u32 counts.
+        // No block is NOTHING: a loop has no more tasks than that, nor blocks than tasks.
         let block = block as u32;
-        std::mem::replace(&mut self.laid_out[0], block) != block || block == NOTHING
+        std::mem::replace(&mut self.laid_out[0], block) != block
     }
 }
 
@@ -180,10 +183,7 @@ mod tests {
         for threads in [1, 2, 5] {
             let cpu = Cpu::new(threads);
             let parts = [3];
-            let len = ScratchLen {
-                shared: 0,
-                own: own_len(&parts),
-            };
+            let len = ScratchLen::of(0, &parts);
             let mut memory = vec![0f32; len.total(&cpu)];
             for pass in 0..2 {
                 let laid_out = [const { AtomicUsize::new(0) }; 3];
@@ -213,8 +213,8 @@ mod tests {
     #[test]
     fn parts_are_aligned_and_apart() {
         let lens = [5, 0, 16, 33];
-        let (cpu, own) = (Cpu::new(2), own_len(&lens));
-        let needed = ScratchLen { shared: 21, own };
+        let cpu = Cpu::new(2);
+        let needed = ScratchLen::of(21, &lens);
         let mut memory = vec![0f32; needed.total(&cpu) + 3];
         for shift in 0..3 {
             let mut scratch = Scratch::new(&cpu, &mut memory[shift..], needed);

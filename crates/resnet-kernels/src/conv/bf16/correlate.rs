@@ -257,10 +257,7 @@ impl<'a> Correlation<'a> {
     }
 
     fn scratch_len(&self, shared: usize) -> ScratchLen {
-        ScratchLen {
-            shared,
-            own: scratch::own_len(&self.parts()),
-        }
+        ScratchLen::of(shared, &self.parts())
     }
 
     fn run(

@@ -209,10 +209,7 @@ impl<'a> Correlation<'a> {
     }
 
     fn scratch_len<T: Number>(&self, shared: usize) -> ScratchLen {
-        ScratchLen {
-            shared,
-            own: scratch::own_len(&self.parts::<T>()),
-        }
+        ScratchLen::of(shared, &self.parts::<T>())
     }
 
     fn run<T: Number>(

@@ -114,10 +114,8 @@ impl<'a> Plan<'a> {
 /// Numbers of scratch.
 pub(in crate::conv) fn scratch_len<T: Number>(shape: &Conv2dShape) -> ScratchLen {
     let plan = Plan::new::<T>(shape);
-    ScratchLen {
-        shared: plan.partial().max(bias::scratch_len(shape)),
-        own: scratch::own_len(&plan.parts()),
-    }
+    let shared = plan.partial().max(bias::scratch_len(shape));
+    ScratchLen::of(shared, &plan.parts())
 }
 
 /// dw = the gradient of w, db = that of the bias.

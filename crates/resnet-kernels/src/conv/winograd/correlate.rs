@@ -108,10 +108,7 @@ where
     }
 
     fn scratch_len(&self, shared: usize) -> ScratchLen {
-        ScratchLen {
-            shared,
-            own: scratch::own_len(&self.parts()),
-        }
+        ScratchLen::of(shared, &self.parts())
     }
 
     /// U = G w Gᵀ.

@@ -99,10 +99,8 @@ pub(super) fn scratch_len<P: Products, const O: usize, const I: usize>(
     shape: &Conv2dShape,
 ) -> ScratchLen {
     let plan = Plan::<P, O, I>::new(cpu, shape);
-    ScratchLen {
-        shared: (plan.chunks * plan.len()).max(bias::scratch_len(shape)),
-        own: scratch::own_len(&plan.parts()),
-    }
+    let shared = (plan.chunks * plan.len()).max(bias::scratch_len(shape));
+    ScratchLen::of(shared, &plan.parts())
 }
 
 /// dw = the gradient of w, db = that of the bias.

@@ -56,14 +56,11 @@ pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> ScratchLen {
 
 /// Words of scratch, without a bias.
 fn plan_len(plan: &Plan) -> ScratchLen {
-    let own = match plan.way {
-        Way::Rows => scratch::own_len(&rows::parts(plan)),
-        Way::Columns => scratch::own_len(&columns::parts(plan)),
-        Way::Narrow => scratch::own_len(&narrow::parts(plan)),
-    };
-    ScratchLen {
-        shared: plan.partial(),
-        own,
+    let shared = plan.partial();
+    match plan.way {
+        Way::Rows => ScratchLen::of(shared, &rows::parts(plan)),
+        Way::Columns => ScratchLen::of(shared, &columns::parts(plan)),
+        Way::Narrow => ScratchLen::of(shared, &narrow::parts(plan)),
     }
 }
 
