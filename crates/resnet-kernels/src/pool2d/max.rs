@@ -3,6 +3,7 @@
 use super::{Pool2dShape, Window};
 use crate::Number;
 use crate::each::{Each, each};
+use crate::memory::CACHE_LINE;
 use crate::simd::{Simd, Task};
 
 /// Some rows of one image.
@@ -20,6 +21,7 @@ impl<T: Number> Task for MaxForward<'_, T> {
         let c = shape.c;
         for (pixel, y) in y.chunks_exact_mut(c).enumerate() {
             let (i, j) = (first + pixel / shape.w_out(), pixel % shape.w_out());
+            fetch(s, shape, x, i + 1, j);
             let work = Maximum {
                 window: Window::new(shape, x, i, j),
                 y: y.as_mut_ptr(),
@@ -44,28 +46,59 @@ impl<T: Number> Each for Maximum<T> {
         unsafe {
             for pixel in self.window.pixels() {
                 let x = T::load(s, self.window.x.add(pixel + at));
-                best = s.where_beats(x, best, x, best);
+                best = s.greater(x, best);
             }
             T::store(s, self.y.add(at), best);
         }
     }
 }
 
+/// Asks for the part of a map that the window of output (i, j) reads and those before and above it need not have read.
+#[inline(always)]
+fn fetch<S: Simd, T>(s: S, shape: &Pool2dShape, map: &[T], i: usize, j: usize) {
+    let Pool2dShape { w, c, stride, .. } = *shape;
+    for row in i * stride..(i + 1) * stride {
+        let first = map.as_ptr().wrapping_add((row * w + j * stride) * c);
+        for number in (0..stride * c).step_by(CACHE_LINE / size_of::<T>()) {
+            s.prefetch_far(first.wrapping_add(number));
+        }
+    }
+}
+
+/// One image.
 pub(super) struct MaxBackward<'a, T> {
     pub(super) shape: &'a Pool2dShape,
     pub(super) x: &'a [T],
     pub(super) dy: &'a [T],
     pub(super) dx: &'a mut [T],
+    pub(super) accumulate: bool,
 }
 
 impl<T: Number> Task for MaxBackward<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let MaxBackward { shape, x, dy, dx } = self;
-        let c = shape.c;
+        let MaxBackward {
+            shape,
+            x,
+            dy,
+            dx,
+            accumulate,
+        } = self;
+        let (c, row) = (shape.c, shape.w * shape.c);
         assert_eq!(x.len(), dx.len());
+        // Rows are cleared shortly before they are added to, while they are near.
+        let mut cleared = if accumulate { shape.h } else { 0 };
         for (pixel, dy) in dy.chunks_exact(c).enumerate() {
-            let window = Window::new(shape, x, pixel / shape.w_out(), pixel % shape.w_out());
+            let (i, j) = (pixel / shape.w_out(), pixel % shape.w_out());
+            if j == 0 {
+                let [rows, _] = shape.window(i, j);
+                let end = cleared.max(rows.end);
+                dx[cleared * row..end * row].fill(T::default());
+                cleared = end;
+            }
+            fetch(s, shape, x, i + 1, j);
+            fetch(s, shape, dx, i + 1, j);
+            let window = Window::new(shape, x, i, j);
             // SAFETY: the window begins inside x.
             let first = unsafe { window.x.offset_from(x.as_ptr()) } as usize;
             let work = MaximumGradient {
@@ -76,6 +109,7 @@ impl<T: Number> Task for MaxBackward<'_, T> {
             // SAFETY: dy is a pixel, the window's are x's and dx's, which are of one length, all of c channels.
             unsafe { each(s, c, work) };
         }
+        dx[cleared * row..].fill(T::default());
     }
 }
 
@@ -95,16 +129,13 @@ impl<T: Number> Each for MaximumGradient<T> {
             for (i, pixel) in self.window.pixels().enumerate() {
                 let x = T::load(s, self.window.x.add(pixel + at));
                 winner = s.where_beats(x, best, s.splat(i as f32), winner);
-                best = s.where_beats(x, best, x, best);
+                best = s.greater(x, best);
             }
             let dy = T::load(s, self.dy.add(at));
             for (i, pixel) in self.window.pixels().enumerate() {
                 let dx = self.dx.add(pixel + at);
-                // 1 where it is the winner, at most 0 elsewhere.
-                let off = s.sub(winner, s.splat(i as f32));
-                let wins = s.fma(off, s.sub(s.splat(0.0), off), s.splat(1.0));
-                let sum = s.add(T::load(s, dx), s.where_positive(wins, dy));
-                T::store(s, dx, sum);
+                let share = s.where_equal(winner, s.splat(i as f32), dy);
+                T::store(s, dx, s.add(T::load(s, dx), share));
             }
         }
     }

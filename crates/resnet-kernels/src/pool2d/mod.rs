@@ -155,14 +155,13 @@ pub fn max_backward<T: Number>(
     cpu.parallel(shape.n, |i| {
         // SAFETY: each task has its own image.
         let dx = unsafe { dx.get(i * x_image..(i + 1) * x_image) };
-        if !accumulate {
-            dx.fill(T::default());
-        }
-        let (x, dy) = (
-            &x[i * x_image..(i + 1) * x_image],
-            &dy[i * shape.y_image()..(i + 1) * shape.y_image()],
-        );
-        cpu.run(MaxBackward { shape, x, dy, dx });
+        cpu.run(MaxBackward {
+            shape,
+            x: &x[i * x_image..(i + 1) * x_image],
+            dy: &dy[i * shape.y_image()..(i + 1) * shape.y_image()],
+            dx,
+            accumulate,
+        });
     });
 }
 

@@ -106,6 +106,10 @@ pub(crate) trait Simd: Copy + Send + Sync {
     }
     /// `g` in the lanes where `y > 0`, else 0.
     fn where_positive(self, y: Self::V, g: Self::V) -> Self::V;
+    /// `g` in the lanes where `x == y`, else 0.
+    fn where_equal(self, x: Self::V, y: Self::V, g: Self::V) -> Self::V;
+    /// x where it is greater than y or NaN, else y: NaN of either is kept.
+    fn greater(self, x: Self::V, y: Self::V) -> Self::V;
     /// `a` in the lanes where `x > y` or x is NaN, else `b`.
     fn where_beats(self, x: Self::V, y: Self::V, a: Self::V, b: Self::V) -> Self::V;
 
@@ -225,6 +229,8 @@ mod tests {
                     s.where_positive(a, b),
                     s.relu(a),
                     s.at_least(a, c),
+                    s.where_equal(a, b, c),
+                    s.greater(a, b),
                     s.where_beats(a, b, c, a),
                 ] {
                     let mut lanes = vec![0.0; 16];
@@ -293,6 +299,8 @@ mod tests {
                     masked,
                     crate::elementwise::relu(x),
                     if x < z { z } else { x },
+                    if x == y { z } else { 0.0 },
+                    if x > y || x.is_nan() { x } else { y },
                     if x > y || x.is_nan() { z } else { x },
                 ];
                 for (got, expected) in out.iter().zip(expected) {

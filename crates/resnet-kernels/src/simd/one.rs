@@ -66,6 +66,16 @@ impl Simd for One {
     }
 
     #[inline(always)]
+    fn where_equal(self, x: f32, y: f32, g: f32) -> f32 {
+        if x == y { g } else { 0.0 }
+    }
+
+    #[inline(always)]
+    fn greater(self, x: f32, y: f32) -> f32 {
+        if x > y || x.is_nan() { x } else { y }
+    }
+
+    #[inline(always)]
     fn where_beats(self, x: f32, y: f32, a: f32, b: f32) -> f32 {
         if x > y || x.is_nan() { a } else { b }
     }

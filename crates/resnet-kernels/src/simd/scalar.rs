@@ -75,6 +75,16 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
+    fn where_equal(self, x: [f32; 4], y: [f32; 4], g: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|i| if x[i] == y[i] { g[i] } else { 0.0 })
+    }
+
+    #[inline(always)]
+    fn greater(self, x: [f32; 4], y: [f32; 4]) -> [f32; 4] {
+        self.where_beats(x, y, x, y)
+    }
+
+    #[inline(always)]
     fn where_beats(self, x: [f32; 4], y: [f32; 4], a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
         std::array::from_fn(|i| {
             if (x[i] > y[i]) | x[i].is_nan() {

@@ -115,6 +115,21 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn where_equal(self, x: __m256, y: __m256, g: __m256) -> __m256 {
+        // SAFETY: the features are there (see `splat`).
+        unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_EQ_OQ>(x, y), g) }
+    }
+
+    #[inline(always)]
+    fn greater(self, x: __m256, y: __m256) -> __m256 {
+        // SAFETY: the features are there (see `splat`). Of a NaN and a number the second operand is taken.
+        unsafe {
+            let nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(x, x);
+            _mm256_blendv_ps(_mm256_max_ps(x, y), x, nan)
+        }
+    }
+
+    #[inline(always)]
     fn where_beats(self, x: __m256, y: __m256, a: __m256, b: __m256) -> __m256 {
         // SAFETY: the features are there (see `splat`).
         unsafe {
@@ -290,6 +305,21 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     fn where_positive(self, y: __m512, g: __m512) -> __m512 {
         // SAFETY: the features are there (see `splat`).
         unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(y, _mm512_setzero_ps()), g) }
+    }
+
+    #[inline(always)]
+    fn where_equal(self, x: __m512, y: __m512, g: __m512) -> __m512 {
+        // SAFETY: the features are there (see `splat`).
+        unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(x, y), g) }
+    }
+
+    #[inline(always)]
+    fn greater(self, x: __m512, y: __m512) -> __m512 {
+        // SAFETY: the features are there (see `splat`). Of a NaN and a number the second operand is taken.
+        unsafe {
+            let number = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(x, x);
+            _mm512_mask_max_ps(x, number, x, y)
+        }
     }
 
     #[inline(always)]
