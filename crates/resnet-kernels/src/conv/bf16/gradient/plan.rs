@@ -20,6 +20,9 @@ const PARTIAL: usize = 1 << 19;
 /// Most numbers of x transposed (768 KiB), and of dy in pairs (512 KiB): of a second-level cache of 2 MiB.
 const X: usize = 384 << 10;
 const DY: usize = 256 << 10;
+/// Most numbers of x and dy in a block that are fetched before they are read, by a task that may need only part of their channels
+/// (600 KiB: of a second-level cache of 1 MiB).
+const AHEAD: usize = 300 << 10;
 /// Steps between visits to a tile of dw: 32 KiB of dy in a first-level cache of 48.
 pub(super) const PART: usize = 16;
 
@@ -109,22 +112,31 @@ impl Plan {
         of_chunk.map(move |i| blocks.get(i))
     }
 
-    /// What the `next` block will read of x and of dy: only where it reads whole pixels, and all of them.
+    /// What is there of x and of dy for the `next` block, if all its pixels are read and it is no more than [`AHEAD`].
     pub(super) fn ahead<'a>(
         &self,
         next: Option<&Block>,
         x: &'a [Bf16],
         dy: &'a [Bf16],
     ) -> [&'a [Bf16]; 2] {
-        let whole = self.split_in * self.split_out * self.shape.groups == 1;
-        let Some(next) = next.filter(|_| whole && self.shape.kernel >= self.shape.stride) else {
+        let Conv2dShape {
+            c_in,
+            c_out,
+            kernel,
+            stride,
+            groups,
+            ..
+        } = self.shape;
+        let block = self.blocks.pixels() * (stride * stride * c_in + c_out);
+        let near = groups == 1 && kernel >= stride && block <= AHEAD;
+        let Some(next) = next.filter(|_| near) else {
             return [&[]; 2];
         };
-        let row = self.columns.count * self.shape.c_out;
+        let row = self.columns.count * c_out;
         let first = (next.image * self.rows.count + next.row) * row;
         let count = ((next.images - 1) * self.rows.count + next.rows) * row;
         [
-            &x[ahead::rows(&self.rows, next, self.columns.len * self.shape.c_in)],
+            &x[ahead::rows(&self.rows, next, self.columns.len * c_in)],
             &dy[first..first + count],
         ]
     }
