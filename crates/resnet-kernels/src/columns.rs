@@ -47,13 +47,13 @@ impl Columns {
     }
 
     /// Rows of chunk `i`.
-    pub(crate) fn rows(&self, i: usize) -> usize {
+    pub(crate) fn rows_of(&self, i: usize) -> usize {
         self.chunk.min(self.rows - i * self.chunk)
     }
 
     /// First row of chunk `i`, wide rows in it, and columns of the incomplete wide row after them.
     pub(crate) fn chunk(&self, i: usize) -> (usize, usize, usize) {
-        let rows = self.rows(i);
+        let rows = self.rows_of(i);
         let rest = rows % self.fold * self.channels;
         (i * self.chunk, rows / self.fold, rest)
     }

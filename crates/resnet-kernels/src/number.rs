@@ -66,6 +66,12 @@ pub(crate) trait Stored: Sized {
     /// `to` is valid for writing `LANES` numbers.
     unsafe fn store<S: Simd>(s: S, to: *mut Self, v: S::V);
 
+    /// Writes `LANES` numbers past the caches where that pays: see [`Simd::stream`].
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn stream<S: Simd>(s: S, to: *mut Self, v: S::V);
+
     /// The same numbers as f32, where they are stored so.
     fn in_place(values: &[Self]) -> Option<&[f32]>;
 
@@ -92,6 +98,12 @@ impl Stored for f32 {
     }
 
     #[inline(always)]
+    unsafe fn stream<S: Simd>(s: S, to: *mut f32, v: S::V) {
+        // SAFETY: as the caller vouches.
+        unsafe { s.stream(to, v) }
+    }
+
+    #[inline(always)]
     fn in_place(values: &[f32]) -> Option<&[f32]> {
         Some(values)
     }
@@ -113,6 +125,12 @@ impl Stored for Bf16 {
     unsafe fn store<S: Simd>(s: S, to: *mut Bf16, v: S::V) {
         // SAFETY: as the caller vouches.
         unsafe { s.store_bf16(to, v) }
+    }
+
+    #[inline(always)]
+    unsafe fn stream<S: Simd>(s: S, to: *mut Bf16, v: S::V) {
+        // SAFETY: as the caller vouches.
+        unsafe { s.stream_bf16(to, v) }
     }
 
     #[inline(always)]

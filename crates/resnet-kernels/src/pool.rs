@@ -367,6 +367,13 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_pointer_width = "64")]
+    #[should_panic(expected = "4294967296 tasks in a loop")]
+    fn a_loop_has_no_more_tasks_than_32_bits_count() {
+        Pool::new(1).run(1 << 32, &|_, _| unreachable!());
+    }
+
+    #[test]
     fn workers_wake_after_a_sleep() {
         let pool = Pool::new(2);
         // Both threads must be in the loop at once for the barrier to open, so the worker has to have woken.

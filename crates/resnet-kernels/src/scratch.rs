@@ -137,12 +137,11 @@ pub(crate) struct Own<'a> {
 }
 
 impl Own<'_> {
-    /// Whether the thread begins with `block`, and did not lay it out in its task before: parts of a block's channels share that. From now on
-    /// `block` counts as laid out.
-    pub(crate) fn begins(&mut self, block: usize) -> bool {
+    /// Whether the thread laid `block` out in its task before: parts of a block's channels share that. From now on it counts as laid out.
+    pub(crate) fn has_laid_out(&mut self, block: usize) -> bool {
         // No block is NOTHING: a loop has no more tasks than that, nor blocks than tasks.
         let block = block as u32;
-        std::mem::replace(&mut self.laid_out[0], block) != block
+        std::mem::replace(&mut self.laid_out[0], block) == block
     }
 }
 
@@ -190,13 +189,13 @@ mod tests {
                 let scratch = Scratch::new(&cpu, &mut memory, len);
                 parallel(&cpu, 3 * 40, scratch, |mut own, task| {
                     let block = task / 40;
-                    let begins = own.begins(block);
+                    let has_laid_out = own.has_laid_out(block);
                     let [part] = split(own.memory, parts);
                     // What an earlier pass left there must not count, so each has numbers of its own.
                     let before = part[0].to_bits();
                     let number = f32::from_bits(pass * 3 + block as u32 + 1);
-                    assert_eq!(begins, before != number.to_bits());
-                    if begins {
+                    assert_eq!(has_laid_out, before == number.to_bits());
+                    if !has_laid_out {
                         laid_out[block].fetch_add(1, Ordering::Relaxed);
                         part.fill(number);
                     }
@@ -219,16 +218,21 @@ mod tests {
         for shift in 0..3 {
             let mut scratch = Scratch::new(&cpu, &mut memory[shift..], needed);
             assert!(scratch.holds(&cpu, needed));
-            scratch.take(21).fill(-1.0);
-            parallel(&cpu, 50, scratch.again(), |own, _| {
-                let parts = split(own.memory, lens);
-                for (i, part) in parts.into_iter().enumerate() {
+            let shared = scratch.take(21);
+            shared.fill(-1.0);
+            parallel(&cpu, 50, scratch.again(), |own, task| {
+                let number = |i: usize| (task * lens.len() + i) as f32;
+                let mut parts = split(own.memory, lens);
+                for (i, part) in parts.iter_mut().enumerate() {
                     assert_eq!(part.len(), lens[i]);
                     assert!(part.is_empty() || part.as_ptr().addr().is_multiple_of(CACHE_LINE));
-                    part.fill(i as f32);
+                    part.fill(number(i));
+                }
+                for (i, part) in parts.iter().enumerate() {
+                    assert!(part.iter().all(|&x| x == number(i)));
                 }
             });
-            assert!(scratch.shared().iter().all(|&x| x <= 0.0));
+            assert!(shared.iter().all(|&x| x == -1.0));
         }
     }
 }

@@ -11,6 +11,14 @@ use crate::{Number, Residual, ResidualGrad};
 /// Columns of a slab at most: memory is read in pieces of this many numbers.
 const SLAB: usize = 512;
 
+/// Bytes from which on a map is more than the last-level cache keeps until it is read again: 32 MiB, of several maps and several cores.
+const FAR: usize = 16 << 20;
+
+/// Whether the tasks of a map of so many numbers write it past the caches.
+pub(super) fn streams<T>(len: usize) -> bool {
+    len * size_of::<T>() >= FAR
+}
+
 /// One part of the forward pass.
 pub(super) struct Forward<'a, T> {
     pub(super) x: &'a [T],
@@ -19,6 +27,8 @@ pub(super) struct Forward<'a, T> {
     pub(super) residual: Option<Residual<'a, T>>,
     pub(super) relu: bool,
     pub(super) y: &'a mut [T],
+    /// Whether y goes past the caches.
+    pub(super) streams: bool,
 }
 
 impl<T: Number> Task for Forward<'_, T> {
@@ -31,6 +41,7 @@ impl<T: Number> Task for Forward<'_, T> {
         };
         // A narrow residual is added, and the ReLU applied, in a second walk over the part, which is still cached.
         let relu_now = self.relu && narrow.is_none();
+        let streams = self.streams && narrow.is_none();
         let width = self.factors.width;
         for start in (0..width).step_by(SLAB) {
             let columns = SLAB.min(width - start);
@@ -51,11 +62,15 @@ impl<T: Number> Task for Forward<'_, T> {
                     offset,
                     residual: (!full.is_empty()).then(|| full[part].as_ptr()),
                     relu: relu_now,
+                    streams,
                 };
                 // SAFETY: x, y and the residual were cut to `n` numbers, at most a slab's, of which the factors have as many.
                 unsafe { each(s, n, work) };
                 row += width;
             }
+        }
+        if streams {
+            s.streamed();
         }
         let Some(r) = narrow else { return };
         if r.channels > 0 {
@@ -90,6 +105,7 @@ struct Normal<T> {
     offset: *const f32,
     residual: Option<*const T>,
     relu: bool,
+    streams: bool,
 }
 
 impl<T: Number> Each for Normal<T> {
@@ -106,7 +122,22 @@ impl<T: Number> Each for Normal<T> {
             if self.relu {
                 y = s.relu(y);
             }
-            T::store(s, self.y.add(at), y);
+            write(s, self.y.add(at), y, self.streams);
+        }
+    }
+}
+
+/// Writes a vector, past the caches if `streams`.
+///
+/// # Safety
+/// `to` is valid for writing `LANES` numbers; if `streams` no one reads them before [`Simd::streamed`].
+#[inline(always)]
+unsafe fn write<S: Simd, T: Number>(s: S, to: *mut T, v: S::V, streams: bool) {
+    // SAFETY: as the caller vouches.
+    unsafe {
+        match streams {
+            true => T::stream(s, to, v),
+            false => T::store(s, to, v),
         }
     }
 }
@@ -122,6 +153,8 @@ pub(super) struct Backward<'a, T> {
     pub(super) dx: &'a mut [T],
     pub(super) dx_accumulate: bool,
     pub(super) d_residual: ResidualGrad<'a, T>,
+    /// Whether what is not added to goes past the caches.
+    pub(super) streams: bool,
 }
 
 impl<T: Number> Task for Backward<'_, T> {
@@ -135,6 +168,7 @@ impl<T: Number> Task for Backward<'_, T> {
             dx,
             dx_accumulate,
             d_residual: d,
+            streams,
             ..
         } = self;
         let full = d.channels == channels;
@@ -173,11 +207,15 @@ impl<T: Number> Task for Backward<'_, T> {
                     dx_accumulate,
                     d_residual: full.then(|| d.values[part].as_mut_ptr()),
                     d_accumulate: d.accumulate,
+                    streams,
                 };
                 // SAFETY: all maps were cut to `n` numbers, at most a slab's, of which the factors have as many.
                 unsafe { each(s, n, work) };
                 row += width;
             }
+        }
+        if streams {
+            s.streamed();
         }
         if full || d.channels == 0 {
             return;
@@ -260,6 +298,7 @@ struct Gradient<T> {
     dx_accumulate: bool,
     d_residual: Option<*mut T>,
     d_accumulate: bool,
+    streams: bool,
 }
 
 impl<T: Number> Each for Gradient<T> {
@@ -286,9 +325,11 @@ impl<T: Number> Each for Gradient<T> {
             let own = s.add(s.sub(g, factor(self.mean_g)), own);
             let dx = s.fma(factor(self.scale), own, s.splat(0.0));
             let dx = s.add(dx, old(self.dx, self.dx_accumulate));
-            T::store(s, self.dx.add(at), dx);
+            let streams = self.streams && !self.dx_accumulate;
+            write(s, self.dx.add(at), dx, streams);
             if let Some(d) = self.d_residual {
-                T::store(s, d.add(at), s.add(g, old(d, self.d_accumulate)));
+                let sum = s.add(g, old(d, self.d_accumulate));
+                write(s, d.add(at), sum, self.streams && !self.d_accumulate);
             }
         }
     }

@@ -48,7 +48,7 @@ pub fn scratch_len(pixels: usize, channels: usize) -> usize {
     elementwise_scratch_len(channels) + f64_scratch(ChunkSums::len(&columns))
 }
 
-/// Numbers of scratch that the elementwise passes need: [`forward_infer`] and [`normalise`], and that of [`backward`].
+/// Numbers of scratch that [`forward_infer`] and [`normalise`] need.
 pub fn elementwise_scratch_len(channels: usize) -> usize {
     factors::len(channels)
 }
@@ -236,6 +236,7 @@ fn apply_forward<T: Number>(
             residual,
             relu,
             y,
+            streams: apply::streams::<T>(x.len()),
         });
     });
 }
@@ -332,6 +333,7 @@ pub fn backward<T: Number>(
         dgamma[c] = (products[c] * f64::from(rstd[c])) as f32;
     }
 
+    let streams = apply::streams::<T>(x.len());
     let slopes = Slopes::new(memory, rstd, dgamma, dbeta, pixels as f32);
     let size = pixels_per_task(channels);
     let dx = Parts::new(dx);
@@ -372,15 +374,16 @@ pub fn backward<T: Number>(
             dx,
             dx_accumulate,
             d_residual,
+            streams,
         });
     });
 }
 
-/// Two sums for each channel, of every chunk and, once they are added up, of all. Those of the chunks lie together, since the caller's core
-/// has to fetch what other cores have written.
+/// Two results for each channel, of every chunk and, once the caller has joined them, of all. Those of the chunks lie together, since the
+/// caller's core has to fetch what other cores have written.
 struct ChunkSums<'a> {
     parts: &'a [f64],
-    /// Not set yet.
+    /// Memory for those of all chunks, which the caller joins.
     total: &'a mut [f64],
 }
 

@@ -155,7 +155,7 @@ impl Task for Combine<'_> {
         let chunks = self.parts.chunks_exact(2 * self.columns.channels);
         for (chunk, part) in chunks.enumerate() {
             let (mean, m2) = part.split_at(self.columns.channels);
-            all.merge(mean, m2, self.columns.rows(chunk));
+            all.merge(mean, m2, self.columns.rows_of(chunk));
         }
     }
 }

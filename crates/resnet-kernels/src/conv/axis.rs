@@ -349,6 +349,10 @@ mod tests {
                         && (b.images == 1 || b.rows == rows)
                 );
                 assert!(b.rows == rows || b.rows.div_ceil(unit) + 1 >= blocks.rows() / unit);
+                assert!(b.rows > 0 && (b.row.is_multiple_of(unit) || b.rows == rows));
+                // At least a unit, and one started where a target ends inside it.
+                let most = target.max(unit * columns).next_multiple_of(unit * columns);
+                assert!(b.images * b.rows * columns <= most, "{b:?} of {target}");
                 for image in b.image..b.image + b.images {
                     (b.row..b.row + b.rows).for_each(|row| seen[image * rows + row] += 1);
                 }

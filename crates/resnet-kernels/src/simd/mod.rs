@@ -50,6 +50,27 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// # Safety
     /// `to` is valid for writing `LANES` numbers.
     unsafe fn store_bf16(self, to: *mut Bf16, v: Self::V);
+    /// [`Simd::store`] past the caches, with AVX-512 and where `to` is a whole number of vectors: memory is written without being read.
+    ///
+    /// # Safety
+    /// `to` is valid for writing `LANES` numbers, which no one reads before [`Simd::streamed`].
+    #[inline(always)]
+    unsafe fn stream(self, to: *mut f32, v: Self::V) {
+        // SAFETY: as the caller vouches.
+        unsafe { self.store(to, v) }
+    }
+    /// [`Simd::store_bf16`] in the same way.
+    ///
+    /// # Safety
+    /// As for [`Simd::stream`].
+    #[inline(always)]
+    unsafe fn stream_bf16(self, to: *mut Bf16, v: Self::V) {
+        // SAFETY: as the caller vouches.
+        unsafe { self.store_bf16(to, v) }
+    }
+    /// Has all that this thread streamed be written before what it writes from now on.
+    #[inline(always)]
+    fn streamed(self) {}
     /// Writes `LANES` words, each two numbers of 16 bits side by side: `a`'s below `b`'s.
     ///
     /// # Safety
@@ -205,6 +226,7 @@ impl Proof {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Number;
 
     struct Probe<'a> {
         a: &'a [f32],
@@ -239,6 +261,58 @@ mod tests {
                     self.out.push(lanes);
                 }
             }
+        }
+    }
+
+    /// Streams both kinds of numbers to where they begin, and one number further on.
+    struct Streams<'a> {
+        from: &'a [f32],
+        wide: &'a mut [f32],
+        narrow: &'a mut [Bf16],
+    }
+
+    impl Task for Streams<'_> {
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            for i in [0, S::LANES + 1] {
+                // SAFETY: all hold two vectors and a number more.
+                unsafe {
+                    let v = s.load(self.from.as_ptr().add(i));
+                    s.stream(self.wide.as_mut_ptr().add(i), v);
+                    s.stream_bf16(self.narrow.as_mut_ptr().add(i), v);
+                }
+            }
+            s.streamed();
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_streams_what_it_stores() {
+        let from: Vec<f32> = (1..=33).map(|i| i as f32).collect();
+        for isa in Isa::available() {
+            let (mut wide, mut narrow) = ([0.0; 48], [Bf16::default(); 64]);
+            let [skip, skip_narrow] = [
+                wide.as_ptr().align_offset(64).min(15),
+                narrow.as_ptr().align_offset(64).min(31),
+            ];
+            Proof::probe(isa).unwrap().run(Streams {
+                from: &from,
+                wide: &mut wide[skip..][..33],
+                narrow: &mut narrow[skip_narrow..][..33],
+            });
+            let (wide, narrow) = (&wide[skip..][..33], &narrow[skip_narrow..][..33]);
+            for (i, (wide, narrow)) in wide.iter().zip(narrow).enumerate() {
+                let written = [*wide, narrow.get()];
+                assert!(
+                    written == [from[i]; 2] || written == [0.0; 2],
+                    "{isa}: {written:?} at {i}"
+                );
+            }
+            let written = wide.iter().filter(|&&x| x != 0.0).count();
+            assert!(
+                written.is_multiple_of(2) && written >= 2,
+                "{isa}: {written} written"
+            );
         }
     }
 

@@ -247,6 +247,36 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
 
     #[inline(always)]
+    unsafe fn stream(self, to: *mut f32, v: __m512) {
+        // SAFETY: the features are there (see `splat`); the caller vouches for sixteen numbers, and that they are not read before a fence.
+        unsafe {
+            if to.cast::<__m512>().is_aligned() {
+                _mm512_stream_ps(to, v);
+            } else {
+                self.store(to, v);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn stream_bf16(self, to: *mut Bf16, v: __m512) {
+        // SAFETY: as for `stream`.
+        unsafe {
+            if to.cast::<__m256i>().is_aligned() {
+                _mm256_stream_si256(to.cast(), self.round_bf16(v));
+            } else {
+                self.store_bf16(to, v);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn streamed(self) {
+        // SAFETY: any x86-64 CPU has SSE.
+        unsafe { _mm_sfence() };
+    }
+
+    #[inline(always)]
     unsafe fn pair_bf16(self, a: *const Bf16, b: *const Bf16, to: *mut u32) {
         // SAFETY: the features are there (see `splat`); the caller vouches for sixteen numbers.
         unsafe {

@@ -1,5 +1,5 @@
 use resnet_kernels::batch_norm::{self, Mask, Running};
-use resnet_kernels::{Cpu, Isa, Residual, ResidualGrad, reference};
+use resnet_kernels::{Bf16, Cpu, Isa, Number, Residual, ResidualGrad, reference};
 
 use crate::support::{Fenced, Random, assert_close, assert_same_bits, cpus, wide};
 
@@ -388,4 +388,94 @@ fn nan_stays_in_its_channel() {
             assert_eq!(y.is_nan(), i % 5 == 3, "element {i} is {y}");
         }
     }
+}
+
+/// Maps of 16 MiB go past the caches, in part or as a whole, wherever they begin.
+fn large<T: Number>(first: usize) {
+    let cpu = Cpu::new(2);
+    let (pixels, channels) = ((16 << 20) / 64 / size_of::<T>() + 77, 64);
+    let len = pixels * channels;
+    let mut random = Random(5);
+    let mut map = || -> Vec<T> {
+        let numbers = random.reals(4099);
+        (0..len).map(|i| T::of(numbers[i % 4099])).collect()
+    };
+    let (x, dy, residual) = (map(), map(), map());
+    let [gamma, beta, mean, rstd] = [1, 2, 3, 4].map(|seed| Random(seed).reals(channels));
+    let mut scratch = vec![0.0; batch_norm::scratch_len(pixels, channels)];
+    let same = |what: &str, a: &[T], b: &[T]| {
+        assert!(
+            a.iter().zip(b).all(|(a, b)| a.get() == b.get()),
+            "{what} of a large map from {first}"
+        );
+    };
+
+    let mut normalise = |range: std::ops::Range<usize>, y: &mut [T]| {
+        let residual = Residual {
+            values: &residual[range.clone()],
+            channels,
+            offset: 0,
+        };
+        batch_norm::normalise(
+            &cpu,
+            &x[range],
+            channels,
+            &gamma,
+            &beta,
+            &mean,
+            &rstd,
+            Some(residual),
+            true,
+            y,
+            &mut scratch,
+        );
+    };
+    let (mut whole, mut parts) = (vec![T::default(); len + first], vec![T::default(); len]);
+    normalise(0..len, &mut whole[first..]);
+    let half = pixels / 2 * channels;
+    normalise(0..half, &mut parts[..half]);
+    normalise(half..len, &mut parts[half..]);
+    same("y", &whole[first..], &parts);
+
+    // What is added to is written through the caches.
+    let mut backward = |accumulate: bool| {
+        let mut maps = [
+            vec![T::default(); len + first],
+            vec![T::default(); len + first],
+        ];
+        let [dx, d_residual] = &mut maps;
+        batch_norm::backward(
+            &cpu,
+            &dy,
+            &x,
+            Mask::Output(&parts),
+            channels,
+            &gamma,
+            &mean,
+            &rstd,
+            &mut dx[first..],
+            accumulate,
+            Some(ResidualGrad {
+                values: &mut d_residual[first..],
+                channels,
+                offset: 0,
+                accumulate,
+            }),
+            &mut vec![0.0; channels],
+            &mut vec![0.0; channels],
+            &mut scratch,
+        );
+        maps
+    };
+    let (streamed, added) = (backward(false), backward(true));
+    same("dx", &streamed[0], &added[0]);
+    same("d_residual", &streamed[1], &added[1]);
+}
+
+#[test]
+fn large_maps_are_written_like_small_ones() {
+    large::<f32>(0);
+    large::<f32>(1);
+    large::<Bf16>(0);
+    large::<Bf16>(3);
 }

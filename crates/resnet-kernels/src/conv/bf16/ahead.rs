@@ -65,6 +65,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_single_call_fetches_the_first_part() {
+        let map = [Bf16::default(); 100];
+        for (x, dy) in [(70, 100), (0, 70)] {
+            let mut ahead = Ahead::new([&map[..x], &map[..dy]], 1);
+            assert_eq!(ahead.next().1, 70usize.div_ceil(LINE));
+        }
+    }
+
+    #[test]
     fn as_many_pieces_as_calls_are_all_parts() {
         let map = vec![Bf16::default(); 5000];
         for (x, dy) in [(0, 0), (1, 5000), (4096, 4096), (4999, 1), (0, 77)] {

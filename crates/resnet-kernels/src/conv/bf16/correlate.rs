@@ -295,7 +295,7 @@ impl<'a> Correlation<'a> {
                 epilogue,
                 y,
                 accumulate,
-                laid_out: !own.begins(task),
+                laid_out: own.has_laid_out(task),
                 scratch: own.memory,
             });
         });

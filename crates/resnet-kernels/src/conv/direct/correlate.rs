@@ -1,6 +1,7 @@
 //! Forward pass and input gradient: blocks of outputs, laid out by [`Staging`], times panels of weights.
 //!
-//! Weights are packed first (`panels`, `conv/packed.rs`), into panels [k][lanes] of two vectors of output channels; then each block is computed (`block`).
+//! Weights are packed first (`panels`, `conv/packed.rs`), into panels [k][lanes] of two vectors of output channels; then each block is
+//! computed (`block`).
 
 use std::marker::PhantomData;
 
@@ -244,7 +245,7 @@ impl<'a> Correlation<'a> {
                 epilogue,
                 y,
                 accumulate,
-                laid_out: !own.begins(task),
+                laid_out: own.has_laid_out(task),
                 scratch: own.memory,
             });
         });

@@ -86,7 +86,7 @@ impl Products for Paired {
         let (from, to) = (pitch(depth / 2), pitch(columns.len()));
         let first = columns.start;
         for (n, lanes) in unit::panels(columns.clone()) {
-            let next = n * depth / 2 + next(&columns, n, lanes, depth / 2, u.len());
+            let after = n * depth / 2 + next(&columns, n, lanes, depth / 2, u.len());
             for start in (0..depth).step_by(PART * STEP) {
                 let part = (depth - start).min(PART * STEP);
                 let panel = &u[n * depth / 2 + start / 2 * lanes..][..part / 2 * lanes];
@@ -103,7 +103,7 @@ impl Products for Paired {
                         overlaps: false,
                         add: usize::from(start > 0),
                         ahead: if tile == 0 {
-                            u.as_ptr().wrapping_add(next + start / 2 * lanes).cast()
+                            u.as_ptr().wrapping_add(after + start / 2 * lanes).cast()
                         } else {
                             std::ptr::null()
                         },

@@ -1,16 +1,16 @@
 //! Memory that begins at a cache line.
 
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 
 use resnet_kernels::{CACHE_LINE, zeros};
 
 /// Numbers in a cache line.
 pub(super) const LINE: usize = CACHE_LINE / size_of::<f32>();
 
-/// Numbers, from a cache line on; a few more may follow.
+/// Numbers, from a cache line on.
 pub(super) struct Aligned {
     memory: Vec<f32>,
-    start: usize,
+    range: Range<usize>,
 }
 
 impl Aligned {
@@ -19,7 +19,10 @@ impl Aligned {
         let memory = zeros(len + LINE)?;
         // Alignment is a matter of speed alone, so an address that cannot be aligned is used as it is.
         let start = memory.as_ptr().align_offset(CACHE_LINE).min(LINE);
-        Some(Aligned { memory, start })
+        Some(Aligned {
+            memory,
+            range: start..start + len,
+        })
     }
 }
 
@@ -27,12 +30,26 @@ impl Deref for Aligned {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        &self.memory[self.start..]
+        &self.memory[self.range.clone()]
     }
 }
 
 impl DerefMut for Aligned {
     fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.memory[self.start..]
+        &mut self.memory[self.range.clone()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_begins_at_a_cache_line_and_has_its_length() {
+        for len in [0, 1, 1000, 1 << 21] {
+            let memory = Aligned::zeros(len).unwrap();
+            assert_eq!(memory.len(), len);
+            assert!(memory.as_ptr().addr().is_multiple_of(CACHE_LINE));
+        }
     }
 }
