@@ -11,7 +11,7 @@ use crate::{Number, Residual, ResidualGrad};
 /// Columns of a slab at most: memory is read in pieces of this many numbers.
 const SLAB: usize = 512;
 
-/// Bytes from which on a map is more than the last-level cache keeps until it is read again: 32 MiB, of several maps and several cores.
+/// Bytes from which on a map will have left the last-level cache (32 MiB for several maps, and cores) before it is read again.
 const FAR: usize = 16 << 20;
 
 /// Whether the tasks of a map of so many numbers write it past the caches.
@@ -130,7 +130,7 @@ impl<T: Number> Each for Normal<T> {
 /// Writes a vector, past the caches if `streams`.
 ///
 /// # Safety
-/// `to` is valid for writing `LANES` numbers; if `streams` no one reads them before [`Simd::streamed`].
+/// `to` is valid for writing `LANES` numbers; if `streams`, as [`Simd::stream`] asks.
 #[inline(always)]
 unsafe fn write<S: Simd, T: Number>(s: S, to: *mut T, v: S::V, streams: bool) {
     // SAFETY: as the caller vouches.

@@ -1,5 +1,7 @@
 //! Maximum of a window. The winner of the forward pass is found again in the backward pass.
 
+use std::ops::Range;
+
 use super::{Pool2dShape, Window};
 use crate::Number;
 use crate::each::{Each, each};
@@ -19,15 +21,17 @@ impl<T: Number> Task for MaxForward<'_, T> {
     fn run<S: Simd>(self, s: S) {
         let MaxForward { shape, x, first, y } = self;
         let c = shape.c;
-        for (pixel, y) in y.chunks_exact_mut(c).enumerate() {
-            let (i, j) = (first + pixel / shape.w_out(), pixel % shape.w_out());
-            fetch(s, shape, x, i + 1, j);
-            let work = Maximum {
-                window: Window::new(shape, x, i, j),
-                y: y.as_mut_ptr(),
-            };
-            // SAFETY: y is a pixel, the window's are x's, all of c channels.
-            unsafe { each(s, c, work) };
+        for (i, y) in (first..).zip(y.chunks_exact_mut(shape.w_out() * c)) {
+            let next = own(shape, i + 1, shape.h);
+            for (j, y) in y.chunks_exact_mut(c).enumerate() {
+                fetch(s, shape, x, next.clone(), j);
+                let work = Maximum {
+                    window: Window::new(shape, x, i, j),
+                    y: y.as_mut_ptr(),
+                };
+                // SAFETY: y is a pixel, the window's are x's, all of c channels.
+                unsafe { each(s, c, work) };
+            }
         }
     }
 }
@@ -53,13 +57,31 @@ impl<T: Number> Each for Maximum<T> {
     }
 }
 
-/// Asks for the part of a map that the window of output (i, j) reads and those before and above it need not have read.
+/// Pixels that the i-th window along an axis of `len` reads and the one before it does not; none if there is no such window.
 #[inline(always)]
-fn fetch<S: Simd, T>(s: S, shape: &Pool2dShape, map: &[T], i: usize, j: usize) {
-    let Pool2dShape { w, c, stride, .. } = *shape;
-    for row in i * stride..(i + 1) * stride {
-        let first = map.as_ptr().wrapping_add((row * w + j * stride) * c);
-        for number in (0..stride * c).step_by(CACHE_LINE / size_of::<T>()) {
+fn own(shape: &Pool2dShape, i: usize, len: usize) -> Range<usize> {
+    let Pool2dShape {
+        kernel,
+        stride,
+        padding,
+        ..
+    } = *shape;
+    let before = if i == 0 { 0 } else { (i - 1) * stride + kernel };
+    // A window after the last one may begin anywhere.
+    let at = i.saturating_mul(stride);
+    let start = before.max(at).saturating_sub(padding);
+    start..at.saturating_add(kernel - padding).min(len)
+}
+
+/// Asks for what the j-th windows read of these rows of a map beyond those before them.
+#[inline(always)]
+fn fetch<S: Simd, T>(s: S, shape: &Pool2dShape, map: &[T], rows: Range<usize>, j: usize) {
+    let columns = own(shape, j, shape.w);
+    for row in rows {
+        let first = map
+            .as_ptr()
+            .wrapping_add((row * shape.w + columns.start) * shape.c);
+        for number in (0..columns.len() * shape.c).step_by(CACHE_LINE / size_of::<T>()) {
             s.prefetch_far(first.wrapping_add(number));
         }
     }
@@ -88,26 +110,26 @@ impl<T: Number> Task for MaxBackward<'_, T> {
         assert_eq!(x.len(), dx.len());
         // Rows are cleared shortly before they are added to, while they are near.
         let mut cleared = if accumulate { shape.h } else { 0 };
-        for (pixel, dy) in dy.chunks_exact(c).enumerate() {
-            let (i, j) = (pixel / shape.w_out(), pixel % shape.w_out());
-            if j == 0 {
-                let [rows, _] = shape.window(i, j);
-                let end = cleared.max(rows.end);
-                dx[cleared * row..end * row].fill(T::default());
-                cleared = end;
+        for (i, dy) in dy.chunks_exact(shape.w_out() * c).enumerate() {
+            let [rows, _] = shape.window(i, 0);
+            let end = cleared.max(rows.end);
+            dx[cleared * row..end * row].fill(T::default());
+            cleared = end;
+            let next = own(shape, i + 1, shape.h);
+            for (j, dy) in dy.chunks_exact(c).enumerate() {
+                fetch(s, shape, x, next.clone(), j);
+                fetch(s, shape, dx, next.clone(), j);
+                let window = Window::new(shape, x, i, j);
+                // SAFETY: the window begins inside x.
+                let first = unsafe { window.x.offset_from(x.as_ptr()) } as usize;
+                let work = MaximumGradient {
+                    window,
+                    dy: dy.as_ptr(),
+                    dx: dx[first..].as_mut_ptr(),
+                };
+                // SAFETY: dy is a pixel, the window's are x's and dx's, which are of one length, all of c channels.
+                unsafe { each(s, c, work) };
             }
-            fetch(s, shape, x, i + 1, j);
-            fetch(s, shape, dx, i + 1, j);
-            let window = Window::new(shape, x, i, j);
-            // SAFETY: the window begins inside x.
-            let first = unsafe { window.x.offset_from(x.as_ptr()) } as usize;
-            let work = MaximumGradient {
-                window,
-                dy: dy.as_ptr(),
-                dx: dx[first..].as_mut_ptr(),
-            };
-            // SAFETY: dy is a pixel, the window's are x's and dx's, which are of one length, all of c channels.
-            unsafe { each(s, c, work) };
         }
         dx[cleared * row..].fill(T::default());
     }

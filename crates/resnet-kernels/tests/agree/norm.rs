@@ -1,5 +1,7 @@
+use std::ops::Range;
+
 use resnet_kernels::batch_norm::{self, Mask, Running};
-use resnet_kernels::{Bf16, Cpu, Isa, Number, Residual, ResidualGrad, reference};
+use resnet_kernels::{Bf16, CACHE_LINE, Cpu, Isa, Number, Residual, ResidualGrad, reference};
 
 use crate::support::{Fenced, Random, assert_close, assert_same_bits, cpus, wide};
 
@@ -390,35 +392,40 @@ fn nan_stays_in_its_channel() {
     }
 }
 
-/// Maps of 16 MiB go past the caches, in part or as a whole, wherever they begin.
-fn large<T: Number>(first: usize) {
-    let cpu = Cpu::new(2);
-    let (pixels, channels) = ((16 << 20) / 64 / size_of::<T>() + 77, 64);
+/// Maps of 16 MiB go past the caches where vectors are aligned: they begin `first` numbers behind a cache line. `narrow` channels of the
+/// residual.
+fn large<T: Number>(isa: Isa, first: usize, channels: usize, narrow: usize) {
+    let what = format!("{}, {isa}, {channels} channels from {first}", T::NAME);
+    let cpu = Cpu::with_isa(isa, 2).unwrap();
+    let pixels = (16 << 20) / channels / size_of::<T>() + 77;
     let len = pixels * channels;
     let mut random = Random(5);
-    let mut map = || -> Vec<T> {
+    let mut map = |len: usize| -> Vec<T> {
         let numbers = random.reals(4099);
         (0..len).map(|i| T::of(numbers[i % 4099])).collect()
     };
-    let (x, dy, residual) = (map(), map(), map());
+    let (x, dy, residual) = (map(len), map(len), map(pixels * narrow));
     let [gamma, beta, mean, rstd] = [1, 2, 3, 4].map(|seed| Random(seed).reals(channels));
     let mut scratch = vec![0.0; batch_norm::scratch_len(pixels, channels)];
-    let same = |what: &str, a: &[T], b: &[T]| {
-        assert!(
-            a.iter().zip(b).all(|(a, b)| a.get() == b.get()),
-            "{what} of a large map from {first}"
-        );
+    let zeros = |len: usize| {
+        let memory = vec![T::default(); len + first + CACHE_LINE];
+        let start = memory.as_ptr().align_offset(CACHE_LINE) + first;
+        (memory, start..start + len)
+    };
+    let same = |name: &str, a: &[T], b: &[T]| {
+        let mut both = a.iter().zip(b);
+        assert!(both.all(|(a, b)| a.get() == b.get()), "{name} of {what}");
     };
 
-    let mut normalise = |range: std::ops::Range<usize>, y: &mut [T]| {
+    let mut normalise = |pixels: Range<usize>, y: &mut [T]| {
         let residual = Residual {
-            values: &residual[range.clone()],
-            channels,
+            values: &residual[pixels.start * narrow..pixels.end * narrow],
+            channels: narrow,
             offset: 0,
         };
         batch_norm::normalise(
             &cpu,
-            &x[range],
+            &x[pixels.start * channels..pixels.end * channels],
             channels,
             &gamma,
             &beta,
@@ -430,20 +437,16 @@ fn large<T: Number>(first: usize) {
             &mut scratch,
         );
     };
-    let (mut whole, mut parts) = (vec![T::default(); len + first], vec![T::default(); len]);
-    normalise(0..len, &mut whole[first..]);
-    let half = pixels / 2 * channels;
-    normalise(0..half, &mut parts[..half]);
-    normalise(half..len, &mut parts[half..]);
-    same("y", &whole[first..], &parts);
+    let (mut whole, at) = zeros(len);
+    normalise(0..pixels, &mut whole[at.clone()]);
+    let (mut parts, half) = (vec![T::default(); len], pixels / 2);
+    normalise(0..half, &mut parts[..half * channels]);
+    normalise(half..pixels, &mut parts[half * channels..]);
+    same("y", &whole[at], &parts);
 
     // What is added to is written through the caches.
     let mut backward = |accumulate: bool| {
-        let mut maps = [
-            vec![T::default(); len + first],
-            vec![T::default(); len + first],
-        ];
-        let [dx, d_residual] = &mut maps;
+        let ((mut dx, at), (mut d_residual, at_residual)) = (zeros(len), zeros(pixels * narrow));
         batch_norm::backward(
             &cpu,
             &dy,
@@ -453,11 +456,11 @@ fn large<T: Number>(first: usize) {
             &gamma,
             &mean,
             &rstd,
-            &mut dx[first..],
+            &mut dx[at.clone()],
             accumulate,
             Some(ResidualGrad {
-                values: &mut d_residual[first..],
-                channels,
+                values: &mut d_residual[at_residual.clone()],
+                channels: narrow,
                 offset: 0,
                 accumulate,
             }),
@@ -465,7 +468,7 @@ fn large<T: Number>(first: usize) {
             &mut vec![0.0; channels],
             &mut scratch,
         );
-        maps
+        [dx[at].to_vec(), d_residual[at_residual].to_vec()]
     };
     let (streamed, added) = (backward(false), backward(true));
     same("dx", &streamed[0], &added[0]);
@@ -474,8 +477,16 @@ fn large<T: Number>(first: usize) {
 
 #[test]
 fn large_maps_are_written_like_small_ones() {
-    large::<f32>(0);
-    large::<f32>(1);
-    large::<Bf16>(0);
-    large::<Bf16>(3);
+    for isa in Isa::available() {
+        large::<f32>(isa, 0, 64, 64);
+        large::<Bf16>(isa, 0, 64, 64);
+    }
+    let isa = Isa::best_up_to(Isa::Amx);
+    large::<f32>(isa, 1, 64, 64);
+    large::<Bf16>(isa, 16, 64, 64);
+    large::<Bf16>(isa, 3, 64, 64);
+    // Rows that are aligned now and then, and residuals of fewer channels.
+    large::<f32>(isa, 0, 75, 75);
+    large::<Bf16>(isa, 0, 75, 40);
+    large::<Bf16>(isa, 0, 64, 32);
 }

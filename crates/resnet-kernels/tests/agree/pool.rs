@@ -3,7 +3,7 @@ use resnet_kernels::{Cpu, Isa, Pool2dShape, pool2d, reference};
 use crate::support::{Fenced, Random, assert_close, cpus, wide};
 
 /// n, h, w, c, kernel, stride, padding.
-const SHAPES: [[usize; 7]; 15] = [
+const SHAPES: [[usize; 7]; 16] = [
     [2, 12, 12, 64, 3, 2, 1],
     [1, 8, 8, 3, 2, 2, 0],
     [3, 7, 5, 70, 3, 2, 1],
@@ -19,6 +19,7 @@ const SHAPES: [[usize; 7]; 15] = [
     [1, 112, 9, 4, 3, 2, 1],
     [1, 13, 9, 5, 3, 5, 1],
     [2, 2, 1, 19, 3, 1, 1],
+    [1, 4, 5, 16, 3, usize::MAX, 1],
 ];
 
 fn shapes() -> impl Iterator<Item = Pool2dShape> {

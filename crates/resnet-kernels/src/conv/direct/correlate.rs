@@ -245,7 +245,7 @@ impl<'a> Correlation<'a> {
                 epilogue,
                 y,
                 accumulate,
-                laid_out: own.has_laid_out(task),
+                laid_out: own.lays_out_again(task),
                 scratch: own.memory,
             });
         });

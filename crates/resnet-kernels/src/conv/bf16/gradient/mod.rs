@@ -155,8 +155,8 @@ mod tests {
     use crate::{Isa, Number};
 
     /// Rims, steps, groups, odd numbers of outputs, blocks of several images and of parts of one, several blocks in a chunk, a row longer
-    /// than a block, parts of channels on both sides.
-    const SHAPES: [&str; 15] = [
+    /// than a block, parts of channels on both sides, with several blocks that are fetched ahead and with larger ones.
+    const SHAPES: [&str; 17] = [
         "n2 ic64 ih9 oc96 k1",
         "n3 ic40 ih7 oc16 k1 s2",
         "n2 ic16 ih12 oc32 k3 s2 p1",
@@ -172,6 +172,8 @@ mod tests {
         "n1 ic128 ih23 oc512 k3 p1 g2",
         "n1 ic16 ih2 iw300 oc64 k3 p1",
         "n5 ic16 ih32 oc16 k3 p1",
+        "n1 ic256 ih20 oc512 k1",
+        "n1 ic512 ih20 oc768 k1",
     ];
 
     #[test]

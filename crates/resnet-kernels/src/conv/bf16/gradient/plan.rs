@@ -20,8 +20,8 @@ const PARTIAL: usize = 1 << 19;
 /// Most numbers of x transposed (768 KiB), and of dy in pairs (512 KiB): of a second-level cache of 2 MiB.
 const X: usize = 384 << 10;
 const DY: usize = 256 << 10;
-/// Most numbers of x and dy in a block that are fetched before they are read, by a task that may need only part of their channels
-/// (600 KiB: of a second-level cache of 1 MiB).
+/// Most numbers of x and dy in a block that are fetched before they are read (600 KiB: of a second-level cache of 1 MiB). Where channels are
+/// split a task reads only part of them.
 const AHEAD: usize = 300 << 10;
 /// Steps between visits to a tile of dw: 32 KiB of dy in a first-level cache of 48.
 pub(super) const PART: usize = 16;
