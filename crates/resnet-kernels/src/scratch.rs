@@ -137,8 +137,8 @@ pub(crate) struct Own<'a> {
 }
 
 impl Own<'_> {
-    /// Notes that the thread needs `block` laid out; whether it did that in its task before, since parts of a block's channels share it.
-    pub(crate) fn lays_out_again(&mut self, block: usize) -> bool {
+    /// Whether the thread finds `block` laid out by its task before: parts of a block's channels share that. From now on it counts as laid out.
+    pub(crate) fn finds_laid_out(&mut self, block: usize) -> bool {
         // No block is NOTHING: a loop has no more tasks than that, nor blocks than tasks.
         let block = block as u32;
         std::mem::replace(&mut self.laid_out[0], block) == block
@@ -189,13 +189,13 @@ mod tests {
                 let scratch = Scratch::new(&cpu, &mut memory, len);
                 parallel(&cpu, 3 * 40, scratch, |mut own, task| {
                     let block = task / 40;
-                    let again = own.lays_out_again(block);
+                    let found = own.finds_laid_out(block);
                     let [part] = split(own.memory, parts);
                     // What an earlier pass left there must not count, so each has numbers of its own.
                     let before = part[0].to_bits();
                     let number = f32::from_bits(pass * 3 + block as u32 + 1);
-                    assert_eq!(again, before == number.to_bits());
-                    if !again {
+                    assert_eq!(found, before == number.to_bits());
+                    if !found {
                         laid_out[block].fetch_add(1, Ordering::Relaxed);
                         part.fill(number);
                     }

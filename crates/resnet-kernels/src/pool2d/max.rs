@@ -22,7 +22,7 @@ impl<T: Number> Task for MaxForward<'_, T> {
         let MaxForward { shape, x, first, y } = self;
         let c = shape.c;
         for (i, y) in (first..).zip(y.chunks_exact_mut(shape.w_out() * c)) {
-            let next = own(shape, i + 1, shape.h);
+            let next = shape.own_rows(i + 1);
             for (j, y) in y.chunks_exact_mut(c).enumerate() {
                 fetch(s, shape, x, next.clone(), j);
                 let work = Maximum {
@@ -57,26 +57,10 @@ impl<T: Number> Each for Maximum<T> {
     }
 }
 
-/// Pixels that the i-th window along an axis of `len` reads and the one before it does not; none if there is no such window.
-#[inline(always)]
-fn own(shape: &Pool2dShape, i: usize, len: usize) -> Range<usize> {
-    let Pool2dShape {
-        kernel,
-        stride,
-        padding,
-        ..
-    } = *shape;
-    let before = if i == 0 { 0 } else { (i - 1) * stride + kernel };
-    // A window after the last one may begin anywhere.
-    let at = i.saturating_mul(stride);
-    let start = before.max(at).saturating_sub(padding);
-    start..at.saturating_add(kernel - padding).min(len)
-}
-
 /// Asks for what the j-th windows read of these rows of a map beyond those before them.
 #[inline(always)]
 fn fetch<S: Simd, T>(s: S, shape: &Pool2dShape, map: &[T], rows: Range<usize>, j: usize) {
-    let columns = own(shape, j, shape.w);
+    let columns = shape.own_side(j, shape.w);
     for row in rows {
         let first = map
             .as_ptr()
@@ -115,7 +99,7 @@ impl<T: Number> Task for MaxBackward<'_, T> {
             let end = cleared.max(rows.end);
             dx[cleared * row..end * row].fill(T::default());
             cleared = end;
-            let next = own(shape, i + 1, shape.h);
+            let next = shape.own_rows(i + 1);
             for (j, dy) in dy.chunks_exact(c).enumerate() {
                 fetch(s, shape, x, next.clone(), j);
                 fetch(s, shape, dx, next.clone(), j);

@@ -9,6 +9,8 @@
 mod average;
 mod max;
 
+use std::ops::Range;
+
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
 use crate::split::range;
@@ -106,12 +108,33 @@ impl Pool2dShape {
 
     /// The part of the window of output (i, j) inside the image: rows and columns.
     #[inline(always)]
-    fn window(&self, i: usize, j: usize) -> [std::ops::Range<usize>; 2] {
-        let side = |i: usize, len: usize| {
-            let start = i * self.stride;
-            start.saturating_sub(self.padding)..(start + self.kernel - self.padding).min(len)
-        };
-        [side(i, self.h), side(j, self.w)]
+    fn window(&self, i: usize, j: usize) -> [Range<usize>; 2] {
+        [self.side(i, self.h), self.side(j, self.w)]
+    }
+
+    /// The same along an axis of `len` pixels.
+    #[inline(always)]
+    fn side(&self, i: usize, len: usize) -> Range<usize> {
+        let start = i * self.stride;
+        start.saturating_sub(self.padding)..(start + self.kernel - self.padding).min(len)
+    }
+
+    /// The rows of output row `i` that the one before does not read; none if there is no such row.
+    #[inline(always)]
+    fn own_rows(&self, i: usize) -> Range<usize> {
+        if i < self.h_out() {
+            self.own_side(i, self.h)
+        } else {
+            0..0
+        }
+    }
+
+    /// What the window before does not read of a side.
+    #[inline(always)]
+    fn own_side(&self, i: usize, len: usize) -> Range<usize> {
+        let side = self.side(i, len);
+        let before = if i == 0 { 0 } else { self.side(i - 1, len).end };
+        side.start.max(before)..side.end
     }
 }
 

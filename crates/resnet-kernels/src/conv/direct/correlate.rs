@@ -245,7 +245,7 @@ impl<'a> Correlation<'a> {
                 epilogue,
                 y,
                 accumulate,
-                laid_out: own.lays_out_again(task),
+                laid_out: own.finds_laid_out(task),
                 scratch: own.memory,
             });
         });

@@ -159,7 +159,7 @@ where
                     epilogue,
                     y: y.start_of(0..len),
                     accumulate,
-                    laid_out: own.lays_out_again(task / self.split),
+                    laid_out: own.finds_laid_out(task / self.split),
                     scratch: own.memory,
                 });
             }
