@@ -92,6 +92,75 @@ fn the_plan_reads_like_the_network() {
     assert_eq!(names(&plan, plan.update.clone()), ["conv1 sgd", "bn1 sgd"]);
 }
 
+/// Three blocks of one convolution each.
+fn row_of_blocks() -> Graph {
+    let conv = Op::Conv2d {
+        c_out: 4,
+        kernel: 3,
+        stride: 1,
+        padding: 1,
+        groups: 1,
+        bias: false,
+    };
+    let norm = Op::BatchNorm {
+        eps: 1e-5,
+        momentum: 0.1,
+        zero_init: false,
+    };
+    let mut g = Graph::new(Shape::new(4, 16, 16));
+    let mut x = g.push("conv0", conv, &[LayerId(0)]);
+    for i in 1..4 {
+        let y = g.push(format!("conv{i}"), conv, &[x]);
+        let y = g.push(format!("bn{i}"), norm, &[y]);
+        let y = g.push(format!("add{i}"), Op::Add, &[y, x]);
+        x = g.push(format!("relu{i}"), Op::Relu, &[y]);
+    }
+    let x = g.push("conv4", conv, &[x]);
+    let x = g.push("avgpool", Op::AvgPool2d(Window::Global), &[x]);
+    g.push("fc", Op::Linear { out: 5 }, &[x]);
+    g
+}
+
+/// Images whose maps in [`row_of_blocks`] take 16 MiB in f32.
+const LARGE: usize = 4096;
+
+/// Every second output of a row of blocks is kept, of large maps every third.
+#[test]
+fn outputs_are_computed_again_one_from_another_where_maps_are_large() {
+    let again = |batch, precision| {
+        let options = Options {
+            precision,
+            ..Options::train(batch, 0.0)
+        };
+        let plan = Plan::build(&row_of_blocks(), options).unwrap();
+        let backward = names(&plan, plan.backward.clone());
+        let keep = |name: &String| name.ends_with("again") || name.ends_with("conv dw");
+        backward.into_iter().filter(keep).collect::<Vec<_>>()
+    };
+    let small = [
+        "bn3 norm again",
+        "conv4 conv dw",
+        "conv3 conv dw",
+        "bn1 norm again",
+        "conv2 conv dw",
+        "conv1 conv dw",
+        "conv0 conv dw",
+    ];
+    let large = [
+        "conv4 conv dw",
+        "bn1 norm again",
+        "bn2 norm again",
+        "conv3 conv dw",
+        "conv2 conv dw",
+        "conv1 conv dw",
+        "conv0 conv dw",
+    ];
+    assert_eq!(again(LARGE - 1, Precision::F32), small);
+    assert_eq!(again(LARGE, Precision::F32), large);
+    assert_eq!(again(2 * LARGE - 1, Precision::Bf16), small);
+    assert_eq!(again(2 * LARGE, Precision::Bf16), large);
+}
+
 #[test]
 fn what_lives_together_does_not_overlap() {
     for options in [
@@ -139,6 +208,8 @@ fn a_slot_keeps_its_numbers_until_its_last_reader() {
     for options in [Options::train(2, 0.0), fixed_norms(), explaining()] {
         every_read_sees_the_last_write(&Plan::build(&residual(), options).unwrap());
     }
+    let in_chains = Options::train(LARGE, 0.0);
+    every_read_sees_the_last_write(&Plan::build(&row_of_blocks(), in_chains).unwrap());
 }
 
 fn fixed_norms() -> Options {
