@@ -12,6 +12,8 @@ use crate::step::{Slot, SlotId, Step, StepKind};
 
 /// Where [`StepKind::NormAgain`] reads its residual, if it has one.
 const RESIDUAL: usize = 5;
+/// Bytes of a map from which on its memory counts more than the time of another step.
+const LARGE: usize = 16 << 20;
 
 /// Rewrites the steps; the backward pass begins at `backward`. Slots in `host` are looked at from outside and stay.
 pub(super) fn recompute(
@@ -26,77 +28,82 @@ pub(super) fn recompute(
             first_reader.entry(*slot).or_insert(at);
         }
     }
-    let chosen = choose(&steps[..backward], slots, &first_reader, host);
-    let mut again: HashMap<usize, Vec<Step>> = HashMap::new();
+    let mut chosen = choose(steps, backward, slots, &first_reader, host);
     let mut renamed: HashMap<SlotId, SlotId> = HashMap::new();
-    // From the last on, for a residual is read by what is computed from it.
-    for mut step in chosen.into_iter().rev() {
+    for step in &mut chosen {
         let y = step.writes[0];
-        let at = first_reader[&y];
-        if let Some(&residual) = step.reads.get(RESIDUAL) {
-            let first = first_reader.entry(residual).or_insert(at);
+        let mut copy = slots[y.0].clone();
+        copy.name.push_str(" again");
+        slots.push(copy);
+        step.writes[0] = SlotId(slots.len() - 1);
+        renamed.insert(y, step.writes[0]);
+        first_reader.insert(step.writes[0], first_reader[&y]);
+        // A residual that is computed again stands before it.
+        for slot in &mut step.reads {
+            *slot = renamed.get(slot).copied().unwrap_or(*slot);
+        }
+    }
+    let mut again: HashMap<usize, Vec<Step>> = HashMap::new();
+    // From the last on, for a residual is wanted no later than what is computed from it.
+    for step in chosen.into_iter().rev() {
+        let at = first_reader[&step.writes[0]];
+        let residual = step.reads.get(RESIDUAL);
+        if let Some(first) = residual.and_then(|slot| first_reader.get_mut(slot)) {
             *first = at.min(*first);
         }
-        let slot = &slots[y.0];
-        let name = format!("{} again", slot.name);
-        slots.push(Slot {
-            name,
-            ..slot.clone()
-        });
-        let copy = SlotId(slots.len() - 1);
-        renamed.insert(y, copy);
-        step.writes[0] = copy;
         again.entry(at).or_default().push(step);
     }
     let old = std::mem::take(steps);
-    for (at, step) in old.into_iter().enumerate() {
-        let before = again.remove(&at).unwrap_or_default();
-        for mut step in before.into_iter().rev().chain([step]) {
-            if at >= backward {
-                for slot in &mut step.reads {
-                    *slot = renamed.get(slot).copied().unwrap_or(*slot);
-                }
+    for (at, mut step) in old.into_iter().enumerate() {
+        steps.extend(again.remove(&at).into_iter().flatten().rev());
+        if at >= backward {
+            for slot in &mut step.reads {
+                *slot = renamed.get(slot).copied().unwrap_or(*slot);
             }
-            steps.push(step);
         }
+        steps.push(step);
     }
 }
 
 /// The steps that compute again what the backward pass reads, in the order of the forward pass.
 fn choose(
-    forward: &[Step],
+    steps: &[Step],
+    backward: usize,
     slots: &[Slot],
     first_reader: &HashMap<SlotId, usize>,
     host: &[Option<SlotId>],
 ) -> Vec<Step> {
     let outside: HashSet<SlotId> = host.iter().flatten().copied().collect();
-    let mut chains: HashMap<SlotId, usize> = HashMap::new(); // steps that compute a slot again, one after another
+    let mut chains: HashMap<SlotId, usize> = HashMap::new(); // steps in a row that compute a slot again
     let mut chosen = Vec::new();
-    for step in forward.iter().filter_map(once_more) {
+    for step in steps[..backward].iter().filter_map(once_more) {
         let (x, residual, y) = (step.reads[0], step.reads.get(RESIDUAL), step.writes[0]);
-        let read = |slot: &SlotId| first_reader.contains_key(slot);
-        let kept = |slot: &SlotId| read(slot) && !chains.contains_key(slot);
-        let before = match residual {
-            Some(slot) if !kept(slot) => chains.get(slot).copied(),
-            _ => Some(0),
+        let of_residual = match residual {
+            None => 0,
+            Some(slot) => match chains.get(slot) {
+                Some(&steps) => steps,
+                None if first_reader.contains_key(slot) => 0,
+                None => continue,
+            },
         };
-        let length = before.map(|steps| steps + 1);
-        let short = length.filter(|&steps| steps <= longest_chain(&slots[y.0]));
-        if let Some(steps) = short
-            && kept(&x)
-            && read(&y)
-            && !outside.contains(&y)
-        {
-            chains.insert(y, steps);
+        let longest = if 4 * slots[y.0].words() >= LARGE {
+            2
+        } else {
+            1
+        };
+        let Some(&at) = first_reader.get(&y) else {
+            continue;
+        };
+        let x_is_kept = first_reader.contains_key(&x) && !chains.contains_key(&x);
+        // Behind the last block there is only the head: its output would be gone for no time, and what it is computed from
+        // would be wanted when nearly everything else is still there.
+        let soon = matches!(steps[at].kind, StepKind::NormBackward(_)) && steps[at].reads[1] == x;
+        if x_is_kept && !soon && !outside.contains(&y) && of_residual < longest {
+            chains.insert(y, of_residual + 1);
             chosen.push(step);
         }
     }
     chosen
-}
-
-/// How many norms may be computed again for one map. Where maps are large their memory counts, elsewhere the time.
-fn longest_chain(map: &Slot) -> usize {
-    if 4 * map.words() >= 16 << 20 { 2 } else { 1 }
 }
 
 /// The step that computes a norm's output again, from the statistics it saved. Only where a norm trains is its input kept.
