@@ -2,9 +2,9 @@
 //!
 //! A norm's backward step needs its input x anyway, and y = relu(norm(x) + residual) is one cheap pass over it (compare Chen et
 //! al. 2016, "Training deep nets with sublinear memory cost", and Bulo et al. 2018, "In-place activated batch norm"). So x stays and y goes
-//! after its last forward reader; the same arithmetic gives the same bits when the first backward reader wants it. A residual that is
-//! itself computed again must be so before, in a chain of such steps: along a row of blocks every second output is kept, of large maps every
-//! third.
+//! after its last forward reader; the same arithmetic gives the same bits when the first backward reader wants it. If its residual is itself
+//! computed again, that step comes first: a chain. A chain has one step, or two where maps are large, so along a row of blocks every second
+//! output is kept, or every third. So is an output that only the head reads.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,7 +12,7 @@ use crate::step::{Slot, SlotId, Step, StepKind};
 
 /// Where [`StepKind::NormAgain`] reads its residual, if it has one.
 const RESIDUAL: usize = 5;
-/// Bytes of a map from which on its memory counts more than the time of another step.
+/// Maps of this many bytes or more may be computed again in chains of two: there memory counts more than the time of one more step.
 const LARGE: usize = 16 << 20;
 
 /// Rewrites the steps; the backward pass begins at `backward`. Slots in `host` are looked at from outside and stay.
@@ -74,19 +74,20 @@ fn choose(
     host: &[Option<SlotId>],
 ) -> Vec<Step> {
     let outside: HashSet<SlotId> = host.iter().flatten().copied().collect();
-    let mut chains: HashMap<SlotId, usize> = HashMap::new(); // steps in a row that compute a slot again
+    let mut chains: HashMap<SlotId, usize> = HashMap::new(); // how many steps compute a slot again, those for its residual included
     let mut chosen = Vec::new();
     for step in steps[..backward].iter().filter_map(once_more) {
         let (x, residual, y) = (step.reads[0], step.reads.get(RESIDUAL), step.writes[0]);
-        let of_residual = match residual {
+        let before = match residual {
             None => 0,
             Some(slot) => match chains.get(slot) {
-                Some(&steps) => steps,
+                Some(&length) => length,
                 None if first_reader.contains_key(slot) => 0,
                 None => continue,
             },
         };
-        let longest = if 4 * slots[y.0].words() >= LARGE {
+        let map = &slots[y.0];
+        let longest = if map.len * map.precision.bytes() >= LARGE {
             2
         } else {
             1
@@ -95,11 +96,12 @@ fn choose(
             continue;
         };
         let x_is_kept = first_reader.contains_key(&x) && !chains.contains_key(&x);
-        // Behind the last block there is only the head: its output would be gone for no time, and what it is computed from
-        // would be wanted when nearly everything else is still there.
-        let soon = matches!(steps[at].kind, StepKind::NormBackward(_)) && steps[at].reads[1] == x;
-        if x_is_kept && !soon && !outside.contains(&y) && of_residual < longest {
-            chains.insert(y, of_residual + 1);
+        // Behind the last block there is only the head, so the first step to read that block's output again is its own norm's
+        // backward step (`dy, x, ..`), almost at once. Dropping it would save nothing, and its residual would be needed at the peak.
+        let reader = &steps[at];
+        let at_once = matches!(reader.kind, StepKind::NormBackward(_)) && reader.reads[1] == x;
+        if x_is_kept && !at_once && !outside.contains(&y) && before < longest {
+            chains.insert(y, before + 1);
             chosen.push(step);
         }
     }

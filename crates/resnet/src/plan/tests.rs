@@ -4,6 +4,11 @@ use crate::step::StepKind;
 
 /// conv, norm, relu, then one residual block whose shortcut is option A, then pool and head.
 fn residual() -> Graph {
+    with_head(block_with_pooled_shortcut())
+}
+
+/// Without pool and head; the layer that they read.
+fn block_with_pooled_shortcut() -> (Graph, LayerId) {
     let conv = |c_out, stride| Op::Conv2d {
         c_out,
         kernel: 3,
@@ -36,6 +41,10 @@ fn residual() -> Graph {
     );
     let y = g.push("layer1.0.add", Op::Add, &[y, s]);
     let y = g.push("layer1.0.relu2", Op::Relu, &[y]);
+    (g, y)
+}
+
+fn with_head((mut g, y): (Graph, LayerId)) -> Graph {
     let y = g.push("avgpool", Op::AvgPool2d(Window::Global), &[y]);
     g.push("fc", Op::Linear { out: 5 }, &[y]);
     g
@@ -93,7 +102,7 @@ fn the_plan_reads_like_the_network() {
 }
 
 /// Three blocks of one convolution each, and behind them another convolution or the head alone.
-fn row_of_blocks(another: bool) -> Graph {
+fn row_of_blocks(conv_behind: bool) -> Graph {
     let conv = Op::Conv2d {
         c_out: 4,
         kernel: 3,
@@ -115,26 +124,24 @@ fn row_of_blocks(another: bool) -> Graph {
         let y = g.push(format!("add{i}"), Op::Add, &[y, x]);
         x = g.push(format!("relu{i}"), Op::Relu, &[y]);
     }
-    if another {
+    if conv_behind {
         x = g.push("conv4", conv, &[x]);
     }
-    let x = g.push("avgpool", Op::AvgPool2d(Window::Global), &[x]);
-    g.push("fc", Op::Linear { out: 5 }, &[x]);
-    g
+    with_head((g, x))
 }
 
 /// Images whose maps in [`row_of_blocks`] take 16 MiB in f32.
-const LARGE: usize = 4096;
+const LARGE_BATCH: usize = 4096;
 
 /// Every second output of a row of blocks is kept, of large maps every third, and the last if only the head reads it.
 #[test]
 fn outputs_are_computed_again_one_from_another_where_maps_are_large() {
-    let again = |another, batch, precision| {
+    let again = |conv_behind, batch, precision| {
         let options = Options {
             precision,
             ..Options::train(batch, 0.0)
         };
-        let plan = Plan::build(&row_of_blocks(another), options).unwrap();
+        let plan = Plan::build(&row_of_blocks(conv_behind), options).unwrap();
         // What is computed again is not kept beside it.
         for slot in plan
             .slots
@@ -169,11 +176,23 @@ fn outputs_are_computed_again_one_from_another_where_maps_are_large() {
         "conv1 conv dw",
         "conv0 conv dw",
     ];
-    assert_eq!(again(true, LARGE - 1, Precision::F32), small);
-    assert_eq!(again(true, LARGE, Precision::F32), large);
-    assert_eq!(again(true, 2 * LARGE - 1, Precision::Bf16), small);
-    assert_eq!(again(true, 2 * LARGE, Precision::Bf16), large);
+    assert_eq!(again(true, LARGE_BATCH - 1, Precision::F32), small);
+    assert_eq!(again(true, LARGE_BATCH, Precision::F32), large);
+    assert_eq!(again(true, 2 * LARGE_BATCH - 1, Precision::Bf16), small);
+    assert_eq!(again(true, 2 * LARGE_BATCH, Precision::Bf16), large);
     assert_eq!(again(false, 1, Precision::F32), small[2..]);
+}
+
+/// A shortcut that nothing reads in the backward pass is not kept for the sake of the block's output.
+#[test]
+fn an_output_is_kept_if_its_residual_is_not() {
+    let (mut g, y) = block_with_pooled_shortcut();
+    let conv = g.layers[1].op;
+    let y = g.push("conv2", conv, &[y]);
+    let plan = Plan::build(&with_head((g, y)), Options::train(2, 0.0)).unwrap();
+    let backward = names(&plan, plan.backward.clone());
+    let again: Vec<_> = backward.iter().filter(|s| s.ends_with("again")).collect();
+    assert_eq!(again, ["layer1.0.bn1 norm again", "bn1 norm again"]);
 }
 
 #[test]
@@ -223,7 +242,7 @@ fn a_slot_keeps_its_numbers_until_its_last_reader() {
     for options in [Options::train(2, 0.0), fixed_norms(), explaining()] {
         every_read_sees_the_last_write(&Plan::build(&residual(), options).unwrap());
     }
-    let in_chains = Options::train(LARGE, 0.0);
+    let in_chains = Options::train(LARGE_BATCH, 0.0);
     every_read_sees_the_last_write(&Plan::build(&row_of_blocks(true), in_chains).unwrap());
 }
 
@@ -311,6 +330,7 @@ fn fixed_norms_hand_the_gradient_on_without_learning() {
 
 fn every_read_sees_the_last_write(plan: &Plan) {
     let number = |id: SlotId| u16::try_from(id.0).unwrap();
+    // Two bytes a word: the plan of large maps has tens of millions.
     let mut owner: Vec<u16> = vec![u16::MAX; plan.len()];
     let mut claim = |id: SlotId| owner[plan.range(id)].fill(number(id));
     plan.params.iter().for_each(|p| claim(p.value));
