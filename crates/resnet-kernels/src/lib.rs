@@ -32,7 +32,7 @@ mod split;
 pub use conv::{Conv2d, Conv2dShape, Epilogue};
 pub use cpu::{Cpu, WINOGRAD_VARIABLE, winograd_switch};
 pub use isa::{ISA_VARIABLE, Isa, UnknownIsa};
-pub use memory::{CACHE_LINE, zeros};
+pub use memory::{CACHE_LINE, LINE, line_start, zeros};
 pub use number::{Bf16, Number};
 pub use pool2d::Pool2dShape;
 pub use residual::{Residual, ResidualGrad};

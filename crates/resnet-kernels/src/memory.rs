@@ -2,6 +2,8 @@
 
 /// Bytes of a cache line.
 pub const CACHE_LINE: usize = 64;
+/// Numbers of f32 in a cache line.
+pub const LINE: usize = CACHE_LINE / size_of::<f32>();
 
 /// From this many bytes on, memory is worth asking for in huge pages.
 const LARGE: usize = 4 << 20;
@@ -18,6 +20,12 @@ pub fn zeros(len: usize) -> Option<Vec<f32>> {
         ask_for_huge_pages(&memory);
     }
     Some(memory)
+}
+
+/// Numbers of `memory` before its first cache line, at most [`LINE`]. Alignment is a matter of speed alone, so an address that cannot be
+/// aligned is used as it is.
+pub fn line_start(memory: &[f32]) -> usize {
+    memory.as_ptr().align_offset(CACHE_LINE).min(LINE)
 }
 
 #[cfg(target_os = "linux")]
@@ -42,5 +50,16 @@ mod tests {
             assert!(memory.len() == len && memory.iter().all(|&x| x == 0.0));
         }
         assert_eq!(super::zeros(usize::MAX / 8), None);
+    }
+
+    #[test]
+    fn a_line_starts_where_the_address_is_a_multiple() {
+        let memory = [0.0; 3 * super::LINE];
+        for shift in 0..super::LINE {
+            let rest = &memory[shift..];
+            let start = super::line_start(rest);
+            let from_line = rest[start..].as_ptr().addr() % super::CACHE_LINE;
+            assert!(start < super::LINE && from_line == 0);
+        }
     }
 }

@@ -11,10 +11,8 @@
 
 use crate::Cpu;
 use crate::cpu::Parts;
-use crate::memory::CACHE_LINE;
+use crate::memory::{LINE, line_start};
 
-/// Numbers in a cache line.
-const LINE: usize = CACHE_LINE / size_of::<f32>();
 /// A note of a thread that has laid nothing out.
 const NOTHING: u32 = u32::MAX;
 
@@ -79,9 +77,8 @@ impl<'a> Scratch<'a> {
             memory.len()
         );
         let [shared, own] = len.lines();
-        // Alignment is a matter of speed alone, so an address that cannot be aligned is used as it is.
-        let skip = memory.as_ptr().align_offset(CACHE_LINE).min(LINE);
-        let (shared, rest) = memory[skip..].split_at_mut(shared);
+        let start = line_start(memory);
+        let (shared, rest) = memory[start..].split_at_mut(shared);
         Scratch {
             shared,
             own: &mut rest[..own * cpu.threads()],
@@ -176,6 +173,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::CACHE_LINE;
 
     #[test]
     fn a_block_counts_as_laid_out_where_the_task_before_was_of_the_same() {

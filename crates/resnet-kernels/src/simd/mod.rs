@@ -226,7 +226,7 @@ impl Proof {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Number;
+    use crate::{CACHE_LINE, Number};
 
     struct Probe<'a> {
         a: &'a [f32],
@@ -297,8 +297,8 @@ mod tests {
             let mut wide = [0.0; LEN + 16];
             let mut narrow = [Bf16::default(); LEN + 32];
             let (skip, skip_narrow) = (
-                wide.as_ptr().align_offset(64),
-                narrow.as_ptr().align_offset(64),
+                wide.as_ptr().align_offset(CACHE_LINE),
+                narrow.as_ptr().align_offset(CACHE_LINE),
             );
             let wide = &mut wide[skip..][..LEN];
             let narrow = &mut narrow[skip_narrow..][..LEN];

@@ -39,9 +39,7 @@ pub(super) fn recompute(
         renamed.insert(y, step.writes[0]);
         first_reader.insert(step.writes[0], first_reader[&y]);
         // A residual that is computed again stands before it.
-        for slot in &mut step.reads {
-            *slot = renamed.get(slot).copied().unwrap_or(*slot);
-        }
+        read_again(step, &renamed);
     }
     let mut again: HashMap<usize, Vec<Step>> = HashMap::new();
     // From the last on, for a residual is wanted no later than what is computed from it.
@@ -57,11 +55,16 @@ pub(super) fn recompute(
     for (at, mut step) in old.into_iter().enumerate() {
         steps.extend(again.remove(&at).into_iter().flatten().rev());
         if at >= backward {
-            for slot in &mut step.reads {
-                *slot = renamed.get(slot).copied().unwrap_or(*slot);
-            }
+            read_again(&mut step, &renamed);
         }
         steps.push(step);
+    }
+}
+
+/// Has `step` read what is computed again instead of what it is a copy of.
+fn read_again(step: &mut Step, renamed: &HashMap<SlotId, SlotId>) {
+    for slot in &mut step.reads {
+        *slot = renamed.get(slot).copied().unwrap_or(*slot);
     }
 }
 

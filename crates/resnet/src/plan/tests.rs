@@ -2,6 +2,24 @@ use super::*;
 use crate::graph::{Op, Window};
 use crate::step::StepKind;
 
+const NORM: Op = Op::BatchNorm {
+    eps: 1e-5,
+    momentum: 0.1,
+    zero_init: false,
+};
+
+/// 3x3, without bias.
+fn conv(c_out: usize, stride: usize) -> Op {
+    Op::Conv2d {
+        c_out,
+        kernel: 3,
+        stride,
+        padding: 1,
+        groups: 1,
+        bias: false,
+    }
+}
+
 /// conv, norm, relu, then one residual block whose shortcut is option A, then pool and head.
 fn residual() -> Graph {
     with_head(block_with_pooled_shortcut())
@@ -9,28 +27,15 @@ fn residual() -> Graph {
 
 /// Without pool and head; the layer that they read.
 fn block_with_pooled_shortcut() -> (Graph, LayerId) {
-    let conv = |c_out, stride| Op::Conv2d {
-        c_out,
-        kernel: 3,
-        stride,
-        padding: 1,
-        groups: 1,
-        bias: false,
-    };
-    let norm = Op::BatchNorm {
-        eps: 1e-5,
-        momentum: 0.1,
-        zero_init: false,
-    };
     let mut g = Graph::new(Shape::new(3, 8, 8));
     let x = g.push("conv1", conv(4, 1), &[LayerId(0)]);
-    let x = g.push("bn1", norm, &[x]);
+    let x = g.push("bn1", NORM, &[x]);
     let x = g.push("relu", Op::Relu, &[x]);
     let y = g.push("layer1.0.conv1", conv(8, 2), &[x]);
-    let y = g.push("layer1.0.bn1", norm, &[y]);
+    let y = g.push("layer1.0.bn1", NORM, &[y]);
     let y = g.push("layer1.0.relu1", Op::Relu, &[y]);
     let y = g.push("layer1.0.conv2", conv(8, 1), &[y]);
-    let y = g.push("layer1.0.bn2", norm, &[y]);
+    let y = g.push("layer1.0.bn2", NORM, &[y]);
     let s = g.push(
         "layer1.0.downsample",
         Op::AvgPool2d(Window::Square {
@@ -103,29 +108,16 @@ fn the_plan_reads_like_the_network() {
 
 /// Three blocks of one convolution each, and behind them another convolution or the head alone.
 fn row_of_blocks(conv_behind: bool) -> Graph {
-    let conv = Op::Conv2d {
-        c_out: 4,
-        kernel: 3,
-        stride: 1,
-        padding: 1,
-        groups: 1,
-        bias: false,
-    };
-    let norm = Op::BatchNorm {
-        eps: 1e-5,
-        momentum: 0.1,
-        zero_init: false,
-    };
     let mut g = Graph::new(Shape::new(4, 16, 16));
-    let mut x = g.push("conv0", conv, &[LayerId(0)]);
+    let mut x = g.push("conv0", conv(4, 1), &[LayerId(0)]);
     for i in 1..4 {
-        let y = g.push(format!("conv{i}"), conv, &[x]);
-        let y = g.push(format!("bn{i}"), norm, &[y]);
+        let y = g.push(format!("conv{i}"), conv(4, 1), &[x]);
+        let y = g.push(format!("bn{i}"), NORM, &[y]);
         let y = g.push(format!("add{i}"), Op::Add, &[y, x]);
         x = g.push(format!("relu{i}"), Op::Relu, &[y]);
     }
     if conv_behind {
-        x = g.push("conv4", conv, &[x]);
+        x = g.push("conv4", conv(4, 1), &[x]);
     }
     with_head((g, x))
 }
@@ -187,8 +179,7 @@ fn outputs_are_computed_again_one_from_another_where_maps_are_large() {
 #[test]
 fn an_output_is_kept_if_its_residual_is_not() {
     let (mut g, y) = block_with_pooled_shortcut();
-    let conv = g.layers[1].op;
-    let y = g.push("conv2", conv, &[y]);
+    let y = g.push("conv2", conv(8, 1), &[y]);
     let plan = Plan::build(&with_head((g, y)), Options::train(2, 0.0)).unwrap();
     let backward = names(&plan, plan.backward.clone());
     let again: Vec<_> = backward.iter().filter(|s| s.ends_with("again")).collect();

@@ -2,10 +2,7 @@
 
 use std::ops::{Deref, DerefMut, Range};
 
-use resnet_kernels::{CACHE_LINE, zeros};
-
-/// Numbers in a cache line.
-pub(super) const LINE: usize = CACHE_LINE / size_of::<f32>();
+use resnet_kernels::{LINE, line_start, zeros};
 
 /// Numbers, from a cache line on.
 pub(super) struct Aligned {
@@ -17,8 +14,7 @@ impl Aligned {
     /// `len` zeros, or none where the system refuses the memory.
     pub(super) fn zeros(len: usize) -> Option<Aligned> {
         let memory = zeros(len + LINE)?;
-        // Alignment is a matter of speed alone, so an address that cannot be aligned is used as it is.
-        let start = memory.as_ptr().align_offset(CACHE_LINE).min(LINE);
+        let start = line_start(&memory);
         Some(Aligned {
             memory,
             range: start..start + len,
@@ -42,6 +38,8 @@ impl DerefMut for Aligned {
 
 #[cfg(test)]
 mod tests {
+    use resnet_kernels::CACHE_LINE;
+
     use super::*;
 
     #[test]

@@ -10,12 +10,12 @@ mod step;
 use std::collections::HashMap;
 use std::ops::Range;
 
-use resnet_kernels::{Bf16, Number, ScratchLen, diagnose, elementwise, zeros};
+use resnet_kernels::{Bf16, LINE, Number, ScratchLen, diagnose, elementwise, zeros};
 
 use super::{Backend, NoMemory, Sgd};
 use crate::plan::Plan;
 use crate::step::{Precision, SlotId, Space, StepKind};
-use aligned::{Aligned, LINE};
+use aligned::Aligned;
 use choose::{Chosen, choose, installed_memory, lays_out, only_packed};
 
 pub use choose::{Kernel, isa_in_use, kernels, precision};
