@@ -11,12 +11,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Residual networks, and the plain networks they are measured against, on your own pictures.
 #[derive(Parser)]
-#[command(
-    name = "resnet",
-    version,
-    propagate_version = true,
-    disable_help_subcommand = true
-)]
+#[command(name = "resnet", version, propagate_version = true, disable_help_subcommand = true)]
 #[command(
     after_help = "`resnet train` alone trains ResNet-20 on built-in pictures. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped."
 )]
@@ -67,9 +62,7 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let result = Cli::from_arg_matches(&matches)
-        .map_err(anyhow::Error::from)
-        .and_then(run);
+    let result = Cli::from_arg_matches(&matches).map_err(anyhow::Error::from).and_then(run);
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => exit::code(&error),

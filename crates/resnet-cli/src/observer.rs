@@ -32,11 +32,7 @@ pub(crate) fn tell(line: &str) {
 /// The watcher for this terminal, stopping the run at Ctrl-C or SIGTERM; the second time leaves at once.
 pub(crate) fn of(json: bool) -> anyhow::Result<Box<dyn Watcher>> {
     let stop = stop_at_signals()?;
-    Ok(if json {
-        Box::new(Json { stop, failed: None })
-    } else {
-        Box::new(Human::new(stop, false))
-    })
+    Ok(if json { Box::new(Json { stop, failed: None }) } else { Box::new(Human::new(stop, false)) })
 }
 
 /// The same for several runs, told of in brief on standard error.
@@ -68,11 +64,7 @@ pub(crate) fn bar(len: u64, unit: &str) -> ProgressBar {
 
 /// Whether to go on, after the signals that came in.
 pub(crate) fn flow(stop: &AtomicBool) -> Flow {
-    if stop.load(Ordering::SeqCst) {
-        Flow::Stop
-    } else {
-        Flow::Go
-    }
+    if stop.load(Ordering::SeqCst) { Flow::Stop } else { Flow::Go }
 }
 
 struct Json {
@@ -258,10 +250,7 @@ impl Human {
         match self.first {
             Some((since, first)) if step > first => {
                 let pace = since.elapsed().as_secs_f64() / (step - first) as f64;
-                format!(
-                    "{} left",
-                    duration(pace * total.saturating_sub(step) as f64)
-                )
+                format!("{} left", duration(pace * total.saturating_sub(step) as f64))
             }
             _ => String::new(),
         }

@@ -24,14 +24,8 @@ pub enum DataType {
 
 impl DataType {
     /// Every type.
-    pub const ALL: [DataType; 6] = [
-        DataType::F32,
-        DataType::F64,
-        DataType::F16,
-        DataType::BF16,
-        DataType::I64,
-        DataType::U64,
-    ];
+    pub const ALL: [DataType; 6] =
+        [DataType::F32, DataType::F64, DataType::F16, DataType::BF16, DataType::I64, DataType::U64];
 
     /// The type's name in a safetensors header.
     pub const fn name(self) -> &'static str {
@@ -135,10 +129,7 @@ impl Array {
 
     /// A single unsigned integer, such as a step counter.
     pub fn counter(value: u64) -> Array {
-        Array {
-            shape: Vec::new(),
-            data: Data::U64(vec![value]),
-        }
+        Array { shape: Vec::new(), data: Data::U64(vec![value]) }
     }
 
     /// The length of each axis.
@@ -188,10 +179,7 @@ impl Array {
             DataType::BF16 => Data::BF16(values.iter().map(|&x| half::f32_to_bf16(x)).collect()),
             DataType::I64 | DataType::U64 => return None,
         };
-        Some(Array {
-            shape: self.shape.clone(),
-            data,
-        })
+        Some(Array { shape: self.shape.clone(), data })
     }
 
     /// The number if there is exactly one and it is an integer that is not negative.
@@ -206,9 +194,7 @@ impl Array {
 
 /// How many numbers a shape holds; `None` if that overflows.
 pub(crate) fn elements(shape: &[usize]) -> Option<usize> {
-    shape
-        .iter()
-        .try_fold(1usize, |product, &axis| product.checked_mul(axis))
+    shape.iter().try_fold(1usize, |product, &axis| product.checked_mul(axis))
 }
 
 /// Arrays by name, and texts by name: the content of a file.

@@ -45,11 +45,8 @@ pub fn f32_to_f16(value: f32) -> u16 {
         // A subnormal: how many times 2^-24.
         let shift = 126 - exponent;
         let mantissa = magnitude & 0x7f_ffff | 0x80_0000;
-        let (whole, rest, half) = (
-            mantissa >> shift,
-            mantissa & ((1 << shift) - 1),
-            1 << (shift - 1),
-        );
+        let (whole, rest, half) =
+            (mantissa >> shift, mantissa & ((1 << shift) - 1), 1 << (shift - 1));
         whole + u32::from(rest > half || rest == half && whole & 1 == 1)
     } else {
         0 // below 2^-25, half of the smallest subnormal

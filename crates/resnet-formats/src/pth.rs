@@ -110,10 +110,7 @@ fn not_pytorch(start: &[u8]) -> FormatError {
     } else if start.is_empty() {
         ("an empty file".into(), "copy or download it again")
     } else if start.starts_with(b"<") {
-        (
-            "a web page or XML".into(),
-            "the download failed: fetch the file itself",
-        )
+        ("a web page or XML".into(), "the download failed: fetch the file itself")
     } else {
         let shown: Vec<_> = start.iter().take(8).map(|b| format!("{b:02x}")).collect();
         (
@@ -121,11 +118,7 @@ fn not_pytorch(start: &[u8]) -> FormatError {
             "check that it is the file you meant",
         )
     };
-    FormatError::Content {
-        expected: "a file of torch.save",
-        found,
-        advice,
-    }
+    FormatError::Content { expected: "a file of torch.save", found, advice }
 }
 
 fn read_zip(mut from: impl Read + Seek, len: u64) -> Result<Checkpoint, FormatError> {
@@ -173,13 +166,7 @@ fn read_zip(mut from: impl Read + Seek, len: u64) -> Result<Checkpoint, FormatEr
             other => {
                 let found = value::shorten(&String::from_utf8_lossy(other));
                 let expected = "little or big";
-                return Err(zip::wrong(
-                    "byteorder",
-                    "content",
-                    expected,
-                    found,
-                    zip::DAMAGED,
-                ));
+                return Err(zip::wrong("byteorder", "content", expected, found, zip::DAMAGED));
             }
         },
     };
@@ -195,11 +182,8 @@ fn read_zip(mut from: impl Read + Seek, len: u64) -> Result<Checkpoint, FormatEr
         None => BTreeMap::new(),
     };
     let extents = parts.iter().filter_map(|(part, entry)| {
-        let extent = Extent {
-            at: entry.at,
-            bytes: entry.bytes,
-            crc: (entry.crc != 0).then_some(entry.crc),
-        };
+        let extent =
+            Extent { at: entry.at, bytes: entry.bytes, crc: (entry.crc != 0).then_some(entry.crc) };
         Some((part.strip_prefix("data/")?.to_owned(), extent))
     });
     let storages = Storages::new(&mut from, len, extents.collect(), big_endian);
@@ -212,13 +196,7 @@ fn read_zip(mut from: impl Read + Seek, len: u64) -> Result<Checkpoint, FormatEr
 fn small(from: &mut (impl Read + Seek), entry: &Entry, limit: u64) -> Result<Vec<u8>, FormatError> {
     if entry.bytes > limit {
         let expected = format!("at most {limit} bytes");
-        return Err(zip::wrong(
-            &entry.name,
-            "size",
-            expected,
-            entry.bytes,
-            zip::DAMAGED,
-        ));
+        return Err(zip::wrong(&entry.name, "size", expected, entry.bytes, zip::DAMAGED));
     }
     check(from, entry)?;
     from.seek(SeekFrom::Start(entry.at))?;
@@ -263,11 +241,7 @@ fn read_stream(mut from: impl Read + Seek, len: u64) -> Result<Checkpoint, Forma
     let keys = interpret(&mut source, MAX_KEYS)?;
     let at = source.at;
     let extents = stream_extents(&mut from, len, at, &built, &keys)?;
-    collect(
-        &built.arena,
-        state,
-        Storages::new(&mut from, len, extents, false),
-    )
+    collect(&built.arena, state, Storages::new(&mut from, len, extents, false))
 }
 
 fn stream_extents(
@@ -319,29 +293,15 @@ fn stream_extents(
         if found != count {
             return Err(wrong("length", &count.to_string(), found.to_string()));
         }
-        let Some(bytes) = u64::try_from(count)
-            .ok()
-            .and_then(|count| count.checked_mul(size))
+        let Some(bytes) = u64::try_from(count).ok().and_then(|count| count.checked_mul(size))
         else {
-            return Err(wrong(
-                "length",
-                "one that fits in a file",
-                found.to_string(),
-            ));
+            return Err(wrong("length", "one that fits in a file", found.to_string()));
         };
         at = begin.saturating_add(bytes);
         if at > len {
-            return Err(FormatError::Truncated {
-                field: "the storages",
-                expected: at,
-                found: len,
-            });
+            return Err(FormatError::Truncated { field: "the storages", expected: at, found: len });
         }
-        let extent = Extent {
-            at: begin,
-            bytes,
-            crc: None,
-        };
+        let extent = Extent { at: begin, bytes, crc: None };
         if extents.insert(key.to_owned(), extent).is_some() {
             return Err(wrong("key", "each once", "it twice".into()));
         }
@@ -360,10 +320,5 @@ fn collect(
         let tensor = arena.tensor(value).expect("only tensors are collected");
         tensors.insert(name, storages.array(name, tensor, arena)?);
     }
-    Ok(Checkpoint {
-        tensors,
-        path: state.path,
-        prefix: state.prefix,
-        ignored: state.ignored,
-    })
+    Ok(Checkpoint { tensors, path: state.path, prefix: state.prefix, ignored: state.ignored })
 }

@@ -55,28 +55,18 @@ impl<R: Read> Stream<R> {
     /// [`FormatError`] names the tensor and the field that is wrong.
     pub fn open(mut from: R, len: u64) -> Result<Stream<R>, FormatError> {
         let (header, data_len) = header(&mut from, len)?;
-        let Header {
-            mut tensors,
-            metadata,
-        } = header;
+        let Header { mut tensors, metadata } = header;
         tensors.sort_by_key(|(_, entry)| (entry.data_offsets.0, entry.data_offsets.1));
         let layouts = layouts(&tensors, data_len)?;
         let names = tensors.into_iter().map(|(name, _)| name);
         let tensors = names.zip(layouts);
         let tensors: Vec<_> = tensors.map(|(name, (e, shape))| (name, e, shape)).collect();
-        Ok(Stream {
-            from,
-            metadata,
-            tensors: tensors.into_iter(),
-        })
+        Ok(Stream { from, metadata, tensors: tensors.into_iter() })
     }
 
     /// Names of the tensors that are still to come.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors
-            .as_slice()
-            .iter()
-            .map(|(name, ..)| name.as_str())
+        self.tensors.as_slice().iter().map(|(name, ..)| name.as_str())
     }
 }
 
@@ -107,10 +97,7 @@ fn header(mut from: impl Read, len: u64) -> Result<(Header, u64), FormatError> {
     from.read_exact(&mut prefix)?;
     let header_len = u64::from_le_bytes(prefix);
     if header_len > MAX_HEADER {
-        return Err(FormatError::HeaderTooLarge {
-            limit: MAX_HEADER,
-            found: header_len,
-        });
+        return Err(FormatError::HeaderTooLarge { limit: MAX_HEADER, found: header_len });
     }
     let Some(data_len) = after_length.checked_sub(header_len) else {
         return Err(FormatError::Truncated {
@@ -162,10 +149,7 @@ impl<'de> Deserialize<'de> for Header {
             }
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Header, M::Error> {
-                let mut header = Header {
-                    tensors: Vec::new(),
-                    metadata: BTreeMap::new(),
-                };
+                let mut header = Header { tensors: Vec::new(), metadata: BTreeMap::new() };
                 let mut seen = HashSet::new();
                 while let Some(name) = map.next_key::<String>()? {
                     if !seen.insert(name.clone()) {
@@ -211,15 +195,10 @@ fn layouts(
                 found: entry.dtype.chars().take(20).collect(),
             });
         };
-        let shape: Option<Vec<usize>> = entry
-            .shape
-            .iter()
-            .map(|&axis| usize::try_from(axis).ok())
-            .collect();
-        let bytes = shape
-            .as_deref()
-            .and_then(elements)
-            .and_then(|count| count.checked_mul(element.size()));
+        let shape: Option<Vec<usize>> =
+            entry.shape.iter().map(|&axis| usize::try_from(axis).ok()).collect();
+        let bytes =
+            shape.as_deref().and_then(elements).and_then(|count| count.checked_mul(element.size()));
         let (Some(shape), Some(bytes)) = (shape, bytes) else {
             let found = format!("{:?}", entry.shape);
             return Err(wrong("shape", "a size that fits in memory".into(), found));
@@ -244,9 +223,7 @@ fn layouts(
         layouts.push((element, shape));
     }
     if end < data_len {
-        return Err(FormatError::Trailing {
-            found: data_len - end,
-        });
+        return Err(FormatError::Trailing { found: data_len - end });
     }
     Ok(layouts)
 }
@@ -287,10 +264,7 @@ fn encode_header(tensors: &Tensors) -> Result<Vec<u8>, FormatError> {
     header.push(b'}');
     header.resize(header.len().next_multiple_of(8), b' ');
     if header.len() as u64 > MAX_HEADER {
-        return Err(FormatError::HeaderTooLarge {
-            limit: MAX_HEADER,
-            found: header.len() as u64,
-        });
+        return Err(FormatError::HeaderTooLarge { limit: MAX_HEADER, found: header.len() as u64 });
     }
     Ok(header)
 }

@@ -15,10 +15,7 @@ fn widening_f16_gives_the_formula() {
             _ => (1024.0 + mantissa) * 2f64.powi(exponent - 25),
         };
         let found = f64::from(f16_to_f32(bits));
-        assert!(
-            found.abs() == magnitude || found.is_nan() && magnitude.is_nan(),
-            "{bits:04x}"
-        );
+        assert!(found.abs() == magnitude || found.is_nan() && magnitude.is_nan(), "{bits:04x}");
         assert_eq!(found.is_sign_negative(), bits >> 15 == 1, "{bits:04x}");
     }
 }
@@ -27,17 +24,9 @@ fn widening_f16_gives_the_formula() {
 fn every_16_bit_value_survives_the_way_through_f32() {
     for bits in 0..=u16::MAX {
         // Narrowing makes a NaN quiet; all else comes back as it was.
-        let f16 = if f16_to_f32(bits).is_nan() {
-            bits | 0x200
-        } else {
-            bits
-        };
+        let f16 = if f16_to_f32(bits).is_nan() { bits | 0x200 } else { bits };
         assert_eq!(f32_to_f16(f16_to_f32(bits)), f16, "{bits:04x}");
-        let bf16 = if bf16_to_f32(bits).is_nan() {
-            bits | 0x40
-        } else {
-            bits
-        };
+        let bf16 = if bf16_to_f32(bits).is_nan() { bits | 0x40 } else { bits };
         assert_eq!(f32_to_bf16(bf16_to_f32(bits)), bf16, "{bits:04x}");
     }
 }
@@ -46,11 +35,7 @@ fn every_16_bit_value_survives_the_way_through_f32() {
 fn between(widen: fn(u16) -> f32, narrow: fn(f32) -> u16, infinity: u16, after_largest: f64) {
     for bits in 0..infinity {
         let low = f64::from(widen(bits));
-        let high = if bits + 1 == infinity {
-            after_largest
-        } else {
-            widen(bits + 1).into()
-        };
+        let high = if bits + 1 == infinity { after_largest } else { widen(bits + 1).into() };
         let middle = (low + high) / 2.0;
         let middle = middle as f32;
         let even = if bits & 1 == 0 { bits } else { bits + 1 };
@@ -85,22 +70,14 @@ fn arrays_convert_on_demand() {
     let array = Array::f32(vec![2, 2], vec![1.0, -0.5, 0.1, 70000.0]);
     assert!(matches!(array.to_f32(), Some(Cow::Borrowed(_))));
     let half = array.to_float(DataType::F16).unwrap();
-    assert_eq!(
-        half.data(),
-        &Data::F16(vec![0x3c00, 0xb800, 0x2e66, 0x7c00])
-    );
+    assert_eq!(half.data(), &Data::F16(vec![0x3c00, 0xb800, 0x2e66, 0x7c00]));
     assert_eq!(half.shape(), [2, 2]);
     assert!(half.as_f32().is_none());
     assert_eq!(half.to_f32().unwrap()[..2], [1.0, -0.5]);
     let wide = half.to_float(DataType::F64).unwrap();
     assert_eq!(
         wide.data(),
-        &Data::F64(vec![
-            1.0,
-            -0.5,
-            f64::from(f16_to_f32(0x2e66)),
-            f64::INFINITY
-        ])
+        &Data::F64(vec![1.0, -0.5, f64::from(f16_to_f32(0x2e66)), f64::INFINITY])
     );
 
     let precise = Array::new(vec![1], Data::F64(vec![0.1])).unwrap();

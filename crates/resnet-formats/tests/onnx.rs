@@ -58,14 +58,8 @@ fn wrong_arrays_are_refused() {
     let cases: [(Change, &str); 7] = [
         (|t| t.dims = vec![-2], "shape that fits"),
         (|t| t.dims = vec![i64::MAX, i64::MAX], "shape that fits"),
-        (
-            |t| t.dims = vec![3],
-            "expected 3 numbers of 4 bytes, found 8 bytes",
-        ),
-        (
-            |t| t.dims = vec![1 << 62],
-            "expected 4611686018427387904 numbers",
-        ),
+        (|t| t.dims = vec![3], "expected 3 numbers of 4 bytes, found 8 bytes"),
+        (|t| t.dims = vec![1 << 62], "expected 4611686018427387904 numbers"),
         (|t| t.data_location = Some(1), "another file"),
         (|t| t.data_type = Some(8), "type 8"),
         (|t| t.raw_data = None, "expected 2 numbers, found 0"),
@@ -74,19 +68,14 @@ fn wrong_arrays_are_refused() {
         let mut tensor = right.clone();
         change(&mut tensor);
         let error = onnx::array(&tensor).unwrap_err().to_string();
-        assert!(
-            error.starts_with("tensor `w`") && error.contains(part),
-            "{error}"
-        );
+        assert!(error.starts_with("tensor `w`") && error.contains(part), "{error}");
     }
 }
 
 #[test]
 fn a_file_cut_anywhere_is_an_error_or_whole_messages() {
     let bytes = onnx_seed();
-    let read = (0..bytes.len())
-        .filter(|&len| check_onnx(&bytes[..len]))
-        .count();
+    let read = (0..bytes.len()).filter(|&len| check_onnx(&bytes[..len])).count();
     // Only cuts between the last texts leave a model.
     assert!(read <= 3, "{read} cuts were read");
 }
@@ -101,10 +90,7 @@ fn random_damage_never_panics() {
         damage(&mut bytes, &mut random);
         read += usize::from(check_onnx(&bytes));
     }
-    assert!(
-        (1_000..90_000).contains(&read),
-        "{read} of 100000 were read"
-    );
+    assert!((1_000..90_000).contains(&read), "{read} of 100000 were read");
 }
 
 #[test]
@@ -119,10 +105,7 @@ fn bombs_are_refused() {
     // Two bytes stand for an empty node, which is hundreds of bytes in memory.
     let nodes = [0x0a, 0].repeat(1 << 20);
     let error = onnx::read(graph(&nodes)).unwrap_err().to_string();
-    assert!(
-        error.contains("messages and texts: at most 131072"),
-        "{error}"
-    );
+    assert!(error.contains("messages and texts: at most 131072"), "{error}");
     // A byte stands for an integer of eight.
     let mut axes = vec![0x2a];
     let mut tensor = vec![0x0a];
@@ -157,10 +140,7 @@ fn prost_varint(value: usize, to: &mut Vec<u8>) {
 fn equal_models_give_equal_bytes() {
     let model = Model {
         graph: Some(Graph {
-            node: vec![Node {
-                attribute: vec![Attribute::default()],
-                ..Node::default()
-            }],
+            node: vec![Node { attribute: vec![Attribute::default()], ..Node::default() }],
             ..Graph::default()
         }),
         opset_import: vec![OperatorSet::default()],

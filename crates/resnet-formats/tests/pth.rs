@@ -5,11 +5,7 @@ mod craft;
 use resnet_formats::{Array, Data, FormatError, Tensors, pth};
 
 fn fixture(name: &str) -> Vec<u8> {
-    std::fs::read(format!(
-        "{}/tests/fixtures/{name}",
-        env!("CARGO_MANIFEST_DIR")
-    ))
-    .unwrap()
+    std::fs::read(format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
 fn read(name: &str) -> pth::Checkpoint {
@@ -77,17 +73,9 @@ fn views_become_contiguous() {
     for name in ["views.pth", "views-stream.pth"] {
         // Channels last: PyTorch counts [1, 2, 2, 3] in its own order, the numbers lie in another.
         let expected = tensors(vec![
-            (
-                "transposed",
-                vec![3, 2],
-                Data::F32(vec![0.0, 3.0, 1.0, 4.0, 2.0, 5.0]),
-            ),
+            ("transposed", vec![3, 2], Data::F32(vec![0.0, 3.0, 1.0, 4.0, 2.0, 5.0])),
             ("part", vec![2, 3], Data::F32(counting(12)[6..].to_vec())),
-            (
-                "steps",
-                vec![5],
-                Data::F32(vec![1.0, 6.0, 11.0, 16.0, 21.0]),
-            ),
+            ("steps", vec![5], Data::F32(vec![1.0, 6.0, 11.0, 16.0, 21.0])),
             ("whole", vec![24], Data::F32(counting(24))),
             ("repeated", vec![3], Data::F32(vec![2.5; 3])),
             ("channels_last", vec![1, 2, 2, 3], Data::F32(counting(12))),
@@ -102,26 +90,10 @@ fn views_become_contiguous() {
 fn float_types_keep_their_bits() {
     for name in ["floats.pth", "floats-stream.pth"] {
         let expected = tensors(vec![
-            (
-                "float32",
-                vec![5],
-                Data::F32(vec![1.0, -1.5, 0.1, 3e4, -0.0]),
-            ),
-            (
-                "float64",
-                vec![5],
-                Data::F64(vec![1.0, -1.5, 0.1, 3e4, -0.0]),
-            ),
-            (
-                "float16",
-                vec![5],
-                Data::F16(vec![0x3c00, 0xbe00, 0x2e66, 0x7753, 0x8000]),
-            ),
-            (
-                "bfloat16",
-                vec![5],
-                Data::BF16(vec![0x3f80, 0xbfc0, 0x3dcd, 0x46ea, 0x8000]),
-            ),
+            ("float32", vec![5], Data::F32(vec![1.0, -1.5, 0.1, 3e4, -0.0])),
+            ("float64", vec![5], Data::F64(vec![1.0, -1.5, 0.1, 3e4, -0.0])),
+            ("float16", vec![5], Data::F16(vec![0x3c00, 0xbe00, 0x2e66, 0x7753, 0x8000])),
+            ("bfloat16", vec![5], Data::BF16(vec![0x3f80, 0xbfc0, 0x3dcd, 0x46ea, 0x8000])),
         ]);
         let found = read(name).tensors;
         assert_eq!(found, expected, "{name}");
@@ -182,20 +154,14 @@ fn python_2_and_old_views_are_read() {
         b"(U\x02v0K\x01K\x01ttQK\0K\x01\x85K\x01\x85tR",
     ]
     .concat();
-    let pickle = [
-        b"\x80\x02ccollections\nOrderedDict\n](](U\x01w".as_slice(),
-        &tensor,
-        b"ee\x85R.",
-    ]
-    .concat();
+    let pickle =
+        [b"\x80\x02ccollections\nOrderedDict\n](](U\x01w".as_slice(), &tensor, b"ee\x85R."]
+            .concat();
     let numbers = [1.0f32.to_le_bytes(), 2.0f32.to_le_bytes()].concat();
     let expected = tensors(vec![("w", vec![1], Data::F32(vec![2.0]))]);
     let found = pth::read(&craft::stream(&pickle, 2, &numbers)).unwrap();
     assert_eq!(found.tensors, expected);
-    assert_eq!(
-        pth::read(&craft::archive(&pickle)).unwrap().tensors,
-        expected
-    );
+    assert_eq!(pth::read(&craft::archive(&pickle)).unwrap().tensors, expected);
 }
 
 #[test]
@@ -203,20 +169,11 @@ fn wrappers_may_stand_inside_each_other() {
     let tensor = craft::tensor(&craft::claim());
     let inner = [b"}(", &craft::text("module._orig_mod.w")[..], &tensor, b"u"].concat();
     let middle = [b"}(", &craft::text("state_dict")[..], &inner, b"u"].concat();
-    let outer = [
-        b"\x80\x02}(",
-        &craft::text("model")[..],
-        &middle,
-        b"K\x07K\x08u.",
-    ]
-    .concat();
+    let outer = [b"\x80\x02}(", &craft::text("model")[..], &middle, b"K\x07K\x08u."].concat();
     let found = pth::read(&craft::archive(&outer)).unwrap();
     assert_eq!(found.path, ["model", "state_dict"]);
     assert_eq!(found.prefix, "module._orig_mod.");
-    assert_eq!(
-        found.tensors.get("w").unwrap().as_f32().unwrap(),
-        [1.0, 2.0]
-    );
+    assert_eq!(found.tensors.get("w").unwrap().as_f32().unwrap(), [1.0, 2.0]);
     assert_eq!(found.ignored["7"], "8");
 }
 
@@ -240,15 +197,9 @@ fn a_wrapper_without_tensors_is_passed_over() {
 #[test]
 fn a_prefix_of_some_names_stays() {
     let tensor = craft::tensor(&craft::claim());
-    let pickle = [
-        b"\x80\x02}(",
-        &craft::text("module.w")[..],
-        &tensor,
-        &craft::text("b"),
-        &tensor,
-        b"u.",
-    ]
-    .concat();
+    let pickle =
+        [b"\x80\x02}(", &craft::text("module.w")[..], &tensor, &craft::text("b"), &tensor, b"u."]
+            .concat();
     let found = pth::read(&craft::archive(&pickle)).unwrap();
     assert_eq!(found.prefix, "");
     assert!(found.tensors.get("module.w").is_some() && found.tensors.get("b").is_some());
@@ -256,11 +207,7 @@ fn a_prefix_of_some_names_stays() {
 
 fn every_type() -> Tensors {
     let mut all = tensors(vec![
-        (
-            "f32",
-            vec![2, 2],
-            Data::F32(vec![1.0, -0.0, f32::INFINITY, 1e-42]),
-        ),
+        ("f32", vec![2, 2], Data::F32(vec![1.0, -0.0, f32::INFINITY, 1e-42])),
         ("f64", vec![1], Data::F64(vec![0.1])),
         ("f16", vec![3], Data::F16(vec![0x3c00, 0x7d01, 0x8001])),
         ("bf16", vec![1, 3], Data::BF16(vec![0x3f80, 0x7f81, 1])),
@@ -296,10 +243,7 @@ fn what_would_not_be_read_is_not_written() {
     wordy.metadata.insert("notes".into(), "x".repeat(16 << 20));
     for (tensors, says) in [(axes(65), "64 axes"), (wordy, "bytes of texts")] {
         let error = pth::write(&tensors, Vec::new()).unwrap_err().to_string();
-        assert!(
-            error.contains(says) && error.contains("safetensors"),
-            "{error}"
-        );
+        assert!(error.contains(says) && error.contains("safetensors"), "{error}");
     }
 }
 
@@ -327,10 +271,7 @@ fn long_arrays_pass_in_blocks() {
 
 #[test]
 fn long_views_are_gathered_in_blocks() {
-    let numbers: Vec<u8> = counting(40_000)
-        .iter()
-        .flat_map(|x| x.to_le_bytes())
-        .collect();
+    let numbers: Vec<u8> = counting(40_000).iter().flat_map(|x| x.to_le_bytes()).collect();
     let claim = craft::Claim {
         count: 40_000,
         shape: vec![200, 200],
@@ -342,9 +283,7 @@ fn long_views_are_gathered_in_blocks() {
         craft::file("a/data/0", &numbers),
     ]);
     let found = pth::read(&file).unwrap();
-    let expected: Vec<f32> = (0..40_000)
-        .map(|i| (i % 200 * 200 + i / 200) as f32)
-        .collect();
+    let expected: Vec<f32> = (0..40_000).map(|i| (i % 200 * 200 + i / 200) as f32).collect();
     assert_eq!(found.tensors.get("w").unwrap().as_f32().unwrap(), expected);
 }
 
@@ -375,14 +314,10 @@ fn a_failing_writer_is_an_error() {
 
 #[test]
 fn published_cifar_weights_are_read() {
-    let folder = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../../shared/data/pretrained-cifar"
-    );
-    for (file, blocks, parameters) in [
-        ("resnet20-12fca82f.th", 3, 269_722),
-        ("resnet44-014dd654.th", 7, 658_586),
-    ] {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data/pretrained-cifar");
+    for (file, blocks, parameters) in
+        [("resnet20-12fca82f.th", 3, 269_722), ("resnet44-014dd654.th", 7, 658_586)]
+    {
         let Ok(from) = std::fs::File::open(format!("{folder}/{file}")) else {
             eprintln!("skipped: {file} is not in shared/data/pretrained-cifar");
             continue;
@@ -394,11 +329,7 @@ fn published_cifar_weights_are_read() {
         let weights = &found.tensors;
         assert_eq!(weights.get("conv1.weight").unwrap().shape(), [16, 3, 3, 3]);
         assert_eq!(weights.get("linear.weight").unwrap().shape(), [10, 64]);
-        assert!(
-            weights
-                .get(&format!("layer3.{}.bn2.running_var", blocks - 1))
-                .is_some()
-        );
+        assert!(weights.get(&format!("layer3.{}.bn2.running_var", blocks - 1)).is_some());
         let trained: usize = weights
             .entries
             .iter()
@@ -406,10 +337,11 @@ fn published_cifar_weights_are_read() {
             .map(|(_, array)| array.data().len())
             .sum();
         assert_eq!(trained, parameters, "{file}");
-        assert!(weights.entries.values().all(|array| {
-            array
-                .to_f32()
-                .is_none_or(|x| x.iter().all(|x| x.is_finite()))
-        }));
+        assert!(
+            weights
+                .entries
+                .values()
+                .all(|array| { array.to_f32().is_none_or(|x| x.iter().all(|x| x.is_finite())) })
+        );
     }
 }

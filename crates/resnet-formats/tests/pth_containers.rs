@@ -23,23 +23,15 @@ fn zip_files_that_lie_are_refused() {
         file
     };
     // 42.zip and its like: one compressed block that many entries share.
-    let mut quine: Vec<_> = (0..1000)
-        .map(|i| file(&format!("a/data/{i}"), b""))
-        .collect();
-    quine
-        .iter_mut()
-        .for_each(|f| (f.method, f.size, f.offset) = (8, Some(1 << 30), Some(0)));
+    let mut quine: Vec<_> = (0..1000).map(|i| file(&format!("a/data/{i}"), b"")).collect();
+    quine.iter_mut().for_each(|f| (f.method, f.size, f.offset) = (8, Some(1 << 30), Some(0)));
     refused(vec![
         Case {
             what: "compressed",
             file: with(|f| f[1].method = 8),
             says: &["a/data/0", "compression", "deflate", "torch.save"],
         },
-        Case {
-            what: "bomb",
-            file: zip(&quine),
-            says: &["compression"],
-        },
+        Case { what: "bomb", file: zip(&quine), says: &["compression"] },
         Case {
             what: "entry at another's place",
             file: with(|f| f[1].offset = Some(0)),
@@ -126,11 +118,7 @@ fn zip_files_that_lie_are_refused() {
             ]),
             says: &["extra/metadata.json"],
         },
-        Case {
-            what: "comment cut",
-            file: patched(2, &[9, 0]),
-            says: &["directory at its end"],
-        },
+        Case { what: "comment cut", file: patched(2, &[9, 0]), says: &["directory at its end"] },
         Case {
             what: "directory beyond the end",
             file: patched(6, &[0xff, 0xff, 0xff, 0x7f]),
@@ -146,37 +134,19 @@ fn zip_files_that_lie_are_refused() {
             file: patched(12, &[3, 0]),
             says: &["directory", "less"],
         },
-        Case {
-            what: "several disks",
-            file: patched(18, &[1, 0]),
-            says: &["disk", "several"],
-        },
-        Case {
-            what: "empty zip",
-            file: zip(&[]),
-            says: &["0 of them"],
-        },
+        Case { what: "several disks", file: patched(18, &[1, 0]), says: &["disk", "several"] },
+        Case { what: "empty zip", file: zip(&[]), says: &["0 of them"] },
     ]);
     let mut changed = zip(&well);
-    let at = changed
-        .windows(3)
-        .position(|part| part == b"0\0\0")
-        .unwrap()
-        + 1;
+    let at = changed.windows(3).position(|part| part == b"0\0\0").unwrap() + 1;
     changed[at] = 1;
     let error = pth::read(&changed).unwrap_err().to_string();
-    assert!(
-        error.contains("data/0") && error.contains("checksum"),
-        "{error}"
-    );
+    assert!(error.contains("data/0") && error.contains("checksum"), "{error}");
 }
 
 #[test]
 fn zip64_fields_are_read_and_checked() {
-    let well = zip(&[
-        file("a/data.pkl", &state(&tensor(&claim()))),
-        file("a/data/0", &[0; 8]),
-    ]);
+    let well = zip(&[file("a/data.pkl", &state(&tensor(&claim()))), file("a/data/0", &[0; 8])]);
     let end = well.len() - 22;
     let number = |at: usize| u32::from_le_bytes(well[at..at + 4].try_into().unwrap());
     let (directory, bytes) = (number(end + 16), number(end + 12));
@@ -184,9 +154,8 @@ fn zip64_fields_are_read_and_checked() {
     let make = |claimed_offset: u64, locator: u64, extra_len: u8| {
         let mut file = well[..end].to_vec();
         let record = directory as usize + 46 + 10;
-        let offset = u64::from(u32::from_le_bytes(
-            file[record + 42..record + 46].try_into().unwrap(),
-        ));
+        let offset =
+            u64::from(u32::from_le_bytes(file[record + 42..record + 46].try_into().unwrap()));
         for field in [20, 24, 42] {
             file[record + field..record + field + 4].fill(0xff);
         }
@@ -231,11 +200,7 @@ fn zip64_fields_are_read_and_checked() {
             file: make(0, u64::MAX - 7, 24),
             says: &["zip64 record", "signature"],
         },
-        Case {
-            what: "field too short",
-            file: make(0, 0, 16),
-            says: &["a/data/0", "zip64 field"],
-        },
+        Case { what: "field too short", file: make(0, 0, 16), says: &["a/data/0", "zip64 field"] },
     ]);
 }
 
@@ -251,10 +216,7 @@ fn streams_that_lie_are_refused() {
         file
     };
     let replaced = |from: &[u8], to: &[u8]| {
-        let at = well
-            .windows(from.len())
-            .position(|part| part == from)
-            .unwrap();
+        let at = well.windows(from.len()).position(|part| part == from).unwrap();
         let mut file = well.clone();
         file.splice(at..at + from.len(), to.iter().copied());
         file
@@ -280,11 +242,7 @@ fn streams_that_lie_are_refused() {
             file: well[..well.len() - 12].to_vec(),
             says: &["cut short", "the storages"],
         },
-        Case {
-            what: "a key twice",
-            file: twice,
-            says: &["key", "twice"],
-        },
+        Case { what: "a key twice", file: twice, says: &["key", "twice"] },
         Case {
             what: "another magic number",
             file: replaced(b"\x6c\xfc", b"\x6c\xfd"),
@@ -308,31 +266,15 @@ fn other_files_are_named() {
     let mut tar = vec![0; 512];
     tar[257..262].copy_from_slice(b"ustar");
     refused(vec![
-        Case {
-            what: "empty",
-            file: vec![],
-            says: &["an empty file"],
-        },
-        Case {
-            what: "tar",
-            file: tar,
-            says: &["a tar file", "0.1.10"],
-        },
-        Case {
-            what: "gzip",
-            file: vec![0x1f, 0x8b, 8],
-            says: &["gzip", "unpack"],
-        },
+        Case { what: "empty", file: vec![], says: &["an empty file"] },
+        Case { what: "tar", file: tar, says: &["a tar file", "0.1.10"] },
+        Case { what: "gzip", file: vec![0x1f, 0x8b, 8], says: &["gzip", "unpack"] },
         Case {
             what: "web page",
             file: b"<!DOCTYPE html>".to_vec(),
             says: &["web page", "download"],
         },
-        Case {
-            what: "picture",
-            file: b"\x89PNG\r\n\x1a\n".to_vec(),
-            says: &["89 50 4e 47"],
-        },
+        Case { what: "picture", file: b"\x89PNG\r\n\x1a\n".to_vec(), says: &["89 50 4e 47"] },
         Case {
             what: "plain pickle",
             file: b"\x80\x02}.".to_vec(),
@@ -340,15 +282,7 @@ fn other_files_are_named() {
         },
     ]);
     let module = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/module.pth");
-    let error = pth::read(&std::fs::read(module).unwrap())
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("`torch.nn.modules.linear.Linear`"),
-        "{error}"
-    );
-    assert!(
-        error.contains("a whole module") && error.contains("state_dict()"),
-        "{error}"
-    );
+    let error = pth::read(&std::fs::read(module).unwrap()).unwrap_err().to_string();
+    assert!(error.contains("`torch.nn.modules.linear.Linear`"), "{error}");
+    assert!(error.contains("a whole module") && error.contains("state_dict()"), "{error}");
 }

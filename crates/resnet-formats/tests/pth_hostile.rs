@@ -28,31 +28,11 @@ fn nothing_is_executed() {
             call("os\nsystem\n"),
             &["`os.system` is refused", "run code", "nothing was executed"],
         ),
-        (
-            "posix.system",
-            call("posix\nsystem\n"),
-            &["`posix.system`", "run code"],
-        ),
-        (
-            "nt.system",
-            call("nt\nsystem\n"),
-            &["`nt.system`", "run code"],
-        ),
-        (
-            "builtins.eval",
-            call("builtins\neval\n"),
-            &["`builtins.eval`", "run code"],
-        ),
-        (
-            "__builtin__.exec",
-            call("__builtin__\nexec\n"),
-            &["`__builtin__.exec`", "run code"],
-        ),
-        (
-            "subprocess.Popen",
-            call("subprocess\nPopen\n"),
-            &["`subprocess.Popen`", "run code"],
-        ),
+        ("posix.system", call("posix\nsystem\n"), &["`posix.system`", "run code"]),
+        ("nt.system", call("nt\nsystem\n"), &["`nt.system`", "run code"]),
+        ("builtins.eval", call("builtins\neval\n"), &["`builtins.eval`", "run code"]),
+        ("__builtin__.exec", call("__builtin__\nexec\n"), &["`__builtin__.exec`", "run code"]),
+        ("subprocess.Popen", call("subprocess\nPopen\n"), &["`subprocess.Popen`", "run code"]),
         (
             "nested torch.load",
             call("torch.storage\n_load_from_bytes\n"),
@@ -63,11 +43,7 @@ fn nothing_is_executed() {
             call("collections\nOrderedDict.__reduce_ex__\n"),
             &["OrderedDict.__reduce_ex__"],
         ),
-        (
-            "options",
-            call("argparse\nNamespace\n"),
-            &["`argparse.Namespace`", "options"],
-        ),
+        ("options", call("argparse\nNamespace\n"), &["`argparse.Namespace`", "options"]),
         (
             "complex numbers",
             call("torch\nComplexFloatStorage\n"),
@@ -91,36 +67,12 @@ fn nothing_is_executed() {
             .concat(),
             &["`posix.system`", "run code"],
         ),
-        (
-            "INST",
-            b"\x80\x02(ios\nsystem\n.".to_vec(),
-            &["instruction 0x69", "any class"],
-        ),
-        (
-            "OBJ",
-            b"\x80\x02(cos\nsystem\no.".to_vec(),
-            &["`os.system`"],
-        ),
-        (
-            "NEWOBJ_EX",
-            b"\x80\x04)}\x92.".to_vec(),
-            &["instruction 0x92", "any class"],
-        ),
-        (
-            "EXT1",
-            b"\x80\x02\x82\x01.".to_vec(),
-            &["instruction 0x82", "by a number"],
-        ),
-        (
-            "text persistent id",
-            b"\x80\x02Pstorage\n.".to_vec(),
-            &["instruction 0x50"],
-        ),
-        (
-            "out-of-band bytes",
-            b"\x80\x05\x97.".to_vec(),
-            &["instruction 0x97", "outside the file"],
-        ),
+        ("INST", b"\x80\x02(ios\nsystem\n.".to_vec(), &["instruction 0x69", "any class"]),
+        ("OBJ", b"\x80\x02(cos\nsystem\no.".to_vec(), &["`os.system`"]),
+        ("NEWOBJ_EX", b"\x80\x04)}\x92.".to_vec(), &["instruction 0x92", "any class"]),
+        ("EXT1", b"\x80\x02\x82\x01.".to_vec(), &["instruction 0x82", "by a number"]),
+        ("text persistent id", b"\x80\x02Pstorage\n.".to_vec(), &["instruction 0x50"]),
+        ("out-of-band bytes", b"\x80\x05\x97.".to_vec(), &["instruction 0x97", "outside the file"]),
         (
             "terminal escapes in a name",
             b"\x80\x02c\x1b[2Jos\nsystem\n.".to_vec(),
@@ -135,63 +87,23 @@ fn broken_programs_are_refused() {
     let mut lists = vec![0x80, 2];
     lists.extend([b'('].repeat(100_000));
     pickles(vec![
-        (
-            "a hundred thousand open marks",
-            lists,
-            &["levels of nesting", "1000"],
-        ),
-        (
-            "empty stack",
-            b"\x80\x02.".to_vec(),
-            &["a value on the stack"],
-        ),
+        ("a hundred thousand open marks", lists, &["levels of nesting", "1000"]),
+        ("empty stack", b"\x80\x02.".to_vec(), &["a value on the stack"]),
         ("no mark", b"\x80\x02}u.".to_vec(), &["a mark"]),
-        (
-            "append to nothing",
-            b"\x80\x02(Na.".to_vec(),
-            &["a value on the stack"],
-        ),
-        (
-            "append to a dictionary",
-            b"\x80\x02}Na.".to_vec(),
-            &["a list", "a dictionary of 0"],
-        ),
-        (
-            "set an item of a list",
-            b"\x80\x02]NNs.".to_vec(),
-            &["a dictionary", "a list of 0"],
-        ),
-        (
-            "key without a value",
-            b"\x80\x02}(Nu.".to_vec(),
-            &["a value for each key"],
-        ),
-        (
-            "unknown memo",
-            b"\x80\x02h\x07.".to_vec(),
-            &["nothing at number 7"],
-        ),
-        (
-            "protocol 0",
-            b"\x80\x00N.".to_vec(),
-            &["protocol 2, 3, 4 or 5"],
-        ),
+        ("append to nothing", b"\x80\x02(Na.".to_vec(), &["a value on the stack"]),
+        ("append to a dictionary", b"\x80\x02}Na.".to_vec(), &["a list", "a dictionary of 0"]),
+        ("set an item of a list", b"\x80\x02]NNs.".to_vec(), &["a dictionary", "a list of 0"]),
+        ("key without a value", b"\x80\x02}(Nu.".to_vec(), &["a value for each key"]),
+        ("unknown memo", b"\x80\x02h\x07.".to_vec(), &["nothing at number 7"]),
+        ("protocol 0", b"\x80\x00N.".to_vec(), &["protocol 2, 3, 4 or 5"]),
         ("protocol 99", b"\x80\x63N.".to_vec(), &["99"]),
         (
             "call a text",
             [b"\x80\x02".as_slice(), &text("f"), b")R."].concat(),
             &["a name to call", "\"f\""],
         ),
-        (
-            "attributes of a list",
-            b"\x80\x02]}b.".to_vec(),
-            &["may have attributes"],
-        ),
-        (
-            "text not UTF-8",
-            b"\x80\x02X\x02\0\0\0\xff\xfe.".to_vec(),
-            &["UTF-8"],
-        ),
+        ("attributes of a list", b"\x80\x02]}b.".to_vec(), &["may have attributes"]),
+        ("text not UTF-8", b"\x80\x02X\x02\0\0\0\xff\xfe.".to_vec(), &["UTF-8"]),
         (
             "text of 4 GiB",
             b"\x80\x02X\xff\xff\xff\xffabc.".to_vec(),
@@ -202,16 +114,8 @@ fn broken_programs_are_refused() {
             b"\x80\x04\x8d\xff\xff\xff\xff\xff\xff\xff\xffabc.".to_vec(),
             &["bytes in one text"],
         ),
-        (
-            "text beyond the end",
-            b"\x80\x02X\xff\xff\0\0abc.".to_vec(),
-            &["cut short"],
-        ),
-        (
-            "bytes of 2 GiB",
-            b"\x80\x03B\xff\xff\xff\x7fabc.".to_vec(),
-            &["bytes in one text"],
-        ),
+        ("text beyond the end", b"\x80\x02X\xff\xff\0\0abc.".to_vec(), &["cut short"]),
+        ("bytes of 2 GiB", b"\x80\x03B\xff\xff\xff\x7fabc.".to_vec(), &["bytes in one text"]),
         (
             "integer of 4 GiB",
             b"\x80\x02\x8b\xff\xff\xff\xff\0.".to_vec(),
@@ -223,30 +127,17 @@ fn broken_programs_are_refused() {
             &["bytes in a name"],
         ),
         ("no STOP", b"\x80\x02}".to_vec(), &[]),
-        (
-            "a number",
-            b"\x80\x02K\x07.".to_vec(),
-            &["state dict", "found 7"],
-        ),
+        ("a number", b"\x80\x02K\x07.".to_vec(), &["state dict", "found 7"]),
         (
             "a tensor",
             [b"\x80\x02", tensor(&claim()).as_slice(), b"."].concat(),
             &["found a tensor of [2]"],
         ),
-        (
-            "no tensors",
-            state(b"N"),
-            &["a dictionary of w", "model.state_dict()"],
-        ),
+        ("no tensors", state(b"N"), &["a dictionary of w", "model.state_dict()"]),
         (
             "unknown encoding",
-            [
-                b"\x80\x02c_codecs\nencode\n".as_slice(),
-                &text("x"),
-                &text("zip"),
-                b"\x86R.",
-            ]
-            .concat(),
+            [b"\x80\x02c_codecs\nencode\n".as_slice(), &text("x"), &text("zip"), b"\x86R."]
+                .concat(),
             &["latin1"],
         ),
     ]);
@@ -280,29 +171,15 @@ fn bombs_are_refused() {
     let long = "x".repeat(1 << 20);
     let mut texts = [b"\x80\x02".as_slice(), &text(&long), b"q\0"].concat();
     texts.extend(
-        [
-            b"c_codecs\nencode\nh\0".as_slice(),
-            &text("latin1"),
-            b"\x86R0",
-        ]
-        .concat()
-        .repeat(1000),
+        [b"c_codecs\nencode\nh\0".as_slice(), &text("latin1"), b"\x86R0"].concat().repeat(1000),
     );
     texts.push(b'.');
     pickles(vec![
         ("billion laughs", laughs, &["state dict", "a list of 10"]),
         ("list in itself", list, &["state dict"]),
-        (
-            "dictionary in itself",
-            dict,
-            &["state dict", "a dictionary of model"],
-        ),
+        ("dictionary in itself", dict, &["state dict", "a dictionary of model"]),
         ("list doubled", doubled, &["found"]),
-        (
-            "list copied",
-            copies,
-            &["items in the pickle's lists", "2097152"],
-        ),
+        ("list copied", copies, &["items in the pickle's lists", "2097152"]),
         ("text copied", texts, &["items in the pickle's lists"]),
         (
             "stack",
@@ -341,11 +218,7 @@ fn sizes_are_not_believed() {
         state(&tensor(&changed))
     };
     pickles(vec![
-        (
-            "negative axis",
-            with(|c| c.shape = vec![-2]),
-            &["tensor `w`, shape", "[-2]"],
-        ),
+        ("negative axis", with(|c| c.shape = vec![-2]), &["tensor `w`, shape", "[-2]"]),
         (
             "two negative axes",
             with(|c| (c.shape, c.strides) = (vec![-1, -2], vec![1, 1])),
@@ -361,11 +234,7 @@ fn sizes_are_not_believed() {
             with(|c| (c.shape, c.strides) = (vec![i64::MAX], vec![0])),
             &["`w`, shape"],
         ),
-        (
-            "negative stride",
-            with(|c| c.strides = vec![-1]),
-            &["`w`, strides", "[-1]"],
-        ),
+        ("negative stride", with(|c| c.strides = vec![-1]), &["`w`, strides", "[-1]"]),
         (
             "stride beyond",
             with(|c| c.strides = vec![2]),
@@ -376,47 +245,19 @@ fn sizes_are_not_believed() {
             with(|c| c.strides = vec![i64::MAX]),
             &["`w`, strides", "inside its storage"],
         ),
-        (
-            "shape beyond",
-            with(|c| c.shape = vec![3]),
-            &["`w`, strides", "inside its storage of 2"],
-        ),
-        (
-            "offset beyond",
-            with(|c| c.offset = 1),
-            &["`w`", "offset 1"],
-        ),
-        (
-            "negative offset",
-            with(|c| c.offset = -1),
-            &["`w`", "offset -1"],
-        ),
-        (
-            "huge offset",
-            with(|c| c.offset = i64::MAX),
-            &["`w`", "inside its storage"],
-        ),
-        (
-            "stride missing",
-            with(|c| c.strides = vec![]),
-            &["`w`, strides", "1 strides"],
-        ),
+        ("shape beyond", with(|c| c.shape = vec![3]), &["`w`, strides", "inside its storage of 2"]),
+        ("offset beyond", with(|c| c.offset = 1), &["`w`", "offset 1"]),
+        ("negative offset", with(|c| c.offset = -1), &["`w`", "offset -1"]),
+        ("huge offset", with(|c| c.offset = i64::MAX), &["`w`", "inside its storage"]),
+        ("stride missing", with(|c| c.strides = vec![]), &["`w`, strides", "1 strides"]),
         (
             "too many axes",
             with(|c| (c.shape, c.strides) = (vec![1; 65], vec![1; 65])),
             &["at most 64 axes"],
         ),
-        (
-            "count too large",
-            with(|c| (c.count, c.shape) = (1 << 40, vec![1 << 40])),
-            &[],
-        ),
+        ("count too large", with(|c| (c.count, c.shape) = (1 << 40, vec![1 << 40])), &[]),
         ("negative count", with(|c| c.count = -2), &[]),
-        (
-            "count overflows",
-            with(|c| (c.count, c.shape) = (i64::MAX, vec![1])),
-            &[],
-        ),
+        ("count overflows", with(|c| (c.count, c.shape) = (i64::MAX, vec![1])), &[]),
         ("unknown storage", with(|c| c.key = "7"), &[]),
         ("key of another folder", with(|c| c.key = "../version"), &[]),
         (
@@ -489,21 +330,13 @@ fn sizes_are_not_believed() {
             state(b"ctorch._utils\n_rebuild_parameter\n(N\x89NtR"),
             &["a tensor", "None"],
         ),
-        (
-            "persistent id of a number",
-            state(b"K\x07Q"),
-            &["\"storage\""],
-        ),
+        ("persistent id of a number", state(b"K\x07Q"), &["\"storage\""]),
     ]);
     // One storage, looked at by many tensors, is bounded by the file's size.
     let large: Vec<u8> = vec![0; 1 << 20];
     let mut many = b"\x80\x02}(".to_vec();
     for i in 0..200 {
-        let whole = Claim {
-            count: 1 << 18,
-            shape: vec![1 << 18],
-            ..claim()
-        };
+        let whole = Claim { count: 1 << 18, shape: vec![1 << 18], ..claim() };
         many.extend(text(&i.to_string()));
         many.extend(tensor(&whole));
     }

@@ -9,26 +9,14 @@ use resnet_formats::pth;
 /// Most memory this process has held, in bytes.
 fn peak() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM"))
-        .unwrap();
-    1024 * line
-        .split_whitespace()
-        .nth(1)
-        .unwrap()
-        .parse::<usize>()
-        .unwrap()
+    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+    1024 * line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap()
 }
 
 #[test]
 fn small_files_hold_at_most_256_mib() {
     // A tensor of 64 axes that is built as often as values are granted, each remembered and put into a list.
-    let wide = Claim {
-        shape: vec![1; 64],
-        strides: vec![1; 64],
-        ..claim()
-    };
+    let wide = Claim { shape: vec![1; 64], strides: vec![1; 64], ..claim() };
     let once = tensor(&wide);
     let arguments = &once["ctorch._utils\n_rebuild_tensor_v2\n".len()..once.len() - 1];
     let mut tensors = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\nq\0".to_vec();
@@ -52,11 +40,7 @@ fn small_files_hold_at_most_256_mib() {
     let both = [
         b"\x80\x02}(".as_slice(),
         &text("w"),
-        &tensor(&Claim {
-            shape: vec![16 << 20],
-            strides: vec![0],
-            ..claim()
-        }),
+        &tensor(&Claim { shape: vec![16 << 20], strides: vec![0], ..claim() }),
         &text("x"),
         b"](",
         &half,
@@ -64,29 +48,12 @@ fn small_files_hold_at_most_256_mib() {
     ]
     .concat();
     // 100,000 names of the same number, and one number repeated.
-    let mut names = [
-        b"\x80\x02}(".as_slice(),
-        &text("w"),
-        &tensor(&claim()),
-        b"q\0",
-    ]
-    .concat();
+    let mut names = [b"\x80\x02}(".as_slice(), &text("w"), &tensor(&claim()), b"q\0"].concat();
     for number in 0..100_000u32 {
-        names.extend(
-            [
-                b"U\x06".as_slice(),
-                format!("{number:06}").as_bytes(),
-                b"h\0",
-            ]
-            .concat(),
-        );
+        names.extend([b"U\x06".as_slice(), format!("{number:06}").as_bytes(), b"h\0"].concat());
     }
     names.extend(b"u.");
-    let repeated = Claim {
-        shape: vec![16 << 20],
-        strides: vec![0],
-        ..claim()
-    };
+    let repeated = Claim { shape: vec![16 << 20], strides: vec![0], ..claim() };
     let repeated = craft::state(&tensor(&repeated));
     // Keys that are no texts, each of them listed as read over.
     let mut odd = b"\x80\x02}(".to_vec();

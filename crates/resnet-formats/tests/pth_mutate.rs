@@ -37,8 +37,5 @@ fn random_damage_never_panics() {
         read += usize::from(check_pth(&bytes));
     }
     // Enough of them come through for the round trip to mean something, and most are found out.
-    assert!(
-        (1_000..90_000).contains(&read),
-        "{read} of 100000 were read"
-    );
+    assert!((1_000..90_000).contains(&read), "{read} of 100000 were read");
 }

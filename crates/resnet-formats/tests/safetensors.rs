@@ -8,35 +8,16 @@ fn sample() -> Tensors {
     let mut tensors = Tensors::default();
     tensors.insert(
         "fc.weight",
-        Array::f32(
-            vec![2, 3],
-            vec![1.0, -2.5, 0.0, f32::MIN_POSITIVE, 1e30, -0.0],
-        ),
+        Array::f32(vec![2, 3], vec![1.0, -2.5, 0.0, f32::MIN_POSITIVE, 1e30, -0.0]),
     );
-    tensors.insert(
-        "bn.mean",
-        Array::new(vec![2], Data::F64(vec![0.1, -1e300])).unwrap(),
-    );
-    tensors.insert(
-        "bn.num_batches_tracked",
-        Array::new(vec![], Data::I64(vec![-7])).unwrap(),
-    );
+    tensors.insert("bn.mean", Array::new(vec![2], Data::F64(vec![0.1, -1e300])).unwrap());
+    tensors.insert("bn.num_batches_tracked", Array::new(vec![], Data::I64(vec![-7])).unwrap());
     tensors.insert("step", Array::counter(u64::MAX));
-    tensors.insert(
-        "half",
-        Array::new(vec![3], Data::F16(vec![0x3c00, 0xfc00, 0x7d01])).unwrap(),
-    );
-    tensors.insert(
-        "brain",
-        Array::new(vec![1, 2], Data::BF16(vec![0x3f80, 0xffff])).unwrap(),
-    );
+    tensors.insert("half", Array::new(vec![3], Data::F16(vec![0x3c00, 0xfc00, 0x7d01])).unwrap());
+    tensors.insert("brain", Array::new(vec![1, 2], Data::BF16(vec![0x3f80, 0xffff])).unwrap());
     tensors.insert("empty", Array::f32(vec![0, 4], vec![]));
-    tensors
-        .metadata
-        .insert("arch".into(), "resnet20 \"A\"\n".into());
-    tensors
-        .metadata
-        .insert("classes".into(), "Überrock, 上着".into());
+    tensors.metadata.insert("arch".into(), "resnet20 \"A\"\n".into());
+    tensors.metadata.insert("classes".into(), "Überrock, 上着".into());
     tensors
 }
 
@@ -111,10 +92,7 @@ fn the_reference_implementation_agrees() {
     let half = theirs.tensor("half").unwrap();
     assert_eq!(half.dtype(), ::safetensors::Dtype::F16);
     assert_eq!(half.data(), [0x00, 0x3c, 0x00, 0xfc, 0x01, 0x7d]);
-    assert_eq!(
-        theirs.tensor("brain").unwrap().dtype(),
-        ::safetensors::Dtype::BF16
-    );
+    assert_eq!(theirs.tensor("brain").unwrap().dtype(), ::safetensors::Dtype::BF16);
     let (_, header) = ::safetensors::SafeTensors::read_metadata(&ours).unwrap();
     let metadata = header.metadata().as_ref().unwrap();
     assert_eq!(metadata["arch"], tensors.metadata["arch"]);
@@ -164,18 +142,12 @@ fn damaged_headers_are_named() {
     let cases = [
         Case {
             what: "overlap",
-            file: file(
-                &format!(r#"{{"a":{{{a}}},"b":{{{}}}}}"#, f32s("[4,12]", "[2]")),
-                12,
-            ),
+            file: file(&format!(r#"{{"a":{{{a}}},"b":{{{}}}}}"#, f32s("[4,12]", "[2]")), 12),
             says: &["`b`", "data_offsets", "begin of 8", "found 4"],
         },
         Case {
             what: "gap",
-            file: file(
-                &format!(r#"{{"a":{{{a}}},"b":{{{}}}}}"#, f32s("[12,16]", "[1]")),
-                16,
-            ),
+            file: file(&format!(r#"{{"a":{{{a}}},"b":{{{}}}}}"#, f32s("[12,16]", "[1]")), 16),
             says: &["`b`", "data_offsets", "begin of 8", "found 12"],
         },
         Case {
@@ -205,56 +177,38 @@ fn damaged_headers_are_named() {
         },
         Case {
             what: "backwards",
-            file: file(
-                &format!(r#"{{"a":{{{a}}},"b":{{{}}}}}"#, f32s("[8,4]", "[1]")),
-                8,
-            ),
+            file: file(&format!(r#"{{"a":{{{a}}},"b":{{{}}}}}"#, f32s("[8,4]", "[1]")), 8),
             says: &["`b`", "data_offsets"],
         },
         Case {
             what: "shape overflows",
             file: file(
-                &format!(
-                    r#"{{"a":{{{}}}}}"#,
-                    f32s("[0,8]", "[4294967296,4294967296,2]")
-                ),
+                &format!(r#"{{"a":{{{}}}}}"#, f32s("[0,8]", "[4294967296,4294967296,2]")),
                 8,
             ),
             says: &["`a`", "shape", "4294967296"],
         },
         Case {
             what: "bytes overflow",
-            file: file(
-                &format!(r#"{{"a":{{{}}}}}"#, f32s("[0,8]", "[9223372036854775807]")),
-                8,
-            ),
+            file: file(&format!(r#"{{"a":{{{}}}}}"#, f32s("[0,8]", "[9223372036854775807]")), 8),
             says: &["`a`", "shape"],
         },
         Case {
             what: "large claim, small file",
             file: file(
-                &format!(
-                    r#"{{"a":{{{}}}}}"#,
-                    f32s("[0,4000000000000]", "[1000000000000]")
-                ),
+                &format!(r#"{{"a":{{{}}}}}"#, f32s("[0,4000000000000]", "[1000000000000]")),
                 8,
             ),
             says: &["`a`", "at most 8", "4000000000000"],
         },
         Case {
             what: "quarter precision",
-            file: file(
-                r#"{"w":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4]}}"#,
-                4,
-            ),
+            file: file(r#"{"w":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4]}}"#, 4),
             says: &["`w`", "dtype", "F8_E4M3", "convert"],
         },
         Case {
             what: "negative axis",
-            file: file(
-                r#"{"w":{"dtype":"F32","shape":[-2],"data_offsets":[0,4]}}"#,
-                4,
-            ),
+            file: file(r#"{"w":{"dtype":"F32","shape":[-2],"data_offsets":[0,4]}}"#, 4),
             says: &["`w`", "-2"],
         },
         Case {
@@ -267,16 +221,8 @@ fn damaged_headers_are_named() {
             file: file(r#"{"__metadata__":{"k":1}}"#, 0),
             says: &["__metadata__", "string"],
         },
-        Case {
-            what: "not an object",
-            file: file("[1]", 0),
-            says: &["header", "object"],
-        },
-        Case {
-            what: "not JSON",
-            file: file("\u{7f}ELF", 0),
-            says: &["header is not valid"],
-        },
+        Case { what: "not an object", file: file("[1]", 0), says: &["header", "object"] },
+        Case { what: "not JSON", file: file("\u{7f}ELF", 0), says: &["header is not valid"] },
         Case {
             what: "not text",
             file: [&3u64.to_le_bytes()[..], &[0xff, 0xfe, 0xfd]].concat(),
@@ -303,15 +249,9 @@ fn damaged_headers_are_named() {
         },
     ];
     for case in cases {
-        let error = safetensors::read(&case.file)
-            .expect_err(case.what)
-            .to_string();
+        let error = safetensors::read(&case.file).expect_err(case.what).to_string();
         for part in case.says {
-            assert!(
-                error.contains(part),
-                "{}: `{error}` lacks `{part}`",
-                case.what
-            );
+            assert!(error.contains(part), "{}: `{error}` lacks `{part}`", case.what);
         }
     }
 }
@@ -323,11 +263,7 @@ fn a_failing_writer_is_an_error() {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             let taken = bytes.len().min(self.0);
             self.0 -= taken;
-            if taken == 0 {
-                Err(std::io::ErrorKind::StorageFull.into())
-            } else {
-                Ok(taken)
-            }
+            if taken == 0 { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(taken) }
         }
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
@@ -336,10 +272,7 @@ fn a_failing_writer_is_an_error() {
     let len = bytes(&sample()).len();
     for room in [0, 7, 8, 20, len - 1] {
         assert!(
-            matches!(
-                safetensors::write(&sample(), Full(room)),
-                Err(FormatError::Io(_))
-            ),
+            matches!(safetensors::write(&sample(), Full(room)), Err(FormatError::Io(_))),
             "room for {room}"
         );
     }
@@ -350,22 +283,14 @@ fn a_failing_writer_is_an_error() {
 fn a_reserved_name_is_refused() {
     let mut tensors = Tensors::default();
     tensors.insert("__metadata__", Array::counter(1));
-    assert!(matches!(
-        safetensors::write(&tensors, Vec::new()),
-        Err(FormatError::Tensor { .. })
-    ));
+    assert!(matches!(safetensors::write(&tensors, Vec::new()), Err(FormatError::Tensor { .. })));
 }
 
 #[test]
 fn shapes_and_numbers_agree() {
     assert!(Array::new(vec![2, 2], Data::F32(vec![0.0; 3])).is_none());
     assert!(Array::new(vec![usize::MAX, 2], Data::F32(vec![])).is_none());
-    assert_eq!(
-        Array::new(vec![], Data::I64(vec![-1]))
-            .unwrap()
-            .as_counter(),
-        None
-    );
+    assert_eq!(Array::new(vec![], Data::I64(vec![-1])).unwrap().as_counter(), None);
     assert_eq!(Array::counter(5).as_counter(), Some(5));
 }
 
@@ -378,11 +303,7 @@ fn small_integers_are_widened() {
         ("I16", vec![0, 0x80, 1, 0], [-32_768, 1]),
         ("U16", vec![0xff, 0xff, 1, 0], [65_535, 1]),
         ("I32", vec![0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0], [-1, 2]),
-        (
-            "U32",
-            vec![0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0],
-            [4_294_967_295, 2],
-        ),
+        ("U32", vec![0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0], [4_294_967_295, 2]),
     ] {
         let header = format!(
             r#"{{"w":{{"dtype":"{kind}","shape":[2],"data_offsets":[0,{}]}}}}"#,
@@ -391,10 +312,6 @@ fn small_integers_are_widened() {
         let mut file = file(&header, 0);
         file.extend(bytes);
         let tensors = safetensors::read(&file).unwrap();
-        assert_eq!(
-            tensors.get("w").unwrap().data(),
-            &Data::I64(values.to_vec()),
-            "{kind}"
-        );
+        assert_eq!(tensors.get("w").unwrap().data(), &Data::I64(values.to_vec()), "{kind}");
     }
 }

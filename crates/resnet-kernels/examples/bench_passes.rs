@@ -8,24 +8,17 @@ use resnet_kernels::batch_norm::{self, Mask, Running};
 use resnet_kernels::{Cpu, Residual, ResidualGrad, Sgd, sgd};
 
 fn main() {
-    let threads = std::env::args().nth(1).map_or(Cpu::default_threads(), |n| {
-        n.parse().expect("a number of threads")
-    });
+    let threads = std::env::args()
+        .nth(1)
+        .map_or(Cpu::default_threads(), |n| n.parse().expect("a number of threads"));
     let cpu = Cpu::new(threads);
     println!("{} threads, {}", cpu.threads(), cpu.isa());
-    for (pixels, c) in [
-        (128 * 1024, 16),
-        (128 * 256, 32),
-        (128 * 64, 64),
-        (8 * 3136, 256),
-        (4 * 49, 2048),
-    ] {
+    for (pixels, c) in
+        [(128 * 1024, 16), (128 * 256, 32), (128 * 64, 64), (8 * 3136, 256), (4 * 49, 2048)]
+    {
         let len = pixels * c;
-        let fill = |len: usize| {
-            (0..len)
-                .map(|i| (i * 7 % 29) as f32 / 29.0 - 0.5)
-                .collect::<Vec<f32>>()
-        };
+        let fill =
+            |len: usize| (0..len).map(|i| (i * 7 % 29) as f32 / 29.0 - 0.5).collect::<Vec<f32>>();
         let (x, r, dy) = (fill(len), fill(len), fill(len));
         let (mut y, mut dx, mut dr) = (fill(len), fill(len), fill(len));
         let (gamma, beta) = (vec![1.0; c], vec![0.1; c]);
@@ -34,24 +27,13 @@ fn main() {
         let mut scratch = vec![0.0; batch_norm::scratch_len(pixels, c)];
         let report = |what: &str, maps: usize, seconds: f64| {
             let rate = (maps * len * 4) as f64 / seconds / 1e9;
-            println!(
-                "{pixels:>7} x {c:<4} {what:28} {:8.3} ms {rate:7.1} GB/s",
-                seconds * 1e3
-            );
+            println!("{pixels:>7} x {c:<4} {what:28} {:8.3} ms {rate:7.1} GB/s", seconds * 1e3);
         };
         for with in [false, true] {
             let tail = if with { " + residual" } else { "" };
             let seconds = best(|| {
-                let residual = with.then_some(Residual {
-                    values: &r,
-                    channels: c,
-                    offset: 0,
-                });
-                let running = Some(Running {
-                    mean: &mut rm,
-                    var: &mut rv,
-                    momentum: 0.1,
-                });
+                let residual = with.then_some(Residual { values: &r, channels: c, offset: 0 });
+                let running = Some(Running { mean: &mut rm, var: &mut rv, momentum: 0.1 });
                 batch_norm::forward_train(
                     &cpu,
                     &x,
@@ -68,18 +50,9 @@ fn main() {
                     &mut scratch,
                 );
             });
-            report(
-                &format!("norm{tail} + relu"),
-                3 + usize::from(with),
-                seconds,
-            );
+            report(&format!("norm{tail} + relu"), 3 + usize::from(with), seconds);
             let seconds = best(|| {
-                let d = ResidualGrad {
-                    values: &mut dr,
-                    channels: c,
-                    offset: 0,
-                    accumulate: false,
-                };
+                let d = ResidualGrad { values: &mut dr, channels: c, offset: 0, accumulate: false };
                 batch_norm::backward(
                     &cpu,
                     &dy,
@@ -97,19 +70,10 @@ fn main() {
                     &mut scratch,
                 );
             });
-            report(
-                &format!("norm{tail} + relu, backward"),
-                7 + usize::from(with),
-                seconds,
-            );
+            report(&format!("norm{tail} + relu, backward"), 7 + usize::from(with), seconds);
         }
         let seconds = best(|| {
-            let settings = Sgd {
-                lr: 1e-3,
-                momentum: 0.9,
-                weight_decay: 1e-4,
-                nesterov: false,
-            };
+            let settings = Sgd { lr: 1e-3, momentum: 0.9, weight_decay: 1e-4, nesterov: false };
             sgd::update(&cpu, &settings, &mut y, &dy, &mut dx);
         });
         report("sgd", 5, seconds);

@@ -29,12 +29,7 @@ impl Columns {
         let fold = (WIDE / channels.max(1)).max(1);
         let even = rows.div_ceil(CHUNKS);
         let least = CHUNK_LEN.div_ceil(channels.max(1));
-        Columns {
-            rows,
-            channels,
-            fold,
-            chunk: even.max(least).next_multiple_of(fold),
-        }
+        Columns { rows, channels, fold, chunk: even.max(least).next_multiple_of(fold) }
     }
 
     pub(crate) fn chunks(&self) -> usize {
@@ -122,11 +117,7 @@ pub(crate) unsafe fn block_sums<S: Simd, O: Sums>(
         let (size, at) = (group.min(rows - row), at + row * stride);
         let mut j = 0;
         while j < columns {
-            let (shift, s1, s2) = (
-                shift[j..].as_ptr(),
-                s1[j..].as_mut_ptr(),
-                s2[j..].as_mut_ptr(),
-            );
+            let (shift, s1, s2) = (shift[j..].as_ptr(), s1[j..].as_mut_ptr(), s2[j..].as_mut_ptr());
             // SAFETY: the rows are there as the caller vouches; each branch takes no more columns than are left.
             unsafe {
                 if columns - j >= 4 * S::LANES {
@@ -210,13 +201,7 @@ impl<'a> Partial<'a> {
         let (s1, rest) = rest.split_at_mut(width);
         first.fill(0.0);
         second.fill(0.0);
-        Partial {
-            first,
-            second,
-            shift,
-            s1,
-            s2: &mut rest[..width],
-        }
+        Partial { first, second, shift, s1, s2: &mut rest[..width] }
     }
 }
 

@@ -28,9 +28,9 @@ pub fn winograd_switch() -> Result<bool, String> {
         Some(value) => match value.to_string_lossy().as_ref() {
             "on" | "" => Ok(true),
             "off" => Ok(false),
-            other => Err(format!(
-                "{WINOGRAD_VARIABLE}: unknown value {other:?}; known are on, off"
-            )),
+            other => {
+                Err(format!("{WINOGRAD_VARIABLE}: unknown value {other:?}; known are on, off"))
+            }
         },
     }
 }
@@ -51,11 +51,7 @@ impl Cpu {
 
     /// `threads` threads and this instruction set; `None` if the machine lacks it.
     pub fn with_isa(isa: Isa, threads: usize) -> Option<Cpu> {
-        Some(Cpu {
-            proof: Proof::probe(isa)?,
-            pool: Pool::new(threads),
-            winograd: true,
-        })
+        Some(Cpu { proof: Proof::probe(isa)?, pool: Pool::new(threads), winograd: true })
     }
 
     /// The same, with Winograd's algorithm on or off: it is several times faster and three to ten times less exact than the sum
@@ -126,11 +122,7 @@ unsafe impl<T: Send> Send for Parts<'_, T> {}
 
 impl<'a, T> Parts<'a, T> {
     pub(crate) fn new(slice: &'a mut [T]) -> Parts<'a, T> {
-        Parts {
-            start: slice.as_mut_ptr(),
-            len: slice.len(),
-            slice: PhantomData,
-        }
+        Parts { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
     }
 
     /// The part `range`.

@@ -10,10 +10,7 @@ pub fn all_finite(cpu: &Cpu, x: &[f32]) -> bool {
     let finite = std::sync::atomic::AtomicBool::new(true);
     cpu.parallel(chunks(x.len(), CHUNK), |i| {
         let mut found = true;
-        cpu.run(Finite {
-            x: &x[range(x.len(), CHUNK, i)],
-            found: &mut found,
-        });
+        cpu.run(Finite { x: &x[range(x.len(), CHUNK, i)], found: &mut found });
         if !found {
             finite.store(false, std::sync::atomic::Ordering::Relaxed);
         }
@@ -46,10 +43,7 @@ pub fn sum_of_squares(cpu: &Cpu, x: &[f32]) -> f64 {
     cpu.parallel(chunks(x.len(), size), |i| {
         // SAFETY: tasks take different elements.
         let sum = unsafe { &mut parts.get(i..i + 1)[0] };
-        cpu.run(Squares {
-            x: &x[range(x.len(), size, i)],
-            sum,
-        });
+        cpu.run(Squares { x: &x[range(x.len(), size, i)], sum });
     });
     sums.iter().sum()
 }
@@ -70,11 +64,7 @@ impl Task for Squares<'_> {
                 sums[j] += f64::from(row[j]) * f64::from(row[j]);
             }
         }
-        let tail: f64 = rows
-            .remainder()
-            .iter()
-            .map(|&x| f64::from(x) * f64::from(x))
-            .sum();
+        let tail: f64 = rows.remainder().iter().map(|&x| f64::from(x) * f64::from(x)).sum();
         *self.sum = sums.iter().sum::<f64>() + tail;
     }
 }

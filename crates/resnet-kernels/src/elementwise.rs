@@ -20,11 +20,7 @@ pub fn convert<A: Number, B: Number>(cpu: &Cpu, x: &[A], y: &mut [B], accumulate
         let part = range(x.len(), CHUNK, i);
         // SAFETY: tasks take disjoint ranges.
         let y = unsafe { y.get(part.clone()) };
-        cpu.run(Convert {
-            x: &x[part],
-            y,
-            accumulate,
-        });
+        cpu.run(Convert { x: &x[part], y, accumulate });
     });
 }
 
@@ -80,10 +76,7 @@ pub(crate) fn relu(x: f32) -> f32 {
 
 /// dx (+)= dy where y > 0, else 0.
 pub fn relu_backward<T: Number>(cpu: &Cpu, dy: &[T], y: &[T], dx: &mut [T], accumulate: bool) {
-    assert!(
-        dy.len() == y.len() && dx.len() == y.len(),
-        "relu: dy, y and dx differ in length"
-    );
+    assert!(dy.len() == y.len() && dx.len() == y.len(), "relu: dy, y and dx differ in length");
     spread(cpu, dy, Some(y), 1, 1, 0, dx, accumulate);
 }
 
@@ -109,17 +102,8 @@ pub fn add_forward<T: Number>(
         let wide = part.start * channels..part.end * channels;
         // SAFETY: tasks take disjoint ranges of pixels.
         let y = unsafe { y.get(wide.clone()) };
-        let b = Residual {
-            values: &b.values[part.start * b.channels..part.end * b.channels],
-            ..b
-        };
-        cpu.run(Add {
-            a: &a[wide],
-            b,
-            channels,
-            relu,
-            y,
-        });
+        let b = Residual { values: &b.values[part.start * b.channels..part.end * b.channels], ..b };
+        cpu.run(Add { a: &a[wide], b, channels, relu, y });
     });
 }
 
@@ -134,13 +118,7 @@ struct Add<'a, T> {
 impl<T: Number> Task for Add<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let Add {
-            a,
-            b,
-            channels,
-            relu: has_relu,
-            y,
-        } = self;
+        let Add { a, b, channels, relu: has_relu, y } = self;
         let floor = if has_relu { 0.0 } else { f32::NEG_INFINITY };
         if b.channels == channels {
             for ((y, &a), &b) in y.iter_mut().zip(a).zip(b.values) {
@@ -181,10 +159,7 @@ pub fn add_backward<T: Number>(
         channels > 0 && dy.len().is_multiple_of(channels),
         "add: dy must be [pixels][{channels}]"
     );
-    assert!(
-        y.is_none_or(|y| y.len() == dy.len()),
-        "add: y and dy differ in length"
-    );
+    assert!(y.is_none_or(|y| y.len() == dy.len()), "add: y and dy differ in length");
     if let Some((da, accumulate)) = da {
         assert_eq!(da.len(), dy.len(), "add: da and dy differ in length");
         spread(cpu, dy, y, 1, 1, 0, da, accumulate);
@@ -192,21 +167,8 @@ pub fn add_backward<T: Number>(
     if let Some(db) = db {
         db.check("add", dy.len() / channels, channels);
         // With all channels the rows are one run.
-        let (wide, narrow) = if db.channels == channels {
-            (1, 1)
-        } else {
-            (channels, db.channels)
-        };
-        spread(
-            cpu,
-            dy,
-            y,
-            wide,
-            narrow,
-            db.offset,
-            db.values,
-            db.accumulate,
-        );
+        let (wide, narrow) = if db.channels == channels { (1, 1) } else { (channels, db.channels) };
+        spread(cpu, dy, y, wide, narrow, db.offset, db.values, db.accumulate);
     }
 }
 
@@ -254,21 +216,10 @@ struct Spread<'a, T> {
 impl<T: Number> Task for Spread<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let Spread {
-            dy,
-            y,
-            wide,
-            narrow,
-            offset,
-            d,
-            accumulate,
-        } = self;
+        let Spread { dy, y, wide, narrow, offset, d, accumulate } = self;
         // Equal widths: one row holds everything.
-        let (wide, narrow) = if wide == narrow {
-            (dy.len().max(1), d.len())
-        } else {
-            (wide, narrow)
-        };
+        let (wide, narrow) =
+            if wide == narrow { (dy.len().max(1), d.len()) } else { (wide, narrow) };
         if narrow == 0 {
             return;
         }

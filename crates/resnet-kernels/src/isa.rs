@@ -23,13 +23,7 @@ pub enum Isa {
 
 impl Isa {
     /// All instruction sets, slowest first.
-    pub const ALL: [Isa; 5] = [
-        Isa::Scalar,
-        Isa::Avx2,
-        Isa::Avx512,
-        Isa::Avx512Bf16,
-        Isa::Amx,
-    ];
+    pub const ALL: [Isa; 5] = [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16, Isa::Amx];
 
     /// Whether this CPU and operating system run it.
     pub fn is_supported(self) -> bool {
@@ -38,10 +32,7 @@ impl Isa {
 
     /// What this CPU runs, slowest first; never empty.
     pub fn available() -> Vec<Isa> {
-        Isa::ALL
-            .into_iter()
-            .filter(|isa| isa.is_supported())
-            .collect()
+        Isa::ALL.into_iter().filter(|isa| isa.is_supported()).collect()
     }
 
     /// The best of this CPU, at most what `RESNET_ISA` allows.

@@ -6,17 +6,7 @@ use crate::{Conv2d, Conv2dShape, Cpu, Epilogue, Scratch, ScratchLen};
 
 /// The convolution that a linear layer is.
 pub fn shape(n: usize, c_in: usize, c_out: usize) -> Conv2dShape {
-    Conv2dShape {
-        n,
-        h: 1,
-        w: 1,
-        c_in,
-        c_out,
-        kernel: 1,
-        stride: 1,
-        padding: 0,
-        groups: 1,
-    }
+    Conv2dShape { n, h: 1, w: 1, c_in, c_out, kernel: 1, stride: 1, padding: 0, groups: 1 }
 }
 
 fn conv(cpu: &Cpu, n: usize, c_in: usize, c_out: usize) -> Conv2d {
@@ -40,10 +30,7 @@ pub fn forward(
     y: &mut [f32],
     scratch: Scratch,
 ) {
-    let epilogue = Epilogue {
-        shift: b,
-        ..Epilogue::default()
-    };
+    let epilogue = Epilogue { shift: b, ..Epilogue::default() };
     conv(cpu, n, c_in, c_out).forward(cpu, x, w, epilogue, y, scratch);
 }
 

@@ -25,11 +25,7 @@ pub fn softmax_cross_entropy(
     dlogits: Option<&mut [f32]>,
 ) {
     let n = labels.len();
-    assert_eq!(
-        logits.len(),
-        n * classes,
-        "loss: logits must be [{n}, {classes}]"
-    );
+    assert_eq!(logits.len(), n * classes, "loss: logits must be [{n}, {classes}]");
     assert_eq!(losses.len(), n, "loss: one loss for each of {n} samples");
     let has_gradient = dlogits.is_some();
     let dlogits = dlogits.unwrap_or_default();
@@ -49,11 +45,7 @@ pub fn softmax_cross_entropy(
             let loss = unsafe { &mut losses.get(i..i + 1)[0] };
             // SAFETY: as above.
             let dz = unsafe {
-                dlogits.get(if has_gradient {
-                    i * classes..(i + 1) * classes
-                } else {
-                    0..0
-                })
+                dlogits.get(if has_gradient { i * classes..(i + 1) * classes } else { 0..0 })
             };
             *loss = sample(z, labels[i] as usize, f64::from(smoothing), n as f64, dz);
         }
@@ -63,10 +55,8 @@ pub fn softmax_cross_entropy(
 /// The loss of one sample; fills `dz` unless it is empty.
 fn sample(z: &[f32], label: usize, smoothing: f64, n: f64, dz: &mut [f32]) -> f32 {
     // A NaN among the logits must reach the loss, so it may not lose a comparison here.
-    let max = z.iter().copied().fold(
-        f32::NEG_INFINITY,
-        |a, b| if b > a || b.is_nan() { b } else { a },
-    );
+    let max =
+        z.iter().copied().fold(f32::NEG_INFINITY, |a, b| if b > a || b.is_nan() { b } else { a });
     let shifted = |z: f32| f64::from(z) - f64::from(max);
     let (mut sum, mut mean) = (0.0, 0.0);
     for &z in z {

@@ -22,10 +22,7 @@ impl Bf16 {
 }
 
 /// What a map can be stored as; nothing outside this crate can be one.
-#[expect(
-    private_bounds,
-    reason = "sealed: the bounds are what kernels need of it"
-)]
+#[expect(private_bounds, reason = "sealed: the bounds are what kernels need of it")]
 pub trait Number: Stored + Rows + Copy + Default + Send + Sync + std::fmt::Debug + 'static {
     /// Its name in reports.
     const NAME: &'static str;
@@ -275,11 +272,9 @@ mod tests {
                 assert!(same || (wide[i].is_nan() && x.is_nan()), "{isa}: {x:e}");
             }
         }
-        for (x, bits) in [
-            (1.0 + 1.0 / 256.0, 0x3f80),
-            (1.0 + 3.0 / 256.0, 0x3f82),
-            (f32::MAX, 0x7f80),
-        ] {
+        for (x, bits) in
+            [(1.0 + 1.0 / 256.0, 0x3f80), (1.0 + 3.0 / 256.0, 0x3f82), (f32::MAX, 0x7f80)]
+        {
             assert_eq!(Bf16::of(x).to_bits(), bits, "{x}");
         }
         assert!(Bf16::of(f32::from_bits(0x7f80_0001)).get().is_nan());

@@ -99,11 +99,7 @@ pub fn bandwidth(cpu: &Cpu) -> f64 {
             let part = range(STREAM, PIECE, i);
             // SAFETY: tasks take different ranges.
             let c = unsafe { parts.get(part.clone()) };
-            cpu.run(Sum {
-                a: &a[part.clone()],
-                b: &b[part],
-                c,
-            });
+            cpu.run(Sum { a: &a[part.clone()], b: &b[part], c });
         });
         best = best.min(start.elapsed().as_secs_f64());
         black_box(&mut c);

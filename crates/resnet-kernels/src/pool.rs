@@ -63,8 +63,7 @@ struct Share(AtomicU64);
 
 impl Share {
     fn set(&self, tasks: Range<usize>) {
-        self.0
-            .store(pack(tasks.start, tasks.end), Ordering::Relaxed);
+        self.0.store(pack(tasks.start, tasks.end), Ordering::Relaxed);
     }
 
     fn len(&self) -> usize {
@@ -87,9 +86,7 @@ impl Share {
                 Some(pack(tasks.start, tasks.end - 1))
             }
         };
-        self.0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, shorter)
-            .ok()?;
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, shorter).ok()?;
         Some(taken)
     }
 }
@@ -137,19 +134,12 @@ impl Pool {
             let shared = Arc::clone(&shared);
             let name = format!("resnet-{worker}");
             // A machine that refuses more threads still gets its work done by fewer.
-            match thread::Builder::new()
-                .name(name)
-                .spawn(move || shared.work(worker))
-            {
+            match thread::Builder::new().name(name).spawn(move || shared.work(worker)) {
                 Ok(handle) => workers.push(handle),
                 Err(_) => break,
             }
         }
-        Pool {
-            shared,
-            workers,
-            turn: Mutex::new(()),
-        }
+        Pool { shared, workers, turn: Mutex::new(()) }
     }
 
     /// Threads, the caller counted.
@@ -192,10 +182,7 @@ impl Pool {
             state = lock(&shared.state);
             state.closing = true;
             while state.active > 0 {
-                state = shared
-                    .left
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
+                state = shared.left.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
             state.closing = false;
         }
@@ -233,10 +220,7 @@ impl Shared {
             spin_until(news);
             let mut state = lock(&self.state);
             while state.round == seen && !self.stop.load(Ordering::Acquire) {
-                state = self
-                    .wake
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
+                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
             if self.stop.load(Ordering::Acquire) {
                 return;

@@ -30,27 +30,13 @@ pub struct ResidualGrad<'a, T = f32> {
 
 impl<T> Residual<'_, T> {
     pub(crate) fn check(&self, what: &str, pixels: usize, channels: usize) {
-        check(
-            what,
-            self.values.len(),
-            self.channels,
-            self.offset,
-            pixels,
-            channels,
-        );
+        check(what, self.values.len(), self.channels, self.offset, pixels, channels);
     }
 }
 
 impl<T> ResidualGrad<'_, T> {
     pub(crate) fn check(&self, what: &str, pixels: usize, channels: usize) {
-        check(
-            what,
-            self.values.len(),
-            self.channels,
-            self.offset,
-            pixels,
-            channels,
-        );
+        check(what, self.values.len(), self.channels, self.offset, pixels, channels);
     }
 }
 

@@ -29,18 +29,12 @@ impl ScratchLen {
     /// For a kernel whose threads share `shared` numbers, and need parts of these lengths each in [`parallel`].
     pub(crate) fn of(shared: usize, parts: &[usize]) -> ScratchLen {
         let lens = parts.iter().map(|len| len.next_multiple_of(LINE));
-        ScratchLen {
-            shared,
-            own: LINE + lens.sum::<usize>(),
-        }
+        ScratchLen { shared, own: LINE + lens.sum::<usize>() }
     }
 
     /// Enough for either.
     pub fn max(self, other: ScratchLen) -> ScratchLen {
-        ScratchLen {
-            shared: self.shared.max(other.shared),
-            own: self.own.max(other.own),
-        }
+        ScratchLen { shared: self.shared.max(other.shared), own: self.own.max(other.own) }
     }
 
     /// Numbers of memory for all threads of `cpu`, wherever it begins.
@@ -79,18 +73,12 @@ impl<'a> Scratch<'a> {
         let [shared, own] = len.lines();
         let start = line_start(memory);
         let (shared, rest) = memory[start..].split_at_mut(shared);
-        Scratch {
-            shared,
-            own: &mut rest[..own * cpu.threads()],
-        }
+        Scratch { shared, own: &mut rest[..own * cpu.threads()] }
     }
 
     /// The same memory for a call, to be used again after it.
     pub fn again(&mut self) -> Scratch<'_> {
-        Scratch {
-            shared: self.shared,
-            own: self.own,
-        }
+        Scratch { shared: self.shared, own: self.own }
     }
 
     /// What the threads share.
@@ -153,11 +141,7 @@ pub(crate) fn parallel(cpu: &Cpu, tasks: usize, scratch: Scratch, f: impl Fn(Own
         // SAFETY: no two running tasks have the same worker index.
         let own = unsafe { scratch.get(worker * each..(worker + 1) * each) };
         let (note, memory) = own.split_at_mut(LINE);
-        let own = Own {
-            worker,
-            laid_out: as_u32(note),
-            memory,
-        };
+        let own = Own { worker, laid_out: as_u32(note), memory };
         f(own, task);
     });
 }

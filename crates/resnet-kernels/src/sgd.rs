@@ -39,12 +39,7 @@ pub fn update(cpu: &Cpu, sgd: &Sgd, w: &mut [f32], dw: &[f32], v: &mut [f32]) {
         let part = range(dw.len(), CHUNK, i);
         // SAFETY: tasks take disjoint ranges.
         let (w, v) = unsafe { (w.get(part.clone()), v.get(part.clone())) };
-        cpu.run(Update {
-            sgd: *sgd,
-            w,
-            dw: &dw[part],
-            v,
-        });
+        cpu.run(Update { sgd: *sgd, w, dw: &dw[part], v });
     });
 }
 
@@ -58,18 +53,9 @@ struct Update<'a> {
 impl Task for Update<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let Sgd {
-            lr,
-            momentum,
-            weight_decay,
-            nesterov,
-        } = self.sgd;
+        let Sgd { lr, momentum, weight_decay, nesterov } = self.sgd;
         // Nesterov's g + momentum · v and the plain v are both a · g + b · v.
-        let (a, b) = if nesterov {
-            (1.0, momentum)
-        } else {
-            (0.0, 1.0)
-        };
+        let (a, b) = if nesterov { (1.0, momentum) } else { (0.0, 1.0) };
         for ((w, v), dw) in self.w.iter_mut().zip(self.v.iter_mut()).zip(self.dw) {
             let g = dw + weight_decay * *w;
             *v = momentum * *v + g;

@@ -18,9 +18,7 @@ fn main() {
     let mut arguments = std::env::args().skip(1).map(|word| word.parse::<u64>());
     let seconds = arguments.next().and_then(Result::ok).unwrap_or(60);
     let seed = arguments.next().and_then(Result::ok).unwrap_or(1);
-    let seeds: Vec<Vec<u8>> = ["resnet8", "preresnet8:shortcut=B", "classic"]
-        .map(file)
-        .into();
+    let seeds: Vec<Vec<u8>> = ["resnet8", "preresnet8:shortcut=B", "classic"].map(file).into();
     let mut rng = Rng::named(seed, "fuzz");
     let (begin, mut slowest) = (Instant::now(), Duration::ZERO);
     let (mut executions, mut decoded, mut understood) = (0u64, 0u64, 0u64);
@@ -71,16 +69,10 @@ fn file(arch: &str) -> Vec<u8> {
     let preprocess = Preprocess {
         shape,
         resize: None,
-        normalize: Normalize::Channel {
-            mean: vec![0.5; 3],
-            std: vec![0.5; 3],
-        },
+        normalize: Normalize::Channel { mean: vec![0.5; 3], std: vec![0.5; 3] },
     };
     let model = Model::new(arch, vec!["a".into(), "b".into()], preprocess, tensors);
-    let options = Options {
-        preprocessing: true,
-        ..Options::default()
-    };
+    let options = Options { preprocessing: true, ..Options::default() };
     let proto = onnx::from_model(&model, &options).expect("a whole model");
     let mut bytes = Vec::new();
     resnet_formats::onnx::write(&proto, &mut bytes).expect("memory takes every byte");
@@ -91,9 +83,7 @@ fn file(arch: &str) -> Vec<u8> {
 fn damage(bytes: &mut Vec<u8>, rng: &mut Rng) {
     for _ in 0..1 + rng.below(4) {
         let part = if rng.below(4) == 0 { bytes.len() } else { 8000 };
-        let at = rng
-            .below(part.min(bytes.len()).max(1))
-            .min(bytes.len().saturating_sub(1));
+        let at = rng.below(part.min(bytes.len()).max(1)).min(bytes.len().saturating_sub(1));
         let end = (at + rng.below(12)).min(bytes.len());
         match rng.below(6) {
             0 | 1 => bytes[at] ^= 1 << rng.below(8),
@@ -102,10 +92,7 @@ fn damage(bytes: &mut Vec<u8>, rng: &mut Rng) {
             4 => {
                 let piece = bytes[at..end].to_vec();
                 let to = rng.below(8000.min(bytes.len()));
-                bytes[to..]
-                    .iter_mut()
-                    .zip(piece)
-                    .for_each(|(old, new)| *old = new);
+                bytes[to..].iter_mut().zip(piece).for_each(|(old, new)| *old = new);
             }
             _ if rng.below(8) == 0 => bytes.truncate(at.max(1)),
             _ => {}

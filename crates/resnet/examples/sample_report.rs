@@ -18,17 +18,11 @@ fn main() -> std::io::Result<()> {
 
     let sample = Sample::new(10, 10, 94);
     std::fs::write(folder.join("run.html"), render(&sample.report()))?;
-    std::fs::write(
-        folder.join("run-100.html"),
-        render(&Sample::new(100, 164, 391).report()),
-    )?;
+    std::fs::write(folder.join("run-100.html"), render(&Sample::new(100, 164, 391).report()))?;
     let first = Sample::new(10, 1, 94);
     std::fs::write(folder.join("run-one-epoch.html"), render(&first.report()))?;
     let stopped = resnet::report::RunReport {
-        status: Status::Stopped {
-            step: 60,
-            resume: Some("resnet train --resume runs/1"),
-        },
+        status: Status::Stopped { step: 60, resume: Some("resnet train --resume runs/1") },
         headline: None,
         epochs: &[],
         steps: &first.steps[..60],
@@ -49,9 +43,7 @@ fn networks() -> chart::LineChart {
         axis::Axis::new("iteration").count().from_zero(),
         axis::Axis::new("error").percent().from_zero(),
     );
-    for (i, name) in ["plain20", "plain56", "resnet20", "resnet56", "resnet110"]
-        .iter()
-        .enumerate()
+    for (i, name) in ["plain20", "plain56", "resnet20", "resnet56", "resnet110"].iter().enumerate()
     {
         for (style, offset) in [(chart::Style::Thin, 0.0), (chart::Style::Bold, 0.03)] {
             let floor = offset + [0.06, 0.12, 0.05, 0.03, 0.03][i];
@@ -64,10 +56,7 @@ fn networks() -> chart::LineChart {
                 } else {
                     0.06
                 };
-                (
-                    x,
-                    floor + drop + 0.6 * (-x / 4000.0).exp() + 0.006 * rng.normal().abs(),
-                )
+                (x, floor + drop + 0.6 * (-x / 4000.0).exp() + 0.006 * rng.normal().abs())
             });
             many = many.line(*name, style, i, points.collect::<Vec<_>>());
         }
@@ -80,13 +69,8 @@ fn drawings() -> String {
     let mut page = page::Page::new("Drawings", "Invented data", "");
     let many = networks();
     page.section("many", "Many networks", "");
-    let [wide, narrow] = [("many-wide", 880.0), ("many-narrow", 440.0)].map(|(id, width)| {
-        many.svg(chart::Frame {
-            id,
-            width,
-            height: 420.0,
-        })
-    });
+    let [wide, narrow] = [("many-wide", 880.0), ("many-narrow", 440.0)]
+        .map(|(id, width)| many.svg(chart::Frame { id, width, height: 420.0 }));
     page.figure(&wide, &narrow, "Thin: training. Bold: test.");
 
     let decay = chart::LineChart::new(
@@ -108,13 +92,8 @@ fn drawings() -> String {
     )
     .reference(1e-3, "a reference");
     page.section("log", "Logarithmic axis", "");
-    let [wide, narrow] = [("log-wide", 880.0), ("log-narrow", 440.0)].map(|(id, width)| {
-        decay.svg(chart::Frame {
-            id,
-            width,
-            height: 300.0,
-        })
-    });
+    let [wide, narrow] = [("log-wide", 880.0), ("log-narrow", 440.0)]
+        .map(|(id, width)| decay.svg(chart::Frame { id, width, height: 300.0 }));
     page.figure(&wide, &narrow, "");
 
     let bars = bars::BarChart {
@@ -130,26 +109,16 @@ fn drawings() -> String {
         .iter()
         .zip([0.087, 0.121, 0.0812, 0.0697, f64::NAN])
         .enumerate()
-        .map(|(i, (label, value))| bars::Bar {
-            label: (*label).to_owned(),
-            value,
-            colour: i,
-        })
+        .map(|(i, (label, value))| bars::Bar { label: (*label).to_owned(), value, colour: i })
         .collect(),
     };
     page.section("bars", "Bars", "");
-    let [wide, narrow] = [("bars-wide", 880.0), ("bars-narrow", 440.0)].map(|(id, width)| {
-        bars.svg(chart::Frame {
-            id,
-            width,
-            height: 0.0,
-        })
-    });
+    let [wide, narrow] = [("bars-wide", 880.0), ("bars-narrow", 440.0)]
+        .map(|(id, width)| bars.svg(chart::Frame { id, width, height: 0.0 }));
     page.figure(&wide, &narrow, "");
 
-    let layers: Vec<String> = (1..=20)
-        .map(|l| format!("layer{}.{}.conv{}", l / 7 + 1, l % 7 / 2, l % 2 + 1))
-        .collect();
+    let layers: Vec<String> =
+        (1..=20).map(|l| format!("layer{}.{}.conv{}", l / 7 + 1, l % 7 / 2, l % 2 + 1)).collect();
     let iterations: Vec<String> = (0..120).map(|i| format!("{}", i * 500)).collect();
     let shade = |row: usize, column: usize| heatmap::Shade {
         hue: heatmap::Hue::Main,
@@ -174,11 +143,7 @@ fn drawings() -> String {
         }],
     };
     page.section("map", "Heat map", "");
-    let drawing = map.svg(chart::Frame {
-        id: "map",
-        width: 880.0,
-        height: 360.0,
-    });
+    let drawing = map.svg(chart::Frame { id: "map", width: 880.0, height: 360.0 });
     page.scrolling_figure(&drawing, map.least_width(), "Gradient norm by layer", "");
     page.finish("Nothing here was measured.")
 }

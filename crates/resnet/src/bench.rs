@@ -99,15 +99,9 @@ pub struct StepTime {
 pub fn bench(graph: &Graph, request: Request) -> Result<Bench, BenchError> {
     let options = match request.mode {
         Mode::Train { label_smoothing } => Options::train(request.batch, label_smoothing),
-        mode => Options {
-            mode,
-            ..Options::infer(request.batch)
-        },
+        mode => Options { mode, ..Options::infer(request.batch) },
     };
-    let options = Options {
-        precision: request.precision,
-        ..options
-    };
+    let options = Options { precision: request.precision, ..options };
     let plan = Plan::build(graph, options)?;
     let kernels = kernels(&plan, request.threads);
     let mut cpu = Cpu::new(plan, request.threads)?.taking_weights();
@@ -120,11 +114,8 @@ pub fn bench(graph: &Graph, request: Request) -> Result<Bench, BenchError> {
     let peak_rss_mib = peak_rss();
     let limits = Limits::measure(request.threads);
     let flops: f64 = cpu.plan().steps.iter().map(|s| flops(&s.kind)).sum();
-    let steps = if request.steps {
-        layers(&mut cpu, &kernels, &limits, request.time)
-    } else {
-        Vec::new()
-    };
+    let steps =
+        if request.steps { layers(&mut cpu, &kernels, &limits, request.time) } else { Vec::new() };
     let ms = |seconds: f64| seconds * 1e3;
     let multiplies_bf16 = kernels.iter().any(|kernel| kernel.multiplies_bf16);
     let peak = peak(&limits, multiplies_bf16);
@@ -201,18 +192,13 @@ fn layers(cpu: &mut Cpu, kernels: &[Kernel], limits: &Limits, time: Duration) ->
         }
     }
     let plan = cpu.plan();
-    times
-        .iter_mut()
-        .for_each(|times| times.sort_by(f64::total_cmp));
+    times.iter_mut().for_each(|times| times.sort_by(f64::total_cmp));
     let of = |step: usize| {
         let it = &plan.steps[step];
         let seconds = median(&times[step]);
         let flops = flops(&it.kind);
         let operands = it.reads.iter().chain(&it.writes);
-        let bytes = 4.0
-            * operands
-                .map(|id| plan.slots[id.0].words() as f64)
-                .sum::<f64>();
+        let bytes = 4.0 * operands.map(|id| plan.slots[id.0].words() as f64).sum::<f64>();
         let peak = peak(limits, kernels[step].multiplies_bf16);
         let least = (flops / peak).max(bytes / limits.bandwidth);
         StepTime {
@@ -271,18 +257,11 @@ mod tests {
 
     #[test]
     fn every_step_is_timed_and_the_sums_agree() {
-        let graph = Arch::parse("resnet8")
-            .unwrap()
-            .graph(Shape::new(3, 16, 16), 10)
-            .unwrap();
-        let train = Mode::Train {
-            label_smoothing: 0.0,
-        };
-        for (mode, precision) in [
-            (train, Precision::F32),
-            (train, Precision::Bf16),
-            (Mode::Infer, Precision::F32),
-        ] {
+        let graph = Arch::parse("resnet8").unwrap().graph(Shape::new(3, 16, 16), 10).unwrap();
+        let train = Mode::Train { label_smoothing: 0.0 };
+        for (mode, precision) in
+            [(train, Precision::F32), (train, Precision::Bf16), (Mode::Infer, Precision::F32)]
+        {
             let request = Request {
                 mode,
                 batch: 4,

@@ -69,10 +69,7 @@ pub fn write_atomic(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), FileError> {
-    replace(path, write).map_err(|source| FileError::Write {
-        path: path.to_owned(),
-        source,
-    })
+    replace(path, write).map_err(|source| FileError::Write { path: path.to_owned(), source })
 }
 
 fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
@@ -143,20 +140,12 @@ fn sync_directory(directory: &Path) -> io::Result<()> {
 /// # Errors
 /// [`FileError::TooLarge`] before memory is taken for more; [`FileError::Read`] otherwise.
 pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
-    let failed = |source| FileError::Read {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| FileError::Read { path: path.to_owned(), source };
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(failed)?;
-    file.take(limit.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > limit {
-        return Err(FileError::TooLarge {
-            path: path.to_owned(),
-            limit,
-        });
+        return Err(FileError::TooLarge { path: path.to_owned(), limit });
     }
     Ok(bytes)
 }
@@ -188,9 +177,8 @@ mod tests {
 
     fn names(directory: &Path) -> Vec<String> {
         let entries = fs::read_dir(directory).unwrap();
-        let mut names: Vec<String> = entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
@@ -218,10 +206,7 @@ mod tests {
             })
             .unwrap_err()
             .to_string();
-            assert!(
-                error.contains("last") && error.contains("free some space"),
-                "{error}"
-            );
+            assert!(error.contains("last") && error.contains("free some space"), "{error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), "old");
             assert_eq!(names(&dir.0), ["last"]);
         }
@@ -271,11 +256,7 @@ mod tests {
         std::os::unix::fs::symlink("target", dir.0.join("link")).unwrap();
         write_atomic(&dir.0.join("link"), |to| to.write_all(b"new")).unwrap();
         assert_eq!(fs::read_to_string(dir.0.join("target")).unwrap(), "new");
-        assert!(
-            fs::symlink_metadata(dir.0.join("link"))
-                .unwrap()
-                .is_symlink()
-        );
+        assert!(fs::symlink_metadata(dir.0.join("link")).unwrap().is_symlink());
     }
 
     #[test]
@@ -284,16 +265,8 @@ mod tests {
         let path = dir.0.join("recipe");
         fs::write(&path, "12345").unwrap();
         assert_eq!(read_bounded(&path, 5).unwrap(), b"12345");
-        assert!(matches!(
-            read_bounded(&path, 4),
-            Err(FileError::TooLarge { limit: 4, .. })
-        ));
-        let error = read_bounded(&dir.0.join("none"), 4)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("none") && error.contains("check the path"),
-            "{error}"
-        );
+        assert!(matches!(read_bounded(&path, 4), Err(FileError::TooLarge { limit: 4, .. })));
+        let error = read_bounded(&dir.0.join("none"), 4).unwrap_err().to_string();
+        assert!(error.contains("none") && error.contains("check the path"), "{error}");
     }
 }

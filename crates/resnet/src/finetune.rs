@@ -65,15 +65,9 @@ impl Finetune {
             let names = |(key, _): &(String, String), last: &str| {
                 key == last || key.rsplit('.').next() == Some(last)
             };
-            let budget = changes
-                .iter()
-                .any(|c| names(c, "steps") || names(c, "epochs"));
+            let budget = changes.iter().any(|c| names(c, "steps") || names(c, "epochs"));
             let chosen = defaults(&check, model, changes);
-            all.extend(
-                chosen
-                    .into_iter()
-                    .filter(|c| !(budget && names(c, "epochs"))),
-            );
+            all.extend(chosen.into_iter().filter(|c| !(budget && names(c, "epochs"))));
         }
         all.extend_from_slice(changes);
         let recipe = Recipe::load(base, &all)?;
@@ -83,21 +77,11 @@ impl Finetune {
     /// Problems of the data that opening it does not tell of by itself, each in a sentence with an example.
     pub fn notes(&self) -> Vec<String> {
         let told = |problem: &&Problem| {
-            let own = [
-                Kind::Leak,
-                Kind::Conflict,
-                Kind::Duplicate,
-                Kind::Imbalance,
-                Kind::Tiny,
-            ];
+            let own = [Kind::Leak, Kind::Conflict, Kind::Duplicate, Kind::Imbalance, Kind::Tiny];
             own.contains(&problem.kind)
         };
-        let note = |p: &Problem| {
-            format!(
-                "{}: {}, such as {}",
-                self.check.source, p.message, p.items[0]
-            )
-        };
+        let note =
+            |p: &Problem| format!("{}: {}, such as {}", self.check.source, p.message, p.items[0]);
         self.check.problems.iter().filter(told).map(note).collect()
     }
 }
@@ -138,11 +122,7 @@ fn defaults(check: &Check, model: &Model, changes: &[(String, String)]) -> Vec<(
         (false, true) => "60%",
         (false, false) => "20%",
     };
-    let weights = if check.imbalance() >= IMBALANCE {
-        "balanced"
-    } else {
-        "none"
-    };
+    let weights = if check.imbalance() >= IMBALANCE { "balanced" } else { "none" };
     [
         ("train.batch", batch.to_string()),
         ("train.epochs", epochs.to_string()),

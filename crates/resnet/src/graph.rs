@@ -148,27 +148,14 @@ pub struct Graph {
 impl Graph {
     /// A graph that holds only its input.
     pub fn new(input: Shape) -> Graph {
-        let layers = vec![Layer {
-            name: "input".into(),
-            op: Op::Input,
-            inputs: Vec::new(),
-        }];
-        Graph {
-            input,
-            layers,
-            init: Init::He,
-            gain: 1.0,
-        }
+        let layers = vec![Layer { name: "input".into(), op: Op::Input, inputs: Vec::new() }];
+        Graph { input, layers, init: Init::He, gain: 1.0 }
     }
 
     /// Appends a layer and returns its index.
     pub fn push(&mut self, name: impl Into<String>, op: Op, inputs: &[LayerId]) -> LayerId {
         debug_assert!(inputs.iter().all(|id| id.0 < self.layers.len()));
-        self.layers.push(Layer {
-            name: name.into(),
-            op,
-            inputs: inputs.to_vec(),
-        });
+        self.layers.push(Layer { name: name.into(), op, inputs: inputs.to_vec() });
         LayerId(self.layers.len() - 1)
     }
 

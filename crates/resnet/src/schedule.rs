@@ -65,19 +65,13 @@ impl FromStr for Duration {
         const MOST: f64 = 1e15; // exact in f64, far beyond any run
         let bad = || BadDuration(text.chars().take(40).collect());
         let trimmed = text.trim();
-        let unit = trimmed
-            .find(|c: char| c.is_ascii_alphabetic() || c == '%')
-            .ok_or_else(bad)?;
+        let unit = trimmed.find(|c: char| c.is_ascii_alphabetic() || c == '%').ok_or_else(bad)?;
         let (number, unit) = trimmed.split_at(unit);
         let number = number.trim_end();
         if !number.starts_with(|c: char| c.is_ascii_digit()) {
             return Err(bad());
         }
-        let real = number
-            .parse::<f64>()
-            .ok()
-            .filter(|x| *x <= MOST)
-            .ok_or_else(bad)?;
+        let real = number.parse::<f64>().ok().filter(|x| *x <= MOST).ok_or_else(bad)?;
         match unit {
             "it" => number.parse().map(Duration::Steps).map_err(|_| bad()),
             "ep" => Ok(Duration::Epochs(real)),
@@ -132,10 +126,7 @@ impl Schedule {
         match self.course {
             Course::Constant => self.lr,
             Course::Step => {
-                let passed = self
-                    .milestones
-                    .iter()
-                    .filter(|&&milestone| milestone <= step);
+                let passed = self.milestones.iter().filter(|&&milestone| milestone <= step);
                 passed.fold(self.lr, |lr, _| lr * self.gamma)
             }
             Course::Cosine => self.lr * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
@@ -145,11 +136,7 @@ impl Schedule {
 
     /// The rate of a step in a run with a warm start: [`Schedule::warmup_lr`] while that lasts.
     pub fn lr_with(&self, step: u64, start: &WarmStart) -> f64 {
-        if start.active() {
-            self.warmup_lr
-        } else {
-            self.lr(step)
-        }
+        if start.active() { self.warmup_lr } else { self.lr(step) }
     }
 }
 
@@ -173,21 +160,12 @@ impl WarmStart {
 
     /// A warm start that lasts until the training error is below this fraction.
     pub fn until(error: f64) -> WarmStart {
-        WarmStart {
-            until_error: error,
-            wrong: 0,
-            seen: 0,
-            steps: 0,
-            active: true,
-        }
+        WarmStart { until_error: error, wrong: 0, seen: 0, steps: 0, active: true }
     }
 
     /// No warm start.
     pub fn none() -> WarmStart {
-        WarmStart {
-            active: false,
-            ..WarmStart::until(1.0)
-        }
+        WarmStart { active: false, ..WarmStart::until(1.0) }
     }
 
     /// Whether it still lasts.
@@ -217,32 +195,15 @@ mod tests {
     use super::*;
 
     fn schedule(course: Course, warmup: u64, total: u64) -> Schedule {
-        Schedule {
-            course,
-            lr: 0.1,
-            total,
-            milestones: vec![],
-            gamma: 0.1,
-            warmup,
-            warmup_lr: 0.0,
-        }
+        Schedule { course, lr: 0.1, total, milestones: vec![], gamma: 0.1, warmup, warmup_lr: 0.0 }
     }
 
     #[test]
     fn rates_by_hand() {
         use Course::*;
-        let ramp = Schedule {
-            warmup_lr: 0.02,
-            ..schedule(Constant, 4, 10)
-        };
-        let paper = Schedule {
-            milestones: vec![32_000, 48_000],
-            ..schedule(Step, 0, 64_000)
-        };
-        let mixed = Schedule {
-            milestones: vec![6, 2],
-            ..schedule(Step, 4, 10)
-        };
+        let ramp = Schedule { warmup_lr: 0.02, ..schedule(Constant, 4, 10) };
+        let paper = Schedule { milestones: vec![32_000, 48_000], ..schedule(Step, 0, 64_000) };
+        let mixed = Schedule { milestones: vec![6, 2], ..schedule(Step, 4, 10) };
         let half = 0.05 * (1.0 + std::f64::consts::FRAC_1_SQRT_2);
         let cases: [(&Schedule, u64, f64); 24] = [
             (&paper, 0, 0.1),
@@ -281,12 +242,7 @@ mod tests {
 
     #[test]
     fn an_empty_run_has_a_rate() {
-        for course in [
-            Course::Step,
-            Course::Cosine,
-            Course::Constant,
-            Course::Linear,
-        ] {
+        for course in [Course::Step, Course::Cosine, Course::Constant, Course::Linear] {
             assert_eq!(schedule(course, 5, 0).lr(0), 0.1);
         }
     }
@@ -318,10 +274,7 @@ mod tests {
     #[test]
     fn a_warm_start_ends_when_a_block_is_good_enough() {
         let rates = schedule(Course::Step, 0, 1000);
-        let rates = Schedule {
-            warmup_lr: 0.01,
-            ..rates
-        };
+        let rates = Schedule { warmup_lr: 0.01, ..rates };
         let mut start = WarmStart::until(0.8);
         let mut ended = None;
         for step in 0..1000 {

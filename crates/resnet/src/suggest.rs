@@ -79,14 +79,7 @@ mod tests {
 
     #[test]
     fn near_names_are_found_and_far_ones_are_not() {
-        let known = [
-            "resnet20",
-            "resnet32",
-            "resnet50_v1",
-            "plain20",
-            "vgg16",
-            "lr",
-        ];
+        let known = ["resnet20", "resnet32", "resnet50_v1", "plain20", "vgg16", "lr"];
         let cases = [
             ("resnet21", Some("resnet20")),
             ("ResNet20", Some("resnet20")),

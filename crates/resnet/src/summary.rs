@@ -67,9 +67,7 @@ pub fn summary(arch: &Arch, input: Shape, classes: usize) -> Result<Summary, Sum
         .enumerate()
         .filter_map(|(i, layer)| {
             let x = shapes[layer.inputs.first()?.0];
-            let trained = op::params(&layer.op, x)
-                .into_iter()
-                .filter(|p| p.role.is_trained());
+            let trained = op::params(&layer.op, x).into_iter().filter(|p| p.role.is_trained());
             Some(LayerSummary {
                 name: layer.name.clone(),
                 op: op_name(&layer.op),
@@ -95,12 +93,7 @@ pub fn summary(arch: &Arch, input: Shape, classes: usize) -> Result<Summary, Sum
 fn op_name(op: &Op) -> String {
     match *op {
         Op::Input => "input".into(),
-        Op::Conv2d {
-            kernel,
-            stride,
-            groups,
-            ..
-        } => {
+        Op::Conv2d { kernel, stride, groups, .. } => {
             let mut name = format!("conv {kernel}x{kernel}");
             if stride > 1 {
                 name += &format!("/{stride}");

@@ -85,10 +85,7 @@ impl Task {
     /// [`TaskError`].
     pub fn from(mut recipe: Recipe, start: Option<Arc<Model>>) -> Result<Task, TaskError> {
         if let Some(start) = &start {
-            recipe.model = recipe::Model {
-                start: recipe.model.start,
-                ..bare(&start.arch.name())
-            };
+            recipe.model = recipe::Model { start: recipe.model.start, ..bare(&start.arch.name()) };
         }
         let arch = network(&recipe)?;
         let pictures = Pictures::open(&recipe)?;
@@ -170,10 +167,8 @@ impl Task {
         let len = self.train.len();
         let indices = (0..count).map(|i| (i * len / count) as u32).collect();
         let some = Arc::new(Subset::new(self.train.clone(), indices));
-        let options = LoaderOptions {
-            on_broken: OnBroken::Replace,
-            ..LoaderOptions::eval(count, 0)
-        };
+        let options =
+            LoaderOptions { on_broken: OnBroken::Replace, ..LoaderOptions::eval(count, 0) };
         let loader = Loader::new(some, self.transform.clone(), options)?;
         let mut batches = loader.epoch(0, 0);
         let batch = batches.next().expect("the data has pictures")?;
@@ -186,12 +181,7 @@ impl Task {
         pictures: Pictures,
         start: Option<Arc<Model>>,
     ) -> Result<Task, TaskError> {
-        let Pictures {
-            train,
-            eval,
-            eval_name,
-            warnings,
-        } = pictures;
+        let Pictures { train, eval, eval_name, warnings } = pictures;
         let size = train.shape().map(|shape| (shape.h, shape.w));
         if let Some(model) = &start {
             take_size(&mut recipe, &model.preprocess, size);
@@ -205,17 +195,16 @@ impl Task {
             None => preprocess(&recipe, train.as_ref())?,
         };
         let graph = arch.graph(preprocess.shape, classes.len())?;
-        let augment =
-            Augment {
-                pad: recipe.augment.pad.unwrap_or(0),
-                flip: recipe.augment.flip,
-                random_resized_crop: recipe.augment.random_resized_crop.unwrap_or(false).then(
-                    || RandomResizedCrop {
-                        scale: (recipe.augment.least_area, 1.0),
-                        ..RandomResizedCrop::default()
-                    },
-                ),
-            };
+        let augment = Augment {
+            pad: recipe.augment.pad.unwrap_or(0),
+            flip: recipe.augment.flip,
+            random_resized_crop: recipe.augment.random_resized_crop.unwrap_or(false).then(|| {
+                RandomResizedCrop {
+                    scale: (recipe.augment.least_area, 1.0),
+                    ..RandomResizedCrop::default()
+                }
+            }),
+        };
         let transform = Transform::new(preprocess.clone(), augment)?;
         Ok(Task {
             recipe,
@@ -265,12 +254,7 @@ impl Pictures {
                     (Arc::new(train), Arc::new(val), "val".into())
                 }
             };
-        Ok(Pictures {
-            train,
-            eval,
-            eval_name,
-            warnings,
-        })
+        Ok(Pictures { train, eval, eval_name, warnings })
     }
 }
 
@@ -336,9 +320,5 @@ fn preprocess(recipe: &Recipe, train: &dyn Dataset) -> Result<Preprocess, TaskEr
         recipe::Normalize::Channel => Normalize::channel(train, shape.c)?,
         recipe::Normalize::Pixel => Normalize::pixel(train, shape)?,
     };
-    Ok(Preprocess {
-        shape,
-        resize: nonzero(recipe.data.resize),
-        normalize,
-    })
+    Ok(Preprocess { shape, resize: nonzero(recipe.data.resize), normalize })
 }

@@ -29,10 +29,7 @@ const PRECISIONS: [Precision; 2] = [Precision::F32, Precision::Bf16];
 
 /// A plan that trains, with maps stored in `precision`.
 fn train(batch: usize, label_smoothing: f32, precision: Precision) -> Options {
-    Options {
-        precision,
-        ..Options::train(batch, label_smoothing)
-    }
+    Options { precision, ..Options::train(batch, label_smoothing) }
 }
 
 const SHAPE: Shape = Shape::new(3, 16, 16);
@@ -51,15 +48,9 @@ impl Run {
         let mut cpu = Cpu::new(Plan::build(&graph, options).unwrap(), threads).unwrap();
         weights::initialise(&mut cpu, &graph, 3);
         let mut rng = Rng::new(5, &[]);
-        let images = (0..options.batch * SHAPE.len())
-            .map(|_| rng.normal() as f32)
-            .collect();
+        let images = (0..options.batch * SHAPE.len()).map(|_| rng.normal() as f32).collect();
         let labels = (0..options.batch).map(|i| (i % CLASSES) as u32).collect();
-        Run {
-            cpu,
-            images,
-            labels,
-        }
+        Run { cpu, images, labels }
     }
 
     /// One step of training without the update; returns the mean loss.
@@ -79,13 +70,8 @@ impl Run {
 
     fn all_gradients(&self) -> Vec<(String, Vec<f32>)> {
         let plan = self.cpu.plan();
-        let trained = plan
-            .params
-            .iter()
-            .filter_map(|p| p.training.map(|t| (p, t)));
-        trained
-            .map(|(p, t)| (p.name.clone(), weights::read(&self.cpu, &p.param, t.grad)))
-            .collect()
+        let trained = plan.params.iter().filter_map(|p| p.training.map(|t| (p, t)));
+        trained.map(|(p, t)| (p.name.clone(), weights::read(&self.cpu, &p.param, t.grad))).collect()
     }
 }
 
@@ -101,33 +87,19 @@ fn gradients_agree_with_differences() {
         let mut run = Run::new(arch, Options::train(BATCH, 0.1), 2);
         run.gradients();
         let plan = run.cpu.plan().clone();
-        let slots: Vec<_> = plan
-            .params
-            .iter()
-            .filter_map(|p| p.training.map(|t| (p.value, t.grad)))
-            .collect();
+        let slots: Vec<_> =
+            plan.params.iter().filter_map(|p| p.training.map(|t| (p.value, t.grad))).collect();
         let mut rng = Rng::new(11, &[]);
         let mut predicted = 0.0;
         let mut step = Vec::new();
-        let total = length(
-            slots
-                .iter()
-                .flat_map(|(_, g)| run.cpu.view(*g))
-                .map(|&g| f64::from(g)),
-        );
+        let total = length(slots.iter().flat_map(|(_, g)| run.cpu.view(*g)).map(|&g| f64::from(g)));
         for (value, grad) in &slots {
             // Half along the gradient, half at random, so that the change stands out from rounding.
             let grad = run.cpu.view(*grad).to_vec();
             let scale = length(grad.iter().map(|&g| f64::from(g))) / (grad.len() as f64).sqrt();
-            let direction: Vec<f64> = grad
-                .iter()
-                .map(|&g| (f64::from(g) + scale * rng.normal()) / total)
-                .collect();
-            predicted += direction
-                .iter()
-                .zip(&grad)
-                .map(|(d, &g)| d * f64::from(g))
-                .sum::<f64>();
+            let direction: Vec<f64> =
+                grad.iter().map(|&g| (f64::from(g) + scale * rng.normal()) / total).collect();
+            predicted += direction.iter().zip(&grad).map(|(d, &g)| d * f64::from(g)).sum::<f64>();
             step.push((*value, direction, run.cpu.view(*value).to_vec()));
         }
         let mut loss_at = |h: f64| {
@@ -147,10 +119,7 @@ fn gradients_agree_with_differences() {
             .map(|&h| ((loss_at(h) - loss_at(-h)) / (2.0 * h) - predicted).abs() / predicted.abs())
             .collect();
         let best = errors.iter().copied().fold(f64::INFINITY, f64::min);
-        assert!(
-            best < 3e-2,
-            "{arch}: relative errors {errors:?} of {predicted}"
-        );
+        assert!(best < 3e-2, "{arch}: relative errors {errors:?} of {predicted}");
     }
 }
 
@@ -158,25 +127,15 @@ fn gradients_agree_with_differences() {
 fn fused_and_unfused_agree() {
     for arch in NETWORKS {
         let fused = Options::train(BATCH, 0.0);
-        let unfused = Options {
-            fuse: false,
-            keep_all: true,
-            ..fused
-        };
+        let unfused = Options { fuse: false, keep_all: true, ..fused };
         let (mut a, mut b) = (Run::new(arch, fused, 2), Run::new(arch, unfused, 2));
         assert!(a.cpu.plan().steps.len() <= b.cpu.plan().steps.len());
         let (x, y) = (a.gradients(), b.gradients());
-        assert!(
-            (x - y).abs() < 1e-6 * y.abs(),
-            "{arch}: loss {x} fused, {y} unfused"
-        );
+        assert!((x - y).abs() < 1e-6 * y.abs(), "{arch}: loss {x} fused, {y} unfused");
         for ((name, g), (_, h)) in a.all_gradients().iter().zip(&b.all_gradients()) {
             let off = length(g.iter().zip(h).map(|(g, h)| f64::from(g - h)));
             let size = length(h.iter().map(|&h| f64::from(h)));
-            assert!(
-                off <= 2e-4 * size + 1e-7,
-                "{arch}: d {name} differs by {off} of {size}"
-            );
+            assert!(off <= 2e-4 * size + 1e-7, "{arch}: d {name} differs by {off} of {size}");
         }
     }
 }
@@ -184,22 +143,14 @@ fn fused_and_unfused_agree() {
 #[test]
 fn norms_computed_again_give_the_same_bits_in_less_memory() {
     // Maps of 16 MiB, in chains.
-    let large = [
-        ("resnet20", 1024, Precision::F32),
-        ("resnet20", 2048, Precision::Bf16),
-    ];
-    let small = NETWORKS
-        .iter()
-        .flat_map(|&arch| PRECISIONS.map(|precision| (arch, BATCH, precision)));
-    for (in_chains, (arch, batch, precision)) in small
-        .map(|case| (false, case))
-        .chain(large.map(|case| (true, case)))
+    let large = [("resnet20", 1024, Precision::F32), ("resnet20", 2048, Precision::Bf16)];
+    let small =
+        NETWORKS.iter().flat_map(|&arch| PRECISIONS.map(|precision| (arch, BATCH, precision)));
+    for (in_chains, (arch, batch, precision)) in
+        small.map(|case| (false, case)).chain(large.map(|case| (true, case)))
     {
         let again = train(batch, 0.0, precision);
-        let kept = Options {
-            recompute: false,
-            ..again
-        };
+        let kept = Options { recompute: false, ..again };
         let (mut a, mut b) = (Run::new(arch, again, 2), Run::new(arch, kept, 2));
         assert_eq!(a.gradients().to_bits(), b.gradients().to_bits(), "{arch}");
         for ((name, g), (_, h)) in a.all_gradients().iter().zip(&b.all_gradients()) {
@@ -216,12 +167,8 @@ fn norms_computed_again_give_the_same_bits_in_less_memory() {
         assert_eq!(chained, in_chains, "{arch}");
         let memory = |run: &Run| run.cpu.plan().region(Space::Activation).len() as f64;
         let share = memory(&a) / memory(&b);
-        let has_norms = a
-            .cpu
-            .plan()
-            .steps
-            .iter()
-            .any(|step| matches!(step.kind, StepKind::Norm(_)));
+        let has_norms =
+            a.cpu.plan().steps.iter().any(|step| matches!(step.kind, StepKind::Norm(_)));
         let most = if has_norms { 0.9 } else { 1.0 };
         assert!(share <= most, "{arch}: {share} of the memory");
     }
@@ -248,10 +195,7 @@ fn bf16_is_near_f32_in_half_the_memory() {
         );
         let flat = |run: &Run| -> Vec<f64> {
             let all = run.all_gradients();
-            all.iter()
-                .flat_map(|(_, g)| g)
-                .map(|&g| f64::from(g))
-                .collect()
+            all.iter().flat_map(|(_, g)| g).map(|&g| f64::from(g)).collect()
         };
         let (g, h) = (flat(&f32), flat(&bf16));
         let along = g.iter().zip(&h).map(|(g, h)| g * h).sum::<f64>();
@@ -284,14 +228,8 @@ fn the_same_bits_for_any_number_of_threads() {
             }
             let bits = |space| -> Vec<u32> {
                 let plan = run.cpu.plan();
-                let of_space = plan
-                    .params
-                    .iter()
-                    .filter(|p| plan.slots[p.value.0].space == space);
-                of_space
-                    .flat_map(|p| run.cpu.view(p.value))
-                    .map(|v| v.to_bits())
-                    .collect()
+                let of_space = plan.params.iter().filter(|p| plan.slots[p.value.0].space == space);
+                of_space.flat_map(|p| run.cpu.view(p.value)).map(|v| v.to_bits()).collect()
             };
             (bits(Space::Param), bits(Space::State))
         };
@@ -325,24 +263,15 @@ fn a_network_learns_32_images_by_heart() {
             run.update(sgd);
             last = run.gradients();
         }
-        assert!(
-            first > 1.0 && last < 0.05,
-            "{arch}, {precision}: loss from {first} to {last}"
-        );
+        assert!(first > 1.0 && last < 0.05, "{arch}, {precision}: loss from {first} to {last}");
     }
 }
 
 /// Weights that only their kernels have give the same logits, also when they are written again, and cannot be read back.
 #[test]
 fn weights_that_were_taken_give_the_same_logits() {
-    for (arch, precision) in NETWORKS
-        .iter()
-        .flat_map(|arch| PRECISIONS.map(|p| (arch, p)))
-    {
-        let options = Options {
-            precision,
-            ..Options::infer(2)
-        };
+    for (arch, precision) in NETWORKS.iter().flat_map(|arch| PRECISIONS.map(|p| (arch, p))) {
+        let options = Options { precision, ..Options::infer(2) };
         let logits = |mut run: Run| {
             let graph = Arch::parse(arch).unwrap().graph(SHAPE, CLASSES).unwrap();
             let plan = run.cpu.plan().clone();
@@ -405,10 +334,7 @@ fn inference_takes_new_weights() {
 
 #[test]
 fn inference_uses_running_statistics_row_by_row() {
-    let graph = Arch::parse("resnet20")
-        .unwrap()
-        .graph(SHAPE, CLASSES)
-        .unwrap();
+    let graph = Arch::parse("resnet20").unwrap().graph(SHAPE, CLASSES).unwrap();
     let mut trained = Run::new("resnet20", Options::train(8, 0.0), 2);
     trained.gradients();
     let images = &trained.images;

@@ -52,15 +52,8 @@ impl Folder {
 
     /// A model that has learned a little of something else.
     fn base(&self) -> PathBuf {
-        let recipe = recipe(
-            "default",
-            &[
-                "arch=resnet8",
-                "steps=8",
-                "batch=16",
-                "data.val_fraction=0.1",
-            ],
-        );
+        let recipe =
+            recipe("default", &["arch=resnet8", "steps=8", "batch=16", "data.val_fraction=0.1"]);
         train::train(recipe, &self.path("base"), "", &mut ()).unwrap();
         self.path("base").join(train::MODEL)
     }
@@ -102,11 +95,7 @@ impl Observer for Watch {
     }
 
     fn tick(&mut self, tick: &Tick) -> Flow {
-        if self.stop == Some(tick.step) {
-            Flow::Stop
-        } else {
-            Flow::Go
-        }
+        if self.stop == Some(tick.step) { Flow::Stop } else { Flow::Go }
     }
 }
 
@@ -130,10 +119,7 @@ fn a_stopped_run_goes_on_bit_for_bit_before_at_and_after_the_thaw() {
     let run = |name: &str, stop: Option<u64>, threads: &str| {
         let threads = format!("threads={threads}");
         let texts = [EVERYTHING, &[&threads]].concat();
-        let mut watch = Watch {
-            stop,
-            ..Watch::default()
-        };
+        let mut watch = Watch { stop, ..Watch::default() };
         let job = prepare(&base, &data, &texts);
         let ended = train::train(job.recipe, &folder.path(name), "", &mut watch).unwrap();
         assert_eq!(ended.stopped.is_some(), stop.is_some());
@@ -157,10 +143,7 @@ fn a_stopped_run_goes_on_bit_for_bit_before_at_and_after_the_thaw() {
         let ended = train::resume(&folder.path(&name), Some(3), &mut ()).unwrap();
         fs::rename(&hidden, &base).unwrap();
         assert_eq!(ended.steps, total);
-        assert!(
-            read(&name) == whole,
-            "stopped after step {stop}, it ends with other bits"
-        );
+        assert!(read(&name) == whole, "stopped after step {stop}, it ends with other bits");
     }
 }
 
@@ -171,16 +154,7 @@ fn what_is_frozen_stays_and_the_head_learns() {
     let before = Model::load(&base).unwrap();
     let cases: [(&str, &[&str]); 2] = [
         ("frozen", &["freeze=100%", "ema=0.5", "epochs=12"]),
-        (
-            "no-rate",
-            &[
-                "freeze=0it",
-                "freeze_norm=true",
-                "backbone_lr=0",
-                "ema=0",
-                "epochs=12",
-            ],
-        ),
+        ("no-rate", &["freeze=0it", "freeze_norm=true", "backbone_lr=0", "ema=0", "epochs=12"]),
     ];
     for (name, texts) in cases {
         let job = prepare(&base, &data, texts);
@@ -233,33 +207,20 @@ fn choices_follow_the_data_and_give_way_to_changes() {
     let folder = Folder::new();
     let (data, base) = (folder.photos(), folder.base());
     let photos = Path::new(&data);
-    fs::copy(
-        photos.join("train/grey/1.png"),
-        photos.join("val/grey/leak.png"),
-    )
-    .unwrap();
+    fs::copy(photos.join("train/grey/1.png"), photos.join("val/grey/leak.png")).unwrap();
     let chosen = prepare(&base, &data, &[]);
     let recipe = &chosen.recipe;
     assert_eq!((recipe.train.batch, recipe.train.epochs), (4, Some(30)));
-    assert_eq!(
-        recipe.train.class_weights,
-        resnet::recipe::ClassWeights::Balanced
-    );
+    assert_eq!(recipe.train.class_weights, resnet::recipe::ClassWeights::Balanced);
     assert!(recipe.train.freeze_norm && recipe.train.ema > 0.9);
     assert_eq!(recipe.model.arch, "resnet8");
     assert_eq!(recipe.model.start, base.to_str().unwrap());
     let notes = chosen.notes();
     assert_eq!(notes.len(), 2, "{notes:?}");
-    assert!(
-        notes[0].contains("more than one split") && notes[0].contains("leak.png"),
-        "{notes:?}"
-    );
+    assert!(notes[0].contains("more than one split") && notes[0].contains("leak.png"), "{notes:?}");
     assert!(notes[1].contains("`light`: 6, the largest 24"), "{notes:?}");
     let given = prepare(&base, &data, &["steps=9", "batch=8", "freeze=2it", "ema=0"]).recipe;
-    assert_eq!(
-        (given.train.steps, given.train.epochs, given.train.batch),
-        (Some(9), None, 8)
-    );
+    assert_eq!((given.train.steps, given.train.epochs, given.train.batch), (Some(9), None, 8));
     assert_eq!((given.train.ema, given.frozen_steps(5)), (0.0, 2));
 
     let missing = recipe_error(&base, "no-such-folder");

@@ -41,9 +41,7 @@ fn prepared(graph: &Graph, options: Options, threads: usize) -> Cpu {
     for slots in cpu.plan().params.clone() {
         let mut rng = Rng::named(9, &slots.name);
         let mut near = |middle: f64| -> Vec<f32> {
-            (0..slots.param.len())
-                .map(|_| (middle + rng.range(-0.3, 0.3)) as f32)
-                .collect()
+            (0..slots.param.len()).map(|_| (middle + rng.range(-0.3, 0.3)) as f32).collect()
         };
         match slots.param.role {
             Role::Gamma { .. } | Role::RunningVar => cpu.write(slots.value, &near(1.0)),
@@ -52,9 +50,7 @@ fn prepared(graph: &Graph, options: Options, threads: usize) -> Cpu {
         }
     }
     let mut rng = Rng::new(5, &[]);
-    let images: Vec<f32> = (0..options.batch * SHAPE.len())
-        .map(|_| rng.normal() as f32)
-        .collect();
+    let images: Vec<f32> = (0..options.batch * SHAPE.len()).map(|_| rng.normal() as f32).collect();
     let labels: Vec<u32> = (0..options.batch).map(|i| (i % CLASSES) as u32).collect();
     cpu.write(cpu.plan().input, &images);
     cpu.set_labels(&labels);
@@ -78,10 +74,7 @@ fn update(cpu: &mut Cpu, sgd: Sgd) {
 fn values(cpu: &Cpu) -> Vec<(usize, Vec<u32>)> {
     let plan = cpu.plan();
     let bits = |slot| cpu.view(slot).iter().map(|v| v.to_bits()).collect();
-    plan.params
-        .iter()
-        .map(|p| (p.layer.0, bits(p.value)))
-        .collect()
+    plan.params.iter().map(|p| (p.layer.0, bits(p.value))).collect()
 }
 
 #[test]
@@ -89,14 +82,8 @@ fn a_frozen_backbone_is_inference_with_a_head_that_learns() {
     for arch in NETWORKS {
         let Some(graph) = graph(arch) else { continue };
         let head = graph.head();
-        let frozen = Frozen {
-            layers: head.0,
-            norm: false,
-        };
-        let options = Options {
-            frozen,
-            ..Options::train(BATCH, 0.1)
-        };
+        let frozen = Frozen { layers: head.0, norm: false };
+        let options = Options { frozen, ..Options::train(BATCH, 0.1) };
         let mut cpu = prepared(&graph, options, 2);
         let plan = cpu.plan().clone();
         for step in &plan.steps[plan.backward.start..] {
@@ -112,11 +99,7 @@ fn a_frozen_backbone_is_inference_with_a_head_that_learns() {
         let mut infer = prepared(&graph, Options::infer(BATCH), 2);
         let forward = infer.plan().forward.clone();
         infer.run(forward);
-        assert_eq!(
-            infer.view(infer.plan().logits),
-            logits,
-            "{arch}: other logits than inference"
-        );
+        assert_eq!(infer.view(infer.plan().logits), logits, "{arch}: other logits than inference");
 
         update(&mut cpu, SGD);
         gradients(&mut cpu);
@@ -131,39 +114,21 @@ fn a_frozen_backbone_is_inference_with_a_head_that_learns() {
 fn gradients_through_fixed_statistics_agree_with_differences() {
     for arch in NETWORKS {
         let Some(graph) = graph(arch) else { continue };
-        let frozen = Frozen {
-            layers: 0,
-            norm: true,
-        };
+        let frozen = Frozen { layers: 0, norm: true };
         for fuse in [true, false] {
-            let options = Options {
-                frozen,
-                fuse,
-                ..Options::train(BATCH, 0.1)
-            };
+            let options = Options { frozen, fuse, ..Options::train(BATCH, 0.1) };
             let mut cpu = prepared(&graph, options, 2);
             gradients(&mut cpu);
             let plan = cpu.plan().clone();
             let norms = |p: &&resnet::plan::ParamSlots| {
                 matches!(p.param.role, Role::Gamma { .. } | Role::Beta)
             };
-            assert!(
-                plan.params
-                    .iter()
-                    .filter(norms)
-                    .all(|p| p.training.is_none())
-            );
-            let slots: Vec<_> = plan
-                .params
-                .iter()
-                .filter_map(|p| p.training.map(|t| (p.value, t.grad)))
-                .collect();
+            assert!(plan.params.iter().filter(norms).all(|p| p.training.is_none()));
+            let slots: Vec<_> =
+                plan.params.iter().filter_map(|p| p.training.map(|t| (p.value, t.grad))).collect();
             let mut rng = Rng::new(11, &[]);
-            let grads: Vec<f64> = slots
-                .iter()
-                .flat_map(|(_, g)| cpu.view(*g).to_vec())
-                .map(f64::from)
-                .collect();
+            let grads: Vec<f64> =
+                slots.iter().flat_map(|(_, g)| cpu.view(*g).to_vec()).map(f64::from).collect();
             let total = grads.iter().map(|g| g * g).sum::<f64>().sqrt();
             let mut predicted = 0.0;
             let mut moves = Vec::new();
@@ -171,15 +136,10 @@ fn gradients_through_fixed_statistics_agree_with_differences() {
                 let grad = cpu.view(*grad).to_vec();
                 let size: f64 = grad.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>();
                 let scale = (size / grad.len() as f64).sqrt();
-                let direction: Vec<f64> = grad
-                    .iter()
-                    .map(|&g| (f64::from(g) + scale * rng.normal()) / total)
-                    .collect();
-                predicted += direction
-                    .iter()
-                    .zip(&grad)
-                    .map(|(d, &g)| d * f64::from(g))
-                    .sum::<f64>();
+                let direction: Vec<f64> =
+                    grad.iter().map(|&g| (f64::from(g) + scale * rng.normal()) / total).collect();
+                predicted +=
+                    direction.iter().zip(&grad).map(|(d, &g)| d * f64::from(g)).sum::<f64>();
                 moves.push((*value, direction, cpu.view(*value).to_vec()));
             }
             let mut loss_at = |h: f64| {
@@ -198,10 +158,7 @@ fn gradients_through_fixed_statistics_agree_with_differences() {
                 })
                 .collect();
             let best = errors.iter().copied().fold(f64::INFINITY, f64::min);
-            assert!(
-                best < 3e-2,
-                "{arch}, fuse {fuse}: relative errors {errors:?} of {predicted}"
-            );
+            assert!(best < 3e-2, "{arch}, fuse {fuse}: relative errors {errors:?} of {predicted}");
         }
     }
 }
@@ -210,10 +167,7 @@ fn gradients_through_fixed_statistics_agree_with_differences() {
 fn stages_learn_at_their_own_rates() {
     let graph = graph("resnet20").unwrap();
     let train = Options::train(BATCH, 0.0);
-    let staged = Options {
-        staged: true,
-        ..train
-    };
+    let staged = Options { staged: true, ..train };
     let after = |options, sgd| {
         let mut cpu = prepared(&graph, options, 2);
         for _ in 0..2 {
@@ -222,17 +176,12 @@ fn stages_learn_at_their_own_rates() {
         }
         values(&cpu)
     };
-    assert!(
-        after(train, SGD) == after(staged, SGD),
-        "equal rates are no rates"
-    );
+    assert!(after(train, SGD) == after(staged, SGD), "equal rates are no rates");
 
     let mut cpu = prepared(&graph, staged, 2);
     let before = cpu.view(cpu.plan().params[0].value).to_vec();
     gradients(&mut cpu);
-    let grad = cpu
-        .view(cpu.plan().params[0].training.unwrap().grad)
-        .to_vec();
+    let grad = cpu.view(cpu.plan().params[0].training.unwrap().grad).to_vec();
     let sgd = Sgd {
         momentum: 0.0,
         weight_decay: 0.0,

@@ -26,15 +26,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("recipe", &["suggest", "schedule", "files", "step"]),
     (
         "weights",
-        &[
-            "graph", "arch", "op", "plan", "step", "exec", "rng", "suggest", "files", "data",
-        ],
+        &["graph", "arch", "op", "plan", "step", "exec", "rng", "suggest", "files", "data"],
     ),
     ("report", &["files"]),
-    (
-        "task",
-        &["arch", "graph", "data", "exec", "recipe", "step", "weights"],
-    ),
+    ("task", &["arch", "graph", "data", "exec", "recipe", "step", "weights"]),
     ("evaluate", ANYTHING),
     ("predict", ANYTHING),
     ("export", ANYTHING),
@@ -61,13 +56,7 @@ fn sources() -> Vec<(String, PathBuf, String)> {
                 folders.push(path);
             } else if path.extension().is_some_and(|e| e == "rs") {
                 let relative = path.strip_prefix(&root).unwrap();
-                let first = relative
-                    .components()
-                    .next()
-                    .unwrap()
-                    .as_os_str()
-                    .to_str()
-                    .unwrap();
+                let first = relative.components().next().unwrap().as_os_str().to_str().unwrap();
                 let module = first.trim_end_matches(".rs").to_string();
                 let text = fs::read_to_string(&path).unwrap();
                 files.push((module, relative.to_path_buf(), text));
@@ -80,9 +69,7 @@ fn sources() -> Vec<(String, PathBuf, String)> {
 
 /// The part of a source file that is not tests, which may look at anything.
 fn without_tests(text: &str) -> &str {
-    text.split("#[cfg(test)]\nmod tests {")
-        .next()
-        .unwrap_or_default()
+    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default()
 }
 
 /// Modules named after `crate::`, in single paths and in braces.
@@ -109,30 +96,22 @@ fn imports(text: &str) -> Vec<String> {
 
 #[test]
 fn arrows_point_down() {
-    let rank: BTreeMap<&str, usize> = MAY_IMPORT
-        .iter()
-        .enumerate()
-        .map(|(i, (name, _))| (*name, i))
-        .collect();
+    let rank: BTreeMap<&str, usize> =
+        MAY_IMPORT.iter().enumerate().map(|(i, (name, _))| (*name, i)).collect();
     let mut wrong = Vec::new();
     for (module, file, text) in sources() {
-        let in_tests = file
-            .iter()
-            .any(|part| part == "tests" || part == "tests.rs" || part == "testing.rs");
+        let in_tests =
+            file.iter().any(|part| part == "tests" || part == "tests.rs" || part == "testing.rs");
         if module == "lib" || in_tests {
             continue;
         }
         let Some((_, allowed)) = MAY_IMPORT.iter().find(|(name, _)| *name == module) else {
-            wrong.push(format!(
-                "{}: module `{module}` has no row in MAY_IMPORT",
-                file.display()
-            ));
+            wrong.push(format!("{}: module `{module}` has no row in MAY_IMPORT", file.display()));
             continue;
         };
         for import in imports(without_tests(&text)) {
             let down = if *allowed == ANYTHING {
-                rank.get(import.as_str())
-                    .is_some_and(|r| *r < rank[module.as_str()])
+                rank.get(import.as_str()).is_some_and(|r| *r < rank[module.as_str()])
             } else {
                 allowed.contains(&import.as_str())
             };
@@ -141,11 +120,7 @@ fn arrows_point_down() {
             }
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "imports that are not allowed:\n{}",
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "imports that are not allowed:\n{}", wrong.join("\n"));
 }
 
 #[test]
@@ -166,10 +141,7 @@ fn only_their_keepers_touch_the_outer_crates() {
     for (_, file, text) in sources() {
         let file = file.to_string_lossy().replace('\\', "/");
         if !file.starts_with("exec/cpu/") {
-            assert!(
-                !text.contains("resnet_kernels"),
-                "{file}: only exec/cpu runs kernels"
-            );
+            assert!(!text.contains("resnet_kernels"), "{file}: only exec/cpu runs kernels");
         }
         let keepers = ["weights/", "train/checkpoint", "export/"];
         if !keepers.iter().any(|keeper| file.starts_with(keeper)) {
@@ -179,10 +151,7 @@ fn only_their_keepers_touch_the_outer_crates() {
             );
         }
         for print in ["println!", "eprintln!", "print!(", "dbg!"] {
-            assert!(
-                !text.contains(print),
-                "{file}: only the command line prints, found {print}"
-            );
+            assert!(!text.contains(print), "{file}: only the command line prints, found {print}");
         }
     }
 }

@@ -36,13 +36,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "CxHxW")]
     input: Option<String>,
     /// How maps are stored: f32, bf16, or auto for what is faster here
-    #[arg(
-        long,
-        value_name = "P",
-        value_enum,
-        default_value = "auto",
-        hide_possible_values = true
-    )]
+    #[arg(long, value_name = "P", value_enum, default_value = "auto", hide_possible_values = true)]
     precision: Asked,
     /// Threads that compute; 0 is one for each core
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -66,18 +60,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         return run_op(&args);
     }
     let (mode, batch) = match args.mode.as_str() {
-        "train" => (
-            Mode::Train {
-                label_smoothing: 0.0,
-            },
-            32,
-        ),
+        "train" => (Mode::Train { label_smoothing: 0.0 }, 32),
         "infer" => (Mode::Infer, 1),
         other => {
-            return Err(Usage(format!(
-                "`{other}` cannot be timed, expected train, infer or op"
-            ))
-            .into());
+            return Err(
+                Usage(format!("`{other}` cannot be timed, expected train, infer or op")).into()
+            );
         }
     };
     let batch = args.batch.unwrap_or(batch);
@@ -194,11 +182,7 @@ fn write_steps(out: &mut impl Write, found: &Bench) -> std::io::Result<()> {
         "ms", "part", "operation", "layer", "shape", "kernel", "GFLOP/s", "MB", "roofline"
     )?;
     for s in slowest {
-        let gflops = if s.gflops > 0.0 {
-            format!("{:.1}", s.gflops)
-        } else {
-            String::new()
-        };
+        let gflops = if s.gflops > 0.0 { format!("{:.1}", s.gflops) } else { String::new() };
         writeln!(
             out,
             "{:>9.3} {:>4.1} %  {:<22} {:<24} {:<28} {:<26} {gflops:>8} {:>8.2} {:>7.0} %",

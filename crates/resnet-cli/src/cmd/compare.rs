@@ -97,9 +97,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             runs: args.runs.clone(),
             command: command.clone(),
         };
-        let mut watch = Terminal {
-            watcher: observer::of_many()?,
-        };
+        let mut watch = Terminal { watcher: observer::of_many()? };
         match compare::run(&request, &mut watch)? {
             Some((task, records)) => (out, task, records),
             None => {
@@ -130,10 +128,7 @@ fn only_runs(args: &Args) -> Result<(), Usage> {
         ("--precision", args.precision.is_some()),
         ("--seed", args.seed.is_some()),
     ];
-    let mut given = flags
-        .iter()
-        .filter(|(_, given)| *given)
-        .map(|(name, _)| *name);
+    let mut given = flags.iter().filter(|(_, given)| *given).map(|(name, _)| *name);
     match given.next().or(args.changes.first().map(String::as_str)) {
         Some(given) => Err(Usage(format!(
             "--runs alone takes runs as they are; remove `{given}`, or name networks to train by --depths or --archs"
@@ -216,10 +211,7 @@ fn recipe(args: &Args) -> anyhow::Result<Recipe> {
         ("train.seed", &args.seed),
         ("train.threads", &args.threads),
     ]);
-    let named = args
-        .changes
-        .iter()
-        .filter(|word| !word.contains('=') || word.contains(':'));
+    let named = args.changes.iter().filter(|word| !word.contains('=') || word.contains(':'));
     let named: Vec<&str> = named.map(String::as_str).collect();
     if !named.is_empty() {
         return Err(Usage(format!(
@@ -230,15 +222,8 @@ fn recipe(args: &Args) -> anyhow::Result<Recipe> {
     }
     super::add_changes(&mut changes, &args.changes)?;
     let mut recipe = Recipe::load(&args.recipe, &changes)?;
-    let asked = changes
-        .iter()
-        .any(|(key, _)| key.ends_with("monitor_every"));
-    if !asked
-        && recipe
-            .train
-            .monitor_every
-            .is_some_and(|every| every.is_zero())
-    {
+    let asked = changes.iter().any(|(key, _)| key.ends_with("monitor_every"));
+    if !asked && recipe.train.monitor_every.is_some_and(|every| every.is_zero()) {
         // The report wants to show where the gradient went.
         recipe.train.monitor_every = None;
     }
@@ -293,10 +278,7 @@ fn json(groups: &[Group<'_>], look: &Look) -> serde_json::Value {
             })
         })
         .collect();
-    let texts: Vec<String> = conclusions(groups, look)
-        .into_iter()
-        .map(|f| f.text)
-        .collect();
+    let texts: Vec<String> = conclusions(groups, look).into_iter().map(|f| f.text).collect();
     serde_json::json!({ "runs": runs, "gradients": gradients, "findings": texts })
 }
 

@@ -44,15 +44,9 @@ struct CheckArgs {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let Verb::Check(args) = args.verb;
-    let depth = if args.quick {
-        Depth::Quick
-    } else {
-        Depth::Full
-    };
+    let depth = if args.quick { Depth::Quick } else { Depth::Full };
     let progress = bar(0, "pictures");
-    let found = check(&args.data, depth, &|done| {
-        progress.set_position(done as u64)
-    })?;
+    let found = check(&args.data, depth, &|done| progress.set_position(done as u64))?;
     progress.finish_and_clear();
     let mut out = std::io::stdout().lock();
     if args.json {
@@ -61,11 +55,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         write(&mut out, &found)?;
     }
     drop(out);
-    let least = if args.strict {
-        Severity::Warning
-    } else {
-        Severity::Error
-    };
+    let least = if args.strict { Severity::Warning } else { Severity::Error };
     let bad = found.problems.iter().filter(|p| p.severity >= least);
     let bad: usize = bad.map(|p| p.count).sum();
     let unit = if bad == 1 { "problem" } else { "problems" };
@@ -97,25 +87,13 @@ fn write(out: &mut impl Write, found: &Check) -> std::io::Result<()> {
             writeln!(out, "  {item}")?;
         }
         if problem.count > ITEMS {
-            writeln!(
-                out,
-                "  and {} more; --json lists all",
-                problem.count - ITEMS
-            )?;
+            writeln!(out, "  and {} more; --json lists all", problem.count - ITEMS)?;
         }
     }
     let how = match found.depth {
         Depth::Quick => "headers were read, pictures not decoded",
         Depth::Full => "every picture was decoded",
     };
-    let verdict = if found.problems.is_empty() {
-        "nothing found; "
-    } else {
-        ""
-    };
-    writeln!(
-        out,
-        "\n{verdict}{how}, equal ones compared by {}",
-        found.compared
-    )
+    let verdict = if found.problems.is_empty() { "nothing found; " } else { "" };
+    writeln!(out, "\n{verdict}{how}, equal ones compared by {}", found.compared)
 }

@@ -52,10 +52,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     for text in &args.networks {
         // `resnet summary` takes options as words of their own; here a word is a network.
         if let (Some(before), true) = (networks.last(), text.contains('=') && !text.contains(':')) {
-            let (name, joint) = (
-                &before.name,
-                if before.name.contains(':') { ',' } else { ':' },
-            );
+            let (name, joint) = (&before.name, if before.name.contains(':') { ',' } else { ':' });
             return Err(Usage(format!(
                 "`{text}` is no network; an option belongs to its network's name: {name}{joint}{text}"
             ))
@@ -85,11 +82,7 @@ fn file_name(networks: &[String]) -> String {
     };
     let names: Vec<String> = networks.iter().map(last).collect();
     let plain = |c: char| {
-        if c.is_alphanumeric() || matches!(c, '_' | '-') {
-            c
-        } else {
-            '-'
-        }
+        if c.is_alphanumeric() || matches!(c, '_' | '-') { c } else { '-' }
     };
     let name: String = names.join("-").chars().map(plain).take(LONGEST).collect();
     format!("{}.svg", name.trim_matches('-'))
@@ -116,9 +109,7 @@ fn check(output: &Path) -> Result<(), Usage> {
     if read.is_ok() && (start.is_empty() || text.contains("<svg") || text.starts_with("<?xml")) {
         return Ok(());
     }
-    Err(Usage(format!(
-        "{name} exists and is no SVG; choose another name, or remove it first"
-    )))
+    Err(Usage(format!("{name} exists and is no SVG; choose another name, or remove it first")))
 }
 
 #[cfg(test)]
@@ -132,18 +123,9 @@ mod tests {
             file_name(&networks)
         };
         assert_eq!(name(&["resnet34"]), "resnet34.svg");
-        assert_eq!(
-            name(&["vgg19", "plain34", "resnet34"]),
-            "vgg19-plain34-resnet34.svg"
-        );
-        assert_eq!(
-            name(&["resnet20:shortcut=B,norm=none"]),
-            "resnet20-shortcut-B-norm-none.svg"
-        );
-        assert_eq!(
-            name(&["runs/mine/", "a/model.safetensors"]),
-            "mine-model.svg"
-        );
+        assert_eq!(name(&["vgg19", "plain34", "resnet34"]), "vgg19-plain34-resnet34.svg");
+        assert_eq!(name(&["resnet20:shortcut=B,norm=none"]), "resnet20-shortcut-B-norm-none.svg");
+        assert_eq!(name(&["runs/mine/", "a/model.safetensors"]), "mine-model.svg");
         assert!(name(&["resnet20"; 40]).len() < 130);
     }
 }

@@ -31,13 +31,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
     /// How maps are stored: f32, bf16, or auto for what is faster here
-    #[arg(
-        long,
-        value_name = "P",
-        value_enum,
-        default_value = "f32",
-        hide_possible_values = true
-    )]
+    #[arg(long, value_name = "P", value_enum, default_value = "f32", hide_possible_values = true)]
     precision: Asked,
     /// Threads that compute; 0 is one for each core
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -95,11 +89,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     for warning in &evaluation.warnings {
         tell(&format!("warning: {warning}"));
     }
-    let (top1, top5, loss) = (
-        evaluation.value("top1"),
-        evaluation.value("top5"),
-        evaluation.value("loss"),
-    );
+    let (top1, top5, loss) =
+        (evaluation.value("top1"), evaluation.value("top5"), evaluation.value("loss"));
     let command = super::command_line();
     let report = Report {
         model: &model,
@@ -127,21 +118,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         args.data,
         super::grouped(evaluation.count)
     )?;
-    writeln!(
-        out,
-        "top-1  {:6.2} %   {} wrong",
-        top1 * 100.0,
-        super::grouped(evaluation.wrong)
-    )?;
+    writeln!(out, "top-1  {:6.2} %   {} wrong", top1 * 100.0, super::grouped(evaluation.wrong))?;
     if model.classes.len() > 5 {
         writeln!(out, "top-5  {:6.2} %", top5 * 100.0)?;
     }
     writeln!(out, "loss   {loss:8.4}")?;
-    writeln!(
-        out,
-        "F1     {:8.4}   mean over the classes",
-        evaluation.value("macro_f1")
-    )?;
+    writeln!(out, "F1     {:8.4}   mean over the classes", evaluation.value("macro_f1"))?;
     writeln!(
         out,
         "ECE    {:6.2} %   mean distance of confidence and accuracy",

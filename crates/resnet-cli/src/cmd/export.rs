@@ -31,12 +31,7 @@ pub(crate) struct Args {
     #[arg(long)]
     verify: bool,
     /// The pictures to verify with: builtin, cifar10:DIR, folder:DIR, or DIR
-    #[arg(
-        long,
-        value_name = "DATA",
-        default_value = "builtin",
-        requires = "verify"
-    )]
+    #[arg(long, value_name = "DATA", default_value = "builtin", requires = "verify")]
     data: String,
     /// Store weight matrices in 16 bits (safetensors, pth)
     #[arg(long, value_name = "TYPE")]
@@ -70,10 +65,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let format = match &args.format {
         Some(name) => export::format(name).ok_or_else(|| {
             let hint = resnet::suggest::did_you_mean(name, names.iter().copied());
-            Usage(format!(
-                "--format is `{name}`, expected {}{hint}",
-                names.join(", ")
-            ))
+            Usage(format!("--format is `{name}`, expected {}{hint}", names.join(", ")))
         })?,
         None => export::format_of(&args.out).ok_or_else(|| {
             Usage(format!(
@@ -95,9 +87,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         fold: args.fold,
         preprocessing: args.with_preprocessing,
     };
-    options
-        .check(format)
-        .map_err(|error| Usage(error.to_string()))?;
+    options.check(format).map_err(|error| Usage(error.to_string()))?;
     // The pictures are opened first: a wrong name should not cost the writing.
     let pictures = match args.verify {
         true => Some(pictures(&args.data)?),
@@ -108,9 +98,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let difference = match &pictures {
         Some(pictures) => {
             let threads = resnet::exec::threads(args.threads);
-            Some(export::verify(
-                &model, &args.out, format, &options, pictures, threads,
-            )?)
+            Some(export::verify(&model, &args.out, format, &options, pictures, threads)?)
         }
         None => None,
     };

@@ -83,9 +83,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     drop(model);
     let (notes, recipe) = (job.notes(), job.recipe);
     if args.lr_find {
-        notes
-            .iter()
-            .for_each(|note| tell(&format!("warning: {note}")));
+        notes.iter().for_each(|note| tell(&format!("warning: {note}")));
         return find_rate(recipe, args.out, args.json);
     }
     let out = args.out.unwrap_or_else(|| super::free_run("", &recipe));

@@ -154,12 +154,8 @@ fn write_tables(out: &mut impl Write, inspection: &Inspection) -> std::io::Resul
         "layer", "|dL/dy|", "|dL/dw|", "|w|", "update/w", "std of y", "dead"
     )?;
     for l in &measurement.layers {
-        let ratio = l
-            .update_ratio
-            .map_or(String::new(), |ratio| format!("{ratio:.2e}"));
-        let dead = l
-            .dead
-            .map_or(String::new(), |dead| format!("{:.0} %", dead * 100.0));
+        let ratio = l.update_ratio.map_or(String::new(), |ratio| format!("{ratio:.2e}"));
+        let dead = l.dead.map_or(String::new(), |dead| format!("{:.0} %", dead * 100.0));
         writeln!(
             out,
             "{:<width$}  {:>9.2e}  {:>9.2e}  {:>9.2e}  {ratio:>9}  {:>9.2e}  {dead:>6}",

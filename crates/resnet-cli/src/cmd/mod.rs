@@ -33,10 +33,7 @@ fn model_file(path: &Path) -> anyhow::Result<PathBuf> {
     if !path.is_dir() {
         return Ok(path.to_path_buf());
     }
-    let (model, best) = (
-        path.join(resnet::train::MODEL),
-        path.join(resnet::train::BEST),
-    );
+    let (model, best) = (path.join(resnet::train::MODEL), path.join(resnet::train::BEST));
     if !model.exists() && best.exists() {
         anyhow::bail!(
             "{} holds an unfinished run; give its checkpoint {}",
@@ -78,9 +75,7 @@ pub(crate) fn add_changes(
 ) -> anyhow::Result<()> {
     for text in words {
         // `resnet20:shortcut=B` is a network: its `=` stands behind a colon.
-        let is_key = text
-            .split_once('=')
-            .is_some_and(|(key, _)| !key.contains(':'));
+        let is_key = text.split_once('=').is_some_and(|(key, _)| !key.contains(':'));
         let named = changes.iter().any(|(key, _)| key == "model.arch");
         match (is_key, named) {
             (true, _) => changes.push(split_override(text)?),
@@ -106,13 +101,8 @@ pub(crate) fn command_line() -> String {
             format!("'{}'", word.replace('\'', r"'\''"))
         }
     };
-    let words = std::env::args_os()
-        .skip(1)
-        .map(|word| quote(word.to_string_lossy().into_owned()));
-    std::iter::once("resnet".to_string())
-        .chain(words)
-        .collect::<Vec<_>>()
-        .join(" ")
+    let words = std::env::args_os().skip(1).map(|word| quote(word.to_string_lossy().into_owned()));
+    std::iter::once("resnet".to_string()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
 /// `runs/PREFIXARCH-DATA`, or the first of `-2`, `-3`, ... that is not taken.
@@ -133,9 +123,7 @@ pub(crate) fn free_run(prefix: &str, recipe: &Recipe) -> PathBuf {
 pub(crate) fn free_directory(first: &str) -> PathBuf {
     let numbered = (2..).map(|n| PathBuf::from(format!("{first}-{n}")));
     let mut candidates = std::iter::once(PathBuf::from(first)).chain(numbered);
-    candidates
-        .find(|path| !path.exists())
-        .expect("numbers do not end")
+    candidates.find(|path| !path.exists()).expect("numbers do not end")
 }
 
 /// A number with separators between thousands.
@@ -154,11 +142,7 @@ pub(crate) fn grouped(n: u64) -> String {
 /// A count in millions or billions, four digits.
 pub(crate) fn scaled(n: u64) -> String {
     let x = n as f64;
-    if x >= 1e9 {
-        format!("{:.3} G", x / 1e9)
-    } else {
-        format!("{:.2} M", x / 1e6)
-    }
+    if x >= 1e9 { format!("{:.3} G", x / 1e9) } else { format!("{:.2} M", x / 1e6) }
 }
 
 #[cfg(test)]

@@ -26,11 +26,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         writeln!(out, "{}", json())?;
         return Ok(());
     }
-    writeln!(
-        out,
-        "{:<22} {:>5} {:>12} {:>10}  what",
-        "network", "depth", "parameters", "MACs"
-    )?;
+    writeln!(out, "{:<22} {:>5} {:>12} {:>10}  what", "network", "depth", "parameters", "MACs")?;
     for row in CATALOG {
         let (params, macs) = (super::grouped(row.params), super::scaled(row.macs));
         writeln!(
@@ -41,27 +37,16 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     }
     writeln!(out, "\nof any depth")?;
     for family in FAMILIES {
-        writeln!(
-            out,
-            "{:<30} {} ({})",
-            family.pattern, family.about, family.source
-        )?;
+        writeln!(out, "{:<30} {} ({})", family.pattern, family.about, family.source)?;
     }
     writeln!(out, "\noptions, as in resnet20:shortcut=B,norm=none")?;
     for option in OPTIONS {
-        writeln!(
-            out,
-            "{:<10} {:<30} {}",
-            option.key, option.values, option.help
-        )?;
+        writeln!(out, "{:<10} {:<30} {}", option.key, option.values, option.help)?;
     }
     writeln!(out, "\ndata")?;
     for format in FORMATS {
-        let name = if format.takes_folder {
-            format!("{}:DIR", format.name)
-        } else {
-            format.name.into()
-        };
+        let name =
+            if format.takes_folder { format!("{}:DIR", format.name) } else { format.name.into() };
         writeln!(out, "{name:<14} {}", format.about)?;
     }
     writeln!(out, "\nrecipes")?;
@@ -89,10 +74,8 @@ fn json() -> serde_json::Value {
         .iter()
         .map(|o| serde_json::json!({"key": o.key, "values": o.values, "help": o.help}))
         .collect();
-    let recipes: Vec<_> = RECIPES
-        .iter()
-        .map(|r| serde_json::json!({"name": r.name, "about": r.about}))
-        .collect();
+    let recipes: Vec<_> =
+        RECIPES.iter().map(|r| serde_json::json!({"name": r.name, "about": r.about})).collect();
     serde_json::json!({"models": networks, "families": families, "options": options, "recipes": recipes})
 }
 
@@ -111,13 +94,7 @@ fn keys(out: &mut impl Write, json: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     for key in KEYS {
-        writeln!(
-            out,
-            "{} = {}\n    {}",
-            key.name,
-            key.value(&default),
-            key.help
-        )?;
+        writeln!(out, "{} = {}\n    {}", key.name, key.value(&default), key.help)?;
     }
     Ok(())
 }

@@ -100,11 +100,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             writeln!(out, "{name}: {}", list.join(", "))?;
         }
     }
-    anyhow::ensure!(
-        failed == 0,
-        "{failed} of {} files could not be classified",
-        done + failed
-    );
+    anyhow::ensure!(failed == 0, "{failed} of {} files could not be classified", done + failed);
     anyhow::ensure!(done > 0, "the directories hold no files");
     Ok(())
 }
@@ -114,14 +110,8 @@ fn read(file: &Path, image: &mut Image) -> Result<(), DataError> {
         return data::read_picture(file, image);
     }
     let mut packed = Vec::new();
-    let read = std::io::stdin()
-        .lock()
-        .take(MOST_BYTES + 1)
-        .read_to_end(&mut packed);
-    read.map_err(|source| DataError::Io {
-        file: "standard input".into(),
-        source,
-    })?;
+    let read = std::io::stdin().lock().take(MOST_BYTES + 1).read_to_end(&mut packed);
+    read.map_err(|source| DataError::Io { file: "standard input".into(), source })?;
     data::decode_picture("standard input", &packed, image)
 }
 
@@ -146,13 +136,7 @@ fn write_json(
 fn write_csv(out: &mut StdoutLock<'_>, name: &str, guesses: &[Guess]) -> anyhow::Result<()> {
     for (i, g) in guesses.iter().enumerate() {
         let (file, label) = (cell(name), cell(&g.label));
-        writeln!(
-            out,
-            "{file},{},{},{label},{}",
-            i + 1,
-            g.class,
-            g.probability
-        )?;
+        writeln!(out, "{file},{},{},{label},{}", i + 1, g.class, g.probability)?;
     }
     Ok(())
 }
@@ -176,10 +160,7 @@ impl<'a> Cams<'a> {
     fn new(folder: &'a Path) -> anyhow::Result<Cams<'a>> {
         std::fs::create_dir_all(folder)
             .map_err(|e| anyhow::anyhow!("cannot make directory {}: {e}", folder.display()))?;
-        Ok(Cams {
-            folder,
-            taken: HashSet::new(),
-        })
+        Ok(Cams { folder, taken: HashSet::new() })
     }
 
     /// Saves where the first guess was seen, and says where.
@@ -209,12 +190,7 @@ impl<'a> Cams<'a> {
 /// The files named, and those in the directories named, in order of their names.
 fn inputs(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    if paths
-        .iter()
-        .filter(|path| path.as_os_str() == STDIN)
-        .count()
-        > 1
-    {
+    if paths.iter().filter(|path| path.as_os_str() == STDIN).count() > 1 {
         return Err(Usage("`-` stands twice, but standard input is one picture".into()).into());
     }
     for path in paths {
@@ -237,9 +213,7 @@ fn entries(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
     entries.sort();
     let mut files = Vec::new();
     for path in entries {
-        let hidden = path
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         // Links to directories could lead in circles.
         if path.is_dir() && !path.is_symlink() && !hidden {
             files.extend(self::entries(&path)?);

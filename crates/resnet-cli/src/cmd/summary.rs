@@ -71,10 +71,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     if args.json {
         writeln!(out, "{}", serde_json::to_string(&summary)?)?;
     } else if args.plan {
-        let options = Options {
-            precision: args.precision.resolve(),
-            ..Options::train(args.batch, 0.0)
-        };
+        let options =
+            Options { precision: args.precision.resolve(), ..Options::train(args.batch, 0.0) };
         let plan = Plan::build(&arch.graph(input, classes)?, options)?;
         let kernels = kernels(&plan, 1);
         write!(out, "{}", plan.table(|step| kernels[step].name.clone()))?;
@@ -102,13 +100,7 @@ pub(super) fn network(text: &str) -> anyhow::Result<(Arch, Shape, usize)> {
 }
 
 fn write_table(out: &mut impl Write, summary: &Summary) -> std::io::Result<()> {
-    let width = summary
-        .layers
-        .iter()
-        .map(|l| l.name.len())
-        .max()
-        .unwrap_or(0)
-        .max(5);
+    let width = summary.layers.iter().map(|l| l.name.len()).max().unwrap_or(0).max(5);
     writeln!(
         out,
         "{:<width$}  {:<26} {:>14} {:>12} {:>16}",
@@ -116,11 +108,7 @@ fn write_table(out: &mut impl Write, summary: &Summary) -> std::io::Result<()> {
     )?;
     for layer in &summary.layers {
         let number = |n: u64| {
-            if n == 0 {
-                String::new()
-            } else {
-                super::grouped(n)
-            }
+            if n == 0 { String::new() } else { super::grouped(n) }
         };
         writeln!(
             out,

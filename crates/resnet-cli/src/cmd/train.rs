@@ -70,10 +70,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     if let Some(out) = &args.resume {
         if !args.rest.is_empty() {
             let given = args.rest.join(" ");
-            return Err(Usage(format!(
-                "--resume takes everything from the run; remove `{given}`"
-            ))
-            .into());
+            return Err(
+                Usage(format!("--resume takes everything from the run; remove `{given}`")).into()
+            );
         }
         let threads = args.threads.as_deref().map(str::parse).transpose();
         let threads = threads.map_err(|_| Usage("--threads needs a whole number".into()))?;
@@ -96,11 +95,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 
 /// A run that was stopped is not done.
 pub(super) fn finished(ended: &RunEnded) -> anyhow::Result<()> {
-    if ended.stopped.is_none() {
-        Ok(())
-    } else {
-        Err(Stopped.into())
-    }
+    if ended.stopped.is_none() { Ok(()) } else { Err(Stopped.into()) }
 }
 
 /// Flags and `key=value` as changes to the recipe, in that order.

@@ -24,26 +24,15 @@ fn a_network_is_timed() {
         assert_eq!(json["precision"], precision);
         assert_eq!(json["batch"], 4);
         assert!(json["threads"].as_u64().unwrap() >= 1);
-        let number = |key: &str| {
-            json[key]
-                .as_f64()
-                .unwrap_or_else(|| panic!("{key}: {json}"))
-        };
+        let number = |key: &str| json[key].as_f64().unwrap_or_else(|| panic!("{key}: {json}"));
         let images = number("images_per_s") * number("ms_per_batch") / 1000.0;
         assert!((images - 4.0).abs() < 1e-6);
         assert!(number("gflops") > 0.0 && number("fraction_of_peak") > 0.0);
         let steps = json["steps"].as_array().unwrap();
-        assert!(
-            steps
-                .iter()
-                .any(|s| s["operation"].as_str().unwrap().starts_with("conv")
-                    && s["shape"] == "4x32x32 3->16 3x3/1")
-        );
+        assert!(steps.iter().any(|s| s["operation"].as_str().unwrap().starts_with("conv")
+            && s["shape"] == "4x32x32 3->16 3x3/1"));
         let said = folder.ok(&args).out;
-        assert!(
-            said.contains("images/s") && said.contains("roofline"),
-            "{said}"
-        );
+        assert!(said.contains("images/s") && said.contains("roofline"), "{said}");
     }
 }
 
@@ -67,21 +56,12 @@ fn what_cannot_be_timed_is_refused() {
     let folder = Folder::new();
     for (args, reason) in [
         (&["bench", "fly", "resnet20"][..], "train, infer or op"),
-        (
-            &["bench", "op", "ic3 ih4 oc8 k7"],
-            "larger than the 4x4 input",
-        ),
-        (
-            &["bench", "op", "ic3 ih4 oc8 k3", "--batch", "2"],
-            "--batch",
-        ),
+        (&["bench", "op", "ic3 ih4 oc8 k7"], "larger than the 4x4 input"),
+        (&["bench", "op", "ic3 ih4 oc8 k3", "--batch", "2"], "--batch"),
         (&["bench", "train", "resnot20"], "resnet20"),
         (&["bench", "train", "resnet20", "--batch", "0"], "--batch"),
         (&["bench", "train", "resnet20", "--seconds=-1"], "--seconds"),
-        (
-            &["bench", "train", "resnet20", "--input", "3x32"],
-            "channels x height x width",
-        ),
+        (&["bench", "train", "resnet20", "--input", "3x32"], "channels x height x width"),
     ] {
         let outcome = folder.run(args);
         assert_eq!(outcome.code, 2, "{args:?}: {}", outcome.err);

@@ -102,34 +102,18 @@ fn twins_are_trained_once_and_reported() {
     assert!(page.contains("resnet compare --depths 8,14"));
     for name in FIGURES {
         let svg = fs::read_to_string(folder.path(&format!("out/figures/{name}.svg"))).unwrap();
-        assert!(
-            svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"),
-            "{name}"
-        );
+        assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"), "{name}");
     }
 
     // The same again trains nothing; a second seed and depth are added.
     let before = fs::read(folder.path("out/runs/plain8-seed1/events.jsonl")).unwrap();
     let again = compare(&folder, "out", &[]);
     assert_eq!(again.out, first.out);
-    assert_eq!(
-        again.err.matches("finished before").count(),
-        4,
-        "{}",
-        again.err
-    );
+    assert_eq!(again.err.matches("finished before").count(), 4, "{}", again.err);
     let more = compare(&folder, "out", &["--seeds", "2"]);
-    assert_eq!(
-        more.err.matches("finished before").count(),
-        4,
-        "{}",
-        more.err
-    );
+    assert_eq!(more.err.matches("finished before").count(), 4, "{}", more.err);
     assert_eq!(more.json()[0]["runs"].as_array().unwrap().len(), 8);
-    assert_eq!(
-        fs::read(folder.path("out/runs/plain8-seed1/events.jsonl")).unwrap(),
-        before
-    );
+    assert_eq!(fs::read(folder.path("out/runs/plain8-seed1/events.jsonl")).unwrap(), before);
 
     // Runs made earlier, here in another order.
     let gathered = folder.ok(&[
@@ -152,12 +136,8 @@ fn killed_and_started_again_it_ends_like_one_never_killed() {
     compare(&folder, "whole", &[]);
     for run in ["[1/4]", "[3/4]"] {
         let args = [COMPARE, &["--out", "killed"]].concat();
-        let mut child = folder
-            .command(&args)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child =
+            folder.command(&args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         assert!(lines.any(|line| line.unwrap().contains(run)), "{run}");
         let name = ["plain8", "plain14"][usize::from(run == "[3/4]")];
@@ -170,11 +150,7 @@ fn killed_and_started_again_it_ends_like_one_never_killed() {
         child.wait().unwrap();
     }
     let outcome = compare(&folder, "killed", &[]);
-    assert!(
-        outcome.err.contains("finished before: plain8, seed 1"),
-        "{}",
-        outcome.err
-    );
+    assert!(outcome.err.contains("finished before: plain8, seed 1"), "{}", outcome.err);
     let (whole, killed) = (folder.path("whole"), folder.path("killed"));
     for ((name, expected), (_, found)) in results(&whole).iter().zip(results(&killed)) {
         assert!(*expected == found, "{name} differs");
@@ -185,22 +161,8 @@ fn killed_and_started_again_it_ends_like_one_never_killed() {
 #[test]
 fn options_of_networks_and_recipes_are_compared() {
     let folder = folder();
-    let small = [
-        "--data",
-        "mnist:digits",
-        "--steps",
-        "4",
-        "--batch",
-        "16",
-        "--json",
-    ];
-    let archs = [
-        "compare",
-        "--archs",
-        "resnet8:shortcut=A,shortcut=B,preresnet8",
-        "--out",
-        "x",
-    ];
+    let small = ["--data", "mnist:digits", "--steps", "4", "--batch", "16", "--json"];
+    let archs = ["compare", "--archs", "resnet8:shortcut=A,shortcut=B,preresnet8", "--out", "x"];
     let refused = folder.run(&[&archs[..], &small].concat());
     assert_eq!(refused.code, 2, "an option twice: {}", refused.err);
     let archs = [
@@ -212,20 +174,9 @@ fn options_of_networks_and_recipes_are_compared() {
     ];
     let done = folder.ok(&[&archs[..], &small].concat());
     let runs = done.json()[0]["runs"].clone();
-    let names: Vec<&str> = runs
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|r| r["arch"].as_str().unwrap())
-        .collect();
-    assert_eq!(
-        names,
-        [
-            "resnet8",
-            "resnet8:shortcut=B,norm=none,gain=0.5",
-            "preresnet8"
-        ]
-    );
+    let names: Vec<&str> =
+        runs.as_array().unwrap().iter().map(|r| r["arch"].as_str().unwrap()).collect();
+    assert_eq!(names, ["resnet8", "resnet8:shortcut=B,norm=none,gain=0.5", "preresnet8"]);
     // The same network under two recipes.
     folder.ok(&[
         "train",
@@ -243,14 +194,7 @@ fn options_of_networks_and_recipes_are_compared() {
         "--recipe",
         "depth",
     ]);
-    let both = folder.ok(&[
-        "compare",
-        "--runs",
-        "x/runs/resnet8-seed1",
-        "slow",
-        "--out",
-        "y",
-    ]);
+    let both = folder.ok(&["compare", "--runs", "x/runs/resnet8-seed1", "slow", "--out", "y"]);
     assert!(both.out.contains("resnet8 (lr=0.1)"), "{}", both.out);
     assert!(both.out.contains("resnet8 (lr=0.02)"), "{}", both.out);
 }
@@ -276,63 +220,28 @@ fn what_cannot_be_compared_is_refused_with_the_reason() {
     refused(&["--seeds", "0"], 2, &["at least 1 seed"]);
     refused(&["--seeds", "1000000"], 2, &["at most 1000"]);
     refused(&["plain20", "resnet20"], 2, &["--archs plain20,resnet20"]);
-    refused(
-        &["--depths", "8", "--archs", "resnet8"],
-        2,
-        &["cannot be used with"],
-    );
+    refused(&["--depths", "8", "--archs", "resnet8"], 2, &["cannot be used with"]);
     refused(&["--runs", "nowhere"], 2, &["nowhere", "holds no run"]);
 
     let small = ["--steps", "4", "--batch", "16", "--recipe", "depth"];
-    folder.ok(&[
-        &["train", "resnet8", "--data", "mnist:digits", "--out", "a"],
-        &small[..],
-    ]
-    .concat());
-    folder.ok(&[
-        &["train", "resnet8", "--data", "builtin", "--out", "b"],
-        &small[..],
-    ]
-    .concat());
-    refused(
-        &["--runs", "a", "b"],
-        2,
-        &["b: its data is builtin", "only runs on the same data"],
-    );
+    folder
+        .ok(&[&["train", "resnet8", "--data", "mnist:digits", "--out", "a"], &small[..]].concat());
+    folder.ok(&[&["train", "resnet8", "--data", "builtin", "--out", "b"], &small[..]].concat());
+    refused(&["--runs", "a", "b"], 2, &["b: its data is builtin", "only runs on the same data"]);
     refused(&["--runs", "a", "a"], 2, &["the same run"]);
     refused(&["lr=0.2", "--runs", "a"], 2, &["lr=0.2"]);
 
     // A run cut short, and one of another recipe in the way.
     let events = fs::read_to_string(folder.path("a/events.jsonl")).unwrap();
-    let kept: Vec<&str> = events
-        .lines()
-        .filter(|l| !l.contains("run_ended"))
-        .collect();
+    let kept: Vec<&str> = events.lines().filter(|l| !l.contains("run_ended")).collect();
     folder.write("a/events.jsonl", (kept.join("\n") + "\n").as_bytes());
-    refused(
-        &["--runs", "a"],
-        2,
-        &["has not ended", "resnet train --resume a"],
-    );
-    let archs = [
-        "--archs",
-        "resnet8",
-        "--data",
-        "mnist:digits",
-        "--batch",
-        "16",
-        "--out",
-        "c",
-    ];
+    refused(&["--runs", "a"], 2, &["has not ended", "resnet train --resume a"]);
+    let archs = ["--archs", "resnet8", "--data", "mnist:digits", "--batch", "16", "--out", "c"];
     folder.ok(&[&["compare", "--steps", "4"], &archs[..]].concat());
     refused(
         &[&["--steps", "5"], &archs[..]].concat(),
         2,
-        &[
-            "another recipe",
-            "train.steps is 4 there and 5 here",
-            "--out",
-        ],
+        &["another recipe", "train.steps is 4 there and 5 here", "--out"],
     );
 }
 

@@ -19,52 +19,30 @@ fn prepared() -> Folder {
             folder.write(&val, &png(16, 21, grey + 2 + 3 * i));
         }
     }
-    let small = [
-        "train",
-        "resnet8",
-        "--data",
-        "mnist:digits",
-        "--epochs",
-        "1",
-        "--batch",
-        "16",
-    ];
+    let small = ["train", "resnet8", "--data", "mnist:digits", "--epochs", "1", "--batch", "16"];
     folder.ok(&[&small[..], &["--out", "base"]].concat());
     folder
 }
 
 fn tuned(folder: &Folder) -> Outcome {
-    folder.ok(&[
-        "finetune", "base", "--data", "photos", "--epochs", "8", "--out", "tuned", "--json",
-    ])
+    folder
+        .ok(&["finetune", "base", "--data", "photos", "--epochs", "8", "--out", "tuned", "--json"])
 }
 
 #[test]
 fn one_command_teaches_other_classes() {
     let folder = prepared();
     folder.write("photos/train/dark/notes.txt", b"no picture");
-    fs::copy(
-        folder.path("photos/train/dark/3.png"),
-        folder.path("photos/val/dark/again.png"),
-    )
-    .unwrap();
+    fs::copy(folder.path("photos/train/dark/3.png"), folder.path("photos/val/dark/again.png"))
+        .unwrap();
     let events = tuned(&folder).json();
     assert_eq!(
-        (
-            events[0]["event"].as_str(),
-            events[0]["train_images"].as_u64()
-        ),
+        (events[0]["event"].as_str(), events[0]["train_images"].as_u64()),
         (Some("run_started"), Some(24))
     );
-    let warned: Vec<&str> = events
-        .iter()
-        .filter_map(|e| e["message"].as_str())
-        .collect();
+    let warned: Vec<&str> = events.iter().filter_map(|e| e["message"].as_str()).collect();
     for word in ["notes.txt", "again.png", "all layers are trained from step"] {
-        assert!(
-            warned.iter().any(|message| message.contains(word)),
-            "{word}: {warned:?}"
-        );
+        assert!(warned.iter().any(|message| message.contains(word)), "{word}: {warned:?}");
     }
     let end = events.last().unwrap();
     assert_eq!(
@@ -80,24 +58,13 @@ fn one_command_teaches_other_classes() {
     );
 
     // As a run like any other, it repeats by its configuration, and goes on as a model.
-    folder.ok(&[
-        "train",
-        "--recipe",
-        "tuned/config.toml",
-        "--out",
-        "again",
-        "--json",
-    ]);
+    folder.ok(&["train", "--recipe", "tuned/config.toml", "--out", "again", "--json"]);
     assert_eq!(
         fs::read(folder.path("tuned/model.safetensors")).unwrap(),
         fs::read(folder.path("again/model.safetensors")).unwrap()
     );
     let all = folder.ok(&["predict", "tuned", "photos/val/light", "--top", "1"]);
-    assert!(
-        all.out.lines().all(|line| line.contains("light")),
-        "{}",
-        all.out
-    );
+    assert!(all.out.lines().all(|line| line.contains("light")), "{}", all.out);
 }
 
 #[test]
@@ -114,32 +81,15 @@ fn a_rate_is_found_before_training() {
         "--json",
     ]);
     let found = &found.json()[0];
-    assert!(
-        found["suggestion"].as_f64().is_some_and(|lr| lr > 0.0),
-        "{found}"
-    );
+    assert!(found["suggestion"].as_f64().is_some_and(|lr| lr > 0.0), "{found}");
     assert_eq!(found["frozen"], true);
     for file in ["report.html", "figures/lr-find.svg", "lr-find.json"] {
-        assert!(
-            folder.path("rate").join(file).is_file(),
-            "{file} is missing"
-        );
+        assert!(folder.path("rate").join(file).is_file(), "{file} is missing");
     }
-    let text = folder.ok(&[
-        "train",
-        "resnet8",
-        "--data",
-        "mnist:digits",
-        "--batch",
-        "16",
-        "--lr-find",
-    ]);
+    let text =
+        folder.ok(&["train", "resnet8", "--data", "mnist:digits", "--batch", "16", "--lr-find"]);
     assert!(text.out.contains("try lr="), "{}", text.out);
-    assert!(
-        folder
-            .path("runs/lr-find-resnet8-mnist/report.html")
-            .is_file()
-    );
+    assert!(folder.path("runs/lr-find-resnet8-mnist/report.html").is_file());
 }
 
 #[test]
@@ -147,21 +97,12 @@ fn evaluation_leaves_a_report() {
     let folder = prepared();
     // Some are called what they are not, and will be the worst mistakes.
     for i in 0..3 {
-        folder.write(
-            &format!("photos/val/dark/really{i}.png"),
-            &png(16, 20, 240 + i),
-        );
+        folder.write(&format!("photos/val/dark/really{i}.png"), &png(16, 20, 240 + i));
     }
     tuned(&folder);
-    let eval = &folder
-        .ok(&[
-            "eval", "tuned", "--data", "photos", "--report", "look", "--json",
-        ])
-        .json()[0];
-    assert_eq!(
-        (eval["count"].as_u64(), eval["wrong"].as_u64()),
-        (Some(27), Some(3))
-    );
+    let eval =
+        &folder.ok(&["eval", "tuned", "--data", "photos", "--report", "look", "--json"]).json()[0];
+    assert_eq!((eval["count"].as_u64(), eval["wrong"].as_u64()), (Some(27), Some(3)));
     for key in ["top1", "top5", "loss", "ece", "macro_f1"] {
         assert!(eval[key].is_f64(), "{key}: {eval}");
     }
@@ -169,18 +110,9 @@ fn evaluation_leaves_a_report() {
         serde_json::from_slice(&fs::read(folder.path("look/eval.json")).unwrap()).unwrap();
     assert_eq!(full["top1"], eval["top1"]);
     assert_eq!(full["worst"].as_array().unwrap().len(), 3);
-    assert!(
-        full["worst"][0]["file"]
-            .as_str()
-            .unwrap()
-            .contains("really"),
-        "{full}"
-    );
+    assert!(full["worst"][0]["file"].as_str().unwrap().contains("really"), "{full}");
     let dark = &full["classes"][0];
-    assert_eq!(
-        (dark["class"].as_str(), dark["images"].as_u64()),
-        (Some("dark"), Some(15))
-    );
+    assert_eq!((dark["class"].as_str(), dark["images"].as_u64()), (Some("dark"), Some(15)));
     assert!((dark["recall"].as_f64().unwrap() - 0.8).abs() < 1e-9);
     assert!((dark["f1"].as_f64().unwrap() - 24.0 / 27.0).abs() < 1e-9);
     let page = fs::read_to_string(folder.path("look/report.html")).unwrap();
@@ -192,25 +124,13 @@ fn evaluation_leaves_a_report() {
     assert!(!page.contains("src=\"http"), "the page must open offline");
     assert!(folder.path("look/figures/reliability.svg").is_file());
 
-    let ten = &folder
-        .ok(&[
-            "eval", "tuned", "--data", "photos", "--crops", "10", "--json",
-        ])
-        .json()[0];
-    assert_eq!(
-        (ten["crops"].as_u64(), ten["count"].as_u64()),
-        (Some(10), Some(27))
-    );
+    let ten =
+        &folder.ok(&["eval", "tuned", "--data", "photos", "--crops", "10", "--json"]).json()[0];
+    assert_eq!((ten["crops"].as_u64(), ten["count"].as_u64()), (Some(10), Some(27)));
     let [one, ten] = [eval, ten].map(|e| e["loss"].as_f64().unwrap());
-    assert!(
-        (one - ten).abs() < 1e-3,
-        "crops of one grey are alike: {one}, {ten}"
-    );
+    assert!((one - ten).abs() < 1e-3, "crops of one grey are alike: {one}, {ten}");
     let text = folder.ok(&["eval", "tuned", "--data", "photos"]).out;
-    assert!(
-        text.contains("ECE") && text.contains("3 x  dark taken for light"),
-        "{text}"
-    );
+    assert!(text.contains("ECE") && text.contains("3 x  dark taken for light"), "{text}");
     refused(
         &folder.run(&["eval", "tuned", "--data", "photos", "--crops", "5"]),
         2,
@@ -231,31 +151,16 @@ fn predictions_in_every_shape() {
     folder.write("in/deep/a, b.png", &png(7, 200, 10));
     let csv = folder.ok(&["predict", "tuned", "in", "--csv"]).out;
     let lines: Vec<&str> = csv.lines().collect();
-    assert_eq!(
-        (lines[0], lines.len()),
-        ("file,rank,class,label,probability", 5)
-    );
-    assert!(
-        lines[1].starts_with("\"in/a, b.png\",1,1,light,0."),
-        "{csv}"
-    );
-    assert!(
-        lines[3].starts_with("\"in/deep/a, b.png\",1,0,dark,0."),
-        "{csv}"
-    );
+    assert_eq!((lines[0], lines.len()), ("file,rank,class,label,probability", 5));
+    assert!(lines[1].starts_with("\"in/a, b.png\",1,1,light,0."), "{csv}");
+    assert!(lines[3].starts_with("\"in/deep/a, b.png\",1,0,dark,0."), "{csv}");
 
-    let cams = folder
-        .ok(&["predict", "tuned", "in", "--cam", "heat", "--json"])
-        .json();
+    let cams = folder.ok(&["predict", "tuned", "in", "--cam", "heat", "--json"]).json();
     assert_eq!(cams[0]["cam"], "heat/a__b.png");
     assert_eq!(cams[1]["cam"], "heat/a__b-2.png");
     let heat = fs::read(folder.path("heat/a__b.png")).unwrap();
     assert_eq!(&heat[..4], b"\x89PNG");
-    assert_eq!(
-        heat[16..24],
-        [0, 0, 1, 44, 0, 0, 0, 9],
-        "300 x 9 pixels, as the picture"
-    );
+    assert_eq!(heat[16..24], [0, 0, 1, 44, 0, 0, 0, 9], "300 x 9 pixels, as the picture");
 
     let piped = |bytes: &[u8]| {
         let mut child = folder
@@ -282,11 +187,7 @@ fn predictions_in_every_shape() {
             outcome.err
         );
     }
-    refused(
-        &folder.run(&["predict", "tuned", "-", "-"]),
-        2,
-        &["stands twice"],
-    );
+    refused(&folder.run(&["predict", "tuned", "-", "-"]), 2, &["stands twice"]);
     let both = folder.run(&["predict", "tuned", "in", "--csv", "--json"]);
     assert_eq!(both.code, 2);
 }
@@ -301,38 +202,18 @@ fn data_is_checked() {
     );
     folder.write("photos/train/dark/notes.txt", b"no picture");
     let warned = folder.ok(&["data", "check", "photos", "--quick"]).out;
-    assert!(
-        warned.contains("warning: 1") && warned.contains("notes.txt"),
-        "{warned}"
-    );
-    refused(
-        &folder.run(&["data", "check", "photos", "--strict"]),
-        1,
-        &["photos: 1 problem"],
-    );
+    assert!(warned.contains("warning: 1") && warned.contains("notes.txt"), "{warned}");
+    refused(&folder.run(&["data", "check", "photos", "--strict"]), 1, &["photos: 1 problem"]);
     folder.write("photos/val/light/cut.png", &png(20, 20, 9)[..80]);
-    fs::copy(
-        folder.path("photos/train/dark/3.png"),
-        folder.path("photos/val/dark/again.png"),
-    )
-    .unwrap();
+    fs::copy(folder.path("photos/train/dark/3.png"), folder.path("photos/val/dark/again.png"))
+        .unwrap();
     let bad = folder.run(&["data", "check", "photos", "--json"]);
     refused(&bad, 1, &["photos: 2 problems"]);
     let found = &bad.json()[0];
-    let kinds: Vec<&str> = found["problems"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(|p| p["kind"].as_str())
-        .collect();
+    let kinds: Vec<&str> =
+        found["problems"].as_array().unwrap().iter().filter_map(|p| p["kind"].as_str()).collect();
     assert_eq!(kinds, ["corrupt", "leak", "foreign"]);
-    assert!(
-        found["problems"][0]["items"][0]
-            .as_str()
-            .unwrap()
-            .contains("cut.png"),
-        "{found}"
-    );
+    assert!(found["problems"][0]["items"][0].as_str().unwrap().contains("cut.png"), "{found}");
     refused(&folder.run(&["data", "check", "nowhere"]), 1, &["nowhere"]);
 }
 
@@ -340,54 +221,22 @@ fn data_is_checked() {
 fn wrong_wishes_are_refused() {
     let folder = prepared();
     let cases: &[(&[&str], i32, &[&str])] = &[
-        (
-            &["finetune", "nowhere.safetensors", "--data", "photos"],
-            1,
-            &["nowhere.safetensors"],
-        ),
+        (&["finetune", "nowhere.safetensors", "--data", "photos"], 1, &["nowhere.safetensors"]),
         (&["finetune", "base", "--data", "nowhere"], 1, &["nowhere"]),
-        (
-            &["finetune", "base", "--data", "photos", "freese=1ep"],
-            2,
-            &["freese", "freeze"],
-        ),
+        (&["finetune", "base", "--data", "photos", "freese=1ep"], 2, &["freese", "freeze"]),
         (
             &["finetune", "base", "--data", "photos", "backbone_lr=2"],
             2,
             &["backbone_lr", "from 0 to 1"],
         ),
-        (
-            &["finetune", "base", "--data", "photos", "--lr", "fast"],
-            2,
-            &["lr", "fast"],
-        ),
-        (
-            &["finetune", "base", "--data", "photos", "--out", "base"],
-            2,
-            &["base", "already holds"],
-        ),
-        (
-            &["finetune", "base", "--data", "photos", "sampling=even"],
-            2,
-            &["sampling", "balanced"],
-        ),
-        (
-            &["finetune", "base", "--data", "photos", "resnet20"],
-            2,
-            &["key=value", "resnet20"],
-        ),
-        (
-            &["train", "model.start=nowhere.safetensors"],
-            1,
-            &["nowhere.safetensors"],
-        ),
+        (&["finetune", "base", "--data", "photos", "--lr", "fast"], 2, &["lr", "fast"]),
+        (&["finetune", "base", "--data", "photos", "--out", "base"], 2, &["base", "already holds"]),
+        (&["finetune", "base", "--data", "photos", "sampling=even"], 2, &["sampling", "balanced"]),
+        (&["finetune", "base", "--data", "photos", "resnet20"], 2, &["key=value", "resnet20"]),
+        (&["train", "model.start=nowhere.safetensors"], 1, &["nowhere.safetensors"]),
     ];
     for (args, code, words) in cases {
         refused(&folder.run(args), *code, words);
     }
-    assert_eq!(
-        folder.run(&["finetune", "base"]).code,
-        2,
-        "--data is required"
-    );
+    assert_eq!(folder.run(&["finetune", "base"]).code, 2, "--data is required");
 }

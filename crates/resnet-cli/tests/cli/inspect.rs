@@ -26,12 +26,7 @@ fn the_verdict_follows_the_gain() {
         assert_eq!(json["verdict"], verdict, "{words:?}");
         let layers = json["layers"].as_array().unwrap();
         assert_eq!(layers.len(), 56);
-        for key in [
-            "gradient_norm",
-            "weight_norm",
-            "response_std",
-            "activation_gradient_norm",
-        ] {
+        for key in ["gradient_norm", "weight_norm", "response_std", "activation_gradient_norm"] {
             assert!(layers[0][key].as_f64().is_some_and(|v| v > 0.0), "{key}");
         }
         assert_eq!(layers[0]["name"], "conv1");
@@ -44,26 +39,16 @@ fn the_verdict_follows_the_gain() {
 fn a_run_is_looked_at_along_its_way_without_changing_it() {
     let folder = folder();
     folder.ok(&[&["train", "resnet8", "--out", "plainly"], SMALL].concat());
-    folder.ok(&[
-        &["train", "resnet8", "--out", "watched", "--monitor"],
-        SMALL,
-    ]
-    .concat());
+    folder.ok(&[&["train", "resnet8", "--out", "watched", "--monitor"], SMALL].concat());
     let weights = |run: &str| tensor_bytes(&folder.path(&format!("{run}/model.safetensors")));
-    assert!(
-        weights("plainly") == weights("watched"),
-        "looking changed the weights"
-    );
+    assert!(weights("plainly") == weights("watched"), "looking changed the weights");
     let events = fs::read_to_string(folder.path("watched/events.jsonl")).unwrap();
     let looks: Vec<serde_json::Value> = events
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .filter(|event: &serde_json::Value| event["event"] == "monitored")
         .collect();
-    let steps: Vec<u64> = looks
-        .iter()
-        .map(|look| look["step"].as_u64().unwrap())
-        .collect();
+    let steps: Vec<u64> = looks.iter().map(|look| look["step"].as_u64().unwrap()).collect();
     assert_eq!(steps.first(), Some(&0));
     assert_eq!(steps.last(), Some(&12));
     assert!(looks[0]["layers"][0]["update_ratio"].is_null());
@@ -87,10 +72,7 @@ fn a_run_is_looked_at_along_its_way_without_changing_it() {
         "responses-sorted",
         "shortcut-share",
     ] {
-        assert!(
-            folder.path(&format!("look/figures/{name}.svg")).is_file(),
-            "{name}"
-        );
+        assert!(folder.path(&format!("look/figures/{name}.svg")).is_file(), "{name}");
     }
     let page = fs::read_to_string(folder.path("look/report.html")).unwrap();
     assert!(page.contains("resnet inspect watched"));

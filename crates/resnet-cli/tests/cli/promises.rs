@@ -36,13 +36,7 @@ fn train(folder: &Folder, out: &str, more: &[&str]) -> Outcome {
 /// The table of evaluations without the column of seconds.
 fn metrics(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap();
-    let timed = text
-        .lines()
-        .next()
-        .unwrap()
-        .split(',')
-        .position(|name| name == "seconds")
-        .unwrap();
+    let timed = text.lines().next().unwrap().split(',').position(|name| name == "seconds").unwrap();
     let row = |line: &str| {
         let cells: Vec<&str> = line
             .split(',')
@@ -62,11 +56,7 @@ fn the_same_bits_for_any_number_of_threads_and_workers() {
     let expected = fs::read(folder.path("one/model.safetensors")).unwrap();
     for (threads, workers) in [("2", "1"), ("2", "3"), ("5", "0")] {
         let out = format!("t{threads}w{workers}");
-        train(
-            &folder,
-            &out,
-            &["--threads", threads, &format!("workers={workers}")],
-        );
+        train(&folder, &out, &["--threads", threads, &format!("workers={workers}")]);
         assert!(
             fs::read(folder.path(&format!("{out}/model.safetensors"))).unwrap() == expected,
             "{out} differs"
@@ -93,11 +83,7 @@ fn killed_five_times_and_resumed_a_run_ends_like_one_never_killed() {
         let out = format!("killed-{i}");
         kill(&folder, &[RUN, &["--out", &out]].concat(), kill_after);
         // And once more on the way.
-        kill(
-            &folder,
-            &["train", "--resume", &out, "--json"],
-            (kill_after + 9).min(58),
-        );
+        kill(&folder, &["train", "--resume", &out, "--json"], (kill_after + 9).min(58));
         folder.ok(&["train", "--resume", &out, "--json"]);
         let path = |name: &str| folder.path(&format!("{out}/{name}"));
         assert!(
@@ -122,16 +108,8 @@ fn in_bf16_the_promises_hold_as_well() {
     let config = fs::read_to_string(folder.path("whole/config.toml")).unwrap();
     assert!(config.contains("precision = \"bf16\""), "{config}");
     let expected = fs::read(folder.path("whole/model.safetensors")).unwrap();
-    train(
-        &folder,
-        "threads",
-        &[&bf16[..], &["--threads", "5"]].concat(),
-    );
-    kill(
-        &folder,
-        &[RUN, &bf16[..], &["--out", "killed"]].concat(),
-        24,
-    );
+    train(&folder, "threads", &[&bf16[..], &["--threads", "5"]].concat());
+    kill(&folder, &[RUN, &bf16[..], &["--out", "killed"]].concat(), 24);
     folder.ok(&["train", "--resume", "killed", "--json"]);
     for out in ["threads", "killed"] {
         let found = fs::read(folder.path(&format!("{out}/model.safetensors"))).unwrap();
@@ -158,12 +136,8 @@ fn in_bf16_the_promises_hold_as_well() {
 
 /// Starts the binary, reads its events until it has done `step` steps, and kills it outright.
 fn kill(folder: &Folder, args: &[&str], step: u64) {
-    let mut child = folder
-        .command(args)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child =
+        folder.command(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     for line in lines.map_while(Result::ok) {
         let event: serde_json::Value = serde_json::from_str(&line).unwrap();
@@ -181,12 +155,8 @@ fn an_interrupted_run_saves_and_can_be_resumed() {
     let folder = folder();
     train(&folder, "whole", &[]);
     let args = [RUN, &["--out", "stopped"]].concat();
-    let mut child = folder
-        .command(&args)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        folder.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut last = serde_json::Value::Null;
     let pid = child.id().to_string();
@@ -195,11 +165,8 @@ fn an_interrupted_run_saves_and_can_be_resumed() {
         last = serde_json::from_str(&line).unwrap();
         if !sent && last["event"] == "step" && last["step"].as_u64().is_some_and(|s| s >= 17) {
             // The interrupt that Ctrl-C sends.
-            sent = std::process::Command::new("kill")
-                .args(["-INT", &pid])
-                .status()
-                .unwrap()
-                .success();
+            sent =
+                std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success();
         }
     }
     let outcome = Outcome::of(child.wait_with_output().unwrap());

@@ -12,11 +12,8 @@ pub(crate) struct Folder(PathBuf);
 impl Folder {
     pub(crate) fn new() -> Folder {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "resnet-test-{}-{}",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
+        let name =
+            format!("resnet-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
         fs::create_dir_all(&path).unwrap();
         Folder(path)
@@ -37,11 +34,7 @@ impl Folder {
     /// The binary, to be run in this folder.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_resnet"));
-        command
-            .args(args)
-            .current_dir(&self.0)
-            .stdin(Stdio::null())
-            .env_remove("RESNET_ISA");
+        command.args(args).current_dir(&self.0).stdin(Stdio::null()).env_remove("RESNET_ISA");
         command
     }
 
@@ -144,12 +137,7 @@ pub(crate) fn png(width: u32, height: u32, grey: u8) -> Vec<u8> {
     }
     zlib.extend(((b << 16) | a).to_be_bytes());
     let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
-    let header = [
-        &width.to_be_bytes()[..],
-        &height.to_be_bytes(),
-        &[8, 0, 0, 0, 0],
-    ]
-    .concat();
+    let header = [&width.to_be_bytes()[..], &height.to_be_bytes(), &[8, 0, 0, 0, 0]].concat();
     for (kind, data) in [(b"IHDR", &header), (b"IDAT", &zlib), (b"IEND", &Vec::new())] {
         let chunk = [&kind[..], data].concat();
         file.write_all(&(data.len() as u32).to_be_bytes()).unwrap();

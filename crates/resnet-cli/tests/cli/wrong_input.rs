@@ -8,18 +8,10 @@ use crate::support::{Folder, Outcome, png};
 pub(crate) fn refused(outcome: &Outcome, code: i32, words: &[&str]) {
     assert_eq!(outcome.code, code, "{}", outcome.err);
     assert!(!outcome.err.contains("panicked"), "{}", outcome.err);
-    let errors = outcome
-        .err
-        .lines()
-        .filter(|line| line.starts_with("error: "))
-        .count();
+    let errors = outcome.err.lines().filter(|line| line.starts_with("error: ")).count();
     assert_eq!(errors, 1, "one error is enough: {}", outcome.err);
     for word in words {
-        assert!(
-            outcome.err.contains(word),
-            "`{word}` is not in: {}",
-            outcome.err
-        );
+        assert!(outcome.err.contains(word), "`{word}` is not in: {}", outcome.err);
     }
 }
 
@@ -32,66 +24,29 @@ fn names_that_do_not_exist() {
         (&["train", "resnet20:shortcut=D"], 2, &["shortcut", "D"]),
         (&["train", "resnet20", "resnet32"], 2, &["resnet32"]),
         (&["train", "learning_rate=0.1"], 2, &["learning_rate"]),
-        (
-            &["train", "optimizer.momentun=0.9"],
-            2,
-            &["momentun", "optimizer.momentum"],
-        ),
+        (&["train", "optimizer.momentun=0.9"], 2, &["momentun", "optimizer.momentum"]),
         (&["train", "--lr", "fast"], 2, &["lr", "fast"]),
         (&["train", "--epochs", "0"], 2, &["epochs", "0"]),
         (&["train", "--batch", "0"], 2, &["batch"]),
-        (
-            &["train", "--recipe", "paper-cifer"],
-            2,
-            &["paper-cifer", "paper-cifar"],
-        ),
+        (&["train", "--recipe", "paper-cifer"], 2, &["paper-cifer", "paper-cifar"]),
         (&["train", "--precision", "f16"], 2, &["f16", "bf16"]),
         (&["train", "plain20", "zero_init=true"], 2, &["zero_init"]),
         (&["train", "vgg16"], 2, &["vgg16", "28"]),
-        (
-            &["summary", "resnet20", "--input", "3x0x32"],
-            2,
-            &["3x0x32"],
-        ),
+        (&["summary", "resnet20", "--input", "3x0x32"], 2, &["3x0x32"]),
         (&["summary", "nothing-at-all"], 2, &["nothing-at-all"]),
-        (
-            &["summary", "resnet20", "--precision", "bf16"],
-            2,
-            &["--plan"],
-        ),
+        (&["summary", "resnet20", "--precision", "bf16"], 2, &["--plan"]),
         (&["compare", "--precision", "f16"], 2, &["f16", "bf16"]),
-        (
-            &["summary", "vgg16", "--input", "3x4096x4096"],
-            2,
-            &["classifier.0", "numbers"],
-        ),
+        (&["summary", "vgg16", "--input", "3x4096x4096"], 2, &["classifier.0", "numbers"]),
         (&["train", "--resume", "nowhere"], 2, &["nowhere"]),
-        (
-            &["eval", "nowhere.safetensors"],
-            1,
-            &["nowhere.safetensors"],
-        ),
-        (
-            &["predict", "nowhere.safetensors", "x.png"],
-            1,
-            &["nowhere.safetensors"],
-        ),
+        (&["eval", "nowhere.safetensors"], 1, &["nowhere.safetensors"]),
+        (&["predict", "nowhere.safetensors", "x.png"], 1, &["nowhere.safetensors"]),
     ];
     for (args, code, words) in cases {
         refused(&folder.run(args), *code, words);
-        assert!(
-            !folder.path("runs").exists(),
-            "{args:?} left something behind"
-        );
+        assert!(!folder.path("runs").exists(), "{args:?} left something behind");
     }
     refused(
-        &Outcome::of(
-            folder
-                .command(&["models"])
-                .env("RESNET_ISA", "sse9")
-                .output()
-                .unwrap(),
-        ),
+        &Outcome::of(folder.command(&["models"]).env("RESNET_ISA", "sse9").output().unwrap()),
         2,
         &["RESNET_ISA", "sse9"],
     );
@@ -104,11 +59,7 @@ fn data_that_is_not_there() {
     folder.digits(40, 20, 4);
     let whole = fs::read(folder.path("digits/train-images-idx3-ubyte")).unwrap();
     folder.write("short/train-images-idx3-ubyte", &whole[..whole.len() / 2]);
-    for name in [
-        "train-labels-idx1-ubyte",
-        "t10k-images-idx3-ubyte",
-        "t10k-labels-idx1-ubyte",
-    ] {
+    for name in ["train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"] {
         folder.write(
             &format!("short/{name}"),
             &fs::read(folder.path(&format!("digits/{name}"))).unwrap(),
@@ -117,10 +68,7 @@ fn data_that_is_not_there() {
     for i in 0..4u8 {
         folder.write(&format!("single/only/{i}.png"), &png(16, 16, i));
         folder.write(&format!("broken/a/{i}.png"), &png(16, 16, i));
-        folder.write(
-            &format!("broken/b/{i}.png"),
-            if i == 0 { b"" } else { b"nonsense" },
-        );
+        folder.write(&format!("broken/b/{i}.png"), if i == 0 { b"" } else { b"nonsense" });
     }
     folder.write("cifar/data_batch_1.bin", &[0; 3073]);
     let cases: &[(&str, &[&str])] = &[
@@ -137,21 +85,10 @@ fn data_that_is_not_there() {
     ];
     for (data, words) in cases {
         let outcome = folder.run(&["train", "resnet8", "--batch", "2", "--data", data]);
-        assert!(
-            outcome.code == 1 || outcome.code == 2,
-            "{data}: {}",
-            outcome.err
-        );
+        assert!(outcome.code == 1 || outcome.code == 2, "{data}: {}", outcome.err);
         refused(&outcome, outcome.code, words);
     }
-    let outcome = folder.run(&[
-        "train",
-        "resnet8",
-        "--data",
-        "mnist:digits",
-        "--batch",
-        "64",
-    ]);
+    let outcome = folder.run(&["train", "resnet8", "--data", "mnist:digits", "--batch", "64"]);
     refused(&outcome, 1, &["64", "40"]);
 }
 
@@ -174,27 +111,14 @@ fn pictures_that_are_none() {
     folder.write("nothing.png", b"");
     folder.write("text.jpg", b"not a picture");
     // A header that declares 60,000 x 60,000 pixels, 14 GB as RGB.
-    folder.write(
-        "huge.gif",
-        b"GIF89a\x60\xea\x60\xea\x80\x00\x00\x00\x00\x00\xff\xff\xff;",
-    );
+    folder.write("huge.gif", b"GIF89a\x60\xea\x60\xea\x80\x00\x00\x00\x00\x00\xff\xff\xff;");
     let mut half = png(30, 30, 100);
     half.truncate(half.len() / 2);
     folder.write("half.png", &half);
-    for name in [
-        "nothing.png",
-        "text.jpg",
-        "huge.gif",
-        "half.png",
-        "missing.png",
-    ] {
+    for name in ["nothing.png", "text.jpg", "huge.gif", "half.png", "missing.png"] {
         let outcome = folder.run(&["predict", "run", name]);
         assert_eq!(outcome.code, 1, "{}", outcome.err);
-        assert!(
-            outcome.err.contains(name) && !outcome.err.contains("panicked"),
-            "{}",
-            outcome.err
-        );
+        assert!(outcome.err.contains(name) && !outcome.err.contains("panicked"), "{}", outcome.err);
     }
     let none = folder.run(&["predict", "run", "half.png", "--top", "0"]);
     assert_eq!(none.code, 2, "{}", none.err);
@@ -229,11 +153,7 @@ fn checkpoints_that_do_not_fit() {
     let whole = fs::read(&last).unwrap();
 
     fs::write(&last, &whole[..whole.len() - 100]).unwrap();
-    refused(
-        &folder.run(&["train", "--resume", "a"]),
-        1,
-        &["last.safetensors"],
-    );
+    refused(&folder.run(&["train", "--resume", "a"]), 1, &["last.safetensors"]);
     fs::copy(folder.path("b/checkpoints/last.safetensors"), &last).unwrap();
     refused(
         &folder.run(&["train", "--resume", "a"]),
@@ -241,11 +161,7 @@ fn checkpoints_that_do_not_fit() {
         &["last.safetensors", "plain8", "resnet8"],
     );
     fs::copy(folder.path("a/model.safetensors"), &last).unwrap();
-    refused(
-        &folder.run(&["train", "--resume", "a"]),
-        1,
-        &["last.safetensors"],
-    );
+    refused(&folder.run(&["train", "--resume", "a"]), 1, &["last.safetensors"]);
     fs::write(&last, &whole).unwrap();
     folder.ok(&["train", "--resume", "a"]);
 
@@ -257,16 +173,8 @@ fn checkpoints_that_do_not_fit() {
             &["cut.safetensors"],
         );
     }
-    let taken = folder.run(&[
-        "train",
-        "resnet8",
-        "--data",
-        "mnist:digits",
-        "--batch",
-        "16",
-        "--out",
-        "a",
-    ]);
+    let taken =
+        folder.run(&["train", "resnet8", "--data", "mnist:digits", "--batch", "16", "--out", "a"]);
     refused(&taken, 2, &["a", "--resume"]);
 }
 
@@ -324,16 +232,7 @@ fn runs_that_cannot_go_on() {
 
     // Files of the user's are never replaced.
     folder.write("mine/report.html", b"mine");
-    let args = [
-        "train",
-        "resnet8",
-        "--data",
-        "mnist:digits",
-        "--batch",
-        "16",
-        "--out",
-        "mine",
-    ];
+    let args = ["train", "resnet8", "--data", "mnist:digits", "--batch", "16", "--out", "mine"];
     refused(&folder.run(&args), 2, &["mine", "report.html"]);
     assert_eq!(fs::read(folder.path("mine/report.html")).unwrap(), b"mine");
 }
@@ -367,37 +266,16 @@ fn disks_that_take_nothing() {
     let folder = Folder::new();
     folder.digits(64, 20, 4);
     folder.write("file", b"in the way");
-    let args = [
-        "train",
-        "resnet8",
-        "--data",
-        "mnist:digits",
-        "--epochs",
-        "2",
-        "--batch",
-        "16",
-    ];
-    refused(
-        &folder.run(&[&args[..], &["--out", "file/run"]].concat()),
-        1,
-        &["file/run"],
-    );
-    refused(
-        &folder.run(&[&args[..], &["--out", "/proc/run"]].concat()),
-        1,
-        &["/proc/run"],
-    );
+    let args = ["train", "resnet8", "--data", "mnist:digits", "--epochs", "2", "--batch", "16"];
+    refused(&folder.run(&[&args[..], &["--out", "file/run"]].concat()), 1, &["file/run"]);
+    refused(&folder.run(&[&args[..], &["--out", "/proc/run"]].concat()), 1, &["/proc/run"]);
 
     // A disk that fills up: no file may grow beyond 400 blocks, so checkpoints fail. What was there before stays.
     folder.ok(&[&args[..], &["--out", "run"]].concat());
     let last = folder.path("run/checkpoints/last.safetensors");
     let before = fs::read(&last).unwrap();
     let config = fs::read_to_string(folder.path("run/config.toml")).unwrap();
-    fs::write(
-        folder.path("run/config.toml"),
-        config.replace("epochs = 2", "epochs = 4"),
-    )
-    .unwrap();
+    fs::write(folder.path("run/config.toml"), config.replace("epochs = 2", "epochs = 4")).unwrap();
     let script = format!(
         "trap '' XFSZ; ulimit -f 400; exec {} train --resume run",
         env!("CARGO_BIN_EXE_resnet")
@@ -408,14 +286,9 @@ fn disks_that_take_nothing() {
         .output()
         .unwrap();
     refused(&Outcome::of(output), 1, &["safetensors"]);
-    assert!(
-        fs::read(&last).unwrap() == before,
-        "the last good checkpoint must stay"
-    );
+    assert!(fs::read(&last).unwrap() == before, "the last good checkpoint must stay");
     assert_eq!(
-        fs::read_dir(folder.path("run/checkpoints"))
-            .unwrap()
-            .count(),
+        fs::read_dir(folder.path("run/checkpoints")).unwrap().count(),
         2,
         "no partial file may stay"
     );
@@ -441,24 +314,11 @@ fn a_diverging_run_names_the_layer_and_keeps_the_checkpoint() {
     let outcome = folder.run(
         &[
             &args[..],
-            &[
-                "lr=1000",
-                "warmup=0it",
-                "schedule.kind=constant",
-                "train.checkpoint_every=1it",
-            ],
+            &["lr=1000", "warmup=0it", "schedule.kind=constant", "train.checkpoint_every=1it"],
         ]
         .concat(),
     );
-    refused(
-        &outcome,
-        1,
-        &["diverged", "layer `", "last.safetensors", "lower lr"],
-    );
+    refused(&outcome, 1, &["diverged", "layer `", "last.safetensors", "lower lr"]);
     assert!(folder.path("run/checkpoints/last.safetensors").is_file());
-    assert!(
-        fs::read_to_string(folder.path("run/report.html"))
-            .unwrap()
-            .contains("diverged")
-    );
+    assert!(fs::read_to_string(folder.path("run/report.html")).unwrap().contains("diverged"));
 }

@@ -50,10 +50,7 @@ pub fn read(bytes: impl Into<Bytes>) -> Result<proto::Model, FormatError> {
 /// [`FormatError::TooLarge`] beyond 2 GiB; [`FormatError::Io`] when the writer fails.
 pub fn write(model: &proto::Model, mut to: impl Write) -> Result<(), FormatError> {
     if model.encoded_len() as u64 > MAX_BYTES {
-        return Err(FormatError::TooLarge {
-            what: "bytes in a file",
-            limit: MAX_BYTES,
-        });
+        return Err(FormatError::TooLarge { what: "bytes in a file", limit: MAX_BYTES });
     }
     to.write_all(&model.encode_to_vec())?;
     Ok(())
@@ -98,11 +95,7 @@ pub fn array(tensor: &Tensor) -> Result<Array, FormatError> {
     let damaged = "the file is damaged";
     if tensor.data_location.unwrap_or(0) != 0 {
         let advice = "write it again as one file";
-        return Err(wrong(
-            "numbers in this file".into(),
-            "another file".into(),
-            advice,
-        ));
+        return Err(wrong("numbers in this file".into(), "another file".into(), advice));
     }
     let element = match tensor.data_type.unwrap_or(0) {
         kind::FLOAT => Element::F32,
@@ -114,11 +107,7 @@ pub fn array(tensor: &Tensor) -> Result<Array, FormatError> {
         kind::UINT8 => Element::U8,
         other => {
             let advice = "convert the model to 32-bit floats";
-            return Err(wrong(
-                "floats or 64-bit integers".into(),
-                format!("type {other}"),
-                advice,
-            ));
+            return Err(wrong("floats or 64-bit integers".into(), format!("type {other}"), advice));
         }
     };
     let dims = tensor.dims.iter().map(|&axis| usize::try_from(axis).ok());

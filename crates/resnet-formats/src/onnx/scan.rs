@@ -52,12 +52,7 @@ struct Walk<'a> {
 /// Checks that a file's messages are well formed as far as they nest, and not too many.
 pub(super) fn scan(bytes: &[u8]) -> Result<(), FormatError> {
     let (mut parts, mut packed) = (0, 0);
-    let mut walk = Walk {
-        bytes,
-        at: 0,
-        parts: &mut parts,
-        packed: &mut packed,
-    };
+    let mut walk = Walk { bytes, at: 0, parts: &mut parts, packed: &mut packed };
     walk.message(bytes.len(), Kind::Model)
 }
 
@@ -149,10 +144,6 @@ impl Walk<'_> {
                 return Ok(value);
             }
         }
-        Err(damaged(
-            begin,
-            "a number of at most 10 bytes",
-            "more".into(),
-        ))
+        Err(damaged(begin, "a number of at most 10 bytes", "more".into()))
     }
 }

@@ -18,11 +18,7 @@ pub(super) enum Problem {
 impl Problem {
     pub(super) fn at(self, at: u64) -> FormatError {
         match self {
-            Problem::Wrong(expected, found) => FormatError::Pickle {
-                at,
-                expected,
-                found,
-            },
+            Problem::Wrong(expected, found) => FormatError::Pickle { at, expected, found },
             Problem::Other(error) => error,
         }
     }
@@ -142,10 +138,7 @@ fn scalar(arena: &mut Arena, kind: Value, bytes: Value) -> Result<Value, Problem
                 _ => Ok(arena.add(Node::Opaque("a numpy number"))?),
             }
         }
-        _ => Err(Problem::Wrong(
-            "a numpy type and its bytes",
-            arena.describe(kind),
-        )),
+        _ => Err(Problem::Wrong("a numpy type and its bytes", arena.describe(kind))),
     }
 }
 
@@ -156,10 +149,7 @@ fn tensor(
     element: Option<Element>,
 ) -> Result<Value, Problem> {
     let (Value::Node(at), Some(Node::Storage(found))) = (storage, arena.node(storage)) else {
-        return Err(Problem::Wrong(
-            "a tensor's storage",
-            arena.describe(storage),
-        ));
+        return Err(Problem::Wrong("a tensor's storage", arena.describe(storage)));
     };
     let Some(element) = element.or(found.element) else {
         let found = "a storage of bytes".into();
@@ -219,12 +209,7 @@ pub(super) fn persistent(arena: &mut Arena, id: Value) -> Result<Value, Problem>
         let found = format!("{} bytes", key.len());
         return Err(Problem::Wrong("a storage's key of at most 64 bytes", found));
     }
-    let storage = Storage {
-        key: key.into(),
-        element,
-        count,
-        view,
-    };
+    let storage = Storage { key: key.into(), element, count, view };
     Ok(arena.add(Node::Storage(Box::new(storage)))?)
 }
 
@@ -247,9 +232,6 @@ pub(super) fn set_state(arena: &mut Arena, object: Value, state: Value) -> Resul
             }
             Ok(())
         }
-        _ => Err(Problem::Wrong(
-            "an object that may have attributes",
-            arena.describe(object),
-        )),
+        _ => Err(Problem::Wrong("an object that may have attributes", arena.describe(object))),
     }
 }

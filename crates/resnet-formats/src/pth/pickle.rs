@@ -38,10 +38,7 @@ pub(super) fn interpret(
         memo: HashMap::new(),
     };
     let object = machine.run()?;
-    Ok(Built {
-        object,
-        arena: machine.arena,
-    })
+    Ok(Built { object, arena: machine.arena })
 }
 
 struct Machine<'a, R> {
@@ -365,11 +362,7 @@ impl<R: BufRead> Machine<'_, R> {
     }
 
     fn wrong(&self, expected: &'static str, found: String) -> FormatError {
-        FormatError::Pickle {
-            at: self.source.at,
-            expected,
-            found,
-        }
+        FormatError::Pickle { at: self.source.at, expected, found }
     }
 }
 

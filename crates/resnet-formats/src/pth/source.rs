@@ -19,11 +19,7 @@ pub(super) struct Source<R> {
 impl<R: BufRead> Source<R> {
     /// The next `len` bytes of a reader.
     pub(super) fn new(from: R, len: u64) -> Source<R> {
-        Source {
-            from,
-            at: 0,
-            left: len,
-        }
+        Source { from, at: 0, left: len }
     }
 
     fn take(&mut self, count: u64) -> Result<(), FormatError> {

@@ -44,11 +44,9 @@ pub(super) fn find(arena: &Arena, object: Value) -> Result<State<'_>, FormatErro
                 None => state.ignore(arena.describe(key), arena.describe(value)),
             }
         }
-        let inner = WRAPPERS.into_iter().find(|key| {
-            entries
-                .get(key)
-                .is_some_and(|&value| leads_on(arena, value))
-        });
+        let inner = WRAPPERS
+            .into_iter()
+            .find(|key| entries.get(key).is_some_and(|&value| leads_on(arena, value)));
         if let Some(key) = inner.filter(|_| state.path.len() < MAX_LEVELS) {
             for (&other, &value) in &entries {
                 if other != key {
@@ -118,16 +116,14 @@ impl State<'_> {
     fn strip(&mut self) {
         while let Some(prefix) = PREFIXES.into_iter().find(|prefix| {
             !self.tensors.is_empty()
-                && self.tensors.keys().all(|name| {
-                    name.strip_prefix(prefix)
-                        .is_some_and(|rest| !rest.is_empty())
-                })
+                && self
+                    .tensors
+                    .keys()
+                    .all(|name| name.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty()))
         }) {
             let tensors = std::mem::take(&mut self.tensors);
-            self.tensors = tensors
-                .into_iter()
-                .map(|(name, value)| (&name[prefix.len()..], value))
-                .collect();
+            self.tensors =
+                tensors.into_iter().map(|(name, value)| (&name[prefix.len()..], value)).collect();
             self.prefix.push_str(prefix);
         }
     }

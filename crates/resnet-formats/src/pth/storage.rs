@@ -41,13 +41,7 @@ impl<R: Read + Seek> Storages<R> {
         big_endian: bool,
     ) -> Storages<R> {
         let granted = GRANT.saturating_add(len.saturating_mul(FACTOR));
-        Storages {
-            from,
-            extents,
-            big_endian,
-            granted,
-            left: granted,
-        }
+        Storages { from, extents, big_endian, granted, left: granted }
     }
 
     /// The tensor's numbers, last axis fastest.
@@ -76,9 +70,7 @@ impl<R: Read + Seek> Storages<R> {
             return Err(wrong("storage", expected, "none".into()));
         };
         let size = storage.element.map_or(1, Element::size) as u64;
-        let claimed = u64::try_from(storage.count)
-            .ok()
-            .and_then(|count| count.checked_mul(size));
+        let claimed = u64::try_from(storage.count).ok().and_then(|count| count.checked_mul(size));
         if claimed != Some(extent.bytes) {
             let expected = format!("{} bytes, what storage {} holds", extent.bytes, storage.key);
             let found = format!("{} numbers of {size} bytes", storage.count);
@@ -91,11 +83,7 @@ impl<R: Read + Seek> Storages<R> {
         let begin = extent.at + view.first * element.size() as u64;
 
         let bytes = view.count as u64 * element.data_type().size() as u64;
-        let gathered = if view.contiguous {
-            0
-        } else {
-            view.span * element.size() as u64
-        };
+        let gathered = if view.contiguous { 0 } else { view.span * element.size() as u64 };
         match self.left.checked_sub(bytes.saturating_add(gathered)) {
             Some(left) => self.left = left,
             None => {
@@ -109,8 +97,7 @@ impl<R: Read + Seek> Storages<R> {
         let swap = self.big_endian;
         let fix = |part: &mut [u8]| {
             if swap {
-                part.chunks_exact_mut(element.size())
-                    .for_each(<[u8]>::reverse);
+                part.chunks_exact_mut(element.size()).for_each(<[u8]>::reverse);
             }
         };
         let data = if view.contiguous {
@@ -164,14 +151,7 @@ impl View {
             return Err(("strides", expected, format!("{claimed_strides:?}")));
         };
         if count == 0 {
-            return Ok(View {
-                shape,
-                strides,
-                count,
-                first: 0,
-                span: 0,
-                contiguous: true,
-            });
+            return Ok(View { shape, strides, count, first: 0, span: 0, contiguous: true });
         }
         // Fits: the axes together are below 2^61 and a stride is below 2^63.
         let reach: i128 = shape
@@ -181,11 +161,7 @@ impl View {
             .sum();
         let (view_first, view_count) = storage.view.unwrap_or((0, storage.count));
         // A storage of bytes holds fewer numbers than bytes.
-        let size = if storage.element.is_none() {
-            tensor.element.size()
-        } else {
-            1
-        };
+        let size = if storage.element.is_none() { tensor.element.size() } else { 1 };
         let room = i128::from(storage.count) / size as i128;
         let first = i128::from(view_first) + i128::from(tensor.offset);
         let end = first + reach + 1;
@@ -195,10 +171,8 @@ impl View {
             && end <= room;
         if !inside {
             let expected = format!("a view inside its storage of {room} numbers");
-            let found = format!(
-                "offset {}, shape {claimed:?}, strides {claimed_strides:?}",
-                tensor.offset
-            );
+            let found =
+                format!("offset {}, shape {claimed:?}, strides {claimed_strides:?}", tensor.offset);
             return Err(("strides", expected, found));
         }
         let mut step = 1;
@@ -207,14 +181,7 @@ impl View {
             step *= axis;
             fits
         });
-        Ok(View {
-            shape,
-            strides,
-            count,
-            first: first as u64,
-            span: reach as u64 + 1,
-            contiguous,
-        })
+        Ok(View { shape, strides, count, first: first as u64, span: reach as u64 + 1, contiguous })
     }
 
     /// Collects the numbers from the bytes of the span.

@@ -79,11 +79,7 @@ pub(super) struct Arena {
 
 impl Arena {
     pub(super) fn new(max_nodes: usize) -> Arena {
-        Arena {
-            nodes: Vec::new(),
-            max_nodes,
-            items: 0,
-        }
+        Arena { nodes: Vec::new(), max_nodes, items: 0 }
     }
 
     pub(super) fn add(&mut self, node: Node) -> Result<Value, FormatError> {

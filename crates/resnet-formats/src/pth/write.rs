@@ -23,33 +23,20 @@ const ALIGNMENT: u64 = 64;
 pub fn write(tensors: &Tensors, to: impl Write) -> Result<(), FormatError> {
     let axes = tensors.entries.values().map(|array| array.shape().len());
     if axes.max().is_some_and(|axes| axes > MAX_AXES) {
-        return Err(FormatError::TooLarge {
-            what: "axes in an array",
-            limit: MAX_AXES as u64,
-        });
+        return Err(FormatError::TooLarge { what: "axes in an array", limit: MAX_AXES as u64 });
     }
-    let mut zip = Zip {
-        to,
-        at: 0,
-        directory: Vec::new(),
-        entries: 0,
-    };
+    let mut zip = Zip { to, at: 0, directory: Vec::new(), entries: 0 };
     zip.bytes("data.pkl", &pickle(tensors))?;
     zip.bytes("byteorder", b"little")?;
     for (number, array) in tensors.entries.values().enumerate() {
-        zip.entry(&format!("data/{number}"), |take| {
-            each_block(array.data(), take)
-        })?;
+        zip.entry(&format!("data/{number}"), |take| each_block(array.data(), take))?;
     }
     zip.bytes("version", b"3\n")?;
     if !tensors.metadata.is_empty() {
         let json = serde_json::to_vec(&tensors.metadata)
             .map_err(|e| FormatError::Header(e.to_string()))?;
         if json.len() as u64 > MAX_METADATA {
-            return Err(FormatError::TooLarge {
-                what: "bytes of texts",
-                limit: MAX_METADATA,
-            });
+            return Err(FormatError::TooLarge { what: "bytes of texts", limit: MAX_METADATA });
         }
         zip.bytes(METADATA, &json)?;
     }
@@ -89,16 +76,10 @@ impl<W: Write> Zip<W> {
         let padding = begin.next_multiple_of(ALIGNMENT) - begin;
         let end = begin + padding + size;
         if end > 0xffff_fffe {
-            return Err(FormatError::TooLarge {
-                what: "bytes",
-                limit: 0xffff_fffe,
-            });
+            return Err(FormatError::TooLarge { what: "bytes", limit: 0xffff_fffe });
         }
         if self.entries == 0xfffe {
-            return Err(FormatError::TooLarge {
-                what: "entries",
-                limit: 0xfffe,
-            });
+            return Err(FormatError::TooLarge { what: "entries", limit: 0xfffe });
         }
 
         // Shared by both headers: version 2.0, UTF-8, stored, 1980-01-01 00:00, checksum, sizes, the name's length.
@@ -146,10 +127,7 @@ impl<W: Write> Zip<W> {
 
 /// The pickle of an `OrderedDict` of tensors, in protocol 2.
 fn pickle(tensors: &Tensors) -> Vec<u8> {
-    let mut pickle = Pickle {
-        bytes: vec![0x80, 2],
-        names: HashMap::new(),
-    };
+    let mut pickle = Pickle { bytes: vec![0x80, 2], names: HashMap::new() };
     pickle.empty_dict();
     if !tensors.entries.is_empty() {
         pickle.bytes.push(b'(');

@@ -80,13 +80,7 @@ pub(super) fn entries(from: &mut (impl Read + Seek), len: u64) -> Result<Vec<Ent
         let (mut entry, header_at, length) = central(rest)?;
         rest = &rest[length..];
         if !names.insert(entry.name.clone()) {
-            return Err(wrong(
-                &entry.name,
-                "name",
-                "one of each name",
-                "two",
-                RESAVE,
-            ));
+            return Err(wrong(&entry.name, "name", "one of each name", "two", RESAVE));
         }
         let name = entry.name.as_str();
         let mut local = [0; LOCAL];
@@ -97,13 +91,7 @@ pub(super) fn entries(from: &mut (impl Read + Seek), len: u64) -> Result<Vec<Ent
         read_at(from, header_at, &mut local)?;
         let mut local_name = vec![0; name.len()];
         if u32_at(&local, 0) != 0x0403_4b50 || usize::from(u16_at(&local, 26)) != name.len() {
-            return Err(wrong(
-                name,
-                "local header",
-                "one of that name",
-                "another",
-                DAMAGED,
-            ));
+            return Err(wrong(name, "local header", "one of that name", "another", DAMAGED));
         }
         let extra: u64 = u16_at(&local, 28).into();
         entry.at = header_at + LOCAL as u64 + name.len() as u64 + extra;
@@ -115,26 +103,14 @@ pub(super) fn entries(from: &mut (impl Read + Seek), len: u64) -> Result<Vec<Ent
         };
         from.read_exact(&mut local_name)?;
         if local_name != name.as_bytes() {
-            return Err(wrong(
-                name,
-                "local header",
-                "one of that name",
-                "another",
-                DAMAGED,
-            ));
+            return Err(wrong(name, "local header", "one of that name", "another", DAMAGED));
         }
         extents.push((header_at, end, entries.len()));
         entries.push(entry);
     }
     if !rest.is_empty() {
         let found = format!("{} bytes more", rest.len());
-        return Err(wrong(
-            "directory",
-            "size",
-            "what the entries take",
-            found,
-            DAMAGED,
-        ));
+        return Err(wrong("directory", "size", "what the entries take", found, DAMAGED));
     }
     extents.sort_unstable();
     for pair in extents.windows(2) {
@@ -193,13 +169,7 @@ fn directory(from: &mut (impl Read + Seek), len: u64) -> Result<Directory, Forma
         read_at(from, at, &mut record)?;
         if u32_at(&record, 0) != 0x0606_4b50 {
             let found = format!("{:08x}", u32_at(&record, 0));
-            return Err(wrong(
-                "zip64 record",
-                "signature",
-                "06064b50",
-                found,
-                DAMAGED,
-            ));
+            return Err(wrong("zip64 record", "signature", "06064b50", found, DAMAGED));
         }
         disks = u32_at(&record, 16) != 0 || u32_at(&record, 20) != 0;
         directory = Directory {
@@ -210,13 +180,7 @@ fn directory(from: &mut (impl Read + Seek), len: u64) -> Result<Directory, Forma
         end_at = at;
     }
     if disks {
-        return Err(wrong(
-            "directory",
-            "disk",
-            "a single file",
-            "several",
-            RESAVE,
-        ));
+        return Err(wrong("directory", "disk", "a single file", "several", RESAVE));
     }
     let directory_end = directory.at.checked_add(directory.bytes);
     if directory_end.is_none_or(|directory_end| directory_end > end_at) {
@@ -235,15 +199,7 @@ fn directory(from: &mut (impl Read + Seek), len: u64) -> Result<Directory, Forma
 
 /// The first entry of a directory, where its local header stands, and how long its record is.
 fn central(bytes: &[u8]) -> Result<(Entry, u64, usize), FormatError> {
-    let short = || {
-        wrong(
-            "directory",
-            "size",
-            "what the entries take",
-            "less",
-            DAMAGED,
-        )
-    };
+    let short = || wrong("directory", "size", "what the entries take", "less", DAMAGED);
     if bytes.len() < CENTRAL {
         return Err(short());
     }
@@ -269,20 +225,10 @@ fn central(bytes: &[u8]) -> Result<(Entry, u64, usize), FormatError> {
             8 => "8, deflate".into(),
             other => other.to_string(),
         };
-        return Err(wrong(
-            name,
-            "compression",
-            "0, none, as torch.save writes",
-            found,
-            RESAVE,
-        ));
+        return Err(wrong(name, "compression", "0, none, as torch.save writes", found, RESAVE));
     }
-    let (crc, packed, unpacked, at) = (
-        u32_at(bytes, 16),
-        u32_at(bytes, 20),
-        u32_at(bytes, 24),
-        u32_at(bytes, 42),
-    );
+    let (crc, packed, unpacked, at) =
+        (u32_at(bytes, 16), u32_at(bytes, 20), u32_at(bytes, 24), u32_at(bytes, 42));
     // Numbers that 32 bits do not hold stand in an extra field, in this order.
     let mut large = zip64_field(&bytes[CENTRAL + name_len..][..extra_len]);
     let mut number = |short: u32| -> Option<u64> {
@@ -302,12 +248,7 @@ fn central(bytes: &[u8]) -> Result<(Entry, u64, usize), FormatError> {
         let expected = format!("{packed}, its size in the file");
         return Err(wrong(name, "size", expected, unpacked, DAMAGED));
     }
-    let entry = Entry {
-        name: name.to_owned(),
-        at: 0,
-        bytes: unpacked,
-        crc,
-    };
+    let entry = Entry { name: name.to_owned(), at: 0, bytes: unpacked, crc };
     Ok((entry, at, length))
 }
 

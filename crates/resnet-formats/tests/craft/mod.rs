@@ -157,10 +157,7 @@ pub fn stream(pickle: &[u8], count: i64, storage: &[u8]) -> Vec<u8> {
 
 fn number(bytes: &[u8], at: usize, len: usize) -> usize {
     let bytes = &bytes[at..at + len];
-    bytes
-        .iter()
-        .rev()
-        .fold(0, |sum, &b| sum << 8 | usize::from(b))
+    bytes.iter().rev().fold(0, |sum, &b| sum << 8 | usize::from(b))
 }
 
 /// The entries of a zip file that is well.
@@ -291,10 +288,7 @@ pub fn damaged(seed: &Seed, random: &mut Lcg) -> Vec<u8> {
         }
         Seed::Zip(files) => {
             let mut files = files.clone();
-            let pickle = files
-                .iter()
-                .position(|f| f.name.ends_with("data.pkl"))
-                .unwrap();
+            let pickle = files.iter().position(|f| f.name.ends_with("data.pkl")).unwrap();
             let hit = match random.below(4) {
                 0 => random.below(files.len()),
                 _ => pickle,
@@ -390,11 +384,7 @@ pub fn refused(cases: Vec<Case>) {
             Ok(found) => panic!("{}: read as {found:?}", case.what),
         };
         for part in case.says {
-            assert!(
-                error.contains(part),
-                "{}: `{error}` lacks `{part}`",
-                case.what
-            );
+            assert!(error.contains(part), "{}: `{error}` lacks `{part}`", case.what);
         }
     }
 }
@@ -409,14 +399,8 @@ pub fn onnx_seed() -> Vec<u8> {
                 elem_type: Some(kind::FLOAT),
                 shape: Some(TensorShape {
                     dim: vec![
-                        Dimension {
-                            dim_param: Some("batch".into()),
-                            dim_value: None,
-                        },
-                        Dimension {
-                            dim_param: None,
-                            dim_value: Some(3),
-                        },
+                        Dimension { dim_param: Some("batch".into()), dim_value: None },
+                        Dimension { dim_param: None, dim_value: Some(3) },
                     ],
                 }),
             }),
@@ -447,14 +431,8 @@ pub fn onnx_seed() -> Vec<u8> {
             input: vec![value("x")],
             output: vec![value("y")],
         }),
-        opset_import: vec![OperatorSet {
-            domain: Some(String::new()),
-            version: Some(22),
-        }],
-        metadata_props: vec![Property {
-            key: Some("k".into()),
-            value: Some("text ü".into()),
-        }],
+        opset_import: vec![OperatorSet { domain: Some(String::new()), version: Some(22) }],
+        metadata_props: vec![Property { key: Some("k".into()), value: Some("text ü".into()) }],
         ..Model::default()
     };
     let mut bytes = Vec::new();

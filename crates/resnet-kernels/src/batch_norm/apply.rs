@@ -76,10 +76,7 @@ impl<T: Number> Task for Forward<'_, T> {
         if r.channels > 0 {
             let pixels = self.y.chunks_exact_mut(channels);
             for (y, values) in pixels.zip(r.values.chunks_exact(r.channels)) {
-                let work = Sum {
-                    y: y[r.offset..][..r.channels].as_mut_ptr(),
-                    a: values.as_ptr(),
-                };
+                let work = Sum { y: y[r.offset..][..r.channels].as_mut_ptr(), a: values.as_ptr() };
                 // SAFETY: both hold the residual's channels.
                 unsafe { each(s, r.channels, work) };
             }
@@ -160,17 +157,8 @@ pub(super) struct Backward<'a, T> {
 impl<T: Number> Task for Backward<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Backward {
-            dy,
-            x,
-            mask,
-            channels,
-            dx,
-            dx_accumulate,
-            d_residual: d,
-            streams,
-            ..
-        } = self;
+        let Backward { dy, x, mask, channels, dx, dx_accumulate, d_residual: d, streams, .. } =
+            self;
         let full = d.channels == channels;
         let (factors, slopes) = (self.factors, self.slopes);
         let width = factors.width;
@@ -178,14 +166,9 @@ impl<T: Number> Task for Backward<'_, T> {
             let columns = SLAB.min(width - start);
             let slab = start..start + columns;
             let factor = |all: &[f32]| all[slab.clone()].as_ptr();
-            let [mean, scale, offset, mean_g, slope] = [
-                factors.mean,
-                factors.scale,
-                factors.offset,
-                slopes.mean_g,
-                slopes.slope,
-            ]
-            .map(factor);
+            let [mean, scale, offset, mean_g, slope] =
+                [factors.mean, factors.scale, factors.offset, slopes.mean_g, slopes.slope]
+                    .map(factor);
             let mut row = start;
             while row < x.len() {
                 let part = row..(row + columns).min(x.len());

@@ -72,23 +72,12 @@ pub fn forward_train<T: Number>(
     running: Option<Running>,
     scratch: &mut [f32],
 ) {
-    let pixels = check(
-        channels,
-        &[x, y],
-        &[gamma, beta, mean, rstd],
-        residual.as_ref(),
-    );
+    let pixels = check(channels, &[x, y], &[gamma, beta, mean, rstd], residual.as_ref());
     let columns = Columns::new(pixels, channels);
     let (memory, scratch) = scratch.split_at_mut(elementwise_scratch_len(channels));
     let ChunkSums { parts, total } =
         ChunkSums::of(cpu, columns, scratch, |chunk, partial, moments| {
-            cpu.run(Statistics {
-                columns,
-                chunk,
-                x,
-                partial,
-                moments,
-            });
+            cpu.run(Statistics { columns, chunk, x, partial, moments });
         });
     if let Some(running) = &running {
         assert!(
@@ -97,11 +86,7 @@ pub fn forward_train<T: Number>(
         );
     }
     let mut running = running;
-    cpu.run(Combine {
-        columns,
-        parts,
-        moments: &mut *total,
-    });
+    cpu.run(Combine { columns, parts, moments: &mut *total });
     let (total_mean, total_m2) = total.split_at(channels);
     let m = pixels as f64;
     for c in 0..channels {
@@ -117,9 +102,7 @@ pub fn forward_train<T: Number>(
             running.var[c] = update(running.var[c], m2 / (m - 1.0).max(1.0));
         }
     }
-    normalise(
-        cpu, x, channels, gamma, beta, mean, rstd, residual, relu, y, memory,
-    );
+    normalise(cpu, x, channels, gamma, beta, mean, rstd, residual, relu, y, memory);
 }
 
 /// y = relu(norm(x) + residual) with given statistics.
@@ -140,12 +123,7 @@ pub fn forward_infer<T: Number>(
     y: &mut [T],
     scratch: &mut [f32],
 ) {
-    check(
-        channels,
-        &[x, y],
-        &[gamma, beta, running_mean, running_var],
-        residual.as_ref(),
-    );
+    check(channels, &[x, y], &[gamma, beta, running_mean, running_var], residual.as_ref());
     let rstd = |c: usize| (1.0 / (f64::from(running_var[c]) + f64::from(eps)).sqrt()) as f32;
     let (factors, _) = Factors::new(scratch, gamma, beta, running_mean, rstd);
     apply_forward(cpu, x, channels, factors, residual, relu, y);
@@ -162,13 +140,7 @@ pub fn scale_and_shift(
     shift: &mut [f32],
 ) {
     let channels = gamma.len();
-    let lens = [
-        beta.len(),
-        running_mean.len(),
-        running_var.len(),
-        scale.len(),
-        shift.len(),
-    ];
+    let lens = [beta.len(), running_mean.len(), running_var.len(), scale.len(), shift.len()];
     assert!(
         lens.iter().all(|&len| len == channels),
         "batch norm: {channels} channels and parameters of {lens:?}"
@@ -198,12 +170,7 @@ pub fn normalise<T: Number>(
     y: &mut [T],
     scratch: &mut [f32],
 ) {
-    check(
-        channels,
-        &[x, y],
-        &[gamma, beta, mean, rstd],
-        residual.as_ref(),
-    );
+    check(channels, &[x, y], &[gamma, beta, mean, rstd], residual.as_ref());
     let (factors, _) = Factors::new(scratch, gamma, beta, mean, |c| rstd[c]);
     apply_forward(cpu, x, channels, factors, residual, relu, y);
 }
@@ -309,23 +276,11 @@ pub fn backward<T: Number>(
     let (factors, memory) = Factors::new(memory, gamma, beta, mean, |c| rstd[c]);
     let ChunkSums { parts, total } =
         ChunkSums::of(cpu, columns, scratch, |chunk, partial, sums| {
-            cpu.run(GradientSums {
-                columns,
-                chunk,
-                dy,
-                x,
-                mask,
-                factors,
-                partial,
-                sums,
-            });
+            cpu.run(GradientSums { columns, chunk, dy, x, mask, factors, partial, sums });
         });
     total.fill(0.0);
     for part in parts.chunks_exact(total.len()) {
-        total
-            .iter_mut()
-            .zip(part)
-            .for_each(|(total, part)| *total += part);
+        total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
     }
     let (g, products) = total.split_at(channels);
     for c in 0..channels {
@@ -353,12 +308,8 @@ pub fn backward<T: Number>(
         let dx = unsafe { dx.get(wide.clone()) };
         // SAFETY: as above; without a residual `narrow` says no channels.
         let values = unsafe { values.get(part.start * narrow.0..part.end * narrow.0) };
-        let d_residual = ResidualGrad {
-            values,
-            channels: narrow.0,
-            offset: narrow.1,
-            accumulate: narrow.2,
-        };
+        let d_residual =
+            ResidualGrad { values, channels: narrow.0, offset: narrow.1, accumulate: narrow.2 };
         let mask = match mask {
             Mask::Output(y) => Mask::Output(&y[wide.clone()]),
             other => other,
@@ -434,11 +385,7 @@ fn check<T>(
         assert_eq!(map.len(), len, "batch norm: maps differ in length");
     }
     for vector in vectors {
-        assert_eq!(
-            vector.len(),
-            channels,
-            "batch norm: a per-channel vector has a wrong length"
-        );
+        assert_eq!(vector.len(), channels, "batch norm: a per-channel vector has a wrong length");
     }
     if let Some(residual) = residual {
         residual.check("batch norm", len / channels, channels);

@@ -42,44 +42,22 @@ impl<T: Number> Sums for Shifted<T> {
 impl<T: Number> Task for Statistics<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Statistics {
-            columns,
-            chunk,
-            x,
-            partial,
-            moments,
-        } = self;
+        let Statistics { columns, chunk, x, partial, moments } = self;
         let (start, rows, rest) = columns.chunk(chunk);
         let (width, channels) = (columns.width(), columns.channels);
         let x = &x[start * channels..][..rows * width + rest];
-        let Partial {
-            first: mean,
-            second: m2,
-            shift,
-            s1,
-            s2,
-        } = Partial::new(partial, width);
+        let Partial { first: mean, second: m2, shift, s1, s2 } = Partial::new(partial, width);
         let op = Shifted { x: x.as_ptr() };
         let block = columns.block();
         let mut row = 0;
         // The incomplete wide row is one more block, of one row and fewer columns.
         while row < rows || (row == rows && rest > 0) {
-            let (size, end) = if row < rows {
-                (block.min(rows - row), width)
-            } else {
-                (1, rest)
-            };
+            let (size, end) = if row < rows { (block.min(rows - row), width) } else { (1, rest) };
             let (shift, s1, s2) = (&mut shift[..end], &mut s1[..end], &mut s2[..end]);
             if row == 0 {
-                shift
-                    .iter_mut()
-                    .zip(x)
-                    .for_each(|(shift, x)| *shift = x.get());
+                shift.iter_mut().zip(x).for_each(|(shift, x)| *shift = x.get());
             } else {
-                shift
-                    .iter_mut()
-                    .zip(&*mean)
-                    .for_each(|(shift, &mean)| *shift = mean as f32);
+                shift.iter_mut().zip(&*mean).for_each(|(shift, &mean)| *shift = mean as f32);
             }
             // SAFETY: rows row..row + size of `x` hold `end` columns.
             unsafe { block_sums(s, op, row * width, size, width, shift, s1, s2) };
@@ -116,11 +94,7 @@ impl<'a> Moments<'a> {
     fn none(moments: &'a mut [f64]) -> Moments<'a> {
         moments.fill(0.0);
         let (mean, m2) = moments.split_at_mut(moments.len() / 2);
-        Moments {
-            mean,
-            m2,
-            count: 0.0,
-        }
+        Moments { mean, m2, count: 0.0 }
     }
 
     /// Adds those of `count` other pixels.
@@ -221,47 +195,24 @@ impl<T: Number> Sums for Gradient<T> {
 impl<T: Number> Task for GradientSums<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let GradientSums {
-            columns,
-            chunk,
-            dy,
-            x,
-            mask,
-            factors,
-            partial,
-            sums,
-        } = self;
+        let GradientSums { columns, chunk, dy, x, mask, factors, partial, sums } = self;
         let (start, rows, rest) = columns.chunk(chunk);
         let (width, channels) = (columns.width(), columns.channels);
         // All repeat with the channels.
         let (mean, scale) = (&factors.mean[..width], &factors.scale[..width]);
         let offset = &factors.offset[..width];
         let part = start * channels..start * channels + rows * width + rest;
-        let Partial {
-            first: sum,
-            second: product,
-            s1,
-            s2,
-            ..
-        } = Partial::new(partial, width);
+        let Partial { first: sum, second: product, s1, s2, .. } = Partial::new(partial, width);
         let mask = match mask {
             Mask::None => Kept::All,
             Mask::Output(y) => Kept::Output(y[part.clone()].as_ptr()),
             Mask::Again(_) => Kept::Again(scale.as_ptr(), offset.as_ptr()),
         };
-        let op = Gradient {
-            dy: dy[part.clone()].as_ptr(),
-            x: x[part].as_ptr(),
-            mask,
-        };
+        let op = Gradient { dy: dy[part.clone()].as_ptr(), x: x[part].as_ptr(), mask };
         let block = columns.block();
         let mut row = 0;
         while row < rows || (row == rows && rest > 0) {
-            let (size, end) = if row < rows {
-                (block.min(rows - row), width)
-            } else {
-                (1, rest)
-            };
+            let (size, end) = if row < rows { (block.min(rows - row), width) } else { (1, rest) };
             let (mean, s1, s2) = (&mean[..end], &mut s1[..end], &mut s2[..end]);
             // SAFETY: the maps were cut to this chunk, whose rows hold `end` columns; scale and offset have them all.
             unsafe { block_sums(s, op, row * width, size, width, mean, s1, s2) };

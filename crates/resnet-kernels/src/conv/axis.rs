@@ -123,14 +123,7 @@ pub(super) fn correlations(
     mut f: impl FnMut(&Conv2dShape, Axis, Axis),
 ) {
     let shape = &flat(shape);
-    let Conv2dShape {
-        h,
-        w,
-        kernel,
-        stride,
-        padding,
-        ..
-    } = *shape;
+    let Conv2dShape { h, w, kernel, stride, padding, .. } = *shape;
     let (h_out, w_out) = (shape.h_out(), shape.w_out());
     if !transposed {
         let rows = Axis::forward(h, h_out, kernel, stride, padding);
@@ -177,12 +170,7 @@ pub(super) fn flat(shape: &Conv2dShape) -> Conv2dShape {
     // Offsets within an image are 32-bit.
     let fits = pixels * shape.c_in.max(shape.c_out) <= u32::MAX as usize;
     if shape.kernel == 1 && shape.stride == 1 && shape.padding == 0 && fits {
-        return Conv2dShape {
-            n: 1,
-            h: pixels,
-            w: 1,
-            ..*shape
-        };
+        return Conv2dShape { n: 1, h: pixels, w: 1, ..*shape };
     }
     *shape
 }
@@ -231,14 +219,7 @@ impl Blocks {
         };
         let unit = unit.max(1);
         let per_image = rows.div_ceil(unit).div_ceil((target / unit).max(1));
-        Blocks {
-            n,
-            all_rows: rows,
-            images,
-            unit,
-            per_image,
-            columns,
-        }
+        Blocks { n, all_rows: rows, images, unit, per_image, columns }
     }
 
     /// First row of an image's i-th block: blocks differ by one unit of rows at most.
@@ -265,12 +246,7 @@ impl Blocks {
     pub(super) fn get(&self, i: usize) -> Block {
         let (image, part) = (i / self.per_image * self.images, i % self.per_image);
         let (row, end) = (self.first_row(part), self.first_row(part + 1));
-        Block {
-            image,
-            images: self.images.min(self.n - image),
-            row,
-            rows: end - row,
-        }
+        Block { image, images: self.images.min(self.n - image), row, rows: end - row }
     }
 }
 
@@ -306,10 +282,8 @@ mod tests {
         ] {
             let len_out = (len + 2 * padding - kernel) / stride + 1;
             let forward = Axis::forward(len, len_out, kernel, stride, padding);
-            let mut expected: Vec<_> = triples(&forward)
-                .into_iter()
-                .map(|(i, o, t)| (o, i, t))
-                .collect();
+            let mut expected: Vec<_> =
+                triples(&forward).into_iter().map(|(i, o, t)| (o, i, t)).collect();
             let (mut found, mut written) = (Vec::new(), Vec::new());
             for a in 0..stride {
                 let axis = Axis::backward(len, len_out, kernel, stride, padding, a);

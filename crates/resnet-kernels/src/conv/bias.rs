@@ -21,12 +21,7 @@ pub(super) fn backward<T: Number>(cpu: &Cpu, dy: &[T], db: &mut [f32], scratch: 
     cpu.parallel(columns.chunks(), |chunk| {
         // SAFETY: each chunk has its own part.
         let partial = unsafe { parts.get(chunk * size..(chunk + 1) * size) };
-        cpu.run(BiasSums {
-            columns,
-            chunk,
-            dy,
-            partial,
-        });
+        cpu.run(BiasSums { columns, chunk, dy, partial });
     });
     for (o, db) in db.iter_mut().enumerate() {
         let chunks = partial.chunks_exact(size);
@@ -67,32 +62,16 @@ impl<T: Number> Sums for Plain<T> {
 impl<T: Number> Task for BiasSums<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let BiasSums {
-            columns,
-            chunk,
-            dy,
-            partial,
-        } = self;
+        let BiasSums { columns, chunk, dy, partial } = self;
         let (start, rows, rest) = columns.chunk(chunk);
         let width = columns.width();
-        let op = Plain {
-            dy: dy[start * columns.channels..][..rows * width + rest].as_ptr(),
-        };
-        let Partial {
-            first: sums,
-            shift,
-            s1,
-            s2,
-            ..
-        } = Partial::new(partial, width);
+        let op = Plain { dy: dy[start * columns.channels..][..rows * width + rest].as_ptr() };
+        let Partial { first: sums, shift, s1, s2, .. } = Partial::new(partial, width);
         shift.fill(0.0);
         let mut row = 0;
         while row < rows || (row == rows && rest > 0) {
-            let (size, end) = if row < rows {
-                (columns.block().min(rows - row), width)
-            } else {
-                (1, rest)
-            };
+            let (size, end) =
+                if row < rows { (columns.block().min(rows - row), width) } else { (1, rest) };
             let (shift, s1, s2) = (&shift[..end], &mut s1[..end], &mut s2[..end]);
             // SAFETY: dy was cut to this chunk, whose rows hold `end` columns.
             unsafe { block_sums(s, op, row * width, size, width, shift, s1, s2) };

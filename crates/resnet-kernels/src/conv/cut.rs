@@ -28,14 +28,7 @@ pub(super) fn cut(
     columns: &Axis,
     wanted: Wanted,
 ) -> (Blocks, usize) {
-    let Wanted {
-        mut outputs,
-        fewest,
-        images,
-        tile,
-        panels,
-        copies,
-    } = wanted;
+    let Wanted { mut outputs, fewest, images, tile, panels, copies } = wanted;
     let of = |outputs| {
         let (rows, columns) = (rows.count, columns.count);
         Blocks::new(shape.n, rows, columns, outputs, images, tile)
@@ -61,9 +54,7 @@ pub(super) fn cut(
         1
     } else {
         let parts = tasks.div_ceil(blocks.count() * shape.groups);
-        (parts..=2 * parts)
-            .find(|&parts| panels.is_multiple_of(parts))
-            .unwrap_or(parts.min(panels))
+        (parts..=2 * parts).find(|&parts| panels.is_multiple_of(parts)).unwrap_or(parts.min(panels))
     };
     (blocks, split)
 }

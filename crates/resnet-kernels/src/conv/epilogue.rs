@@ -30,10 +30,7 @@ impl<'a, T: Number> Epilogue<'a, T> {
         if self.scale.is_some() {
             return (None, self);
         }
-        let rest = Epilogue {
-            shift: None,
-            ..self
-        };
+        let rest = Epilogue { shift: None, ..self };
         (self.shift, rest)
     }
 
@@ -53,10 +50,7 @@ impl<'a, T: Number> Epilogue<'a, T> {
             Some(part) => unsafe { s.load(part.as_ptr().add(channel)) },
             None => s.splat(absent),
         };
-        Columns {
-            scale: factor(self.scale, 1.0),
-            shift: factor(self.shift, 0.0),
-        }
+        Columns { scale: factor(self.scale, 1.0), shift: factor(self.shift, 0.0) }
     }
 
     /// The outputs of a vector of sums, at `at` in y.

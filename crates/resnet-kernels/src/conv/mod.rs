@@ -63,17 +63,12 @@ impl<T: Number> Conv2d<T> {
         if let Err(reason) = shape.check() {
             panic!("convolution {shape}: {reason}");
         }
-        table::candidates(cpu, shape)
-            .map(|row| Conv2d::with_row(cpu, shape, row))
-            .collect()
+        table::candidates(cpu, shape).map(|row| Conv2d::with_row(cpu, shape, row)).collect()
     }
 
     fn with_row(cpu: &Cpu, shape: &Conv2dShape, row: &'static table::Row<T>) -> Conv2d<T> {
         let packed_len = (row.packed_len)(cpu, shape);
-        let packed = ScratchLen {
-            shared: packed::len(cpu, packed_len),
-            own: 0,
-        };
+        let packed = ScratchLen { shared: packed::len(cpu, packed_len), own: 0 };
         Conv2d {
             shape: *shape,
             row,
@@ -111,10 +106,7 @@ impl<T: Number> Conv2d<T> {
 
     /// Words of scratch that [`Conv2d::forward_packed`] needs.
     pub fn packed_scratch_len(&self) -> ScratchLen {
-        ScratchLen {
-            shared: 0,
-            ..self.scratch_len
-        }
+        ScratchLen { shared: 0, ..self.scratch_len }
     }
 
     /// Words of the weights as the forward pass reads them.
@@ -129,11 +121,7 @@ impl<T: Number> Conv2d<T> {
     pub fn pack(&self, cpu: &Cpu, w: &[f32], packed: &mut [f32]) {
         self.check_cpu(cpu);
         let fits = w.len() == self.shape.w_len() && packed.len() == self.packed_len;
-        assert!(
-            fits,
-            "convolution {}: wrong length of w or packed",
-            self.shape
-        );
+        assert!(fits, "convolution {}: wrong length of w or packed", self.shape);
         (self.row.pack)(cpu, &self.shape, w, packed);
     }
 

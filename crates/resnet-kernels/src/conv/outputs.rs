@@ -178,11 +178,7 @@ impl<T: Number> Outputs<'_, T, T> {
         y: [*const T; R],
         added: [*const T; R],
     ) {
-        let floor = s.splat(if self.epilogue.relu {
-            0.0
-        } else {
-            f32::NEG_INFINITY
-        });
+        let floor = s.splat(if self.epilogue.relu { 0.0 } else { f32::NEG_INFINITY });
         for i in 0..C {
             let j = i * S::LANES;
             // SAFETY: as the caller vouches.

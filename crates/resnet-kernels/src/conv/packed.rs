@@ -11,11 +11,7 @@ const COPIES: usize = 64 << 10;
 
 /// Copies of `len` words of weights.
 fn copies(cpu: &Cpu, len: usize) -> usize {
-    if len * cpu.threads() <= COPIES {
-        cpu.threads()
-    } else {
-        1
-    }
+    if len * cpu.threads() <= COPIES { cpu.threads() } else { 1 }
 }
 
 /// Words that [`by_threads`] takes of what threads share.
@@ -61,17 +57,12 @@ mod tests {
         for threads in [1, 3] {
             let cpu = Cpu::new(threads);
             for words in [0, 1, 500, COPIES / 3, COPIES / 3 + 1, COPIES + 1] {
-                let needed = ScratchLen {
-                    shared: len(&cpu, words),
-                    own: 0,
-                };
+                let needed = ScratchLen { shared: len(&cpu, words), own: 0 };
                 assert!(needed.shared <= COPIES.max(words));
                 let mut memory = vec![0.0; needed.total(&cpu)];
                 let mut scratch = Scratch::new(&cpu, &mut memory, needed);
                 let packed = by_threads(&cpu, words, &mut scratch, |copy| {
-                    copy.iter_mut()
-                        .enumerate()
-                        .for_each(|(i, w)| *w = 1.0 + i as f32);
+                    copy.iter_mut().enumerate().for_each(|(i, w)| *w = 1.0 + i as f32);
                 });
                 for worker in 0..threads {
                     let copy = of(packed, words, worker);

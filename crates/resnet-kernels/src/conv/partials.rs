@@ -13,12 +13,7 @@ pub(super) fn add_partials(cpu: &Cpu, partial: &[f32], dw: &mut [f32]) {
         let part = range(len, CHUNK, i);
         // SAFETY: tasks take disjoint ranges.
         let dw = unsafe { dw.get(part.clone()) };
-        cpu.run(AddPartials {
-            partial,
-            len,
-            start: part.start,
-            dw,
-        });
+        cpu.run(AddPartials { partial, len, start: part.start, dw });
     });
 }
 

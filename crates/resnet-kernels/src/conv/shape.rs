@@ -82,21 +82,12 @@ impl Conv2dShape {
             }
         }
         if !self.c_in.is_multiple_of(self.groups) || !self.c_out.is_multiple_of(self.groups) {
-            let Conv2dShape {
-                c_in,
-                c_out,
-                groups,
-                ..
-            } = self;
+            let Conv2dShape { c_in, c_out, groups, .. } = self;
             return Err(format!(
                 "{groups} groups do not divide {c_in} input and {c_out} output channels"
             ));
         }
-        let side = |side: usize| {
-            self.padding
-                .checked_mul(2)
-                .and_then(|rim| rim.checked_add(side))
-        };
+        let side = |side: usize| self.padding.checked_mul(2).and_then(|rim| rim.checked_add(side));
         let (Some(h), Some(w)) = (side(self.h), side(self.w)) else {
             return Err("padding is too large".into());
         };
@@ -127,21 +118,8 @@ impl Conv2dShape {
 
 impl fmt::Display for Conv2dShape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Conv2dShape {
-            n,
-            h,
-            w,
-            c_in,
-            c_out,
-            kernel,
-            stride,
-            padding,
-            groups,
-        } = self;
-        write!(
-            f,
-            "n{n} ic{c_in} ih{h} iw{w} oc{c_out} k{kernel} s{stride} p{padding} g{groups}"
-        )
+        let Conv2dShape { n, h, w, c_in, c_out, kernel, stride, padding, groups } = self;
+        write!(f, "n{n} ic{c_in} ih{h} iw{w} oc{c_out} k{kernel} s{stride} p{padding} g{groups}")
     }
 }
 
@@ -161,9 +139,7 @@ impl FromStr for Conv2dShape {
             groups: 1,
         };
         for field in text.split_whitespace() {
-            let digits = field
-                .find(|c: char| c.is_ascii_digit())
-                .unwrap_or(field.len());
+            let digits = field.find(|c: char| c.is_ascii_digit()).unwrap_or(field.len());
             let (name, value) = field.split_at(digits);
             let value = value
                 .parse()
@@ -188,9 +164,7 @@ impl FromStr for Conv2dShape {
         if shape.w == 0 {
             shape.w = shape.h;
         }
-        shape
-            .check()
-            .map_err(|reason| format!("{text:?}: {reason}"))?;
+        shape.check().map_err(|reason| format!("{text:?}: {reason}"))?;
         Ok(shape)
     }
 }
@@ -202,10 +176,7 @@ mod tests {
     #[test]
     fn text_round_trips_and_fills_in_what_is_left_out() {
         let stem: Conv2dShape = "n32 ic3 ih224 oc64 k7 s2 p3".parse().unwrap();
-        assert_eq!(
-            (stem.h_out(), stem.w_out(), stem.w, stem.groups),
-            (112, 112, 224, 1)
-        );
+        assert_eq!((stem.h_out(), stem.w_out(), stem.w, stem.groups), (112, 112, 224, 1));
         assert_eq!(stem.macs(), 32 * 112 * 112 * 49 * 3 * 64);
         assert_eq!(stem.to_string(), "n32 ic3 ih224 iw224 oc64 k7 s2 p3 g1");
         assert_eq!(stem.to_string().parse(), Ok(stem));

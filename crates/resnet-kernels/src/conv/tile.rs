@@ -19,11 +19,7 @@ pub(super) fn panels<S: Simd>(channels: Range<usize>) -> impl Iterator<Item = (u
     let mut n = channels.start;
     std::iter::from_fn(move || {
         let left = channels.end.saturating_sub(n);
-        let lanes = if left > S::LANES {
-            2 * S::LANES
-        } else {
-            S::LANES
-        };
+        let lanes = if left > S::LANES { 2 * S::LANES } else { S::LANES };
         n += lanes;
         (left > 0).then(|| (n - lanes, lanes))
     })
@@ -96,10 +92,7 @@ pub(super) unsafe fn dot<S: Simd, const MR: usize, const NV: usize>(
     y: &[*mut f32; MR],
     ahead: Option<Ahead>,
 ) {
-    const IDLE: Ahead = Ahead {
-        from: std::ptr::null(),
-        step: 0,
-    };
+    const IDLE: Ahead = Ahead { from: std::ptr::null(), step: 0 };
     // SAFETY: as the caller vouches.
     unsafe {
         match ahead {
@@ -128,11 +121,7 @@ unsafe fn dot_fetching<S: Simd, const MR: usize, const NV: usize, const FETCH: b
     unsafe {
         for r in 0..MR {
             for v in 0..NV {
-                let from = if start.is_null() {
-                    y[r].cast_const()
-                } else {
-                    start
-                };
+                let from = if start.is_null() { y[r].cast_const() } else { start };
                 sums[r][v] = s.load(from.add(v * S::LANES));
             }
         }
@@ -203,11 +192,7 @@ pub(super) unsafe fn outer<S: Simd, const MR: usize, const NV: usize>(
         for r in 0..MR {
             for v in 0..NV {
                 let to = dw[r].add(v * S::LANES);
-                let sum = if add {
-                    s.add(s.load(to), sums[r][v])
-                } else {
-                    sums[r][v]
-                };
+                let sum = if add { s.add(s.load(to), sums[r][v]) } else { sums[r][v] };
                 s.store(to, sum);
             }
         }

@@ -66,11 +66,7 @@ impl<T: Number> Task for AvgBackward<'_, T> {
             for row in rows {
                 for column in columns.clone() {
                     let dx = &mut dx[(row * shape.w + column) * c..][..c];
-                    let work = Share {
-                        dy: dy.as_ptr(),
-                        share,
-                        dx: dx.as_mut_ptr(),
-                    };
+                    let work = Share { dy: dy.as_ptr(), share, dx: dx.as_mut_ptr() };
                     // SAFETY: both are pixels of c channels.
                     unsafe { each(s, c, work) };
                 }

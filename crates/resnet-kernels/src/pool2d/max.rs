@@ -25,10 +25,7 @@ impl<T: Number> Task for MaxForward<'_, T> {
             let next = shape.own_rows(i + 1);
             for (j, y) in y.chunks_exact_mut(c).enumerate() {
                 fetch(s, shape, x, next.clone(), j);
-                let work = Maximum {
-                    window: Window::new(shape, x, i, j),
-                    y: y.as_mut_ptr(),
-                };
+                let work = Maximum { window: Window::new(shape, x, i, j), y: y.as_mut_ptr() };
                 // SAFETY: y is a pixel, the window's are x's, all of c channels.
                 unsafe { each(s, c, work) };
             }
@@ -62,9 +59,7 @@ impl<T: Number> Each for Maximum<T> {
 fn fetch<S: Simd, T>(s: S, shape: &Pool2dShape, map: &[T], rows: Range<usize>, j: usize) {
     let columns = shape.own_side(j, shape.w);
     for row in rows {
-        let first = map
-            .as_ptr()
-            .wrapping_add((row * shape.w + columns.start) * shape.c);
+        let first = map.as_ptr().wrapping_add((row * shape.w + columns.start) * shape.c);
         for number in (0..columns.len() * shape.c).step_by(CACHE_LINE / size_of::<T>()) {
             s.prefetch_far(first.wrapping_add(number));
         }
@@ -83,13 +78,7 @@ pub(super) struct MaxBackward<'a, T> {
 impl<T: Number> Task for MaxBackward<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let MaxBackward {
-            shape,
-            x,
-            dy,
-            dx,
-            accumulate,
-        } = self;
+        let MaxBackward { shape, x, dy, dx, accumulate } = self;
         let (c, row) = (shape.c, shape.w * shape.c);
         assert_eq!(x.len(), dx.len());
         // Rows are cleared shortly before they are added to, while they are near.
@@ -106,11 +95,8 @@ impl<T: Number> Task for MaxBackward<'_, T> {
                 let window = Window::new(shape, x, i, j);
                 // SAFETY: the window begins inside x.
                 let first = unsafe { window.x.offset_from(x.as_ptr()) } as usize;
-                let work = MaximumGradient {
-                    window,
-                    dy: dy.as_ptr(),
-                    dx: dx[first..].as_mut_ptr(),
-                };
+                let work =
+                    MaximumGradient { window, dy: dy.as_ptr(), dx: dx[first..].as_mut_ptr() };
                 // SAFETY: dy is a pixel, the window's are x's and dx's, which are of one length, all of c channels.
                 unsafe { each(s, c, work) };
             }

@@ -63,22 +63,12 @@ impl Pool2dShape {
     /// # Errors
     /// The reason why not.
     pub fn check(&self) -> Result<(), String> {
-        let Pool2dShape {
-            n,
-            h,
-            w,
-            c,
-            kernel,
-            stride,
-            padding,
-        } = *self;
+        let Pool2dShape { n, h, w, c, kernel, stride, padding } = *self;
         if n == 0 || h == 0 || w == 0 || c == 0 || kernel == 0 || stride == 0 {
             return Err("images, sides, channels, window and stride must be at least 1".into());
         }
         if padding > kernel / 2 {
-            return Err(format!(
-                "padding {padding} is more than half of window {kernel}"
-            ));
+            return Err(format!("padding {padding} is more than half of window {kernel}"));
         }
         if kernel > h + 2 * padding || kernel > w + 2 * padding {
             return Err(format!(
@@ -122,11 +112,7 @@ impl Pool2dShape {
     /// The rows of output row `i` that the one before does not read; none if there is no such row.
     #[inline(always)]
     fn own_rows(&self, i: usize) -> Range<usize> {
-        if i < self.h_out() {
-            self.own_side(i, self.h)
-        } else {
-            0..0
-        }
+        if i < self.h_out() { self.own_side(i, self.h) } else { 0..0 }
     }
 
     /// What the window before does not read of a side.
@@ -195,15 +181,9 @@ pub fn max_backward<T: Number>(
 pub fn avg_forward<T: Number>(cpu: &Cpu, shape: &Pool2dShape, x: &[T], y: &mut [T]) {
     shape.assert("average pool", x.len(), y.len());
     assert_eq!(shape.padding, 0, "average pool: padding is not supported");
-    each_image(
-        cpu,
-        shape,
-        x,
-        y,
-        shape.x_image(),
-        shape.y_image(),
-        |x, y| cpu.run(AvgForward { shape, x, y }),
-    );
+    each_image(cpu, shape, x, y, shape.x_image(), shape.y_image(), |x, y| {
+        cpu.run(AvgForward { shape, x, y })
+    });
 }
 
 /// dx (+)= dy / kernel² at each pixel of the window.
@@ -219,20 +199,12 @@ pub fn avg_backward<T: Number>(
 ) {
     shape.assert("average pool", dx.len(), dy.len());
     assert_eq!(shape.padding, 0, "average pool: padding is not supported");
-    each_image(
-        cpu,
-        shape,
-        dy,
-        dx,
-        shape.y_image(),
-        shape.x_image(),
-        |dy, dx| {
-            if !accumulate {
-                dx.fill(T::default());
-            }
-            cpu.run(AvgBackward { shape, dy, dx });
-        },
-    );
+    each_image(cpu, shape, dy, dx, shape.y_image(), shape.x_image(), |dy, dx| {
+        if !accumulate {
+            dx.fill(T::default());
+        }
+        cpu.run(AvgBackward { shape, dy, dx });
+    });
 }
 
 /// y = the mean over all pixels; x: `[n][pixels][c]`, y: `[n][c]`.
@@ -252,10 +224,7 @@ pub fn global_avg_forward<T: Number>(
     cpu.parallel(n, |i| {
         // SAFETY: each task has its own image.
         let y = unsafe { y.get(i * c..(i + 1) * c) };
-        cpu.run(GlobalForward {
-            x: &x[i * pixels * c..(i + 1) * pixels * c],
-            y,
-        });
+        cpu.run(GlobalForward { x: &x[i * pixels * c..(i + 1) * pixels * c], y });
     });
 }
 
@@ -277,11 +246,7 @@ pub fn global_avg_backward<T: Number>(
     cpu.parallel(n, |i| {
         // SAFETY: each task has its own image.
         let dx = unsafe { dx.get(i * pixels * c..(i + 1) * pixels * c) };
-        cpu.run(GlobalBackward {
-            dy: &dy[i * c..(i + 1) * c],
-            dx,
-            accumulate,
-        });
+        cpu.run(GlobalBackward { dy: &dy[i * c..(i + 1) * c], dx, accumulate });
     });
 }
 
@@ -342,13 +307,9 @@ impl<T: Number> Task for GlobalBackward<'_, T> {
         let keep = if self.accumulate { 1.0 } else { 0.0 };
         for dx in self.dx.chunks_exact_mut(c.max(1)) {
             if keep == 0.0 {
-                dx.iter_mut()
-                    .zip(self.dy)
-                    .for_each(|(dx, g)| *dx = T::of(share * g));
+                dx.iter_mut().zip(self.dy).for_each(|(dx, g)| *dx = T::of(share * g));
             } else {
-                dx.iter_mut()
-                    .zip(self.dy)
-                    .for_each(|(dx, g)| *dx = T::of(dx.get() + share * g));
+                dx.iter_mut().zip(self.dy).for_each(|(dx, g)| *dx = T::of(dx.get() + share * g));
             }
         }
     }

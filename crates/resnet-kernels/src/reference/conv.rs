@@ -4,17 +4,7 @@ use crate::Conv2dShape;
 
 /// Calls `f(x index, w index, y index)` for every product in the sum.
 fn for_each_product(shape: &Conv2dShape, mut f: impl FnMut(usize, usize, usize)) {
-    let Conv2dShape {
-        n,
-        h,
-        w,
-        c_in,
-        c_out,
-        kernel,
-        stride,
-        padding,
-        groups,
-    } = *shape;
+    let Conv2dShape { n, h, w, c_in, c_out, kernel, stride, padding, groups } = *shape;
     let (h_out, w_out) = (shape.h_out(), shape.w_out());
     let (group_in, group_out) = (c_in / groups, c_out / groups);
     for image in 0..n {
@@ -35,11 +25,7 @@ fn for_each_product(shape: &Conv2dShape, mut f: impl FnMut(usize, usize, usize))
                             for c in 0..group_in {
                                 let x_index = pixel * c_in + o / group_out * group_in + c;
                                 let w_index = ((ki * kernel + kj) * group_in + c) * c_out + o;
-                                f(
-                                    x_index,
-                                    w_index,
-                                    ((image * h_out + i) * w_out + j) * c_out + o,
-                                );
+                                f(x_index, w_index, ((image * h_out + i) * w_out + j) * c_out + o);
                             }
                         }
                     }

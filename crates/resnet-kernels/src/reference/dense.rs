@@ -15,9 +15,7 @@ pub fn linear_forward(
     for i in 0..n {
         for o in 0..c_out {
             y[i * c_out + o] = b.map_or(0.0, |b| b[o])
-                + (0..c_in)
-                    .map(|c| x[i * c_in + c] * w[c * c_out + o])
-                    .sum::<f64>();
+                + (0..c_in).map(|c| x[i * c_in + c] * w[c * c_out + o]).sum::<f64>();
         }
     }
     y
@@ -34,9 +32,7 @@ pub fn linear_backward_input(
     let mut dx = vec![0.0; n * c_in];
     for i in 0..n {
         for c in 0..c_in {
-            dx[i * c_in + c] = (0..c_out)
-                .map(|o| dy[i * c_out + o] * w[c * c_out + o])
-                .sum();
+            dx[i * c_in + c] = (0..c_out).map(|o| dy[i * c_out + o] * w[c * c_out + o]).sum();
         }
     }
     dx
@@ -76,12 +72,7 @@ pub fn softmax_cross_entropy(
         let max = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let log_sum = max + z.iter().map(|z| (z - max).exp()).sum::<f64>().ln();
         let target = |k: usize| {
-            smoothing / classes as f64
-                + if k == label as usize {
-                    1.0 - smoothing
-                } else {
-                    0.0
-                }
+            smoothing / classes as f64 + if k == label as usize { 1.0 - smoothing } else { 0.0 }
         };
         losses.push((0..classes).map(|k| target(k) * (log_sum - z[k])).sum());
         dlogits.extend((0..classes).map(|k| ((z[k] - log_sum).exp() - target(k)) / n));
@@ -91,18 +82,12 @@ pub fn softmax_cross_entropy(
 
 /// One step of SGD; returns the new (w, v).
 pub fn sgd_update(sgd: &Sgd, w: &[f64], dw: &[f64], v: &[f64]) -> (Vec<f64>, Vec<f64>) {
-    let (lr, momentum, decay) = (
-        f64::from(sgd.lr),
-        f64::from(sgd.momentum),
-        f64::from(sgd.weight_decay),
-    );
+    let (lr, momentum, decay) =
+        (f64::from(sgd.lr), f64::from(sgd.momentum), f64::from(sgd.weight_decay));
     let step = |i: usize| {
         let g = dw[i] + decay * w[i];
         let v = momentum * v[i] + g;
-        (
-            w[i] - lr * if sgd.nesterov { g + momentum * v } else { v },
-            v,
-        )
+        (w[i] - lr * if sgd.nesterov { g + momentum * v } else { v }, v)
     };
     (0..w.len()).map(step).unzip()
 }

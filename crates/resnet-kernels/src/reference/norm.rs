@@ -22,9 +22,7 @@ pub fn residual_gradient(
     channels: usize,
     offset: usize,
 ) -> Vec<f64> {
-    dy.chunks(y_channels)
-        .flat_map(|dy| dy[offset..offset + channels].to_vec())
-        .collect()
+    dy.chunks(y_channels).flat_map(|dy| dy[offset..offset + channels].to_vec()).collect()
 }
 
 /// max(x, 0), NaN kept.
@@ -34,10 +32,7 @@ pub fn relu(x: &[f64]) -> Vec<f64> {
 
 /// dy where y > 0, else 0.
 pub fn relu_backward(dy: &[f64], y: &[f64]) -> Vec<f64> {
-    dy.iter()
-        .zip(y)
-        .map(|(&g, &y)| if y > 0.0 { g } else { 0.0 })
-        .collect()
+    dy.iter().zip(y).map(|(&g, &y)| if y > 0.0 { g } else { 0.0 }).collect()
 }
 
 /// y, mean and 1/√(var + eps) of each channel over all pixels; var divides by the number of pixels.
@@ -49,16 +44,10 @@ pub fn batch_norm_train(
 ) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
     let channels = gamma.len();
     let m = (x.len() / channels) as f64;
-    let mean: Vec<f64> = (0..channels)
-        .map(|c| x.iter().skip(c).step_by(channels).sum::<f64>() / m)
-        .collect();
+    let mean: Vec<f64> =
+        (0..channels).map(|c| x.iter().skip(c).step_by(channels).sum::<f64>() / m).collect();
     let var = |c: usize| {
-        x.iter()
-            .skip(c)
-            .step_by(channels)
-            .map(|x| (x - mean[c]).powi(2))
-            .sum::<f64>()
-            / m
+        x.iter().skip(c).step_by(channels).map(|x| (x - mean[c]).powi(2)).sum::<f64>() / m
     };
     let rstd: Vec<f64> = (0..channels).map(|c| 1.0 / (var(c) + eps).sqrt()).collect();
     let normalise = |(i, x): (usize, &f64)| {

@@ -4,15 +4,7 @@ use crate::Pool2dShape;
 
 /// Calls `f(y index, x indices of the window in row order)` for every output number.
 fn for_each_window(shape: &Pool2dShape, mut f: impl FnMut(usize, &[usize])) {
-    let Pool2dShape {
-        n,
-        h,
-        w,
-        c,
-        kernel,
-        stride,
-        padding,
-    } = *shape;
+    let Pool2dShape { n, h, w, c, kernel, stride, padding } = *shape;
     let mut window = Vec::new();
     for y_index in 0..shape.y_len() {
         let (pixel, channel) = (y_index / c, y_index % c);
@@ -73,9 +65,7 @@ pub fn avg_pool_forward(shape: &Pool2dShape, x: &[f64]) -> Vec<f64> {
 pub fn avg_pool_backward(shape: &Pool2dShape, dy: &[f64]) -> Vec<f64> {
     let mut dx = vec![0.0; shape.x_len()];
     for_each_window(shape, |i, window| {
-        window
-            .iter()
-            .for_each(|&x| dx[x] += dy[i] / window.len() as f64)
+        window.iter().for_each(|&x| dx[x] += dy[i] / window.len() as f64)
     });
     dx
 }

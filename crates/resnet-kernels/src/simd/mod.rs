@@ -296,10 +296,8 @@ mod tests {
         for isa in Isa::available() {
             let mut wide = [0.0; LEN + 16];
             let mut narrow = [Bf16::default(); LEN + 32];
-            let (skip, skip_narrow) = (
-                wide.as_ptr().align_offset(CACHE_LINE),
-                narrow.as_ptr().align_offset(CACHE_LINE),
-            );
+            let (skip, skip_narrow) =
+                (wide.as_ptr().align_offset(CACHE_LINE), narrow.as_ptr().align_offset(CACHE_LINE));
             let wide = &mut wide[skip..][..LEN];
             let narrow = &mut narrow[skip_narrow..][..LEN];
             let mut lanes = 0;
@@ -336,16 +334,9 @@ mod tests {
         let from: Vec<f32> = (0..88).map(|i| i as f32).collect();
         for isa in Isa::available() {
             let mut to = vec![-1.0; 72];
-            Proof::probe(isa).unwrap().run(Transpose {
-                from: &from,
-                to: &mut to,
-            });
+            Proof::probe(isa).unwrap().run(Transpose { from: &from, to: &mut to });
             for (i, &x) in to.iter().enumerate() {
-                let expected = if i % 9 == 8 {
-                    -1.0
-                } else {
-                    from[i % 9 * 11 + i / 9]
-                };
+                let expected = if i % 9 == 8 { -1.0 } else { from[i % 9 * 11 + i / 9] };
                 assert_eq!(x, expected, "{isa} element {i}");
             }
         }
@@ -360,10 +351,7 @@ mod tests {
         a[16 + 3] = a[3];
         for isa in Isa::available() {
             let mut out = Vec::new();
-            Proof::probe(isa).unwrap().run(Probe {
-                a: &a,
-                out: &mut out,
-            });
+            Proof::probe(isa).unwrap().run(Probe { a: &a, out: &mut out });
             for i in 0..out[0].len() {
                 let (x, y, z) = (a[i], a[16 + i], a[32 + i]);
                 let masked = if x > 0.0 { y } else { 0.0 };

@@ -55,13 +55,7 @@ impl Simd for Scalar {
 
     #[inline(always)]
     fn fma(self, a: [f32; 4], b: [f32; 4], c: [f32; 4]) -> [f32; 4] {
-        std::array::from_fn(|i| {
-            if FUSED {
-                a[i].mul_add(b[i], c[i])
-            } else {
-                a[i] * b[i] + c[i]
-            }
-        })
+        std::array::from_fn(|i| if FUSED { a[i].mul_add(b[i], c[i]) } else { a[i] * b[i] + c[i] })
     }
 
     #[inline(always)]
@@ -86,12 +80,6 @@ impl Simd for Scalar {
 
     #[inline(always)]
     fn where_beats(self, x: [f32; 4], y: [f32; 4], a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
-        std::array::from_fn(|i| {
-            if (x[i] > y[i]) | x[i].is_nan() {
-                a[i]
-            } else {
-                b[i]
-            }
-        })
+        std::array::from_fn(|i| if (x[i] > y[i]) | x[i].is_nan() { a[i] } else { b[i] })
     }
 }

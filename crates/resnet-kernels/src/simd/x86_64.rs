@@ -395,17 +395,11 @@ unsafe fn transpose_8x8(from: *const f32, from_stride: usize, to: *mut f32, to_s
             let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
             let to = to.add(half * to_stride);
             _mm256_storeu_ps(to, _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd));
-            _mm256_storeu_ps(
-                to.add(to_stride),
-                _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd),
-            );
+            _mm256_storeu_ps(to.add(to_stride), _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd));
             let (ab, cd) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
             let to = to.add(2 * to_stride);
             _mm256_storeu_ps(to, _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd));
-            _mm256_storeu_ps(
-                to.add(to_stride),
-                _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd),
-            );
+            _mm256_storeu_ps(to.add(to_stride), _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd));
         }
     }
 }

@@ -52,10 +52,8 @@ const SHAPES: &str = "
     n5 ic1 ih1 oc1 k1";
 
 pub(crate) fn shapes() -> Vec<Conv2dShape> {
-    let listed = SHAPES
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .map(|line| line.parse().unwrap());
+    let listed =
+        SHAPES.lines().filter(|line| !line.trim().is_empty()).map(|line| line.parse().unwrap());
     listed.chain(random_shapes(40)).collect()
 }
 
@@ -127,16 +125,8 @@ fn run<T: Number>(cpu: &Cpu, conv: &Conv2d<T>, o: &Operands) -> [Vec<f32>; 8] {
     let mut forward = |epilogue, y: &mut Fenced<T>| {
         conv.forward(cpu, &x, &o.w, epilogue, y.get(), scratch.again());
     };
-    let bias = Epilogue {
-        shift: Some(&o.b),
-        ..Epilogue::default()
-    };
-    let all = Epilogue {
-        scale: Some(&o.scale),
-        residual: Some(&dy),
-        relu: true,
-        ..bias
-    };
+    let bias = Epilogue { shift: Some(&o.b), ..Epilogue::default() };
+    let all = Epilogue { scale: Some(&o.scale), residual: Some(&dy), relu: true, ..bias };
     forward(Epilogue::default(), &mut y);
     forward(bias, &mut y_bias);
     forward(all, &mut y_all);
@@ -149,10 +139,7 @@ fn run<T: Number>(cpu: &Cpu, conv: &Conv2d<T>, o: &Operands) -> [Vec<f32>; 8] {
     let memory = memory.take(&what);
     let end = memory.len() - CACHE_LINE / size_of::<f32>() + skip;
     let mut around = memory[..skip].iter().chain(&memory[end..]);
-    assert!(
-        around.all(|x| x.is_nan()),
-        "{what}: wrote outside its scratch"
-    );
+    assert!(around.all(|x| x.is_nan()), "{what}: wrote outside its scratch");
     let [y, y_bias, y_all, dx, dx_added] =
         [y, y_bias, y_all, dx, dx_added].map(|mut buffer| buffer.take(&what));
     let [dw, dw_alone, db] = [dw, dw_alone, db].map(|mut buffer| buffer.take(&what));
@@ -186,16 +173,8 @@ fn expected(shape: &Conv2dShape, o: &Operands) -> [Vec<f64>; 8] {
     [y, y_bias, y_all, dx, dx_added, dw.clone(), dw, db]
 }
 
-const NAMES: [&str; 8] = [
-    "y",
-    "y with bias",
-    "y with epilogue",
-    "dx",
-    "dx added to",
-    "dw",
-    "dw without db",
-    "db",
-];
+const NAMES: [&str; 8] =
+    ["y", "y with bias", "y with epilogue", "dx", "dx added to", "dw", "dw without db", "db"];
 
 /// How many of the results are maps, stored as `T`.
 const MAPS: usize = 5;
@@ -239,16 +218,7 @@ fn reals_stay_within_the_error_of_f32_sums_as<T: Number>() {
         let pixels = shape.y_len() / shape.c_out;
         let depth = shape.w_len() / shape.c_out;
         let width = depth / (shape.c_in / shape.groups) * (shape.c_out / shape.groups);
-        let terms = [
-            depth,
-            depth + 1,
-            depth + 2,
-            width,
-            width + 1,
-            pixels,
-            pixels,
-            pixels,
-        ];
+        let terms = [depth, depth + 1, depth + 2, width, width + 1, pixels, pixels, pixels];
         for (cpu, conv) in kernels::<T>(&cpus, &shape) {
             for (i, found) in run(cpu, &conv, &operands).iter().enumerate() {
                 // Terms are below 1; a sum of k of them is off by at most k roundings of k halves of an epsilon.
@@ -279,21 +249,13 @@ fn winograd_costs_less_than_four_bits() {
     let expected = expected(&shape, &operands);
     let cpus = [Cpu::with_isa(Isa::best_up_to(Isa::Avx512), 2).unwrap()];
     let rms = |direct: bool| -> Vec<f64> {
-        let (cpu, conv) = kernels::<f32>(&cpus, &shape)
-            .find(|(_, conv)| conv.is_direct() == direct)
-            .unwrap();
+        let (cpu, conv) =
+            kernels::<f32>(&cpus, &shape).find(|(_, conv)| conv.is_direct() == direct).unwrap();
         let error = |(found, expected): (&Vec<f32>, &Vec<f64>)| {
-            let squares = found
-                .iter()
-                .zip(expected)
-                .map(|(&a, b)| (f64::from(a) - b).powi(2));
+            let squares = found.iter().zip(expected).map(|(&a, b)| (f64::from(a) - b).powi(2));
             (squares.sum::<f64>() / expected.len() as f64).sqrt()
         };
-        run(cpu, &conv, &operands)
-            .iter()
-            .zip(&expected)
-            .map(error)
-            .collect()
+        run(cpu, &conv, &operands).iter().zip(&expected).map(error).collect()
     };
     for (i, (direct, winograd)) in rms(true).into_iter().zip(rms(false)).enumerate() {
         assert!(
@@ -312,17 +274,12 @@ fn winograd_is_taken_where_it_pays_and_can_be_switched_off() {
     for taken in ["n128 ic16 ih32 oc16 k3 p1", "n1 ic512 ih7 oc512 k3 p1"] {
         assert!(!direct(&cpu, taken), "{taken}");
     }
-    for other in [
-        "n128 ic16 ih32 oc32 k3 s2 p1",
-        "n8 ic64 ih56 oc256 k1",
-        "n1 ic512 ih4 oc512 k3 p1",
-    ] {
+    for other in
+        ["n128 ic16 ih32 oc32 k3 s2 p1", "n8 ic64 ih56 oc256 k1", "n1 ic512 ih4 oc512 k3 p1"]
+    {
         assert!(direct(&cpu, other), "{other}");
     }
-    assert!(direct(
-        &cpu.with_winograd(false),
-        "n128 ic16 ih32 oc16 k3 p1"
-    ));
+    assert!(direct(&cpu.with_winograd(false), "n128 ic16 ih32 oc16 k3 p1"));
 }
 
 #[test]
@@ -399,12 +356,5 @@ fn a_wrong_length_is_named() {
     let conv = Conv2d::choose(&cpu, &"ic2 ih4 oc3 k3 p1".parse().unwrap());
     let mut memory = vec![0.0; conv.scratch_len().total(&cpu)];
     let scratch = Scratch::new(&cpu, &mut memory, conv.scratch_len());
-    conv.forward(
-        &cpu,
-        &[0.0; 31],
-        &[0.0; 54],
-        Epilogue::default(),
-        &mut [0.0; 48],
-        scratch,
-    );
+    conv.forward(&cpu, &[0.0; 31], &[0.0; 54], Epilogue::default(), &mut [0.0; 48], scratch);
 }

@@ -5,21 +5,13 @@ use crate::support::{Fenced, Random, assert_close, assert_same_bits, cpus, wide}
 #[test]
 fn linear_is_exact_on_integers() {
     for cpu in cpus() {
-        for (n, c_in, c_out) in [
-            (1, 1, 1),
-            (4, 64, 10),
-            (13, 100, 33),
-            (2, 1000, 17),
-            (1, 512, 1000),
-            (70, 5, 3),
-        ] {
+        for (n, c_in, c_out) in
+            [(1, 1, 1), (4, 64, 10), (13, 100, 33), (2, 1000, 17), (1, 512, 1000), (70, 5, 3)]
+        {
             let what = format!("{n} x {c_in} -> {c_out}, {}", cpu.isa());
             let mut random = Random(8);
-            let (x, w, b) = (
-                random.integers(n * c_in),
-                random.integers(c_in * c_out),
-                random.integers(c_out),
-            );
+            let (x, w, b) =
+                (random.integers(n * c_in), random.integers(c_in * c_out), random.integers(c_out));
             let (dy, old) = (random.integers(n * c_out), random.integers(n * c_in));
             let (wide_x, wide_w, wide_dy) = (wide(&x), wide(&w), wide(&dy));
             let len = linear::scratch_len(&cpu, n, c_in, c_out);
@@ -53,17 +45,12 @@ fn linear_is_exact_on_integers() {
                     scratch.again(),
                 );
                 let keep = f64::from(u8::from(accumulate));
-                let expected: Vec<f64> = dx_expected
-                    .iter()
-                    .zip(wide(&old))
-                    .map(|(g, old)| g + keep * old)
-                    .collect();
+                let expected: Vec<f64> =
+                    dx_expected.iter().zip(wide(&old)).map(|(g, old)| g + keep * old).collect();
                 assert_close(&what, &dx.take(&what), &expected, 0.0);
             }
-            let (mut dw, mut db) = (
-                Fenced::new(&vec![f32::NAN; w.len()]),
-                Fenced::new(&vec![f32::NAN; c_out]),
-            );
+            let (mut dw, mut db) =
+                (Fenced::new(&vec![f32::NAN; w.len()]), Fenced::new(&vec![f32::NAN; c_out]));
             let out = (dw.get(), Some(db.get()));
             linear::backward_weight(&cpu, n, c_in, c_out, &x, &dy, out.0, out.1, scratch);
             let (dw_expected, db_expected) =
@@ -89,10 +76,8 @@ fn cross_entropy_and_its_gradient() {
             let mut random = Random(6);
             let logits: Vec<f32> = random.reals(n * classes).iter().map(|z| z * size).collect();
             let labels: Vec<u32> = (0..n).map(|_| random.below(classes) as u32).collect();
-            let (mut losses, mut dlogits) = (
-                Fenced::new(&vec![f32::NAN; n]),
-                Fenced::new(&vec![f32::NAN; logits.len()]),
-            );
+            let (mut losses, mut dlogits) =
+                (Fenced::new(&vec![f32::NAN; n]), Fenced::new(&vec![f32::NAN; logits.len()]));
             let gradient = Some(dlogits.get());
             loss::softmax_cross_entropy(
                 &cpu,

@@ -11,11 +11,8 @@ fn relu_both_ways() {
     for cpu in cpus() {
         for len in LENGTHS {
             let mut random = Random(len as u64);
-            let (mut x, dy, old) = (
-                random.integers(len),
-                random.integers(len),
-                random.integers(len),
-            );
+            let (mut x, dy, old) =
+                (random.integers(len), random.integers(len), random.integers(len));
             if len > 6 {
                 x[6] = f32::NAN;
             }
@@ -28,11 +25,8 @@ fn relu_both_ways() {
                 let mut dx = Fenced::new(&old);
                 elementwise::relu_backward(&cpu, &dy, &y, dx.get(), accumulate);
                 let keep = f64::from(u8::from(accumulate));
-                let expected: Vec<f64> = g
-                    .iter()
-                    .zip(wide(&old))
-                    .map(|(g, old)| g + keep * old)
-                    .collect();
+                let expected: Vec<f64> =
+                    g.iter().zip(wide(&old)).map(|(g, old)| g + keep * old).collect();
                 assert_close("relu backward", &dx.take("relu backward"), &expected, 0.0);
             }
         }
@@ -56,47 +50,28 @@ fn add_both_ways() {
                     "{pixels}x{channels}, {narrow} from {offset}, relu {relu}, add {accumulate}"
                 );
                 let mut random = Random(9);
-                let (a, b) = (
-                    random.integers(pixels * channels),
-                    random.integers(pixels * narrow),
-                );
+                let (a, b) = (random.integers(pixels * channels), random.integers(pixels * narrow));
                 let mut y = Fenced::new(&vec![f32::NAN; a.len()]);
-                let residual = Residual {
-                    values: &b,
-                    channels: narrow,
-                    offset,
-                };
+                let residual = Residual { values: &b, channels: narrow, offset };
                 elementwise::add_forward(&cpu, &a, residual, channels, relu, y.get());
                 let mut expected = wide(&a);
                 if narrow > 0 {
                     reference::add_residual(&mut expected, channels, &wide(&b), narrow, offset);
                 }
-                let expected = if relu {
-                    reference::relu(&expected)
-                } else {
-                    expected
-                };
+                let expected = if relu { reference::relu(&expected) } else { expected };
                 let y = y.take(&what);
                 assert_close(&what, &y, &expected, 0.0);
 
                 let dy = random.integers(a.len());
-                let g = if relu {
-                    reference::relu_backward(&wide(&dy), &wide(&y))
-                } else {
-                    wide(&dy)
-                };
+                let g =
+                    if relu { reference::relu_backward(&wide(&dy), &wide(&y)) } else { wide(&dy) };
                 let part = if narrow > 0 {
                     reference::residual_gradient(&g, channels, narrow, offset)
                 } else {
                     Vec::new()
                 };
                 let (mut da, mut db) = (Fenced::new(&a), Fenced::new(&b));
-                let grad = ResidualGrad {
-                    values: db.get(),
-                    channels: narrow,
-                    offset,
-                    accumulate,
-                };
+                let grad = ResidualGrad { values: db.get(), channels: narrow, offset, accumulate };
                 let mask = relu.then_some(&y[..]);
                 elementwise::add_backward(
                     &cpu,
@@ -108,10 +83,7 @@ fn add_both_ways() {
                 );
                 let keep = f64::from(u8::from(accumulate));
                 let with = |g: &[f64], old: &[f32]| -> Vec<f64> {
-                    g.iter()
-                        .zip(wide(old))
-                        .map(|(g, old)| g + keep * old)
-                        .collect()
+                    g.iter().zip(wide(old)).map(|(g, old)| g + keep * old).collect()
                 };
                 assert_close(&what, &da.take(&what), &with(&g, &a), 0.0);
                 assert_close(&what, &db.take(&what), &with(&part, &b), 0.0);
@@ -125,12 +97,7 @@ fn sgd_follows_the_formula_over_several_steps() {
     for cpu in cpus() {
         for len in LENGTHS {
             for nesterov in [false, true] {
-                let sgd = Sgd {
-                    lr: 0.1,
-                    momentum: 0.9,
-                    weight_decay: 1e-2,
-                    nesterov,
-                };
+                let sgd = Sgd { lr: 0.1, momentum: 0.9, weight_decay: 1e-2, nesterov };
                 let mut random = Random(2);
                 let (w, dw) = (random.reals(len), random.reals(len));
                 let (mut w_found, mut v_found) = (Fenced::new(&w), Fenced::new(&vec![0.0; len]));
@@ -152,20 +119,12 @@ fn sgd_follows_the_formula_over_several_steps() {
 fn momentum_has_the_form_that_a_changed_rate_acts_on_at_once() {
     let cpu = &cpus()[0];
     let (mut w, mut v) = ([1.0], [0.0]);
-    for (lr, expected_w, expected_v) in [
-        (1.0, 0.0, 1.0),
-        (1.0, -1.5, 1.5),
-        (0.0, -1.5, 1.75),
-        (2.0, -5.25, 1.875),
-    ] {
+    for (lr, expected_w, expected_v) in
+        [(1.0, 0.0, 1.0), (1.0, -1.5, 1.5), (0.0, -1.5, 1.75), (2.0, -5.25, 1.875)]
+    {
         sgd::update(
             cpu,
-            &Sgd {
-                lr,
-                momentum: 0.5,
-                weight_decay: 0.0,
-                nesterov: false,
-            },
+            &Sgd { lr, momentum: 0.5, weight_decay: 0.0, nesterov: false },
             &mut w,
             &[1.0],
             &mut v,
@@ -180,11 +139,7 @@ fn diagnoses() {
         for len in LENGTHS {
             let mut x = Random(4).integers(len);
             let expected: f64 = wide(&x).iter().map(|x| x * x).sum();
-            assert_eq!(
-                diagnose::sum_of_squares(&cpu, &x),
-                expected,
-                "{len} numbers"
-            );
+            assert_eq!(diagnose::sum_of_squares(&cpu, &x), expected, "{len} numbers");
             assert!(diagnose::all_finite(&cpu, &x));
             for (i, bad) in [
                 (0, f32::NAN),
@@ -198,9 +153,6 @@ fn diagnoses() {
                 }
             }
         }
-        assert!(diagnose::all_finite(
-            &cpu,
-            &[f32::MAX, f32::MIN, f32::MIN_POSITIVE / 2.0, -0.0]
-        ));
+        assert!(diagnose::all_finite(&cpu, &[f32::MAX, f32::MIN, f32::MIN_POSITIVE / 2.0, -0.0]));
     }
 }

@@ -44,33 +44,14 @@ fn convolution() {
         "n1 ic1 ih2 oc2 k3 p2",
     ] {
         let s: Conv2dShape = shape.parse().unwrap();
-        let (x, w, b, d) = (
-            reals(1, s.x_len()),
-            reals(2, s.w_len()),
-            reals(3, s.c_out),
-            reals(4, s.y_len()),
-        );
+        let (x, w, b, d) =
+            (reals(1, s.x_len()), reals(2, s.w_len()), reals(3, s.c_out), reals(4, s.y_len()));
         let f = |x: &[f64], w: &[f64], b: &[f64]| {
             dot(&d, &reference::conv2d_forward(&s, x, w, Some(b)))
         };
-        check(
-            "dx",
-            &x,
-            &reference::conv2d_backward_input(&s, &d, &w),
-            |x| f(x, &w, &b),
-        );
-        check(
-            "dw",
-            &w,
-            &reference::conv2d_backward_weight(&s, &x, &d),
-            |w| f(&x, w, &b),
-        );
-        check(
-            "db",
-            &b,
-            &reference::conv2d_backward_bias(s.c_out, &d),
-            |b| f(&x, &w, b),
-        );
+        check("dx", &x, &reference::conv2d_backward_input(&s, &d, &w), |x| f(x, &w, &b));
+        check("dw", &w, &reference::conv2d_backward_weight(&s, &x, &d), |w| f(&x, w, &b));
+        check("db", &b, &reference::conv2d_backward_bias(s.c_out, &d), |b| f(&x, &w, b));
     }
 }
 
@@ -78,12 +59,8 @@ fn convolution() {
 fn batch_norm_with_its_tail() {
     let (channels, pixels, eps) = (3, 7, 1e-3);
     let len = channels * pixels;
-    let (x, gamma, beta, d) = (
-        reals(1, len),
-        reals(2, channels),
-        reals(3, channels),
-        reals(4, len),
-    );
+    let (x, gamma, beta, d) =
+        (reals(1, len), reals(2, channels), reals(3, channels), reals(4, len));
     let residual = reals(5, pixels * 2);
     let y = |x: &[f64], gamma: &[f64], beta: &[f64], residual: &[f64]| {
         let (mut y, _, _) = reference::batch_norm_train(x, gamma, beta, eps);
@@ -95,30 +72,16 @@ fn batch_norm_with_its_tail() {
     let g = reference::relu_backward(&d, &y(&x, &gamma, &beta, &residual));
     let gradients = reference::batch_norm_backward(&g, &x, &gamma, &mean, &rstd);
     check("dx", &x, &gradients.dx, |x| f(x, &gamma, &beta, &residual));
-    check("dgamma", &gamma, &gradients.dgamma, |gamma| {
-        f(&x, gamma, &beta, &residual)
-    });
-    check("dbeta", &beta, &gradients.dbeta, |beta| {
-        f(&x, &gamma, beta, &residual)
-    });
+    check("dgamma", &gamma, &gradients.dgamma, |gamma| f(&x, gamma, &beta, &residual));
+    check("dbeta", &beta, &gradients.dbeta, |beta| f(&x, &gamma, beta, &residual));
     let d_residual = reference::residual_gradient(&g, channels, 2, 1);
-    check("d_residual", &residual, &d_residual, |r| {
-        f(&x, &gamma, &beta, r)
-    });
+    check("d_residual", &residual, &d_residual, |r| f(&x, &gamma, &beta, r));
 }
 
 #[test]
 fn pools() {
     for (kernel, stride, padding) in [(3, 2, 1), (2, 2, 0), (3, 1, 0)] {
-        let s = Pool2dShape {
-            n: 2,
-            h: 5,
-            w: 6,
-            c: 2,
-            kernel,
-            stride,
-            padding,
-        };
+        let s = Pool2dShape { n: 2, h: 5, w: 6, c: 2, kernel, stride, padding };
         let (x, d) = (reals(1, s.x_len()), reals(2, s.y_len()));
         let max = |x: &[f64]| dot(&d, &reference::max_pool_forward(&s, x));
         check("max", &x, &reference::max_pool_backward(&s, &x, &d), max);
@@ -132,25 +95,13 @@ fn pools() {
 #[test]
 fn linear_and_loss() {
     let (n, c_in, c_out) = (3, 4, 5);
-    let (x, w, b, d) = (
-        reals(1, n * c_in),
-        reals(2, c_in * c_out),
-        reals(3, c_out),
-        reals(4, n * c_out),
-    );
+    let (x, w, b, d) =
+        (reals(1, n * c_in), reals(2, c_in * c_out), reals(3, c_out), reals(4, n * c_out));
     let f = |x: &[f64], w: &[f64], b: &[f64]| {
-        dot(
-            &d,
-            &reference::linear_forward(n, c_in, c_out, x, w, Some(b)),
-        )
+        dot(&d, &reference::linear_forward(n, c_in, c_out, x, w, Some(b)))
     };
     let (dw, db) = reference::linear_backward_weight(n, c_in, c_out, &x, &d);
-    check(
-        "dx",
-        &x,
-        &reference::linear_backward_input(n, c_in, c_out, &d, &w),
-        |x| f(x, &w, &b),
-    );
+    check("dx", &x, &reference::linear_backward_input(n, c_in, c_out, &d, &w), |x| f(x, &w, &b));
     check("dw", &w, &dw, |w| f(&x, w, &b));
     check("db", &b, &db, |b| f(&x, &w, b));
     for smoothing in [0.0, 0.2] {

@@ -38,14 +38,7 @@ fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for &(pixels, channels, narrow, offset) in CASES {
         for (relu, accumulate) in [(false, true), (true, false), (true, true)] {
-            cases.push(Case {
-                pixels,
-                channels,
-                narrow,
-                offset,
-                relu,
-                accumulate,
-            });
+            cases.push(Case { pixels, channels, narrow, offset, relu, accumulate });
         }
     }
     cases
@@ -96,11 +89,7 @@ impl Operands {
             residual: random.reals(case.pixels * case.narrow),
             dy: random.reals(len),
             old_mean: random.reals(case.channels),
-            old_var: random
-                .reals(case.channels)
-                .iter()
-                .map(|x| 1.5 + x)
-                .collect(),
+            old_var: random.reals(case.channels).iter().map(|x| 1.5 + x).collect(),
             dx: random.reals(len),
             d_residual: random.reals(case.pixels * case.narrow),
         }
@@ -119,11 +108,7 @@ fn run(cpu: &Cpu, case: &Case, o: &Operands) -> [Vec<f32>; 10] {
     let [mut y, mut mean, mut rstd, mut inferred] =
         [nan(o.x.len()), nan(c), nan(c), nan(o.x.len())];
     let (mut running_mean, mut running_var) = (Fenced::new(&o.old_mean), Fenced::new(&o.old_var));
-    let running = Running {
-        mean: running_mean.get(),
-        var: running_var.get(),
-        momentum: 0.1,
-    };
+    let running = Running { mean: running_mean.get(), var: running_var.get(), momentum: 0.1 };
     batch_norm::forward_train(
         cpu,
         &o.x,
@@ -189,19 +174,8 @@ fn run(cpu: &Cpu, case: &Case, o: &Operands) -> [Vec<f32>; 10] {
         scratch.get(),
     );
     scratch.take("scratch");
-    [
-        y,
-        mean,
-        rstd,
-        running_mean,
-        running_var,
-        inferred,
-        dx,
-        d_residual,
-        dgamma,
-        dbeta,
-    ]
-    .map(|mut b| b.take("batch norm"))
+    [y, mean, rstd, running_mean, running_var, inferred, dx, d_residual, dgamma, dbeta]
+        .map(|mut b| b.take("batch norm"))
 }
 
 /// The same from the reference; the mask comes from the kernel's own y, which may round to the other side of zero.
@@ -218,23 +192,13 @@ fn expected(case: &Case, o: &Operands, y_found: &[f32]) -> [Vec<f64>; 10] {
     let (y, mean, rstd) = reference::batch_norm_train(&x, &gamma, &beta, eps);
     let m = case.pixels as f64;
     let running = |old: &[f32], new: &dyn Fn(usize) -> f64| {
-        wide(old)
-            .iter()
-            .enumerate()
-            .map(|(c, old)| 0.9 * old + 0.1 * new(c))
-            .collect::<Vec<_>>()
+        wide(old).iter().enumerate().map(|(c, old)| 0.9 * old + 0.1 * new(c)).collect::<Vec<_>>()
     };
     let var = |c: usize| (1.0 / (rstd[c] * rstd[c]) - eps).max(0.0) * m / (m - 1.0).max(1.0);
     let running_mean = running(&o.old_mean, &|c| mean[c]);
     let running_var = running(&o.old_var, &var);
-    let inferred = reference::batch_norm_infer(
-        &x,
-        &gamma,
-        &beta,
-        &wide(&o.old_mean),
-        &wide(&o.old_var),
-        eps,
-    );
+    let inferred =
+        reference::batch_norm_infer(&x, &gamma, &beta, &wide(&o.old_mean), &wide(&o.old_var), eps);
     let g = if case.relu {
         reference::relu_backward(&wide(&o.dy), &wide(y_found))
     } else {
@@ -249,24 +213,10 @@ fn expected(case: &Case, o: &Operands, y_found: &[f32]) -> [Vec<f64>; 10] {
     };
     let add = |a: Vec<f64>, old: &[f32]| -> Vec<f64> {
         let old = wide(old);
-        a.iter()
-            .zip(old)
-            .map(|(a, old)| if case.accumulate { a + old } else { *a })
-            .collect()
+        a.iter().zip(old).map(|(a, old)| if case.accumulate { a + old } else { *a }).collect()
     };
     let (dx, d_residual) = (add(dx, &o.dx), add(d_residual, &o.d_residual));
-    [
-        tail(y),
-        mean,
-        rstd,
-        running_mean,
-        running_var,
-        tail(inferred),
-        dx,
-        d_residual,
-        dgamma,
-        dbeta,
-    ]
+    [tail(y), mean, rstd, running_mean, running_var, tail(inferred), dx, d_residual, dgamma, dbeta]
 }
 
 #[test]
@@ -277,13 +227,7 @@ fn agrees_with_the_reference() {
             let found = run(&cpu, &case, &operands);
             let expected = expected(&case, &operands, &found[0]);
             for i in 0..10 {
-                let Case {
-                    pixels,
-                    channels,
-                    narrow,
-                    relu,
-                    ..
-                } = case;
+                let Case { pixels, channels, narrow, relu, .. } = case;
                 let what = format!(
                     "{}, {pixels}x{channels}, residual {narrow}, relu {relu}, {}",
                     NAMES[i],
@@ -328,11 +272,8 @@ fn any_number_of_threads_gives_the_same_bits() {
 fn statistics_survive_a_large_mean() {
     for cpu in cpus() {
         for channels in [1, 16, 100] {
-            let x: Vec<f32> = Random(3)
-                .reals(3000 * channels)
-                .iter()
-                .map(|x| 10_000.0 + x)
-                .collect();
+            let x: Vec<f32> =
+                Random(3).reals(3000 * channels).iter().map(|x| 10_000.0 + x).collect();
             let one = vec![1.0; channels];
             let (mut y, mut mean, mut rstd) = (x.clone(), one.clone(), one.clone());
             let mut scratch = vec![0.0; batch_norm::scratch_len(3000, channels)];

@@ -37,10 +37,7 @@ fn shapes() -> impl Iterator<Item = Pool2dShape> {
 
 fn with(old: &[f32], g: Vec<f64>, accumulate: bool) -> Vec<f64> {
     let keep = f64::from(u8::from(accumulate));
-    g.iter()
-        .zip(wide(old))
-        .map(|(g, old)| g + keep * old)
-        .collect()
+    g.iter().zip(wide(old)).map(|(g, old)| g + keep * old).collect()
 }
 
 #[test]
@@ -83,12 +80,7 @@ fn max_pool_takes_the_first_maximum() {
                     let mut dx = Fenced::new(&old);
                     pool2d::max_backward(&cpu, &shape, &x, &dy, dx.get(), accumulate);
                     let expected = reference::max_pool_backward(&shape, &wide(&x), &wide(&dy));
-                    assert_close(
-                        &what,
-                        &dx.take(&what),
-                        &with(&old, expected, accumulate),
-                        0.0,
-                    );
+                    assert_close(&what, &dx.take(&what), &with(&old, expected, accumulate), 0.0);
                 }
             }
         }
@@ -118,12 +110,7 @@ fn average_pool() {
                 let mut dx = Fenced::new(&old);
                 pool2d::avg_backward(&cpu, &shape, &dy, dx.get(), accumulate);
                 let expected = reference::avg_pool_backward(&shape, &wide(&dy));
-                assert_close(
-                    &what,
-                    &dx.take(&what),
-                    &with(&old, expected, accumulate),
-                    1e-6,
-                );
+                assert_close(&what, &dx.take(&what), &with(&old, expected, accumulate), 1e-6);
             }
         }
     }
@@ -134,21 +121,10 @@ fn average_pool() {
 fn global_average_pool() {
     for cpu in cpus() {
         for (n, side, c) in [(3, 8, 64), (1, 1, 5), (2, 7, 70)] {
-            let shape = Pool2dShape {
-                n,
-                h: side,
-                w: side,
-                c,
-                kernel: side,
-                stride: 1,
-                padding: 0,
-            };
+            let shape = Pool2dShape { n, h: side, w: side, c, kernel: side, stride: 1, padding: 0 };
             let mut random = Random(3);
-            let (x, dy, old) = (
-                random.reals(shape.x_len()),
-                random.reals(n * c),
-                random.reals(shape.x_len()),
-            );
+            let (x, dy, old) =
+                (random.reals(shape.x_len()), random.reals(n * c), random.reals(shape.x_len()));
             let mut y = Fenced::new(&vec![f32::NAN; n * c]);
             pool2d::global_avg_forward(&cpu, n, side * side, c, &x, y.get());
             assert_close(
@@ -161,12 +137,7 @@ fn global_average_pool() {
                 let mut dx = Fenced::<f32>::new(&old);
                 pool2d::global_avg_backward(&cpu, n, side * side, c, &dy, dx.get(), accumulate);
                 let expected = reference::avg_pool_backward(&shape, &wide(&dy));
-                assert_close(
-                    "global",
-                    &dx.take("global"),
-                    &with(&old, expected, accumulate),
-                    1e-6,
-                );
+                assert_close("global", &dx.take("global"), &with(&old, expected, accumulate), 1e-6);
             }
         }
     }
@@ -174,26 +145,9 @@ fn global_average_pool() {
 
 #[test]
 fn impossible_pools_say_why() {
-    let shape = Pool2dShape {
-        n: 1,
-        h: 2,
-        w: 2,
-        c: 1,
-        kernel: 3,
-        stride: 1,
-        padding: 0,
-    };
-    assert_eq!(
-        shape.check(),
-        Err("window 3 is larger than the 2x2 input with padding 0".into())
-    );
-    let rim = Pool2dShape {
-        padding: 2,
-        ..shape
-    };
-    assert_eq!(
-        rim.check(),
-        Err("padding 2 is more than half of window 3".into())
-    );
+    let shape = Pool2dShape { n: 1, h: 2, w: 2, c: 1, kernel: 3, stride: 1, padding: 0 };
+    assert_eq!(shape.check(), Err("window 3 is larger than the 2x2 input with padding 0".into()));
+    let rim = Pool2dShape { padding: 2, ..shape };
+    assert_eq!(rim.check(), Err("padding 2 is more than half of window 3".into()));
     assert!(Pool2dShape { stride: 0, ..shape }.check().is_err());
 }

@@ -26,13 +26,9 @@ fn assert_rounded_twice(what: &str, mut found: Fenced<Bf16>, expected: &[f32]) {
 #[test]
 fn relu_and_addition() {
     for cpu in cpus() {
-        for (pixels, channels, narrow, offset) in [
-            (50, 16, 16, 0),
-            (3000, 7, 7, 0),
-            (513, 32, 16, 8),
-            (300, 7, 3, 4),
-            (1, 1, 1, 0),
-        ] {
+        for (pixels, channels, narrow, offset) in
+            [(50, 16, 16, 0), (3000, 7, 7, 0), (513, 32, 16, 8), (300, 7, 3, 4), (1, 1, 1, 0)]
+        {
             let what = format!("{pixels}x{channels}, {narrow}, {}", cpu.isa());
             let mut random = Random(3);
             let len = pixels * channels;
@@ -40,10 +36,8 @@ fn relu_and_addition() {
             let (dy, dy16) = map(&mut random, len);
             for relu in [false, true] {
                 let (mut y, mut y16) = (vec![0.0; len], Fenced::scratch(len));
-                let (r, r16) = (
-                    wide_residual(&b, narrow, offset),
-                    wide_residual(&b16, narrow, offset),
-                );
+                let (r, r16) =
+                    (wide_residual(&b, narrow, offset), wide_residual(&b16, narrow, offset));
                 elementwise::add_forward(&cpu, &a, r, channels, relu, &mut y);
                 elementwise::add_forward(&cpu, &a16, r16, channels, relu, y16.get());
                 assert_rounded(&what, y16, y);
@@ -73,11 +67,7 @@ fn relu_and_addition() {
 }
 
 fn wide_residual<T>(values: &[T], channels: usize, offset: usize) -> Residual<'_, T> {
-    Residual {
-        values,
-        channels,
-        offset,
-    }
+    Residual { values, channels, offset }
 }
 
 fn wide_gradient<T>(
@@ -86,24 +76,15 @@ fn wide_gradient<T>(
     offset: usize,
     accumulate: bool,
 ) -> ResidualGrad<'_, T> {
-    ResidualGrad {
-        values,
-        channels,
-        offset,
-        accumulate,
-    }
+    ResidualGrad { values, channels, offset, accumulate }
 }
 
 #[test]
 fn batch_norm() {
     for cpu in cpus() {
-        for (pixels, c, narrow, offset) in [
-            (1, 3, 0, 0),
-            (77, 16, 16, 0),
-            (2000, 16, 0, 0),
-            (600, 40, 20, 10),
-            (33, 600, 600, 0),
-        ] {
+        for (pixels, c, narrow, offset) in
+            [(1, 3, 0, 0), (77, 16, 16, 0), (2000, 16, 0, 0), (600, 40, 20, 10), (33, 600, 600, 0)]
+        {
             let mut random = Random(pixels as u64);
             let len = pixels * c;
             let ((x, x16), (dy, dy16)) = (map(&mut random, len), map(&mut random, len));
@@ -251,15 +232,7 @@ fn pools() {
             [1, 8, 8, 3, 2, 2, 0],
             [2, 5, 7, 130, 3, 1, 0],
         ] {
-            let shape = Pool2dShape {
-                n,
-                h,
-                w,
-                c,
-                kernel,
-                stride,
-                padding,
-            };
+            let shape = Pool2dShape { n, h, w, c, kernel, stride, padding };
             let what = format!("{shape:?}, {}", cpu.isa());
             let mut random = Random(5);
             let (x, x16) = map(&mut random, shape.x_len());

@@ -29,9 +29,7 @@ impl Random {
 
     /// Uniform in -1..1.
     pub(crate) fn reals(&mut self, len: usize) -> Vec<f32> {
-        (0..len)
-            .map(|_| (self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0)
-            .collect()
+        (0..len).map(|_| (self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0).collect()
     }
 }
 
@@ -47,10 +45,7 @@ impl<T: Number> Fenced<T> {
         let mut buffer = vec![T::of(CANARY); FENCE];
         buffer.extend(values.iter().map(|&x| T::of(x)));
         buffer.extend([T::of(CANARY); FENCE]);
-        Fenced {
-            buffer,
-            len: values.len(),
-        }
+        Fenced { buffer, len: values.len() }
     }
 
     /// Filled with a value that must not survive or matter.
@@ -64,9 +59,7 @@ impl<T: Number> Fenced<T> {
 
     /// The content, once the fences are seen to be whole.
     pub(crate) fn take(&mut self, what: &str) -> Vec<f32> {
-        let fences = self.buffer[..FENCE]
-            .iter()
-            .chain(&self.buffer[FENCE + self.len..]);
+        let fences = self.buffer[..FENCE].iter().chain(&self.buffer[FENCE + self.len..]);
         assert!(
             fences.into_iter().all(|x| x.get() == T::of(CANARY).get()),
             "{what}: wrote outside its output"
@@ -81,10 +74,7 @@ pub(crate) fn wide(x: &[f32]) -> Vec<f64> {
 
 /// Every instruction set of this machine, on two threads.
 pub(crate) fn cpus() -> Vec<Cpu> {
-    Isa::available()
-        .into_iter()
-        .map(|isa| Cpu::with_isa(isa, 2).unwrap())
-        .collect()
+    Isa::available().into_iter().map(|isa| Cpu::with_isa(isa, 2).unwrap()).collect()
 }
 
 /// Asserts |found - expected| <= bound everywhere (NaN equals NaN); prints the worst element.
@@ -98,11 +88,7 @@ pub(crate) fn assert_near(what: &str, found: &[f32], expected: &[f64], bound: f6
     // How much a number is off beyond what is in proportion to it.
     let error = |i: usize| {
         let (a, b) = (f64::from(found[i]), expected[i]);
-        if a == b || (a.is_nan() && b.is_nan()) {
-            0.0
-        } else {
-            (a - b).abs() - relative * b.abs()
-        }
+        if a == b || (a.is_nan() && b.is_nan()) { 0.0 } else { (a - b).abs() - relative * b.abs() }
     };
     // A NaN on one side only is worse than any number.
     let worse = |a: f64| if a.is_nan() { f64::INFINITY } else { a };
@@ -144,7 +130,5 @@ pub(crate) fn rounded<T: Number>(x: Vec<f32>) -> Vec<f32> {
 
 /// The same of exact results.
 pub(crate) fn stored<T: Number>(x: &[f64]) -> Vec<f64> {
-    x.iter()
-        .map(|&x| f64::from(T::of(x as f32).get()))
-        .collect()
+    x.iter().map(|&x| f64::from(T::of(x as f32).get())).collect()
 }

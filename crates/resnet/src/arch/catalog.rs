@@ -75,40 +75,14 @@ const RESNET: Residual = Residual {
     width_per_group: 64,
     zero_init: false,
 };
-const BOTTLENECK: Residual = Residual {
-    block: Block::Bottleneck,
-    ..RESNET
-};
-const RESNET_V1: Residual = Residual {
-    stride: Stride::V1,
-    ..BOTTLENECK
-};
-const PRERESNET: Residual = Residual {
-    order: Order::Before,
-    ..RESNET
-};
-const PRE_BOTTLENECK: Residual = Residual {
-    order: Order::Before,
-    ..BOTTLENECK
-};
-const PLAIN: Residual = Residual {
-    shortcuts: Shortcuts::Absent,
-    ..RESNET
-};
-const RESNEXT_4: Residual = Residual {
-    groups: 32,
-    width_per_group: 4,
-    ..BOTTLENECK
-};
-const RESNEXT_8: Residual = Residual {
-    groups: 32,
-    width_per_group: 8,
-    ..BOTTLENECK
-};
-const WIDE: Residual = Residual {
-    width_per_group: 128,
-    ..BOTTLENECK
-};
+const BOTTLENECK: Residual = Residual { block: Block::Bottleneck, ..RESNET };
+const RESNET_V1: Residual = Residual { stride: Stride::V1, ..BOTTLENECK };
+const PRERESNET: Residual = Residual { order: Order::Before, ..RESNET };
+const PRE_BOTTLENECK: Residual = Residual { order: Order::Before, ..BOTTLENECK };
+const PLAIN: Residual = Residual { shortcuts: Shortcuts::Absent, ..RESNET };
+const RESNEXT_4: Residual = Residual { groups: 32, width_per_group: 4, ..BOTTLENECK };
+const RESNEXT_8: Residual = Residual { groups: 32, width_per_group: 8, ..BOTTLENECK };
+const WIDE: Residual = Residual { width_per_group: 128, ..BOTTLENECK };
 
 const CIFAR: Residual = Residual {
     stem: Stem::Cifar,
@@ -118,39 +92,17 @@ const CIFAR: Residual = Residual {
     shortcut: Shortcut::A,
     ..RESNET
 };
-const CIFAR_PLAIN: Residual = Residual {
-    shortcuts: Shortcuts::Absent,
-    ..CIFAR
-};
-const CIFAR_PRE: Residual = Residual {
-    order: Order::Before,
-    first: First::Both,
-    ..CIFAR
-};
-const CIFAR_PRE_BOTTLENECK: Residual = Residual {
-    block: Block::Bottleneck,
-    shortcut: Shortcut::B,
-    stride: Stride::V1,
-    ..CIFAR_PRE
-};
-const CIFAR_WIDE: Residual = Residual {
-    any_depth: false,
-    shortcut: Shortcut::B,
-    ..CIFAR_PRE
-};
+const CIFAR_PLAIN: Residual = Residual { shortcuts: Shortcuts::Absent, ..CIFAR };
+const CIFAR_PRE: Residual = Residual { order: Order::Before, first: First::Both, ..CIFAR };
+const CIFAR_PRE_BOTTLENECK: Residual =
+    Residual { block: Block::Bottleneck, shortcut: Shortcut::B, stride: Stride::V1, ..CIFAR_PRE };
+const CIFAR_WIDE: Residual = Residual { any_depth: false, shortcut: Shortcut::B, ..CIFAR_PRE };
 
-const CLASSIC: Chain = Chain {
-    stages: &[&[32], &[64], &[128]],
-    hidden: &[256],
-};
-const VGG16: Chain = Chain {
-    stages: &[&[64; 2], &[128; 2], &[256; 3], &[512; 3], &[512; 3]],
-    hidden: &[4096; 2],
-};
-const VGG19: Chain = Chain {
-    stages: &[&[64; 2], &[128; 2], &[256; 4], &[512; 4], &[512; 4]],
-    hidden: &[4096; 2],
-};
+const CLASSIC: Chain = Chain { stages: &[&[32], &[64], &[128]], hidden: &[256] };
+const VGG16: Chain =
+    Chain { stages: &[&[64; 2], &[128; 2], &[256; 3], &[512; 3], &[512; 3]], hidden: &[4096; 2] };
+const VGG19: Chain =
+    Chain { stages: &[&[64; 2], &[128; 2], &[256; 4], &[512; 4], &[512; 4]], hidden: &[4096; 2] };
 
 const HE: &str = "He et al. 2015, section 4.2";
 const HE_IMAGENET: &str = "He et al. 2015, table 1";
@@ -232,21 +184,8 @@ const fn cifar(
     source: &'static str,
     about: &'static str,
 ) -> Row {
-    let body = Body::Residual(Residual {
-        blocks: [a, b, c, 0],
-        ..net
-    });
-    Row {
-        name,
-        depth,
-        params,
-        macs,
-        source,
-        about,
-        task: Task::Cifar10,
-        norm: true,
-        body,
-    }
+    let body = Body::Residual(Residual { blocks: [a, b, c, 0], ..net });
+    Row { name, depth, params, macs, source, about, task: Task::Cifar10, norm: true, body }
 }
 
 const fn imagenet(
@@ -260,17 +199,7 @@ const fn imagenet(
     about: &'static str,
 ) -> Row {
     let body = Body::Residual(Residual { blocks, ..net });
-    Row {
-        name,
-        depth,
-        params,
-        macs,
-        source,
-        about,
-        task: Task::ImageNet,
-        norm: true,
-        body,
-    }
+    Row { name, depth, params, macs, source, about, task: Task::ImageNet, norm: true, body }
 }
 
 const fn chain(
@@ -284,36 +213,17 @@ const fn chain(
     source: &'static str,
     about: &'static str,
 ) -> Row {
-    Row {
-        name,
-        depth,
-        params,
-        macs,
-        source,
-        about,
-        task,
-        norm,
-        body: Body::Chain(net),
-    }
+    Row { name, depth, params, macs, source, about, task, norm, body: Body::Chain(net) }
 }
 
 const fn widen(net: Residual, k: usize) -> Residual {
-    Residual {
-        width: net.width * k,
-        ..net
-    }
+    Residual { width: net.width * k, ..net }
 }
 
 impl Row {
     /// The network of this row.
     pub fn arch(&self) -> Arch {
-        Arch::new(
-            self.name.into(),
-            self.depth,
-            self.task,
-            self.norm,
-            self.body,
-        )
+        Arch::new(self.name.into(), self.depth, self.task, self.norm, self.body)
     }
 }
 
@@ -323,16 +233,7 @@ impl Arch {
             Task::Cifar10 => (Shape::new(3, 32, 32), 10),
             Task::ImageNet => (Shape::new(3, 224, 224), 1000),
         };
-        Arch {
-            base,
-            depth,
-            input,
-            classes,
-            body,
-            norm,
-            init: Init::He,
-            gain: 1.0,
-        }
+        Arch { base, depth, input, classes, body, norm, init: Init::He, gain: 1.0 }
     }
 }
 
@@ -340,11 +241,7 @@ impl Family {
     /// Depth and widening factor of a name that has this family's form.
     fn read(&self, name: &str) -> Option<(usize, usize)> {
         let rest = name.strip_prefix(self.prefix)?;
-        let (depth, k) = if self.wide {
-            rest.split_once('_')?
-        } else {
-            (rest, "1")
-        };
+        let (depth, k) = if self.wide { rest.split_once('_')? } else { (rest, "1") };
         let number = |text: &str| {
             let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
             (digits && (text == "0" || !text.starts_with('0')))
@@ -376,10 +273,7 @@ impl Family {
 
     fn arch(&self, depth: usize, k: usize) -> Option<Arch> {
         let n = self.blocks(depth)?;
-        let net = Residual {
-            blocks: [n, n, n, 0],
-            ..widen(self.net, k)
-        };
+        let net = Residual { blocks: [n, n, n, 0], ..widen(self.net, k) };
         let body = Body::Residual(net);
         (1..=MAX_WIDEN)
             .contains(&k)
@@ -390,13 +284,8 @@ impl Family {
 /// Every network whose stages have so many blocks, catalogue first; those without blocks for an empty list. `width` is the
 /// number of channels of the first stage before a bottleneck's expansion, for networks that are widened.
 pub fn with_blocks(blocks: &[usize], width: usize) -> Vec<Arch> {
-    let names = |net: &Residual| {
-        net.blocks
-            .iter()
-            .copied()
-            .filter(|&n| n > 0)
-            .eq(blocks.iter().copied())
-    };
+    let names =
+        |net: &Residual| net.blocks.iter().copied().filter(|&n| n > 0).eq(blocks.iter().copied());
     let fits = |body: &Body| match body {
         Body::Residual(net) => names(net),
         Body::Chain(_) => blocks.is_empty(),
@@ -410,14 +299,8 @@ pub fn with_blocks(blocks: &[usize], width: usize) -> Vec<Arch> {
         return found;
     }
     for family in FAMILIES {
-        let k = if family.wide {
-            width / family.net.width
-        } else {
-            1
-        };
-        let depth = n
-            .checked_mul(family.step)
-            .and_then(|d| d.checked_add(family.offset));
+        let k = if family.wide { width / family.net.width } else { 1 };
+        let depth = n.checked_mul(family.step).and_then(|d| d.checked_add(family.offset));
         let usual = depth.and_then(|depth| family.arch(depth, k));
         let bottleneck = n.checked_mul(9).map(|d| d.saturating_add(2));
         let other = bottleneck
@@ -442,40 +325,25 @@ pub(super) fn find(name: &str) -> Result<Arch, ArchError> {
     if let Some(arch) = FAMILIES.iter().find_map(|family| family.member(name)) {
         return Ok(arch);
     }
-    let like = FAMILIES
-        .iter()
-        .find_map(|family| Some((family, family.read(name)?)));
+    let like = FAMILIES.iter().find_map(|family| Some((family, family.read(name)?)));
     Err(match like {
         Some((family, (depth, k))) => no_such_depth(name, family, depth, k),
-        None => ArchError::UnknownNetwork {
-            name: name.into(),
-            nearest: names_like(name),
-        },
+        None => ArchError::UnknownNetwork { name: name.into(), nearest: names_like(name) },
     })
 }
 
 /// Up to three names that begin as `name` does in full; otherwise the one it may be a slip of.
 fn names_like(name: &str) -> Vec<String> {
     let names = || CATALOG.iter().map(|row| row.name);
-    let longer: Vec<&str> = names()
-        .filter(|other| name.len() > 2 && other.starts_with(name))
-        .take(3)
-        .collect();
-    let slip = if longer.is_empty() {
-        suggest::nearest(name, names())
-    } else {
-        None
-    };
+    let longer: Vec<&str> =
+        names().filter(|other| name.len() > 2 && other.starts_with(name)).take(3).collect();
+    let slip = if longer.is_empty() { suggest::nearest(name, names()) } else { None };
     longer.into_iter().chain(slip).map(String::from).collect()
 }
 
 /// The rule of a family, and the networks just below and just above the depth asked for.
 fn no_such_depth(name: &str, family: &Family, depth: usize, k: usize) -> ArchError {
-    let kin = || {
-        FAMILIES
-            .iter()
-            .filter(|other| other.prefix == family.prefix)
-    };
+    let kin = || FAMILIES.iter().filter(|other| other.prefix == family.prefix);
     let imagenet: Vec<(usize, &str)> = CATALOG
         .iter()
         .filter(|row| matches!(row.task, Task::ImageNet) && family.read(row.name).is_some())
@@ -488,16 +356,9 @@ fn no_such_depth(name: &str, family: &Family, depth: usize, k: usize) -> ArchErr
     };
     let below = (1..=depth).rev().find(exists);
     let above = (depth + 1..=MAX_DEPTH).find(exists);
-    let near = below
-        .into_iter()
-        .chain(above)
-        .map(|d| family.name(d, k))
-        .collect();
+    let near = below.into_iter().chain(above).map(|d| family.name(d, k)).collect();
     let forms: Vec<String> = kin().map(|f| format!("{}n+{}", f.step, f.offset)).collect();
-    let mut rule = format!(
-        "networks for 32-pixel images have {} layers",
-        forms.join(" or ")
-    );
+    let mut rule = format!("networks for 32-pixel images have {} layers", forms.join(" or "));
     rule += &format!(", at most {MAX_DEPTH}");
     if family.wide {
         rule += &format!(", and a widening factor of 1 to {MAX_WIDEN}");
@@ -506,9 +367,5 @@ fn no_such_depth(name: &str, family: &Family, depth: usize, k: usize) -> ArchErr
         let depths: Vec<String> = imagenet.iter().map(|(d, _)| d.to_string()).collect();
         rule += &format!(", those for ImageNet {}", depths.join(", "));
     }
-    ArchError::Depth {
-        name: name.into(),
-        rule,
-        nearest: near,
-    }
+    ArchError::Depth { name: name.into(), rule, nearest: near }
 }

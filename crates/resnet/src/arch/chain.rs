@@ -27,37 +27,19 @@ impl Chain {
         let mut x = LayerId(0);
         let mut index = 0..;
         let mut next = |graph: &mut Graph, op, x| {
-            graph.push(
-                format!("features.{}", index.next().unwrap_or_default()),
-                op,
-                &[x],
-            )
+            graph.push(format!("features.{}", index.next().unwrap_or_default()), op, &[x])
         };
         for stage in self.stages {
             for &c_out in *stage {
-                let conv = Op::Conv2d {
-                    c_out,
-                    kernel: 3,
-                    stride: 1,
-                    padding: 1,
-                    groups: 1,
-                    bias: true,
-                };
+                let conv =
+                    Op::Conv2d { c_out, kernel: 3, stride: 1, padding: 1, groups: 1, bias: true };
                 x = next(graph, conv, x);
                 if norm {
                     x = next(graph, super::batch_norm(false), x);
                 }
                 x = next(graph, Op::Relu, x);
             }
-            x = next(
-                graph,
-                Op::MaxPool2d {
-                    kernel: 2,
-                    stride: 2,
-                    padding: 0,
-                },
-                x,
-            );
+            x = next(graph, Op::MaxPool2d { kernel: 2, stride: 2, padding: 0 }, x);
             side /= 2;
             if side == 0 {
                 return Err(graph.layer(x).name.clone());

@@ -53,10 +53,7 @@ enum Body {
 #[non_exhaustive]
 pub enum ArchError {
     /// No row and no family has this name.
-    #[error(
-        "unknown network `{name}`{}",
-        did_you_mean(nearest, "`resnet models` lists all")
-    )]
+    #[error("unknown network `{name}`{}", did_you_mean(nearest, "`resnet models` lists all"))]
     UnknownNetwork {
         /// What was asked for.
         name: String,
@@ -153,11 +150,7 @@ fn did_you_mean(nearest: &[String], otherwise: &str) -> String {
 }
 
 fn batch_norm(zero_init: bool) -> Op {
-    Op::BatchNorm {
-        eps: 1e-5,
-        momentum: 0.1,
-        zero_init,
-    }
+    Op::BatchNorm { eps: 1e-5, momentum: 0.1, zero_init }
 }
 
 impl Arch {
@@ -167,16 +160,11 @@ impl Arch {
     /// # Errors
     /// A name, depth, option, value or combination that does not exist.
     pub fn parse(text: &str) -> Result<Arch, ArchError> {
-        let (base, list) = text
-            .split_once(':')
-            .map_or((text, None), |(b, l)| (b, Some(l)));
+        let (base, list) = text.split_once(':').map_or((text, None), |(b, l)| (b, Some(l)));
         let mut arch = catalog::find(base.trim())?;
         let mut given = Vec::new();
         for part in list.iter().flat_map(|list| list.split(',')) {
-            let syntax = || ArchError::Syntax {
-                text: text.into(),
-                part: part.into(),
-            };
+            let syntax = || ArchError::Syntax { text: text.into(), part: part.into() };
             let (key, value) = part.split_once('=').ok_or_else(syntax)?;
             let row = options::find(&arch, key.trim())?;
             if given.iter().any(|&(other, _)| other == row) {
@@ -219,11 +207,7 @@ impl Arch {
                 list.push(format!("{}={value}", row.key));
             }
         }
-        if list.is_empty() {
-            plain.base
-        } else {
-            format!("{}:{}", plain.base, list.join(","))
-        }
+        if list.is_empty() { plain.base } else { format!("{}:{}", plain.base, list.join(",")) }
     }
 
     /// The same convolutions without shortcuts; itself if it has none.
@@ -250,22 +234,14 @@ impl Arch {
             expected: format!("1 to {max}"),
         };
         if !(1..=MAX_CHANNELS).contains(&input.c) {
-            return Err(size(
-                "the number of input channels",
-                input.c.to_string(),
-                MAX_CHANNELS,
-            ));
+            return Err(size("the number of input channels", input.c.to_string(), MAX_CHANNELS));
         }
         if !(1..=MAX_SIDE).contains(&input.h.min(input.w)) || input.h.max(input.w) > MAX_SIDE {
             let found = format!("{}x{}", input.h, input.w);
             return Err(size("the size of the images in pixels", found, MAX_SIDE));
         }
         if !(1..=MAX_CLASSES).contains(&classes) {
-            return Err(size(
-                "the number of classes",
-                classes.to_string(),
-                MAX_CLASSES,
-            ));
+            return Err(size("the number of classes", classes.to_string(), MAX_CLASSES));
         }
         let mut graph = Graph::new(input);
         graph.init = self.init;
@@ -274,12 +250,7 @@ impl Arch {
             Body::Residual(net) => net.build(&mut graph, self.norm, classes),
             Body::Chain(net) => net.build(&mut graph, self.norm, classes).map_err(|layer| {
                 let smallest = net.smallest_side();
-                ArchError::TooSmall {
-                    arch: self.name(),
-                    input,
-                    layer,
-                    smallest,
-                }
+                ArchError::TooSmall { arch: self.name(), input, layer, smallest }
             })?,
         }
         Ok(graph)

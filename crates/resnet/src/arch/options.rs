@@ -37,14 +37,8 @@ pub static OPTIONS: &[ArchOption] = &[
                brings the shortcut and stride the papers use with it",
         get: |arch| match residual(arch)? {
             net if !net.any_depth => None,
-            Residual {
-                block: Block::Basic,
-                ..
-            } => Some("basic".into()),
-            Residual {
-                block: Block::Bottleneck,
-                ..
-            } => Some("bottleneck".into()),
+            Residual { block: Block::Basic, .. } => Some("basic".into()),
+            Residual { block: Block::Bottleneck, .. } => Some("bottleneck".into()),
         },
         set: set_block,
     },
@@ -54,22 +48,10 @@ pub static OPTIONS: &[ArchOption] = &[
         help: "shortcut where the shape changes: A zeros for missing channels, \
                B 1x1 convolution, C 1x1 convolution everywhere",
         get: |arch| match residual(arch)? {
-            Residual {
-                shortcuts: Shortcuts::Absent,
-                ..
-            } => None,
-            Residual {
-                shortcut: Shortcut::A,
-                ..
-            } => Some("A".into()),
-            Residual {
-                shortcut: Shortcut::B,
-                ..
-            } => Some("B".into()),
-            Residual {
-                shortcut: Shortcut::C,
-                ..
-            } => Some("C".into()),
+            Residual { shortcuts: Shortcuts::Absent, .. } => None,
+            Residual { shortcut: Shortcut::A, .. } => Some("A".into()),
+            Residual { shortcut: Shortcut::B, .. } => Some("B".into()),
+            Residual { shortcut: Shortcut::C, .. } => Some("C".into()),
         },
         set: |arch, value| {
             let net = residual_mut(arch, "it has no residual blocks")?;
@@ -93,17 +75,9 @@ pub static OPTIONS: &[ArchOption] = &[
         help: "convolution of a bottleneck that halves the map: \
                the first 1x1 as in the papers (v1) or the 3x3 as in torchvision (v1.5)",
         get: |arch| match residual(arch)? {
-            Residual {
-                block: Block::Basic,
-                ..
-            } => None,
-            Residual {
-                stride: Stride::V1, ..
-            } => Some("v1".into()),
-            Residual {
-                stride: Stride::V15,
-                ..
-            } => Some("v1.5".into()),
+            Residual { block: Block::Basic, .. } => None,
+            Residual { stride: Stride::V1, .. } => Some("v1".into()),
+            Residual { stride: Stride::V15, .. } => Some("v1.5".into()),
         },
         set: |arch, value| {
             let net = residual_mut(arch, "it has no bottleneck blocks")?;
@@ -144,20 +118,10 @@ pub static OPTIONS: &[ArchOption] = &[
         help: "what normalises and activates first in a pre-activation network: the stem, or the first block, \
                for its branch and shortcut (both) or its branch alone (branch, as in timm)",
         get: |arch| match residual(arch)? {
-            Residual {
-                order: Order::After,
-                ..
-            } => None,
-            Residual {
-                first: First::Stem, ..
-            } => Some("stem".into()),
-            Residual {
-                first: First::Both, ..
-            } => Some("both".into()),
-            Residual {
-                first: First::Branch,
-                ..
-            } => Some("branch".into()),
+            Residual { order: Order::After, .. } => None,
+            Residual { first: First::Stem, .. } => Some("stem".into()),
+            Residual { first: First::Both, .. } => Some("both".into()),
+            Residual { first: First::Branch, .. } => Some("branch".into()),
         },
         set: |arch, value| {
             let net = residual_mut(arch, "it has no residual blocks")?;
@@ -185,16 +149,12 @@ pub static OPTIONS: &[ArchOption] = &[
         },
         set: |arch, value| match (boolean(value)?, &mut arch.body) {
             (keep, Body::Residual(net)) if net.shortcuts != Shortcuts::Absent => {
-                net.shortcuts = if keep {
-                    Shortcuts::Kept
-                } else {
-                    Shortcuts::Cut
-                };
+                net.shortcuts = if keep { Shortcuts::Kept } else { Shortcuts::Cut };
                 Ok(())
             }
-            (true, _) => Err(not_here(
-                "it has no shortcuts by definition; take a residual network",
-            )),
+            (true, _) => {
+                Err(not_here("it has no shortcuts by definition; take a residual network"))
+            }
             (false, _) => Ok(()),
         },
     },
@@ -261,14 +221,11 @@ pub static OPTIONS: &[ArchOption] = &[
 
 /// Index of the row of an option.
 pub(super) fn find(arch: &Arch, key: &str) -> Result<usize, ArchError> {
-    OPTIONS
-        .iter()
-        .position(|row| row.key == key)
-        .ok_or_else(|| ArchError::UnknownOption {
-            arch: arch.base.clone(),
-            key: key.into(),
-            nearest: suggest::nearest(key, OPTIONS.iter().map(|row| row.key)).map(String::from),
-        })
+    OPTIONS.iter().position(|row| row.key == key).ok_or_else(|| ArchError::UnknownOption {
+        arch: arch.base.clone(),
+        key: key.into(),
+        nearest: suggest::nearest(key, OPTIONS.iter().map(|row| row.key)).map(String::from),
+    })
 }
 
 /// Gives an option a value, without the check of combinations.
@@ -277,12 +234,9 @@ pub(super) fn apply(arch: &mut Arch, row: &ArchOption, value: &str) -> Result<()
         let (arch, key) = (arch.base.clone(), row.key.into());
         match refusal {
             Refusal::NotHere(reason) => ArchError::NotApplicable { arch, key, reason },
-            Refusal::Value => ArchError::Value {
-                arch,
-                key,
-                value: value.into(),
-                expected: row.values.into(),
-            },
+            Refusal::Value => {
+                ArchError::Value { arch, key, value: value.into(), expected: row.values.into() }
+            }
         }
     })
 }
@@ -316,11 +270,7 @@ fn boolean(value: &str) -> Result<bool, Refusal> {
 }
 
 fn positive(value: &str) -> Result<f32, Refusal> {
-    value
-        .parse()
-        .ok()
-        .filter(|x: &f32| x.is_finite() && *x > 0.0)
-        .ok_or(Refusal::Value)
+    value.parse().ok().filter(|x: &f32| x.is_finite() && *x > 0.0).ok_or(Refusal::Value)
 }
 
 /// The number of blocks follows from the depth; shortcut and stride are those of He et al. 2015 (basic) and of the code
@@ -347,12 +297,6 @@ fn set_block(arch: &mut Arch, value: &str) -> Result<(), Refusal> {
             below + layers
         )));
     }
-    *net = Residual {
-        blocks: [blocks, blocks, blocks, 0],
-        block,
-        shortcut,
-        stride,
-        ..*net
-    };
+    *net = Residual { blocks: [blocks, blocks, blocks, 0], block, shortcut, stride, ..*net };
     Ok(())
 }

@@ -150,12 +150,7 @@ impl Block {
 
     /// The convolutions of one block.
     fn convs(self, net: &Residual, unit: &Unit) -> Vec<Conv> {
-        let conv = |c_out, kernel, stride| Conv {
-            c_out,
-            kernel,
-            stride,
-            groups: 1,
-        };
+        let conv = |c_out, kernel, stride| Conv { c_out, kernel, stride, groups: 1 };
         match self {
             Block::Basic => vec![conv(unit.width, 3, unit.stride), conv(unit.width, 3, 1)],
             Block::Bottleneck => {
@@ -166,10 +161,7 @@ impl Block {
                 };
                 vec![
                     conv(inner, 1, first),
-                    Conv {
-                        groups: net.groups,
-                        ..conv(inner, 3, second)
-                    },
+                    Conv { groups: net.groups, ..conv(inner, 3, second) },
                     conv(unit.width * 4, 1, 1),
                 ]
             }
@@ -181,18 +173,12 @@ impl Residual {
     /// Layer-name prefix of every block, in order.
     pub(super) fn block_names(&self) -> Vec<String> {
         let stages = self.blocks.iter().zip(1..);
-        stages
-            .flat_map(|(&n, stage)| (0..n).map(move |i| format!("layer{stage}.{i}")))
-            .collect()
+        stages.flat_map(|(&n, stage)| (0..n).map(move |i| format!("layer{stage}.{i}"))).collect()
     }
 
     /// Appends the whole network to a graph that holds its input.
     pub(super) fn build(&self, graph: &mut Graph, norm: bool, classes: usize) {
-        let mut b = Builder {
-            graph,
-            net: self,
-            norm,
-        };
+        let mut b = Builder { graph, net: self, norm };
         let mut x = b.stem(LayerId(0));
         let mut c_in = self.stem_width;
         let mut activated = self.first == First::Stem;
@@ -235,12 +221,7 @@ impl Builder<'_> {
             Stem::ImageNet => (7, 2),
             Stem::Cifar => (3, 1),
         };
-        let conv = Conv {
-            c_out: self.net.stem_width,
-            kernel,
-            stride,
-            groups: 1,
-        };
+        let conv = Conv { c_out: self.net.stem_width, kernel, stride, groups: 1 };
         let mut x = self.conv("conv1", input, &conv);
         if self.net.first == First::Stem {
             x = self.norm("bn1", x, false);
@@ -248,11 +229,7 @@ impl Builder<'_> {
         }
         match self.net.stem {
             Stem::ImageNet => {
-                let pool = Op::MaxPool2d {
-                    kernel: 3,
-                    stride: 2,
-                    padding: 1,
-                };
+                let pool = Op::MaxPool2d { kernel: 3, stride: 2, padding: 1 };
                 self.graph.push("maxpool", pool, &[x])
             }
             Stem::Cifar => x,
@@ -265,11 +242,7 @@ impl Builder<'_> {
         for (conv, i) in convs.iter().zip(1..) {
             let last = i == convs.len();
             y = self.conv(&format!("{}.conv{i}", unit.name), y, conv);
-            y = self.norm(
-                &format!("{}.bn{i}", unit.name),
-                y,
-                last && self.net.zero_init,
-            );
+            y = self.norm(&format!("{}.bn{i}", unit.name), y, last && self.net.zero_init);
             if last {
                 y = self.add(unit, y, x);
             }
@@ -315,43 +288,22 @@ impl Builder<'_> {
         let name = format!("{}.downsample", unit.name);
         if self.projects(unit) {
             let c_out = unit.width * self.net.block.expansion();
-            let conv = Conv {
-                c_out,
-                kernel: 1,
-                stride: unit.stride,
-                groups: 1,
-            };
+            let conv = Conv { c_out, kernel: 1, stride: unit.stride, groups: 1 };
             x = self.conv(&format!("{name}.0"), x, &conv);
             if self.net.order == Order::After {
                 x = self.norm(&format!("{name}.1"), x, false);
             }
         } else if unit.stride != 1 {
-            let window = Window::Square {
-                kernel: 1,
-                stride: unit.stride,
-            };
+            let window = Window::Square { kernel: 1, stride: unit.stride };
             x = self.graph.push(name, Op::AvgPool2d(window), &[x]);
         }
-        self.graph
-            .push(format!("{}.add", unit.name), Op::Add, &[branch, x])
+        self.graph.push(format!("{}.add", unit.name), Op::Add, &[branch, x])
     }
 
     fn conv(&mut self, name: &str, x: LayerId, conv: &Conv) -> LayerId {
-        let Conv {
-            c_out,
-            kernel,
-            stride,
-            groups,
-        } = *conv;
+        let Conv { c_out, kernel, stride, groups } = *conv;
         let padding = kernel / 2;
-        let op = Op::Conv2d {
-            c_out,
-            kernel,
-            stride,
-            padding,
-            groups,
-            bias: !self.norm,
-        };
+        let op = Op::Conv2d { c_out, kernel, stride, padding, groups, bias: !self.norm };
         self.graph.push(name, op, &[x])
     }
 

@@ -10,23 +10,16 @@ fn parse(text: &str) -> Arch {
 }
 
 fn default_graph(arch: &Arch) -> Graph {
-    arch.graph(arch.default_input(), arch.default_classes())
-        .unwrap_or_else(|e| panic!("{e}"))
+    arch.graph(arch.default_input(), arch.default_classes()).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// Trained parameters and multiply-adds.
 fn size(graph: &Graph) -> (u64, u64) {
     let shapes = op::shapes(graph).unwrap_or_else(|e| panic!("{e}"));
     let params = op::all_params(graph, &shapes);
-    let trained = params
-        .iter()
-        .filter(|(_, _, p)| p.role.is_trained())
-        .map(|(_, _, p)| p.len());
+    let trained = params.iter().filter(|(_, _, p)| p.role.is_trained()).map(|(_, _, p)| p.len());
     let macs = graph.layers.iter().zip(&shapes).filter_map(|(layer, &y)| {
-        layer
-            .inputs
-            .first()
-            .map(|x| op::macs(&layer.op, shapes[x.0], y))
+        layer.inputs.first().map(|x| op::macs(&layer.op, shapes[x.0], y))
     });
     (trained.sum::<usize>() as u64, macs.sum())
 }
@@ -34,31 +27,15 @@ fn size(graph: &Graph) -> (u64, u64) {
 /// Names of every layer with parameters.
 fn param_layers(text: &str) -> Vec<String> {
     let graph = default_graph(&parse(text));
-    let named = |op: &Op| {
-        matches!(
-            op,
-            Op::Conv2d { .. } | Op::BatchNorm { .. } | Op::Linear { .. }
-        )
-    };
-    graph
-        .layers
-        .into_iter()
-        .filter(|l| named(&l.op))
-        .map(|l| l.name)
-        .collect()
+    let named =
+        |op: &Op| matches!(op, Op::Conv2d { .. } | Op::BatchNorm { .. } | Op::Linear { .. });
+    graph.layers.into_iter().filter(|l| named(&l.op)).map(|l| l.name).collect()
 }
 
 #[test]
 fn every_row_has_the_size_it_says() {
-    for Row {
-        name, params, macs, ..
-    } in CATALOG
-    {
-        assert_eq!(
-            size(&default_graph(&parse(name))),
-            (*params, *macs),
-            "{name}"
-        );
+    for Row { name, params, macs, .. } in CATALOG {
+        assert_eq!(size(&default_graph(&parse(name))), (*params, *macs), "{name}");
     }
 }
 
@@ -88,21 +65,15 @@ fn options_have_the_published_sizes() {
 #[test]
 fn the_sizes_of_the_paper_hold() {
     // He et al. 2015: section 4.2 and table 6 in millions of parameters, table 1 in billions of multiply-adds.
-    for (name, millions) in [
-        ("resnet20", 0.27),
-        ("resnet44", 0.66),
-        ("resnet110", 1.7),
-        ("resnet1202", 19.4),
-    ] {
+    for (name, millions) in
+        [("resnet20", 0.27), ("resnet44", 0.66), ("resnet110", 1.7), ("resnet1202", 19.4)]
+    {
         let params = size(&default_graph(&parse(name))).0 as f64 / 1e6;
         assert!((params / millions - 1.0).abs() < 0.02, "{name}: {params}");
     }
-    for (name, billions) in [
-        ("resnet18", 1.8),
-        ("resnet34", 3.6),
-        ("resnet50_v1", 3.8),
-        ("resnet152_v1", 11.3),
-    ] {
+    for (name, billions) in
+        [("resnet18", 1.8), ("resnet34", 3.6), ("resnet50_v1", 3.8), ("resnet152_v1", 11.3)]
+    {
         let macs = size(&default_graph(&parse(name))).1 as f64 / 1e9;
         assert!((macs / billions - 1.0).abs() < 0.02, "{name}: {macs}");
     }
@@ -110,15 +81,8 @@ fn the_sizes_of_the_paper_hold() {
 
 #[test]
 fn every_network_reads_every_sensible_image() {
-    let options = [
-        "",
-        "norm=none",
-        "residual=false",
-        "stem=cifar",
-        "shortcut=A",
-        "shortcut=C",
-        "gain=0.5",
-    ];
+    let options =
+        ["", "norm=none", "residual=false", "stem=cifar", "shortcut=A", "shortcut=C", "gain=0.5"];
     for row in CATALOG.iter().filter(|row| row.depth < 1000) {
         for option in options {
             let mut arch = row.arch();
@@ -152,37 +116,15 @@ fn names_are_those_of_torchvision() {
     let resnet18 = param_layers("resnet18");
     assert_eq!(
         resnet18[..6],
-        [
-            "conv1",
-            "bn1",
-            "layer1.0.conv1",
-            "layer1.0.bn1",
-            "layer1.0.conv2",
-            "layer1.0.bn2"
-        ]
+        ["conv1", "bn1", "layer1.0.conv1", "layer1.0.bn1", "layer1.0.conv2", "layer1.0.bn2"]
     );
-    let projected = [
-        "conv1",
-        "bn1",
-        "conv2",
-        "bn2",
-        "downsample.0",
-        "downsample.1",
-    ]
-    .map(|n| format!("layer2.0.{n}"));
+    let projected = ["conv1", "bn1", "conv2", "bn2", "downsample.0", "downsample.1"]
+        .map(|n| format!("layer2.0.{n}"));
     assert_eq!(resnet18[10..16], projected);
     assert_eq!(resnet18.last().map(String::as_str), Some("fc"));
     let resnet50 = param_layers("resnet50");
-    let bottleneck = [
-        "conv1",
-        "bn1",
-        "conv2",
-        "bn2",
-        "conv3",
-        "bn3",
-        "downsample.0",
-        "downsample.1",
-    ];
+    let bottleneck =
+        ["conv1", "bn1", "conv2", "bn2", "conv3", "bn3", "downsample.0", "downsample.1"];
     assert_eq!(resnet50[2..10], bottleneck.map(|n| format!("layer1.0.{n}")));
     let ends = |text, count| {
         let names = param_layers(text);
@@ -190,32 +132,15 @@ fn names_are_those_of_torchvision() {
     };
     assert_eq!(
         ends("vgg16", 5),
-        [
-            "features.26",
-            "features.28",
-            "classifier.0",
-            "classifier.3",
-            "classifier.6"
-        ]
+        ["features.26", "features.28", "classifier.0", "classifier.3", "classifier.6"]
     );
     assert_eq!(
         ends("vgg16_bn", 5),
-        [
-            "features.40",
-            "features.41",
-            "classifier.0",
-            "classifier.3",
-            "classifier.6"
-        ]
+        ["features.40", "features.41", "classifier.0", "classifier.3", "classifier.6"]
     );
     assert_eq!(
         ends("vgg19_bn", 4),
-        [
-            "features.50",
-            "classifier.0",
-            "classifier.3",
-            "classifier.6"
-        ]
+        ["features.50", "classifier.0", "classifier.3", "classifier.6"]
     );
     let preresnet = param_layers("preresnet20");
     assert_eq!(preresnet[..3], ["conv1", "layer1.0.bn1", "layer1.0.conv1"]);
@@ -223,23 +148,13 @@ fn names_are_those_of_torchvision() {
     let preresnet18 = param_layers("preresnet18");
     assert_eq!(
         preresnet18[..5],
-        [
-            "conv1",
-            "bn1",
-            "layer1.0.conv1",
-            "layer1.0.bn2",
-            "layer1.0.conv2"
-        ]
+        ["conv1", "bn1", "layer1.0.conv1", "layer1.0.bn2", "layer1.0.conv2"]
     );
 }
 
 /// Name of the layer that reads into `input` of the layer called `name`.
 fn reads(graph: &Graph, name: &str, input: usize) -> String {
-    let layer = graph
-        .layers
-        .iter()
-        .find(|l| l.name == name)
-        .unwrap_or_else(|| panic!("no {name}"));
+    let layer = graph.layers.iter().find(|l| l.name == name).unwrap_or_else(|| panic!("no {name}"));
     graph.layer(layer.inputs[input]).name.clone()
 }
 
@@ -255,27 +170,14 @@ fn shortcuts_read_what_the_papers_say() {
     assert_eq!(reads(&before, "layer2.0.downsample", 0), "layer2.0.relu1");
     assert_eq!(reads(&before, "layer2.1.add", 1), "layer2.0.add");
     let bottleneck = default_graph(&parse("preresnet164"));
-    assert_eq!(
-        reads(&bottleneck, "layer1.0.downsample.0", 0),
-        "layer1.0.relu1"
-    );
+    assert_eq!(reads(&bottleneck, "layer1.0.downsample.0", 0), "layer1.0.relu1");
     let imagenet = default_graph(&parse("preresnet50"));
     assert_eq!(reads(&imagenet, "layer1.0.conv1", 0), "maxpool");
     assert_eq!(reads(&imagenet, "layer1.0.downsample.0", 0), "maxpool");
-    let projections = |text: &str| {
-        param_layers(text)
-            .iter()
-            .filter(|n| n.ends_with("downsample.0"))
-            .count()
-    };
-    assert_eq!(
-        [projections("resnet20"), projections("resnet20:shortcut=B")],
-        [0, 2]
-    );
-    assert_eq!(
-        [projections("resnet18:shortcut=C"), projections("resnet50")],
-        [8, 4]
-    );
+    let projections =
+        |text: &str| param_layers(text).iter().filter(|n| n.ends_with("downsample.0")).count();
+    assert_eq!([projections("resnet20"), projections("resnet20:shortcut=B")], [0, 2]);
+    assert_eq!([projections("resnet18:shortcut=C"), projections("resnet50")], [8, 4]);
 }
 
 #[test]
@@ -291,20 +193,13 @@ fn the_stride_tells_v1_from_v15() {
             Some(Op::Conv2d { stride, .. }) => stride,
             other => panic!("{name}: {other:?}"),
         };
-        assert_eq!(
-            [stride("layer2.0.conv1"), stride("layer2.0.conv2")],
-            strides,
-            "{text}"
-        );
+        assert_eq!([stride("layer2.0.conv1"), stride("layer2.0.conv2")], strides, "{text}");
     }
 }
 
 #[test]
 fn the_plain_twin_is_the_main_path() {
-    for row in CATALOG
-        .iter()
-        .filter(|row| row.depth < 1000 && row.arch().is_residual())
-    {
+    for row in CATALOG.iter().filter(|row| row.depth < 1000 && row.arch().is_residual()) {
         let arch = row.arch();
         let twin = arch.plain_twin();
         assert!(!twin.is_residual());
@@ -312,68 +207,37 @@ fn the_plain_twin_is_the_main_path() {
             let shapes = op::shapes(graph).unwrap_or_else(|e| panic!("{e}"));
             let layers = graph.layers.iter().zip(shapes);
             let main = layers.filter(|(l, _)| l.op != Op::Add && !l.name.contains("downsample"));
-            main.map(|(l, shape)| (l.name.clone(), l.op, shape))
-                .collect::<Vec<_>>()
+            main.map(|(l, shape)| (l.name.clone(), l.op, shape)).collect::<Vec<_>>()
         };
         let plain = default_graph(&twin);
-        assert_eq!(
-            outline(&default_graph(&arch)),
-            outline(&plain),
-            "{}",
-            row.name
-        );
+        assert_eq!(outline(&default_graph(&arch)), outline(&plain), "{}", row.name);
         let chain = plain.layers.iter().enumerate().skip(1);
         assert!(
-            chain
-                .into_iter()
-                .all(|(i, l)| l.inputs.len() == 1 && l.inputs[0].0 == i - 1),
+            chain.into_iter().all(|(i, l)| l.inputs.len() == 1 && l.inputs[0].0 == i - 1),
             "{}",
             row.name
         );
     }
-    let same = |a, b| {
-        assert_eq!(
-            default_graph(&parse(a)),
-            default_graph(&parse(b)),
-            "{a} and {b}"
-        )
-    };
+    let same = |a, b| assert_eq!(default_graph(&parse(a)), default_graph(&parse(b)), "{a} and {b}");
     same("resnet56:residual=false", "plain56");
     same("resnet34:residual=false,shortcut=C", "plain34");
-    assert_eq!(
-        parse("resnet20:zero_init=true").plain_twin(),
-        parse("resnet20:residual=false")
-    );
+    assert_eq!(parse("resnet20:zero_init=true").plain_twin(), parse("resnet20:residual=false"));
     assert_eq!(parse("vgg16").plain_twin(), parse("vgg16"));
 }
 
 #[test]
 fn zero_init_marks_the_last_norm_of_each_branch() {
-    for (text, last) in [
-        ("resnet20:zero_init=true", "bn2"),
-        ("resnet50:zero_init=true", "bn3"),
-    ] {
+    for (text, last) in [("resnet20:zero_init=true", "bn2"), ("resnet50:zero_init=true", "bn3")] {
         let arch = parse(text);
         let graph = default_graph(&arch);
         let marked: Vec<&str> = graph
             .layers
             .iter()
-            .filter(|l| {
-                matches!(
-                    l.op,
-                    Op::BatchNorm {
-                        zero_init: true,
-                        ..
-                    }
-                )
-            })
+            .filter(|l| matches!(l.op, Op::BatchNorm { zero_init: true, .. }))
             .map(|l| l.name.as_str())
             .collect();
-        let expected: Vec<String> = arch
-            .blocks()
-            .iter()
-            .map(|block| format!("{block}.{last}"))
-            .collect();
+        let expected: Vec<String> =
+            arch.blocks().iter().map(|block| format!("{block}.{last}")).collect();
         assert_eq!(marked, expected);
     }
     assert!(!format!("{:?}", default_graph(&parse("resnet20"))).contains("zero_init: true"));
@@ -385,10 +249,7 @@ fn norm_none_moves_the_shift_into_the_convolution() {
         let graph = default_graph(&parse(&format!("{}:norm=none", row.name)));
         for layer in &graph.layers {
             assert!(
-                !matches!(
-                    layer.op,
-                    Op::BatchNorm { .. } | Op::Conv2d { bias: false, .. }
-                ),
+                !matches!(layer.op, Op::BatchNorm { .. } | Op::Conv2d { bias: false, .. }),
                 "{}: {}",
                 row.name,
                 layer.name
@@ -401,10 +262,7 @@ fn norm_none_moves_the_shift_into_the_convolution() {
 fn init_and_gain_reach_the_graph() {
     let graph = default_graph(&parse("plain20:init=normal:0.01,gain=1.5"));
     assert_eq!((graph.init, graph.gain), (Init::Normal(0.01), 1.5));
-    assert_eq!(
-        default_graph(&parse("vgg16:init=xavier")).init,
-        Init::Xavier
-    );
+    assert_eq!(default_graph(&parse("vgg16:init=xavier")).init, Init::Xavier);
     assert_eq!(default_graph(&parse("vgg16")).init, Init::He);
 }
 
@@ -419,14 +277,8 @@ fn the_first_norm_is_where_it_was_asked_for() {
         (shortcut, norm)
     };
     assert_eq!(first("preresnet18"), ("maxpool".into(), false));
-    assert_eq!(
-        first("preresnet18:first_norm=both"),
-        ("layer1.0.relu1".into(), true)
-    );
-    assert_eq!(
-        first("preresnet18:first_norm=branch"),
-        ("maxpool".into(), true)
-    );
+    assert_eq!(first("preresnet18:first_norm=both"), ("layer1.0.relu1".into(), true));
+    assert_eq!(first("preresnet18:first_norm=branch"), ("maxpool".into(), true));
     assert_eq!(first("preresnet20"), ("layer1.0.relu1".into(), true));
 }
 
@@ -472,30 +324,20 @@ fn names_are_read_back() {
             }
         }
     }
-    assert_eq!(
-        parse("resnet20:norm=none,shortcut=b").name(),
-        "resnet20:shortcut=B,norm=none"
-    );
+    assert_eq!(parse("resnet20:norm=none,shortcut=b").name(), "resnet20:shortcut=B,norm=none");
     assert_eq!(parse("resnet20:shortcut=A,gain=1.0").name(), "resnet20");
     assert_eq!(
         parse("preresnet20:shortcut=A,block=bottleneck"),
         parse("preresnet20:block=bottleneck,shortcut=A")
     );
-    assert_eq!(
-        parse("preresnet20:block=bottleneck").name(),
-        "preresnet20:block=bottleneck"
-    );
+    assert_eq!(parse("preresnet20:block=bottleneck").name(), "preresnet20:block=bottleneck");
 }
 
 #[test]
 fn families_have_every_depth_of_their_formula() {
-    for (text, blocks) in [
-        ("plain8", 3),
-        ("resnet26", 12),
-        ("preresnet29", 9),
-        ("wrn16_8", 6),
-        ("resnet164", 81),
-    ] {
+    for (text, blocks) in
+        [("plain8", 3), ("resnet26", 12), ("preresnet29", 9), ("wrn16_8", 6), ("resnet164", 81)]
+    {
         let arch = parse(text);
         assert_eq!(arch.blocks().len(), blocks, "{text}");
         assert_eq!(arch.default_input(), Shape::new(3, 32, 32));
@@ -527,11 +369,6 @@ fn depth_counts_the_layers_with_weights() {
         if row.name.starts_with("vgg") || row.name == "classic" || row.name.starts_with("wrn") {
             continue;
         }
-        assert_eq!(
-            main.iter().filter(is_weight).count(),
-            row.depth,
-            "{}",
-            row.name
-        );
+        assert_eq!(main.iter().filter(is_weight).count(), row.depth, "{}", row.name);
     }
 }

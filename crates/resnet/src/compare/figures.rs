@@ -48,9 +48,7 @@ impl Look {
     pub fn into(task: &Task, groups: &[Group<'_>]) -> Result<Look, CompareError> {
         let deepest = |residual: bool| {
             let family = groups.iter().filter(|g| g.residual == residual);
-            family
-                .max_by_key(|g| g.depth)
-                .map(|g| g.runs[0].arch.clone())
+            family.max_by_key(|g| g.depth).map(|g| g.runs[0].arch.clone())
         };
         let (plain, residual) = (deepest(false), deepest(true));
         let mut networks: Vec<(String, bool, Arch)> = Vec::new();
@@ -70,11 +68,7 @@ impl Look {
         let mut initial = Vec::new();
         for (label, bare, arch) in networks {
             let inspection = inspect(&task.with_network(&arch.name())?, None, None)?;
-            initial.push(Start {
-                label,
-                bare,
-                inspection,
-            });
+            initial.push(Start { label, bare, inspection });
         }
         let mut trained = Vec::new();
         for (index, group) in groups.iter().enumerate() {
@@ -175,15 +169,16 @@ fn expectation(groups: &[Group<'_>]) -> Option<Figure> {
         };
         let train = points(|g| g.train_error().mean);
         let test = points(|g| g.test_error().mean);
-        chart = chart
-            .line(format!("{name}, train"), Style::Thin, colour, train)
-            .line(format!("{name}, test"), Style::Bold, colour, test);
+        chart = chart.line(format!("{name}, train"), Style::Thin, colour, train).line(
+            format!("{name}, test"),
+            Style::Bold,
+            colour,
+            test,
+        );
     }
     if let Some(shallowest) = first.1.iter().min_by_key(|g| g.depth) {
-        chart = chart.reference(
-            shallowest.train_error().mean,
-            format!("a copy of {}", shallowest.label),
-        );
+        chart = chart
+            .reference(shallowest.train_error().mean, format!("a copy of {}", shallowest.label));
     }
     Some(Figure::chart(
         "expectation-reality",
@@ -204,10 +199,8 @@ fn curves(groups: &[Group<'_>]) -> Vec<Figure> {
     let mut depths: Vec<usize> = groups.iter().map(|g| g.depth).collect();
     depths.sort_unstable();
     depths.dedup();
-    let families = [
-        (false, "Plain networks", "curves-plain"),
-        (true, "Residual networks", "curves-residual"),
-    ];
+    let families =
+        [(false, "Plain networks", "curves-plain"), (true, "Residual networks", "curves-residual")];
     let figures = families.into_iter().filter_map(|(residual, title, name)| {
         let family: Vec<&Group<'_>> = groups.iter().filter(|g| g.residual == residual).collect();
         if family.is_empty() {
@@ -289,17 +282,12 @@ fn maps(groups: &[Group<'_>]) -> Vec<Figure> {
         let monitored = family.filter(|g| !g.runs[0].monitored.is_empty());
         monitored.max_by_key(|g| g.depth)
     };
-    let shown: Vec<(&Group<'_>, &str)> = [
-        (deepest(false), "gradient-heatmap-plain"),
-        (deepest(true), "gradient-heatmap-residual"),
-    ]
-    .into_iter()
-    .filter_map(|(group, name)| Some((group?, name)))
-    .collect();
-    let histories: Vec<_> = shown
-        .iter()
-        .map(|(g, _)| &g.runs[0].monitored[..])
-        .collect();
+    let shown: Vec<(&Group<'_>, &str)> =
+        [(deepest(false), "gradient-heatmap-plain"), (deepest(true), "gradient-heatmap-residual")]
+            .into_iter()
+            .filter_map(|(group, name)| Some((group?, name)))
+            .collect();
+    let histories: Vec<_> = shown.iter().map(|(g, _)| &g.runs[0].monitored[..]).collect();
     let Some(decades) = depth::decades(&histories) else {
         return Vec::new();
     };
@@ -329,11 +317,7 @@ fn inside(groups: &[Group<'_>], look: &Look) -> Vec<Figure> {
             Line {
                 label: group.label.clone(),
                 colour: rank,
-                style: if group.residual {
-                    Style::Bold
-                } else {
-                    Style::Dashed
-                },
+                style: if group.residual { Style::Bold } else { Style::Dashed },
                 measurement: &inspection.measurement,
             }
         })
@@ -352,10 +336,7 @@ fn inside(groups: &[Group<'_>], look: &Look) -> Vec<Figure> {
     }
     all.push(Figure::chart(
         "responses",
-        depth::responses(
-            "Standard deviation of the responses, after training",
-            &lines,
-        ),
+        depth::responses("Standard deviation of the responses, after training", &lines),
         "After batch norm, before addition and ReLU. Dashed: plain networks.",
     ));
     all.push(Figure::chart(

@@ -104,12 +104,8 @@ impl Group<'_> {
     /// The keys in which the recipes of two groups differ, with both values.
     pub fn recipe_differences(&self, other: &Group<'_>) -> String {
         let differ = differences(&self.runs[0].recipe, &other.runs[0].recipe);
-        let keys = differ
-            .iter()
-            .filter(|(key, ..)| *key != "model.arch" && *key != "train.seed");
-        let texts: Vec<String> = keys
-            .map(|(key, a, b)| format!("{key} ({a} and {b})"))
-            .collect();
+        let keys = differ.iter().filter(|(key, ..)| *key != "model.arch" && *key != "train.seed");
+        let texts: Vec<String> = keys.map(|(key, a, b)| format!("{key} ({a} and {b})")).collect();
         texts.join(", ")
     }
 

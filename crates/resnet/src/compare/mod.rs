@@ -113,9 +113,7 @@ pub enum State {
 
 /// A plain network and its residual twin for each depth: `plain20`, `resnet20`, ...
 pub fn twins(depths: &[usize]) -> Vec<String> {
-    let both = depths
-        .iter()
-        .flat_map(|depth| [format!("plain{depth}"), format!("resnet{depth}")]);
+    let both = depths.iter().flat_map(|depth| [format!("plain{depth}"), format!("resnet{depth}")]);
     both.collect()
 }
 
@@ -153,9 +151,7 @@ fn plan(request: &Request) -> Result<(Task, Vec<Planned>), CompareError> {
         let mut recipe = task.recipe.clone();
         recipe.model.arch.clone_from(arch);
         let network: Arch = crate::task::network(&recipe).map_err(TaskError::from)?;
-        network
-            .graph(task.preprocess.shape, task.classes.len())
-            .map_err(TaskError::from)?;
+        network.graph(task.preprocess.shape, task.classes.len()).map_err(TaskError::from)?;
         for seed in (task.recipe.train.seed..).take(request.seeds as usize) {
             let mut recipe = recipe.clone();
             recipe.train.seed = seed;

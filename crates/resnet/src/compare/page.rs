@@ -53,18 +53,12 @@ pub fn render(groups: &[Group<'_>], look: &Look, figures: &[Figure], command: &s
     });
     let mut page = Page::new("Depth, with and without shortcuts", "Comparison", &lead);
     for finding in conclusions(groups, look) {
-        let tone = if finding.as_published {
-            Tone::Good
-        } else {
-            Tone::Plain
-        };
+        let tone = if finding.as_published { Tone::Good } else { Tone::Plain };
         page.banner(tone, &finding.text);
     }
     results(&mut page, groups);
     for (id, heading, lead, names) in SECTIONS {
-        let of_section = figures
-            .iter()
-            .filter(|f| names.iter().any(|n| f.name.starts_with(n)));
+        let of_section = figures.iter().filter(|f| names.iter().any(|n| f.name.starts_with(n)));
         let of_section: Vec<&Figure> = of_section.collect();
         if of_section.is_empty() {
             continue;
@@ -84,10 +78,7 @@ pub fn render(groups: &[Group<'_>], look: &Look, figures: &[Figure], command: &s
         page.listing(run.recipe.to_toml().trim_end());
         page.end_details();
     }
-    page.finish(&format!(
-        "Written by resnet {}. 1 MAC is 2 FLOPs.",
-        env!("CARGO_PKG_VERSION")
-    ))
+    page.finish(&format!("Written by resnet {}. 1 MAC is 2 FLOPs.", env!("CARGO_PKG_VERSION")))
 }
 
 fn results(page: &mut Page, groups: &[Group<'_>]) {
@@ -132,15 +123,15 @@ fn results(page: &mut Page, groups: &[Group<'_>]) {
         "Training error: of the pictures as they were trained on, augmented, since the evaluation before the last. With several seeds: \
          mean and standard deviation.",
     );
-    let sources: Vec<String> = groups
-        .iter()
-        .filter_map(|g| published(g).map(|p| p.source))
-        .fold(Vec::new(), |mut all: Vec<String>, source| {
+    let sources: Vec<String> = groups.iter().filter_map(|g| published(g).map(|p| p.source)).fold(
+        Vec::new(),
+        |mut all: Vec<String>, source| {
             if !all.iter().any(|s| s == source) {
                 all.push(source.into());
             }
             all
-        });
+        },
+    );
     if any {
         page.paragraph(&format!(
             "The paper's numbers are of 64,000 steps of 128 pictures, about 164 epochs ({}). Plain networks have no entry there.",
@@ -150,14 +141,8 @@ fn results(page: &mut Page, groups: &[Group<'_>]) {
 }
 
 fn verdicts(page: &mut Page, groups: &[Group<'_>], look: &Look) {
-    let before = look
-        .initial
-        .iter()
-        .map(|s| (&s.label, "before", &s.inspection));
-    let after = look
-        .trained
-        .iter()
-        .map(|(index, i)| (&groups[*index].label, "after", i));
+    let before = look.initial.iter().map(|s| (&s.label, "before", &s.inspection));
+    let after = look.trained.iter().map(|(index, i)| (&groups[*index].label, "after", i));
     let rows: Vec<Vec<Cell>> = before
         .chain(after)
         .map(|(label, when, inspection)| {

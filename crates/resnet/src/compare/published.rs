@@ -25,11 +25,7 @@ const CIFAR10: &[Published] = &[
 ];
 
 const fn row(arch: &'static str, percent: f64, source: &'static str) -> Published {
-    Published {
-        arch,
-        test_error: percent / 100.0,
-        source,
-    }
+    Published { arch, test_error: percent / 100.0, source }
 }
 
 /// What was published for a network on some data.

@@ -56,18 +56,12 @@ pub struct Record {
 }
 
 /// Keys that change no result.
-const WITHOUT_EFFECT: [&str; 4] = [
-    "train.threads",
-    "train.workers",
-    "train.checkpoint_every",
-    "train.monitor_every",
-];
+const WITHOUT_EFFECT: [&str; 4] =
+    ["train.threads", "train.workers", "train.checkpoint_every", "train.monitor_every"];
 
 /// Keys in which two recipes differ, with both values.
 pub(super) fn differences(a: &Recipe, b: &Recipe) -> Vec<(&'static str, String, String)> {
-    let keys = KEYS
-        .iter()
-        .filter(|key| !WITHOUT_EFFECT.contains(&key.name));
+    let keys = KEYS.iter().filter(|key| !WITHOUT_EFFECT.contains(&key.name));
     let pairs = keys.map(|key| (key.name, key.value(a), key.value(b)));
     pairs.filter(|(_, a, b)| a != b).collect()
 }
@@ -109,11 +103,7 @@ pub(super) fn state(directory: &Path) -> Result<State, CompareError> {
         return Ok(State::New);
     }
     let events = directory.join(EVENTS);
-    let ended = if events.exists() {
-        event::read(&events)?.pop()
-    } else {
-        None
-    };
+    let ended = if events.exists() { event::read(&events)?.pop() } else { None };
     Ok(match ended {
         Some(Event::RunEnded(RunEnded { stopped, .. }))
             if stopped.as_deref() != Some(INTERRUPTED) =>
@@ -139,10 +129,7 @@ impl Record {
     /// # Errors
     /// It holds no run, or one that has not ended.
     pub fn read(directory: &Path) -> Result<Record, CompareError> {
-        let wrong = |problem: String| CompareError::Run {
-            path: directory.to_owned(),
-            problem,
-        };
+        let wrong = |problem: String| CompareError::Run { path: directory.to_owned(), problem };
         let Some(recipe) = config(directory)? else {
             return Err(wrong(format!(
                 "it holds no run: {CONFIG} is missing; give directories that `resnet train` made"
@@ -150,9 +137,7 @@ impl Record {
         };
         let path = directory.join(EVENTS);
         if !path.exists() {
-            return Err(wrong(format!(
-                "{EVENTS} is missing, so the run cannot be compared"
-            )));
+            return Err(wrong(format!("{EVENTS} is missing, so the run cannot be compared")));
         }
         let (mut started, mut ended) = (None, None);
         let (mut steps, mut evaluations, mut monitored) = (Vec::new(), Vec::new(), Vec::new());
@@ -182,10 +167,7 @@ impl Record {
                     directory.display()
                 )));
             }
-            Some(reason) => Outcome::Diverged {
-                step: ended.steps,
-                reason,
-            },
+            Some(reason) => Outcome::Diverged { step: ended.steps, reason },
         };
         let last = evaluations.last();
         let arch = task::network(&recipe).map_err(task::TaskError::from)?;

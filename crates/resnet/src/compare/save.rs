@@ -23,10 +23,7 @@ pub fn save(
 ) -> Result<(), CompareError> {
     let figures = figures(groups, look);
     // What an earlier comparison drew here and this one does not would be taken for part of it.
-    for name in NAMES
-        .iter()
-        .filter(|name| figures.iter().all(|f| f.name != **name))
-    {
+    for name in NAMES.iter().filter(|name| figures.iter().all(|f| f.name != **name)) {
         let _ = fs::remove_file(out.join(format!("figures/{name}.svg")));
     }
     save_figures(out, &figures)?;
@@ -82,10 +79,7 @@ fn runs(groups: &[Group<'_>]) -> String {
 fn curves(groups: &[Group<'_>]) -> String {
     let mut csv =
         String::from("label,seed,step,epoch,train_error,train_loss,test_error,test_loss,lr\n");
-    for run in groups
-        .iter()
-        .flat_map(|g| g.runs.iter().map(move |r| (g, r)))
-    {
+    for run in groups.iter().flat_map(|g| g.runs.iter().map(move |r| (g, r))) {
         let (group, run) = run;
         for e in &run.evaluations {
             let _ = writeln!(

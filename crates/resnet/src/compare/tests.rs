@@ -7,10 +7,8 @@ use crate::recipe::Recipe;
 use crate::task;
 
 fn record(arch: &str, seed: u64, train_error: f64, changes: &[(&str, &str)]) -> Record {
-    let mut all = vec![
-        ("model.arch".to_string(), arch.to_string()),
-        ("train.seed".into(), seed.to_string()),
-    ];
+    let mut all =
+        vec![("model.arch".to_string(), arch.to_string()), ("train.seed".into(), seed.to_string())];
     all.extend(changes.iter().map(|(k, v)| (k.to_string(), v.to_string())));
     let recipe = Recipe::load("depth", &all).unwrap();
     let evaluated = Evaluated {
@@ -61,10 +59,7 @@ fn record(arch: &str, seed: u64, train_error: f64, changes: &[(&str, &str)]) -> 
 
 #[test]
 fn depths_become_twins() {
-    assert_eq!(
-        twins(&[20, 56]),
-        ["plain20", "resnet20", "plain56", "resnet56"]
-    );
+    assert_eq!(twins(&[20, 56]), ["plain20", "resnet20", "plain56", "resnet56"]);
 }
 
 #[test]
@@ -77,10 +72,7 @@ fn seeds_are_joined_and_recipes_kept_apart() {
     ];
     let groups = groups(&records);
     let labels: Vec<&str> = groups.iter().map(|g| g.label.as_str()).collect();
-    assert_eq!(
-        labels,
-        ["plain20", "resnet20 (lr=0.1)", "resnet20 (lr=0.05)"]
-    );
+    assert_eq!(labels, ["plain20", "resnet20 (lr=0.1)", "resnet20 (lr=0.05)"]);
     let two = &groups[1];
     let seeds: Vec<u64> = two.runs.iter().map(|run| run.recipe.train.seed).collect();
     assert_eq!(seeds, [1, 2]);
@@ -94,43 +86,26 @@ fn seeds_are_joined_and_recipes_kept_apart() {
 fn conclusions_follow_from_the_numbers() {
     let told = |errors: [f64; 4]| {
         let names = ["plain20", "plain56", "resnet20", "resnet56"];
-        let records: Vec<Record> = names
-            .iter()
-            .zip(errors)
-            .map(|(n, e)| record(n, 1, e, &[]))
-            .collect();
+        let records: Vec<Record> =
+            names.iter().zip(errors).map(|(n, e)| record(n, 1, e, &[])).collect();
         let found = findings(&groups(&records));
-        found
-            .into_iter()
-            .map(|f| (f.as_published, f.text))
-            .collect::<Vec<_>>()
+        found.into_iter().map(|f| (f.as_published, f.text)).collect::<Vec<_>>()
     };
     let as_published = told([0.2, 0.6, 0.2, 0.1]);
     assert_eq!(as_published.len(), 3);
     assert!(as_published.iter().all(|(yes, _)| *yes), "{as_published:?}");
-    assert!(
-        as_published[0].1.contains("plain56 ends at 60.0"),
-        "{as_published:?}"
-    );
+    assert!(as_published[0].1.contains("plain56 ends at 60.0"), "{as_published:?}");
     let reversed = told([0.6, 0.2, 0.2, 0.3]);
     assert!(reversed.iter().all(|(yes, _)| !yes), "{reversed:?}");
     assert!(reversed[0].1.starts_with("No degradation here"));
     let level = told([0.2, 0.201, 0.2, 0.2]);
-    assert!(
-        level
-            .iter()
-            .all(|(yes, text)| !yes && text.contains("beyond chance")),
-        "{level:?}"
-    );
+    assert!(level.iter().all(|(yes, text)| !yes && text.contains("beyond chance")), "{level:?}");
 }
 
 #[test]
 fn a_diverged_run_is_named_and_left_out() {
     let mut bad = record("plain56", 1, f64::NAN, &[]);
-    bad.outcome = Outcome::Diverged {
-        step: 3,
-        reason: "a loss".into(),
-    };
+    bad.outcome = Outcome::Diverged { step: 3, reason: "a loss".into() };
     let records = [record("plain20", 1, 0.2, &[]), bad];
     let found = findings(&groups(&records));
     assert_eq!(found.len(), 1);
@@ -147,17 +122,7 @@ fn only_what_was_trained_alike_is_concluded_from() {
     ];
     let found = findings(&groups(&records));
     assert_eq!(found.len(), 1, "{found:?}");
-    assert!(
-        found[0].text.contains("train.batch (64 and 32)"),
-        "{found:?}"
-    );
-    let records = [
-        record("resnet20:residual=false", 1, 0.6, &[]),
-        record("resnet20", 1, 0.2, &[]),
-    ];
-    assert!(
-        findings(&groups(&records))[0]
-            .text
-            .starts_with("The shortcut repairs it")
-    );
+    assert!(found[0].text.contains("train.batch (64 and 32)"), "{found:?}");
+    let records = [record("resnet20:residual=false", 1, 0.6, &[]), record("resnet20", 1, 0.2, &[])];
+    assert!(findings(&groups(&records))[0].text.starts_with("The shortcut repairs it"));
 }

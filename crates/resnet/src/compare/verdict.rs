@@ -109,9 +109,7 @@ fn with_depth(family: &[&Group<'_>]) -> Option<Finding> {
 /// What shortcuts do to the deepest pair of twins.
 fn repaired(groups: &[&Group<'_>]) -> Option<Finding> {
     let pairs = groups.iter().flat_map(|plain| {
-        let twins = groups
-            .iter()
-            .filter(|g| plain.is_plain_twin_of(g) && plain.same_recipe(g));
+        let twins = groups.iter().filter(|g| plain.is_plain_twin_of(g) && plain.same_recipe(g));
         twins.map(move |residual| (plain, residual))
     });
     let (plain, residual) = pairs.max_by_key(|(plain, _)| plain.depth)?;
@@ -143,9 +141,7 @@ fn about_gradients(groups: &[Group<'_>], look: &Look) -> Option<Finding> {
     let before = look.initial.iter().find(|s| s.inspection.arch == arch)?;
     let before = &before.inspection;
     let (_, after) = look.trained.iter().find(|(of, _)| *of == index)?;
-    let vanished = [before, after]
-        .iter()
-        .any(|i| i.verdict == Verdict::Vanishing);
+    let vanished = [before, after].iter().any(|i| i.verdict == Verdict::Vanishing);
     let tell = |inspection: &Inspection| {
         format!(
             "{} (x {} from the last layer to the first, by the fitted line)",

@@ -43,10 +43,7 @@ pub struct RandomResizedCrop {
 
 impl Default for RandomResizedCrop {
     fn default() -> RandomResizedCrop {
-        RandomResizedCrop {
-            scale: (0.08, 1.0),
-            ratio: (3.0 / 4.0, 4.0 / 3.0),
-        }
+        RandomResizedCrop { scale: (0.08, 1.0), ratio: (3.0 / 4.0, 4.0 / 3.0) }
     }
 }
 
@@ -97,11 +94,7 @@ impl Transform {
                 }
             })
         });
-        Ok(Transform {
-            tables: tables.collect(),
-            preprocess,
-            augment,
-        })
+        Ok(Transform { tables: tables.collect(), preprocess, augment })
     }
 
     /// What is done to every picture.
@@ -147,30 +140,17 @@ impl Transform {
     pub fn eval(&self, image: &Image, out: &mut [f32]) {
         let Shape { h, w, .. } = self.shape();
         let (rows, columns) = self.resized(image);
-        self.window(
-            image,
-            (rows, columns),
-            (centre(rows, h), centre(columns, w)),
-            false,
-            out,
-        );
+        self.window(image, (rows, columns), (centre(rows, h), centre(columns, w)), false, out);
     }
 
     /// Top, left, height and width of the part that [`Transform::eval`] shows the network, in the picture's own pixels.
     pub fn seen(&self, image: &Image) -> [f64; 4] {
         let Shape { h, w, .. } = self.shape();
         let (rows, columns) = self.resized(image);
-        let (down, across) = (
-            image.height as f64 / rows as f64,
-            image.width as f64 / columns as f64,
-        );
+        let (down, across) =
+            (image.height as f64 / rows as f64, image.width as f64 / columns as f64);
         let (top, left) = (centre(rows, h) as f64, centre(columns, w) as f64);
-        [
-            top * down,
-            left * across,
-            h as f64 * down,
-            w as f64 * across,
-        ]
+        [top * down, left * across, h as f64 * down, w as f64 * across]
     }
 
     /// One of [`CROPS`] inputs for evaluation, HWC, in `out`: the centre, the corners at the upper left, upper right, lower left
@@ -227,20 +207,12 @@ impl Transform {
             return self.write(source, at, mean_at_source, flip, out);
         }
         let window = (span(at.0, h, size.0), span(at.1, w, size.1));
-        let inside = (
-            at.0 - window.0.start as isize,
-            at.1 - window.1.start as isize,
-        );
+        let inside = (at.0 - window.0.start as isize, at.1 - window.1.start as isize);
         let (rows, columns) = (window.0.len(), window.1.len());
         let whole = (0..image.height, 0..image.width);
         with_resizer(|resizer| {
             let resized = resizer.resize(image, whole, size, window);
-            let source = Source {
-                image: resized,
-                rows,
-                columns,
-                channels: image.channels,
-            };
+            let source = Source { image: resized, rows, columns, channels: image.channels };
             self.write(source, inside, false, flip, out);
         });
     }
@@ -258,12 +230,7 @@ impl Transform {
         let part = (top..top + rows, left..left + columns);
         with_resizer(|resizer| {
             let resized = resizer.resize(image, part, (h, w), (0..h, 0..w));
-            let source = Source {
-                image: resized,
-                rows: h,
-                columns: w,
-                channels: image.channels,
-            };
+            let source = Source { image: resized, rows: h, columns: w, channels: image.channels };
             self.write(source, (0, 0), false, flip, out);
         });
     }
@@ -279,18 +246,9 @@ impl Transform {
         out: &mut [f32],
     ) {
         let Shape { c, h, w } = self.shape();
-        assert_eq!(
-            out.len(),
-            c * h * w,
-            "out must hold the input's {} numbers",
-            self.shape()
-        );
+        assert_eq!(out.len(), c * h * w, "out must hold the input's {} numbers", self.shape());
         let known = clip(at.1, w, source.columns); // window columns that the source has
-        let target = if flip {
-            w - known.end..w - known.start
-        } else {
-            known.clone()
-        };
+        let target = if flip { w - known.end..w - known.start } else { known.clone() };
         for (y, row) in out.chunks_exact_mut(w * c).enumerate() {
             let from = y as isize + at.0;
             if from < 0 || from >= source.rows as isize || known.is_empty() {
@@ -304,11 +262,7 @@ impl Transform {
             let bytes = &source.image[first * source.channels..][..known.len() * source.channels];
             self.normalise(bytes, source.channels, flip, row);
             if let Some(mean) = self.preprocess.pixel_mean() {
-                let first = if mean_at_source {
-                    first
-                } else {
-                    y * w + known.start
-                };
+                let first = if mean_at_source { first } else { y * w + known.start };
                 let mean = &mean[first * c..][..row.len()];
                 match flip {
                     false => row.iter_mut().zip(mean).for_each(|(x, m)| *x -= m),
@@ -358,9 +312,7 @@ fn convert<const S: usize, const D: usize>(
     let row = row.as_chunks_mut::<D>().0;
     match flip {
         false => pairs.zip(row).for_each(|(v, x)| *x = number(v)),
-        true => pairs
-            .zip(row.iter_mut().rev())
-            .for_each(|(v, x)| *x = number(v)),
+        true => pairs.zip(row.iter_mut().rev()).for_each(|(v, x)| *x = number(v)),
     }
 }
 
@@ -368,11 +320,7 @@ fn convert<const S: usize, const D: usize>(
 fn centre(size: usize, crop: usize) -> isize {
     let room = size as isize - crop as isize;
     let half = room / 2; // towards 0, so that the odd padded pixel comes after
-    if room > 0 && room % 2 == 1 {
-        half + (half & 1)
-    } else {
-        half
-    }
+    if room > 0 && room % 2 == 1 { half + (half & 1) } else { half }
 }
 
 /// Of a window of `len` at `at`, the part that lies in 0..size, in window positions.
@@ -390,12 +338,7 @@ fn span(at: isize, len: usize, size: usize) -> std::ops::Range<usize> {
 }
 
 fn check(image: &Image) {
-    let Image {
-        width,
-        height,
-        channels,
-        pixels,
-    } = image;
+    let Image { width, height, channels, pixels } = image;
     assert!(
         *width > 0
             && *height > 0
@@ -431,15 +374,9 @@ impl RandomResizedCrop {
         // Very long pictures: the largest middle part of a possible ratio.
         let ratio = columns as f64 / rows as f64;
         let (h, w) = if ratio < least {
-            (
-                ((columns as f64 / least).round() as usize).clamp(1, rows),
-                columns,
-            )
+            (((columns as f64 / least).round() as usize).clamp(1, rows), columns)
         } else if ratio > most {
-            (
-                rows,
-                ((rows as f64 * most).round() as usize).clamp(1, columns),
-            )
+            (rows, ((rows as f64 * most).round() as usize).clamp(1, columns))
         } else {
             (rows, columns)
         };

@@ -174,11 +174,8 @@ pub fn check(source: &str, depth: Depth, on: &(dyn Fn(usize) + Sync)) -> Result<
     };
     let seen = look(&parts, depth, on);
     let classes = all_classes(&parts);
-    let splits = parts
-        .iter()
-        .zip(&seen)
-        .map(|(part, seen)| count(part, seen, &classes))
-        .collect::<Vec<_>>();
+    let splits =
+        parts.iter().zip(&seen).map(|(part, seen)| count(part, seen, &classes)).collect::<Vec<_>>();
     for (part, seen) in parts.iter().zip(&seen) {
         for (picture, seen) in part.pictures.iter().zip(seen) {
             if let Err(reason) = seen {
@@ -193,11 +190,7 @@ pub fn check(source: &str, depth: Depth, on: &(dyn Fn(usize) + Sync)) -> Result<
     Ok(Check {
         source: source.to_string(),
         depth,
-        compared: if in_memory || depth == Depth::Full {
-            "pixels"
-        } else {
-            "bytes"
-        },
+        compared: if in_memory || depth == Depth::Full { "pixels" } else { "bytes" },
         splits,
         problems: gather(findings),
     })
@@ -255,12 +248,7 @@ fn of_folder(surveys: Vec<Survey>) -> (Vec<Pictures>, Findings) {
                 Err(reason) => findings.push((Kind::Foreign, format!("{name}: {reason}"))),
             }
         }
-        parts.push(Pictures {
-            split: survey.split,
-            classes: survey.classes,
-            pictures,
-            data: None,
-        });
+        parts.push(Pictures { split: survey.split, classes: survey.classes, pictures, data: None });
     }
     (parts, findings)
 }
@@ -299,9 +287,7 @@ fn look(parts: &[Pictures], depth: Depth, on: &(dyn Fn(usize) + Sync)) -> Vec<Ve
         .flat_map(|(p, part)| (0..part.pictures.len()).map(move |i| (p, i)))
         .collect();
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let threads = std::thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(16);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(16);
     let work = || {
         let mut image = Image::default();
         let mut results = Vec::new();
@@ -315,10 +301,8 @@ fn look(parts: &[Pictures], depth: Depth, on: &(dyn Fn(usize) + Sync)) -> Vec<Ve
             on(done.fetch_add(1, Ordering::Relaxed) + 1);
         }
     };
-    let mut seen: Vec<Vec<Seen>> = parts
-        .iter()
-        .map(|part| vec![Err(String::new()); part.pictures.len()])
-        .collect();
+    let mut seen: Vec<Vec<Seen>> =
+        parts.iter().map(|part| vec![Err(String::new()); part.pictures.len()]).collect();
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         for worker in workers {

@@ -48,18 +48,8 @@ struct Layout {
 }
 
 /// CIFAR-10's classes, by label.
-pub const CIFAR10_CLASSES: [&str; 10] = [
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-];
+pub const CIFAR10_CLASSES: [&str; 10] =
+    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
 const TEN: Layout = Layout {
     train: &[
@@ -113,11 +103,7 @@ impl Layout {
             files.any(|(name, _)| folder.join(name).is_file())
         };
         let inside = given.join(self.archive);
-        if holds(given) {
-            Some(given.to_path_buf())
-        } else {
-            holds(&inside).then_some(inside)
-        }
+        if holds(given) { Some(given.to_path_buf()) } else { holds(&inside).then_some(inside) }
     }
 }
 
@@ -145,11 +131,7 @@ fn open(layout: &Layout, given: &Path) -> Result<Splits, DataError> {
 fn class_names(layout: &Layout, folder: &Path) -> Result<Vec<String>, DataError> {
     let file = folder.join(layout.names);
     if !file.is_file() {
-        return Ok(layout
-            .classes
-            .iter()
-            .map(|&name| name.to_string())
-            .collect());
+        return Ok(layout.classes.iter().map(|&name| name.to_string()).collect());
     }
     let names = read_lines(&file)?;
     if names.len() != layout.classes.len() {
@@ -182,9 +164,7 @@ fn read(
         let opened = File::open(&file).map_err(|error| DataError::io(&file, error))?;
         let mut reader = std::io::BufReader::with_capacity(1 << 16, opened);
         for index in 0..count {
-            reader
-                .read_exact(&mut record)
-                .map_err(|error| DataError::io(&file, error))?;
+            reader.read_exact(&mut record).map_err(|error| DataError::io(&file, error))?;
             let (label, planes) = record.split_at(layout.label_bytes);
             let label = label[layout.label_bytes - 1];
             if usize::from(label) >= classes.len() {
@@ -225,10 +205,7 @@ fn check_length(file: &Path, wanted: u64, count: usize) -> Result<(), DataError>
     }
     Err(DataError::content(
         file,
-        format!(
-            "{wanted} bytes ({count} records of {})",
-            wanted / count as u64
-        ),
+        format!("{wanted} bytes ({count} records of {})", wanted / count as u64),
         format!("{length} bytes"),
         "fetch or copy the file again",
     ))

@@ -104,10 +104,7 @@ pub enum DataError {
 impl DataError {
     /// `source` while reading `file`.
     pub(super) fn io(file: impl Into<PathBuf>, source: io::Error) -> DataError {
-        DataError::Io {
-            file: file.into(),
-            source,
-        }
+        DataError::Io { file: file.into(), source }
     }
 
     /// `file` holds `found` where `expected` belongs.
@@ -138,10 +135,7 @@ pub struct Warning {
 impl Warning {
     /// A warning about `file`.
     pub(super) fn file(file: impl Into<PathBuf>, message: impl Into<String>) -> Warning {
-        Warning {
-            file: Some(file.into()),
-            message: message.into(),
-        }
+        Warning { file: Some(file.into()), message: message.into() }
     }
 }
 

@@ -134,10 +134,7 @@ fn open(folder: &Path, options: &OpenOptions) -> Result<Splits, DataError> {
     if has("train") {
         return open_splits(folder, val, test, options);
     }
-    if let Some(split) = val
-        .or(test)
-        .filter(|split| holds_folders(&folder.join(split)))
-    {
+    if let Some(split) = val.or(test).filter(|split| holds_folders(&folder.join(split))) {
         return Err(DataError::content(
             folder,
             format!("train/ beside {split}/"),
@@ -198,9 +195,8 @@ fn open_splits(
         Ok(Some(Arc::new(data)))
     };
     let (val_data, test_data) = (scan_other(val)?, scan_other(test)?);
-    for name in VALIDATION
-        .into_iter()
-        .filter(|&name| Some(name) != val && folder.join(name).is_dir())
+    for name in
+        VALIDATION.into_iter().filter(|&name| Some(name) != val && folder.join(name).is_dir())
     {
         let message = format!("is not used, as there is {}/ too", val.unwrap_or_default());
         warnings.push(Warning::file(folder.join(name), message));
@@ -254,9 +250,7 @@ pub(super) type Bad = (PathBuf, String);
 impl Folder {
     fn holds(&self, label: usize) -> bool {
         let label = label as u32;
-        self.files
-            .binary_search_by_key(&label, |&(_, label)| label)
-            .is_ok()
+        self.files.binary_search_by_key(&label, |&(_, label)| label).is_ok()
     }
 }
 
@@ -360,15 +354,7 @@ fn scan(
                     "is a GIF, one of {gifs} among {others} other pictures, so it is taken for a placeholder; convert it to PNG to use it"
                 )
             }
-            (
-                Ok(Header {
-                    width,
-                    height,
-                    may_turn,
-                    ..
-                }),
-                _,
-            ) => {
+            (Ok(Header { width, height, may_turn, .. }), _) => {
                 same_size &= *size.get_or_insert((width, height)) == (width, height)
                     && !(may_turn && width != height);
                 kept.push((file, label));
@@ -397,10 +383,7 @@ fn list_split(
     }
     let mut files = Vec::new();
     for class in found {
-        let label = classes
-            .iter()
-            .position(|known| known == class)
-            .unwrap_or_default() as u32;
+        let label = classes.iter().position(|known| known == class).unwrap_or_default() as u32;
         let mut inside = Vec::new();
         walk(&split.join(class), 0, &mut inside, bad)?;
         inside.sort_unstable();
@@ -424,11 +407,7 @@ fn scan_training(
     bad: &mut Vec<Bad>,
 ) -> Result<Folder, DataError> {
     let folder = scan(split, classes, classes, bad)?;
-    match classes
-        .iter()
-        .enumerate()
-        .find(|&(label, _)| !folder.holds(label))
-    {
+    match classes.iter().enumerate().find(|&(label, _)| !folder.holds(label)) {
         Some((_, class)) => Err(empty(&split.join(class), bad)),
         None => Ok(folder),
     }
@@ -436,18 +415,12 @@ fn scan_training(
 
 fn empty(folder: &Path, bad: &[Bad]) -> DataError {
     let found = match bad.iter().find(|(file, _)| file.starts_with(folder)) {
-        Some((file, reason)) => format!(
-            "only files that cannot be used ({} {reason})",
-            file.display()
-        ),
+        Some((file, reason)) => {
+            format!("only files that cannot be used ({} {reason})", file.display())
+        }
         None => describe(folder),
     };
-    DataError::content(
-        folder,
-        "pictures",
-        found,
-        "add pictures, or remove the folder",
-    )
+    DataError::content(folder, "pictures", found, "add pictures, or remove the folder")
 }
 
 fn walk(
@@ -462,11 +435,7 @@ fn walk(
         // A link may lead back up; the walk would not end.
         let link = fs::symlink_metadata(&inside).is_ok_and(|metadata| metadata.is_symlink());
         if link || depth == MAX_DEPTH {
-            let reason = if link {
-                "is a link to a folder"
-            } else {
-                "lies too deep"
-            };
+            let reason = if link { "is a link to a folder" } else { "lies too deep" };
             bad.push((inside, reason.to_string()));
         } else {
             walk(&inside, depth + 1, files, bad)?;
@@ -477,18 +446,14 @@ fn walk(
 
 /// Headers of `files`, in order, read by a few threads: on a slow disk, waiting is most of the work.
 fn read_headers(files: &[(PathBuf, u32)]) -> Vec<Result<Header, String>> {
-    let threads = std::thread::available_parallelism()
-        .map_or(1, usize::from)
-        .clamp(2, 8);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).clamp(2, 8);
     let part = files.len().div_ceil(threads).max(64);
     std::thread::scope(|scope| {
         let read = |part: &[(PathBuf, u32)]| -> Vec<_> {
             part.iter().map(|(file, _)| read_header(file)).collect()
         };
-        let parts: Vec<_> = files
-            .chunks(part)
-            .map(|part| scope.spawn(move || read(part)))
-            .collect();
+        let parts: Vec<_> =
+            files.chunks(part).map(|part| scope.spawn(move || read(part))).collect();
         let joined = parts.into_iter().map(|part| part.join());
         joined
             .flat_map(|part| part.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))

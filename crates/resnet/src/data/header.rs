@@ -32,9 +32,7 @@ pub(super) fn read<R: Read + Seek>(file: R, length: u64) -> Result<Header, Strin
         return Err("is empty (0 bytes)".to_string());
     }
     if length > MAX_FILE {
-        return Err(format!(
-            "is too large a file ({length} bytes, at most {MAX_FILE} are read)"
-        ));
+        return Err(format!("is too large a file ({length} bytes, at most {MAX_FILE} are read)"));
     }
     let mut reader = BufReader::with_capacity(4096, file);
     let header = parse(&mut reader, length).map_err(|error| match error {
@@ -159,10 +157,8 @@ fn png<R: Read + Seek>(reader: &mut BufReader<R>, length: u64) -> Result<Header,
         let left = u32::from_be_bytes(bytes(reader)?);
         match &bytes::<4>(reader)? {
             b"IHDR" if left == 13 => {
-                size = Some((
-                    u32::from_be_bytes(bytes(reader)?),
-                    u32::from_be_bytes(bytes(reader)?),
-                ));
+                size =
+                    Some((u32::from_be_bytes(bytes(reader)?), u32::from_be_bytes(bytes(reader)?)));
                 reader.seek_relative(5 + 4)?; // what is left of it, and its checksum
                 continue;
             }
@@ -174,12 +170,7 @@ fn png<R: Read + Seek>(reader: &mut BufReader<R>, length: u64) -> Result<Header,
                 if !ends_with_or_holds(reader, length, END)? {
                     return reason("is cut off: its IEND chunk is missing");
                 }
-                return Ok(Header {
-                    format: ImageFormat::Png,
-                    width,
-                    height,
-                    may_turn,
-                });
+                return Ok(Header { format: ImageFormat::Png, width, height, may_turn });
             }
             _ if size.is_none() => return reason("has no IHDR chunk at its start"),
             _ => {}
@@ -204,9 +195,7 @@ fn webp<R: Read + Seek>(reader: &mut BufReader<R>, length: u64) -> Result<Header
     reader.seek_relative(4)?;
     let declared = u64::from(u32::from_le_bytes(bytes(reader)?)) + 8;
     if declared > length {
-        return reason(format!(
-            "is cut off: {length} of {declared} bytes are there"
-        ));
+        return reason(format!("is cut off: {length} of {declared} bytes are there"));
     }
     reader.seek_relative(4)?;
     let kind: [u8; 4] = bytes(reader)?;
@@ -227,12 +216,7 @@ fn webp<R: Read + Seek>(reader: &mut BufReader<R>, length: u64) -> Result<Header
         }
         _ => return reason("is a WebP file without a picture at its start"),
     };
-    Ok(Header {
-        format: ImageFormat::WebP,
-        width,
-        height,
-        may_turn,
-    })
+    Ok(Header { format: ImageFormat::WebP, width, height, may_turn })
 }
 
 /// Whether a file ends with `mark`, as nearly all do, or holds it anywhere from here on. Bytes may follow the end of a
@@ -246,10 +230,7 @@ fn ends_with_or_holds<R: Read + Seek>(
     let end = length.saturating_sub(mark.len() as u64).max(here);
     reader.seek(SeekFrom::Start(end))?;
     let mut tail = Vec::with_capacity(mark.len());
-    reader
-        .by_ref()
-        .take(mark.len() as u64)
-        .read_to_end(&mut tail)?;
+    reader.by_ref().take(mark.len() as u64).read_to_end(&mut tail)?;
     if tail == mark {
         return Ok(true);
     }
@@ -262,11 +243,8 @@ fn ends_with_or_holds<R: Read + Seek>(
         }
         for &byte in buffer {
             // Neither mark's first byte comes again inside it, so a failed match starts over at most one byte back.
-            matched = if byte == mark[matched] {
-                matched + 1
-            } else {
-                usize::from(byte == mark[0])
-            };
+            matched =
+                if byte == mark[matched] { matched + 1 } else { usize::from(byte == mark[0]) };
             if matched == mark.len() {
                 return Ok(true);
             }

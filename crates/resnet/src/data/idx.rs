@@ -65,10 +65,7 @@ fn open(folder: &Path, _: &OpenOptions) -> Result<Splits, DataError> {
     let read = |split: &str| -> Result<(Images, Labels), DataError> {
         let images = expect(folder, split, Kind::Images)?;
         let labels = expect(folder, split, Kind::Labels)?;
-        Ok((
-            read_file(&images, read_images)?,
-            read_file(&labels, read_labels)?,
-        ))
+        Ok((read_file(&images, read_images)?, read_file(&labels, read_labels)?))
     };
     let (images, labels) = read("train")?;
     let classes = class_names(folder, &labels)?;
@@ -80,17 +77,10 @@ fn open(folder: &Path, _: &OpenOptions) -> Result<Splits, DataError> {
         test_name: "test".to_string(),
         warnings: Vec::new(),
     };
-    if [Kind::Images, Kind::Labels]
-        .iter()
-        .any(|&kind| find(folder, "t10k", kind).is_some())
-    {
+    if [Kind::Images, Kind::Labels].iter().any(|&kind| find(folder, "t10k", kind).is_some()) {
         let (images, labels) = read("t10k")?;
         if Some(images.shape) != splits.train.shape() {
-            let of_train = splits
-                .train
-                .shape()
-                .map(|shape| shape.to_string())
-                .unwrap_or_default();
+            let of_train = splits.train.shape().map(|shape| shape.to_string()).unwrap_or_default();
             return Err(DataError::content(
                 &images.file,
                 format!("pictures of {of_train}, as in training"),
@@ -111,12 +101,7 @@ fn names(split: &str, kind: Kind) -> [String; 4] {
     };
     let official = format!("{split}-{what}-idx{dimensions}-ubyte");
     let dotted = format!("{split}-{what}.idx{dimensions}-ubyte");
-    [
-        official.clone(),
-        format!("{official}.gz"),
-        dotted.clone(),
-        format!("{dotted}.gz"),
-    ]
+    [official.clone(), format!("{official}.gz"), dotted.clone(), format!("{dotted}.gz")]
 }
 
 fn find(folder: &Path, split: &str, kind: Kind) -> Option<PathBuf> {
@@ -140,10 +125,7 @@ fn read_file<T>(
     read: impl FnOnce(&Path, Bytes<BufReader<File>>) -> Result<T, DataError>,
 ) -> Result<T, DataError> {
     let opened = File::open(file).map_err(|error| DataError::io(file, error))?;
-    let length = opened
-        .metadata()
-        .map_err(|error| DataError::io(file, error))?
-        .len();
+    let length = opened.metadata().map_err(|error| DataError::io(file, error))?.len();
     let reader = BufReader::with_capacity(1 << 16, opened);
     read(file, Bytes { reader, length })
 }
@@ -156,10 +138,7 @@ pub(super) struct Bytes<R> {
 
 impl<'a> From<&'a [u8]> for Bytes<&'a [u8]> {
     fn from(bytes: &'a [u8]) -> Self {
-        Bytes {
-            reader: bytes,
-            length: bytes.len() as u64,
-        }
+        Bytes { reader: bytes, length: bytes.len() as u64 }
     }
 }
 
@@ -172,18 +151,13 @@ pub(super) fn read_images<'a, R: BufRead + 'a>(
     let (height, width) = (idx.number()?, idx.number()?);
     let size = u64::from(height) * u64::from(width);
     if size == 0 || height.max(width) > 65_535 {
-        return Err(idx.error(
-            "pictures of 1 to 65535 pixels a side",
-            format!("{height} x {width}"),
-        ));
+        return Err(
+            idx.error("pictures of 1 to 65535 pixels a side", format!("{height} x {width}"))
+        );
     }
     let shape = Shape::new(1, height as usize, width as usize);
     let pixels = idx.rest(size)?;
-    Ok(Images {
-        file: file.to_path_buf(),
-        shape,
-        pixels,
-    })
+    Ok(Images { file: file.to_path_buf(), shape, pixels })
 }
 
 /// Reads a file of labels.
@@ -192,10 +166,7 @@ pub(super) fn read_labels<'a, R: BufRead + 'a>(
     bytes: impl Into<Bytes<R>>,
 ) -> Result<Labels, DataError> {
     let labels = Idx::open(file, bytes.into(), Kind::Labels)?.rest(1)?;
-    Ok(Labels {
-        file: file.to_path_buf(),
-        labels,
-    })
+    Ok(Labels { file: file.to_path_buf(), labels })
 }
 
 /// An idx file behind its magic number and count.
@@ -215,9 +186,7 @@ impl<'a, 'r> Idx<'a, 'r> {
         kind: Kind,
     ) -> Result<Self, DataError> {
         let Bytes { mut reader, length } = bytes;
-        let start = reader
-            .fill_buf()
-            .map_err(|error| DataError::io(file, error))?;
+        let start = reader.fill_buf().map_err(|error| DataError::io(file, error))?;
         let packed = start.starts_with(&[0x1f, 0x8b]);
         let mut idx = Idx {
             file,
@@ -225,11 +194,7 @@ impl<'a, 'r> Idx<'a, 'r> {
                 true => Box::new(flate2::bufread::GzDecoder::new(reader)),
                 false => Box::new(reader),
             },
-            left: if packed {
-                length.saturating_mul(DEFLATE_MOST)
-            } else {
-                length
-            },
+            left: if packed { length.saturating_mul(DEFLATE_MOST) } else { length },
             packed,
             count: 0,
         };
@@ -269,9 +234,7 @@ impl<'a, 'r> Idx<'a, 'r> {
 
     fn number(&mut self) -> Result<u32, DataError> {
         let mut bytes = [0; 4];
-        self.reader
-            .read_exact(&mut bytes)
-            .map_err(|error| self.failed(error))?;
+        self.reader.read_exact(&mut bytes).map_err(|error| self.failed(error))?;
         self.left = self.left.saturating_sub(4);
         Ok(u32::from_be_bytes(bytes))
     }
@@ -285,11 +248,7 @@ impl<'a, 'r> Idx<'a, 'r> {
             return Err(self.error(expected(), format!("{at_most}{} bytes", self.left)));
         }
         let mut bytes = Vec::with_capacity(wanted.min(FIRST_ALLOCATION) as usize);
-        let read = self
-            .reader
-            .by_ref()
-            .take(wanted + 1)
-            .read_to_end(&mut bytes);
+        let read = self.reader.by_ref().take(wanted + 1).read_to_end(&mut bytes);
         read.map_err(|error| self.failed(error))?;
         match (bytes.len() as u64).cmp(&wanted) {
             std::cmp::Ordering::Equal => Ok(bytes),
@@ -312,19 +271,12 @@ pub(super) fn dataset(
     if count != labels.labels.len() {
         return Err(DataError::content(
             &labels.file,
-            format!(
-                "{count} labels, one for each picture of {}",
-                images.file.display()
-            ),
+            format!("{count} labels, one for each picture of {}", images.file.display()),
             labels.labels.len().to_string(),
             "use the labels that belong to the pictures",
         ));
     }
-    if let Some(&label) = labels
-        .labels
-        .iter()
-        .find(|&&label| usize::from(label) >= classes.len())
-    {
+    if let Some(&label) = labels.labels.iter().find(|&&label| usize::from(label) >= classes.len()) {
         return Err(DataError::content(
             &labels.file,
             format!("labels below {}", classes.len()),
@@ -350,9 +302,7 @@ fn class_names(folder: &Path, train: &Labels) -> Result<Vec<String>, DataError> 
             )),
         };
     }
-    let path = folder
-        .canonicalize()
-        .unwrap_or_else(|_| folder.to_path_buf());
+    let path = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
     if count == FASHION.len() && path.to_string_lossy().to_lowercase().contains("fashion") {
         return Ok(FASHION.map(String::from).to_vec());
     }

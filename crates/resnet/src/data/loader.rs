@@ -171,10 +171,7 @@ impl Loader {
         let fault = if batch == 0 {
             Some("the batch is 0; it must be at least 1".to_string())
         } else if len == 0 || len > u32::MAX as usize {
-            Some(format!(
-                "the data has {len} pictures; 1 to {} are possible",
-                u32::MAX
-            ))
+            Some(format!("the data has {len} pictures; 1 to {} are possible", u32::MAX))
         } else if options.drop_last && batch > len {
             Some(format!(
                 "the batch is {batch}, but the data has only {len} pictures; use a batch of {len} or less"
@@ -183,9 +180,7 @@ impl Loader {
             .checked_mul(options.crops * transform.shape().len() * size_of::<f32>())
             .is_none_or(|bytes| bytes > isize::MAX as usize)
         {
-            Some(format!(
-                "a batch of {batch} pictures does not fit in memory"
-            ))
+            Some(format!("a batch of {batch} pictures does not fit in memory"))
         } else {
             None
         };
@@ -234,17 +229,8 @@ impl Loader {
         if shared.options.shuffle {
             Rng::new(shared.options.seed, &[STREAM, epoch]).shuffle(&mut order);
         }
-        let job = Arc::new(Job {
-            shared,
-            order,
-            epoch,
-            end: self.steps(),
-        });
-        let workers = job
-            .shared
-            .options
-            .workers
-            .min(job.end.saturating_sub(from_step));
+        let job = Arc::new(Job { shared, order, epoch, end: self.steps() });
+        let workers = job.shared.options.workers.min(job.end.saturating_sub(from_step));
         Epoch {
             next: from_step,
             wait: Duration::ZERO,
@@ -285,12 +271,7 @@ fn balanced(data: &dyn Dataset, seed: u64, epoch: u64) -> Vec<Turn> {
             let key = [STREAM, epoch, 1 + class as u64, round.into()];
             Rng::new(seed, &key).shuffle(&mut members);
             let left = wanted - round as usize * members.len();
-            turns.extend(
-                members
-                    .iter()
-                    .take(left)
-                    .map(|&index| Turn { index, round }),
-            );
+            turns.extend(members.iter().take(left).map(|&index| Turn { index, round }));
         }
     }
     turns
@@ -309,22 +290,13 @@ impl Job {
     fn build(&self, step: usize, image: &mut Image) -> Result<Batch, DataError> {
         catch_unwind(AssertUnwindSafe(|| self.build_unguarded(step, image))).unwrap_or_else(
             |panic| {
-                Err(DataError::Worker {
-                    epoch: self.epoch,
-                    step,
-                    message: text_of(panic.as_ref()),
-                })
+                Err(DataError::Worker { epoch: self.epoch, step, message: text_of(panic.as_ref()) })
             },
         )
     }
 
     fn build_unguarded(&self, step: usize, image: &mut Image) -> Result<Batch, DataError> {
-        let Shared {
-            data,
-            transform,
-            options,
-            ..
-        } = self.shared.as_ref();
+        let Shared { data, transform, options, .. } = self.shared.as_ref();
         let size = options.crops * transform.shape().len();
         let buffers = lock(&self.shared.free).pop().unwrap_or_else(|| Buffers {
             x: vec![0.0; options.batch * size],
@@ -383,13 +355,7 @@ impl Job {
         };
         let mut warn = |what: &str| {
             let message = format!("{error}; {what}");
-            broken.push((
-                wanted,
-                Warning {
-                    file: None,
-                    message,
-                },
-            ));
+            broken.push((wanted, Warning { file: None, message }));
         };
         match options.on_broken {
             OnBroken::Fail => Err(error),
@@ -452,9 +418,7 @@ impl Iterator for Epoch {
         let waited = start.elapsed();
         self.wait += waited;
         let shared = &self.job.shared;
-        shared
-            .wait_nanos
-            .fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
+        shared.wait_nanos.fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
         self.next += 1;
         if built.is_err() {
             self.next = self.job.end;

@@ -39,20 +39,12 @@ impl Memory {
         } else if shape.c != 1 && shape.c != 3 {
             Some(format!("{} channels, where 1 or 3 are possible", shape.c))
         } else {
-            let unknown = labels
-                .iter()
-                .find(|&&label| usize::from(label) >= classes.len());
+            let unknown = labels.iter().find(|&&label| usize::from(label) >= classes.len());
             unknown.map(|label| format!("label {label} of {} classes", classes.len()))
         };
         match fault {
             Some(fault) => Err(DataError::Loader(format!("{name}: {fault}"))),
-            None => Ok(Memory {
-                name,
-                shape,
-                pixels,
-                labels,
-                classes,
-            }),
+            None => Ok(Memory { name, shape, pixels, labels, classes }),
         }
     }
 }
@@ -79,9 +71,7 @@ impl Dataset for Memory {
         (image.width, image.height, image.channels) = (w, h, c);
         image.pixels.clear();
         let size = self.shape.len();
-        image
-            .pixels
-            .extend_from_slice(&self.pixels[index * size..(index + 1) * size]);
+        image.pixels.extend_from_slice(&self.pixels[index * size..(index + 1) * size]);
         Ok(())
     }
 

@@ -128,13 +128,8 @@ pub struct Format {
 }
 
 /// Every kind of data. A folder given without a name is of the first kind that recognises it.
-pub const FORMATS: &[Format] = &[
-    builtin::FORMAT,
-    cifar::CIFAR10,
-    cifar::CIFAR100,
-    idx::FORMAT,
-    folder::FORMAT,
-];
+pub const FORMATS: &[Format] =
+    &[builtin::FORMAT, cifar::CIFAR10, cifar::CIFAR100, idx::FORMAT, folder::FORMAT];
 
 /// Opens the data that `source` names: `builtin`, `NAME:DIR` with a name of [`FORMATS`], or a DIR whose kind is recognised.
 ///
@@ -149,12 +144,7 @@ pub fn open(source: &str, options: &OpenOptions) -> Result<Splits, DataError> {
 }
 
 fn find(source: &str) -> Result<(&'static Format, PathBuf), DataError> {
-    let unknown = |hint: String| {
-        Err(DataError::Source {
-            given: source.to_string(),
-            hint,
-        })
-    };
+    let unknown = |hint: String| Err(DataError::Source { given: source.to_string(), hint });
     let (name, folder) = source.split_once(':').unwrap_or((source, ""));
     if let Some(format) = FORMATS.iter().find(|format| format.name == name) {
         return match (format.takes_folder, folder.is_empty()) {
@@ -265,10 +255,7 @@ mod tests {
 
     #[test]
     fn wrong_sources_are_answered_with_what_to_try() {
-        assert_eq!(
-            message("buildin"),
-            "unknown data `buildin`: did you mean `builtin`?"
-        );
+        assert_eq!(message("buildin"), "unknown data `buildin`: did you mean `builtin`?");
         assert!(message("cifra10:/x").ends_with("did you mean `cifar10:/x`?"));
         assert!(message("cifar10").ends_with("name the folder too, as cifar10:DIR"));
         assert!(message("mnist:").ends_with("name the folder too, as mnist:DIR"));

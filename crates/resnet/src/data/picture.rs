@@ -24,10 +24,7 @@ const MAX_ALLOCATION: u64 = 1 << 30;
 /// The file cannot be read, is empty, of another format, damaged, cut off, or declares more than [`MAX_PIXELS`]; the size is
 /// checked before anything is decoded.
 pub fn read_picture(file: &Path, image: &mut Image) -> Result<(), DataError> {
-    decode(file, image).map_err(|reason| DataError::Picture {
-        file: file.to_path_buf(),
-        reason,
-    })
+    decode(file, image).map_err(|reason| DataError::Picture { file: file.to_path_buf(), reason })
 }
 
 /// Reads the header of `file`; an error is the reason why the file cannot be used.
@@ -55,10 +52,7 @@ fn read_opened(opened: File, length: u64) -> Result<Vec<u8>, String> {
 pub fn decode_picture(name: &str, packed: &[u8], image: &mut Image) -> Result<(), DataError> {
     let header = header::read(&mut Cursor::new(packed), packed.len() as u64);
     let decoded = header.and_then(|header| decode_into(packed, header, image));
-    decoded.map_err(|reason| DataError::Picture {
-        file: name.into(),
-        reason,
-    })
+    decoded.map_err(|reason| DataError::Picture { file: name.into(), reason })
 }
 
 fn open(file: &Path) -> Result<(Header, File, u64), String> {

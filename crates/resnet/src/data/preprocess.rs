@@ -78,14 +78,9 @@ impl Preprocess {
             return fault(format!("the input has {c} channels; pictures have 1 or 3"));
         }
         if !(1..=65_535).contains(&h) || !(1..=65_535).contains(&w) {
-            return fault(format!(
-                "the input is {h} x {w} pixels; 1 to 65535 a side are possible"
-            ));
+            return fault(format!("the input is {h} x {w} pixels; 1 to 65535 a side are possible"));
         }
-        if self
-            .resize
-            .is_some_and(|side| side < h.max(w) || side > 65_535)
-        {
+        if self.resize.is_some_and(|side| side < h.max(w) || side > 65_535) {
             let side = self.resize.unwrap_or_default();
             return fault(format!(
                 "resize is {side}; it must cover the input's {h} x {w} and be at most 65535"
@@ -155,11 +150,7 @@ impl Normalize {
             let second = measured.iter().map(|m| m[c][1]).sum::<f64>() / count / (255.0 * 255.0);
             let deviation = (second - first * first).max(0.0).sqrt();
             mean.push(first as f32);
-            std.push(if deviation < 1e-6 {
-                1.0
-            } else {
-                deviation as f32
-            });
+            std.push(if deviation < 1e-6 { 1.0 } else { deviation as f32 });
         }
         Ok(Normalize::Channel { mean, std })
     }
@@ -203,10 +194,7 @@ impl Normalize {
         }
         let scale = 255.0 * f64::from(count);
         Ok(Normalize::Pixel {
-            mean: sums
-                .into_iter()
-                .map(|sum| (sum as f64 / scale) as f32)
-                .collect(),
+            mean: sums.into_iter().map(|sum| (sum as f64 / scale) as f32).collect(),
         })
     }
 }
@@ -217,11 +205,7 @@ fn fault<T>(text: String) -> Result<T, DataError> {
 
 /// The indices to look at: all, or as many evenly spaced ones as are allowed.
 fn sample(data: &dyn Dataset) -> impl Iterator<Item = usize> {
-    let most = if data.shape().is_some() {
-        MOST_FIXED
-    } else {
-        MOST_VARIED
-    };
+    let most = if data.shape().is_some() { MOST_FIXED } else { MOST_VARIED };
     let (len, count) = (data.len(), data.len().min(most));
     (0..count).map(move |i| (i as u64 * len as u64 / count as u64) as usize)
 }
@@ -232,9 +216,7 @@ fn measure<T: Send>(
     measure: impl Fn(&Image) -> T + Sync,
 ) -> Result<Vec<T>, DataError> {
     let indices: Vec<usize> = sample(data).collect();
-    let threads = thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(16);
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(16);
     let part = indices.len().div_ceil(threads).max(1);
     let mut measured = Vec::with_capacity(indices.len());
     let mut first_error = None;
@@ -244,15 +226,10 @@ fn measure<T: Send>(
             let mut one = |&index| data.read(index, &mut image).map(|()| measure(&image));
             part.iter().map(&mut one).collect()
         };
-        let parts: Vec<_> = indices
-            .chunks(part)
-            .map(|part| scope.spawn(move || run(part)))
-            .collect();
+        let parts: Vec<_> =
+            indices.chunks(part).map(|part| scope.spawn(move || run(part))).collect();
         for part in parts {
-            for result in part
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            {
+            for result in part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
                 match result {
                     Ok(value) => measured.push(value),
                     Err(error) => first_error = first_error.take().or(Some(error)),

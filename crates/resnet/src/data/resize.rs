@@ -35,9 +35,7 @@ impl Resizer {
         self.across.compute(part.1.len(), size.1, window.1);
         let read = self.down.reads();
         let picture_rows = image.pixels.chunks_exact(image.width * image.channels);
-        let rows = picture_rows
-            .skip(part.0.start + read.start)
-            .take(read.len());
+        let rows = picture_rows.skip(part.0.start + read.start).take(read.len());
         let rows = rows.map(|row| &row[part.1.start * image.channels..part.1.end * image.channels]);
         self.rows.clear();
         for row in rows {
@@ -50,11 +48,7 @@ impl Resizer {
         self.out.clear();
         for (start, weights) in self.down.outputs() {
             let from = (start - read.start) * columns;
-            mean_of_rows(
-                &self.rows[from..from + weights.len() * columns],
-                weights,
-                &mut self.out,
-            );
+            mean_of_rows(&self.rows[from..from + weights.len() * columns], weights, &mut self.out);
         }
         &self.out
     }
@@ -93,33 +87,23 @@ impl Weights {
             let sum: f64 = exact.iter().sum();
             let whole = f64::from(1 << BITS);
             self.starts.push(start);
-            self.weights.extend(
-                exact
-                    .iter()
-                    .map(|weight| (0.5 + weight / sum * whole) as i32),
-            );
+            self.weights.extend(exact.iter().map(|weight| (0.5 + weight / sum * whole) as i32));
             self.ends.push(self.weights.len());
         }
     }
 
     fn outputs(&self) -> impl Iterator<Item = (usize, &[i32])> {
         let mut from = 0;
-        self.starts
-            .iter()
-            .zip(&self.ends)
-            .map(move |(&start, &end)| {
-                let weights = &self.weights[from..end];
-                from = end;
-                (start, weights)
-            })
+        self.starts.iter().zip(&self.ends).map(move |(&start, &end)| {
+            let weights = &self.weights[from..end];
+            from = end;
+            (start, weights)
+        })
     }
 
     /// The inputs that any output reads.
     fn reads(&self) -> Range<usize> {
-        let last = self
-            .outputs()
-            .last()
-            .map_or(0, |(start, weights)| start + weights.len());
+        let last = self.outputs().last().map_or(0, |(start, weights)| start + weights.len());
         self.starts.first().map_or(0..0, |&first| first..last)
     }
 
@@ -165,19 +149,13 @@ mod tests {
 
     fn whole(image: &Image, size: (usize, usize)) -> Vec<u8> {
         let part = (0..image.height, 0..image.width);
-        Resizer::default()
-            .resize(image, part, size, (0..size.0, 0..size.1))
-            .to_vec()
+        Resizer::default().resize(image, part, size, (0..size.0, 0..size.1)).to_vec()
     }
 
     #[test]
     fn means_by_hand() {
-        let image = |width, pixels: &[u8]| Image {
-            width,
-            height: 1,
-            channels: 1,
-            pixels: pixels.to_vec(),
-        };
+        let image =
+            |width, pixels: &[u8]| Image { width, height: 1, channels: 1, pixels: pixels.to_vec() };
         // Halving: each output lies over two pixels and reaches one further at either side, weights 1 3 3 1; at the ends
         // 3 3 1, which gives 400/7 and 1280/7.
         assert_eq!(whole(&image(4, &[0, 80, 160, 240]), (1, 2)), [57, 183]);
@@ -218,23 +196,11 @@ mod tests {
     fn a_part_is_a_picture_of_its_own() {
         let image = pattern(30, 20, 3);
         let (rows, columns) = (5..17, 4..29);
-        let cut = image
-            .pixels
-            .chunks_exact(90)
-            .skip(5)
-            .take(12)
-            .flat_map(|row| row[12..87].to_vec());
-        let cut = Image {
-            width: 25,
-            height: 12,
-            channels: 3,
-            pixels: cut.collect(),
-        };
+        let cut =
+            image.pixels.chunks_exact(90).skip(5).take(12).flat_map(|row| row[12..87].to_vec());
+        let cut = Image { width: 25, height: 12, channels: 3, pixels: cut.collect() };
         let size = (8, 8);
         let mut resizer = Resizer::default();
-        assert_eq!(
-            resizer.resize(&image, (rows, columns), size, (0..8, 0..8)),
-            whole(&cut, size)
-        );
+        assert_eq!(resizer.resize(&image, (rows, columns), size, (0..8, 0..8)), whole(&cut, size));
     }
 }

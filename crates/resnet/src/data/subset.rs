@@ -91,10 +91,7 @@ pub fn split(
     }
     train.sort_unstable();
     held_out.sort_unstable();
-    Ok((
-        Subset::new(data.clone(), train),
-        Subset::new(data, held_out),
-    ))
+    Ok((Subset::new(data.clone(), train), Subset::new(data, held_out)))
 }
 
 /// `data` with labels numbered by `classes`, such as those of a trained model. Equal names are the same class.
@@ -128,10 +125,7 @@ pub fn with_classes(
     Ok(Arc::new(Relabelled {
         data,
         classes: classes.to_vec(),
-        labels: labels
-            .into_iter()
-            .map(|label| label.unwrap_or_default() as u32)
-            .collect(),
+        labels: labels.into_iter().map(|label| label.unwrap_or_default() as u32).collect(),
     }))
 }
 
@@ -223,22 +217,15 @@ mod tests {
         for fraction in [0.01, 0.5, 0.99] {
             let (train, held_out) = split(small.clone(), fraction, 0).unwrap();
             for label in 0..3 {
-                assert!(
-                    (0..train.len()).any(|index| train.label(index) == label),
-                    "{fraction}"
-                );
+                assert!((0..train.len()).any(|index| train.label(index) == label), "{fraction}");
                 assert_eq!(
                     (0..held_out.len()).any(|index| held_out.label(index) == label),
                     label > 0
                 );
             }
         }
-        let error = |data, fraction| {
-            split(data, fraction, 0)
-                .err()
-                .expect("it was split")
-                .to_string()
-        };
+        let error =
+            |data, fraction| split(data, fraction, 0).err().expect("it was split").to_string();
         assert!(error(data(&[0, 1], &["a", "b"]), 0.5).contains("no class has two pictures"));
         for fraction in [0.0, 1.0, -0.5, f64::NAN] {
             assert!(error(small.clone(), fraction).contains("must lie between 0 and 1"));
@@ -253,10 +240,7 @@ mod tests {
         let data = data(&[0, 1, 0], &["bees", "wasps"]);
         let model = names(&["ants", "wasps", "bees"]);
         let seen = with_classes(data.clone(), &model).unwrap();
-        assert_eq!(
-            (0..3).map(|index| seen.label(index)).collect::<Vec<_>>(),
-            [2, 1, 2]
-        );
+        assert_eq!((0..3).map(|index| seen.label(index)).collect::<Vec<_>>(), [2, 1, 2]);
         assert_eq!(seen.classes(), model);
         let error = with_classes(data.clone(), &names(&["ants", "bees", "wasp"]))
             .err()

@@ -16,10 +16,8 @@ impl TempDir {
     pub(crate) fn new(name: &str) -> TempDir {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let unique = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!(
-            "resnet-data-{}-{unique}-{name}",
-            std::process::id()
-        ));
+        let path = std::env::temp_dir()
+            .join(format!("resnet-data-{}-{unique}-{name}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         TempDir(path)
     }
@@ -49,9 +47,7 @@ impl Drop for TempDir {
 
 /// A folder of the shared test data, or a line that says what is skipped.
 pub(super) fn shared(name: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../../shared/data")
-        .join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data").join(name);
     if path.exists() {
         return Some(path);
     }
@@ -74,12 +70,7 @@ pub(super) fn pattern(width: usize, height: usize, channels: usize) -> Image {
             }
         }
     }
-    Image {
-        width,
-        height,
-        channels,
-        pixels,
-    }
+    Image { width, height, channels, pixels }
 }
 
 /// A PNG file; `rows` are unpacked and unfiltered.
@@ -99,12 +90,9 @@ pub(super) fn png(
         file.extend(body);
         file.extend(sum.sum().to_be_bytes());
     };
-    let header = [
-        size[0].to_be_bytes().as_slice(),
-        &size[1].to_be_bytes(),
-        &[depth, color, 0, 0, 0],
-    ]
-    .concat();
+    let header =
+        [size[0].to_be_bytes().as_slice(), &size[1].to_be_bytes(), &[depth, color, 0, 0, 0]]
+            .concat();
     chunk(b"IHDR", &header);
     for (kind, data) in chunks {
         chunk(kind, data);
@@ -121,30 +109,15 @@ pub(super) fn png(
 
 /// A PNG of one colour.
 pub(super) fn flat_png(width: usize, height: usize, color: [u8; 3]) -> Vec<u8> {
-    png(
-        [width as u32, height as u32],
-        8,
-        2,
-        &[],
-        &vec![color.repeat(width); height],
-    )
+    png([width as u32, height as u32], 8, 2, &[], &vec![color.repeat(width); height])
 }
 
 /// A JPEG of an RGB or grey picture.
 pub(super) fn jpeg(image: &Image, quality: u8) -> Vec<u8> {
     let mut file = Vec::new();
-    let color = if image.channels == 1 {
-        ExtendedColorType::L8
-    } else {
-        ExtendedColorType::Rgb8
-    };
+    let color = if image.channels == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
     JpegEncoder::new_with_quality(&mut file, quality)
-        .encode(
-            &image.pixels,
-            image.width as u32,
-            image.height as u32,
-            color,
-        )
+        .encode(&image.pixels, image.width as u32, image.height as u32, color)
         .unwrap();
     file
 }

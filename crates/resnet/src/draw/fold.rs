@@ -91,23 +91,15 @@ fn units(trace: &Trace) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::new();
     let mut row = 0;
     while row < trace.rows.len() {
-        let next = shortcuts
-            .peek()
-            .map_or(trace.rows.len(), |(_, s)| s.rows.start);
+        let next = shortcuts.peek().map_or(trace.rows.len(), |(_, s)| s.rows.start);
         let unit = match shortcuts.next_if(|(_, s)| s.rows.start == row) {
-            Some((i, shortcut)) => Unit {
-                rows: shortcut.rows.clone(),
-                shortcut: Some(i),
-            },
+            Some((i, shortcut)) => Unit { rows: shortcut.rows.clone(), shortcut: Some(i) },
             None => {
                 let block = block(&trace.rows[row].name);
                 let more = trace.rows[row + 1..next]
                     .iter()
                     .take_while(|r| block.is_some() && self::block(&r.name) == block);
-                Unit {
-                    rows: row..row + 1 + more.count(),
-                    shortcut: None,
-                }
+                Unit { rows: row..row + 1 + more.count(), shortcut: None }
             }
         };
         row = unit.rows.end;

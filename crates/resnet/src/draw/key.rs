@@ -80,12 +80,7 @@ impl Key {
                 column += 1.0;
                 down = 0.0;
             }
-            entries.push(Entry {
-                sign,
-                lines,
-                x: x + column * (width + BETWEEN),
-                y: y + down,
-            });
+            entries.push(Entry { sign, lines, x: x + column * (width + BETWEEN), y: y + down });
             down += tall;
             before += tall;
             height = height.max(down);
@@ -101,11 +96,8 @@ fn meanings(
     first_map: (usize, usize),
 ) -> Vec<(Sign, String)> {
     let mut meanings = Vec::new();
-    let undrawn = if traces.iter().any(|t| t.norms) {
-        "Batch norm and ReLU are"
-    } else {
-        "ReLU is"
-    };
+    let undrawn =
+        if traces.iter().any(|t| t.norms) { "Batch norm and ReLU are" } else { "ReLU is" };
     meanings.push((
         Sign::Layer,
         format!("A layer with weights: kernel, output channels, stride. {undrawn} not drawn."),
@@ -143,10 +135,7 @@ fn meanings(
         |found: &dyn Fn(&&Shortcut) -> bool| shortcuts().find(found).map(|s| s.label.clone());
     if first(&|s| s.label.is_empty()).is_some() {
         meanings.push((
-            Sign::Arc {
-                label: String::new(),
-                weights: false,
-            },
+            Sign::Arc { label: String::new(), weights: false },
             "Shortcut: the map is kept as it is and added to what the layers beside it make of it."
                 .into(),
         ));
@@ -169,13 +158,7 @@ fn meanings(
         } else {
             "Shortcut without weights where the shape changes."
         };
-        meanings.push((
-            Sign::Arc {
-                label,
-                weights: false,
-            },
-            text.into(),
-        ));
+        meanings.push((Sign::Arc { label, weights: false }, text.into()));
     }
     let grouped = |op: &Op| matches!(op, Op::Conv2d { groups, .. } if *groups > 1);
     if traces.iter().flat_map(|t| &t.rows).any(|r| grouped(&r.op)) {
@@ -185,10 +168,7 @@ fn meanings(
         ));
     }
     if folded {
-        meanings.push((
-            Sign::More,
-            "Left out: more of the same as above and below.".into(),
-        ));
+        meanings.push((Sign::More, "Left out: more of the same as above and below.".into()));
     }
     meanings
 }
@@ -236,14 +216,9 @@ mod tests {
 
     #[test]
     fn scales_are_round() {
-        for (x, expected) in [
-            (0.0, 1),
-            (1.9, 1),
-            (2.0, 2),
-            (7.0, 5),
-            (99.0, 50),
-            (1.3e9, 1_000_000_000),
-        ] {
+        for (x, expected) in
+            [(0.0, 1), (1.9, 1), (2.0, 2), (7.0, 5), (99.0, 50), (1.3e9, 1_000_000_000)]
+        {
             assert_eq!(round_below(x), expected);
         }
     }
@@ -255,10 +230,6 @@ mod tests {
         let lines = wrap(text, 12.0, 120.0);
         assert_eq!(lines.join(" "), text);
         assert!(lines.len() > 3);
-        assert!(
-            lines
-                .iter()
-                .all(|l| width(l, 12.0) <= 120.0 || !l.contains(' '))
-        );
+        assert!(lines.iter().all(|l| width(l, 12.0) <= 120.0 || !l.contains(' ')));
     }
 }

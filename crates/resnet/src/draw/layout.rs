@@ -116,12 +116,7 @@ pub(super) fn lay_out(traces: &[Trace], top: f64) -> Layout<'_> {
         .zip(&items)
         .map(|(t, items)| items.iter().map(|i| t.rows[i.rows().start].map()).collect())
         .collect();
-    let most_macs = traces
-        .iter()
-        .flat_map(|t| &t.rows)
-        .map(|r| r.macs)
-        .max()
-        .unwrap_or(0);
+    let most_macs = traces.iter().flat_map(|t| &t.rows).map(|r| r.macs).max().unwrap_or(0);
     let per_mac = LONGEST_BAR / most_macs.max(1) as f64;
 
     let (sizes, band_of) = bands(&maps);
@@ -134,10 +129,7 @@ pub(super) fn lay_out(traces: &[Trace], top: f64) -> Layout<'_> {
         let mut end: f64 = y + PAD + BOX;
         for (column, (trace, items)) in traces.iter().zip(&items).enumerate() {
             let mut at = y + PAD;
-            let here = items
-                .iter()
-                .zip(&band_of[column])
-                .filter(|(_, of)| **of == b);
+            let here = items.iter().zip(&band_of[column]).filter(|(_, of)| **of == b);
             for (item, _) in here {
                 let height = (BOX + GAP) * item.height() as f64 - GAP;
                 places[column].push(Place {
@@ -157,19 +149,13 @@ pub(super) fn lay_out(traces: &[Trace], top: f64) -> Layout<'_> {
             y,
             height: end + PAD - y,
             // The last colour is grey, for what is no map any more.
-            colour: if pixel {
-                COLOURS - 1
-            } else {
-                b % (COLOURS - 1)
-            },
+            colour: if pixel { COLOURS - 1 } else { b % (COLOURS - 1) },
         });
         y = end + PAD;
     }
 
-    let map_width = bands
-        .iter()
-        .map(|b| label::width(&map_text(b.map), 13.0 * BOLD))
-        .fold(0.0, f64::max);
+    let map_width =
+        bands.iter().map(|b| label::width(&map_text(b.map), 13.0 * BOLD)).fold(0.0, f64::max);
     let mut x = 10.0 + map_width + 16.0;
     let mut columns = Vec::with_capacity(traces.len());
     for ((trace, places), facts) in traces.iter().zip(places).zip(facts) {
@@ -179,16 +165,10 @@ pub(super) fn lay_out(traces: &[Trace], top: f64) -> Layout<'_> {
     }
     let bands_end = x - BETWEEN + 10.0;
     let aside = bands_end < KEY_AT_SIDE;
-    let (key_x, key_y, room) = if aside {
-        (bands_end + 28.0, top, SIDE_KEY)
-    } else {
-        (0.0, y + 18.0, bands_end)
-    };
+    let (key_x, key_y, room) =
+        if aside { (bands_end + 28.0, top, SIDE_KEY) } else { (0.0, y + 18.0, bands_end) };
     let first_map = bands.first().map_or((1, 1), |b| b.map);
-    let folded = items
-        .iter()
-        .flatten()
-        .any(|item| matches!(item, Item::More { .. }));
+    let folded = items.iter().flatten().any(|item| matches!(item, Item::More { .. }));
     let key = Key::new(traces, folded, per_mac, first_map, (key_x, key_y), room);
     Layout {
         width: if aside { key_x + SIDE_KEY } else { bands_end },
@@ -210,10 +190,7 @@ fn bands(maps: &[Vec<(usize, usize)>]) -> (Vec<(usize, usize)>, Vec<Vec<usize>>)
     let heads = |band_of: &[Vec<usize>]| {
         let head =
             |(maps, done): (&Vec<(usize, usize)>, &Vec<usize>)| maps.get(done.len()).copied();
-        maps.iter()
-            .zip(band_of)
-            .filter_map(head)
-            .max_by_key(|&(h, w)| (h * w, h))
+        maps.iter().zip(band_of).filter_map(head).max_by_key(|&(h, w)| (h * w, h))
     };
     while let Some(size) = heads(&band_of) {
         for (maps, done) in maps.iter().zip(&mut band_of) {
@@ -237,18 +214,9 @@ fn column<'a>(
         places.map(|p| p.width).fold(0.0, f64::max) / 2.0
     };
     let boxes = widest(&mut places.iter());
-    let around = |p: &&Place| {
-        trace
-            .shortcuts
-            .iter()
-            .any(|s| s.rows.contains(&p.item.rows().start))
-    };
+    let around = |p: &&Place| trace.shortcuts.iter().any(|s| s.rows.contains(&p.item.rows().start));
     let mut arcs = arcs(trace, &places);
-    let label = arcs
-        .iter()
-        .map(|a| mark_width(&a.shortcut.label))
-        .fold(0.0, f64::max)
-        / 2.0;
+    let label = arcs.iter().map(|a| mark_width(&a.shortcut.label)).fold(0.0, f64::max) / 2.0;
     let lane = widest(&mut places.iter().filter(around)) + LANE.max(label + 4.0);
     arcs.sort_by(|a, b| a.from.total_cmp(&b.from));
 
@@ -260,11 +228,7 @@ fn column<'a>(
         .map(|f| label::width(f, FACT))
         .fold(label::width(&trace.name, NAME * BOLD).min(300.0), f64::max)
         / 2.0;
-    let right = if arcs.is_empty() {
-        boxes
-    } else {
-        boxes.max(lane + label.max(2.0))
-    };
+    let right = if arcs.is_empty() { boxes } else { boxes.max(lane + label.max(2.0)) };
     let centre = left + (bars + bar_room).max(texts);
     Column {
         trace,
@@ -289,10 +253,8 @@ fn arcs<'a>(trace: &'a Trace, places: &[Place]) -> Vec<Arc<'a>> {
         })
         .collect();
     let arc = |shortcut: &'a Shortcut| {
-        let (first, last) = (
-            *place_of.get(&shortcut.rows.start)?,
-            *place_of.get(&(shortcut.rows.end - 1))?,
-        );
+        let (first, last) =
+            (*place_of.get(&shortcut.rows.start)?, *place_of.get(&(shortcut.rows.end - 1))?);
         let (before, last) = (&places[first.checked_sub(1)?], &places[last]);
         // Where the label's work is done the map has the size of the block's output already.
         let begins = places[first..].iter().find(|p| p.band == last.band)?.y;
@@ -313,41 +275,26 @@ fn box_width(item: &Item, trace: &Trace) -> f64 {
         let text = label::width(&row.label, SMALL) + 8.0;
         (ONE_CHANNEL + DOUBLING * (row.output.c as f64).log2()).max(text)
     };
-    let drawn = trace.rows[item.rows()]
-        .iter()
-        .map(width)
-        .fold(0.0, f64::max);
-    more_text(item)
-        .iter()
-        .map(|line| label::width(line, SMALL) + 8.0)
-        .fold(drawn, f64::max)
+    let drawn = trace.rows[item.rows()].iter().map(width).fold(0.0, f64::max);
+    more_text(item).iter().map(|line| label::width(line, SMALL) + 8.0).fold(drawn, f64::max)
 }
 
 /// Width of the label of a shortcut; none for the identity.
 pub(super) fn mark_width(text: &str) -> f64 {
-    if text.is_empty() {
-        0.0
-    } else {
-        label::width(text, SMALL) + 6.0
-    }
+    if text.is_empty() { 0.0 } else { label::width(text, SMALL) + 6.0 }
 }
 
 /// The lines in the place of rows that are not drawn.
 pub(super) fn more_text(item: &Item) -> Vec<String> {
     match item {
         Item::Row(_) => Vec::new(),
-        Item::More {
-            rows,
-            blocks,
-            residual: true,
-        } => vec![
+        Item::More { rows, blocks, residual: true } => vec![
             format!("{} more blocks", format::thousands(*blocks as u64)),
             format::plural(rows.len() as u64, "layer"),
         ],
-        Item::More { rows, .. } => vec![format!(
-            "{} more layers",
-            format::thousands(rows.len() as u64)
-        )],
+        Item::More { rows, .. } => {
+            vec![format!("{} more layers", format::thousands(rows.len() as u64))]
+        }
     }
 }
 

@@ -36,11 +36,7 @@ impl Network {
     /// # Errors
     /// The network cannot read such images.
     pub fn of(arch: &Arch, input: Shape, classes: usize) -> Result<Network, ArchError> {
-        Ok(Network {
-            name: arch.name(),
-            depth: arch.depth(),
-            graph: arch.graph(input, classes)?,
-        })
+        Ok(Network { name: arch.name(), depth: arch.depth(), graph: arch.graph(input, classes)? })
     }
 }
 

@@ -28,13 +28,7 @@ const CSS: &str = include_str!("draw.css");
 pub(super) fn file(layout: &Layout<'_>) -> String {
     let title = label::shorten(&title(layout), 16.0 * 1.12, layout.width);
     let mut m = Markup::new();
-    svg::open_file(
-        &mut m,
-        frame("networks", layout),
-        layout.height,
-        &title,
-        &description(layout),
-    );
+    svg::open_file(&mut m, frame("networks", layout), layout.height, &title, &description(layout));
     inside(&mut m, layout);
     m.finish()
 }
@@ -42,31 +36,17 @@ pub(super) fn file(layout: &Layout<'_>) -> String {
 /// The drawing as an element of a page.
 pub(super) fn element(layout: &Layout<'_>, id: &str) -> String {
     let mut m = Markup::new();
-    svg::open(
-        &mut m,
-        frame(id, layout),
-        layout.height,
-        &title(layout),
-        &description(layout),
-    );
+    svg::open(&mut m, frame(id, layout), layout.height, &title(layout), &description(layout));
     inside(&mut m, layout);
     m.finish()
 }
 
 fn frame<'a>(id: &'a str, layout: &Layout<'_>) -> Frame<'a> {
-    Frame {
-        id,
-        width: layout.width,
-        height: layout.height,
-    }
+    Frame { id, width: layout.width, height: layout.height }
 }
 
 fn title(layout: &Layout<'_>) -> String {
-    let names: Vec<&str> = layout
-        .columns
-        .iter()
-        .map(|c| c.trace.name.as_str())
-        .collect();
+    let names: Vec<&str> = layout.columns.iter().map(|c| c.trace.name.as_str()).collect();
     match &names[..] {
         [rest @ .., last] if !rest.is_empty() => {
             format!("{} and {last}, drawn to scale", rest.join(", "))
@@ -78,11 +58,7 @@ fn title(layout: &Layout<'_>) -> String {
 fn description(layout: &Layout<'_>) -> String {
     let network = |column: &Column<'_>| {
         let trace = column.trace;
-        let changed = trace
-            .shortcuts
-            .iter()
-            .filter(|s| !s.label.is_empty())
-            .count();
+        let changed = trace.shortcuts.iter().filter(|s| !s.label.is_empty()).count();
         let shortcuts = format::plural(trace.shortcuts.len() as u64, "shortcut");
         format!(
             "{}: {}; {shortcuts}, {changed} of them not the identity.",
@@ -147,13 +123,7 @@ fn head(m: &mut Markup, column: &Column<'_>, top: f64) {
 fn wires(m: &mut Markup, column: &Column<'_>) {
     let mut d = String::new();
     for pair in column.places.windows(2) {
-        let _ = write!(
-            d,
-            "M{} {}V{}",
-            Px(column.centre),
-            Px(pair[0].end()),
-            Px(pair[1].y)
-        );
+        let _ = write!(d, "M{} {}V{}", Px(column.centre), Px(pair[0].end()), Px(pair[1].y));
     }
     m.leaf("path", &[("class", &"wire"), ("d", &d)]);
 }
@@ -235,11 +205,7 @@ fn shortcut(m: &mut Markup, band: &Band, column: &Column<'_>, arc: &Arc<'_>) {
         (true, false) => label.clone(),
     };
     m.element("title", &[], words);
-    let class = if label.is_empty() {
-        "shortcut"
-    } else {
-        "shortcut changed"
-    };
+    let class = if label.is_empty() { "shortcut" } else { "shortcut changed" };
     sweep(m, class, (column.centre, column.lane), (arc.from, arc.to));
     let weights = !convs.is_empty();
     let class = match (weights, arc.band % 2) {
@@ -297,17 +263,10 @@ fn meaning(m: &mut Markup, entry: &Entry) {
         Sign::Word(word) => svg::text(m, "middle", x + room / 2.0, y + 12.0, word),
         Sign::Arc { label, weights } => {
             let lane = x + room - mark_width(label) / 2.0;
-            let class = if label.is_empty() {
-                "sample shortcut"
-            } else {
-                "sample shortcut changed"
-            };
+            let class =
+                if label.is_empty() { "sample shortcut" } else { "sample shortcut changed" };
             sweep(m, class, (x, lane), (y - 2.0, y + 18.0));
-            let class = if *weights {
-                "f0 l0 mark"
-            } else {
-                "note middle"
-            };
+            let class = if *weights { "f0 l0 mark" } else { "note middle" };
             mark(m, class, (lane, middle), label, *weights);
         }
     }

@@ -70,10 +70,8 @@ pub(super) struct Trace {
 
 pub(super) fn trace(network: &Network) -> Result<Trace, DrawError> {
     let graph = &network.graph;
-    let shapes = op::shapes(graph).map_err(|source| DrawError::Shape {
-        network: network.name.clone(),
-        source,
-    })?;
+    let shapes = op::shapes(graph)
+        .map_err(|source| DrawError::Shape { network: network.name.clone(), source })?;
     let form = |layer: &Layer, reason| DrawError::Form {
         network: network.name.clone(),
         layer: layer.name.clone(),
@@ -83,13 +81,8 @@ pub(super) fn trace(network: &Network) -> Result<Trace, DrawError> {
     let cost = |id: LayerId| {
         let layer = graph.layer(id);
         let x = input(layer).unwrap_or(graph.input);
-        let trained = op::params(&layer.op, x)
-            .into_iter()
-            .filter(|p| p.role.is_trained());
-        (
-            trained.map(|p| p.len() as u64).sum::<u64>(),
-            op::macs(&layer.op, x, shapes[id.0]),
-        )
+        let trained = op::params(&layer.op, x).into_iter().filter(|p| p.role.is_trained());
+        (trained.map(|p| p.len() as u64).sum::<u64>(), op::macs(&layer.op, x, shapes[id.0]))
     };
 
     let mut path = vec![graph.output()];
@@ -146,33 +139,20 @@ pub(super) fn trace(network: &Network) -> Result<Trace, DrawError> {
         drawn += way.len();
         let around = rows_before.get(fork + 1).copied().unwrap_or(rows.len())..rows.len();
         if around.is_empty() {
-            return Err(form(
-                layer,
-                "adds a shortcut that leads around no convolution",
-            ));
+            return Err(form(layer, "adds a shortcut that leads around no convolution"));
         }
-        if shortcuts
-            .last()
-            .is_some_and(|last| around.start < last.rows.end)
-        {
-            return Err(form(
-                layer,
-                "adds a shortcut that leads around another shortcut's end",
-            ));
+        if shortcuts.last().is_some_and(|last| around.start < last.rows.end) {
+            return Err(form(layer, "adds a shortcut that leads around another shortcut's end"));
         }
         let next = path.get(end + 1).map(|id| graph.layer(*id).op);
         pre_activation |=
             matches!(next, Some(Op::BatchNorm { .. })) || graph.layer(path[fork]).op == Op::Add;
-        let mut parts: Vec<String> = way
-            .iter()
-            .filter_map(|id| on_shortcut(&graph.layer(*id).op))
-            .collect();
+        let mut parts: Vec<String> =
+            way.iter().filter_map(|id| on_shortcut(&graph.layer(*id).op)).collect();
         if shapes[kept.0].c < shapes[id.0].c {
             parts.push("zeros".into());
         }
-        let convs = way
-            .iter()
-            .filter(|id| kind_of_weights(&graph.layer(**id).op));
+        let convs = way.iter().filter(|id| kind_of_weights(&graph.layer(**id).op));
         shortcuts.push(Shortcut {
             rows: around,
             label: parts.join(", "),
@@ -206,10 +186,7 @@ pub(super) fn trace(network: &Network) -> Result<Trace, DrawError> {
         shortcuts,
         params,
         macs,
-        norms: graph
-            .layers
-            .iter()
-            .any(|layer| matches!(layer.op, Op::BatchNorm { .. })),
+        norms: graph.layers.iter().any(|layer| matches!(layer.op, Op::BatchNorm { .. })),
         pre_activation,
     })
 }
@@ -259,26 +236,12 @@ fn kind_of_weights(op: &Op) -> bool {
 /// The words in a box, as in the paper: `3x3 conv, 64, /2`.
 fn label(op: &Op, image: Shape) -> String {
     let step = |stride: usize| {
-        if stride > 1 {
-            format!(", /{stride}")
-        } else {
-            String::new()
-        }
+        if stride > 1 { format!(", /{stride}") } else { String::new() }
     };
     match *op {
         Op::Input => format!("image, {image}"),
-        Op::Conv2d {
-            c_out,
-            kernel,
-            stride,
-            groups,
-            ..
-        } => {
-            let groups = if groups > 1 {
-                format!(", C={groups}")
-            } else {
-                String::new()
-            };
+        Op::Conv2d { c_out, kernel, stride, groups, .. } => {
+            let groups = if groups > 1 { format!(", C={groups}") } else { String::new() };
             format!("{kernel}x{kernel} conv, {c_out}{groups}{}", step(stride))
         }
         Op::Linear { out } => format!("fc, {out}"),

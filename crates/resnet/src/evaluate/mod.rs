@@ -46,11 +46,7 @@ pub enum UseError {
 /// Loader threads that keep up with `threads` that compute: pictures of one size lie in memory and cost little, others are
 /// decoded and resized.
 pub fn loader_workers(data: &dyn Dataset, threads: usize) -> usize {
-    if data.shape().is_some() {
-        1
-    } else {
-        threads.min(MOST_WORKERS)
-    }
+    if data.shape().is_some() { 1 } else { threads.min(MOST_WORKERS) }
 }
 
 /// Most loader threads; each holds batches in memory.
@@ -100,18 +96,12 @@ pub fn evaluate_crops(
         Crops::Ten => (CROPS, BATCH / CROPS),
     };
     let batch = most.min(data.len()).max(1);
-    let options = Options {
-        precision,
-        ..Options::infer(batch * crops)
-    };
+    let options = Options { precision, ..Options::infer(batch * crops) };
     let plan = Plan::build(&model.graph()?, options)?;
     let mut cpu = Cpu::new(plan, threads)?.taking_weights();
     let transform = Transform::new(model.preprocess.clone(), Augment::default())?;
     let workers = loader_workers(data.as_ref(), threads);
-    let options = LoaderOptions {
-        crops,
-        ..LoaderOptions::eval(batch, workers)
-    };
+    let options = LoaderOptions { crops, ..LoaderOptions::eval(batch, workers) };
     let loader = Loader::new(data, transform, options)?;
     model.hand_over(&mut cpu)?;
     Ok(evaluate(&mut cpu, &loader, on)?)
@@ -139,10 +129,7 @@ pub struct Evaluation {
 impl Evaluation {
     /// The value of a metric; NaN if there is none of this name.
     pub fn value(&self, name: &str) -> f64 {
-        self.values
-            .iter()
-            .find(|(n, _)| *n == name)
-            .map_or(f64::NAN, |(_, value)| *value)
+        self.values.iter().find(|(n, _)| *n == name).map_or(f64::NAN, |(_, value)| *value)
     }
 }
 
@@ -178,13 +165,8 @@ pub fn evaluate(
         if crops > 1 {
             average(&mut logits, classes, crops);
         }
-        let (rows, labels) = (
-            &logits[..batch.count * classes],
-            &batch.labels[..batch.count],
-        );
-        metrics
-            .iter_mut()
-            .for_each(|(_, metric)| metric.update(rows, labels));
+        let (rows, labels) = (&logits[..batch.count * classes], &batch.labels[..batch.count]);
+        metrics.iter_mut().for_each(|(_, metric)| metric.update(rows, labels));
         confusion.update(rows, labels);
         calibration.update(rows, labels);
         for (i, row) in rows.chunks_exact(classes).enumerate() {
@@ -205,20 +187,12 @@ pub fn evaluate(
         on(count);
     }
     if count == 0 {
-        return Err(DataError::Loader(
-            "none of the pictures to evaluate on can be read".into(),
-        ));
+        return Err(DataError::Loader("none of the pictures to evaluate on can be read".into()));
     }
     if unread > warnings.len() {
-        warnings.push(format!(
-            "and {} more pictures cannot be read",
-            unread - warnings.len()
-        ));
+        warnings.push(format!("and {} more pictures cannot be read", unread - warnings.len()));
     }
-    let values = metrics
-        .iter()
-        .map(|(name, metric)| (*name, metric.value()))
-        .collect();
+    let values = metrics.iter().map(|(name, metric)| (*name, metric.value())).collect();
     Ok(Evaluation {
         values,
         count: count as u64,

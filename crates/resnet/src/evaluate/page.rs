@@ -66,23 +66,15 @@ fn shrink(image: Image) -> Image {
     if every == 1 {
         return image;
     }
-    let (width, height, c) = (
-        image.width.div_ceil(every),
-        image.height.div_ceil(every),
-        image.channels,
-    );
+    let (width, height, c) =
+        (image.width.div_ceil(every), image.height.div_ceil(every), image.channels);
     let mut pixels = Vec::with_capacity(width * height * c);
     for y in (0..image.height).step_by(every) {
         for x in (0..image.width).step_by(every) {
             pixels.extend_from_slice(&image.pixels[(y * image.width + x) * c..][..c]);
         }
     }
-    Image {
-        width,
-        height,
-        channels: c,
-        pixels,
-    }
+    Image { width, height, channels: c, pixels }
 }
 
 /// The figures of an evaluation.
@@ -96,12 +88,7 @@ pub(super) fn figures(report: &Report<'_>) -> Vec<Figure> {
         fraction("accuracy"),
     )
     .line("calibrated", Style::Dashed, 1, [(0.0, 0.0), (1.0, 1.0)])
-    .line(
-        "this network",
-        Style::Bold,
-        0,
-        full().map(|bin| (bin.confidence(), bin.accuracy())),
-    );
+    .line("this network", Style::Bold, 0, full().map(|bin| (bin.confidence(), bin.accuracy())));
     let caption = "Predictions are put into 15 bins by confidence; a point is a bin's mean confidence and how many of it were right. \
                    Below the dashed line the network is surer than it is right.";
     vec![Figure::chart("reliability", chart, caption)]
@@ -109,12 +96,7 @@ pub(super) fn figures(report: &Report<'_>) -> Vec<Figure> {
 
 /// The page.
 pub(super) fn render(report: &Report<'_>, figures: &[Figure]) -> String {
-    let Report {
-        model,
-        evaluation,
-        split,
-        ..
-    } = report;
+    let Report { model, evaluation, split, .. } = report;
     let classes = model.classes.len();
     let crops = match report.crops {
         Crops::One => "1 crop",
@@ -128,24 +110,13 @@ pub(super) fn render(report: &Report<'_>, figures: &[Figure]) -> String {
     );
     let mut page = Page::new(&model.arch.name(), "Evaluation", &lead);
     page.stats(&stats(report));
-    page.section(
-        "calibration",
-        "Calibration",
-        "Whether the network is right as often as it says.",
-    );
+    page.section("calibration", "Calibration", "Whether the network is right as often as it says.");
     for figure in figures {
         figure.add_to(&mut page);
     }
     bins(&mut page, evaluation.calibration.bins());
-    let (counts, confused) = (
-        matrix(evaluation, classes),
-        confused(evaluation, report.pictures),
-    );
-    let parts = ClassReport {
-        classes: &model.classes,
-        confusion: &counts,
-        confused: &confused,
-    };
+    let (counts, confused) = (matrix(evaluation, classes), confused(evaluation, report.pictures));
+    let parts = ClassReport { classes: &model.classes, confusion: &counts, confused: &confused };
     class_report::worst(&mut page, &worst(report));
     class_report::confusion(&mut page, &parts);
     class_report::mistakes(&mut page, &parts);
@@ -161,11 +132,7 @@ fn stats(report: &Report<'_>) -> Vec<Stat> {
     let evaluation = report.evaluation;
     let count = evaluation.count;
     let decimals = format::decimals_for(count);
-    let stat = |name: &str, value: String, note: String| Stat {
-        name: name.into(),
-        value,
-        note,
-    };
+    let stat = |name: &str, value: String, note: String| Stat { name: name.into(), value, note };
     let top1 = evaluation.value("top1");
     let interval = format::wilson(top1, count)
         .map(|(low, high)| {
@@ -185,11 +152,7 @@ fn stats(report: &Report<'_>) -> Vec<Stat> {
         stats.push(stat("Top-5 accuracy", top5, of));
     }
     stats.extend([
-        stat(
-            "Loss",
-            format::number(evaluation.value("loss")),
-            "mean cross-entropy in nats".into(),
-        ),
+        stat("Loss", format::number(evaluation.value("loss")), "mean cross-entropy in nats".into()),
         stat(
             "Macro F1",
             format::number(evaluation.value("macro_f1")),

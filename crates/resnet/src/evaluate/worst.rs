@@ -106,13 +106,7 @@ mod tests {
     fn what_is_no_number_is_the_worst() {
         let mut mistakes = Mistakes::default();
         for (index, loss) in [(0, 5.0), (1, f64::NAN), (2, f64::INFINITY)] {
-            mistakes.add(Mistake {
-                index,
-                label: 0,
-                predicted: None,
-                probability: f32::NAN,
-                loss,
-            });
+            mistakes.add(Mistake { index, label: 0, predicted: None, probability: f32::NAN, loss });
         }
         let order: Vec<u32> = mistakes.worst().iter().map(|m| m.index).collect();
         assert_eq!(order, [1, 2, 0]);

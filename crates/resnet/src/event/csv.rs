@@ -39,10 +39,7 @@ impl MetricsCsv {
     /// [`FileError::Write`].
     pub fn create(path: &Path) -> Result<MetricsCsv, FileError> {
         let file = writing(path, File::create(path))?;
-        let mut csv = MetricsCsv {
-            path: path.to_owned(),
-            file,
-        };
+        let mut csv = MetricsCsv { path: path.to_owned(), file };
         csv.row(COLUMNS.iter().map(|(name, _)| *name))?;
         Ok(csv)
     }
@@ -66,10 +63,7 @@ impl MetricsCsv {
         }
         let file = writing(path, File::options().append(true).open(path))?;
         writing(path, file.set_len(end))?;
-        Ok(MetricsCsv {
-            path: path.to_owned(),
-            file,
-        })
+        Ok(MetricsCsv { path: path.to_owned(), file })
     }
 
     /// Adds a row if the event is an evaluation.
@@ -124,10 +118,7 @@ mod tests {
         }
         csv.sync().unwrap();
         let expected = "10,1,test,2000,0.875,0.984375,0.5,0.75,0.8125,0.1,12.5\n20,2,test,2000,0.875,0.984375,0.5,0.75,0.8125,0.1,12.5\n";
-        assert_eq!(
-            fs::read_to_string(&path).unwrap(),
-            HEAD.to_owned() + expected
-        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), HEAD.to_owned() + expected);
     }
 
     #[test]
@@ -142,11 +133,8 @@ mod tests {
         let whole = fs::read(&path).unwrap();
         for killed in 0..=whole.len() {
             fs::write(&path, &whole[..killed]).unwrap();
-            let rows_left = whole[..killed]
-                .iter()
-                .filter(|&&b| b == b'\n')
-                .count()
-                .saturating_sub(1);
+            let rows_left =
+                whole[..killed].iter().filter(|&&b| b == b'\n').count().saturating_sub(1);
             let mut csv = MetricsCsv::resume(&path, 20).unwrap();
             for row in &rows[rows_left.min(2)..] {
                 csv.write(row).unwrap();

@@ -48,10 +48,7 @@ impl EventLog {
     /// [`FileError::Write`].
     pub fn create(path: &Path) -> Result<EventLog, FileError> {
         let file = writing(path, File::create(path))?;
-        Ok(EventLog {
-            path: path.to_owned(),
-            file,
-        })
+        Ok(EventLog { path: path.to_owned(), file })
     }
 
     /// Opens the log of a run that goes on from a checkpoint of `step` steps, after cutting off what happened later: the
@@ -86,13 +83,7 @@ impl EventLog {
         }
         let file = writing(path, File::options().append(true).open(path))?;
         writing(path, file.set_len(end))?;
-        Ok((
-            EventLog {
-                path: path.to_owned(),
-                file,
-            },
-            kept,
-        ))
+        Ok((EventLog { path: path.to_owned(), file }, kept))
     }
 
     /// Adds an event.
@@ -126,11 +117,7 @@ pub fn read(path: &Path) -> Result<Vec<Event>, EventError> {
             Ok(event) => events.push(event),
             Err(_) if !line.complete && number + 1 == lines.len() => {}
             Err(found) => {
-                return Err(EventError::Line {
-                    path: path.to_owned(),
-                    line: number + 1,
-                    found,
-                });
+                return Err(EventError::Line { path: path.to_owned(), line: number + 1, found });
             }
         }
     }
@@ -138,10 +125,7 @@ pub fn read(path: &Path) -> Result<Vec<Event>, EventError> {
 }
 
 pub(super) fn writing<T>(path: &Path, result: io::Result<T>) -> Result<T, FileError> {
-    result.map_err(|source| FileError::Write {
-        path: path.to_owned(),
-        source,
-    })
+    result.map_err(|source| FileError::Write { path: path.to_owned(), source })
 }
 
 /// A line of a text file.
@@ -156,16 +140,10 @@ pub(super) struct Line {
 
 /// All lines of a file, each cut off at [`LONGEST`].
 pub(super) fn lines(path: &Path) -> Result<Vec<Line>, FileError> {
-    let failed = |source| FileError::Read {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| FileError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     if file.metadata().map_err(failed)?.len() > LARGEST {
-        return Err(FileError::TooLarge {
-            path: path.to_owned(),
-            limit: LARGEST,
-        });
+        return Err(FileError::TooLarge { path: path.to_owned(), limit: LARGEST });
     }
     let mut from = BufReader::new(file);
     let mut lines = Vec::new();
@@ -177,11 +155,7 @@ pub(super) fn lines(path: &Path) -> Result<Vec<Line>, FileError> {
             return Ok(lines);
         }
         let complete = text.pop_if(|last| *last == b'\n').is_some();
-        lines.push(Line {
-            text,
-            bytes,
-            complete,
-        });
+        lines.push(Line { text, bytes, complete });
     }
 }
 
@@ -197,10 +171,7 @@ mod tests {
     use std::fs;
 
     fn saved(step: u64) -> Event {
-        Event::Saved {
-            path: "checkpoints/last.safetensors".into(),
-            step,
-        }
+        Event::Saved { path: "checkpoints/last.safetensors".into(), step }
     }
 
     fn write(log: &mut EventLog, events: &[Event]) {
@@ -211,10 +182,7 @@ mod tests {
 
     /// A run with a checkpoint at step 10, then more.
     fn run() -> Vec<Event> {
-        let late = Event::Warned {
-            message: "late".into(),
-            step: 15,
-        };
+        let late = Event::Warned { message: "late".into(), step: 15 };
         vec![
             started(),
             step(5),
@@ -254,11 +222,7 @@ mod tests {
             assert!(read(&path).is_ok(), "killed at {killed}");
             let (mut log, kept) = EventLog::resume(&path, 10).unwrap();
             let told = kept.contains(&saved(10));
-            assert_eq!(
-                kept,
-                run()[..if told { 5 } else { 4 }],
-                "killed at {killed}"
-            );
+            assert_eq!(kept, run()[..if told { 5 } else { 4 }], "killed at {killed}");
             write(&mut log, &run()[kept.len()..]);
             assert_eq!(fs::read(&path).unwrap(), whole, "killed at {killed}");
         }
@@ -268,10 +232,7 @@ mod tests {
     fn the_end_of_an_interrupted_run_is_cut_off() {
         let dir = TestDir::new("events-ended");
         let path = dir.0.join("events.jsonl");
-        write(
-            &mut EventLog::create(&path).unwrap(),
-            &[started(), step(10), saved(10), ended(10)],
-        );
+        write(&mut EventLog::create(&path).unwrap(), &[started(), step(10), saved(10), ended(10)]);
         let (_, kept) = EventLog::resume(&path, 10).unwrap();
         assert_eq!(kept, [started(), step(10), saved(10)]);
         assert_eq!(read(&path).unwrap(), kept);
@@ -285,10 +246,7 @@ mod tests {
         let (first, second) = (line(&step(1)), line(&step(2)));
 
         fs::write(&path, format!("{first}garbage\n{second}")).unwrap();
-        for error in [
-            read(&path).unwrap_err(),
-            EventLog::resume(&path, 2).unwrap_err(),
-        ] {
+        for error in [read(&path).unwrap_err(), EventLog::resume(&path, 2).unwrap_err()] {
             let error = error.to_string();
             assert!(error.contains("events.jsonl, line 2"), "{error}");
         }
@@ -305,12 +263,7 @@ mod tests {
         assert!(read(&path).is_err());
         fs::write(&path, "").unwrap();
         assert_eq!(read(&path).unwrap(), []);
-        assert!(
-            read(&dir.0.join("none"))
-                .unwrap_err()
-                .to_string()
-                .contains("none")
-        );
+        assert!(read(&dir.0.join("none")).unwrap_err().to_string().contains("none"));
     }
 
     #[cfg(target_os = "linux")]
@@ -318,9 +271,6 @@ mod tests {
     fn a_full_disk_is_an_error() {
         let mut log = EventLog::create(Path::new("/dev/full")).unwrap();
         let error = log.write(&step(1)).unwrap_err().to_string();
-        assert!(
-            error.contains("/dev/full") && error.contains("free some space"),
-            "{error}"
-        );
+        assert!(error.contains("/dev/full") && error.contains("free some space"), "{error}");
     }
 }

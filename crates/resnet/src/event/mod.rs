@@ -273,17 +273,11 @@ pub(crate) mod tests {
                 r#"{"event":"evaluated","epoch":2,"step":20,"split":"test","count":2000,"top1":0.875,"top5":0.984375,"loss":0.5,"train_loss":0.75,"train_top1":0.8125,"lr":0.1,"seconds":12.5}"#,
             ),
             (
-                Event::Saved {
-                    path: "checkpoints/last.safetensors".into(),
-                    step: 20,
-                },
+                Event::Saved { path: "checkpoints/last.safetensors".into(), step: 20 },
                 r#"{"event":"saved","path":"checkpoints/last.safetensors","step":20}"#,
             ),
             (
-                Event::Warned {
-                    message: "a \"quoted\"\nline".into(),
-                    step: 0,
-                },
+                Event::Warned { message: "a \"quoted\"\nline".into(), step: 0 },
                 r#"{"event":"warned","message":"a \"quoted\"\nline","step":0}"#,
             ),
             (
@@ -300,9 +294,7 @@ pub(crate) mod tests {
     #[test]
     fn a_loss_that_is_not_finite_is_null() {
         for loss in [f64::NAN, f64::INFINITY] {
-            let Event::Step(step) = step(1) else {
-                unreachable!()
-            };
+            let Event::Step(step) = step(1) else { unreachable!() };
             let json = serde_json::to_string(&Event::Step(Step { loss, ..step })).unwrap();
             assert!(json.contains(r#""loss":null"#), "{json}");
             match serde_json::from_str(&json).unwrap() {

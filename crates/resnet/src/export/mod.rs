@@ -172,9 +172,7 @@ pub fn format(name: &str) -> Option<&'static Format> {
 /// The format that a file's name says.
 pub fn format_of(path: &Path) -> Option<&'static Format> {
     let extension = path.extension()?.to_str()?;
-    FORMATS
-        .iter()
-        .find(|format| format.extensions.contains(&extension))
+    FORMATS.iter().find(|format| format.extensions.contains(&extension))
 }
 
 /// Writes a model as `format`; the old file stays until the new one is whole.
@@ -212,10 +210,7 @@ fn write_tensors(
         })
     });
     match (refused, written) {
-        (Some(error), _) => Err(ExportError::Format {
-            path: path.into(),
-            error,
-        }),
+        (Some(error), _) => Err(ExportError::Format { path: path.into(), error }),
         (None, written) => Ok(written?),
     }
 }
@@ -224,10 +219,7 @@ fn write_tensors(
 fn state_dict(model: &Model, options: &Options) -> Result<Tensors, ExportError> {
     let graph = model.graph()?;
     let shapes = op::shapes(&graph)?;
-    let mut tensors = Tensors {
-        metadata: model.metadata(),
-        ..Tensors::default()
-    };
+    let mut tensors = Tensors { metadata: model.metadata(), ..Tensors::default() };
     tensors.metadata.remove("progress");
     if let Some(mean) = model.preprocess.pixel_mean() {
         let json = serde_json::to_string(mean).expect("numbers always become JSON");

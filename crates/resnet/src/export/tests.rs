@@ -33,10 +33,7 @@ fn model(arch: &str, side: usize, channels: usize) -> Model {
     let preprocess = Preprocess {
         shape,
         resize: None,
-        normalize: Normalize::Channel {
-            mean: vec![0.4; channels],
-            std: vec![0.25; channels],
-        },
+        normalize: Normalize::Channel { mean: vec![0.4; channels], std: vec![0.25; channels] },
     };
     let classes = ["a", "b", "c", "d"].map(String::from).to_vec();
     Model::new(arch, classes, preprocess, tensors)
@@ -46,9 +43,7 @@ fn pictures() -> Arc<dyn Dataset> {
     let shape = Shape::new(3, 24, 20);
     let mut rng = Rng::named(3, "pictures");
     let count = 40;
-    let pixels = (0..count * shape.len())
-        .map(|_| rng.below(256) as u8)
-        .collect();
+    let pixels = (0..count * shape.len()).map(|_| rng.below(256) as u8).collect();
     let labels = (0..count).map(|i| (i % 4) as u8).collect();
     let classes = ["a", "b", "c", "d"].map(String::from).to_vec();
     Arc::new(Memory::new("noise", shape, pixels, labels, classes).unwrap())
@@ -88,21 +83,10 @@ fn onnx_is_read_back_as_the_same_network() {
         assert_eq!(network.metadata, model.metadata());
         assert_eq!(network.normalize, None);
 
-        let inside = Options {
-            preprocessing: true,
-            ..Options::default()
-        };
-        assert_eq!(
-            round_trip(&model, "onnx", &inside, &path).most,
-            0.0,
-            "{arch}"
-        );
+        let inside = Options { preprocessing: true, ..Options::default() };
+        assert_eq!(round_trip(&model, "onnx", &inside, &path).most, 0.0, "{arch}");
 
-        let folded = Options {
-            fold: true,
-            preprocessing: true,
-            ..Options::default()
-        };
+        let folded = Options { fold: true, preprocessing: true, ..Options::default() };
         let folded = round_trip(&model, "onnx", &folded, &path);
         let changes = !arch.contains("norm=none") && arch != "classic";
         assert_eq!(folded.most > 0.0, changes, "{arch}: {folded:?}");
@@ -113,18 +97,10 @@ fn onnx_is_read_back_as_the_same_network() {
 #[test]
 fn folding_leaves_no_norm_behind_a_convolution() {
     let count = |arch: &str, fold: bool, kind: &str| {
-        let options = Options {
-            fold,
-            ..Options::default()
-        };
-        let graph = onnx::from_model(&model(arch, 16, 3), &options)
-            .unwrap()
-            .graph
-            .unwrap();
+        let options = Options { fold, ..Options::default() };
+        let graph = onnx::from_model(&model(arch, 16, 3), &options).unwrap().graph.unwrap();
         let nodes = graph.node.iter();
-        nodes
-            .filter(|node| node.op_type.as_deref() == Some(kind))
-            .count()
+        nodes.filter(|node| node.op_type.as_deref() == Some(kind)).count()
     };
     assert_eq!(count("resnet8", false, "BatchNormalization"), 7);
     assert_eq!(count("resnet8", true, "BatchNormalization"), 0);
@@ -141,16 +117,11 @@ fn weights_are_bit_for_bit_the_same_in_every_format() {
     for (channels, pixel) in [(3, false), (1, false), (3, true)] {
         let mut model = model("resnet8", 16, channels);
         if pixel {
-            let mean = (0..model.preprocess.shape.len())
-                .map(|i| i as f32 / 999.0)
-                .collect();
+            let mean = (0..model.preprocess.shape.len()).map(|i| i as f32 / 999.0).collect();
             model.preprocess.normalize = Normalize::Pixel { mean };
         }
         // A checkpoint carries more than its network; an export does not.
-        model.tensors.insert(
-            "optimizer.momentum.fc.bias",
-            Array::f32(vec![4], vec![1.0; 4]),
-        );
+        model.tensors.insert("optimizer.momentum.fc.bias", Array::f32(vec![4], vec![1.0; 4]));
         for name in ["safetensors", "pth"] {
             let path = dir.0.join(format!("model.{name}"));
             let difference = round_trip(&model, name, &Options::default(), &path);
@@ -171,10 +142,7 @@ fn weights_are_bit_for_bit_the_same_in_every_format() {
             }
         }
         let path = dir.0.join("model.onnx");
-        let inside = Options {
-            preprocessing: true,
-            ..Options::default()
-        };
+        let inside = Options { preprocessing: true, ..Options::default() };
         assert_eq!(round_trip(&model, "onnx", &inside, &path).most, 0.0);
     }
 }
@@ -184,16 +152,10 @@ fn halves_are_stored_where_they_were_asked_for() {
     let dir = TestDir::new("half");
     let mut model = model("resnet8", 16, 3);
     for (stored, name) in [(Stored::F16, "pth"), (Stored::BF16, "safetensors")] {
-        let options = Options {
-            half: Some(stored),
-            ..Options::default()
-        };
+        let options = Options { half: Some(stored), ..Options::default() };
         let path = dir.0.join(name);
         let difference = round_trip(&model, name, &options, &path);
-        assert!(
-            difference.most > 0.0 && difference.most <= difference.allowed,
-            "{difference:?}"
-        );
+        assert!(difference.most > 0.0 && difference.most <= difference.allowed, "{difference:?}");
         let again = Model::load(&path).unwrap();
         let kind = |name: &str| again.tensors.get(name).unwrap().data().data_type();
         assert_eq!(kind("conv1.weight"), stored);
@@ -205,20 +167,12 @@ fn halves_are_stored_where_they_were_asked_for() {
     }
     let mut values = vec![0.0; 4 * 64];
     values[3] = 1e5;
-    model
-        .tensors
-        .insert("fc.weight", Array::f32(vec![4, 64], values));
-    let options = Options {
-        half: Some(Stored::F16),
-        ..Options::default()
-    };
+    model.tensors.insert("fc.weight", Array::f32(vec![4, 64], values));
+    let options = Options { half: Some(Stored::F16), ..Options::default() };
     let path = dir.0.join("large");
     let error = export(&model, format("pth").unwrap(), &options, &path).unwrap_err();
     assert!(error.to_string().contains("`fc.weight`"), "{error}");
-    assert!(
-        error.to_string().ends_with("store it as bf16") && !path.exists(),
-        "{error}"
-    );
+    assert!(error.to_string().ends_with("store it as bf16") && !path.exists(), "{error}");
 }
 
 #[test]
@@ -231,28 +185,18 @@ fn a_file_that_answers_otherwise_is_refused() {
         let mut other = model.clone();
         change(&mut other);
         export(&other, onnx, &options, &path).unwrap();
-        verify(&model, &path, onnx, &options, &pictures(), 1)
-            .unwrap_err()
-            .to_string()
+        verify(&model, &path, onnx, &options, &pictures(), 1).unwrap_err().to_string()
     };
     let error = refused(&|other| {
         let array = other.tensors.get("fc.bias").unwrap().as_f32().unwrap();
         let moved = array.iter().map(|x| x + 0.01).collect();
         other.tensors.insert("fc.bias", Array::f32(vec![4], moved));
     });
-    assert!(
-        error.contains("model.onnx: on 40 pictures its logits differ"),
-        "{error}"
-    );
+    assert!(error.contains("model.onnx: on 40 pictures its logits differ"), "{error}");
     let error = refused(&|other| {
-        other
-            .tensors
-            .insert("fc.bias", Array::f32(vec![4], vec![f32::NAN; 4]));
+        other.tensors.insert("fc.bias", Array::f32(vec![4], vec![f32::NAN; 4]));
     });
-    assert!(
-        error.contains("`fc.bias` holds numbers that are not finite"),
-        "{error}"
-    );
+    assert!(error.contains("`fc.bias` holds numbers that are not finite"), "{error}");
 }
 
 #[test]
@@ -261,46 +205,16 @@ fn graphs_that_are_not_ours_are_refused() {
     type Change = fn(&mut resnet_formats::onnx::proto::Model);
     let cases: &[(Change, &str)] = &[
         (|m| m.opset_import[0].version = Some(9), "version 9"),
-        (
-            |m| node(m, "Conv").op_type = Some("ConvTranspose".into()),
-            "ConvTranspose is not one",
-        ),
-        (
-            |m| node(m, "Conv").input[1] = "gone".into(),
-            "`gone` must be an array",
-        ),
-        (
-            |m| node(m, "Relu").input[0] = "later".into(),
-            "`later` is given by no node",
-        ),
-        (
-            |m| node(m, "Conv").domain = Some("com.microsoft".into()),
-            "another domain",
-        ),
-        (
-            |m| attribute(m, "Conv", "group").i = Some(-1),
-            "group of -1",
-        ),
-        (
-            |m| attribute(m, "Conv", "group").i = Some(7),
-            "do not divide into 7 groups",
-        ),
-        (
-            |m| attribute(m, "Conv", "strides").ints = vec![0, 0],
-            "stride 0",
-        ),
-        (
-            |m| attribute(m, "Conv", "pads").ints = vec![1, 2, 1, 2],
-            "same on every side",
-        ),
-        (
-            |m| attribute(m, "Gemm", "transB").i = Some(0),
-            "transposed weight",
-        ),
-        (
-            |m| m.graph.as_mut().unwrap().output[0].name = Some("conv1".into()),
-            "last node",
-        ),
+        (|m| node(m, "Conv").op_type = Some("ConvTranspose".into()), "ConvTranspose is not one"),
+        (|m| node(m, "Conv").input[1] = "gone".into(), "`gone` must be an array"),
+        (|m| node(m, "Relu").input[0] = "later".into(), "`later` is given by no node"),
+        (|m| node(m, "Conv").domain = Some("com.microsoft".into()), "another domain"),
+        (|m| attribute(m, "Conv", "group").i = Some(-1), "group of -1"),
+        (|m| attribute(m, "Conv", "group").i = Some(7), "do not divide into 7 groups"),
+        (|m| attribute(m, "Conv", "strides").ints = vec![0, 0], "stride 0"),
+        (|m| attribute(m, "Conv", "pads").ints = vec![1, 2, 1, 2], "same on every side"),
+        (|m| attribute(m, "Gemm", "transB").i = Some(0), "transposed weight"),
+        (|m| m.graph.as_mut().unwrap().output[0].name = Some("conv1".into()), "last node"),
         (|m| m.graph.as_mut().unwrap().input.clear(), "one input"),
         (
             |m| tensor(m, "layer2.0.add.pads").raw_data = Some(vec![0; 64].into()),
@@ -310,14 +224,8 @@ fn graphs_that_are_not_ours_are_refused() {
             |m| tensor(m, "layer2.0.add.pads").raw_data = Some(vec![0xff; 64].into()),
             "only channels",
         ),
-        (
-            |m| tensor(m, "conv1.weight").dims = vec![i64::MAX, 3, 3, 3],
-            "fits in memory",
-        ),
-        (
-            |m| tensor(m, "conv1.weight").dims[0] = 15,
-            "405 numbers of 4 bytes",
-        ),
+        (|m| tensor(m, "conv1.weight").dims = vec![i64::MAX, 3, 3, 3], "fits in memory"),
+        (|m| tensor(m, "conv1.weight").dims[0] = 15, "405 numbers of 4 bytes"),
     ];
     for (change, part) in cases {
         let mut proto = whole.clone();
@@ -332,10 +240,7 @@ type Proto = resnet_formats::onnx::proto::Model;
 
 fn node<'a>(model: &'a mut Proto, kind: &str) -> &'a mut resnet_formats::onnx::proto::Node {
     let nodes = &mut model.graph.as_mut().unwrap().node;
-    nodes
-        .iter_mut()
-        .find(|node| node.op_type.as_deref() == Some(kind))
-        .unwrap()
+    nodes.iter_mut().find(|node| node.op_type.as_deref() == Some(kind)).unwrap()
 }
 
 fn attribute<'a>(
@@ -344,30 +249,18 @@ fn attribute<'a>(
     name: &str,
 ) -> &'a mut resnet_formats::onnx::proto::Attribute {
     let attributes = &mut node(model, kind).attribute;
-    attributes
-        .iter_mut()
-        .find(|a| a.name.as_deref() == Some(name))
-        .unwrap()
+    attributes.iter_mut().find(|a| a.name.as_deref() == Some(name)).unwrap()
 }
 
 fn tensor<'a>(model: &'a mut Proto, name: &str) -> &'a mut resnet_formats::onnx::proto::Tensor {
     let tensors = &mut model.graph.as_mut().unwrap().initializer;
-    tensors
-        .iter_mut()
-        .find(|t| t.name.as_deref() == Some(name))
-        .unwrap()
+    tensors.iter_mut().find(|t| t.name.as_deref() == Some(name)).unwrap()
 }
 
 #[test]
 fn options_that_mean_nothing_are_refused() {
-    let half = Options {
-        half: Some(Stored::F16),
-        ..Options::default()
-    };
-    let fold = Options {
-        fold: true,
-        ..Options::default()
-    };
+    let half = Options { half: Some(Stored::F16), ..Options::default() };
+    let fold = Options { fold: true, ..Options::default() };
     for (name, options, part) in [("onnx", half, "16-bit"), ("pth", fold, "use onnx")] {
         let error = options.check(format(name).unwrap()).unwrap_err();
         assert!(error.to_string().contains(part), "{error}");
@@ -378,10 +271,7 @@ fn options_that_mean_nothing_are_refused() {
 
 #[test]
 fn damaged_graphs_never_panic() {
-    let inside = Options {
-        preprocessing: true,
-        ..Options::default()
-    };
+    let inside = Options { preprocessing: true, ..Options::default() };
     let proto = onnx::from_model(&model("resnet8", 16, 3), &inside).unwrap();
     let mut whole = Vec::new();
     resnet_formats::onnx::write(&proto, &mut whole).unwrap();
@@ -408,8 +298,5 @@ fn damaged_graphs_never_panic() {
             }
         }
     }
-    assert!(
-        decoded > 400 && understood > 40,
-        "{decoded} decoded, {understood} understood"
-    );
+    assert!(decoded > 400 && understood > 40, "{decoded} decoded, {understood} understood");
 }

@@ -52,9 +52,7 @@ pub fn verify(
         "onnx" => {
             let network = read_onnx(path)?;
             let preprocess = Preprocess {
-                normalize: network
-                    .normalize
-                    .unwrap_or_else(|| model.preprocess.normalize.clone()),
+                normalize: network.normalize.unwrap_or_else(|| model.preprocess.normalize.clone()),
                 ..model.preprocess.clone()
             };
             (network.graph, network.tensors, preprocess)
@@ -67,20 +65,8 @@ pub fn verify(
     let mut theirs = Runner::new(&graph, &tensors, preprocess, threads, path)?;
     drop(tensors);
     let preprocess = model.preprocess.clone();
-    let mut ours = Runner::new(
-        &model.graph()?,
-        &model.tensors,
-        preprocess,
-        threads,
-        model.path(),
-    )?;
-    let mut difference = Difference {
-        images: 0,
-        most: 0.0,
-        allowed: 0.0,
-        largest: 1.0,
-        same: 0,
-    };
+    let mut ours = Runner::new(&model.graph()?, &model.tensors, preprocess, threads, model.path())?;
+    let mut difference = Difference { images: 0, most: 0.0, allowed: 0.0, largest: 1.0, same: 0 };
     let count = PICTURES.min(data.len());
     let indices: Vec<usize> = (0..count).map(|i| i * data.len() / count).collect();
     let mut first_error: Option<DataError> = None;
@@ -95,19 +81,11 @@ pub fn verify(
         }
         let classes = model.classes.len();
         let (a, b) = (ours.logits(&images).to_vec(), theirs.logits(&images));
-        for (a, b) in a
-            .chunks_exact(classes)
-            .zip(b.chunks_exact(classes))
-            .take(images.len())
-        {
+        for (a, b) in a.chunks_exact(classes).zip(b.chunks_exact(classes)).take(images.len()) {
             let apart = a.iter().zip(b).map(|(a, b)| (a - b).abs());
             // A NaN is as far away as can be.
             let apart = apart.fold(0.0, |most: f32, x| if x <= most { most } else { x });
-            difference.most = if apart <= difference.most {
-                difference.most
-            } else {
-                apart
-            };
+            difference.most = if apart <= difference.most { difference.most } else { apart };
             let largest = a.iter().fold(0.0, |most: f32, x| most.max(x.abs()));
             difference.largest = difference.largest.max(largest);
             difference.same += usize::from(best(a) == best(b));
@@ -128,10 +106,7 @@ pub fn verify(
     if difference.most <= difference.allowed {
         Ok(difference)
     } else {
-        Err(ExportError::Differs {
-            path: path.into(),
-            difference,
-        })
+        Err(ExportError::Differs { path: path.into(), difference })
     }
 }
 
@@ -141,10 +116,8 @@ fn best(row: &[f32]) -> Option<usize> {
 
 fn read_onnx(path: &Path) -> Result<onnx::Network, ExportError> {
     let bytes = files::read_bounded(path, resnet_formats::onnx::MAX_BYTES)?;
-    let proto = resnet_formats::onnx::read(bytes).map_err(|error| ExportError::Format {
-        path: path.into(),
-        error,
-    })?;
+    let proto = resnet_formats::onnx::read(bytes)
+        .map_err(|error| ExportError::Format { path: path.into(), error })?;
     onnx::network(&proto).map_err(|onnx::Refusal { node, problem }| ExportError::Graph {
         path: path.into(),
         node,
@@ -178,12 +151,7 @@ impl Runner {
         let mut cpu = Cpu::new(plan, threads)?;
         weights::write_all(&mut cpu, tensors);
         let transform = Transform::new(preprocess, Augment::default())?;
-        Ok(Runner {
-            x: vec![0.0; BATCH * graph.input.len()],
-            cpu,
-            transform,
-            logits,
-        })
+        Ok(Runner { x: vec![0.0; BATCH * graph.input.len()], cpu, transform, logits })
     }
 
     /// Logits of up to a batch of pictures, a row each.

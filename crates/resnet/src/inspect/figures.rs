@@ -34,9 +34,7 @@ fn drawn(
 
 /// Length of the loss's gradient with respect to each layer's response, in the order in which it reaches them.
 pub fn gradients(title: &str, lines: &[Line<'_>]) -> LineChart {
-    from_the_loss(title, "length of dL/dy", lines, |layer| {
-        layer.activation_gradient_norm
-    })
+    from_the_loss(title, "length of dL/dy", lines, |layer| layer.activation_gradient_norm)
 }
 
 /// Length of the loss's gradient with respect to each layer's weights, in the same order.
@@ -121,23 +119,10 @@ pub fn maps(history: &[Monitored]) -> Vec<(&'static str, Grid)> {
     if let Some(range) = updates_range {
         let what = "update over weight";
         let title = "Length of the update over that of the weights";
-        all.push((
-            "update-heatmap",
-            logarithmic(title, what, history, updates, range),
-        ));
+        all.push(("update-heatmap", logarithmic(title, what, history, updates, range)));
     }
     let linear = |name, title: &str, what: &str, rows: Rows, full: f64, text: String| {
-        (
-            name,
-            grid(
-                title,
-                what,
-                history,
-                rows,
-                &|v| v / full,
-                ["0".into(), text],
-            ),
-        )
+        (name, grid(title, what, history, rows, &|v| v / full, ["0".into(), text]))
     };
     let responses = by_layer(history, |layer| Some(layer.response_std));
     let values = responses.iter().flat_map(|row| row.1.iter().copied());
@@ -146,14 +131,7 @@ pub fn maps(history: &[Monitored]) -> Vec<(&'static str, Grid)> {
         let title = "Standard deviation of the responses over training";
         let what = "standard deviation";
         let text = format::number(most);
-        all.push(linear(
-            "response-heatmap",
-            title,
-            what,
-            responses,
-            most,
-            text,
-        ));
+        all.push(linear("response-heatmap", title, what, responses, most, text));
     }
     let dead = by_layer(history, |layer| layer.dead);
     if dead.iter().any(|row| row.1.iter().any(|&v| v > 0.0)) {
@@ -183,10 +161,7 @@ fn rows(history: &[Monitored], of: impl Fn(&Measurement) -> Vec<(String, f64)>) 
     names
         .map(|(row, (name, _))| {
             let cells = columns.iter().map(|column| column.get(row));
-            (
-                name.clone(),
-                cells.map(|c| c.map_or(f64::NAN, |c| c.1)).collect(),
-            )
+            (name.clone(), cells.map(|c| c.map_or(f64::NAN, |c| c.1)).collect())
         })
         .collect()
 }
@@ -194,17 +169,15 @@ fn rows(history: &[Monitored], of: impl Fn(&Measurement) -> Vec<(String, f64)>) 
 fn by_layer(history: &[Monitored], of: fn(&LayerMeasure) -> Option<f64>) -> Rows {
     rows(history, |measurement| {
         let path = measurement.path();
-        path.map(|layer| (layer.name.clone(), of(layer).unwrap_or(f64::NAN)))
-            .collect()
+        path.map(|layer| (layer.name.clone(), of(layer).unwrap_or(f64::NAN))).collect()
     })
 }
 
 /// The powers of ten that hold some values.
 fn decades_of(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     let logs = values.map(f64::log10).filter(|log| log.is_finite());
-    let (low, high) = logs.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), log| {
-        (low.min(log), high.max(log))
-    });
+    let (low, high) = logs
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), log| (low.min(log), high.max(log)));
     (low <= high).then(|| (low.floor(), high.ceil().max(low.floor() + 1.0)))
 }
 
@@ -218,14 +191,7 @@ fn logarithmic(
     let power = |exponent: f64| format::number(10f64.powf(exponent));
     let strength = move |value: f64| (value.log10() - low) / (high - low);
     let what = format!("{what}, logarithmic");
-    grid(
-        title,
-        &what,
-        history,
-        rows,
-        &strength,
-        [power(low), power(high)],
-    )
+    grid(title, &what, history, rows, &strength, [power(low), power(high)])
 }
 
 fn grid(
@@ -246,14 +212,8 @@ fn grid(
         title: title.into(),
         description,
         strengths: cells.map(|&value| strength(value)).collect(),
-        rows: (
-            "layer".into(),
-            rows.iter().map(|row| row.0.clone()).collect(),
-        ),
-        columns: (
-            "steps done".into(),
-            history.iter().map(|look| look.step.to_string()).collect(),
-        ),
+        rows: ("layer".into(), rows.iter().map(|row| row.0.clone()).collect()),
+        columns: ("steps done".into(), history.iter().map(|look| look.step.to_string()).collect()),
         key: [what.into(), none, full],
     }
 }

@@ -170,11 +170,7 @@ fn look(
 /// lr dw, or by lr (1 + momentum) dw in Nesterov's form.
 fn first_update(task: &Task, measurement: &mut Measurement) {
     let optimizer = &task.recipe.optimizer;
-    let ahead = if optimizer.nesterov {
-        1.0 + optimizer.momentum
-    } else {
-        1.0
-    };
+    let ahead = if optimizer.nesterov { 1.0 + optimizer.momentum } else { 1.0 };
     for layer in &mut measurement.layers {
         let ratio = optimizer.lr * ahead * layer.gradient_norm / layer.weight_norm;
         layer.update_ratio = Some(ratio);

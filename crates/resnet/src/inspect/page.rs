@@ -37,11 +37,7 @@ pub(super) fn figures(inspection: &Inspection, history: &[Monitored]) -> Vec<Fig
             figures::responses("Standard deviation of each response", &one),
             "After batch norm, before addition and ReLU.",
         ),
-        Figure::chart(
-            "responses-sorted",
-            figures::sorted_responses("The same, sorted", &one),
-            "",
-        ),
+        Figure::chart("responses-sorted", figures::sorted_responses("The same, sorted", &one), ""),
     ];
     if !inspection.measurement.blocks.is_empty() {
         all.insert(
@@ -66,10 +62,8 @@ pub(super) fn figures(inspection: &Inspection, history: &[Monitored]) -> Vec<Fig
 /// The page.
 pub(super) fn render(inspection: &Inspection, figures: &[Figure], command: &str) -> String {
     let Inspection { trend, .. } = inspection;
-    let lead = format!(
-        "{}; {} pictures of {}",
-        inspection.weights, inspection.pictures, inspection.data
-    );
+    let lead =
+        format!("{}; {} pictures of {}", inspection.weights, inspection.pictures, inspection.data);
     let mut page = Page::new(&inspection.arch, "Inspection", &lead);
     let tone = match trend.verdict {
         Verdict::Healthy => Tone::Good,
@@ -103,11 +97,7 @@ pub(super) fn render(inspection: &Inspection, figures: &[Figure], command: &str)
             "cross-entropy in nats, batch statistics",
         ),
     ]);
-    page.section(
-        "figures",
-        "Over depth",
-        "Measured on one batch, forward and backward.",
-    );
+    page.section("figures", "Over depth", "Measured on one batch, forward and backward.");
     for figure in figures {
         figure.add_to(&mut page);
     }
@@ -141,15 +131,8 @@ fn tables(page: &mut Page, inspection: &Inspection) {
             ]
         })
         .collect();
-    let headings = [
-        "layer",
-        "|dL/dy|",
-        "|dL/dw|",
-        "|w|",
-        "update / w",
-        "response std",
-        "dead channels",
-    ];
+    let headings =
+        ["layer", "|dL/dy|", "|dL/dw|", "|w|", "update / w", "response std", "dead channels"];
     page.table("Layers with weights", &headings, &rows);
     page.paragraph(
         "Update: of a network before training, the first one at the recipe's base rate, without warm-up; of a monitored run, the last one \
@@ -170,13 +153,8 @@ fn tables(page: &mut Page, inspection: &Inspection) {
         })
         .collect();
     if !rows.is_empty() {
-        let headings = [
-            "block",
-            "|dL/dx|",
-            "through the shortcut",
-            "through the branch",
-            "shortcut's part",
-        ];
+        let headings =
+            ["block", "|dL/dx|", "through the shortcut", "through the branch", "shortcut's part"];
         page.table("Residual blocks", &headings, &rows);
     }
 }

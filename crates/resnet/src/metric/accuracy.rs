@@ -13,11 +13,7 @@ pub struct TopK {
 impl TopK {
     /// The metric for this k; named `top5` for 5, and `top1` for 1.
     pub fn new(k: usize) -> TopK {
-        TopK {
-            k,
-            right: 0,
-            seen: 0,
-        }
+        TopK { k, right: 0, seen: 0 }
     }
 
     /// Images that were right.
@@ -38,11 +34,7 @@ impl Metric for TopK {
             5 => "top5",
             _ => "topk",
         };
-        About {
-            name,
-            unit: "fraction of images",
-            higher_is_better: true,
-        }
+        About { name, unit: "fraction of images", higher_is_better: true }
     }
 
     fn update(&mut self, logits: &[f32], labels: &[u32]) {
@@ -76,11 +68,7 @@ mod tests {
         for (k, logits, labels, expected) in cases {
             let mut metric = TopK::new(k);
             metric.update(logits, labels);
-            assert_eq!(
-                metric.value(),
-                expected,
-                "top-{k} of {logits:?} for {labels:?}"
-            );
+            assert_eq!(metric.value(), expected, "top-{k} of {logits:?} for {labels:?}");
             assert_eq!(metric.seen(), labels.len() as u64);
         }
     }

@@ -52,11 +52,7 @@ impl Calibration {
 
 impl Metric for Calibration {
     fn about(&self) -> About {
-        About {
-            name: "ece",
-            unit: "fraction",
-            higher_is_better: false,
-        }
+        About { name: "ece", unit: "fraction", higher_is_better: false }
     }
 
     /// A row that holds a NaN counts as a wrong prediction of no confidence.
@@ -98,20 +94,9 @@ mod tests {
     fn the_error_by_hand() {
         let mut metric = Calibration::default();
         // Four at 75 %, three right: calibrated. Two at 90 %, one right: off by 0.4.
-        let rows = [
-            sure(0.75),
-            sure(0.75),
-            sure(0.75),
-            sure(0.75),
-            sure(0.9),
-            sure(0.9),
-        ];
+        let rows = [sure(0.75), sure(0.75), sure(0.75), sure(0.75), sure(0.9), sure(0.9)];
         metric.update(&rows.concat(), &[0, 0, 0, 1, 0, 1]);
-        assert!(
-            (metric.value() - 2.0 / 6.0 * 0.4).abs() < 1e-6,
-            "{}",
-            metric.value()
-        );
+        assert!((metric.value() - 2.0 / 6.0 * 0.4).abs() < 1e-6, "{}", metric.value());
         let full: Vec<&Bin> = metric.bins().iter().filter(|b| b.images > 0).collect();
         assert_eq!((full[0].images, full[0].right), (4, 3));
         assert!((full[1].confidence() - 0.9).abs() < 1e-6 && full[1].accuracy() == 0.5);

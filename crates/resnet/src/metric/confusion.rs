@@ -107,21 +107,13 @@ impl Confusion {
 
     /// Every pair of class and predicted class with how often it occurred, sorted.
     pub fn pairs(&self) -> impl Iterator<Item = Confused> + '_ {
-        self.counts
-            .iter()
-            .map(|(&(label, predicted), &count)| Confused {
-                label,
-                predicted,
-                count,
-            })
+        self.counts.iter().map(|(&(label, predicted), &count)| Confused { label, predicted, count })
     }
 
     /// The `n` pairs of different classes with the most images, most first, equal ones by class.
     pub fn most_confused(&self, n: usize) -> Vec<Confused> {
-        let mut pairs: Vec<Confused> = self
-            .pairs()
-            .filter(|pair| pair.label != pair.predicted)
-            .collect();
+        let mut pairs: Vec<Confused> =
+            self.pairs().filter(|pair| pair.label != pair.predicted).collect();
         pairs.sort_by_key(|pair| std::cmp::Reverse(pair.count));
         pairs.truncate(n);
         pairs
@@ -148,10 +140,7 @@ mod tests {
         assert_eq!(confusion.count(0, 0), 2);
         assert_eq!(confusion.count(1, 2), 2);
         assert_eq!(confusion.count(3, 3), 0);
-        assert_eq!(
-            [0, 1, 2, 3].map(|label| confusion.total(label)),
-            [3, 2, 3, 0]
-        );
+        assert_eq!([0, 1, 2, 3].map(|label| confusion.total(label)), [3, 2, 3, 0]);
         assert_eq!(
             [0, 1, 2, 3].map(|label| confusion.recall(label)),
             [Some(2.0 / 3.0), Some(0.0), Some(1.0 / 3.0), None]
@@ -177,11 +166,7 @@ mod tests {
 
     #[test]
     fn pairs_come_sorted() {
-        let pair = |label, predicted, count| Confused {
-            label,
-            predicted,
-            count,
-        };
+        let pair = |label, predicted, count| Confused { label, predicted, count };
         let all = [pair(1, 2, 2), pair(0, 1, 1), pair(2, 0, 1)];
         assert_eq!(sample().most_confused(9), all);
         assert_eq!(sample().most_confused(2), all[..2]);

@@ -12,11 +12,7 @@ pub struct MacroF1 {
 
 impl Metric for MacroF1 {
     fn about(&self) -> About {
-        About {
-            name: "macro_f1",
-            unit: "mean over classes",
-            higher_is_better: true,
-        }
+        About { name: "macro_f1", unit: "mean over classes", higher_is_better: true }
     }
 
     fn update(&mut self, logits: &[f32], labels: &[u32]) {
@@ -41,18 +37,9 @@ mod tests {
     fn the_mean_by_hand() {
         let mut metric = MacroF1::default();
         // Class 0: 2 of 2 right. Class 1: 1 of 2 right, the other as 0. Class 2: no images.
-        let rows = [
-            [1.0, 0.0, 0.0],
-            [1.0, 0.0, 0.0],
-            [0.0, 1.0, 0.0],
-            [1.0, 0.0, 0.0],
-        ];
+        let rows = [[1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]];
         metric.update(&rows.concat(), &[0, 0, 1, 1]);
         let expected = (2.0 * 2.0 / 5.0 + 2.0 / 3.0) / 2.0;
-        assert!(
-            (metric.value() - expected).abs() < 1e-12,
-            "{}",
-            metric.value()
-        );
+        assert!((metric.value() - expected).abs() < 1e-12, "{}", metric.value());
     }
 }

@@ -13,11 +13,7 @@ pub struct CrossEntropy {
 
 impl Metric for CrossEntropy {
     fn about(&self) -> About {
-        About {
-            name: "loss",
-            unit: "nats",
-            higher_is_better: false,
-        }
+        About { name: "loss", unit: "nats", higher_is_better: false }
     }
 
     fn update(&mut self, logits: &[f32], labels: &[u32]) {
@@ -38,10 +34,7 @@ pub(crate) fn cross_entropy(row: &[f32], label: u32) -> f64 {
         return f64::INFINITY;
     };
     let max = row.iter().fold(f32::NEG_INFINITY, |max, &x| max.max(x));
-    let sum: f64 = row
-        .iter()
-        .map(|&x| (f64::from(x) - f64::from(max)).exp())
-        .sum();
+    let sum: f64 = row.iter().map(|&x| (f64::from(x) - f64::from(max)).exp()).sum();
     sum.ln() + f64::from(max) - f64::from(own)
 }
 
@@ -56,20 +49,13 @@ mod tests {
             (&[3.0; 10], &[4], 10f64.ln()),
             (&[1000.0, 0.0], &[0], 0.0),
             (&[1000.0, 0.0], &[1], 1000.0),
-            (
-                &[0.0, 0.0, 1.0, 1.0 + 3f32.ln()],
-                &[0, 1],
-                (2f64.ln() + (4f64 / 3.0).ln()) / 2.0,
-            ),
+            (&[0.0, 0.0, 1.0, 1.0 + 3f32.ln()], &[0, 1], (2f64.ln() + (4f64 / 3.0).ln()) / 2.0),
         ];
         for (logits, labels, expected) in cases {
             let mut metric = CrossEntropy::default();
             metric.update(logits, labels);
             let found = metric.value();
-            assert!(
-                (found - expected).abs() < 1e-7,
-                "{logits:?}: {found}, expected {expected}"
-            );
+            assert!((found - expected).abs() < 1e-7, "{logits:?}: {found}, expected {expected}");
         }
     }
 

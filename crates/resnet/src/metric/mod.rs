@@ -52,26 +52,11 @@ pub struct Row {
 
 /// Every metric of an evaluation.
 pub const METRICS: &[Row] = &[
-    Row {
-        name: "top1",
-        new: || Box::new(TopK::new(1)),
-    },
-    Row {
-        name: "top5",
-        new: || Box::new(TopK::new(5)),
-    },
-    Row {
-        name: "loss",
-        new: || Box::new(CrossEntropy::default()),
-    },
-    Row {
-        name: "ece",
-        new: || Box::new(Calibration::default()),
-    },
-    Row {
-        name: "macro_f1",
-        new: || Box::new(MacroF1::default()),
-    },
+    Row { name: "top1", new: || Box::new(TopK::new(1)) },
+    Row { name: "top5", new: || Box::new(TopK::new(5)) },
+    Row { name: "loss", new: || Box::new(CrossEntropy::default()) },
+    Row { name: "ece", new: || Box::new(Calibration::default()) },
+    Row { name: "macro_f1", new: || Box::new(MacroF1::default()) },
 ];
 
 /// Pairs each label with its row of logits.
@@ -80,11 +65,7 @@ pub(crate) fn rows<'a>(
     labels: &'a [u32],
 ) -> impl Iterator<Item = (&'a [f32], u32)> {
     let classes = logits.len().checked_div(labels.len()).unwrap_or(0);
-    assert_eq!(
-        classes * labels.len(),
-        logits.len(),
-        "logits are [n, classes], labels [n]"
-    );
+    assert_eq!(classes * labels.len(), logits.len(), "logits are [n, classes], labels [n]");
     (0..labels.len()).map(move |n| (&logits[n * classes..][..classes], labels[n]))
 }
 
@@ -97,12 +78,7 @@ pub fn rank(row: &[f32], label: u32) -> Option<usize> {
         return None;
     }
     let before = |(class, &x): (usize, &f32)| x > own || (x == own && class < label);
-    Some(
-        row.iter()
-            .enumerate()
-            .filter(|&entry| before(entry))
-            .count(),
-    )
+    Some(row.iter().enumerate().filter(|&entry| before(entry)).count())
 }
 
 /// The class of the largest logit, the first of equal ones; `None` if the row is empty or holds a NaN.
@@ -166,12 +142,7 @@ mod tests {
             for (logits, labels) in logits.chunks(18).zip(labels.chunks(3)) {
                 parts.update(logits, labels);
             }
-            assert_eq!(
-                whole.value().to_bits(),
-                parts.value().to_bits(),
-                "{}",
-                row.name
-            );
+            assert_eq!(whole.value().to_bits(), parts.value().to_bits(), "{}", row.name);
         }
     }
 

@@ -21,40 +21,18 @@ pub(super) fn forward(lower: &mut Lower<'_>, id: LayerId) -> SlotId {
     if lower.precision_of(a) != lower.precision_of(b) {
         (a, b) = (lower.widened(id, a), lower.widened(id, b));
     }
-    let residual = Residual {
-        channels: narrow.c,
-        offset: (shape.c - narrow.c) / 2,
-    };
-    lower.step(
-        id,
-        StepKind::Add {
-            channels: shape.c,
-            residual,
-            relu: false,
-        },
-        vec![a, b],
-    )
+    let residual = Residual { channels: narrow.c, offset: (shape.c - narrow.c) / 2 };
+    lower.step(id, StepKind::Add { channels: shape.c, residual, relu: false }, vec![a, b])
 }
 
 pub(super) fn backward(diff: &mut Differentiate<'_>, step: &Step) {
-    let StepKind::Add {
-        channels,
-        residual,
-        relu,
-    } = step.kind
-    else {
-        unreachable!()
-    };
+    let StepKind::Add { channels, residual, relu } = step.kind else { unreachable!() };
     let Some(dy) = diff.gradient_of(step.writes[0]) else {
         return;
     };
     // Without a mask the branch's gradient is dy itself, and needs no copy where the branch has no other reader.
     let shared = !relu && diff.share(step.reads[0], dy);
-    let da = if shared {
-        None
-    } else {
-        diff.sink(step.reads[0])
-    };
+    let da = if shared { None } else { diff.sink(step.reads[0]) };
     let db = diff.sink(step.reads[1]);
     if da.is_none() && db.is_none() {
         return;
@@ -64,12 +42,6 @@ pub(super) fn backward(diff: &mut Differentiate<'_>, step: &Step) {
         reads.push(step.writes[0]);
     }
     let writes = da.iter().chain(db.iter()).map(|&(slot, _)| slot).collect();
-    let grad = AddGrad {
-        channels,
-        residual,
-        relu,
-        a: da.map(|d| d.1),
-        b: db.map(|d| d.1),
-    };
+    let grad = AddGrad { channels, residual, relu, a: da.map(|d| d.1), b: db.map(|d| d.1) };
     diff.step(step.layer, StepKind::AddBackward(grad), reads, writes);
 }

@@ -7,11 +7,9 @@ use crate::step::{Differentiate, Lower, Pool, SlotId, Step, StepKind};
 pub(super) fn output_shape(window: Window, x: Shape) -> Result<Shape, String> {
     match window {
         Window::Global => Ok(Shape::new(x.c, 1, 1)),
-        Window::Square { kernel, stride } => Ok(Shape::new(
-            x.c,
-            slide(x.h, kernel, stride, 0)?,
-            slide(x.w, kernel, stride, 0)?,
-        )),
+        Window::Square { kernel, stride } => {
+            Ok(Shape::new(x.c, slide(x.h, kernel, stride, 0)?, slide(x.w, kernel, stride, 0)?))
+        }
     }
 }
 
@@ -19,11 +17,7 @@ pub(super) fn forward(lower: &mut Lower<'_>, id: LayerId, window: Window) -> Slo
     let (x, shape) = lower.operand(id, 0);
     let n = lower.batch;
     let kind = match window {
-        Window::Global => StepKind::GlobalAvgPool {
-            n,
-            pixels: shape.h * shape.w,
-            c: shape.c,
-        },
+        Window::Global => StepKind::GlobalAvgPool { n, pixels: shape.h * shape.w, c: shape.c },
         Window::Square { kernel, stride } => StepKind::AvgPool(Pool {
             n,
             h: shape.h,
@@ -45,12 +39,9 @@ pub(super) fn backward(diff: &mut Differentiate<'_>, step: &Step) {
         return;
     };
     let kind = match step.kind {
-        StepKind::GlobalAvgPool { n, pixels, c } => StepKind::GlobalAvgPoolBackward {
-            n,
-            pixels,
-            c,
-            accumulate,
-        },
+        StepKind::GlobalAvgPool { n, pixels, c } => {
+            StepKind::GlobalAvgPoolBackward { n, pixels, c, accumulate }
+        }
         StepKind::AvgPool(pool) => StepKind::AvgPoolBackward { pool, accumulate },
         _ => unreachable!(),
     };

@@ -21,11 +21,7 @@ use crate::step::{
 };
 
 pub(super) fn params(zero: bool, x: Shape) -> Vec<Param> {
-    let param = |suffix, role| Param {
-        suffix,
-        dims: vec![x.c],
-        role,
-    };
+    let param = |suffix, role| Param { suffix, dims: vec![x.c], role };
     vec![
         param("weight", Role::Gamma { zero }),
         param("bias", Role::Beta),
@@ -37,36 +33,21 @@ pub(super) fn params(zero: bool, x: Shape) -> Vec<Param> {
 pub(super) fn forward(lower: &mut Lower<'_>, id: LayerId, eps: f32, momentum: f32) -> SlotId {
     let (x, shape) = lower.operand(id, 0);
     let train = lower.trains_norm(id);
-    let norm = Norm {
-        channels: shape.c,
-        eps,
-        momentum,
-        residual: None,
-        relu: false,
-        train,
-    };
+    let norm = Norm { channels: shape.c, eps, momentum, residual: None, relu: false, train };
     let reads = vec![x, lower.param(id, "weight"), lower.param(id, "bias")];
-    let running = [
-        lower.param(id, "running_mean"),
-        lower.param(id, "running_var"),
-    ];
+    let running = [lower.param(id, "running_mean"), lower.param(id, "running_var")];
     if !train {
         let reads = [&reads[..], &running].concat();
         return lower.step(id, StepKind::Norm(norm), reads);
     }
     let y = lower.step(id, StepKind::Norm(norm), reads);
-    let saved = [
-        lower.saved(id, "mean", shape.c),
-        lower.saved(id, "rstd", shape.c),
-    ];
+    let saved = [lower.saved(id, "mean", shape.c), lower.saved(id, "rstd", shape.c)];
     lower.also_writes(&[saved, running].concat());
     y
 }
 
 pub(super) fn backward(diff: &mut Differentiate<'_>, step: &Step) {
-    let StepKind::Norm(norm) = step.kind else {
-        unreachable!()
-    };
+    let StepKind::Norm(norm) = step.kind else { unreachable!() };
     let Some(dy) = diff.gradient_of(step.writes[0]) else {
         return;
     };
@@ -84,16 +65,11 @@ pub(super) fn backward(diff: &mut Differentiate<'_>, step: &Step) {
     }
     let (dx, accumulate) = dx.unwrap_or_else(|| (diff.discard(x), false));
     let mut writes = vec![dx];
-    writes.extend([gamma, beta].map(|p| {
-        diff.param_gradient(p)
-            .expect("a norm that trains is trained")
-    }));
+    writes.extend(
+        [gamma, beta].map(|p| diff.param_gradient(p).expect("a norm that trains is trained")),
+    );
     writes.extend(residual.map(|(slot, _)| slot));
-    let grad = NormGrad {
-        norm,
-        accumulate,
-        residual: residual.map(|(_, accumulate)| accumulate),
-    };
+    let grad = NormGrad { norm, accumulate, residual: residual.map(|(_, accumulate)| accumulate) };
     diff.step(step.layer, StepKind::NormBackward(grad), reads, writes);
 }
 
@@ -125,10 +101,7 @@ fn backward_fixed(diff: &mut Differentiate<'_>, step: &Step, norm: Norm, dy: Slo
     }
     let Some((dx, accumulate)) = dx else { return };
     let channels = norm.channels;
-    let scale = StepKind::NormScale {
-        channels,
-        eps: norm.eps,
-    };
+    let scale = StepKind::NormScale { channels, eps: norm.eps };
     let reads = vec![dz, gamma, var];
     if !accumulate {
         return diff.step(step.layer, scale, reads, vec![dx]);
@@ -137,10 +110,7 @@ fn backward_fixed(diff: &mut Differentiate<'_>, step: &Step, norm: Norm, dy: Slo
     diff.step(step.layer, scale, reads, vec![part]);
     let sum = AddGrad {
         channels,
-        residual: Residual {
-            channels,
-            offset: 0,
-        },
+        residual: Residual { channels, offset: 0 },
         relu: false,
         a: Some(true),
         b: None,

@@ -20,9 +20,7 @@ pub(super) fn slide(
     padding: usize,
 ) -> Result<usize, String> {
     if kernel == 0 || stride == 0 {
-        return Err(format!(
-            "kernel {kernel} and stride {stride} must be at least 1"
-        ));
+        return Err(format!("kernel {kernel} and stride {stride} must be at least 1"));
     }
     match (size + 2 * padding).checked_sub(kernel) {
         Some(room) => Ok(room / stride + 1),
@@ -33,17 +31,7 @@ pub(super) fn slide(
 }
 
 pub(super) fn output_shape(op: &Op, x: Shape) -> Result<Shape, String> {
-    let Op::Conv2d {
-        c_out,
-        kernel,
-        stride,
-        padding,
-        groups,
-        ..
-    } = *op
-    else {
-        unreachable!()
-    };
+    let Op::Conv2d { c_out, kernel, stride, padding, groups, .. } = *op else { unreachable!() };
     if groups == 0 || !x.c.is_multiple_of(groups) || !c_out.is_multiple_of(groups) {
         return Err(format!(
             "{} input and {c_out} output channels do not divide into {groups} groups",
@@ -58,40 +46,20 @@ pub(super) fn output_shape(op: &Op, x: Shape) -> Result<Shape, String> {
 }
 
 pub(super) fn params(op: &Op, x: Shape) -> Vec<Param> {
-    let Op::Conv2d {
-        c_out,
-        kernel,
-        groups,
-        bias,
-        ..
-    } = *op
-    else {
-        unreachable!()
-    };
+    let Op::Conv2d { c_out, kernel, groups, bias, .. } = *op else { unreachable!() };
     let mut params = vec![Param {
         suffix: "weight",
         dims: vec![c_out, x.c / groups, kernel, kernel],
         role: Role::ConvWeight,
     }];
     if bias {
-        params.push(Param {
-            suffix: "bias",
-            dims: vec![c_out],
-            role: Role::Bias,
-        });
+        params.push(Param { suffix: "bias", dims: vec![c_out], role: Role::Bias });
     }
     params
 }
 
 pub(super) fn forward(lower: &mut Lower<'_>, id: LayerId) -> SlotId {
-    let Op::Conv2d {
-        c_out,
-        kernel,
-        stride,
-        padding,
-        groups,
-        bias,
-    } = lower.graph.layer(id).op
+    let Op::Conv2d { c_out, kernel, stride, padding, groups, bias } = lower.graph.layer(id).op
     else {
         unreachable!()
     };
@@ -115,9 +83,7 @@ pub(super) fn forward(lower: &mut Lower<'_>, id: LayerId) -> SlotId {
 }
 
 pub(super) fn backward(diff: &mut Differentiate<'_>, step: &Step) {
-    let StepKind::Conv { conv, bias } = step.kind else {
-        unreachable!()
-    };
+    let StepKind::Conv { conv, bias } = step.kind else { unreachable!() };
     let (x, w) = (step.reads[0], step.reads[1]);
     let Some(dy) = diff.gradient_of(step.writes[0]) else {
         return;
@@ -127,12 +93,7 @@ pub(super) fn backward(diff: &mut Differentiate<'_>, step: &Step) {
         if bias {
             writes.extend(diff.param_gradient(step.reads[2]));
         }
-        diff.step(
-            step.layer,
-            StepKind::ConvBackwardWeight { conv, bias },
-            vec![x, dy],
-            writes,
-        );
+        diff.step(step.layer, StepKind::ConvBackwardWeight { conv, bias }, vec![x, dy], writes);
     }
     if let Some((dx, accumulate)) = diff.sink(x) {
         diff.step(

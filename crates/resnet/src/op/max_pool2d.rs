@@ -11,15 +11,9 @@ pub(super) fn output_shape(
     x: Shape,
 ) -> Result<Shape, String> {
     if 2 * padding > kernel {
-        return Err(format!(
-            "padding {padding} is more than half of the window of {kernel}"
-        ));
+        return Err(format!("padding {padding} is more than half of the window of {kernel}"));
     }
-    Ok(Shape::new(
-        x.c,
-        slide(x.h, kernel, stride, padding)?,
-        slide(x.w, kernel, stride, padding)?,
-    ))
+    Ok(Shape::new(x.c, slide(x.h, kernel, stride, padding)?, slide(x.w, kernel, stride, padding)?))
 }
 
 pub(super) fn forward(
@@ -30,22 +24,12 @@ pub(super) fn forward(
     padding: usize,
 ) -> SlotId {
     let (x, shape) = lower.operand(id, 0);
-    let pool = Pool {
-        n: lower.batch,
-        h: shape.h,
-        w: shape.w,
-        c: shape.c,
-        kernel,
-        stride,
-        padding,
-    };
+    let pool = Pool { n: lower.batch, h: shape.h, w: shape.w, c: shape.c, kernel, stride, padding };
     lower.step(id, StepKind::MaxPool(pool), vec![x])
 }
 
 pub(super) fn backward(diff: &mut Differentiate<'_>, step: &Step) {
-    let StepKind::MaxPool(pool) = step.kind else {
-        unreachable!()
-    };
+    let StepKind::MaxPool(pool) = step.kind else { unreachable!() };
     let Some(dy) = diff.gradient_of(step.writes[0]) else {
         return;
     };

@@ -108,9 +108,7 @@ pub fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, String> {
     if map_fits && params(op, x).iter().all(|param| fits(&param.dims)) {
         return Ok(y);
     }
-    Err(format!(
-        "a map or weight would hold more than {MOST_NUMBERS} numbers; use smaller images"
-    ))
+    Err(format!("a map or weight would hold more than {MOST_NUMBERS} numbers; use smaller images"))
 }
 
 fn unlimited_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, String> {
@@ -118,14 +116,9 @@ fn unlimited_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, String> {
         (Op::Conv2d { .. }, [x]) => conv2d::output_shape(op, *x),
         (Op::BatchNorm { .. } | Op::Relu, [x]) => Ok(*x),
         (Op::Add, [a, b]) => add::output_shape(*a, *b),
-        (
-            Op::MaxPool2d {
-                kernel,
-                stride,
-                padding,
-            },
-            [x],
-        ) => max_pool2d::output_shape(*kernel, *stride, *padding, *x),
+        (Op::MaxPool2d { kernel, stride, padding }, [x]) => {
+            max_pool2d::output_shape(*kernel, *stride, *padding, *x)
+        }
         (Op::AvgPool2d(window), [x]) => avg_pool2d::output_shape(*window, *x),
         (Op::Linear { out }, [_]) => Ok(Shape::new(*out, 1, 1)),
         _ => Err(format!("{} inputs given to {op:?}", inputs.len())),
@@ -166,16 +159,9 @@ pub fn shapes(graph: &Graph) -> Result<Vec<Shape>, ShapeError> {
             output_shape(&layer.op, &inputs)
         };
         let shape = shape.and_then(|s| {
-            if s.is_empty() {
-                Err(format!("its output would be {s}"))
-            } else {
-                Ok(s)
-            }
+            if s.is_empty() { Err(format!("its output would be {s}")) } else { Ok(s) }
         });
-        shapes.push(shape.map_err(|reason| ShapeError {
-            layer: layer.name.clone(),
-            reason,
-        })?);
+        shapes.push(shape.map_err(|reason| ShapeError { layer: layer.name.clone(), reason })?);
     }
     Ok(shapes)
 }
@@ -188,11 +174,7 @@ pub fn all_params(graph: &Graph, shapes: &[Shape]) -> Vec<(LayerId, String, Para
             continue;
         };
         for param in params(&layer.op, shapes[input.0]) {
-            all.push((
-                LayerId(index),
-                format!("{}.{}", layer.name, param.suffix),
-                param,
-            ));
+            all.push((LayerId(index), format!("{}.{}", layer.name, param.suffix), param));
         }
     }
     all
@@ -206,11 +188,9 @@ pub fn forward(lower: &mut Lower<'_>, id: LayerId) -> SlotId {
         Op::BatchNorm { eps, momentum, .. } => batch_norm::forward(lower, id, eps, momentum),
         Op::Relu => relu::forward(lower, id),
         Op::Add => add::forward(lower, id),
-        Op::MaxPool2d {
-            kernel,
-            stride,
-            padding,
-        } => max_pool2d::forward(lower, id, kernel, stride, padding),
+        Op::MaxPool2d { kernel, stride, padding } => {
+            max_pool2d::forward(lower, id, kernel, stride, padding)
+        }
         Op::AvgPool2d(window) => avg_pool2d::forward(lower, id, window),
         Op::Linear { out } => linear::forward(lower, id, out),
     }

@@ -21,11 +21,7 @@ pub fn forward(
     let (dlogits, _) = diff.sink(logits).expect("the logits depend on the input");
     diff.step(
         layer,
-        StepKind::SoftmaxCrossEntropy {
-            n: diff.batch,
-            classes,
-            smoothing,
-        },
+        StepKind::SoftmaxCrossEntropy { n: diff.batch, classes, smoothing },
         vec![logits],
         vec![losses, dlogits],
     );

@@ -46,10 +46,8 @@ pub(super) fn differentiate(
     for slot in steps.iter().flat_map(|step| &step.reads) {
         *readers.entry(*slot).or_default() += 1;
     }
-    let gradients: HashMap<SlotId, SlotId> = params
-        .iter()
-        .filter_map(|p| p.training.map(|t| (p.value, t.grad)))
-        .collect();
+    let gradients: HashMap<SlotId, SlotId> =
+        params.iter().filter_map(|p| p.training.map(|t| (p.value, t.grad))).collect();
     let live = live(params, end.start, steps);
     let losses = end.loss.map(|smoothing| {
         let name = "losses".to_owned();
@@ -95,21 +93,14 @@ pub(super) fn append_update(
         let trained: Vec<&ParamSlots> = params.iter().filter(trained).collect();
         for stage in trained.chunk_by(|a, b| below[a.layer.0] == below[b.layer.0]) {
             let (layer, len) = (stage[0].layer, stage.iter().map(|p| p.param.len()).sum());
-            let what = if weights {
-                "weights"
-            } else {
-                "norms and biases"
-            };
+            let what = if weights { "weights" } else { "norms and biases" };
             let mut span = |prefix: &str, space| {
                 let name = format!("{prefix}{what}");
                 slots.push(Slot::new(name, space, len, Precision::F32));
                 SlotId(slots.len() - 1)
             };
-            let (w, dw, v) = (
-                span("", Space::Param),
-                span("d ", Space::Grad),
-                span("v ", Space::Momentum),
-            );
+            let (w, dw, v) =
+                (span("", Space::Param), span("d ", Space::Grad), span("v ", Space::Momentum));
             let below = below[layer.0];
             steps.push(Step {
                 layer,

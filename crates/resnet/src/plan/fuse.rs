@@ -54,17 +54,11 @@ fn joined(producer: StepKind, consumer: StepKind, fixed: bool) -> Option<StepKin
         (StepKind::Conv { conv, bias: false }, StepKind::Norm(norm)) if fixed && !norm.train => {
             Some(StepKind::ConvNorm { conv, norm })
         }
-        (
-            StepKind::ConvNorm { conv, mut norm },
-            StepKind::Add {
-                residual,
-                relu: false,
-                ..
-            },
-        ) if fixed
-            && !norm.relu
-            && norm.residual.is_none()
-            && residual.channels == norm.channels =>
+        (StepKind::ConvNorm { conv, mut norm }, StepKind::Add { residual, relu: false, .. })
+            if fixed
+                && !norm.relu
+                && norm.residual.is_none()
+                && residual.channels == norm.channels =>
         {
             norm.residual = Some(residual);
             Some(StepKind::ConvNorm { conv, norm })
@@ -73,14 +67,9 @@ fn joined(producer: StepKind, consumer: StepKind, fixed: bool) -> Option<StepKin
             norm.relu = true;
             Some(StepKind::ConvNorm { conv, norm })
         }
-        (
-            StepKind::Norm(mut norm),
-            StepKind::Add {
-                residual,
-                relu: false,
-                ..
-            },
-        ) if !norm.relu && norm.residual.is_none() => {
+        (StepKind::Norm(mut norm), StepKind::Add { residual, relu: false, .. })
+            if !norm.relu && norm.residual.is_none() =>
+        {
             norm.residual = Some(residual);
             Some(StepKind::Norm(norm))
         }
@@ -88,18 +77,9 @@ fn joined(producer: StepKind, consumer: StepKind, fixed: bool) -> Option<StepKin
             norm.relu = true;
             Some(StepKind::Norm(norm))
         }
-        (
-            StepKind::Add {
-                channels,
-                residual,
-                relu: false,
-            },
-            StepKind::Relu,
-        ) => Some(StepKind::Add {
-            channels,
-            residual,
-            relu: true,
-        }),
+        (StepKind::Add { channels, residual, relu: false }, StepKind::Relu) => {
+            Some(StepKind::Add { channels, residual, relu: true })
+        }
         _ => None,
     }
 }

@@ -44,21 +44,14 @@ pub(super) fn lay_out(
 
 /// Slots of the optimiser's steps, which span others.
 fn update_spans(steps: &[Step]) -> Vec<SlotId> {
-    let updates = steps
-        .iter()
-        .filter(|step| matches!(step.kind, StepKind::Sgd { .. }));
-    updates
-        .flat_map(|step| step.reads.iter().chain(&step.writes).copied())
-        .collect()
+    let updates = steps.iter().filter(|step| matches!(step.kind, StepKind::Sgd { .. }));
+    updates.flat_map(|step| step.reads.iter().chain(&step.writes).copied()).collect()
 }
 
 /// The spans stand one after another in each region, in the order of the steps.
 fn place_spans(slots: &mut [Slot], steps: &[Step], regions: &[Range<usize>]) {
     let mut next: Vec<usize> = regions.iter().map(|region| region.start).collect();
-    for step in steps
-        .iter()
-        .filter(|step| matches!(step.kind, StepKind::Sgd { .. }))
-    {
+    for step in steps.iter().filter(|step| matches!(step.kind, StepKind::Sgd { .. })) {
         for id in step.reads.iter().chain(&step.writes) {
             let slot = &mut slots[id.0];
             let next = &mut next[slot.space as usize];

@@ -84,11 +84,7 @@ impl Options {
 
     /// A fused plan that infers, in f32.
     pub fn infer(batch: usize) -> Options {
-        Options {
-            batch,
-            mode: Mode::Infer,
-            ..Options::train(batch, 0.0)
-        }
+        Options { batch, mode: Mode::Infer, ..Options::train(batch, 0.0) }
     }
 }
 
@@ -164,10 +160,8 @@ impl Plan {
         let shapes = op::shapes(graph)?;
         let train = matches!(options.mode, Mode::Train { .. });
         let (mut slots, params) = param_slots(graph, &shapes, train.then_some(options.frozen));
-        let by_name: HashMap<(LayerId, &'static str), SlotId> = params
-            .iter()
-            .map(|p| ((p.layer, p.param.suffix), p.value))
-            .collect();
+        let by_name: HashMap<(LayerId, &'static str), SlotId> =
+            params.iter().map(|p| ((p.layer, p.param.suffix), p.value)).collect();
         let mut lower = Lower {
             graph,
             batch: options.batch,
@@ -191,12 +185,7 @@ impl Plan {
             let logits = lower.widened(id, last);
             lower.outputs[id.0] = logits;
         }
-        let Lower {
-            mut slots,
-            mut steps,
-            outputs,
-            ..
-        } = lower;
+        let Lower { mut slots, mut steps, outputs, .. } = lower;
         let (input, logits) = (outputs[0], outputs[outputs.len() - 1]);
         let classes = shapes[graph.output().0].len();
         let (mut losses, mut gradient_of) = (None, HashMap::new());
@@ -252,19 +241,11 @@ impl Plan {
             .flat_map(|s| s.writes.iter().copied())
             .chain([input])
             .collect();
-        let outputs: Vec<Option<SlotId>> = outputs
-            .into_iter()
-            .map(|slot| written.contains(&slot).then_some(slot))
-            .collect();
-        let gradients = outputs
-            .iter()
-            .map(|slot| gradient_of.get(slot.as_ref()?).copied())
-            .collect();
-        let layer_names = graph
-            .layers
-            .iter()
-            .map(|layer| layer.name.clone())
-            .collect();
+        let outputs: Vec<Option<SlotId>> =
+            outputs.into_iter().map(|slot| written.contains(&slot).then_some(slot)).collect();
+        let gradients =
+            outputs.iter().map(|slot| gradient_of.get(slot.as_ref()?).copied()).collect();
+        let layer_names = graph.layers.iter().map(|layer| layer.name.clone()).collect();
         Ok(Plan {
             options,
             input_shape: graph.input,
@@ -308,11 +289,7 @@ impl Plan {
 
     /// Number of trained parameters.
     pub fn count_params(&self) -> usize {
-        self.params
-            .iter()
-            .filter(|p| p.param.role.is_trained())
-            .map(|p| p.param.len())
-            .sum()
+        self.params.iter().filter(|p| p.param.role.is_trained()).map(|p| p.param.len()).sum()
     }
 }
 
@@ -334,11 +311,7 @@ fn stages_below_head(graph: &Graph, shapes: &[Shape]) -> Vec<usize> {
     let has_params = |i: &usize| !op::params(&graph.layers[*i].op, shapes[0]).is_empty();
     let last = (1..head).rev().find(has_params).map_or(0, |i| stages[i]);
     let below = |(i, stage): (usize, &usize)| {
-        if i >= head {
-            0
-        } else {
-            last.saturating_sub(*stage) + 1
-        }
+        if i >= head { 0 } else { last.saturating_sub(*stage) + 1 }
     };
     stages.iter().enumerate().map(below).collect()
 }
@@ -372,11 +345,7 @@ fn param_slots(
     let mut training_of = vec![None; all.len()];
     for &i in &order {
         let (_, name, param) = &all[i];
-        let space = if is_trained(i) {
-            Space::Param
-        } else {
-            Space::State
-        };
+        let space = if is_trained(i) { Space::Param } else { Space::State };
         value_of[i] = add(name.clone(), space, param.len());
         if train.is_some() && is_trained(i) {
             let grad = add(format!("d {name}"), Space::Grad, param.len());

@@ -90,11 +90,7 @@ fn choose(
             },
         };
         let map = &slots[y.0];
-        let longest = if map.len * map.precision.bytes() >= LARGE {
-            2
-        } else {
-            1
-        };
+        let longest = if map.len * map.precision.bytes() >= LARGE { 2 } else { 1 };
         let Some(&at) = first_reader.get(&y) else {
             continue;
         };

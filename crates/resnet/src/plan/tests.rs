@@ -2,22 +2,11 @@ use super::*;
 use crate::graph::{Op, Window};
 use crate::step::StepKind;
 
-const NORM: Op = Op::BatchNorm {
-    eps: 1e-5,
-    momentum: 0.1,
-    zero_init: false,
-};
+const NORM: Op = Op::BatchNorm { eps: 1e-5, momentum: 0.1, zero_init: false };
 
 /// 3x3, without bias.
 fn conv(c_out: usize, stride: usize) -> Op {
-    Op::Conv2d {
-        c_out,
-        kernel: 3,
-        stride,
-        padding: 1,
-        groups: 1,
-        bias: false,
-    }
+    Op::Conv2d { c_out, kernel: 3, stride, padding: 1, groups: 1, bias: false }
 }
 
 /// conv, norm, relu, then one residual block whose shortcut is option A, then pool and head.
@@ -36,14 +25,8 @@ fn block_with_pooled_shortcut() -> (Graph, LayerId) {
     let y = g.push("layer1.0.relu1", Op::Relu, &[y]);
     let y = g.push("layer1.0.conv2", conv(8, 1), &[y]);
     let y = g.push("layer1.0.bn2", NORM, &[y]);
-    let s = g.push(
-        "layer1.0.downsample",
-        Op::AvgPool2d(Window::Square {
-            kernel: 1,
-            stride: 2,
-        }),
-        &[x],
-    );
+    let s =
+        g.push("layer1.0.downsample", Op::AvgPool2d(Window::Square { kernel: 1, stride: 2 }), &[x]);
     let y = g.push("layer1.0.add", Op::Add, &[y, s]);
     let y = g.push("layer1.0.relu2", Op::Relu, &[y]);
     (g, y)
@@ -56,13 +39,7 @@ fn with_head((mut g, y): (Graph, LayerId)) -> Graph {
 }
 
 fn names(plan: &Plan, steps: Range<usize>) -> Vec<String> {
-    let line = |s: &Step| {
-        format!(
-            "{} {}",
-            plan.layer_names[s.layer.0],
-            Plan::kind_name(&s.kind)
-        )
-    };
+    let line = |s: &Step| format!("{} {}", plan.layer_names[s.layer.0], Plan::kind_name(&s.kind));
     plan.steps[steps].iter().map(line).collect()
 }
 
@@ -129,20 +106,11 @@ const LARGE_BATCH: usize = 4096;
 #[test]
 fn outputs_are_computed_again_one_from_another_where_maps_are_large() {
     let again = |conv_behind, batch, precision| {
-        let options = Options {
-            precision,
-            ..Options::train(batch, 0.0)
-        };
+        let options = Options { precision, ..Options::train(batch, 0.0) };
         let plan = Plan::build(&row_of_blocks(conv_behind), options).unwrap();
         // What is computed again is not kept beside it.
-        for slot in plan
-            .slots
-            .iter()
-            .filter(|slot| slot.name.ends_with(" again"))
-        {
-            let mut read = plan.steps[plan.backward.clone()]
-                .iter()
-                .flat_map(|s| &s.reads);
+        for slot in plan.slots.iter().filter(|slot| slot.name.ends_with(" again")) {
+            let mut read = plan.steps[plan.backward.clone()].iter().flat_map(|s| &s.reads);
             let kept = read.any(|id| format!("{} again", plan.slots[id.0].name) == slot.name);
             assert!(!kept, "{}", slot.name);
         }
@@ -190,36 +158,20 @@ fn an_output_is_kept_if_its_residual_is_not() {
 fn what_lives_together_does_not_overlap() {
     for options in [
         Options::train(3, 0.1),
-        Options {
-            fuse: false,
-            ..Options::train(3, 0.0)
-        },
+        Options { fuse: false, ..Options::train(3, 0.0) },
         Options::infer(2),
         fixed_norms(),
-        Options {
-            staged: true,
-            ..Options::train(2, 0.0)
-        },
+        Options { staged: true, ..Options::train(2, 0.0) },
         explaining(),
     ] {
         let plan = Plan::build(&residual(), options).unwrap();
-        for step in plan
-            .steps
-            .iter()
-            .filter(|s| !matches!(s.kind, StepKind::Sgd { .. }))
-        {
-            let ranges: Vec<_> = step
-                .reads
-                .iter()
-                .chain(&step.writes)
-                .map(|id| plan.range(*id))
-                .collect();
+        for step in plan.steps.iter().filter(|s| !matches!(s.kind, StepKind::Sgd { .. })) {
+            let ranges: Vec<_> =
+                step.reads.iter().chain(&step.writes).map(|id| plan.range(*id)).collect();
             for (i, a) in ranges.iter().enumerate() {
                 assert!(!a.is_empty() && a.end <= plan.len());
                 assert!(
-                    ranges[..i]
-                        .iter()
-                        .all(|b| a.end <= b.start || b.end <= a.start),
+                    ranges[..i].iter().all(|b| a.end <= b.start || b.end <= a.start),
                     "{step:?}"
                 );
             }
@@ -238,23 +190,14 @@ fn a_slot_keeps_its_numbers_until_its_last_reader() {
 }
 
 fn fixed_norms() -> Options {
-    let frozen = Frozen {
-        layers: 0,
-        norm: true,
-    };
-    Options {
-        frozen,
-        ..Options::train(2, 0.0)
-    }
+    let frozen = Frozen { layers: 0, norm: true };
+    Options { frozen, ..Options::train(2, 0.0) }
 }
 
 /// Back to the output of the block.
 fn explaining() -> Options {
     let mode = Mode::Explain { layer: LayerId(11) };
-    Options {
-        mode,
-        ..Options::infer(2)
-    }
+    Options { mode, ..Options::infer(2) }
 }
 
 #[test]
@@ -267,31 +210,19 @@ fn an_explaining_plan_goes_back_to_its_layer_and_no_further() {
     assert_eq!(plan.update.len(), 0);
     let gradient = plan.gradients[11].expect("the layer has a gradient");
     assert_eq!(plan.slots[gradient.0].len, 2 * 8 * 4 * 4);
-    assert!(
-        plan.gradients[13].is_some(),
-        "the logits' gradient is written from outside"
-    );
+    assert!(plan.gradients[13].is_some(), "the logits' gradient is written from outside");
 }
 
 #[test]
 fn a_frozen_backbone_has_no_backward_steps() {
-    let frozen = Frozen {
-        layers: residual().head().0,
-        norm: false,
-    };
-    let options = Options {
-        frozen,
-        ..Options::train(2, 0.0)
-    };
+    let frozen = Frozen { layers: residual().head().0, norm: false };
+    let options = Options { frozen, ..Options::train(2, 0.0) };
     let plan = Plan::build(&residual(), options).unwrap();
     assert_eq!(names(&plan, plan.backward.clone()), ["fc linear dw"]);
     assert_eq!(plan.region(Space::Param).len(), 8 * 5 + 5);
     let inference = Plan::build(&residual(), Options::infer(2)).unwrap();
     let forward = plan.forward.start..plan.forward.end - 1;
-    assert_eq!(
-        names(&plan, forward),
-        names(&inference, inference.forward.clone())
-    );
+    assert_eq!(names(&plan, forward), names(&inference, inference.forward.clone()));
 }
 
 #[test]
@@ -329,11 +260,7 @@ fn every_read_sees_the_last_write(plan: &Plan) {
     if plan.losses.is_none() {
         claim(plan.gradients.last().unwrap().unwrap());
     }
-    for step in plan
-        .steps
-        .iter()
-        .filter(|s| !matches!(s.kind, StepKind::Sgd { .. }))
-    {
+    for step in plan.steps.iter().filter(|s| !matches!(s.kind, StepKind::Sgd { .. })) {
         for id in &step.reads {
             assert!(
                 owner[plan.range(*id)].iter().all(|&o| o == number(*id)),
@@ -350,14 +277,7 @@ fn every_read_sees_the_last_write(plan: &Plan) {
 #[test]
 fn memory_is_reused() {
     let plan = |keep_all| {
-        Plan::build(
-            &residual(),
-            Options {
-                keep_all,
-                ..Options::train(8, 0.0)
-            },
-        )
-        .unwrap()
+        Plan::build(&residual(), Options { keep_all, ..Options::train(8, 0.0) }).unwrap()
     };
     assert!(
         plan(false).region(Space::Activation).len() < plan(true).region(Space::Activation).len()
@@ -373,32 +293,18 @@ fn weights_come_before_norms_and_biases() {
         .filter(|p| p.param.role.is_weight())
         .map(|p| plan.range(p.value).end)
         .max();
-    let others = plan
-        .params
-        .iter()
-        .filter(|p| !p.param.role.is_weight() && p.param.role.is_trained());
+    let others =
+        plan.params.iter().filter(|p| !p.param.role.is_weight() && p.param.role.is_trained());
     assert!(others.map(|p| plan.range(p.value).start).min() >= last_weight);
-    let spans: Vec<_> = plan.steps[plan.update.clone()]
-        .iter()
-        .map(|s| plan.range(s.writes[0]))
-        .collect();
+    let spans: Vec<_> =
+        plan.steps[plan.update.clone()].iter().map(|s| plan.range(s.writes[0])).collect();
     assert_eq!(spans[0].end, spans[1].start);
     assert_eq!(spans[0].start..spans[1].end, plan.region(Space::Param));
-    for p in plan
-        .params
-        .iter()
-        .filter_map(|p| p.training.map(|t| (p.value, t)))
-    {
+    for p in plan.params.iter().filter_map(|p| p.training.map(|t| (p.value, t))) {
         let (value, training) = p;
         let at = plan.range(value).start - plan.region(Space::Param).start;
-        assert_eq!(
-            plan.range(training.grad).start - plan.region(Space::Grad).start,
-            at
-        );
-        assert_eq!(
-            plan.range(training.momentum).start - plan.region(Space::Momentum).start,
-            at
-        );
+        assert_eq!(plan.range(training.grad).start - plan.region(Space::Grad).start, at);
+        assert_eq!(plan.range(training.momentum).start - plan.region(Space::Momentum).start, at);
     }
 }
 

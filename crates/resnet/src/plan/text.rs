@@ -88,11 +88,8 @@ impl Plan {
         let bytes = |words: usize| words as f64 * 4.0 / (1 << 20) as f64;
         text += &format!("memory {:.1} MiB", bytes(self.len()));
         for (space, region) in crate::step::Space::ALL.iter().zip(&self.regions) {
-            text += &format!(
-                ", {} {:.1}",
-                format!("{space:?}").to_lowercase(),
-                bytes(region.len())
-            );
+            text +=
+                &format!(", {} {:.1}", format!("{space:?}").to_lowercase(), bytes(region.len()));
         }
         text.push('\n');
         text

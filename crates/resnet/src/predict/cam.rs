@@ -82,19 +82,12 @@ impl Predictor {
         let (maps, gradient) = (self.cpu.view(maps), self.cpu.view(gradient));
         let mut alpha = vec![0f64; shape.c];
         for place in gradient.chunks_exact(shape.c) {
-            alpha
-                .iter_mut()
-                .zip(place)
-                .for_each(|(a, g)| *a += f64::from(*g));
+            alpha.iter_mut().zip(place).for_each(|(a, g)| *a += f64::from(*g));
         }
         let places = (shape.h * shape.w) as f64;
         alpha.iter_mut().for_each(|a| *a /= places);
         let weighed = |place: &[f32]| {
-            let sum: f64 = alpha
-                .iter()
-                .zip(place)
-                .map(|(a, x)| a * f64::from(*x))
-                .sum();
+            let sum: f64 = alpha.iter().zip(place).map(|(a, x)| a * f64::from(*x)).sum();
             sum.max(0.0) as f32
         };
         Cam {
@@ -205,30 +198,16 @@ mod tests {
         let graph = arch.graph(shape, 4).ok()?;
         let mut cpu = Cpu::new(Plan::build(&graph, Options::infer(1)).unwrap(), 2).unwrap();
         weights::initialise(&mut cpu, &graph, 5);
-        let normalize = Normalize::Channel {
-            mean: vec![0.5; 3],
-            std: vec![0.25; 3],
-        };
-        let preprocess = Preprocess {
-            shape,
-            resize: None,
-            normalize,
-        };
+        let normalize = Normalize::Channel { mean: vec![0.5; 3], std: vec![0.25; 3] };
+        let preprocess = Preprocess { shape, resize: None, normalize };
         let classes = (0..4).map(|i| format!("class {i}")).collect();
         Some(Model::of(&cpu, arch, classes, preprocess))
     }
 
     fn picture(width: usize, height: usize) -> Image {
         let mut rng = Rng::new(3, &[]);
-        let pixels = (0..width * height * 3)
-            .map(|_| rng.below(256) as u8)
-            .collect();
-        Image {
-            width,
-            height,
-            channels: 3,
-            pixels,
-        }
+        let pixels = (0..width * height * 3).map(|_| rng.below(256) as u8).collect();
+        Image { width, height, channels: 3, pixels }
     }
 
     /// The logit changes with the layer's maps, moved as a whole one by one, as alpha says.
@@ -242,9 +221,8 @@ mod tests {
             };
             tried += 1;
             let mut predictor = Predictor::explaining(model.clone(), 2).unwrap();
-            let plain = Predictor::new(model, Precision::F32, 2)
-                .unwrap()
-                .image(&picture(40, side), 4);
+            let plain =
+                Predictor::new(model, Precision::F32, 2).unwrap().image(&picture(40, side), 4);
             assert_eq!(
                 predictor.image(&picture(40, side), 4),
                 plain,
@@ -255,20 +233,11 @@ mod tests {
             assert!(shape.h * shape.w > 1, "{arch}");
             let plan = predictor.cpu.plan().clone();
             let slot = plan.outputs[predictor.layer.unwrap().0].unwrap();
-            let after = plan
-                .steps
-                .iter()
-                .position(|step| step.writes.contains(&slot))
-                .unwrap()
-                + 1;
+            let after = plan.steps.iter().position(|step| step.writes.contains(&slot)).unwrap() + 1;
             let start = predictor.cpu.view(slot).to_vec();
             let mut logit = |channel: usize, h: f32| {
                 let mut moved = start.clone();
-                moved
-                    .iter_mut()
-                    .skip(channel)
-                    .step_by(shape.c)
-                    .for_each(|x| *x += h);
+                moved.iter_mut().skip(channel).step_by(shape.c).for_each(|x| *x += h);
                 predictor.cpu.write(slot, &moved);
                 predictor.cpu.run(after..plan.forward.end);
                 f64::from(predictor.cpu.view(plan.logits)[2])
@@ -282,18 +251,12 @@ mod tests {
                     (slope - alpha).abs() / (f64::from(most) * (shape.h * shape.w) as f64)
                 });
                 let best = off.iter().copied().fold(f64::INFINITY, f64::min);
-                assert!(
-                    best < 1e-2,
-                    "{arch}, map {channel}: off by {off:?} of {alpha}"
-                );
+                assert!(best < 1e-2, "{arch}, map {channel}: off by {off:?} of {alpha}");
             }
             // The map itself, by the formula.
             for (place, value) in start.chunks_exact(shape.c).zip(&cam.values) {
                 let sum: f32 = place.iter().zip(&cam.alpha).map(|(x, a)| x * a).sum();
-                assert!(
-                    (sum.max(0.0) - value).abs() <= 1e-3 * most * shape.c as f32,
-                    "{arch}"
-                );
+                assert!((sum.max(0.0) - value).abs() <= 1e-3 * most * shape.c as f32, "{arch}");
             }
         }
         assert!(tried >= 5, "{tried}");
@@ -306,9 +269,8 @@ mod tests {
         let image = picture(96, 48);
         predictor.image(&image, 1);
         let cam = predictor.cam(0);
-        let overlay = image::load_from_memory(&predictor.overlay(&cam, &image))
-            .unwrap()
-            .into_rgb8();
+        let overlay =
+            image::load_from_memory(&predictor.overlay(&cam, &image)).unwrap().into_rgb8();
         assert_eq!((overlay.width(), overlay.height()), (96, 48));
         // The network sees the middle 48 columns; left of them pixels are darkened.
         let dark = image.pixels[0] as f32 * UNSEEN;
@@ -321,16 +283,7 @@ mod tests {
 
     #[test]
     fn places_between_cells_are_between_their_values() {
-        let cam = Cam {
-            class: 0,
-            height: 1,
-            width: 2,
-            alpha: vec![],
-            values: vec![0.0, 1.0],
-        };
-        assert_eq!(
-            [0.0, 0.25, 0.5, 0.75, 1.0].map(|u| cam.at(0.3, u)),
-            [0.0, 0.0, 0.5, 1.0, 1.0]
-        );
+        let cam = Cam { class: 0, height: 1, width: 2, alpha: vec![], values: vec![0.0, 1.0] };
+        assert_eq!([0.0, 0.25, 0.5, 0.75, 1.0].map(|u| cam.at(0.3, u)), [0.0, 0.0, 0.5, 1.0, 1.0]);
     }
 }

@@ -83,15 +83,7 @@ impl Predictor {
         let x = vec![0.0; model.preprocess.shape.len()];
         let logits = vec![0.0; model.classes.len()];
         let transform = Transform::new(model.preprocess, Augment::default())?;
-        Ok(Predictor {
-            cpu,
-            transform,
-            classes: model.classes,
-            x,
-            logits,
-            layer,
-            shape_of_layer,
-        })
+        Ok(Predictor { cpu, transform, classes: model.classes, x, logits, layer, shape_of_layer })
     }
 
     /// The `top` most likely classes of the picture in a file, most likely first.
@@ -121,11 +113,7 @@ impl Predictor {
         self.cpu.read(logits, &mut self.logits);
         let probabilities = softmax(&self.logits);
         let mut order: Vec<usize> = (0..probabilities.len()).collect();
-        order.sort_by(|&a, &b| {
-            probabilities[b]
-                .total_cmp(&probabilities[a])
-                .then(a.cmp(&b))
-        });
+        order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]).then(a.cmp(&b)));
         let guess = |class: usize| Guess {
             class,
             label: self.classes[class].clone(),

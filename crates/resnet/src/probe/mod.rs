@@ -127,10 +127,7 @@ impl Probe {
     pub fn new(graph: &Graph, pictures: usize, threads: usize) -> Result<Probe, ProbeError> {
         let plan = Plan::build(graph, Self::options(pictures))?;
         let structure = Structure::of(graph, &plan);
-        Ok(Probe {
-            cpu: Cpu::new(plan, threads)?,
-            structure,
-        })
+        Ok(Probe { cpu: Cpu::new(plan, threads)?, structure })
     }
 
     /// A number of pictures, at most `most`, for which a probe of `graph` takes a moderate amount of memory.
@@ -148,11 +145,7 @@ impl Probe {
     }
 
     fn options(pictures: usize) -> Options {
-        Options {
-            fuse: false,
-            keep_all: true,
-            ..Options::train(pictures, 0.0)
-        }
+        Options { fuse: false, keep_all: true, ..Options::train(pictures, 0.0) }
     }
 
     /// The backend, to write weights into.
@@ -187,10 +180,6 @@ impl Probe {
         let each = cpu.view(losses);
         let loss = each.iter().map(|&l| f64::from(l)).sum::<f64>() / each.len() as f64;
         let layers = self.structure.layers.iter();
-        Measurement {
-            loss,
-            layers: layers.map(|layer| layer.measure(cpu)).collect(),
-            blocks,
-        }
+        Measurement { loss, layers: layers.map(|layer| layer.measure(cpu)).collect(), blocks }
     }
 }

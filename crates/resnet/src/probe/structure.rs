@@ -69,27 +69,18 @@ impl Structure {
             }
         });
         let layers = layers.collect();
-        let blocks = graph
-            .residual_blocks()
-            .into_iter()
-            .filter_map(|(fork, add)| {
-                let dx = plan.gradients[fork.0]?;
-                let mut writers = plan
-                    .backward
-                    .clone()
-                    .filter(|&step| plan.steps[step].writes.contains(&dx));
-                let (Some(_shortcut), Some(join), None) =
-                    (writers.next(), writers.next(), writers.next())
-                else {
-                    return None;
-                };
-                let name = &graph.layer(add).name;
-                Some(BlockSlots {
-                    name: name.strip_suffix(".add").unwrap_or(name).into(),
-                    dx,
-                    join,
-                })
-            });
+        let blocks = graph.residual_blocks().into_iter().filter_map(|(fork, add)| {
+            let dx = plan.gradients[fork.0]?;
+            let mut writers =
+                plan.backward.clone().filter(|&step| plan.steps[step].writes.contains(&dx));
+            let (Some(_shortcut), Some(join), None) =
+                (writers.next(), writers.next(), writers.next())
+            else {
+                return None;
+            };
+            let name = &graph.layer(add).name;
+            Some(BlockSlots { name: name.strip_suffix(".add").unwrap_or(name).into(), dx, join })
+        });
         let blocks = blocks.collect();
         Structure { layers, blocks }
     }
@@ -114,9 +105,7 @@ impl LayerSlots {
             weight_norm: norm(self.w),
             update_ratio: None,
             response_std: (squares / n - mean * mean).max(0.0).sqrt(),
-            dead: self
-                .relu
-                .map(|(slot, channels)| dead(cpu.view(slot), channels)),
+            dead: self.relu.map(|(slot, channels)| dead(cpu.view(slot), channels)),
         }
     }
 }

@@ -7,16 +7,11 @@ use crate::weights;
 const PICTURES: usize = 8;
 
 fn measure(name: &str, side: usize, threads: usize) -> Measurement {
-    let graph = Arch::parse(name)
-        .unwrap()
-        .graph(Shape::new(3, side, side), 10)
-        .unwrap();
+    let graph = Arch::parse(name).unwrap().graph(Shape::new(3, side, side), 10).unwrap();
     let mut probe = Probe::new(&graph, PICTURES, threads).unwrap();
     weights::initialise(probe.backend(), &graph, 1);
     let mut rng = Rng::new(5, &[]);
-    let x: Vec<f32> = (0..PICTURES * 3 * side * side)
-        .map(|_| rng.normal() as f32)
-        .collect();
+    let x: Vec<f32> = (0..PICTURES * 3 * side * side).map(|_| rng.normal() as f32).collect();
     let labels: Vec<u32> = (0..PICTURES as u32).collect();
     probe.measure(&x, &labels)
 }
@@ -47,16 +42,8 @@ fn every_kind_of_block_is_taken_apart() {
             assert_eq!(names, arch.blocks(), "{name}");
         }
         for block in &found.blocks {
-            assert!(
-                block.residue < 1e-6,
-                "{name} {}: {}",
-                block.name,
-                block.residue
-            );
-            assert!(
-                block.shortcut_norm > 0.0 && block.branch_norm > 0.0,
-                "{name}"
-            );
+            assert!(block.residue < 1e-6, "{name} {}: {}", block.name, block.residue);
+            assert!(block.shortcut_norm > 0.0 && block.branch_norm > 0.0, "{name}");
             // |s|^2 = |t - b|^2, with s.t = share |t|^2 and so b.t = (1 - share) |t|^2.
             let [t, s, b] = [block.gradient_norm, block.shortcut_norm, block.branch_norm];
             let expected = t * t - 2.0 * (1.0 - block.shortcut_share) * t * t + b * b;
@@ -69,10 +56,7 @@ fn every_kind_of_block_is_taken_apart() {
         let main = found.layers.iter().filter(|layer| layer.main).count();
         assert_eq!(main, arch.depth(), "{name}");
         let relu = |layer: &&super::LayerMeasure| layer.main && layer.conv;
-        assert!(
-            found.layers.iter().filter(relu).all(|l| l.dead.is_some()),
-            "{name}"
-        );
+        assert!(found.layers.iter().filter(relu).all(|l| l.dead.is_some()), "{name}");
         for layer in &found.layers {
             let numbers = [
                 layer.gradient_norm,
@@ -80,10 +64,7 @@ fn every_kind_of_block_is_taken_apart() {
                 layer.weight_norm,
                 layer.response_std,
             ];
-            assert!(
-                numbers.iter().all(|v| v.is_finite() && *v > 0.0),
-                "{name} {layer:?}"
-            );
+            assert!(numbers.iter().all(|v| v.is_finite() && *v > 0.0), "{name} {layer:?}");
             assert!(layer.dead.is_none_or(|dead| (0.0..=1.0).contains(&dead)));
         }
     }
@@ -99,10 +80,7 @@ fn a_gain_multiplies_gradients_and_its_verdict_follows() {
     ] {
         let trend = verdict(&format!("plain56:norm=none,gain={gain}"));
         assert_eq!(trend.verdict, verdict_of, "{gain}: {trend:?}");
-        assert!(
-            (low..high).contains(&trend.per_layer()),
-            "{gain}: {trend:?}"
-        );
+        assert!((low..high).contains(&trend.per_layer()), "{gain}: {trend:?}");
     }
     assert_eq!(verdict("resnet56").verdict, Verdict::Healthy);
 }
@@ -116,10 +94,7 @@ fn the_same_bits_for_any_number_of_threads() {
 
 #[test]
 fn a_channel_that_never_fires_is_dead() {
-    let graph = Arch::parse("plain8")
-        .unwrap()
-        .graph(Shape::new(1, 8, 8), 3)
-        .unwrap();
+    let graph = Arch::parse("plain8").unwrap().graph(Shape::new(1, 8, 8), 3).unwrap();
     let mut probe = Probe::new(&graph, 2, 1).unwrap();
     weights::initialise(probe.backend(), &graph, 1);
     let backend = probe.backend();

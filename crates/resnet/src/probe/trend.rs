@@ -51,9 +51,7 @@ pub struct Trend {
 impl Trend {
     /// The trend of a measured network.
     pub fn of(measurement: &Measurement) -> Trend {
-        let norms = measurement
-            .path()
-            .map(|layer| layer.activation_gradient_norm);
+        let norms = measurement.path().map(|layer| layer.activation_gradient_norm);
         Trend::through(&norms.collect::<Vec<f64>>())
     }
 
@@ -79,11 +77,7 @@ impl Trend {
         } else {
             Verdict::Healthy
         };
-        Trend {
-            slope,
-            layers: norms.len(),
-            verdict,
-        }
+        Trend { slope, layers: norms.len(), verdict }
     }
 
     /// Factor by which the gradient changes from a layer to the one before it.

@@ -22,9 +22,7 @@ pub struct Key {
 impl Key {
     /// The values it takes, in words.
     pub fn expected(&self) -> String {
-        format!("{} {}", (self.kind)(), self.range)
-            .trim_end()
-            .to_owned()
+        format!("{} {}", (self.kind)(), self.range).trim_end().to_owned()
     }
 
     /// Its value in a recipe, as TOML.
@@ -39,9 +37,7 @@ impl Key {
 
     /// The part of its name after the dot.
     pub fn last(&self) -> &'static str {
-        self.name
-            .split_once('.')
-            .map_or(self.name, |(_, last)| last)
+        self.name.split_once('.').map_or(self.name, |(_, last)| last)
     }
 }
 

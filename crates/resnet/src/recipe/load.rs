@@ -60,10 +60,7 @@ impl Recipe {
         if let Some(built_in) = RECIPES.iter().find(|built_in| built_in.name == name) {
             return self.apply_text(built_in.text, &Origin::BuiltIn(built_in.name), None, depth);
         }
-        let path = beside
-            .and_then(Path::parent)
-            .unwrap_or(Path::new(""))
-            .join(name);
+        let path = beside.and_then(Path::parent).unwrap_or(Path::new("")).join(name);
         if !(name.ends_with(".toml") || path.is_file()) {
             let names = || RECIPES.iter().map(|built_in| built_in.name);
             return Err(RecipeError::UnknownRecipe {
@@ -95,10 +92,7 @@ impl Recipe {
                 return Err(shape(origin, "base", "the name or file of a recipe", &base));
             };
             if depth == DEEPEST {
-                return Err(RecipeError::TooDeep {
-                    origin: origin.clone(),
-                    limit: DEEPEST,
-                });
+                return Err(RecipeError::TooDeep { origin: origin.clone(), limit: DEEPEST });
             }
             self.apply_named(&base, file, depth + 1)?;
         }
@@ -214,22 +208,14 @@ impl Budget {
 
 /// The key with this whole name or last part.
 fn find(name: &str) -> Result<&'static Key, RecipeError> {
-    let matching: Vec<&Key> = KEYS
-        .iter()
-        .filter(|key| key.name == name || key.last() == name)
-        .collect();
+    let matching: Vec<&Key> =
+        KEYS.iter().filter(|key| key.name == name || key.last() == name).collect();
     match matching[..] {
         [key] => Ok(key),
         [] => Err(unknown(&Origin::Overrides, name)),
         _ => {
-            let names: Vec<String> = matching
-                .iter()
-                .map(|key| format!("`{}`", key.name))
-                .collect();
-            Err(RecipeError::Ambiguous {
-                key: name.to_owned(),
-                candidates: names.join(" or "),
-            })
+            let names: Vec<String> = matching.iter().map(|key| format!("`{}`", key.name)).collect();
+            Err(RecipeError::Ambiguous { key: name.to_owned(), candidates: names.join(" or ") })
         }
     }
 }
@@ -252,15 +238,10 @@ fn readings(text: &str) -> (Value, Option<Value>) {
 fn unknown(origin: &Origin, name: &str) -> RecipeError {
     let last = name.rsplit('.').next().unwrap_or(name);
     let sections = KEYS.iter().map(Key::section);
-    let same_last = KEYS
-        .iter()
-        .find(|key| key.last() == last)
-        .map(|key| key.name);
+    let same_last = KEYS.iter().find(|key| key.last() == last).map(|key| key.name);
     let near_last = || {
         let last = nearest(last, KEYS.iter().map(Key::last))?;
-        KEYS.iter()
-            .find(|key| key.last() == last)
-            .map(|key| key.name)
+        KEYS.iter().find(|key| key.last() == last).map(|key| key.name)
     };
     let found = same_last
         .or_else(|| nearest(name, KEYS.iter().map(|key| key.name).chain(sections)))
@@ -268,9 +249,7 @@ fn unknown(origin: &Origin, name: &str) -> RecipeError {
     RecipeError::UnknownKey {
         origin: origin.clone(),
         key: name.to_owned(),
-        nearest: found
-            .map(|key| format!("; did you mean `{key}`?"))
-            .unwrap_or_default(),
+        nearest: found.map(|key| format!("; did you mean `{key}`?")).unwrap_or_default(),
     }
 }
 

@@ -109,16 +109,13 @@ impl Recipe {
     /// [`RecipeError::Together`] when what is set does not suit the images.
     pub fn resolve(&mut self, images: ImageFacts) -> Result<(), RecipeError> {
         let (data, augment) = (&mut self.data, &mut self.augment);
-        let random = *augment
-            .random_resized_crop
-            .get_or_insert(images.size.is_none());
+        let random = *augment.random_resized_crop.get_or_insert(images.size.is_none());
         let pad = match images.size {
             Some((height, width)) => {
                 let side = data.resize.filter(|&resize| resize > 0);
                 let side = side.unwrap_or(height.min(width));
                 let crop = *data.crop.get_or_insert(if random { side } else { 0 });
-                data.resize
-                    .get_or_insert(if crop > side { crop } else { 0 });
+                data.resize.get_or_insert(if crop > side { crop } else { 0 });
                 let seen = if crop > 0 { crop } else { side };
                 if random { 0 } else { seen / 8 }
             }
@@ -161,10 +158,7 @@ impl Recipe {
     /// Steps from one checkpoint to the next, at least 1.
     pub fn checkpoint_steps(&self, steps_per_epoch: u64) -> u64 {
         let total = self.total_steps(steps_per_epoch);
-        self.train
-            .checkpoint_every
-            .steps(steps_per_epoch, total)
-            .max(1)
+        self.train.checkpoint_every.steps(steps_per_epoch, total).max(1)
     }
 
     /// Steps from one evaluation to the next, at least 1.
@@ -265,11 +259,9 @@ type Rule = (bool, &'static str, &'static str);
 
 fn refuse(rules: &[Rule]) -> Result<(), RecipeError> {
     match rules.iter().find(|(broken, ..)| *broken) {
-        Some(&(_, keys, reason)) => Err(RecipeError::Together {
-            origin: Origin::Resolved,
-            keys,
-            reason,
-        }),
+        Some(&(_, keys, reason)) => {
+            Err(RecipeError::Together { origin: Origin::Resolved, keys, reason })
+        }
         None => Ok(()),
     }
 }
@@ -286,11 +278,8 @@ impl Model {
             ("residual", &self.residual),
             ("stem", &self.stem),
         ];
-        let set = options
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value.as_ref()?)));
-        set.map(|(name, Setting(text))| (name.to_owned(), text.clone()))
-            .collect()
+        let set = options.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        set.map(|(name, Setting(text))| (name.to_owned(), text.clone())).collect()
     }
 }
 

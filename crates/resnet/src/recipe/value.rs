@@ -277,9 +277,7 @@ impl Field for Vec<Duration> {
             Value::Array(values) => values.iter().map(Duration::parse).collect(),
             Value::String(text) => {
                 let bare = text.trim();
-                let inner = bare
-                    .strip_prefix('[')
-                    .and_then(|rest| rest.strip_suffix(']'));
+                let inner = bare.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
                 let inner = inner.unwrap_or(bare);
                 let parts = inner.split(',').filter(|_| !inner.trim().is_empty());
                 parts.map(|part| part.parse().ok()).collect()

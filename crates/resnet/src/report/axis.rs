@@ -92,29 +92,20 @@ impl Axis {
 
     /// The fixed range, if it is one.
     pub(super) fn fixed(&self) -> Option<(f64, f64)> {
-        self.range
-            .filter(|&(low, high)| self.accepts(low) && self.accepts(high) && low < high)
+        self.range.filter(|&(low, high)| self.accepts(low) && self.accepts(high) && low < high)
     }
 
     fn spread_of(&self, values: impl Iterator<Item = f64>) -> (f64, f64) {
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in values.filter(|&v| self.accepts(v)) {
-            let value = if value.abs() * LIMIT < 1.0 {
-                0.0
-            } else {
-                value
-            };
+            let value = if value.abs() * LIMIT < 1.0 { 0.0 } else { value };
             (low, high) = (low.min(value), high.max(value));
         }
         if low > high {
             return if self.log { (0.1, 1.0) } else { (0.0, 1.0) };
         }
         if self.log {
-            return if high / low < 1.0 + 1e-9 {
-                (low / 2.0, high * 2.0)
-            } else {
-                (low, high)
-            };
+            return if high / low < 1.0 + 1e-9 { (low / 2.0, high * 2.0) } else { (low, high) };
         }
         if self.from_zero {
             (low, high) = (low.min(0.0), high.max(0.0));
@@ -127,11 +118,7 @@ impl Axis {
             _ if low == 0.0 => 0.5,
             _ => 0.1 * low.abs(),
         };
-        if low == 0.0 && self.from_zero {
-            (0.0, 2.0 * half)
-        } else {
-            (low - half, high + half)
-        }
+        if low == 0.0 && self.from_zero { (0.0, 2.0 * half) } else { (low - half, high + half) }
     }
 
     /// A value as text, in the axis' format.
@@ -180,11 +167,7 @@ mod tests {
     use crate::report::format::NBSP;
 
     fn texts(fitted: &Fitted) -> Vec<String> {
-        fitted
-            .ticks
-            .iter()
-            .map(|t| t.1.replace(NBSP, " "))
-            .collect()
+        fitted.ticks.iter().map(|t| t.1.replace(NBSP, " ")).collect()
     }
 
     fn fit(axis: &Axis, values: &[f64], most: usize, widen: bool) -> Fitted {
@@ -206,42 +189,17 @@ mod tests {
                 5,
                 &["0 %", "20 %", "40 %", "60 %", "80 %", "100 %"],
             ),
-            (
-                Axis::new("x").percent(),
-                &[0.081, 0.084],
-                4,
-                &["8.1 %", "8.2 %", "8.3 %", "8.4 %"],
-            ),
+            (Axis::new("x").percent(), &[0.081, 0.084], 4, &["8.1 %", "8.2 %", "8.3 %", "8.4 %"]),
             (
                 Axis::new("x").count().from_zero(),
                 &[64_000.0],
                 5,
                 &["0", "20k", "40k", "60k", "80k"],
             ),
-            (
-                Axis::new("x").count().from_zero(),
-                &[3.0],
-                8,
-                &["0", "1", "2", "3"],
-            ),
-            (
-                Axis::new("x"),
-                &[-3.0, 3.0],
-                4,
-                &["-4", "-2", "0", "2", "4"],
-            ),
-            (
-                Axis::new("x"),
-                &[0.0, 3e-9],
-                4,
-                &["0", "10⁻⁹", "2·10⁻⁹", "3·10⁻⁹"],
-            ),
-            (
-                Axis::new("x"),
-                &[0.0, 4e20],
-                4,
-                &["0", "10²⁰", "2·10²⁰", "3·10²⁰", "4·10²⁰"],
-            ),
+            (Axis::new("x").count().from_zero(), &[3.0], 8, &["0", "1", "2", "3"]),
+            (Axis::new("x"), &[-3.0, 3.0], 4, &["-4", "-2", "0", "2", "4"]),
+            (Axis::new("x"), &[0.0, 3e-9], 4, &["0", "10⁻⁹", "2·10⁻⁹", "3·10⁻⁹"]),
+            (Axis::new("x"), &[0.0, 4e20], 4, &["0", "10²⁰", "2·10²⁰", "3·10²⁰", "4·10²⁰"]),
         ];
         for (axis, values, most, expected) in cases {
             assert_eq!(texts(&fit(axis, values, *most, true)), *expected);
@@ -253,14 +211,8 @@ mod tests {
         let log = Axis::new("lr").log();
         let steps = ["0.001", "0.002", "0.005", "0.01", "0.02", "0.05", "0.1"];
         assert_eq!(texts(&fit(&log, &[0.001, 0.1], 7, true)), steps);
-        assert_eq!(
-            texts(&fit(&log, &[0.001, 0.1], 5, true)),
-            ["0.001", "0.01", "0.1"]
-        );
-        assert_eq!(
-            texts(&fit(&log, &[1e-9, 1.0], 4, true)).last().unwrap(),
-            "1"
-        );
+        assert_eq!(texts(&fit(&log, &[0.001, 0.1], 5, true)), ["0.001", "0.01", "0.1"]);
+        assert_eq!(texts(&fit(&log, &[1e-9, 1.0], 4, true)).last().unwrap(), "1");
         let narrow = fit(&log, &[0.31, 0.42], 5, true);
         assert!(narrow.ticks.len() >= 2 && narrow.low <= 0.31 && narrow.high >= 0.42);
     }
@@ -289,11 +241,7 @@ mod tests {
                 Axis::new("x").percent(),
                 Axis::new("x").log(),
             ] {
-                for axis in [
-                    base.clone(),
-                    base.clone().from_zero(),
-                    base.clone().range(1.0, 0.0),
-                ] {
+                for axis in [base.clone(), base.clone().from_zero(), base.clone().range(1.0, 0.0)] {
                     for widen in [false, true] {
                         let fitted = fit(&axis, values, 6, widen);
                         assert!(fitted.low < fitted.high, "{values:?} {fitted:?}");

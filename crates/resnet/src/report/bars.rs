@@ -41,11 +41,7 @@ impl BarChart {
         let names = longest(&mut self.bars.iter().map(|b| width(&b.label, TEXT)));
         let names = names.min(0.38 * frame.width);
         let behind = longest(&mut texts.iter().map(|t| width(t, TEXT))) + 12.0;
-        let before = if self.bars.iter().any(|b| b.value < 0.0) {
-            behind
-        } else {
-            0.0
-        };
+        let before = if self.bars.iter().any(|b| b.value < 0.0) { behind } else { 0.0 };
         let left = names + 10.0;
         let low = left + before;
         let high = (frame.width - behind).max(low + 1.0);
@@ -54,16 +50,8 @@ impl BarChart {
         let height = TOP + ROW * self.bars.len().max(1) as f64 + 4.0;
 
         let mut m = Markup::new();
-        let described = self
-            .bars
-            .iter()
-            .zip(&texts)
-            .map(|(b, t)| format!("{} {t}", b.label));
-        let description = format!(
-            "{}: {}.",
-            axis.title,
-            described.collect::<Vec<_>>().join(", ")
-        );
+        let described = self.bars.iter().zip(&texts).map(|(b, t)| format!("{} {t}", b.label));
+        let description = format!("{}: {}.", axis.title, described.collect::<Vec<_>>().join(", "));
         svg::open(&mut m, frame, height, &self.title, &description);
         svg::text(&mut m, "axis", left, 13.0, &axis.title);
         for (i, (bar, text)) in self.bars.iter().zip(&texts).enumerate() {
@@ -72,11 +60,7 @@ impl BarChart {
             let (x, y) = (Px(left - 8.0), Px(baseline));
             let place = [("class", &"end" as _), ("x", &x as _), ("y", &y as _)];
             svg::fitted(&mut m, &place, &bar.label, TEXT, names);
-            let end = if axis.accepts(bar.value) {
-                at(bar.value)
-            } else {
-                at(0.0)
-            };
+            let end = if axis.accepts(bar.value) { at(bar.value) } else { at(0.0) };
             let (from, to) = (at(0.0).min(end), at(0.0).max(end));
             if from < to {
                 let class = format!("f{}", bar.colour % COLOURS);
@@ -98,11 +82,7 @@ impl BarChart {
 
 /// A short bar for a table's cell: `fraction` of its full length, which is also said by the number beside it.
 pub fn cell_bar(fraction: f64) -> String {
-    let filled = if fraction.is_finite() {
-        fraction.clamp(0.0, 1.0) * 100.0
-    } else {
-        0.0
-    };
+    let filled = if fraction.is_finite() { fraction.clamp(0.0, 1.0) * 100.0 } else { 0.0 };
     let mut m = Markup::new();
     m.open(
         "svg",

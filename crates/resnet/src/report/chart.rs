@@ -81,31 +81,19 @@ impl LineChart {
         points: impl IntoIterator<Item = (f64, f64)>,
     ) -> LineChart {
         let points = points.into_iter().collect();
-        self.series.push(Series {
-            label: label.into(),
-            points,
-            style,
-            colour,
-        });
+        self.series.push(Series { label: label.into(), points, style, colour });
         self
     }
 
     /// Adds a horizontal line.
     pub fn reference(mut self, value: f64, label: impl Into<String>) -> LineChart {
-        self.references.push(Reference {
-            value,
-            label: label.into(),
-        });
+        self.references.push(Reference { value, label: label.into() });
         self
     }
 
     /// Number of points that cannot be drawn: not finite, or not positive on a logarithmic axis.
     pub fn undrawn(&self) -> usize {
-        self.series
-            .iter()
-            .flat_map(|s| &s.points)
-            .filter(|p| !self.draws(p))
-            .count()
+        self.series.iter().flat_map(|s| &s.points).filter(|p| !self.draws(p)).count()
     }
 
     pub(super) fn draws(&self, point: &(f64, f64)) -> bool {
@@ -117,10 +105,7 @@ impl LineChart {
         let mut margins = (0f64, 0f64);
         for (chart, frame) in charts.iter().zip(frames) {
             let plot = Plot::lay_out(chart, *frame, 0.0);
-            margins = (
-                margins.0.max(plot.left),
-                margins.1.max(frame.width - plot.right),
-            );
+            margins = (margins.0.max(plot.left), margins.1.max(frame.width - plot.right));
         }
         let draw = |(chart, frame): (&&LineChart, &Frame<'_>)| {
             let mut chart = (*chart).clone();
@@ -137,14 +122,7 @@ impl LineChart {
 
     /// The chart as a file of its own, with its title above it.
     pub fn file(&self, width: f64, height: f64) -> String {
-        self.draw(
-            Frame {
-                id: "chart",
-                width,
-                height,
-            },
-            true,
-        )
+        self.draw(Frame { id: "chart", width, height }, true)
     }
 
     fn draw(&self, frame: Frame<'_>, alone: bool) -> String {
@@ -172,10 +150,7 @@ impl LineChart {
             }
             let lowest = drawn().fold(first, f64::min);
             let [first, last, lowest] = [first, last, lowest].map(|v| self.y.text(v));
-            text += &format!(
-                " {}: from {first} to {last}, lowest {lowest}.",
-                series.label
-            );
+            text += &format!(" {}: from {first} to {last}, lowest {lowest}.", series.label);
         }
         text
     }

@@ -56,24 +56,15 @@ pub fn confusion(page: &mut Page, report: &ClassReport<'_>) {
         return;
     };
     let n = matrix.classes();
-    let wrong_shares = (0..n).flat_map(|t| {
-        (0..n)
-            .filter(move |&p| p != t)
-            .map(move |p| matrix.share(t, p))
-    });
+    let wrong_shares =
+        (0..n).flat_map(|t| (0..n).filter(move |&p| p != t).map(move |p| matrix.share(t, p)));
     let worst = wrong_shares.fold(0.05, f64::max); // a lone mistake stays pale
     let shade = |truth: usize, predicted: usize| {
         let share = matrix.share(truth, predicted);
         if truth == predicted {
-            Shade {
-                hue: Hue::Main,
-                strength: share,
-            }
+            Shade { hue: Hue::Main, strength: share }
         } else {
-            Shade {
-                hue: Hue::Accent,
-                strength: (share / worst).sqrt(),
-            }
+            Shade { hue: Hue::Accent, strength: (share / worst).sqrt() }
         }
     };
     let note = |truth: usize, predicted: usize| {
@@ -101,25 +92,11 @@ pub fn confusion(page: &mut Page, report: &ClassReport<'_>) {
         shade: &shade,
         note: &note,
         ramps: &[
-            Ramp {
-                hue: Hue::Main,
-                label: "right",
-                none: "0",
-                full: &percent(1.0, 0),
-            },
-            Ramp {
-                hue: Hue::Accent,
-                label: "wrong",
-                none: "0",
-                full: &full,
-            },
+            Ramp { hue: Hue::Main, label: "right", none: "0", full: &percent(1.0, 0) },
+            Ramp { hue: Hue::Accent, label: "wrong", none: "0", full: &full },
         ],
     };
-    let numbers = if n <= FEW_CLASSES {
-        " Numbers count images."
-    } else {
-        ""
-    };
+    let numbers = if n <= FEW_CLASSES { " Numbers count images." } else { "" };
     page.section(
         "confusion",
         "Confusion matrix",
@@ -127,17 +104,9 @@ pub fn confusion(page: &mut Page, report: &ClassReport<'_>) {
             "A row holds the images of one class; a cell's shade is its share of the row.{numbers}"
         ),
     );
-    let wide = map.svg(Frame {
-        id: "confusion-wide",
-        width: WIDE,
-        height: 400.0,
-    });
+    let wide = map.svg(Frame { id: "confusion-wide", width: WIDE, height: 400.0 });
     if n <= NARROW_CLASSES {
-        let narrow = map.svg(Frame {
-            id: "confusion-narrow",
-            width: NARROW,
-            height: 400.0,
-        });
+        let narrow = map.svg(Frame { id: "confusion-narrow", width: NARROW, height: 400.0 });
         page.figure(&wide, &narrow, "");
     } else {
         page.scrolling_figure(&wide, map.least_width().min(WIDE), "Confusion matrix", "");
@@ -170,9 +139,7 @@ pub fn mistakes(page: &mut Page, report: &ClassReport<'_>) {
         return;
     }
     let share = |p: &ConfusedPair| {
-        matrix
-            .filter(|m| m.images(p.truth) > 0)
-            .map(|m| p.count as f64 / m.images(p.truth) as f64)
+        matrix.filter(|m| m.images(p.truth) > 0).map(|m| p.count as f64 / m.images(p.truth) as f64)
     };
     let pictured = pairs.iter().any(|p| !p.pictures.is_empty());
     page.section(
@@ -207,9 +174,8 @@ pub fn mistakes(page: &mut Page, report: &ClassReport<'_>) {
         let (truth, predicted) = (&report.classes[pair.truth], &report.classes[pair.predicted]);
         page.markup().open("div", &[]);
         page.heading(&format!("{truth} → {predicted}"));
-        let of = share(pair)
-            .map(|s| format!(", {} of all {truth}", percent(s, 1)))
-            .unwrap_or_default();
+        let of =
+            share(pair).map(|s| format!(", {} of all {truth}", percent(s, 1))).unwrap_or_default();
         page.paragraph(&format!("{}{of}", format::plural(pair.count, "image")));
         if !pair.pictures.is_empty() {
             page.markup().open("ul", &[("class", &"pictures")]);
@@ -235,12 +201,7 @@ pub fn worst(page: &mut Page, mistakes: &[Shown]) {
     );
     page.markup().open("ul", &[("class", &"pictures worst")]);
     for shown in mistakes {
-        let Shown {
-            picture: image,
-            truth,
-            predicted,
-            loss,
-        } = shown;
+        let Shown { picture: image, truth, predicted, loss } = shown;
         let name = image.name.rsplit(['/', '\\']).next().unwrap_or_default();
         let notes = [
             format!("{truth} → {predicted}"),
@@ -256,20 +217,11 @@ fn picture(page: &mut Page, picture: &Picture, truth: &str, predicted: &str, not
     let m = page.markup();
     let probability = percent(f64::from(picture.probability), 0);
     m.open("li", &[("title", &picture.name)]);
-    match data_uri(
-        picture.width,
-        picture.height,
-        picture.channels,
-        &picture.pixels,
-    ) {
+    match data_uri(picture.width, picture.height, picture.channels, &picture.pixels) {
         Ok((uri, w, h)) => {
             // Whole multiples keep small pictures crisp; photos are shown at half their stored size for dense screens.
             let longest = w.max(h);
-            let scale = if longest <= 96 {
-                f64::from(96 / longest)
-            } else {
-                0.6
-            };
+            let scale = if longest <= 96 { f64::from(96 / longest) } else { 0.6 };
             let side = |s: u32| (f64::from(s) * scale).round().max(1.0);
             let class = if longest <= 96 { "pixels" } else { "photo" };
             let alt = format!(
@@ -316,11 +268,9 @@ pub fn classes(page: &mut Page, report: &ClassReport<'_>) {
         .into_iter()
         .map(|class| {
             let mistaken =
-                matrix
-                    .taken_for(class)
-                    .map_or(format::NONE.to_owned(), |(predicted, count)| {
-                        format!("{} ({})", report.classes[predicted], thousands(count))
-                    });
+                matrix.taken_for(class).map_or(format::NONE.to_owned(), |(predicted, count)| {
+                    format!("{} ({})", report.classes[predicted], thousands(count))
+                });
             vec![
                 Cell::Head(report.classes[class].clone()),
                 Cell::Number(thousands(matrix.images(class))),
@@ -338,21 +288,11 @@ pub fn classes(page: &mut Page, report: &ClassReport<'_>) {
          share that belongs to it. F1: the harmonic mean of both.",
     );
     if folded {
-        page.details(&format!(
-            "All {} classes, the worst recalled first",
-            thousands(n as u64)
-        ));
+        page.details(&format!("All {} classes, the worst recalled first", thousands(n as u64)));
     }
     page.table(
         "Recall and precision of each class",
-        &[
-            "class",
-            "images",
-            "recall",
-            "precision",
-            "F1",
-            "most often mistaken for",
-        ],
+        &["class", "images", "recall", "precision", "F1", "most often mistaken for"],
         &rows,
     );
     if folded {

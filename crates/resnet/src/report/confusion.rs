@@ -33,10 +33,7 @@ impl<'a> Confusion<'a> {
 
     /// Images taken for class `predicted`.
     pub fn predictions(self, predicted: usize) -> u64 {
-        self.counts[predicted..]
-            .iter()
-            .step_by(self.classes)
-            .fold(0, |a, &n| a.saturating_add(n))
+        self.counts[predicted..].iter().step_by(self.classes).fold(0, |a, &n| a.saturating_add(n))
     }
 
     /// The share of a class' images taken for `predicted`; 0 for a class without images.
@@ -96,10 +93,7 @@ mod tests {
         let counts = [8, 2, 0, 2, 5, 3, 0, 0, 0];
         let c = Confusion::new(&counts, 3).unwrap();
         assert_eq!((c.images(0), c.predictions(0), c.images(2)), (10, 10, 0));
-        assert_eq!(
-            (c.recall(0), c.recall(2), c.precision(2)),
-            (Some(0.8), None, Some(0.0))
-        );
+        assert_eq!((c.recall(0), c.recall(2), c.precision(2)), (Some(0.8), None, Some(0.0)));
         assert_eq!(c.pairs(2), [(1, 2, 3), (0, 1, 2)]);
         assert_eq!(c.pairs(9).len(), 3);
         assert_eq!((c.taken_for(1), c.taken_for(2)), (Some((2, 3)), None));

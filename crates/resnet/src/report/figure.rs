@@ -75,12 +75,7 @@ impl Grid {
                 strength: self.strengths[row * columns + column],
             },
             note: &|_, _| None,
-            ramps: &[Ramp {
-                hue: Hue::Main,
-                label,
-                none,
-                full,
-            }],
+            ramps: &[Ramp { hue: Hue::Main, label, none, full }],
         })
     }
 }
@@ -88,20 +83,12 @@ impl Grid {
 impl Figure {
     /// A figure of lines.
     pub fn chart(name: &str, chart: LineChart, caption: impl Into<String>) -> Figure {
-        Figure {
-            name: name.into(),
-            caption: caption.into(),
-            drawing: Drawing::Chart(chart),
-        }
+        Figure { name: name.into(), caption: caption.into(), drawing: Drawing::Chart(chart) }
     }
 
     /// A figure of shaded cells.
     pub fn grid(name: &str, grid: Grid, caption: impl Into<String>) -> Figure {
-        Figure {
-            name: name.into(),
-            caption: caption.into(),
-            drawing: Drawing::Grid(grid),
-        }
+        Figure { name: name.into(), caption: caption.into(), drawing: Drawing::Grid(grid) }
     }
 
     /// Puts it into a page.
@@ -119,11 +106,7 @@ impl Figure {
                 page.figure(&wide, &narrow, format!("{} {note}", self.caption).trim());
             }
             Drawing::Grid(grid) => grid.with(|map| {
-                let frame = Frame {
-                    id: &self.name,
-                    width: WIDE,
-                    height: GRID,
-                };
+                let frame = Frame { id: &self.name, width: WIDE, height: GRID };
                 page.heading(&grid.title);
                 page.scrolling_figure(
                     &map.svg(frame),
@@ -132,11 +115,9 @@ impl Figure {
                     &self.caption,
                 );
             }),
-            Drawing::Done {
-                element,
-                least_width,
-                ..
-            } => page.scrolling_figure(element, *least_width, &self.name, &self.caption),
+            Drawing::Done { element, least_width, .. } => {
+                page.scrolling_figure(element, *least_width, &self.name, &self.caption)
+            }
         }
     }
 

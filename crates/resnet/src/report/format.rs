@@ -128,12 +128,8 @@ pub fn duration(seconds: f64) -> String {
         };
     }
     let whole = seconds.round().min(1e15) as u64;
-    let (days, hours, minutes, rest) = (
-        whole / 86400,
-        whole / 3600 % 24,
-        whole / 60 % 60,
-        whole % 60,
-    );
+    let (days, hours, minutes, rest) =
+        (whole / 86400, whole / 3600 % 24, whole / 60 % 60, whole % 60);
     if days > 0 {
         format!("{}{NBSP}d {hours}{NBSP}h", thousands(days))
     } else if hours > 0 {
@@ -158,11 +154,7 @@ pub fn wilson(fraction: f64, count: u64) -> Option<(f64, f64)> {
 
 /// `name` with `n` before it, and an `s` behind it unless `n` is 1.
 pub fn plural(n: u64, name: &str) -> String {
-    format!(
-        "{}{NBSP}{name}{}",
-        thousands(n),
-        if n == 1 { "" } else { "s" }
-    )
+    format!("{}{NBSP}{name}{}", thousands(n), if n == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
@@ -237,10 +229,7 @@ mod tests {
     fn wilson_matches_the_published_example_and_stays_inside() {
         // Newcombe 1998, table I, method 3: 81 of 263 give (0.2553, 0.3662).
         let (low, high) = wilson(81.0 / 263.0, 263).unwrap();
-        assert!(
-            (low - 0.2553).abs() < 5e-5 && (high - 0.3662).abs() < 5e-5,
-            "{low} {high}"
-        );
+        assert!((low - 0.2553).abs() < 5e-5 && (high - 0.3662).abs() < 5e-5, "{low} {high}");
         assert!((wilson(1.0, 10).unwrap().1 - 1.0).abs() < 1e-12);
         assert_eq!(wilson(0.0, 10).unwrap().0, 0.0);
         assert!(wilson(0.5, 0).is_none() && wilson(f64::NAN, 5).is_none());

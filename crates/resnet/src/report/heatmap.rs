@@ -105,11 +105,7 @@ impl HeatMap<'_> {
     pub fn least_width(&self) -> f64 {
         120.0
             + self.columns.len().min(MOST_CELLS) as f64
-                * if self.columns.len() <= MOST_NOTES {
-                    27.0
-                } else {
-                    7.0
-                }
+                * if self.columns.len() <= MOST_NOTES { 27.0 } else { 7.0 }
     }
 
     /// The map as an `svg` element; its height follows from its width.
@@ -129,16 +125,11 @@ impl HeatMap<'_> {
             l.top += HEADING;
             l.above = HEADING;
         }
-        let (rows, columns) = (
-            self.rows.len().div_ceil(l.block.0),
-            self.columns.len().div_ceil(l.block.1),
-        );
+        let (rows, columns) =
+            (self.rows.len().div_ceil(l.block.0), self.columns.len().div_ceil(l.block.1));
         let grid = (l.cell * columns as f64, l.row_height * rows as f64);
         let mut m = Markup::new();
-        let key = self
-            .key_places(&l, frame.width)
-            .last()
-            .map_or(2.0, |p| p.1 + KEY_ROW + 14.0);
+        let key = self.key_places(&l, frame.width).last().map_or(2.0, |p| p.1 + KEY_ROW + 14.0);
         let height = l.top + grid.1 + key;
         let open = if alone { svg::open_file } else { svg::open };
         open(&mut m, frame, height, self.title, self.description);
@@ -155,10 +146,8 @@ impl HeatMap<'_> {
     fn lay_out(&self, frame: Frame<'_>) -> Layout {
         let (rows, columns) = (self.rows.len().max(1), self.columns.len().max(1));
         let block = (rows.div_ceil(MOST_CELLS), columns.div_ceil(MOST_CELLS));
-        let (drawn_rows, drawn_columns) = (
-            rows.div_ceil(block.0) as f64,
-            columns.div_ceil(block.1) as f64,
-        );
+        let (drawn_rows, drawn_columns) =
+            (rows.div_ceil(block.0) as f64, columns.div_ceil(block.1) as f64);
         let longest =
             |names: &[String], text| names.iter().map(|n| width(n, text)).fold(0.0, f64::max);
         let few = columns <= MOST_NOTES;
@@ -169,11 +158,7 @@ impl HeatMap<'_> {
         for round in 0.. {
             let left = longest(self.rows, text.0).min(0.3 * frame.width) + 10.0;
             let leaning = longest(self.columns, text.1).min(0.3 * frame.width);
-            let overhang = if few {
-                leaning * lean.to_radians().cos()
-            } else {
-                0.0
-            };
+            let overhang = if few { leaning * lean.to_radians().cos() } else { 0.0 };
             let mut cell = (frame.width - left - 4.0) / drawn_columns;
             // Names lean out over the last columns; what stands out beyond the grid needs room beside it.
             let beyond = (overhang - cell * 0.5).max(0.0);
@@ -185,16 +170,7 @@ impl HeatMap<'_> {
             };
             if round == 3 {
                 let top = HEAD + leaning * lean.to_radians().sin();
-                return Layout {
-                    cell,
-                    row_height,
-                    text,
-                    left,
-                    top,
-                    above: 0.0,
-                    lean,
-                    block,
-                };
+                return Layout { cell, row_height, text, left, top, above: 0.0, lean, block };
             }
             text = (name_size(row_height), name_size(cell));
         }
@@ -227,28 +203,17 @@ impl HeatMap<'_> {
         }
         m.open("g", &[("class", &"cells")]);
         for (slot, d) in paths.iter().enumerate().filter(|(_, d)| !d.is_empty()) {
-            let class = if slot > LEVELS {
-                Hue::Accent.class()
-            } else {
-                Hue::Main.class()
-            };
+            let class = if slot > LEVELS { Hue::Accent.class() } else { Hue::Main.class() };
             m.leaf(
                 "path",
-                &[
-                    ("class", &class),
-                    ("fill-opacity", &opacity(slot % (LEVELS + 1))),
-                    ("d", d),
-                ],
+                &[("class", &class), ("fill-opacity", &opacity(slot % (LEVELS + 1))), ("d", d)],
             );
         }
         m.close();
     }
 
     fn slot(&self, l: &Layout, row: usize, column: usize) -> usize {
-        let mut strongest = Shade {
-            hue: Hue::Main,
-            strength: 0.0,
-        };
+        let mut strongest = Shade { hue: Hue::Main, strength: 0.0 };
         for r in (row * l.block.0)..((row + 1) * l.block.0).min(self.rows.len()) {
             for c in (column * l.block.1)..((column + 1) * l.block.1).min(self.columns.len()) {
                 let shade = (self.shade)(r, c);
@@ -257,12 +222,7 @@ impl HeatMap<'_> {
                 }
             }
         }
-        level(strongest.strength)
-            + if strongest.hue == Hue::Accent {
-                LEVELS + 1
-            } else {
-                0
-            }
+        level(strongest.strength) + if strongest.hue == Hue::Accent { LEVELS + 1 } else { 0 }
     }
 
     fn names(&self, m: &mut Markup, l: &Layout, rows: usize, columns: usize) {
@@ -272,39 +232,19 @@ impl HeatMap<'_> {
         };
         let (size, drop) = (format!("font-size:{}px", Px(l.text.0)), BASELINE * l.text.0);
         for row in (0..rows).step_by(every(l.row_height, l.text.0)) {
-            let (x, y) = (
-                Px(l.left - 7.0),
-                Px(l.top + l.row_height * (row as f64 + 0.5) + drop),
-            );
-            let place = [
-                ("class", &"end" as _),
-                ("x", &x as _),
-                ("y", &y as _),
-                ("style", &size as _),
-            ];
-            svg::fitted(
-                m,
-                &place,
-                &self.rows[row * l.block.0],
-                l.text.0,
-                l.left - 10.0,
-            );
+            let (x, y) = (Px(l.left - 7.0), Px(l.top + l.row_height * (row as f64 + 0.5) + drop));
+            let place =
+                [("class", &"end" as _), ("x", &x as _), ("y", &y as _), ("style", &size as _)];
+            svg::fitted(m, &place, &self.rows[row * l.block.0], l.text.0, l.left - 10.0);
         }
         let (size, drop) = (format!("font-size:{}px", Px(l.text.1)), BASELINE * l.text.1);
         let room = (l.top - l.above - HEAD) / l.lean.to_radians().sin();
         for column in (0..columns).step_by(every(l.cell, l.text.1)) {
             let upright = if l.lean == 90.0 { drop } else { 0.0 };
-            let (x, y) = (
-                Px(l.left + l.cell * (column as f64 + 0.5) + upright),
-                Px(l.top - 7.0),
-            );
+            let (x, y) = (Px(l.left + l.cell * (column as f64 + 0.5) + upright), Px(l.top - 7.0));
             let turn = format!("rotate({} {x} {y})", Px(-l.lean));
-            let place = [
-                ("x", &x as _),
-                ("y", &y as _),
-                ("transform", &turn as _),
-                ("style", &size as _),
-            ];
+            let place =
+                [("x", &x as _), ("y", &y as _), ("transform", &turn as _), ("style", &size as _)];
             svg::fitted(m, &place, &self.columns[column * l.block.1], l.text.1, room);
         }
         svg::text(m, "axis end", l.left - 7.0, l.top - 8.0, self.row_title);
@@ -319,10 +259,7 @@ impl HeatMap<'_> {
                 let Some(note) = (self.note)(row, column) else {
                     continue;
                 };
-                let corner = (
-                    l.left + l.cell * column as f64,
-                    l.top + l.row_height * row as f64,
-                );
+                let corner = (l.left + l.cell * column as f64, l.top + l.row_height * row as f64);
                 m.open("g", &[]);
                 m.element("title", &[], &note.tip);
                 svg::rect(m, "hit", corner, (l.cell, l.row_height));
@@ -388,11 +325,7 @@ impl Ramp<'_> {
 /// The size of names beside cells of some size: as large as the cells, or, where that is too small to read, larger and
 /// only beside every so many cells.
 fn name_size(cell: f64) -> f64 {
-    if cell < 7.2 {
-        11.0
-    } else {
-        (0.92 * cell).min(TEXT)
-    }
+    if cell < 7.2 { 11.0 } else { (0.92 * cell).min(TEXT) }
 }
 
 impl Hue {
@@ -405,11 +338,7 @@ impl Hue {
 }
 
 fn level(strength: f64) -> usize {
-    if strength > 0.0 {
-        ((strength.min(1.0) * LEVELS as f64).ceil() as usize).max(1)
-    } else {
-        0
-    }
+    if strength > 0.0 { ((strength.min(1.0) * LEVELS as f64).ceil() as usize).max(1) } else { 0 }
 }
 
 fn opacity(level: usize) -> f64 {

@@ -39,17 +39,9 @@ pub fn shorten(text: &str, size: f64, room: f64) -> String {
 /// of `wanted`. If the room is too small for all, the gap shrinks to what there is.
 pub fn spread(wanted: &[f64], gap: f64, low: f64, high: f64) -> Vec<f64> {
     let n = wanted.len();
-    let gap = if n > 1 {
-        gap.min((high - low) / (n - 1) as f64).max(0.0)
-    } else {
-        gap
-    };
+    let gap = if n > 1 { gap.min((high - low) / (n - 1) as f64).max(0.0) } else { gap };
     let wish = |i: usize| {
-        if wanted[i].is_nan() {
-            f64::INFINITY
-        } else {
-            wanted[i]
-        }
+        if wanted[i].is_nan() { f64::INFINITY } else { wanted[i] }
     };
     let place = |i: usize| wish(i).min(high).max(low);
     let mut order: Vec<usize> = (0..n).collect();
@@ -67,11 +59,7 @@ pub fn spread(wanted: &[f64], gap: f64, low: f64, high: f64) -> Vec<f64> {
     };
     let mut blocks: Vec<Block> = Vec::with_capacity(n);
     for &i in &order {
-        let mut block = Block {
-            members: 1,
-            sum: place(i),
-            start: place(i),
-        };
+        let mut block = Block { members: 1, sum: place(i), start: place(i) };
         while let Some(before) = blocks.last() {
             if before.start + gap * before.members as f64 <= block.start {
                 break;
@@ -79,11 +67,7 @@ pub fn spread(wanted: &[f64], gap: f64, low: f64, high: f64) -> Vec<f64> {
             let offset = gap * before.members as f64;
             let sum = before.sum + block.sum - offset * block.members as f64;
             let members = before.members + block.members;
-            block = Block {
-                members,
-                sum,
-                start: settle(members, sum),
-            };
+            block = Block { members, sum, start: settle(members, sum) };
             blocks.pop();
         }
         blocks.push(block);
@@ -144,12 +128,7 @@ mod tests {
 
     #[test]
     fn shortened_texts_fit() {
-        for text in [
-            "a",
-            "resnet110 without shortcuts",
-            "mmmmmmmmm",
-            "衣類カテゴリー名",
-        ] {
+        for text in ["a", "resnet110 without shortcuts", "mmmmmmmmm", "衣類カテゴリー名"] {
             for room in [20.0, 60.0, 200.0] {
                 assert!(width(&shorten(text, 12.0, room), 12.0) <= room.max(12.0 * 1.05) + 1e-9);
             }

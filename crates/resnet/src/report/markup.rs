@@ -123,11 +123,7 @@ pub struct Px(pub f64);
 impl Display for Px {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tenths = (self.0.clamp(-1e6, 1e6) * 10.0).round() as i64; // NaN becomes 0
-        let (sign, tenths) = if tenths < 0 {
-            ("-", -tenths)
-        } else {
-            ("", tenths)
-        };
+        let (sign, tenths) = if tenths < 0 { ("-", -tenths) } else { ("", tenths) };
         match tenths % 10 {
             0 => write!(f, "{sign}{}", tenths / 10),
             tenth => write!(f, "{sign}{}.{tenth}", tenths / 10),

@@ -55,15 +55,9 @@ impl Page {
         m.leaf("meta", &[("charset", &"utf-8")]);
         m.leaf(
             "meta",
-            &[
-                ("name", &"viewport"),
-                ("content", &"width=device-width, initial-scale=1"),
-            ],
+            &[("name", &"viewport"), ("content", &"width=device-width, initial-scale=1")],
         );
-        m.leaf(
-            "meta",
-            &[("name", &"color-scheme"), ("content", &"light dark")],
-        );
+        m.leaf("meta", &[("name", &"color-scheme"), ("content", &"light dark")]);
         m.leaf("link", &[("rel", &"icon"), ("href", &"data:,")]);
         m.element("title", &[], title);
         m.raw(&format!(
@@ -81,10 +75,7 @@ impl Page {
             m.element("p", &[("class", &"lead")], lead);
         }
         m.close();
-        Page {
-            m,
-            in_section: false,
-        }
+        Page { m, in_section: false }
     }
 
     /// A line about the whole: done, stopped, failed.
@@ -119,8 +110,7 @@ impl Page {
         }
         self.in_section = true;
         let named = format!("{id}-heading");
-        self.m
-            .open("section", &[("id", &id), ("aria-labelledby", &named)]);
+        self.m.open("section", &[("id", &id), ("aria-labelledby", &named)]);
         self.m.element("h2", &[("id", &named)], heading);
         if !lead.is_empty() {
             self.m.element("p", &[], lead);
@@ -156,10 +146,7 @@ impl Page {
         self.scroll(label);
         self.m.open(
             "div",
-            &[(
-                "style",
-                &format_args!("min-width:{}px", least.clamp(0.0, 4000.0).round()),
-            )],
+            &[("style", &format_args!("min-width:{}px", least.clamp(0.0, 4000.0).round()))],
         );
         self.m.raw(drawing);
         self.m.close();
@@ -198,8 +185,7 @@ impl Page {
                 Some(Cell::Number(_) | Cell::Share(..))
             );
             let class = if number { "number" } else { "text" };
-            self.m
-                .element("th", &[("scope", &"col"), ("class", &class)], heading);
+            self.m.element("th", &[("scope", &"col"), ("class", &class)], heading);
         }
         self.m.close();
         self.m.close();

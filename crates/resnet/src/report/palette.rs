@@ -15,12 +15,7 @@ struct Colour {
 }
 
 const fn colour(light_line: &'static str, light_text: &'static str, dark: &'static str) -> Colour {
-    Colour {
-        light_line,
-        light_text,
-        dark_line: dark,
-        dark_text: dark,
-    }
+    Colour { light_line, light_text, dark_line: dark, dark_text: dark }
 }
 
 /// Blue, vermillion, bluish green, reddish purple, orange, sky blue, grey.
@@ -64,22 +59,14 @@ pub fn variables() -> String {
         let _ = write!(css, "--{name}:{light};");
     }
     for (i, colour) in SERIES.iter().enumerate() {
-        let _ = write!(
-            css,
-            "--l{i}:{};--t{i}:{};",
-            colour.light_line, colour.light_text
-        );
+        let _ = write!(css, "--l{i}:{};--t{i}:{};", colour.light_line, colour.light_text);
     }
     css.push_str("}\n@media screen and (prefers-color-scheme:dark){:root{");
     for (name, _, dark) in SHEET {
         let _ = write!(css, "--{name}:{dark};");
     }
     for (i, colour) in SERIES.iter().enumerate() {
-        let _ = write!(
-            css,
-            "--l{i}:{};--t{i}:{};",
-            colour.dark_line, colour.dark_text
-        );
+        let _ = write!(css, "--l{i}:{};--t{i}:{};", colour.dark_line, colour.dark_text);
     }
     css.push_str("}}\n");
     for i in 0..COLOURS {
@@ -100,10 +87,7 @@ pub(super) fn text_on(name: &str, opacity: f64) -> &'static str {
         let ground = blend(hue, page, opacity);
         contrast(rgb(on), ground) > contrast(rgb(ink), ground)
     };
-    match (
-        better(hue.0, page.0, ink.0, on.0),
-        better(hue.1, page.1, ink.1, on.1),
-    ) {
+    match (better(hue.0, page.0, ink.0, on.0), better(hue.1, page.1, ink.1, on.1)) {
         (false, false) => "middle",
         (false, true) => "middle on-dark",
         (true, false) => "middle on-light",
@@ -113,10 +97,7 @@ pub(super) fn text_on(name: &str, opacity: f64) -> &'static str {
 
 /// The light and the dark value of a colour of the sheet.
 fn sheet(name: &str) -> (&'static str, &'static str) {
-    SHEET
-        .iter()
-        .find(|row| row.0 == name)
-        .map_or(("#000000", "#ffffff"), |row| (row.1, row.2))
+    SHEET.iter().find(|row| row.0 == name).map_or(("#000000", "#ffffff"), |row| (row.1, row.2))
 }
 
 /// Red, green and blue of `#rrggbb`, 0 to 1.
@@ -133,11 +114,7 @@ fn blend(over: &str, under: &str, opacity: f64) -> [f64; 3] {
 /// The contrast ratio of WCAG 2.2: 1 for equal colours, 21 for black on white.
 fn contrast(a: [f64; 3], b: [f64; 3]) -> f64 {
     let linear = |v: f64| {
-        if v <= 0.04045 {
-            v / 12.92
-        } else {
-            ((v + 0.055) / 1.055).powf(2.4)
-        }
+        if v <= 0.04045 { v / 12.92 } else { ((v + 0.055) / 1.055).powf(2.4) }
     };
     let luminance =
         |c: [f64; 3]| 0.2126 * linear(c[0]) + 0.7152 * linear(c[1]) + 0.0722 * linear(c[2]);
@@ -160,22 +137,10 @@ mod tests {
         for ground in ["page", "card"] {
             let (light, dark) = sheet(ground);
             for (i, c) in SERIES.iter().enumerate() {
-                assert!(
-                    contrast(c.light_line, light) >= 3.0,
-                    "light line {i} on {ground}"
-                );
-                assert!(
-                    contrast(c.light_text, light) >= 4.5,
-                    "light text {i} on {ground}"
-                );
-                assert!(
-                    contrast(c.dark_line, dark) >= 3.0,
-                    "dark line {i} on {ground}"
-                );
-                assert!(
-                    contrast(c.dark_text, dark) >= 4.5,
-                    "dark text {i} on {ground}"
-                );
+                assert!(contrast(c.light_line, light) >= 3.0, "light line {i} on {ground}");
+                assert!(contrast(c.light_text, light) >= 4.5, "light text {i} on {ground}");
+                assert!(contrast(c.dark_line, dark) >= 3.0, "dark line {i} on {ground}");
+                assert!(contrast(c.dark_text, dark) >= 4.5, "dark text {i} on {ground}");
             }
             for name in ["ink", "muted", "bad", "good"] {
                 let text = sheet(name);
@@ -198,10 +163,7 @@ mod tests {
                 let text = sheet(class.strip_prefix("middle ").unwrap_or("ink"));
                 for (text, hue, page) in [(text.0, hue.0, page.0), (text.1, hue.1, page.1)] {
                     let ratio = super::contrast(rgb(text), blend(hue, page, opacity));
-                    assert!(
-                        ratio >= 4.0,
-                        "{name} at {percent} %: {ratio:.2} with {class}"
-                    );
+                    assert!(ratio >= 4.0, "{name} at {percent} %: {ratio:.2} with {class}");
                 }
             }
         }

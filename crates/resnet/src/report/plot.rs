@@ -56,57 +56,30 @@ impl<'a> Plot<'a> {
             }
         }
 
-        let longest = named
-            .iter()
-            .map(|l| BOLDER * width(&l.1, TEXT))
-            .fold(0.0, f64::max);
+        let longest = named.iter().map(|l| BOLDER * width(&l.1, TEXT)).fold(0.0, f64::max);
         let room = longest.min(0.4 * frame.width);
         let right_margin = if named.is_empty() { 18.0 } else { room + 14.0 };
         let right = frame.width - right_margin.max(chart.margins.1.min(0.45 * frame.width));
         let top = above + TOP;
         let bottom = (frame.height - BOTTOM).max(top + LINE_HEIGHT * named.len().max(4) as f64);
 
-        let widest = |fitted: &Fitted| {
-            fitted
-                .ticks
-                .iter()
-                .map(|t| width(&t.1, TEXT))
-                .fold(0.0, f64::max)
-        };
+        let widest =
+            |fitted: &Fitted| fitted.ticks.iter().map(|t| width(&t.1, TEXT)).fold(0.0, f64::max);
         let values = drawn.iter().flatten().map(|p| p.1);
         let values = values.chain(chart.references.iter().map(|r| r.value));
         let y = chart.y.fit(values, ((bottom - top) / 44.0) as usize, true);
-        let left = (widest(&y) + 12.0)
-            .max(chart.margins.0)
-            .min(0.4 * frame.width);
-        let fit_x = |most| {
-            chart
-                .x
-                .fit(drawn.iter().flatten().map(|p| p.0), most, false)
-        };
+        let left = (widest(&y) + 12.0).max(chart.margins.0).min(0.4 * frame.width);
+        let fit_x = |most| chart.x.fit(drawn.iter().flatten().map(|p| p.0), most, false);
         let x = fit_x(((right - left) / (widest(&fit_x(8)) + 28.0)) as usize);
 
         let height = bottom + BOTTOM;
         let (lines, labels) = (Vec::new(), Vec::new());
-        let mut plot = Plot {
-            chart,
-            x,
-            y,
-            left,
-            right,
-            top,
-            bottom,
-            height,
-            lines,
-            labels,
-        };
+        let mut plot = Plot { chart, x, y, left, right, top, bottom, height, lines, labels };
         let pixels = |points: &Vec<(f64, f64)>| thin(points.iter().map(|&p| plot.at(p)));
         let lines: Vec<Vec<Stretch>> = drawn.iter().map(pixels).collect();
         let end = |line: usize| lines[line].last().and_then(|s| s.last()).copied();
-        let ends: Vec<(f64, f64)> = named
-            .iter()
-            .map(|l| end(l.0).unwrap_or((right, bottom)))
-            .collect();
+        let ends: Vec<(f64, f64)> =
+            named.iter().map(|l| end(l.0).unwrap_or((right, bottom))).collect();
         let wanted: Vec<f64> = ends.iter().map(|e| e.1).collect();
         let places = spread(&wanted, LINE_HEIGHT, top, bottom);
         for (k, (line, text)) in named.into_iter().enumerate() {
@@ -126,11 +99,7 @@ impl<'a> Plot<'a> {
 
     /// A point in pixels; a y that cannot be drawn is not finite.
     fn at(&self, (x, y): (f64, f64)) -> (f64, f64) {
-        let y = if self.chart.y.accepts(y) {
-            self.y_at(y)
-        } else {
-            f64::NAN
-        };
+        let y = if self.chart.y.accepts(y) { self.y_at(y) } else { f64::NAN };
         (self.x_at(x), y)
     }
 
@@ -157,10 +126,7 @@ impl<'a> Plot<'a> {
         }
         m.close();
         if self.lines.iter().all(Vec::is_empty) {
-            let middle = (
-                (self.left + self.right) / 2.0,
-                (self.top + self.bottom) / 2.0,
-            );
+            let middle = ((self.left + self.right) / 2.0, (self.top + self.bottom) / 2.0);
             svg::text(m, "note middle", middle.0, middle.1, "no data");
         }
         self.labels(m);
@@ -180,38 +146,22 @@ impl<'a> Plot<'a> {
             svg::text(m, "tick middle", x, base + 18.0, text);
         }
         svg::text(m, "axis", 0.0, self.top - 16.0, &self.chart.y.title);
-        svg::text(
-            m,
-            "axis middle",
-            (left + right) / 2.0,
-            base + 37.0,
-            &self.chart.x.title,
-        );
+        svg::text(m, "axis middle", (left + right) / 2.0, base + 37.0, &self.chart.x.title);
     }
 
     fn references(&self, m: &mut Markup) {
         let inside = |value: f64| {
             self.chart.y.accepts(value) && (-1e-9..=1.0 + 1e-9).contains(&self.y.position(value))
         };
-        let visible: Vec<&Reference> = self
-            .chart
-            .references
-            .iter()
-            .filter(|r| inside(r.value))
-            .collect();
+        let visible: Vec<&Reference> =
+            self.chart.references.iter().filter(|r| inside(r.value)).collect();
         let above: Vec<f64> = visible.iter().map(|r| self.y_at(r.value) - 9.0).collect();
         let places = spread(&above, LINE_HEIGHT, self.top + 8.0, self.bottom - 9.0);
         for (reference, place) in visible.iter().zip(places) {
             let y = self.y_at(reference.value);
             svg::line(m, "reference", (self.left, y), (self.right, y));
             let text = shorten(&reference.label, TEXT, self.right - self.left - 16.0);
-            svg::text(
-                m,
-                "note end",
-                self.right - 8.0,
-                place + BASELINE * TEXT,
-                text,
-            );
+            svg::text(m, "note end", self.right - 8.0, place + BASELINE * TEXT, text);
         }
     }
 
@@ -223,11 +173,7 @@ impl<'a> Plot<'a> {
             Style::Dashed => ("dashed", 2.4),
             Style::Faint => ("faint", 1.0),
         };
-        let d: String = stretches
-            .iter()
-            .filter(|s| s.len() > 1)
-            .map(|s| path(s))
-            .collect();
+        let d: String = stretches.iter().filter(|s| s.len() > 1).map(|s| path(s)).collect();
         if !d.is_empty() {
             let class = format!("line {style} l{colour}");
             m.leaf("path", &[("class", &class), ("d", &d)]);
@@ -236,20 +182,8 @@ impl<'a> Plot<'a> {
         let dotted = points <= DOTTED && series.style != Style::Faint;
         let class = format!("f{colour}");
         // A point between two gaps has no line and is seen only as a dot.
-        for &(x, y) in stretches
-            .iter()
-            .filter(|s| dotted || s.len() == 1)
-            .flatten()
-        {
-            m.leaf(
-                "circle",
-                &[
-                    ("class", &class),
-                    ("cx", &Px(x)),
-                    ("cy", &Px(y)),
-                    ("r", &radius),
-                ],
-            );
+        for &(x, y) in stretches.iter().filter(|s| dotted || s.len() == 1).flatten() {
+            m.leaf("circle", &[("class", &class), ("cx", &Px(x)), ("cy", &Px(y)), ("r", &radius)]);
         }
     }
 
@@ -264,11 +198,7 @@ impl<'a> Plot<'a> {
                 let class = format!("leader l{}", label.colour);
                 m.leaf("path", &[("class", &class), ("d", &d)]);
             }
-            let class = format!(
-                "t{}{}",
-                label.colour,
-                if label.bold { " strong" } else { "" }
-            );
+            let class = format!("t{}{}", label.colour, if label.bold { " strong" } else { "" });
             let (x, y) = (Px(self.right + 12.0), Px(label.y + BASELINE * TEXT));
             let place = [("class", &class as _), ("x", &x as _), ("y", &y as _)];
             svg::fitted(m, &place, &label.text, TEXT, label.room);
@@ -278,17 +208,10 @@ impl<'a> Plot<'a> {
 
 /// Points of a series by ascending x, without those whose x has no place.
 fn ordered(series: &Series, chart: &LineChart) -> Vec<(f64, f64)> {
-    let (low, high) = chart
-        .x
-        .fixed()
-        .unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
+    let (low, high) = chart.x.fixed().unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
     let inside = |x: f64| chart.x.accepts(x) && x >= low && x <= high;
-    let mut points: Vec<(f64, f64)> = series
-        .points
-        .iter()
-        .copied()
-        .filter(|p| inside(p.0))
-        .collect();
+    let mut points: Vec<(f64, f64)> =
+        series.points.iter().copied().filter(|p| inside(p.0)).collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
     points
 }

@@ -56,10 +56,7 @@ pub fn data_uri(
     let (Ok(w), Ok(h)) = (u32::try_from(width), u32::try_from(height)) else {
         return Err(size);
     };
-    let Some(expected) = width
-        .checked_mul(height)
-        .and_then(|n| n.checked_mul(channels))
-    else {
+    let Some(expected) = width.checked_mul(height).and_then(|n| n.checked_mul(channels)) else {
         return Err(size);
     };
     if expected == 0 {
@@ -90,13 +87,7 @@ pub fn data_uri(
             DynamicImage::ImageLuma8(grey) => {
                 resize(&grey, scaled(w), scaled(h), FilterType::Triangle).into()
             }
-            other => resize(
-                &other.into_rgb8(),
-                scaled(w),
-                scaled(h),
-                FilterType::Triangle,
-            )
-            .into(),
+            other => resize(&other.into_rgb8(), scaled(w), scaled(h), FilterType::Triangle).into(),
         };
     }
     let (w, h) = (picture.width(), picture.height());
@@ -129,11 +120,7 @@ pub fn base64(bytes: &[u8]) -> String {
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
         for digit in 0..4 {
             let index = (bits >> (18 - 6 * digit) & 63) as usize;
-            text.push(if digit <= three.len() {
-                char::from(DIGITS[index])
-            } else {
-                '='
-            });
+            text.push(if digit <= three.len() { char::from(DIGITS[index]) } else { '=' });
         }
     }
     text
@@ -185,12 +172,7 @@ mod tests {
         assert_eq!((w, h), (28, 28));
         assert_eq!(decoded(&uri).into_luma8().into_raw(), grey);
         let colour: Vec<u8> = (0..5 * 3 * 3).map(|i| (i * 11 % 256) as u8).collect();
-        assert_eq!(
-            decoded(&data_uri(5, 3, 3, &colour).unwrap().0)
-                .into_rgb8()
-                .into_raw(),
-            colour
-        );
+        assert_eq!(decoded(&data_uri(5, 3, 3, &colour).unwrap().0).into_rgb8().into_raw(), colour);
     }
 
     #[test]
@@ -206,20 +188,10 @@ mod tests {
         assert_eq!(data_uri(2, 2, 4, &[0; 16]), Err(PictureError::Channels(4)));
         assert!(matches!(
             data_uri(2, 2, 1, &[0; 3]),
-            Err(PictureError::Length {
-                expected: 4,
-                found: 3,
-                ..
-            })
+            Err(PictureError::Length { expected: 4, found: 3, .. })
         ));
-        assert!(matches!(
-            data_uri(0, 2, 1, &[]),
-            Err(PictureError::Size { .. })
-        ));
-        assert!(matches!(
-            data_uri(usize::MAX, 2, 1, &[]),
-            Err(PictureError::Size { .. })
-        ));
+        assert!(matches!(data_uri(0, 2, 1, &[]), Err(PictureError::Size { .. })));
+        assert!(matches!(data_uri(usize::MAX, 2, 1, &[]), Err(PictureError::Size { .. })));
         assert!(matches!(
             data_uri(1 << 31, 1 << 31, 3, &[1]),
             Err(PictureError::Length { .. } | PictureError::Size { .. })

@@ -164,10 +164,7 @@ pub fn render(report: &RunReport<'_>) -> String {
     class_report::mistakes(&mut page, &classes);
     class_report::classes(&mut page, &classes);
     reproduce(&mut page, report);
-    page.finish(&format!(
-        "Written by resnet {}. 1 MAC is 2 FLOPs.",
-        env!("CARGO_PKG_VERSION")
-    ))
+    page.finish(&format!("Written by resnet {}. 1 MAC is 2 FLOPs.", env!("CARGO_PKG_VERSION")))
 }
 
 fn status(report: &RunReport<'_>) -> (Tone, String) {
@@ -192,41 +189,27 @@ fn status(report: &RunReport<'_>) -> (Tone, String) {
             (Tone::Good, format!("Finished: {done}."))
         }
         Status::Stopped { step, resume } => {
-            let go_on = resume
-                .map(|r| format!(" To go on: {r}"))
-                .unwrap_or_default();
+            let go_on = resume.map(|r| format!(" To go on: {r}")).unwrap_or_default();
             (
                 Tone::Plain,
-                format!(
-                    "Stopped after {}, before its end.{go_on}",
-                    format::plural(step, "step")
-                ),
+                format!("Stopped after {}, before its end.{go_on}", format::plural(step, "step")),
             )
         }
-        Status::Failed { step, reason } => (
-            Tone::Bad,
-            format!("Failed after {}: {reason}", format::plural(step, "step")),
-        ),
+        Status::Failed { step, reason } => {
+            (Tone::Bad, format!("Failed after {}: {reason}", format::plural(step, "step")))
+        }
     }
 }
 
 fn stats(report: &RunReport<'_>) -> Vec<Stat> {
     let mut stats = Vec::new();
     let mut add = |name: &str, value: String, note: String| {
-        stats.push(Stat {
-            name: name.to_owned(),
-            value,
-            note,
-        })
+        stats.push(Stat { name: name.to_owned(), value, note })
     };
     if let Some(h) = report.headline {
         let decimals = format::decimals_for(h.count);
         let of = format!("of {} {} images", format::thousands(h.count), h.split);
-        let weights = if h.weights.is_empty() {
-            String::new()
-        } else {
-            format!(", {}", h.weights)
-        };
+        let weights = if h.weights.is_empty() { String::new() } else { format!(", {}", h.weights) };
         let interval = format::wilson(h.top1, h.count)
             .map(|(low, high)| {
                 let [low, high] = [low, high].map(|v| format::percent(v, 1));
@@ -239,17 +222,9 @@ fn stats(report: &RunReport<'_>) -> Vec<Stat> {
             format!("{of}{weights}{interval}"),
         );
         if let Some(top5) = h.top5 {
-            add(
-                "Top-5 accuracy",
-                format::percent(top5, decimals),
-                of.clone(),
-            );
+            add("Top-5 accuracy", format::percent(top5, decimals), of.clone());
         }
-        add(
-            "Loss",
-            format::number(h.loss),
-            format!("cross-entropy in nats, {} split", h.split),
-        );
+        add("Loss", format::number(h.loss), format!("cross-entropy in nats, {} split", h.split));
     } else {
         add(
             "Top-1 accuracy",
@@ -269,19 +244,11 @@ fn stats(report: &RunReport<'_>) -> Vec<Stat> {
         format!("{}FLOPs, forward", spaced(flops)),
     );
     if let Some(seconds) = report.seconds {
-        add(
-            "Time",
-            format::duration(seconds),
-            "training and evaluation".to_owned(),
-        );
+        add("Time", format::duration(seconds), "training and evaluation".to_owned());
     }
     if let Some(speed) = report.images_per_s.filter(|s| s.is_finite()) {
         let whole = format::thousands(speed.clamp(0.0, 1e15).round() as u64);
-        add(
-            "Speed",
-            format!("{whole}{}images/s", format::NBSP),
-            "while training".to_owned(),
-        );
+        add("Speed", format!("{whole}{}images/s", format::NBSP), "while training".to_owned());
     }
     stats
 }
@@ -299,9 +266,7 @@ fn reproduce(page: &mut Page, report: &RunReport<'_>) {
     let mut facts: Vec<(String, String)> = Vec::new();
     let named = [("started", report.started), ("finished", report.finished)];
     facts.extend(
-        named
-            .iter()
-            .filter_map(|(name, value)| Some(((*name).to_owned(), (*value)?.to_owned()))),
+        named.iter().filter_map(|(name, value)| Some(((*name).to_owned(), (*value)?.to_owned()))),
     );
     facts.extend(report.environment.iter().cloned());
     if !facts.is_empty() {

@@ -18,10 +18,7 @@ pub(super) fn error(page: &mut Page, report: &RunReport<'_>) {
     }
     let split = split(report);
     let train = report.epochs.iter().map(|e| (e.epoch, 1.0 - e.train_top1));
-    let test = report
-        .epochs
-        .iter()
-        .filter_map(|e| Some((e.epoch, 1.0 - e.test_top1?)));
+    let test = report.epochs.iter().filter_map(|e| Some((e.epoch, 1.0 - e.test_top1?)));
     let mut chart = LineChart::new(
         "Error over epochs",
         Axis::new("epoch").count().from_zero(),
@@ -38,10 +35,8 @@ pub(super) fn error(page: &mut Page, report: &RunReport<'_>) {
         .filter(|e| e.is_finite())
         .fold(0.0, f64::max);
     if report.classes.len() > 1 && worst > 0.7 * guessing {
-        chart = chart.reference(
-            guessing,
-            format!("guessing among {} classes", report.classes.len()),
-        );
+        chart =
+            chart.reference(guessing, format!("guessing among {} classes", report.classes.len()));
     }
 
     page.section(
@@ -53,30 +48,20 @@ pub(super) fn error(page: &mut Page, report: &RunReport<'_>) {
     if report.epochs.len() > 1 {
         let [wide, narrow] = [("error-wide", WIDE, 340.0), ("error-narrow", NARROW, 300.0)]
             .map(|(id, width, height)| chart.svg(Frame { id, width, height }));
-        page.figure(
-            &wide,
-            &narrow,
-            &undrawn_note(chart.undrawn()).unwrap_or_default(),
-        );
+        page.figure(&wide, &narrow, &undrawn_note(chart.undrawn()).unwrap_or_default());
     }
     epoch_table(page, report, split);
 }
 
 fn split<'a>(report: &RunReport<'a>) -> &'a str {
-    report
-        .headline
-        .map(|h| h.split)
-        .filter(|s| !s.is_empty())
-        .unwrap_or("test")
+    report.headline.map(|h| h.split).filter(|s| !s.is_empty()).unwrap_or("test")
 }
 
 fn epoch_table(page: &mut Page, report: &RunReport<'_>, split: &str) {
     let epochs = report.epochs;
     let every = epochs.len().div_ceil(MOST_EPOCH_ROWS);
-    let shown = epochs
-        .iter()
-        .enumerate()
-        .filter(|(i, _)| (i + 1) % every == 0 || i + 1 == epochs.len());
+    let shown =
+        epochs.iter().enumerate().filter(|(i, _)| (i + 1) % every == 0 || i + 1 == epochs.len());
     let or_none = |value: Option<f64>, text: &dyn Fn(f64) -> String| {
         value.map_or(format::NONE.to_owned(), text)
     };
@@ -126,24 +111,11 @@ fn epoch_table(page: &mut Page, report: &RunReport<'_>, split: &str) {
 
 pub(super) fn loss(page: &mut Page, report: &RunReport<'_>) {
     let steps = report.steps;
-    let last = steps
-        .iter()
-        .map(|s| s.step)
-        .chain(report.epochs.iter().map(|e| e.step))
-        .max();
+    let last = steps.iter().map(|s| s.step).chain(report.epochs.iter().map(|e| e.step)).max();
     let Some(last) = last else { return };
-    let axis = || {
-        Axis::new("step")
-            .count()
-            .range(0.0, last as f64)
-            .from_zero()
-    };
+    let axis = || Axis::new("step").count().range(0.0, last as f64).from_zero();
     let at = |s: &StepPoint| s.step as f64;
-    let mut loss = LineChart::new(
-        "Loss over steps",
-        axis(),
-        Axis::new("loss (nats)").from_zero(),
-    );
+    let mut loss = LineChart::new("Loss over steps", axis(), Axis::new("loss (nats)").from_zero());
     let smooth = smoothed(steps);
     if let Some(smooth) = smooth.clone() {
         loss = loss.line("", Style::Faint, 0, steps.iter().map(|s| (at(s), s.loss)));
@@ -156,34 +128,18 @@ pub(super) fn loss(page: &mut Page, report: &RunReport<'_>) {
             report.epochs.iter().map(|e| (e.step as f64, e.train_loss)),
         );
     } else {
-        loss = loss.line(
-            "train",
-            Style::Thin,
-            0,
-            steps.iter().map(|s| (at(s), s.loss)),
-        );
+        loss = loss.line("train", Style::Thin, 0, steps.iter().map(|s| (at(s), s.loss)));
     }
-    let test = report
-        .epochs
-        .iter()
-        .filter_map(|e| Some((e.step as f64, e.test_loss?)));
+    let test = report.epochs.iter().filter_map(|e| Some((e.step as f64, e.test_loss?)));
     loss = loss.line(split(report), Style::Bold, 1, test);
 
     let rates: Vec<(f64, f64)> = if steps.is_empty() {
-        report
-            .epochs
-            .iter()
-            .map(|e| (e.step as f64, e.lr))
-            .collect()
+        report.epochs.iter().map(|e| (e.step as f64, e.lr)).collect()
     } else {
         steps.iter().map(|s| (at(s), s.lr)).collect()
     };
     let rate_axis = Axis::new("learning rate");
-    let rate_axis = if in_plateaus(&rates) {
-        rate_axis.log()
-    } else {
-        rate_axis.from_zero()
-    };
+    let rate_axis = if in_plateaus(&rates) { rate_axis.log() } else { rate_axis.from_zero() };
     let rate = LineChart::new("Learning rate over steps", axis(), rate_axis).line(
         "",
         Style::Bold,
@@ -254,9 +210,6 @@ fn smoothed(steps: &[StepPoint]) -> Option<Vec<f64>> {
 fn in_plateaus(rates: &[(f64, f64)]) -> bool {
     let still = rates.windows(2).filter(|w| w[0].1 == w[1].1).count();
     let positive = || rates.iter().map(|r| r.1).filter(|r| *r > 0.0);
-    let (low, high) = (
-        positive().fold(f64::INFINITY, f64::min),
-        positive().fold(0.0, f64::max),
-    );
+    let (low, high) = (positive().fold(f64::INFINITY, f64::min), positive().fold(0.0, f64::max));
     rates.len() > 2 && 10 * still > 7 * (rates.len() - 1) && high >= 50.0 * low
 }

@@ -12,10 +12,8 @@ use crate::files::{self, FileError};
 /// A file cannot be written.
 pub fn save_figures(out: &Path, figures: &[Figure]) -> Result<(), FileError> {
     let folder = out.join("figures");
-    fs::create_dir_all(&folder).map_err(|source| FileError::Write {
-        path: folder.clone(),
-        source,
-    })?;
+    fs::create_dir_all(&folder)
+        .map_err(|source| FileError::Write { path: folder.clone(), source })?;
     figures
         .iter()
         .try_for_each(|figure| write(&folder, &format!("{}.svg", figure.name), &figure.file()))

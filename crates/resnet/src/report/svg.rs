@@ -63,12 +63,7 @@ pub(crate) fn open_file(
     );
     describe(m, frame.id, title, description);
     m.raw(&format!("<style>{}{CHART_CSS}</style>", variables()));
-    rect(
-        m,
-        "page",
-        (-BORDER, -BORDER),
-        (frame.width + 2.0 * BORDER, drawn + 2.0 * BORDER),
-    );
+    rect(m, "page", (-BORDER, -BORDER), (frame.width + 2.0 * BORDER, drawn + 2.0 * BORDER));
     text(m, "heading", 0.0, 14.0, title);
 }
 
@@ -79,13 +74,8 @@ fn describe(m: &mut Markup, id: &str, title: &str, description: &str) {
 
 /// A line from (x1, y1) to (x2, y2).
 pub(crate) fn line(m: &mut Markup, class: &str, (x1, y1): (f64, f64), (x2, y2): (f64, f64)) {
-    let attributes: Attributes<'_> = &[
-        ("class", &class),
-        ("x1", &Px(x1)),
-        ("y1", &Px(y1)),
-        ("x2", &Px(x2)),
-        ("y2", &Px(y2)),
-    ];
+    let attributes: Attributes<'_> =
+        &[("class", &class), ("x1", &Px(x1)), ("y1", &Px(y1)), ("x2", &Px(x2)), ("y2", &Px(y2))];
     m.leaf("line", attributes);
 }
 
@@ -103,13 +93,8 @@ pub(crate) fn shaded(
     (width, height): (f64, f64),
 ) {
     let (x, y, width, height) = (Px(x), Px(y), Px(width.max(0.0)), Px(height.max(0.0)));
-    let mut attributes: Vec<(&str, &dyn Display)> = vec![
-        ("class", &class),
-        ("x", &x),
-        ("y", &y),
-        ("width", &width),
-        ("height", &height),
-    ];
+    let mut attributes: Vec<(&str, &dyn Display)> =
+        vec![("class", &class), ("x", &x), ("y", &y), ("width", &width), ("height", &height)];
     if opacity < 1.0 {
         attributes.push(("fill-opacity", &opacity));
     }
@@ -118,11 +103,7 @@ pub(crate) fn shaded(
 
 /// A text whose baseline starts (or ends, or has its middle: the class says) at (x, y).
 pub(crate) fn text(m: &mut Markup, class: &str, x: f64, y: f64, text: impl Display) {
-    m.element(
-        "text",
-        &[("class", &class), ("x", &Px(x)), ("y", &Px(y))],
-        text,
-    );
+    m.element("text", &[("class", &class), ("x", &Px(x)), ("y", &Px(y))], text);
 }
 
 /// A text shortened to `room` pixels; what was cut shows when the pointer rests on it.

@@ -73,23 +73,16 @@ mod tests {
     fn a_million_points_keep_their_extremes() {
         let n = 1_000_000;
         let y = |i: usize| {
-            if i == 777_777 {
-                1e6
-            } else {
-                (i as f64 * 0.7).sin()
-            }
+            if i == 777_777 { 1e6 } else { (i as f64 * 0.7).sin() }
         };
         let stretches = thin((0..n).map(|i| (i as f64 * 500.0 / n as f64, y(i))));
         assert_eq!(stretches.len(), 1);
         assert!(stretches[0].len() <= 2000, "{}", stretches[0].len());
         assert!(stretches[0].iter().any(|p| p.1 == 1e6));
         assert_eq!(stretches[0].last().unwrap().1, y(n - 1));
-        let gaps = thin((0..n).map(|i| {
-            (
-                i as f64 * 500.0 / n as f64,
-                if i % 2 == 0 { 1.0 } else { f64::NAN },
-            )
-        }));
+        let gaps = thin(
+            (0..n).map(|i| (i as f64 * 500.0 / n as f64, if i % 2 == 0 { 1.0 } else { f64::NAN })),
+        );
         assert!(gaps.len() <= 501 && gaps.iter().map(Vec::len).sum::<usize>() <= 2000);
     }
 }

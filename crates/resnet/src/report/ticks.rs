@@ -16,22 +16,10 @@ impl Round {
         let exponent = value.log10().floor() as i32;
         let scaled = value / 10f64.powi(exponent);
         match scaled {
-            s if s <= 1.0 + 1e-9 => Round {
-                mantissa: 1.0,
-                exponent,
-            },
-            s if s <= 2.0 + 1e-9 => Round {
-                mantissa: 2.0,
-                exponent,
-            },
-            s if s <= 5.0 + 1e-9 => Round {
-                mantissa: 5.0,
-                exponent,
-            },
-            _ => Round {
-                mantissa: 1.0,
-                exponent: exponent + 1,
-            },
+            s if s <= 1.0 + 1e-9 => Round { mantissa: 1.0, exponent },
+            s if s <= 2.0 + 1e-9 => Round { mantissa: 2.0, exponent },
+            s if s <= 5.0 + 1e-9 => Round { mantissa: 5.0, exponent },
+            _ => Round { mantissa: 1.0, exponent: exponent + 1 },
         }
     }
 
@@ -46,17 +34,10 @@ impl Round {
 }
 
 pub(super) fn fit_linear(low: f64, high: f64, most: usize, widen: bool, format: Format) -> Fitted {
-    let scale = if format == Format::Percent {
-        100.0
-    } else {
-        1.0
-    };
+    let scale = if format == Format::Percent { 100.0 } else { 1.0 };
     let mut step = Round::at_least((high - low) * scale / most as f64);
     if format == Format::Count && step.exponent < 0 {
-        step = Round {
-            mantissa: 1.0,
-            exponent: 0,
-        };
+        step = Round { mantissa: 1.0, exponent: 0 };
     }
     let unit = step.times(1.0) / scale;
     let (first, last) = if widen {
@@ -65,33 +46,19 @@ pub(super) fn fit_linear(low: f64, high: f64, most: usize, widen: bool, format: 
     } else {
         ((low / unit - 1e-9).ceil(), (high / unit + 1e-9).floor())
     };
-    let (low, high) = if widen {
-        (step.times(first) / scale, step.times(last) / scale)
-    } else {
-        (low, high)
-    };
-    let count = ((last - first).max(-1.0) as usize)
-        .saturating_add(1)
-        .min(2 * most + 3);
+    let (low, high) =
+        if widen { (step.times(first) / scale, step.times(last) / scale) } else { (low, high) };
+    let count = ((last - first).max(-1.0) as usize).saturating_add(1).min(2 * most + 3);
     let shown: Vec<f64> = (0..count).map(|i| step.times(first + i as f64)).collect();
     let largest = shown.iter().fold(0f64, |a, v| a.max(v.abs()));
     let ticks = shown
         .iter()
         .map(|&v| {
-            let suffix = if format == Format::Percent {
-                format!("{NBSP}%")
-            } else {
-                String::new()
-            };
+            let suffix = if format == Format::Percent { format!("{NBSP}%") } else { String::new() };
             (v / scale, tick_text(v, step, largest) + &suffix)
         })
         .collect();
-    Fitted {
-        low,
-        high,
-        ticks,
-        log: false,
-    }
+    Fitted { low, high, ticks, log: false }
 }
 
 /// One text form for all ticks of an axis whose largest value is `largest`.
@@ -126,40 +93,17 @@ pub(super) fn fit_log(low: f64, high: f64, most: usize, widen: bool) -> Fitted {
         d if 3.0 * d <= most as f64 => &[1.0, 2.0, 5.0],
         _ => &[1.0],
     };
-    let every = if multiples.len() > 1 {
-        1
-    } else {
-        (decades / most as f64).ceil().max(1.0) as i32
-    };
-    let (from, to) = (
-        low.log10().floor() as i32 - every,
-        high.log10().ceil() as i32 + every,
-    );
+    let every =
+        if multiples.len() > 1 { 1 } else { (decades / most as f64).ceil().max(1.0) as i32 };
+    let (from, to) = (low.log10().floor() as i32 - every, high.log10().ceil() as i32 + every);
     let candidates: Vec<f64> = (from..=to)
         .filter(|e| e.rem_euclid(every) == 0)
-        .flat_map(|e| {
-            multiples.iter().map(move |m| {
-                Round {
-                    mantissa: *m,
-                    exponent: e,
-                }
-                .times(1.0)
-            })
-        })
+        .flat_map(|e| multiples.iter().map(move |m| Round { mantissa: *m, exponent: e }.times(1.0)))
         .collect();
     let (mut low, mut high) = (low, high);
     if widen {
-        low = candidates
-            .iter()
-            .rev()
-            .copied()
-            .find(|&c| c <= low * (1.0 + 1e-9))
-            .unwrap_or(low);
-        high = candidates
-            .iter()
-            .copied()
-            .find(|&c| c >= high * (1.0 - 1e-9))
-            .unwrap_or(high);
+        low = candidates.iter().rev().copied().find(|&c| c <= low * (1.0 + 1e-9)).unwrap_or(low);
+        high = candidates.iter().copied().find(|&c| c >= high * (1.0 - 1e-9)).unwrap_or(high);
     }
     let inside = |&&c: &&f64| c >= low * (1.0 - 1e-9) && c <= high * (1.0 + 1e-9);
     let mut shown: Vec<f64> = candidates.iter().filter(inside).copied().collect();
@@ -169,17 +113,8 @@ pub(super) fn fit_log(low: f64, high: f64, most: usize, widen: bool) -> Fitted {
         shown.retain(|&v| matches!(lead(v), 1 | 2 | 5 | 10));
     }
     let thin = shown.len().div_ceil(most + 1).max(1);
-    let ticks = shown
-        .iter()
-        .step_by(thin)
-        .map(|&v| (v, log_text(v)))
-        .collect();
-    Fitted {
-        low,
-        high,
-        ticks,
-        log: true,
-    }
+    let ticks = shown.iter().step_by(thin).map(|&v| (v, log_text(v))).collect();
+    Fitted { low, high, ticks, log: true }
 }
 
 fn log_text(value: f64) -> String {

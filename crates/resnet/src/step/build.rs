@@ -96,13 +96,7 @@ impl Lower<'_> {
             _ => self.slots[reads[0].0].precision,
         };
         let y = self.output(id, precision);
-        self.steps.push(Step {
-            layer: id,
-            fused: Vec::new(),
-            kind,
-            reads,
-            writes: vec![y],
-        });
+        self.steps.push(Step { layer: id, fused: Vec::new(), kind, reads, writes: vec![y] });
         y
     }
 
@@ -180,12 +174,6 @@ impl Differentiate<'_> {
         reads: Vec<SlotId>,
         writes: Vec<SlotId>,
     ) {
-        self.steps.push(Step {
-            layer,
-            fused: Vec::new(),
-            kind,
-            reads,
-            writes,
-        });
+        self.steps.push(Step { layer, fused: Vec::new(), kind, reads, writes });
     }
 }

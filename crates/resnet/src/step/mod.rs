@@ -32,13 +32,8 @@ pub enum Space {
 
 impl Space {
     /// All spaces in memory order.
-    pub const ALL: [Space; 5] = [
-        Space::Param,
-        Space::Grad,
-        Space::Momentum,
-        Space::State,
-        Space::Activation,
-    ];
+    pub const ALL: [Space; 5] =
+        [Space::Param, Space::Grad, Space::Momentum, Space::State, Space::Activation];
 }
 
 /// How numbers are stored; what is computed from them is f32 either way.
@@ -93,13 +88,7 @@ pub struct Slot {
 impl Slot {
     /// A slot that has no place yet.
     pub(crate) fn new(name: String, space: Space, len: usize, precision: Precision) -> Slot {
-        Slot {
-            name,
-            space,
-            len,
-            precision,
-            offset: 0,
-        }
+        Slot { name, space, len, precision, offset: 0 }
     }
 
     /// Words of 32 bits that it takes.

@@ -107,10 +107,9 @@ pub(super) fn save(job: &mut Job, progress: &Progress, path: &Path) -> Result<()
         }
         if let Some(training) = slots.training {
             let values = weights::read(&job.trainer, &slots.param, training.momentum);
-            model.tensors.insert(
-                momentum_name(&slots.name),
-                Array::f32(slots.param.dims.clone(), values),
-            );
+            model
+                .tensors
+                .insert(momentum_name(&slots.name), Array::f32(slots.param.dims.clone(), values));
         }
     }
     let json = serde_json::to_string(progress).expect("numbers always become JSON");
@@ -121,10 +120,7 @@ pub(super) fn save(job: &mut Job, progress: &Progress, path: &Path) -> Result<()
 
 /// Loads a checkpoint into a job's training backend.
 pub(super) fn load(job: &mut Job, path: &Path) -> Result<Progress, TrainError> {
-    let wrong = |problem: String| TrainError::Checkpoint {
-        path: path.to_owned(),
-        problem,
-    };
+    let wrong = |problem: String| TrainError::Checkpoint { path: path.to_owned(), problem };
     let model = Model::load(path)?;
     if model.arch != job.arch || model.classes != job.classes {
         return Err(wrong(format!(
@@ -163,10 +159,7 @@ pub(super) fn load(job: &mut Job, path: &Path) -> Result<Progress, TrainError> {
         let found = model.tensors.get(&name);
         let found = found.filter(|array| array.shape() == param.dims);
         found.and_then(Array::as_f32).ok_or_else(|| {
-            wrong(format!(
-                "tensor `{name}` is missing or not {:?} 32-bit floats",
-                param.dims
-            ))
+            wrong(format!("tensor `{name}` is missing or not {:?} 32-bit floats", param.dims))
         })
     };
     for slots in job.trainer.plan().params.clone() {

@@ -47,20 +47,14 @@ impl Directory {
         command: &str,
         threads: usize,
     ) -> Result<Directory, TrainError> {
-        let mut directory = Directory {
-            root: root.to_owned(),
-            _lock: None,
-        };
+        let mut directory = Directory { root: root.to_owned(), _lock: None };
         for name in [CONFIG, EVENTS, METRICS_CSV, MODEL, REPORT, LAST, BEST] {
             if directory.path(name).exists() {
                 return Err(TrainError::Taken(root.to_owned(), name));
             }
         }
         let checkpoints = directory.path("checkpoints");
-        let failed = |source: io::Error| FileError::Write {
-            path: checkpoints.clone(),
-            source,
-        };
+        let failed = |source: io::Error| FileError::Write { path: checkpoints.clone(), source };
         fs::create_dir_all(&checkpoints).map_err(failed)?;
         let environment = serde_json::to_string_pretty(&environment(command, threads))
             .expect("texts always become JSON");
@@ -72,10 +66,7 @@ impl Directory {
 
     /// Opens the directory of a run that began before.
     pub(super) fn open(root: &Path) -> Result<(Directory, Recipe), TrainError> {
-        let mut directory = Directory {
-            root: root.to_owned(),
-            _lock: None,
-        };
+        let mut directory = Directory { root: root.to_owned(), _lock: None };
         if !directory.path(CONFIG).is_file() {
             return Err(TrainError::NoRun(root.to_owned(), CONFIG));
         }
@@ -117,10 +108,7 @@ impl Directory {
     /// What `environment.json` says; empty if it cannot be read.
     pub(super) fn environment(&self) -> BTreeMap<String, String> {
         let bytes = files::read_bounded(&self.path(ENVIRONMENT), MOST_BYTES);
-        bytes
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default()
+        bytes.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
     }
 }
 
@@ -134,10 +122,7 @@ fn environment(command: &str, threads: usize) -> BTreeMap<&'static str, String> 
         ("isa", crate::exec::isa_in_use().unwrap_or_default()),
         ("threads", threads.to_string()),
         ("resnet", env!("CARGO_PKG_VERSION").to_string()),
-        (
-            "system",
-            format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-        ),
+        ("system", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
     ])
 }
 

@@ -20,18 +20,10 @@ pub(super) fn first_bad_layer(
     }
     let plan = trainer.plan();
     let bad = |values: &[f32]| values.iter().any(|x| !x.is_finite());
-    if let Some(slots) = plan
-        .params
-        .iter()
-        .find(|slots| bad(trainer.view(slots.value)))
-    {
+    if let Some(slots) = plan.params.iter().find(|slots| bad(trainer.view(slots.value))) {
         return format!("weight `{}` is not finite", slots.name);
     }
-    let options = Options {
-        fuse: false,
-        keep_all: true,
-        ..plan.options
-    };
+    let options = Options { fuse: false, keep_all: true, ..plan.options };
     let Ok(plan) = Plan::build(graph, options) else {
         unreachable!("the network was planned before")
     };
@@ -46,15 +38,8 @@ pub(super) fn first_bad_layer(
     cpu.run(plan.forward.clone());
     for step in &plan.steps[plan.forward.clone()] {
         if bad(&numbers(&cpu, step.writes[0])) {
-            let what = if Some(step.writes[0]) == plan.losses {
-                "loss after"
-            } else {
-                "output of"
-            };
-            return format!(
-                "the {what} layer `{}` is not finite",
-                plan.layer_names[step.layer.0]
-            );
+            let what = if Some(step.writes[0]) == plan.losses { "loss after" } else { "output of" };
+            return format!("the {what} layer `{}` is not finite", plan.layer_names[step.layer.0]);
         }
     }
     cpu.run(plan.backward.clone());

@@ -18,10 +18,7 @@ impl Ema {
     /// An average that begins with a backend's present weights.
     pub(super) fn new(decay: f64, backend: &Cpu) -> Ema {
         let params = backend.plan().params.iter();
-        Ema {
-            decay,
-            values: params.map(|p| backend.view(p.value).to_vec()).collect(),
-        }
+        Ema { decay, values: params.map(|p| backend.view(p.value).to_vec()).collect() }
     }
 
     /// Takes up the weights after `step` steps.
@@ -32,10 +29,7 @@ impl Ema {
         for (slots, average) in plan.params.iter().zip(&mut self.values) {
             if changes(plan, slots) {
                 let now = backend.view(slots.value);
-                average
-                    .iter_mut()
-                    .zip(now)
-                    .for_each(|(a, w)| *a += new * (w - *a));
+                average.iter_mut().zip(now).for_each(|(a, w)| *a += new * (w - *a));
             }
         }
     }
@@ -79,11 +73,7 @@ mod tests {
         cpu.write(slot, &vec![3.0; len]);
         ema.update(&cpu, 1); // d = 2/11
         let first = 1.0 + (1.0 - 2.0 / 11.0) * 2.0;
-        assert!(
-            (ema.values[0][0] - first).abs() < 1e-6,
-            "{}",
-            ema.values[0][0]
-        );
+        assert!((ema.values[0][0] - first).abs() < 1e-6, "{}", ema.values[0][0]);
         ema.update(&cpu, 1000); // d = decay
         let second = first + 0.5 * (3.0 - first);
         assert!((ema.values[0][0] - second).abs() < 1e-6);

@@ -64,12 +64,7 @@ pub(super) struct Job {
 impl Job {
     pub(super) fn prepare(task: Task) -> Result<Job, TrainError> {
         let isa = crate::exec::isa_in_use().map_err(TrainError::Isa)?;
-        let Task {
-            recipe,
-            arch,
-            graph,
-            ..
-        } = &task;
+        let Task { recipe, arch, graph, .. } = &task;
         let macs = summary::summary(arch, task.preprocess.shape, task.classes.len())?.macs;
 
         let threads = exec::threads(recipe.train.threads);
@@ -88,10 +83,9 @@ impl Job {
         let train = Loader::new(task.train.clone(), task.transform.clone(), options)?;
         let eval_batch = BATCH.min(task.eval.len());
         let eval_options = match on_broken {
-            OnBroken::Fail => LoaderOptions {
-                on_broken,
-                ..LoaderOptions::eval(eval_batch, workers)
-            },
+            OnBroken::Fail => {
+                LoaderOptions { on_broken, ..LoaderOptions::eval(eval_batch, workers) }
+            }
             _ => LoaderOptions::eval(eval_batch, workers),
         };
         let eval = Loader::new(task.eval.clone(), task.transform.clone(), eval_options)?;
@@ -104,10 +98,7 @@ impl Job {
             ClassWeights::None => None,
             ClassWeights::Balanced => Some(target::balanced(labels(), task.classes.len())),
         };
-        let options = Options {
-            precision: precision(recipe),
-            ..Options::infer(eval_batch)
-        };
+        let options = Options { precision: precision(recipe), ..Options::infer(eval_batch) };
         let evaluator = Cpu::new(Plan::build(graph, options)?, threads)?;
         let schedule = recipe.schedule(train.steps() as u64);
         let sgd = Sgd {
@@ -148,9 +139,7 @@ impl Job {
             schedule,
             sgd,
             frozen_steps,
-            licence: start
-                .as_ref()
-                .and_then(|s| s.tensors.metadata.get(LICENCE).cloned()),
+            licence: start.as_ref().and_then(|s| s.tensors.metadata.get(LICENCE).cloned()),
             start,
             class_weights,
             ema: None,
@@ -203,10 +192,7 @@ impl Job {
         }
         let trainer = &mut self.trainer;
         let plan = trainer.plan();
-        let (input, losses) = (
-            plan.input,
-            plan.losses.expect("a plan that trains has losses"),
-        );
+        let (input, losses) = (plan.input, plan.losses.expect("a plan that trains has losses"));
         let (forward, backward) = (plan.forward.clone(), plan.backward.clone());
         trainer.write(input, &batch.x);
         trainer.set_labels(&batch.labels);
@@ -222,10 +208,7 @@ impl Job {
 
     /// Changes the weights along the gradient; `step` steps were done before.
     pub(super) fn update(&mut self, lr: f64, step: u64) {
-        self.trainer.set_optimizer(Sgd {
-            lr: lr as f32,
-            ..self.sgd
-        });
+        self.trainer.set_optimizer(Sgd { lr: lr as f32, ..self.sgd });
         let update = self.trainer.plan().update.clone();
         self.trainer.run(update);
         if let Some(ema) = &mut self.ema {
@@ -276,10 +259,7 @@ impl Job {
 
     /// Training and evaluation images.
     pub(super) fn images(&self) -> (u64, u64) {
-        (
-            self.train.data().len() as u64,
-            self.eval.data().len() as u64,
-        )
+        (self.train.data().len() as u64, self.eval.data().len() as u64)
     }
 
     /// Number of trained parameters.

@@ -102,9 +102,7 @@ pub fn lr_find(recipe: Recipe, on: &mut dyn FnMut(u64, u64) -> Flow) -> Result<L
 
 fn suggestion(points: &[Point]) -> Option<f64> {
     let first = points.first()?;
-    let lowest = points
-        .iter()
-        .min_by(|a, b| a.smoothed.total_cmp(&b.smoothed))?;
+    let lowest = points.iter().min_by(|a, b| a.smoothed.total_cmp(&b.smoothed))?;
     (lowest.smoothed < first.smoothed).then_some(lowest.lr / 10.0)
 }
 
@@ -117,12 +115,7 @@ impl LrFind {
             Axis::new("learning rate").log(),
             Axis::new("loss, in nats"),
         )
-        .line(
-            "",
-            Style::Faint,
-            0,
-            self.points.iter().map(|p| (rate(p), p.loss)),
-        )
+        .line("", Style::Faint, 0, self.points.iter().map(|p| (rate(p), p.loss)))
         .line(
             "smoothed",
             Style::Bold,
@@ -148,15 +141,8 @@ impl LrFind {
         save_figures(out, std::slice::from_ref(&figure))?;
         let json = serde_json::to_string_pretty(self).expect("numbers always become JSON");
         write(out, "lr-find.json", &(json + "\n"))?;
-        let part = if self.frozen {
-            "the head alone"
-        } else {
-            "all layers"
-        };
-        let lead = format!(
-            "{}; {part} trained, {} images a step",
-            self.data, self.batch
-        );
+        let part = if self.frozen { "the head alone" } else { "all layers" };
+        let lead = format!("{}; {part} trained, {} images a step", self.data, self.batch);
         let mut page = Page::new(&self.arch, "Learning rate", &lead);
         let stat = |name: &str, value: Option<f64>, note: &str| Stat {
             name: name.into(),
@@ -171,11 +157,7 @@ impl LrFind {
             ),
             stat("The recipe's", Some(self.lr), "optimizer.lr"),
         ]);
-        page.section(
-            "figure",
-            "Range test",
-            "One run whose rate rises at each step (Smith 2015).",
-        );
+        page.section("figure", "Range test", "One run whose rate rises at each step (Smith 2015).");
         figure.add_to(&mut page);
         if !command.is_empty() {
             page.section("reproduce", "How to repeat it", "");
@@ -192,11 +174,7 @@ mod tests {
 
     #[test]
     fn the_suggestion_is_a_tenth_of_the_best_rate() {
-        let point = |lr, smoothed| Point {
-            lr,
-            loss: smoothed,
-            smoothed,
-        };
+        let point = |lr, smoothed| Point { lr, loss: smoothed, smoothed };
         let points = [point(0.01, 2.0), point(0.1, 1.0), point(1.0, 3.0)];
         assert_eq!(suggestion(&points), Some(0.01));
         assert_eq!(suggestion(&points[..1]), None);
@@ -205,12 +183,7 @@ mod tests {
 
     #[test]
     fn a_test_finds_where_learning_begins_and_breaks() {
-        let changes = [
-            ("arch", "resnet8"),
-            ("steps", "9"),
-            ("batch", "8"),
-            ("threads", "1"),
-        ];
+        let changes = [("arch", "resnet8"), ("steps", "9"), ("batch", "8"), ("threads", "1")];
         let changes = changes.map(|(k, v)| (k.to_string(), v.to_string()));
         let recipe = Recipe::load("default", &changes).unwrap();
         let mut told = 0;
@@ -222,10 +195,7 @@ mod tests {
         assert_eq!(told as usize, found.points.len());
         let lr = found.suggestion.expect("the loss fell");
         assert!((1e-4..1.0).contains(&lr), "{lr}");
-        assert_eq!(
-            found,
-            lr_find(recipe.clone(), &mut |_, _| Flow::Go).unwrap()
-        );
+        assert_eq!(found, lr_find(recipe.clone(), &mut |_, _| Flow::Go).unwrap());
         let stopped = lr_find(recipe, &mut |done, _| {
             if done == 3 { Flow::Stop } else { Flow::Go }
         });

@@ -38,11 +38,7 @@ impl Monitor {
     ) -> Result<Option<Monitor>, TrainError> {
         let recipe = &task.recipe;
         let total = recipe.total_steps(steps_per_epoch);
-        if recipe
-            .train
-            .monitor_every
-            .is_some_and(|every| every.is_zero())
-        {
+        if recipe.train.monitor_every.is_some_and(|every| every.is_zero()) {
             return Ok(None);
         }
         let count = Probe::affordable(&task.graph, PICTURES.min(task.train.len()))?;
@@ -84,11 +80,7 @@ impl Monitor {
             let squares = squares.map(|(&after, &before)| f64::from(after - before).powi(2));
             layer.update_ratio = Some(squares.sum::<f64>().sqrt() / layer.weight_norm);
         }
-        Monitored {
-            step,
-            pictures: self.labels.len() as u64,
-            measurement,
-        }
+        Monitored { step, pictures: self.labels.len() as u64, measurement }
     }
 }
 

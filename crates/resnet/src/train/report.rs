@@ -21,11 +21,7 @@ pub(super) fn page(
         match event {
             Event::Step(step) => {
                 rate.push(step.images_per_s);
-                steps.push(StepPoint {
-                    step: step.step,
-                    loss: step.loss,
-                    lr: step.lr,
-                });
+                steps.push(StepPoint { step: step.step, loss: step.loss, lr: step.lr });
             }
             Event::Evaluated(e) => {
                 epochs.push(EpochPoint {
@@ -54,9 +50,7 @@ pub(super) fn page(
     rate.sort_by(f64::total_cmp);
     let classes = job.classes.len();
     let matrix = evaluation.map_or_else(Vec::new, |e| matrix(e, classes));
-    let confused = evaluation
-        .map(|e| confused(e, job.eval.data().as_ref()))
-        .unwrap_or_default();
+    let confused = evaluation.map(|e| confused(e, job.eval.data().as_ref())).unwrap_or_default();
     let mut environment: Vec<(String, String)> = directory.environment().into_iter().collect();
     let command = environment
         .iter()
@@ -81,14 +75,8 @@ pub(super) fn page(
     let resume = format!("resnet train --resume {}", directory.root().display());
     let status = match ended.stopped.as_deref() {
         None => Status::Finished,
-        Some(reason) if failed => Status::Failed {
-            step: ended.steps,
-            reason,
-        },
-        Some(_) => Status::Stopped {
-            step: ended.steps,
-            resume: Some(&resume),
-        },
+        Some(reason) if failed => Status::Failed { step: ended.steps, reason },
+        Some(_) => Status::Stopped { step: ended.steps, resume: Some(&resume) },
     };
     report::render(&RunReport {
         title: &format!("{} on {}", job.arch.name(), job.recipe.data.source),

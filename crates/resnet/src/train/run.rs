@@ -75,15 +75,8 @@ impl<'a> Run<'a> {
         if !last.exists() {
             // Killed before the first checkpoint, a run starts again; with its checkpoint lost, that would hide the loss.
             let before = directory.path(EVENTS);
-            let history = if before.exists() {
-                event::read(&before)?
-            } else {
-                Vec::new()
-            };
-            if history
-                .iter()
-                .any(|event| matches!(event, Event::Saved { .. }))
-            {
+            let history = if before.exists() { event::read(&before)? } else { Vec::new() };
+            if history.iter().any(|event| matches!(event, Event::Saved { .. })) {
                 return Err(TrainError::Checkpoint {
                     path: last,
                     problem:
@@ -144,14 +137,8 @@ impl<'a> Run<'a> {
                 let loss = self.train_on(&mut batch)?;
                 let (step, images) = (self.progress.step, batch.count);
                 drop(batch);
-                let tick = Tick {
-                    step,
-                    total,
-                    epoch: epoch + 1,
-                    epochs: self.job.epochs(),
-                    loss,
-                    images,
-                };
+                let tick =
+                    Tick { step, total, epoch: epoch + 1, epochs: self.job.epochs(), loss, images };
                 let flow = self.observer.tick(&tick);
                 let (epoch_done, done) = (step % per_epoch == 0, step == total);
                 if step % event_every == 0 || epoch_done || done {
@@ -184,17 +171,11 @@ impl<'a> Run<'a> {
                 step: self.progress.step + 1,
             })?;
         }
-        let lr = self
-            .job
-            .schedule
-            .lr_with(self.progress.step, &self.progress.warm_start);
+        let lr = self.job.schedule.lr_with(self.progress.step, &self.progress.warm_start);
         let before = self.progress.step;
         if before > 0 && before == self.job.frozen_steps {
             let message = format!("all layers are trained from step {} on", before + 1);
-            self.emit(Event::Warned {
-                message,
-                step: before + 1,
-            })?;
+            self.emit(Event::Warned { message, step: before + 1 })?;
         }
         self.job.enter(before)?;
         let loss = self.job.differentiate(batch, before);
@@ -240,22 +221,13 @@ impl<'a> Run<'a> {
 
     fn diverged(&mut self, what: String) -> TrainError {
         let last = self.directory.path(LAST);
-        let kept = if last.exists() {
-            last.display().to_string()
-        } else {
-            "none yet".into()
-        };
+        let kept = if last.exists() { last.display().to_string() } else { "none yet".into() };
         let warmup = if self.job.recipe.schedule.warmup.is_zero() {
             " or a longer schedule.warmup"
         } else {
             ""
         };
-        let error = TrainError::Diverged {
-            step: self.progress.step + 1,
-            what,
-            kept,
-            warmup,
-        };
+        let error = TrainError::Diverged { step: self.progress.step + 1, what, kept, warmup };
         // The run has failed for its own reason; a report that cannot be written as well must not hide it.
         let _ = self.finish(Some(&error.to_string()), true);
         error
@@ -296,10 +268,7 @@ impl<'a> Run<'a> {
         self.job.result();
         let evaluation = evaluate(&mut self.job.evaluator, &self.job.eval, &mut |_| {})?;
         for message in &evaluation.warnings {
-            self.emit(Event::Warned {
-                message: message.clone(),
-                step: self.progress.step,
-            })?;
+            self.emit(Event::Warned { message: message.clone(), step: self.progress.step })?;
         }
         let (top1, top5) = (evaluation.value("top1"), evaluation.value("top5"));
         let since: Sums = std::mem::take(&mut self.progress.since_evaluation);
@@ -347,10 +316,7 @@ impl<'a> Run<'a> {
         self.csv.sync()?;
         self.progress.seconds = self.seconds();
         checkpoint::save(&mut self.job, &self.progress, &self.directory.path(LAST))?;
-        self.emit(Event::Saved {
-            path: LAST.into(),
-            step: self.progress.step,
-        })?;
+        self.emit(Event::Saved { path: LAST.into(), step: self.progress.step })?;
         self.window.0 += waited.elapsed();
         Ok(())
     }
@@ -361,11 +327,8 @@ impl<'a> Run<'a> {
             if self.evaluation.is_none() {
                 // Resumed after its last evaluation: the page still wants its pictures.
                 self.job.result();
-                self.evaluation = Some(evaluate(
-                    &mut self.job.evaluator,
-                    &self.job.eval,
-                    &mut |_| {},
-                )?);
+                self.evaluation =
+                    Some(evaluate(&mut self.job.evaluator, &self.job.eval, &mut |_| {})?);
             }
             let (arch, classes) = (self.job.arch.clone(), self.job.classes.clone());
             let preprocess = self.job.preprocess.clone();
@@ -388,9 +351,7 @@ impl<'a> Run<'a> {
     }
 
     fn finish(&mut self, stopped: Option<&str>, failed: bool) -> Result<RunEnded, TrainError> {
-        let model = stopped
-            .is_none()
-            .then(|| self.directory.path(MODEL).display().to_string());
+        let model = stopped.is_none().then(|| self.directory.path(MODEL).display().to_string());
         let ended = RunEnded {
             top1: self.progress.last.map(|(top1, _)| top1),
             top5: self.progress.last.map(|(_, top5)| top5),

@@ -32,9 +32,7 @@ pub(super) fn mix(batch: &mut Batch, part: f32) {
     let x = &mut batch.x[..batch.count * size];
     let half = batch.count / 2 * size;
     let (front, back) = x.split_at_mut(half);
-    let images = front
-        .chunks_exact_mut(size)
-        .zip(back.chunks_exact_mut(size).rev());
+    let images = front.chunks_exact_mut(size).zip(back.chunks_exact_mut(size).rev());
     for (one, other) in images {
         for (a, b) in one.iter_mut().zip(other) {
             (*a, *b) = (part * *a + (1.0 - part) * *b, part * *b + (1.0 - part) * *a);
@@ -80,10 +78,8 @@ pub(super) fn adjust(
 pub(super) fn balanced(labels: impl Iterator<Item = u32>, classes: usize) -> Vec<f32> {
     let mut counts = vec![0u64; classes];
     labels.for_each(|label| counts[label as usize] += 1);
-    let (total, present) = (
-        counts.iter().sum::<u64>() as f64,
-        counts.iter().filter(|&&n| n > 0).count() as f64,
-    );
+    let (total, present) =
+        (counts.iter().sum::<u64>() as f64, counts.iter().filter(|&&n| n > 0).count() as f64);
     let weight = |&n: &u64| match n {
         0 => 0.0,
         n => (total / (present * n as f64)) as f32,
@@ -147,9 +143,7 @@ mod tests {
         let mut cpu = Cpu::new(plan, 1).unwrap();
         weights::initialise(&mut cpu, &graph, 1);
         let plan = cpu.plan().clone();
-        let x: Vec<f32> = (0..n * 64)
-            .map(|i| ((i * 37 % 19) as f32) / 9.0 - 1.0)
-            .collect();
+        let x: Vec<f32> = (0..n * 64).map(|i| ((i * 37 % 19) as f32) / 9.0 - 1.0).collect();
         let (labels, weights, part) = ([2u32, 0, 1], [0.5f32, 1.5, 2.0, 1.0], 0.7f32);
         cpu.write(plan.input, &x);
         cpu.set_labels(&labels);
@@ -158,16 +152,11 @@ mod tests {
         let logits = cpu.view(plan.logits).to_vec();
         let dlogits = cpu.view(plan.gradients.last().unwrap().unwrap());
         for i in 0..n {
-            let z: Vec<f64> = logits[i * classes..][..classes]
-                .iter()
-                .map(|&z| f64::from(z))
-                .collect();
+            let z: Vec<f64> =
+                logits[i * classes..][..classes].iter().map(|&z| f64::from(z)).collect();
             let sum: f64 = z.iter().map(|z| z.exp()).sum();
             let (a, b) = (labels[i] as usize, labels[n - 1 - i] as usize);
-            let (u, v) = (
-                f64::from(part * weights[a]),
-                f64::from((1.0 - part) * weights[b]),
-            );
+            let (u, v) = (f64::from(part * weights[a]), f64::from((1.0 - part) * weights[b]));
             let spread = f64::from(smoothing);
             let target = |label: usize, k: usize| {
                 (1.0 - spread) * f64::from(u8::from(label == k)) + spread / classes as f64
@@ -185,10 +174,7 @@ mod tests {
                 );
             }
             let found = f64::from(cpu.view(plan.losses.unwrap())[i]);
-            assert!(
-                (found - loss).abs() < 1e-5,
-                "image {i}: {found}, expected {loss}"
-            );
+            assert!((found - loss).abs() < 1e-5, "image {i}: {found}, expected {loss}");
         }
     }
 }

@@ -20,14 +20,11 @@ impl Model {
         self.classes = classes.to_vec();
         let params = op::all_params(graph, &op::shapes(graph)?);
         let names: HashSet<&str> = params.iter().map(|(_, name, _)| name.as_str()).collect();
-        self.tensors
-            .entries
-            .retain(|name, _| names.contains(name.as_str()));
+        self.tensors.entries.retain(|name, _| names.contains(name.as_str()));
         for (layer, name, param) in &params {
             if new_head && *layer == graph.head() {
                 let zeros = vec![0.0; param.len()];
-                self.tensors
-                    .insert(name.clone(), Array::f32(param.dims.clone(), zeros));
+                self.tensors.insert(name.clone(), Array::f32(param.dims.clone(), zeros));
             }
         }
         Ok(self)

@@ -34,9 +34,7 @@ pub fn initial(name: &str, param: &Param, graph: &Graph, seed: u64) -> Vec<f32> 
                 Init::Normal(std) => f64::from(std),
             } * f64::from(graph.gain);
             let mut rng = Rng::named(seed, name);
-            (0..param.len())
-                .map(|_| (rng.normal() * std) as f32)
-                .collect()
+            (0..param.len()).map(|_| (rng.normal() * std) as f32).collect()
         }
         Role::Gamma { zero } => constant(if zero { 0.0 } else { 1.0 }),
         Role::RunningVar => constant(1.0),
@@ -98,10 +96,7 @@ fn misfit(slots: &ParamSlots, array: Option<&Array>) -> Option<String> {
         return Some(format!("`{name}` is missing"));
     };
     if array.shape() != dims {
-        return Some(format!(
-            "`{name}` is {:?}, expected {dims:?}",
-            array.shape()
-        ));
+        return Some(format!("`{name}` is {:?}, expected {dims:?}", array.shape()));
     }
     match array.to_f32() {
         None => Some(format!("`{name}` does not hold floats")),
@@ -134,13 +129,8 @@ pub fn write_all(backend: &mut dyn Backend, tensors: &Tensors) {
 
 /// Copies every parameter and running statistic from one backend to another whose plan is of the same network.
 pub fn copy(from: &dyn Backend, to: &mut dyn Backend) {
-    let pairs: Vec<(ParamSlots, ParamSlots)> = from
-        .plan()
-        .params
-        .iter()
-        .cloned()
-        .zip(to.plan().params.iter().cloned())
-        .collect();
+    let pairs: Vec<(ParamSlots, ParamSlots)> =
+        from.plan().params.iter().cloned().zip(to.plan().params.iter().cloned()).collect();
     for (source, target) in pairs {
         let mut values = vec![0.0; source.param.len()];
         from.read(source.value, &mut values);
@@ -151,9 +141,7 @@ pub fn copy(from: &dyn Backend, to: &mut dyn Backend) {
 /// From the layout inside to the one on disk.
 fn disk(param: &Param, inside: &[f32]) -> Vec<f32> {
     let mut values = vec![0.0; inside.len()];
-    permute(param, |disk_at, inside_at| {
-        values[disk_at] = inside[inside_at]
-    });
+    permute(param, |disk_at, inside_at| values[disk_at] = inside[inside_at]);
     values
 }
 
@@ -168,12 +156,7 @@ fn permute(param: &Param, pair: impl FnMut(usize, usize)) {
         }
         Role::LinearWeight { input } => {
             let (c_len, pixels) = (input.c, input.h * input.w);
-            transpose(
-                o_len,
-                c_len * pixels,
-                |k| k % pixels * c_len + k / pixels,
-                pair,
-            );
+            transpose(o_len, c_len * pixels, |k| k % pixels * c_len + k / pixels, pair);
         }
         _ => transpose(1, param.len(), |k| k, pair),
     }

@@ -120,10 +120,7 @@ impl Model {
         let mut tensors = Tensors::default();
         for slots in &backend.plan().params {
             let values = super::read(backend, &slots.param, slots.value);
-            tensors.insert(
-                slots.name.clone(),
-                Array::f32(slots.param.dims.clone(), values),
-            );
+            tensors.insert(slots.name.clone(), Array::f32(slots.param.dims.clone(), values));
         }
         Model::new(arch, classes, preprocess, tensors)
     }
@@ -135,13 +132,7 @@ impl Model {
         preprocess: Preprocess,
         tensors: Tensors,
     ) -> Model {
-        Model {
-            arch,
-            classes,
-            preprocess,
-            tensors,
-            path: PathBuf::new(),
-        }
+        Model { arch, classes, preprocess, tensors, path: PathBuf::new() }
     }
 
     /// Reads a model file or a checkpoint. Numbers go from the file straight into their arrays.
@@ -156,40 +147,26 @@ impl Model {
     /// A model of what a file holds.
     pub(super) fn of_tensors(path: &Path, mut tensors: Tensors) -> Result<Model, ModelError> {
         let mut take = |key: &'static str| {
-            tensors
-                .metadata
-                .remove(key)
-                .ok_or_else(|| ModelError::Metadata {
-                    path: path.to_owned(),
-                    key,
-                    problem: "is missing".into(),
-                })
+            tensors.metadata.remove(key).ok_or_else(|| ModelError::Metadata {
+                path: path.to_owned(),
+                key,
+                problem: "is missing".into(),
+            })
         };
-        let wrong = |key, problem: String| ModelError::Metadata {
-            path: path.to_owned(),
-            key,
-            problem,
-        };
+        let wrong =
+            |key, problem: String| ModelError::Metadata { path: path.to_owned(), key, problem };
         let format = take("format")?;
         if format != FORMAT {
-            return Err(wrong(
-                "format",
-                format!("is `{format}`, this version reads `{FORMAT}`"),
-            ));
+            return Err(wrong("format", format!("is `{format}`, this version reads `{FORMAT}`")));
         }
         let (arch, classes, preprocess) = (take("arch")?, take("classes")?, take("preprocess")?);
-        let arch = Arch::parse(&arch).map_err(|error| ModelError::Arch {
-            path: path.to_owned(),
-            error,
-        })?;
+        let arch = Arch::parse(&arch)
+            .map_err(|error| ModelError::Arch { path: path.to_owned(), error })?;
         let classes: Vec<String> =
             serde_json::from_str(&classes).map_err(|e| wrong("classes", e.to_string()))?;
         let mut preprocess: Preprocess =
             serde_json::from_str(&preprocess).map_err(|e| wrong("preprocess", e.to_string()))?;
-        let bad = |error| ModelError::Preprocess {
-            path: path.to_owned(),
-            error,
-        };
+        let bad = |error| ModelError::Preprocess { path: path.to_owned(), error };
         if preprocess.pixel_mean().is_some() {
             let mean = tensors.entries.remove(PIXEL_MEAN);
             let text = tensors.metadata.remove(PIXEL_MEAN);
@@ -203,13 +180,7 @@ impl Model {
             preprocess.set_pixel_mean(mean).map_err(bad)?;
         }
         preprocess.check().map_err(bad)?;
-        Ok(Model {
-            arch,
-            classes,
-            preprocess,
-            tensors,
-            path: path.to_owned(),
-        })
+        Ok(Model { arch, classes, preprocess, tensors, path: path.to_owned() })
     }
 
     /// The file it came from; empty if it came from none.
@@ -226,10 +197,7 @@ impl Model {
         tensors.metadata = self.metadata();
         if let Some(mean) = self.preprocess.pixel_mean() {
             let shape = self.preprocess.shape;
-            tensors.insert(
-                PIXEL_MEAN,
-                Array::f32(vec![shape.h, shape.w, shape.c], mean.to_vec()),
-            );
+            tensors.insert(PIXEL_MEAN, Array::f32(vec![shape.h, shape.w, shape.c], mean.to_vec()));
         }
         let written = files::write_atomic(path, |to| {
             safetensors::write(&tensors, to).map_err(|error| match error {
@@ -277,11 +245,7 @@ impl Model {
 
     /// The error of tensors that are not the network's.
     pub(super) fn misfit(&self, problem: String) -> ModelError {
-        ModelError::Tensors {
-            path: self.path.clone(),
-            arch: self.arch.name(),
-            problem,
-        }
+        ModelError::Tensors { path: self.path.clone(), arch: self.arch.name(), problem }
     }
 
     /// Writes the weights into a backend.
@@ -319,10 +283,7 @@ pub(super) fn open<T>(
     path: &Path,
     read: impl FnOnce(&mut File, u64) -> Result<T, FormatError>,
 ) -> Result<T, ModelError> {
-    let failed = |source| FileError::Read {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| FileError::Read { path: path.to_owned(), source };
     let metadata = std::fs::metadata(path).map_err(failed)?;
     // A pipe would be read to its end before anything is known about it, and a directory is no file.
     if !metadata.is_file() {
@@ -334,11 +295,7 @@ pub(super) fn open<T>(
         return Err(failed(kind.into()).into());
     }
     if metadata.len() > MOST_BYTES {
-        return Err(FileError::TooLarge {
-            path: path.to_owned(),
-            limit: MOST_BYTES,
-        }
-        .into());
+        return Err(FileError::TooLarge { path: path.to_owned(), limit: MOST_BYTES }.into());
     }
     let mut file = File::open(path).map_err(failed)?;
     read(&mut file, metadata.len()).map_err(|error| self::failed(path, error))

@@ -20,10 +20,7 @@ pub struct Opened {
 
 impl From<Model> for Opened {
     fn from(model: Model) -> Opened {
-        Opened {
-            model,
-            stream: None,
-        }
+        Opened { model, stream: None }
     }
 }
 
@@ -33,27 +30,18 @@ impl Opened {
     /// # Errors
     /// As [`Model::load`], as far as the header goes.
     pub fn open(path: &Path) -> Result<Opened, ModelError> {
-        let stream = model::open(path, |file, len| {
-            safetensors::Stream::open(file.try_clone()?, len)
-        });
+        let stream =
+            model::open(path, |file, len| safetensors::Stream::open(file.try_clone()?, len));
         // Whatever is wrong, or not of the usual kind, `load` knows better.
-        let stream = stream
-            .ok()
-            .filter(|stream| !stream.names().any(|name| name == PIXEL_MEAN));
+        let stream = stream.ok().filter(|stream| !stream.names().any(|name| name == PIXEL_MEAN));
         let Some(mut stream) = stream else {
-            return Ok(Opened {
-                model: Model::load(path)?,
-                stream: None,
-            });
+            return Ok(Opened { model: Model::load(path)?, stream: None });
         };
         let tensors = resnet_formats::Tensors {
             metadata: std::mem::take(&mut stream.metadata),
             ..Default::default()
         };
-        Ok(Opened {
-            model: Model::of_tensors(path, tensors)?,
-            stream: Some(stream),
-        })
+        Ok(Opened { model: Model::of_tensors(path, tensors)?, stream: Some(stream) })
     }
 
     /// Writes the weights into a backend, each as it is read; returns the model, which has none.
@@ -67,10 +55,8 @@ impl Opened {
             return Ok(model);
         };
         let params = backend.plan().params.clone();
-        let mut waiting: HashMap<&str, _> = params
-            .iter()
-            .map(|slots| (slots.name.as_str(), slots))
-            .collect();
+        let mut waiting: HashMap<&str, _> =
+            params.iter().map(|slots| (slots.name.as_str(), slots)).collect();
         let (mut problems, mut inside) = (Vec::new(), Vec::new());
         for entry in stream {
             let (name, array) = entry.map_err(|error| model::failed(model.path(), error))?;
@@ -84,9 +70,7 @@ impl Opened {
                 write_through(backend, &slots.param, slots.value, &values, &mut inside);
             }
         }
-        let missing = params
-            .iter()
-            .filter(|slots| waiting.contains_key(slots.name.as_str()));
+        let missing = params.iter().filter(|slots| waiting.contains_key(slots.name.as_str()));
         problems.extend(missing.filter_map(|slots| misfit(slots, None)));
         match none_of(problems.into_iter()) {
             Ok(()) => Ok(model),
@@ -118,15 +102,8 @@ mod tests {
     fn model() -> Model {
         let arch = Arch::parse("resnet8").unwrap();
         let classes = ["a", "b", "c"].map(str::to_owned).to_vec();
-        let normalize = Normalize::Channel {
-            mean: vec![0.5; 3],
-            std: vec![0.25; 3],
-        };
-        let preprocess = Preprocess {
-            shape: SHAPE,
-            resize: None,
-            normalize,
-        };
+        let normalize = Normalize::Channel { mean: vec![0.5; 3], std: vec![0.25; 3] };
+        let preprocess = Preprocess { shape: SHAPE, resize: None, normalize };
         Model::of(&cpu(), arch, classes, preprocess)
     }
 
@@ -148,12 +125,7 @@ mod tests {
         assert!(opened.stream.is_some() && opened.model.tensors.entries.is_empty());
         opened.hand_over(&mut other).unwrap();
         for slots in &one.plan().params {
-            assert_eq!(
-                one.view(slots.value),
-                other.view(slots.value),
-                "{}",
-                slots.name
-            );
+            assert_eq!(one.view(slots.value), other.view(slots.value), "{}", slots.name);
         }
     }
 
@@ -165,25 +137,14 @@ mod tests {
             |model| {
                 model.tensors.entries.remove("fc.bias");
             },
-            |model| {
-                model
-                    .tensors
-                    .insert("fc.bias", Array::f32(vec![2], vec![0.0; 2]))
-            },
-            |model| {
-                model
-                    .tensors
-                    .insert("fc.bias", Array::f32(vec![3], vec![f32::NAN; 3]))
-            },
+            |model| model.tensors.insert("fc.bias", Array::f32(vec![2], vec![0.0; 2])),
+            |model| model.tensors.insert("fc.bias", Array::f32(vec![3], vec![f32::NAN; 3])),
         ];
         for spoil in spoil {
             let mut model = model();
             spoil(&mut model);
             model.save(&path).unwrap();
-            let expected = Model::load(&path)
-                .unwrap()
-                .hand_over(&mut cpu())
-                .unwrap_err();
+            let expected = Model::load(&path).unwrap().hand_over(&mut cpu()).unwrap_err();
             let opened = Opened::open(&path).unwrap();
             let found = opened.hand_over(&mut cpu()).unwrap_err();
             assert_eq!(found.to_string(), expected.to_string());

@@ -30,11 +30,7 @@ fn data(folder: &str) -> Option<PathBuf> {
     }
     // Straight to the terminal: the test harness keeps what passing tests print to itself.
     use std::io::Write;
-    let _ = writeln!(
-        std::io::stderr(),
-        "skipped: {} is not there",
-        path.display()
-    );
+    let _ = writeln!(std::io::stderr(), "skipped: {} is not there", path.display());
     None
 }
 
@@ -66,17 +62,9 @@ fn logits(model: &Model, inputs: &[f32]) -> Vec<f32> {
 fn assert_close(what: &str, got: &[f32], want: &[f32], tolerance: f32) {
     assert_eq!(got.len(), want.len(), "{what}");
     let differences = got.iter().zip(want).map(|(a, b)| (a - b).abs());
-    let (at, most) = differences
-        .enumerate()
-        .max_by(|a, b| a.1.total_cmp(&b.1))
-        .unwrap();
+    let (at, most) = differences.enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
     println!("{what}: largest difference {most:e}");
-    assert!(
-        most <= tolerance,
-        "{what}: {} for {} at {at}",
-        got[at],
-        want[at]
-    );
+    assert!(most <= tolerance, "{what}: {} for {} at {at}", got[at], want[at]);
 }
 
 /// CIFAR-10's test images, from the sheet of 100 x 100 tiles that the data has in place of the official file.
@@ -108,17 +96,12 @@ fn cifar_networks_make_exactly_the_published_mistakes() {
     };
     let golden = tensors(golden.join("cifar10-test.safetensors"));
     let test = Arc::new(cifar(&pictures));
-    for (arch, file, wrong) in [
-        ("resnet20", "resnet20-12fca82f.th", 827),
-        ("resnet44", "resnet44-014dd654.th", 690),
-    ] {
-        let Import {
-            mut model, naming, ..
-        } = import(&weights.join(file), &Choices::default()).unwrap();
-        assert_eq!(
-            (model.arch.name().as_str(), naming),
-            (arch, "pytorch_resnet_cifar10")
-        );
+    for (arch, file, wrong) in
+        [("resnet20", "resnet20-12fca82f.th", 827), ("resnet44", "resnet44-014dd654.th", 690)]
+    {
+        let Import { mut model, naming, .. } =
+            import(&weights.join(file), &Choices::default()).unwrap();
+        assert_eq!((model.arch.name().as_str(), naming), (arch, "pytorch_resnet_cifar10"));
         assert_eq!(model.preprocess.shape, Shape::new(3, 32, 32));
 
         let transform = Transform::new(model.preprocess.clone(), Augment::default()).unwrap();
@@ -135,32 +118,21 @@ fn cifar_networks_make_exactly_the_published_mistakes() {
         let evaluation = evaluate_model(&mut model, test.clone(), threads(0), &mut |_| ()).unwrap();
         println!("{arch}: {} wrong of {}", evaluation.wrong, evaluation.count);
         assert_eq!(evaluation.count, 10_000);
-        assert!(
-            evaluation.wrong.abs_diff(wrong) <= 2,
-            "{arch}: {} wrong",
-            evaluation.wrong
-        );
+        assert!(evaluation.wrong.abs_diff(wrong) <= 2, "{arch}: {} wrong", evaluation.wrong);
     }
 }
 
 fn resnet50(folder: &Path) -> Model {
-    let mut choices = Choices {
-        arch: Some(Arch::parse("resnet50_v1").unwrap()),
-        ..Choices::default()
-    };
+    let mut choices =
+        Choices { arch: Some(Arch::parse("resnet50_v1").unwrap()), ..Choices::default() };
     let list = folder.join("../imagenet/imagenet_class_index.json");
     choices.classes = Some((list.clone(), read_classes(&list).unwrap()));
     let of_255 = |values: [f64; 3]| values.map(|v| (v / 255.0).to_string()).join(",");
-    choices
-        .set("preprocess.mean", &of_255([123.68, 116.779, 103.939]))
-        .unwrap();
+    choices.set("preprocess.mean", &of_255([123.68, 116.779, 103.939])).unwrap();
     choices.set("preprocess.std", &of_255([1.0; 3])).unwrap();
     let file = folder.join("resnet50-imagenet-caffe-f16.safetensors");
     let found = import(&file, &choices).unwrap();
-    assert_eq!(
-        found.assumed,
-        ["preprocess.crop=224", "preprocess.resize=256"]
-    );
+    assert_eq!(found.assumed, ["preprocess.crop=224", "preprocess.resize=256"]);
     found.model
 }
 
@@ -179,21 +151,14 @@ fn the_papers_resnet50_gives_the_reference_logits() {
             inputs.extend((0..3).map(|c| image[c * pixels + pixel]));
         }
     }
-    assert_close(
-        "resnet50_v1",
-        &logits(&model, &inputs),
-        f32s(&golden, "logits"),
-        1e-3,
-    );
+    assert_close("resnet50_v1", &logits(&model, &inputs), f32s(&golden, "logits"), 1e-3);
 }
 
 #[test]
 fn photos_get_the_reference_classes() {
-    let (Some(weights), Some(golden), Some(photos)) = (
-        data("pretrained-imagenet"),
-        data("golden"),
-        data("imagenet/samples"),
-    ) else {
+    let (Some(weights), Some(golden), Some(photos)) =
+        (data("pretrained-imagenet"), data("golden"), data("imagenet/samples"))
+    else {
         return;
     };
     let mut predictor = Predictor::new(resnet50(&weights), Precision::F32, threads(0)).unwrap();
@@ -202,10 +167,7 @@ fn photos_get_the_reference_classes() {
     for line in table.lines().skip(1) {
         let fields: Vec<&str> = line.split('\t').collect();
         let (class, probability) = fields[3].split_once(':').unwrap();
-        let guess = predictor
-            .file(&photos.join(fields[0]), 1)
-            .unwrap()
-            .remove(0);
+        let guess = predictor.file(&photos.join(fields[0]), 1).unwrap().remove(0);
         count += 1;
         if guess.class.to_string() == class {
             same += 1;
@@ -224,8 +186,5 @@ fn photos_get_the_reference_classes() {
     println!("{same} of {count} photos; probabilities differ by up to {most}");
     assert_eq!(count, 103);
     assert!(most <= 0.03, "a probability is {most} from the reference's");
-    assert!(
-        same >= 98,
-        "{same} of {count} photos have the reference's class"
-    );
+    assert!(same >= 98, "{same} of {count} photos have the reference's class");
 }

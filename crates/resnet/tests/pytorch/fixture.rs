@@ -80,11 +80,7 @@ pub(crate) fn distance(name: &str, got: &[f64], want: &[f64], scale: f64) -> f64
     for (i, value) in got.iter().enumerate() {
         let word = signs.word(i);
         for (k, sum) in sums.iter_mut().enumerate() {
-            *sum += if word >> (63 - k) & 1 == 1 {
-                -value
-            } else {
-                *value
-            };
+            *sum += if word >> (63 - k) & 1 == 1 { -value } else { *value };
         }
     }
     let differences = sums.iter().zip(&want[1..]).map(|(got, want)| got - want);

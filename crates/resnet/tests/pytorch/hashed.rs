@@ -30,9 +30,7 @@ impl Hashed {
 /// `count` numbers `scale * signed`.
 pub(crate) fn uniform(key: &str, count: usize, scale: f64) -> Vec<f32> {
     let hashed = Hashed::new(key);
-    (0..count)
-        .map(|i| (scale * hashed.signed(i)) as f32)
-        .collect()
+    (0..count).map(|i| (scale * hashed.signed(i)) as f32).collect()
 }
 
 /// The value of parameter `name` with these dimensions on disk.

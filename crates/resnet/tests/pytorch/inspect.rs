@@ -43,10 +43,7 @@ struct Block {
 
 fn close(what: &str, got: f64, want: f64) {
     let off = (got - want).abs() / want.abs();
-    assert!(
-        off <= TOLERANCE,
-        "{what} is {got} and in PyTorch {want}: off by {off:.1e}"
-    );
+    assert!(off <= TOLERANCE, "{what} is {got} and in PyTorch {want}: off by {off:.1e}");
 }
 
 #[test]
@@ -74,11 +71,7 @@ fn gradients_responses_and_terms_of_blocks() {
             let check =
                 |what: &str, got, want| close(&format!("{arch} {} {what}", layer.name), got, want);
             check("|dL/dw|", found.gradient_norm, layer.gradient_norm);
-            check(
-                "|dL/dy|",
-                found.activation_gradient_norm,
-                layer.activation_gradient_norm,
-            );
+            check("|dL/dy|", found.activation_gradient_norm, layer.activation_gradient_norm);
             check("|w|", found.weight_norm, layer.weight_norm);
             check("std", found.response_std, layer.response_std);
         }
@@ -91,12 +84,7 @@ fn gradients_responses_and_terms_of_blocks() {
             check("shortcut", found.shortcut_norm, block.shortcut_norm);
             check("branch", found.branch_norm, block.branch_norm);
             check("share", found.shortcut_share, block.shortcut_share);
-            assert!(
-                found.residue < 1e-6,
-                "{arch} {}: {}",
-                block.name,
-                found.residue
-            );
+            assert!(found.residue < 1e-6, "{arch} {}: {}", block.name, found.residue);
         }
     }
 }

@@ -55,19 +55,12 @@ impl Case {
         let arch = Arch::parse(&fixture.arch).unwrap();
         let input = Shape::new(3, fixture.side, fixture.side);
         let graph = arch.graph(input, fixture.classes).unwrap();
-        Case {
-            fixture,
-            prefix,
-            graph,
-        }
+        Case { fixture, prefix, graph }
     }
 
     /// A backend with the hashed weights.
     fn backend(&self, fuse: bool) -> Cpu {
-        let options = Options {
-            fuse,
-            ..Options::train(self.fixture.batch, 0.0)
-        };
+        let options = Options { fuse, ..Options::train(self.fixture.batch, 0.0) };
         let mut backend = Cpu::new(Plan::build(&self.graph, options).unwrap(), 2).unwrap();
         weights::initialise(&mut backend, &self.graph, 0);
         for p in trained(&backend) {
@@ -82,12 +75,7 @@ impl Case {
     }
 
     fn set_batch(&self, backend: &mut dyn Backend, batch: usize) {
-        let Network {
-            batch: n,
-            side,
-            classes,
-            ..
-        } = self.fixture;
+        let Network { batch: n, side, classes, .. } = self.fixture;
         let (x, labels) = hashed_batch(&self.prefix, batch, n, side, classes);
         backend.write(backend.plan().input, &x);
         backend.set_labels(&labels);
@@ -95,21 +83,10 @@ impl Case {
 
     /// Logits, loss, gradients, running statistics, and the logits that inference then gives.
     fn check_step(&self, fuse: bool) {
-        let Network {
-            arch,
-            logits,
-            eval_logits,
-            gradients,
-            buffers,
-            loss,
-            ..
-        } = &self.fixture;
+        let Network { arch, logits, eval_logits, gradients, buffers, loss, .. } = &self.fixture;
         let mut backend = self.backend(fuse);
         self.set_batch(&mut backend, 0);
-        let (forward, backward) = (
-            backend.plan().forward.clone(),
-            backend.plan().backward.clone(),
-        );
+        let (forward, backward) = (backend.plan().forward.clone(), backend.plan().backward.clone());
         backend.run(forward);
         assert_close(
             &format!("{arch} logits"),
@@ -117,47 +94,21 @@ impl Case {
             &logits.concat(),
             TOLERANCE,
         );
-        assert_close(
-            &format!("{arch} loss"),
-            &[mean_loss(&backend)],
-            &[*loss],
-            TOLERANCE,
-        );
+        assert_close(&format!("{arch} loss"), &[mean_loss(&backend)], &[*loss], TOLERANCE);
         backend.run(backward);
 
         let grads = trained(&backend).into_iter().map(|p| {
             let grad = weights::read(&backend, &p.param, p.training.unwrap().grad);
             (p.name, widen(&grad))
         });
-        compare_all(
-            &format!("{arch} gradient"),
-            grads.collect(),
-            gradients,
-            TOLERANCE,
-        );
+        compare_all(&format!("{arch} gradient"), grads.collect(), gradients, TOLERANCE);
 
-        let state = backend
-            .plan()
-            .params
-            .iter()
-            .filter(|p| !p.param.role.is_trained());
-        let state = state.map(|p| {
-            (
-                p.name.clone(),
-                widen(&weights::read(&backend, &p.param, p.value)),
-            )
-        });
-        compare_all(
-            &format!("{arch} state"),
-            state.collect(),
-            buffers,
-            TOLERANCE,
-        );
+        let state = backend.plan().params.iter().filter(|p| !p.param.role.is_trained());
+        let state =
+            state.map(|p| (p.name.clone(), widen(&weights::read(&backend, &p.param, p.value))));
+        compare_all(&format!("{arch} state"), state.collect(), buffers, TOLERANCE);
 
-        let options = Options {
-            fuse,
-            ..Options::infer(self.fixture.batch)
-        };
+        let options = Options { fuse, ..Options::infer(self.fixture.batch) };
         let mut infer = Cpu::new(Plan::build(&self.graph, options).unwrap(), 2).unwrap();
         weights::copy(&backend, &mut infer);
         self.set_batch(&mut infer, 0);
@@ -178,17 +129,10 @@ impl Case {
         let mut backend = self.backend(true);
         let mut losses = Vec::new();
         let plan = backend.plan();
-        let (forward, backward, update) = (
-            plan.forward.clone(),
-            plan.backward.clone(),
-            plan.update.clone(),
-        );
+        let (forward, backward, update) =
+            (plan.forward.clone(), plan.backward.clone(), plan.update.clone());
         for step in 0..curve.losses.len() {
-            let drop = if step < curve.losses.len() / 2 {
-                1.0
-            } else {
-                0.1
-            };
+            let drop = if step < curve.losses.len() / 2 { 1.0 } else { 0.1 };
             backend.set_optimizer(Sgd {
                 lr: (self.fixture.lr * drop) as f32,
                 momentum: self.fixture.momentum as f32,
@@ -213,27 +157,17 @@ impl Case {
         }
         let moved = trained(&backend).into_iter().map(|p| {
             let end = weights::read(&backend, &p.param, p.value);
-            let moved = end
-                .iter()
-                .zip(self.start(&p))
-                .map(|(&w, start)| f64::from(w) - f64::from(start));
+            let moved =
+                end.iter().zip(self.start(&p)).map(|(&w, start)| f64::from(w) - f64::from(start));
             (p.name.clone(), moved.collect())
         });
-        compare_all(
-            &format!("{what} moved"),
-            moved.collect(),
-            &curve.moved,
-            MOVED_TOLERANCE,
-        );
+        compare_all(&format!("{what} moved"), moved.collect(), &curve.moved, MOVED_TOLERANCE);
     }
 }
 
 fn trained(backend: &dyn Backend) -> Vec<ParamSlots> {
     let params = backend.plan().params.iter();
-    params
-        .filter(|p| p.param.role.is_trained())
-        .cloned()
-        .collect()
+    params.filter(|p| p.param.role.is_trained()).cloned().collect()
 }
 
 fn widen(values: &[f32]) -> Vec<f64> {
@@ -258,11 +192,7 @@ fn mean_loss(backend: &dyn Backend) -> f64 {
 /// The gradient of a bias that a batch norm follows is zero but for rounding; it is measured against its weight's.
 fn compare_all(what: &str, got: BTreeMap<String, Vec<f64>>, want: &Digests, tolerance: f64) {
     let names = |keys: Vec<&String>| keys.into_iter().cloned().collect::<Vec<_>>();
-    assert_eq!(
-        names(got.keys().collect()),
-        names(want.keys().collect()),
-        "{what}: names"
-    );
+    assert_eq!(names(got.keys().collect()), names(want.keys().collect()), "{what}: names");
     let total = l2(want.values().map(|digest| digest[0]));
     let mut worst = (0.0, "");
     for (name, digest) in want {
@@ -325,9 +255,7 @@ fn counts() {
     assert!(catalogue.networks.len() > 50);
     for row in catalogue.networks {
         let arch = Arch::parse(&row.arch).unwrap();
-        let graph = arch
-            .graph(Shape::new(3, row.side, row.side), row.classes)
-            .unwrap();
+        let graph = arch.graph(Shape::new(3, row.side, row.side), row.classes).unwrap();
         let shapes = resnet::op::shapes(&graph).unwrap();
         let params = resnet::op::all_params(&graph, &shapes);
         let trained = params.iter().filter(|(_, _, p)| p.role.is_trained());

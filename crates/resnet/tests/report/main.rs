@@ -17,10 +17,7 @@ fn checked(html: &str) -> Vec<Element> {
     let elements = xml::parse(html).unwrap_or_else(|e| panic!("{e}"));
     let mut ids: Vec<&str> = elements.iter().filter_map(|e| e.attribute("id")).collect();
     ids.sort_unstable();
-    assert!(
-        ids.windows(2).all(|w| w[0] != w[1]),
-        "an id stands twice: {ids:?}"
-    );
+    assert!(ids.windows(2).all(|w| w[0] != w[1]), "an id stands twice: {ids:?}");
     for element in &elements {
         assert!(
             !["script", "iframe", "object", "form"].contains(&element.tag.as_str()),
@@ -37,39 +34,24 @@ fn checked(html: &str) -> Vec<Element> {
                     assert!(ids.contains(&value.trim_start_matches("url(#").trim_end_matches(')')))
                 }
                 "x" | "y" | "width" | "height" | "d" | "r" => {
-                    assert!(
-                        !value.contains("NaN") && !value.contains("inf"),
-                        "{element:?}"
-                    );
+                    assert!(!value.contains("NaN") && !value.contains("inf"), "{element:?}");
                 }
                 _ => {}
             }
         }
         if element.tag == "svg" && element.attribute("aria-hidden").is_none() {
-            assert!(
-                element.text.len() > 10,
-                "a drawing without title and description"
-            );
+            assert!(element.text.len() > 10, "a drawing without title and description");
         }
         if element.tag == "img" {
-            assert!(
-                element.attribute("alt").is_some_and(|alt| !alt.is_empty()),
-                "{element:?}"
-            );
+            assert!(element.attribute("alt").is_some_and(|alt| !alt.is_empty()), "{element:?}");
         }
         if element.tag == "th" {
             assert!(element.attribute("scope").is_some(), "{element:?}");
         }
     }
-    let style: String = elements
-        .iter()
-        .filter(|e| e.tag == "style")
-        .map(|e| e.text.as_str())
-        .collect();
-    assert!(
-        !style.contains("@import") && !style.contains("url("),
-        "a style that loads something"
-    );
+    let style: String =
+        elements.iter().filter(|e| e.tag == "style").map(|e| e.text.as_str()).collect();
+    assert!(!style.contains("@import") && !style.contains("url("), "a style that loads something");
     elements
 }
 
@@ -78,11 +60,7 @@ fn has(elements: &[Element], id: &str) -> bool {
 }
 
 fn text(elements: &[Element]) -> &str {
-    &elements
-        .iter()
-        .find(|e| e.tag == "html")
-        .expect("no html element")
-        .text
+    &elements.iter().find(|e| e.tag == "html").expect("no html element").text
 }
 
 #[test]
@@ -90,26 +68,12 @@ fn a_finished_run_has_every_section() {
     let sample = Sample::new(10, 10, 94);
     let html = render(&sample.report());
     let elements = checked(&html);
-    for id in [
-        "error",
-        "error-wide-title",
-        "loss",
-        "confusion",
-        "mistakes",
-        "classes",
-        "reproduce",
-    ] {
+    for id in ["error", "error-wide-title", "loss", "confusion", "mistakes", "classes", "reproduce"]
+    {
         assert!(has(&elements, id), "no {id}");
     }
     let images = elements.iter().filter(|e| e.tag == "img").count();
-    assert_eq!(
-        images,
-        sample
-            .confused
-            .iter()
-            .map(|p| p.pictures.len())
-            .sum::<usize>()
-    );
+    assert_eq!(images, sample.confused.iter().map(|p| p.pictures.len()).sum::<usize>());
     let text = text(&elements).replace('\u{a0}', " ");
     for expected in [
         "of 2,000 test images",
@@ -126,10 +90,7 @@ fn a_finished_run_has_every_section() {
 
 #[test]
 fn equal_runs_give_equal_bytes() {
-    assert_eq!(
-        render(&Sample::new(10, 3, 40).report()),
-        render(&Sample::new(10, 3, 40).report())
-    );
+    assert_eq!(render(&Sample::new(10, 3, 40).report()), render(&Sample::new(10, 3, 40).report()));
 }
 
 #[test]
@@ -146,10 +107,7 @@ fn every_text_is_escaped() {
         command: nasty,
         started: Some(nasty),
         config_toml: nasty,
-        status: Status::Failed {
-            step: 3,
-            reason: nasty,
-        },
+        status: Status::Failed { step: 3, reason: nasty },
         ..sample.report()
     };
     let html = render(&report);
@@ -157,17 +115,8 @@ fn every_text_is_escaped() {
     assert!(!html.contains("<script"));
     // Nothing is lost or escaped twice either; what XML cannot hold is replaced.
     let kept = "</title><script>alert(\"1\")</script>&amp;'\u{fffd}\u{fffd}]]>";
-    assert_eq!(
-        elements.iter().find(|e| e.tag == "title").unwrap().text,
-        kept
-    );
-    assert!(
-        elements
-            .iter()
-            .filter(|e| e.tag == "th" && e.text == format!("{kept}2"))
-            .count()
-            >= 1
-    );
+    assert_eq!(elements.iter().find(|e| e.tag == "title").unwrap().text, kept);
+    assert!(elements.iter().filter(|e| e.tag == "th" && e.text == format!("{kept}2")).count() >= 1);
     assert!(elements.iter().any(|e| e.tag == "code" && e.text == kept));
 }
 
@@ -175,10 +124,7 @@ fn every_text_is_escaped() {
 fn runs_that_ended_early_have_a_report() {
     let sample = Sample::new(10, 2, 30);
     let nothing = RunReport {
-        status: Status::Stopped {
-            step: 0,
-            resume: Some("resnet train --resume runs/1"),
-        },
+        status: Status::Stopped { step: 0, resume: Some("resnet train --resume runs/1") },
         headline: None,
         seconds: None,
         images_per_s: None,
@@ -197,32 +143,18 @@ fn runs_that_ended_early_have_a_report() {
     assert!(!has(&elements, "error") && !has(&elements, "loss") && !has(&elements, "confusion"));
 
     for n_steps in [1, 2, 59, 60, 61] {
-        let steps = (1..=n_steps)
-            .map(|step| StepPoint {
-                step,
-                loss: 2.3,
-                lr: 0.1,
-            })
-            .collect::<Vec<_>>();
-        let elements = checked(&render(&RunReport {
-            steps: &steps,
-            ..nothing.clone()
-        }));
+        let steps =
+            (1..=n_steps).map(|step| StepPoint { step, loss: 2.3, lr: 0.1 }).collect::<Vec<_>>();
+        let elements = checked(&render(&RunReport { steps: &steps, ..nothing.clone() }));
         assert!(has(&elements, "loss") && !has(&elements, "error"));
     }
     let mut epochs = sample.epochs.clone();
     epochs.truncate(1);
-    let elements = checked(&render(&RunReport {
-        epochs: &epochs,
-        ..nothing.clone()
-    }));
+    let elements = checked(&render(&RunReport { epochs: &epochs, ..nothing.clone() }));
     assert!(has(&elements, "error") && has(&elements, "loss"));
     epochs[0].test_top1 = None;
     epochs[0].test_loss = None;
-    checked(&render(&RunReport {
-        epochs: &epochs,
-        ..nothing
-    }));
+    checked(&render(&RunReport { epochs: &epochs, ..nothing }));
 }
 
 #[test]
@@ -242,10 +174,7 @@ fn a_diverged_run_says_so_and_is_drawn() {
         ..sample.epochs[3]
     };
     let reason = "the loss is not finite; the first bad layer is layer2.0.conv1";
-    let report = RunReport {
-        status: Status::Failed { step: 120, reason },
-        ..sample.report()
-    };
+    let report = RunReport { status: Status::Failed { step: 120, reason }, ..sample.report() };
     let elements = checked(&render(&report));
     assert!(text(&elements).contains(reason));
     assert!(text(&elements).contains("not finite and not drawn"));
@@ -255,12 +184,7 @@ fn a_diverged_run_says_so_and_is_drawn() {
 fn wrong_input_is_named_and_not_drawn() {
     let mut sample = Sample::new(3, 2, 10);
     sample.confused = vec![
-        ConfusedPair {
-            truth: 9,
-            predicted: 0,
-            count: 1,
-            pictures: vec![],
-        },
+        ConfusedPair { truth: 9, predicted: 0, count: 1, pictures: vec![] },
         ConfusedPair {
             truth: 1,
             predicted: 0,
@@ -274,10 +198,7 @@ fn wrong_input_is_named_and_not_drawn() {
             }],
         },
     ];
-    let report = RunReport {
-        confusion: &sample.confusion[..8],
-        ..sample.report()
-    };
+    let report = RunReport { confusion: &sample.confusion[..8], ..sample.report() };
     let elements = checked(&render(&report));
     assert!(text(&elements).contains("8 counts do not make a matrix of 3 classes"));
     assert!(text(&elements).contains("odd.png: a picture has 1 or 3 channels, this one has 2"));
@@ -294,21 +215,14 @@ fn long_runs_and_many_classes_stay_small() {
     let html = render(&sample.report());
     let elements = checked(&html);
     assert!(html.len() < 1_500_000, "{} bytes", html.len());
-    assert!(
-        elements
-            .iter()
-            .any(|e| e.tag == "caption" && e.text == "The most frequent mistakes")
-    );
+    assert!(elements.iter().any(|e| e.tag == "caption" && e.text == "The most frequent mistakes"));
 }
 
 #[test]
 fn a_class_without_images_has_no_recall() {
     let mut sample = Sample::new(3, 2, 10);
     sample.confusion[3..6].fill(0);
-    let report = RunReport {
-        headline: None,
-        ..sample.report()
-    };
+    let report = RunReport { headline: None, ..sample.report() };
     checked(&render(&report));
     let one = Sample::new(1, 2, 10);
     checked(&render(&one.report()));
@@ -331,11 +245,8 @@ fn boxes(elements: &[Element], class: &str) -> Vec<(f64, f64, f64, f64)> {
         .iter()
         .filter(|e| e.tag == "text" && e.attribute("class").is_some_and(|c| c.starts_with(class)))
         .map(|e| {
-            let (x, y, width) = (
-                coordinate(e, "x"),
-                coordinate(e, "y"),
-                label::width(&e.text, 13.0),
-            );
+            let (x, y, width) =
+                (coordinate(e, "x"), coordinate(e, "y"), label::width(&e.text, 13.0));
             let x = match e.attribute("class") {
                 Some(c) if c.contains("end") => x - width,
                 Some(c) if c.contains("middle") => x - width / 2.0,
@@ -355,24 +266,15 @@ fn texts_of_a_chart_do_not_overlap_and_stay_inside() {
         let lines: Vec<Vec<(f64, f64)>> = (0..n)
             .map(|_| {
                 let last = 1 + rng.below(400);
-                (0..last)
-                    .map(|x| (x as f64 * 100.0, scale * rng.unit()))
-                    .collect()
+                (0..last).map(|x| (x as f64 * 100.0, scale * rng.unit())).collect()
             })
             .collect();
         let lines: Vec<&[(f64, f64)]> = lines.iter().map(Vec::as_slice).collect();
         for (id, width) in [("wide", 880.0), ("narrow", 440.0)] {
-            let svg = chart(&lines).svg(Frame {
-                id,
-                width,
-                height: 300.0,
-            });
+            let svg = chart(&lines).svg(Frame { id, width, height: 300.0 });
             let elements = checked(&svg);
             let mut all = boxes(&elements, "t");
-            assert!(
-                boxes(&elements, "tick").len() >= 4,
-                "case {case}: too few ticks in {svg}"
-            );
+            assert!(boxes(&elements, "tick").len() >= 4, "case {case}: too few ticks in {svg}");
             all.extend(boxes(&elements, "axis"));
             for (i, a) in all.iter().enumerate() {
                 assert!(
@@ -390,23 +292,9 @@ fn texts_of_a_chart_do_not_overlap_and_stay_inside() {
 
 #[test]
 fn charts_of_anything_are_well_formed() {
-    let awkward = [
-        f64::NAN,
-        f64::INFINITY,
-        f64::NEG_INFINITY,
-        0.0,
-        -0.0,
-        1e-310,
-        1e308,
-        -1e308,
-        1.0,
-        1e16,
-    ];
-    let frame = Frame {
-        id: "c",
-        width: 300.0,
-        height: 100.0,
-    };
+    let awkward =
+        [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, 1e-310, 1e308, -1e308, 1.0, 1e16];
+    let frame = Frame { id: "c", width: 300.0, height: 100.0 };
     checked(&chart(&[]).svg(frame));
     checked(&chart(&[&[]]).svg(frame));
     for a in awkward {
@@ -419,21 +307,13 @@ fn charts_of_anything_are_well_formed() {
                 chart.y.range = Some((a, b));
                 checked(&chart.svg(frame));
                 chart.x.range = Some((a, b));
-                checked(&chart.svg(Frame {
-                    width: 20.0,
-                    height: 0.0,
-                    ..frame
-                }));
+                checked(&chart.svg(Frame { width: 20.0, height: 0.0, ..frame }));
             }
             let bars = bars::BarChart {
                 title: "bars of something".to_owned(),
                 axis: Axis::new("value"),
                 bars: [a, b]
-                    .map(|value| bars::Bar {
-                        label: "a bar".to_owned(),
-                        value,
-                        colour: 99,
-                    })
+                    .map(|value| bars::Bar { label: "a bar".to_owned(), value, colour: 99 })
                     .into(),
             };
             checked(&bars.svg(frame));
@@ -448,11 +328,7 @@ fn heat_maps_of_any_size_are_well_formed_and_bounded() {
         let names = |n: usize| (0..n).map(|i| format!("name {i}")).collect::<Vec<_>>();
         let (rows, columns) = (names(n_rows), names(n_columns));
         let shade = |r: usize, c: usize| heatmap::Shade {
-            hue: if r == c {
-                heatmap::Hue::Main
-            } else {
-                heatmap::Hue::Accent
-            },
+            hue: if r == c { heatmap::Hue::Main } else { heatmap::Hue::Accent },
             strength: match (r + c) % 5 {
                 0 => f64::NAN,
                 1 => 9.0,
@@ -467,12 +343,7 @@ fn heat_maps_of_any_size_are_well_formed_and_bounded() {
             row_title: "rows",
             column_title: "columns",
             shade: &shade,
-            note: &|r, c| {
-                Some(heatmap::Note {
-                    text: format!("{r}"),
-                    tip: format!("{r} {c}"),
-                })
-            },
+            note: &|r, c| Some(heatmap::Note { text: format!("{r}"), tip: format!("{r} {c}") }),
             ramps: &[heatmap::Ramp {
                 hue: heatmap::Hue::Main,
                 label: "strength",
@@ -480,16 +351,8 @@ fn heat_maps_of_any_size_are_well_formed_and_bounded() {
                 full: "1",
             }],
         };
-        let svg = map.svg(Frame {
-            id: "map",
-            width: 880.0,
-            height: 300.0,
-        });
+        let svg = map.svg(Frame { id: "map", width: 880.0, height: 300.0 });
         checked(&svg);
-        assert!(
-            svg.len() < 2_500_000,
-            "{n_rows} x {n_columns}: {} bytes",
-            svg.len()
-        );
+        assert!(svg.len() < 2_500_000, "{n_rows} x {n_columns}: {} bytes", svg.len());
     }
 }

@@ -40,9 +40,7 @@ fn drawn<'a>(elements: &'a [Element], tag: &str, class: &str) -> Vec<&'a Element
 
 fn number(element: &Element, name: &str) -> f64 {
     let value = element.attribute(name).unwrap_or_default();
-    value
-        .parse()
-        .unwrap_or_else(|_| panic!("{name}={value:?} of {element:?}"))
+    value.parse().unwrap_or_else(|_| panic!("{name}={value:?} of {element:?}"))
 }
 
 /// A rectangle: left, top, right, bottom.
@@ -81,10 +79,8 @@ fn area(element: &Element) -> Option<Area> {
             // Absolute commands only: M, L and Q take pairs, H and V one number.
             let d = element.attribute("d")?;
             let (mut xs, mut ys) = (Vec::new(), Vec::new());
-            for part in d
-                .split_inclusive(|c: char| c.is_ascii_alphabetic())
-                .collect::<Vec<_>>()
-                .windows(2)
+            for part in
+                d.split_inclusive(|c: char| c.is_ascii_alphabetic()).collect::<Vec<_>>().windows(2)
             {
                 let command = part[0].chars().next_back()?;
                 let numbers: Vec<f64> = part[1]
@@ -115,15 +111,9 @@ fn checked(svg: &str, what: &str) -> Vec<Element> {
     let elements = crate::checked(svg);
     let frame = elements.last().unwrap();
     assert_eq!(frame.tag, "svg", "{what}");
-    let frame: Vec<f64> = frame
-        .attribute("viewBox")
-        .unwrap()
-        .split(' ')
-        .map(|n| n.parse().unwrap())
-        .collect();
-    let [x, y, width, height] = frame[..] else {
-        panic!("{frame:?}")
-    };
+    let frame: Vec<f64> =
+        frame.attribute("viewBox").unwrap().split(' ').map(|n| n.parse().unwrap()).collect();
+    let [x, y, width, height] = frame[..] else { panic!("{frame:?}") };
     for element in &elements {
         let Some([left, top, right, bottom]) = area(element) else {
             continue;
@@ -133,11 +123,8 @@ fn checked(svg: &str, what: &str) -> Vec<Element> {
             "{what}: {element:?} leaves the frame {frame:?}"
         );
     }
-    let texts: Vec<(&Element, Area)> = elements
-        .iter()
-        .filter(|e| e.tag == "text")
-        .map(|e| (e, area(e).unwrap()))
-        .collect();
+    let texts: Vec<(&Element, Area)> =
+        elements.iter().filter(|e| e.tag == "text").map(|e| (e, area(e).unwrap())).collect();
     for (i, (a, one)) in texts.iter().enumerate() {
         for (b, two) in &texts[i + 1..] {
             let apart =
@@ -170,9 +157,8 @@ fn checked(svg: &str, what: &str) -> Vec<Element> {
 /// Sums of `198 more blocks` and of `396 layers`, as they stand in the places of what is left out.
 fn left_out(elements: &[Element]) -> (usize, usize) {
     let (mut blocks, mut layers) = (0, 0);
-    for text in elements
-        .iter()
-        .filter(|e| e.tag == "text" && e.attribute("class") == Some("middle"))
+    for text in
+        elements.iter().filter(|e| e.tag == "text" && e.attribute("class") == Some("middle"))
     {
         let words: Vec<&str> = text.text.split([' ', '\u{a0}']).collect();
         let count = || words[0].replace(',', "").parse::<usize>().unwrap();
@@ -191,43 +177,23 @@ fn every_network_is_drawn_whole() {
         let svg = draw(std::slice::from_ref(&network)).unwrap_or_else(|e| panic!("{e}"));
         let elements = checked(&svg, &network.name);
         let layers = &network.graph.layers;
-        let weights = layers
-            .iter()
-            .filter(|l| matches!(l.op, Op::Conv2d { .. } | Op::Linear { .. }));
+        let weights =
+            layers.iter().filter(|l| matches!(l.op, Op::Conv2d { .. } | Op::Linear { .. }));
         let (projections, path): (Vec<_>, Vec<_>) =
             weights.partition(|l| l.name.contains("downsample"));
         let additions = layers.iter().filter(|l| l.op == Op::Add).count();
         let (blocks, folded) = left_out(&elements);
         let count = |tag, class| drawn(&elements, tag, class).len();
         let name = &network.name;
-        assert_eq!(
-            count("rect", "layer") + folded,
-            path.len(),
-            "{name}: layers"
-        );
-        assert_eq!(
-            count("path", "shortcut") + blocks,
-            additions,
-            "{name}: shortcuts"
-        );
+        assert_eq!(count("rect", "layer") + folded, path.len(), "{name}: layers");
+        assert_eq!(count("path", "shortcut") + blocks, additions, "{name}: shortcuts");
         if folded == 0 {
-            assert_eq!(
-                count("rect", "mark"),
-                projections.len(),
-                "{name}: projections"
-            );
+            assert_eq!(count("rect", "mark"), projections.len(), "{name}: projections");
         }
         let rows = path.len() + layers.iter().filter(|l| l.op == Op::Input).count();
-        assert!(
-            folded == 0 || rows > 60,
-            "{name} is small enough to be drawn whole"
-        );
+        assert!(folded == 0 || rows > 60, "{name} is small enough to be drawn whole");
         assert!(svg.len() < 50_000, "{name}: {} bytes", svg.len());
-        assert_eq!(
-            svg,
-            draw(&[network]).unwrap(),
-            "equal networks, equal bytes"
-        );
+        assert_eq!(svg, draw(&[network]).unwrap(), "equal networks, equal bytes");
     }
 }
 
@@ -252,10 +218,7 @@ fn networks_stand_side_by_side() {
         .map(|e| number(e, "width"))
         .collect();
     let (longest, shortest) = (bars[1], bars[bars.len() - 1]);
-    assert!(
-        (longest / shortest - 16.0).abs() < 0.3,
-        "{longest} {shortest}"
-    );
+    assert!((longest / shortest - 16.0).abs() < 0.3, "{longest} {shortest}");
 
     together(&["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]);
     // Whatever is left out, no stage of a deeper network stands shorter.
@@ -277,13 +240,7 @@ fn networks_stand_side_by_side() {
         assert!(ends.is_sorted(), "stage {stage} ends at {ends:?}");
     }
     together(&["resnet20", "resnet34"]);
-    together(&[
-        "plain110",
-        "resnet110",
-        "preresnet110",
-        "preresnet164",
-        "wrn28_10",
-    ]);
+    together(&["plain110", "resnet110", "preresnet110", "preresnet164", "wrn28_10"]);
     let many: Vec<&str> = CATALOG.iter().map(|row| row.name).collect();
     for names in many.chunks(MOST_NETWORKS) {
         together(names);
@@ -300,22 +257,12 @@ fn pictures_of_any_size() {
         (Shape::new(3, 16_384, 2), 2),
     ] {
         let network = Network::of(&arch, input, classes).unwrap();
-        checked(
-            &draw(&[network]).unwrap(),
-            &format!("{input}, {classes} classes"),
-        );
+        checked(&draw(&[network]).unwrap(), &format!("{input}, {classes} classes"));
     }
 }
 
 fn conv(c_out: usize, kernel: usize, stride: usize) -> Op {
-    Op::Conv2d {
-        c_out,
-        kernel,
-        stride,
-        padding: kernel / 2,
-        groups: 1,
-        bias: false,
-    }
+    Op::Conv2d { c_out, kernel, stride, padding: kernel / 2, groups: 1, bias: false }
 }
 
 /// A block whose shortcut averages before its convolution (He et al. 2018, ResNet-D), under names that must be escaped.
@@ -323,30 +270,19 @@ fn unlisted(name: &str) -> Network {
     let mut graph = Graph::new(Shape::new(3, 8, 8));
     let stem = graph.push(format!("{name}stem"), conv(8, 3, 1), &[LayerId(0)]);
     let branch = graph.push("conv", conv(16, 3, 2), &[stem]);
-    let window = Window::Square {
-        kernel: 2,
-        stride: 2,
-    };
+    let window = Window::Square { kernel: 2, stride: 2 };
     let pool = graph.push("pool", Op::AvgPool2d(window), &[stem]);
     let project = graph.push(format!("{name}project"), conv(16, 1, 1), &[pool]);
     let sum = graph.push("sum", Op::Add, &[branch, project]);
     graph.push("fc", Op::Linear { out: 2 }, &[sum]);
-    Network {
-        name: name.to_owned(),
-        depth: 3,
-        graph,
-    }
+    Network { name: name.to_owned(), depth: 3, graph }
 }
 
 #[test]
 fn any_graph_is_drawn_and_every_name_escaped() {
     let nasty = "</title><script>alert(\"1\")</script>&amp;'\u{0}]]>";
     let elements = checked(&draw(&[unlisted(nasty)]).unwrap(), nasty);
-    assert!(
-        drawn(&elements, "text", "middle")
-            .iter()
-            .any(|e| e.text == "mean 2x2, /2, 1x1")
-    );
+    assert!(drawn(&elements, "text", "middle").iter().any(|e| e.text == "mean 2x2, /2, 1x1"));
     assert_eq!(drawn(&elements, "path", "shortcut").len(), 1);
     let page = embed(&[unlisted(nasty), network("resnet20")], "left").unwrap()
         + &embed(&[network("resnet20")], "right").unwrap();
@@ -357,12 +293,7 @@ fn any_graph_is_drawn_and_every_name_escaped() {
 fn what_cannot_be_drawn_is_named() {
     assert_eq!(draw(&[]), Err(DrawError::Nothing));
     let many = vec![network("resnet8"); MOST_NETWORKS + 1];
-    assert_eq!(
-        draw(&many),
-        Err(DrawError::TooMany {
-            found: MOST_NETWORKS + 1
-        })
-    );
+    assert_eq!(draw(&many), Err(DrawError::TooMany { found: MOST_NETWORKS + 1 }));
 
     let refused = |change: &dyn Fn(&mut Graph), words: &[&str]| {
         let mut network = unlisted("mine");
@@ -377,11 +308,8 @@ fn what_cannot_be_drawn_is_named() {
     );
     refused(
         &|g| {
-            g.layers[5] = resnet::graph::Layer {
-                name: "relu".into(),
-                op: Op::Relu,
-                inputs: vec![LayerId(2)],
-            }
+            g.layers[5] =
+                resnet::graph::Layer { name: "relu".into(), op: Op::Relu, inputs: vec![LayerId(2)] }
         },
         &["`pool`", "logits"],
     );

@@ -79,15 +79,8 @@ impl Sample {
         for truth in 0..n_classes.min(6) {
             let predicted = (truth + if truth % 3 == 0 { 6 } else { 2 }) % n_classes;
             let count = confusion[truth * n_classes + predicted];
-            let pictures = (0..8)
-                .map(|i| picture(truth, predicted, i, &mut rng))
-                .collect();
-            confused.push(ConfusedPair {
-                truth,
-                predicted,
-                count,
-                pictures,
-            });
+            let pictures = (0..8).map(|i| picture(truth, predicted, i, &mut rng)).collect();
+            confused.push(ConfusedPair { truth, predicted, count, pictures });
         }
         confused.sort_by_key(|p| std::cmp::Reverse(p.count));
         let environment = [
@@ -98,17 +91,9 @@ impl Sample {
             ("kernels", "f32 8x16 avx2"),
             ("peak memory", "212 MiB"),
         ];
-        let environment = environment
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into();
-        Sample {
-            classes,
-            confusion,
-            confused,
-            epochs,
-            steps,
-            environment,
-        }
+        let environment =
+            environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        Sample { classes, confusion, confused, epochs, steps, environment }
     }
 
     /// The report of this sample.

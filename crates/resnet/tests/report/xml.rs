@@ -10,10 +10,7 @@ pub(crate) struct Element {
 
 impl Element {
     pub(crate) fn attribute(&self, name: &str) -> Option<&str> {
-        self.attributes
-            .iter()
-            .find(|a| a.0 == name)
-            .map(|a| a.1.as_str())
+        self.attributes.iter().find(|a| a.0 == name).map(|a| a.1.as_str())
     }
 }
 
@@ -42,9 +39,7 @@ pub(crate) fn parse(markup: &str) -> Result<Vec<Element>, String> {
         let (tag, after) = (&inside[..end], &inside[end + 1..]);
         rest = after;
         if let Some(name) = tag.strip_prefix('/') {
-            let element = open
-                .pop()
-                .ok_or_else(|| format!("</{name}> closes nothing"))?;
+            let element = open.pop().ok_or_else(|| format!("</{name}> closes nothing"))?;
             if element.tag != name {
                 return Err(format!("</{name}> closes <{}>", element.tag));
             }
@@ -58,15 +53,9 @@ pub(crate) fn parse(markup: &str) -> Result<Vec<Element>, String> {
         let element = element(tag)?;
         let may = |list: &[&str]| list.contains(&element.tag.as_str());
         if leaf && !may(&VOID) && !may(&LEAF) || !leaf && may(&VOID) {
-            return Err(format!(
-                "<{tag}> is closed in a way that HTML does not know"
-            ));
+            return Err(format!("<{tag}> is closed in a way that HTML does not know"));
         }
-        if leaf {
-            done.push(element)
-        } else {
-            open.push(element)
-        }
+        if leaf { done.push(element) } else { open.push(element) }
     }
     match open.pop() {
         Some(element) => Err(format!("<{}> is not closed", element.tag)),
@@ -100,9 +89,8 @@ fn element(tag: &str) -> Result<Element, String> {
         let (key, value) = rest
             .split_once("=\"")
             .ok_or_else(|| format!("an attribute without value in <{tag}>"))?;
-        let (value, after) = value
-            .split_once('"')
-            .ok_or_else(|| format!("an open quote in <{tag}>"))?;
+        let (value, after) =
+            value.split_once('"').ok_or_else(|| format!("an open quote in <{tag}>"))?;
         if !is_name(key) || attributes.iter().any(|a| a.0 == key) {
             return Err(format!("attribute {key:?} of <{tag}>"));
         }
@@ -112,26 +100,18 @@ fn element(tag: &str) -> Result<Element, String> {
             return Err(format!("attributes that touch in <{tag}>"));
         }
     }
-    Ok(Element {
-        tag: name.to_owned(),
-        attributes,
-        text: String::new(),
-    })
+    Ok(Element { tag: name.to_owned(), attributes, text: String::new() })
 }
 
 fn unescape(text: &str) -> Result<String, String> {
-    if let Some(bad) = text
-        .chars()
-        .find(|c| c.is_control() && !matches!(c, '\n' | '\t'))
-    {
+    if let Some(bad) = text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
         return Err(format!("control character {bad:?}"));
     }
     let mut parts = text.split('&');
     let mut out = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        let (name, after) = part
-            .split_once(';')
-            .ok_or_else(|| format!("a bare & before {part:?}"))?;
+        let (name, after) =
+            part.split_once(';').ok_or_else(|| format!("a bare & before {part:?}"))?;
         out.push(match name {
             "amp" => '&',
             "lt" => '<',
@@ -146,14 +126,7 @@ fn unescape(text: &str) -> Result<String, String> {
 
 #[test]
 fn the_reader_is_strict() {
-    assert_eq!(
-        parse("<p class=\"a\">x &lt; <b>y</b></p>")
-            .unwrap()
-            .last()
-            .unwrap()
-            .text,
-        "x < y"
-    );
+    assert_eq!(parse("<p class=\"a\">x &lt; <b>y</b></p>").unwrap().last().unwrap().text, "x < y");
     for bad in [
         "<p>",
         "</p>",

@@ -31,10 +31,7 @@ impl<'a, const N: usize> Ahead<'a, N> {
         let all: usize = rest.iter().map(|part| part.len()).sum();
         // The last piece of each part may be short.
         let full = (calls + 1).saturating_sub(N).max(1);
-        Ahead {
-            rest,
-            share: all.div_ceil(full).next_multiple_of(LINE),
-        }
+        Ahead { rest, share: all.div_ceil(full).next_multiple_of(LINE) }
     }
 
     /// Where the next piece begins, and the cache lines of it.

@@ -209,15 +209,9 @@ impl<'a> Correlation<'a> {
         let packed = Bf16::view_mut(&mut packed[skip..], len * self.shape.groups);
         let packed = Parts::new(packed);
         // Pieces read w in its order.
-        let (steps, channels) = if self.transposed {
-            (self.steps(), PANEL)
-        } else {
-            (STEPS, width)
-        };
-        let pieces = (
-            self.steps().div_ceil(steps.max(1)),
-            width.div_ceil(channels),
-        );
+        let (steps, channels) =
+            if self.transposed { (self.steps(), PANEL) } else { (STEPS, width) };
+        let pieces = (self.steps().div_ceil(steps.max(1)), width.div_ceil(channels));
         cpu.parallel(self.shape.groups * pieces.0 * pieces.1, |task| {
             let (task, piece) = (task / pieces.1, task % pieces.1);
             let group = task / pieces.0;
@@ -241,11 +235,7 @@ impl<'a> Correlation<'a> {
     /// Lengths of a thread's parts of scratch: copy, steps, offsets of tiles in x, their rows, offsets of outputs, sums.
     fn parts(&self) -> [usize; 6] {
         let tiles = self.tiles(self.blocks.images, self.blocks.rows());
-        let waiting = if self.part() < self.steps() {
-            tiles
-        } else {
-            MOST
-        };
+        let waiting = if self.part() < self.steps() { tiles } else { MOST };
         [
             Bf16::words(self.layout.len(&self.blocks)),
             2 * self.steps(),
@@ -392,11 +382,7 @@ impl Task for BlockTask<'_> {
         let layout = &c.layout;
         let [copy, step_table, from, rows, to, sums] = scratch::split(scratch, c.parts());
         let [step_table, from, rows, to] = [step_table, from, rows, to].map(scratch::as_u32);
-        let map = Map {
-            values: x,
-            channels: c.c_in,
-            groups: c.shape.groups,
-        };
+        let map = Map { values: x, channels: c.c_in, groups: c.shape.groups };
         let copy = Bf16::view_mut(copy, layout.len(&c.blocks));
         let after = c.after(block, x);
         let x = layout.stage(map, group, block, copy, laid_out);

@@ -124,12 +124,7 @@ impl Layout {
             };
             rows + self.rows.taps.div_ceil(step).max(1) - 1 - shared
         };
-        Laid {
-            images,
-            rows,
-            height,
-            plane: images * height * self.width,
-        }
+        Laid { images, rows, height, plane: images * height * self.width }
     }
 
     /// The cell, from an output's own on, where tap row `t` begins.
@@ -159,11 +154,7 @@ impl Layout {
 
     /// Numbers of the largest block's copy.
     pub(super) fn len(&self, blocks: &Blocks) -> usize {
-        if self.copies() {
-            self.copied(&self.block(blocks.images, blocks.rows()))
-        } else {
-            0
-        }
+        if self.copies() { self.copied(&self.block(blocks.images, blocks.rows())) } else { 0 }
     }
 
     /// Lays a block out, unless `copy` holds it; returns the numbers from the first output's cell on.
@@ -198,10 +189,7 @@ impl Layout {
         rest.fill(Bf16::default());
         let step = self.rows.step;
         for (i, to) in planes.chunks_exact_mut(row_len).enumerate() {
-            let (plane, i) = (
-                i / (laid.images * laid.height),
-                i % (laid.images * laid.height),
-            );
+            let (plane, i) = (i / (laid.images * laid.height), i % (laid.images * laid.height));
             let (image, i) = (i / laid.height, i % laid.height);
             let row = self.rows.first + ((block.row + i) * step + plane) as isize;
             if row < 0 || row as usize >= self.rows.len {
@@ -222,13 +210,7 @@ impl Layout {
             return self.copy_columns(from, self.columns.first, map, group, to);
         }
         for (j, to) in to.chunks_exact_mut(self.cell).enumerate() {
-            self.copy_columns(
-                from,
-                self.columns.first + (j * step) as isize,
-                map,
-                group,
-                to,
-            );
+            self.copy_columns(from, self.columns.first + (j * step) as isize, map, group, to);
         }
     }
 

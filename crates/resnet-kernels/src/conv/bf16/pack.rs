@@ -38,14 +38,7 @@ pub(super) struct PackTask<'a> {
 impl Task for PackTask<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let PackTask {
-            c,
-            group,
-            channels,
-            steps,
-            w,
-            packed,
-        } = self;
+        let PackTask { c, group, channels, steps, w, packed } = self;
         let len = c.layout.run();
         let per_run = len.div_ceil(STEP);
         let mut words = [0f32; STEP * PANEL / 2];
@@ -95,10 +88,7 @@ impl Task for PackTask<'_> {
 #[inline(always)]
 fn round<S: Simd>(s: S, from: &[f32], to: &mut [Bf16]) {
     assert!(to.len() >= from.len());
-    let work = Round {
-        from: from.as_ptr(),
-        to: to.as_mut_ptr(),
-    };
+    let work = Round { from: from.as_ptr(), to: to.as_mut_ptr() };
     // SAFETY: both hold as many numbers, by the assertion.
     unsafe { each(s, from.len(), work) };
 }
@@ -133,11 +123,7 @@ fn along<S: Simd>(
     let first = group * (c.c_out / c.shape.groups) + n;
     for (k, to) in rows.zip(square.chunks_exact_mut(PANEL)) {
         // w is [k][c_out] already.
-        round(
-            s,
-            &w[(run * c.layout.run() + k) * all + first..][..count],
-            to,
-        );
+        round(s, &w[(run * c.layout.run() + k) * all + first..][..count], to);
     }
 }
 

@@ -34,11 +34,7 @@ const CHANNELS: usize = 32;
 pub(super) fn interleave<S: Simd>(s: S, a: &[Bf16], b: &[Bf16], to: &mut [u32]) {
     let count = to.len();
     assert!(a.len() >= count && b.len() >= count);
-    let work = Pair {
-        a: a.as_ptr(),
-        b: b.as_ptr(),
-        to: to.as_mut_ptr(),
-    };
+    let work = Pair { a: a.as_ptr(), b: b.as_ptr(), to: to.as_mut_ptr() };
     // SAFETY: all hold `count` numbers, by the assertion.
     unsafe { each(s, count, work) };
 }
@@ -192,13 +188,9 @@ mod tests {
     #[test]
     fn the_transpose_holds_every_cell_and_zeros_after_them() {
         let x: Vec<Bf16> = (0..2000).map(|i| Bf16::from_bits(i as u16 + 1)).collect();
-        for (distance, cells, channels) in [
-            (12, 37, 12),
-            (40, 33, 38),
-            (16, 64, 16),
-            (6, 5, 6),
-            (70, 28, 67),
-        ] {
+        for (distance, cells, channels) in
+            [(12, 37, 12), (40, 33, 38), (16, 64, 16), (6, 5, 6), (70, 28, 67)]
+        {
             let (pitch, rows): (usize, usize) = (48, usize::next_multiple_of(channels, ROWS));
             let mut to = vec![f32::NAN; rows * pitch];
             transpose(Scalar, &x, distance, cells, channels, &mut to, pitch);
@@ -206,11 +198,7 @@ mod tests {
             let to: &[Bf16] = to;
             for c in 0..channels {
                 for i in 0..2 * pitch {
-                    let expected = if i < cells {
-                        x[i * distance + c].to_bits()
-                    } else {
-                        0
-                    };
+                    let expected = if i < cells { x[i * distance + c].to_bits() } else { 0 };
                     assert_eq!(
                         to[c * 2 * pitch + i].to_bits(),
                         expected,

@@ -52,11 +52,7 @@ impl<T: Number> Task for BlockTask<'_, T> {
         } = self;
         let [copy, from, to, own, start, tile, sums] = scratch::split(scratch, c.parts::<T>());
         let [from, to, own] = [from, to, own].map(scratch::as_u32);
-        let map = Map {
-            values: x,
-            channels: c.c_in,
-            groups: c.shape.groups,
-        };
+        let map = Map { values: x, channels: c.c_in, groups: c.shape.groups };
         if !laid_out {
             c.staging.place(block, from);
             output_offsets(c, block, to);
@@ -77,9 +73,7 @@ impl<T: Number> Task for BlockTask<'_, T> {
         for (n, lanes) in panels::<S>(channels.clone()) {
             let count = lanes.min(channels.end - n);
             for (j, start) in start[..lanes].iter_mut().enumerate() {
-                *start = bias
-                    .filter(|_| j < count)
-                    .map_or(0.0, |bias| bias[first_channel + n + j]);
+                *start = bias.filter(|_| j < count).map_or(0.0, |bias| bias[first_channel + n + j]);
             }
             let (sums_at, sums_to) = match in_y {
                 Some(y) => (y.wrapping_add(first_channel + n), to),
@@ -92,17 +86,9 @@ impl<T: Number> Task for BlockTask<'_, T> {
                 let call = Tiles {
                     x: x[k.run * c.staging.pitch + k.offset..].as_ptr(),
                     from,
-                    runs: Runs {
-                        runs: k.runs,
-                        len: k.len,
-                        pitch: c.staging.pitch,
-                    },
+                    runs: Runs { runs: k.runs, len: k.len, pitch: c.staging.pitch },
                     panel: panel.as_ptr(),
-                    start: if continues {
-                        std::ptr::null()
-                    } else {
-                        start.as_ptr()
-                    },
+                    start: if continues { std::ptr::null() } else { start.as_ptr() },
                     y: sums_at,
                     to: sums_to,
                     count,
@@ -214,12 +200,7 @@ impl Iterator for Reduction {
         } else {
             None
         };
-        Some(Part {
-            run,
-            runs,
-            offset,
-            len,
-        })
+        Some(Part { run, runs, offset, len })
     }
 }
 

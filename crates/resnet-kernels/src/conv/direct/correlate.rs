@@ -73,9 +73,7 @@ pub(in crate::conv) fn forward<T: Number>(
     y: &mut [T],
     mut scratch: Scratch,
 ) {
-    each::<T>(cpu, shape, false, |c| {
-        c.run(cpu, x, packed, epilogue, y, false, scratch.again())
-    });
+    each::<T>(cpu, shape, false, |c| c.run(cpu, x, packed, epilogue, y, false, scratch.again()));
 }
 
 /// dx (+)= dy * wᵀ.
@@ -93,15 +91,7 @@ pub(in crate::conv) fn backward_input<T: Number>(
         let packed = packed::by_threads(cpu, c.packed_len(), &mut scratch, |packed| {
             c.pack::<T>(cpu, w, packed)
         });
-        c.run(
-            cpu,
-            dy,
-            packed,
-            Epilogue::default(),
-            dx,
-            accumulate,
-            scratch,
-        );
+        c.run(cpu, dy, packed, Epilogue::default(), dx, accumulate, scratch);
     });
 }
 
@@ -148,17 +138,7 @@ impl<'a> Correlation<'a> {
             copies: staging.copies(),
         };
         let (blocks, split) = cut(cpu, shape, &rows, &columns, wanted);
-        Correlation {
-            shape,
-            transposed,
-            staging,
-            blocks,
-            c_in,
-            c_out,
-            h_out,
-            w_out,
-            split,
-        }
+        Correlation { shape, transposed, staging, blocks, c_in, c_out, h_out, w_out, split }
     }
 
     /// Terms of an output's sum.
@@ -198,15 +178,7 @@ impl<'a> Correlation<'a> {
     pub(super) fn parts<T: Number>(&self) -> [usize; 7] {
         let pixels = self.blocks.pixels();
         let sums = if T::holds_sums() { 0 } else { pixels };
-        [
-            self.staging.len(&self.blocks),
-            pixels,
-            pixels,
-            sums,
-            LANES,
-            NARROW * LANES,
-            sums * LANES,
-        ]
+        [self.staging.len(&self.blocks), pixels, pixels, sums, LANES, NARROW * LANES, sums * LANES]
     }
 
     fn scratch_len<T: Number>(&self, shared: usize) -> ScratchLen {

@@ -52,26 +52,14 @@ struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     fn new<T: Number>(shape: &'a Conv2dShape) -> Plan<'a> {
-        let Conv2dShape {
-            n,
-            h,
-            w,
-            c_in,
-            c_out,
-            kernel,
-            stride,
-            padding,
-            groups,
-        } = *shape;
+        let Conv2dShape { n, h, w, c_in, c_out, kernel, stride, padding, groups } = *shape;
         let rows = Axis::forward(h, shape.h_out(), kernel, stride, padding);
         let columns = Axis::forward(w, shape.w_out(), kernel, stride, padding);
         let target = (24576 * groups / c_in).clamp(192, 1024);
         let most = (u32::MAX as usize / (h * w * c_in)).max(1);
         let blocks = Blocks::new(n, rows.count, columns.count, target, most, WIDE);
         let panels = (c_out / groups).div_ceil(LANES);
-        let chunks = (PARTIAL / shape.w_len())
-            .clamp(1, TASKS.div_ceil(groups))
-            .min(blocks.count());
+        let chunks = (PARTIAL / shape.w_len()).clamp(1, TASKS.div_ceil(groups)).min(blocks.count());
         let split = TASKS.div_ceil(chunks * groups).min(panels);
         Plan {
             shape,
@@ -91,11 +79,7 @@ impl<'a> Plan<'a> {
 
     /// Numbers in all partial dw; a single one is dw itself.
     fn partial(&self) -> usize {
-        if self.chunks == 1 {
-            0
-        } else {
-            self.chunks * self.shape.w_len()
-        }
+        if self.chunks == 1 { 0 } else { self.chunks * self.shape.w_len() }
     }
 
     /// Lengths of a thread's parts of scratch: copy, offsets, columns of x, their offsets, panels of dy, tile.
@@ -178,16 +162,7 @@ struct Gradient<'a, T> {
 impl<T: Number> Task for Gradient<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Gradient {
-            plan,
-            group,
-            chunk,
-            channels,
-            x,
-            dy,
-            dw,
-            scratch,
-        } = self;
+        let Gradient { plan, group, chunk, channels, x, dy, dw, scratch } = self;
         let shape = plan.shape;
         let c_out = shape.c_out;
         let [copy, offsets, columns, own, panels, tile] = scratch::split(scratch, plan.parts());
@@ -195,11 +170,7 @@ impl<T: Number> Task for Gradient<'_, T> {
         for (i, offset) in own.iter_mut().enumerate() {
             *offset = (i * BLOCK) as u32;
         }
-        let map = Map {
-            values: x,
-            channels: shape.c_in,
-            groups: shape.groups,
-        };
+        let map = Map { values: x, channels: shape.c_in, groups: shape.groups };
         let first_channel = group * (c_out / shape.groups);
         let blocks = plan.blocks.count();
         let (len, pitch) = (plan.staging.run(), plan.staging.pitch);

@@ -25,9 +25,7 @@ pub(super) fn rows<S: Simd, T: Number>(
         for (i, to) in panel.chunks_exact_mut(lanes).enumerate() {
             let from = &from[i * stride..][..count];
             to.fill(0.0);
-            to.iter_mut()
-                .zip(from)
-                .for_each(|(to, from)| *to = from.get());
+            to.iter_mut().zip(from).for_each(|(to, from)| *to = from.get());
         }
         return;
     }
@@ -75,10 +73,8 @@ pub(super) fn transposed<S: Simd>(
             // SAFETY: rows j..j + SIDE of `from` hold k..k + SIDE by the assertion, rows k..k + SIDE of `panel` hold
             // j..j + SIDE since j + SIDE <= lanes; one slice is borrowed mutably, so they do not overlap.
             unsafe {
-                let (from, to) = (
-                    from.as_ptr().add(j * stride + k),
-                    panel.as_mut_ptr().add(k * lanes + j),
-                );
+                let (from, to) =
+                    (from.as_ptr().add(j * stride + k), panel.as_mut_ptr().add(k * lanes + j));
                 s.transpose(from, stride, to, lanes);
             }
         }
@@ -99,24 +95,15 @@ mod tests {
     #[test]
     fn panels_hold_the_matrix_and_zeros() {
         let from: Vec<f32> = (0..40 * 25).map(|i| i as f32).collect();
-        for (len, count, lanes) in [
-            (25, 16, 16),
-            (24, 8, 8),
-            (7, 5, 8),
-            (17, 13, 16),
-            (1, 1, 8),
-            (25, 32, 32),
-        ] {
+        for (len, count, lanes) in
+            [(25, 16, 16), (24, 8, 8), (7, 5, 8), (17, 13, 16), (1, 1, 8), (25, 32, 32)]
+        {
             let mut panel = vec![f32::NAN; len * lanes];
             transposed(Scalar, &from, 25, len, count, lanes, &mut panel);
             let expected = |k: usize, j: usize| if j < count { from[j * 25 + k] } else { 0.0 };
             for k in 0..len {
                 (0..lanes).for_each(|j| {
-                    assert_eq!(
-                        panel[k * lanes + j],
-                        expected(k, j),
-                        "{len} {count} {lanes}"
-                    )
+                    assert_eq!(panel[k * lanes + j], expected(k, j), "{len} {count} {lanes}")
                 });
             }
             let count = count.min(25);

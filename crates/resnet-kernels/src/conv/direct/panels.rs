@@ -28,14 +28,7 @@ pub(super) struct PackTask<'a, T> {
 impl<T: Number> Task for PackTask<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let PackTask {
-            c,
-            group,
-            channels,
-            w,
-            packed,
-            ..
-        } = self;
+        let PackTask { c, group, channels, w, packed, .. } = self;
         let len = c.staging.run();
         for run in 0..c.staging.rows.taps {
             for offset in (0..len).step_by(PACK.1) {

@@ -30,11 +30,7 @@ impl Staging {
     ) -> Staging {
         let in_place = T::in_place(&[]).is_some();
         let copies = !in_place || groups > 1 || rows.reads_rim() || columns.reads_rim();
-        let width = if copies {
-            columns.span(columns.count.max(1))
-        } else {
-            columns.len
-        };
+        let width = if copies { columns.span(columns.count.max(1)) } else { columns.len };
         Staging {
             rows,
             columns,
@@ -76,10 +72,7 @@ impl Staging {
         let (row, column) = if self.copies {
             (0, 0)
         } else {
-            (
-                self.rows.first as usize + block.row * self.rows.step,
-                self.columns.first as usize,
-            )
+            (self.rows.first as usize + block.row * self.rows.step, self.columns.first as usize)
         };
         let mut outputs = offsets.iter_mut();
         for image in 0..block.images {
@@ -95,11 +88,7 @@ impl Staging {
 
     /// Rows of an image of a block.
     fn span(&self, block: Block) -> usize {
-        if self.copies {
-            self.rows.span(block.rows)
-        } else {
-            self.rows.len
-        }
+        if self.copies { self.rows.span(block.rows) } else { self.rows.len }
     }
 
     /// Whether no tap reaches the outputs: they are zero, and nothing is read.
@@ -163,9 +152,7 @@ impl Staging {
             right.fill(0.0);
             if map.groups == 1 {
                 let from = &image[from..][..to.len()];
-                to.iter_mut()
-                    .zip(from)
-                    .for_each(|(to, from)| *to = from.get());
+                to.iter_mut().zip(from).for_each(|(to, from)| *to = from.get());
             } else {
                 let pixels =
                     image[from..][..columns.len() * map.channels].chunks_exact(map.channels);

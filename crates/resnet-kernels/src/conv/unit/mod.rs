@@ -212,30 +212,10 @@ impl Registers {
             if lanes > SIDE {
                 return self.outer(product, rows);
             }
-            let Outer {
-                a,
-                a_pitch,
-                b: [b, _],
-                b_pitch,
-                count,
-                c,
-                c_stride,
-                add,
-                ahead,
-                lines,
-            } = product;
-            let first = Outer {
-                a,
-                a_pitch,
-                b: [b],
-                b_pitch,
-                count,
-                c,
-                c_stride,
-                add,
-                ahead,
-                lines,
-            };
+            let Outer { a, a_pitch, b: [b, _], b_pitch, count, c, c_stride, add, ahead, lines } =
+                product;
+            let first =
+                Outer { a, a_pitch, b: [b], b_pitch, count, c, c_stride, add, ahead, lines };
             self.outer(first, rows);
         }
     }
@@ -249,11 +229,7 @@ impl Registers {
     ) -> Option<Finish<'a>> {
         match *self {
             Registers::Dot(proof) if columns == PANEL && outputs.fits_registers(accumulate) => {
-                Some(Finish {
-                    proof,
-                    outputs,
-                    accumulate,
-                })
+                Some(Finish { proof, outputs, accumulate })
             }
             _ => None,
         }

@@ -57,12 +57,7 @@ pub(super) unsafe fn outer<const C: usize>(product: Outer<C>, rows: usize) {
                 // SAFETY: as above.
                 let (a, b) = unsafe {
                     let a = *product.a.byte_add(k * product.a_pitch).add(r);
-                    (
-                        a,
-                        *product.b[n / SIDE]
-                            .byte_add(k * product.b_pitch)
-                            .add(n % SIDE),
-                    )
+                    (a, *product.b[n / SIDE].byte_add(k * product.b_pitch).add(n % SIDE))
                 };
                 for half in [0, 16] {
                     let [a, b] = [a, b].map(|word| Bf16::from_bits((word >> half) as u16).get());

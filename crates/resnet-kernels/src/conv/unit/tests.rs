@@ -71,12 +71,8 @@ fn results(cpu: &Cpu, shape: &Conv2dShape, row: Option<&Row<Bf16>>) -> Results {
     let old = stored(&integers(shape.x_len(), &mut seed));
     let w = integers(shape.w_len(), &mut seed);
     let [scale, shift] = [(); 2].map(|()| integers(shape.c_out, &mut seed));
-    let all = Epilogue {
-        scale: Some(&scale),
-        shift: Some(&shift),
-        residual: Some(&dy),
-        relu: true,
-    };
+    let all =
+        Epilogue { scale: Some(&scale), shift: Some(&shift), residual: Some(&dy), relu: true };
     let nothing = Epilogue::default();
     let mut r = Results {
         y: vec![Bf16::of(f32::NAN); dy.len()],
@@ -130,10 +126,7 @@ fn integers_are_exact_for_any_number_of_threads() {
             let name = row.name;
             let same = |what: &str, found: Vec<f32>, expected: Vec<f32>| {
                 let off = found.iter().zip(&expected).position(|(a, b)| a != b);
-                assert_eq!(
-                    off, None,
-                    "{name} {shape}, {threads} threads: {what} differs"
-                );
+                assert_eq!(off, None, "{name} {shape}, {threads} threads: {what} differs");
             };
             let wide = |x: &[Bf16]| x.iter().map(|x| x.get()).collect::<Vec<f32>>();
             same("y", wide(&found.y), wide(&expected.y));

@@ -52,11 +52,7 @@ struct Configuration {
 
 impl Tiles {
     pub(super) fn new(proof: Amx) -> Tiles {
-        Tiles {
-            _proof: proof,
-            sizes: None,
-            thread: PhantomData,
-        }
+        Tiles { _proof: proof, sizes: None, thread: PhantomData }
     }
 
     fn configure(&mut self, sizes: Sizes) {

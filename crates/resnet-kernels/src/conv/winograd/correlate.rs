@@ -60,11 +60,8 @@ where
         let most = fits.min(tiling.count().div_ceil(wanted)).max(FEWEST);
         let block = even(tiling.count(), most, P::ROWS);
         let blocks = tiling.count().div_ceil(block);
-        let split = if cpu.threads() == 1 {
-            1
-        } else {
-            wanted.div_ceil(blocks).min(c_out.div_ceil(LANES))
-        };
+        let split =
+            if cpu.threads() == 1 { 1 } else { wanted.div_ceil(blocks).min(c_out.div_ceil(LANES)) };
         Correlation {
             products: PhantomData,
             transposed,
@@ -149,12 +146,7 @@ where
                     products,
                     tiles: range(self.tiling.count(), self.block, task / self.split),
                     channels,
-                    x: Map {
-                        values: x,
-                        h: self.h,
-                        w: self.w,
-                        channels: self.c_in,
-                    },
+                    x: Map { values: x, h: self.h, w: self.w, channels: self.c_in },
                     u: packed::of(u, self.packed_len(), own.worker),
                     epilogue,
                     y: y.start_of(0..len),
@@ -276,10 +268,7 @@ where
                 && m.len() >= I * I * stride(self.tiles.len(), width)
                 && outside.len() >= width
         );
-        let v = points::<I>(
-            v.as_mut_ptr(),
-            stride(self.tiles.len(), self.c.c_in / P::IN_WORD),
-        );
+        let v = points::<I>(v.as_mut_ptr(), stride(self.tiles.len(), self.c.c_in / P::IN_WORD));
         let m = points::<I>(m.as_mut_ptr(), stride(self.tiles.len(), width));
         // SAFETY: the points hold a row of c_in or `width` numbers for each tile, by the assertion; V is this task's, or the same
         // block's by the thread's task before.
@@ -361,10 +350,7 @@ where
             let u = &self.u[e * len..][..len];
             let (tiles, channels) = (self.tiles.len(), self.channels.clone());
             // SAFETY: as the caller vouches.
-            unsafe {
-                self.products
-                    .multiply(s, v, u, self.c.c_in, m, tiles, channels)
-            };
+            unsafe { self.products.multiply(s, v, u, self.c.c_in, m, tiles, channels) };
         }
     }
 

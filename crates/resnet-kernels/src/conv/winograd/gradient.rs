@@ -53,9 +53,7 @@ impl<'a, P: Products, const O: usize, const I: usize> Plan<'a, P, O, I> {
             .min(tiling.count() / P::CHUNK)
             .clamp(1, CHUNKS);
         // The split changes no bit, so it may depend on the threads.
-        let split = (4 * cpu.threads())
-            .div_ceil(chunks)
-            .min(c_out.div_ceil(PART));
+        let split = (4 * cpu.threads()).div_ceil(chunks).min(c_out.div_ceil(PART));
         let part = c_out.div_ceil(PART).div_ceil(split) * PART;
         let chunk = tiling.count().div_ceil(chunks);
         let block = even(chunk, P::BLOCK, P::IN_WORD);
@@ -171,33 +169,14 @@ where
 {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Gradient {
-            plan,
-            products,
-            chunk,
-            channels,
-            x,
-            dy,
-            p,
-            scratch,
-        } = self;
+        let Gradient { plan, products, chunk, channels, x, dy, p, scratch } = self;
         let shape = plan.shape;
         let (c_in, c_out, width) = (shape.c_in, shape.c_out, channels.len());
         let [v, w, zeros] = scratch::split(scratch, plan.parts());
         zeros.fill(0.0);
         let zeros = T::view(zeros, c_in.max(c_out));
-        let x = Map {
-            values: x,
-            h: shape.h,
-            w: shape.w,
-            channels: c_in,
-        };
-        let dy = Map {
-            values: dy,
-            h: shape.h_out(),
-            w: shape.w_out(),
-            channels: c_out,
-        };
+        let x = Map { values: x, h: shape.h, w: shape.w, channels: c_in };
+        let dy = Map { values: dy, h: shape.h_out(), w: shape.w_out(), channels: c_out };
         assert!(v.len() >= I * I * plan.stride(c_in) && w.len() >= I * I * plan.stride(width));
         let v = points::<I>(v.as_mut_ptr(), plan.stride(c_in));
         let w = points::<I>(w.as_mut_ptr(), plan.stride(width));
@@ -329,12 +308,7 @@ where
 {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Finish {
-            plan,
-            k,
-            partial,
-            dw,
-        } = self;
+        let Finish { plan, k, partial, dw } = self;
         let (c_in, c_out) = (plan.shape.c_in, plan.shape.c_out);
         assert!(k < c_in && partial.len() == plan.chunks * plan.len());
         const { assert!(I * I <= MOST) };

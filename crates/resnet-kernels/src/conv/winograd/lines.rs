@@ -150,12 +150,7 @@ impl Line<3, 4> for Weight {
         let [w0, w1, w2] = w;
         let (zero, half) = (s.splat(0.0), s.splat(0.5));
         let even = s.fma(half, s.add(w0, w2), zero);
-        [
-            w0,
-            s.fma(half, w1, even),
-            s.fma(s.splat(-0.5), w1, even),
-            w2,
-        ]
+        [w0, s.fma(half, w1, even), s.fma(s.splat(-0.5), w1, even), w2]
     }
 }
 
@@ -171,11 +166,7 @@ impl Line<6, 3> for WeightGradient {
         let (sum, difference) = (s.add(p3, p4), s.sub(p3, p4));
         [
             s.fma(s.splat(0.25), p0, s.fma(s.splat(1.0 / 24.0), sum, sixth)),
-            s.fma(
-                s.splat(1.0 / 12.0),
-                difference,
-                s.fma(s.splat(1.0 / 6.0), s.sub(p2, p1), zero),
-            ),
+            s.fma(s.splat(1.0 / 12.0), difference, s.fma(s.splat(1.0 / 6.0), s.sub(p2, p1), zero)),
             s.add(s.fma(s.splat(1.0 / 6.0), sum, sixth), p5),
         ]
     }
@@ -187,11 +178,7 @@ impl Line<4, 3> for WeightGradient {
         let [p0, p1, p2, p3] = p;
         let (half, minus_half) = (s.splat(0.5), s.splat(-0.5));
         let sum = s.fma(half, s.add(p1, p2), s.splat(0.0));
-        [
-            s.add(p0, sum),
-            s.fma(half, p1, s.fma(minus_half, p2, s.splat(0.0))),
-            s.add(sum, p3),
-        ]
+        [s.add(p0, sum), s.fma(half, p1, s.fma(minus_half, p2, s.splat(0.0))), s.add(sum, p3)]
     }
 }
 

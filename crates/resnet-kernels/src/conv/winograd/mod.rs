@@ -102,12 +102,7 @@ struct Tiling {
 
 impl Tiling {
     fn new(n: usize, h: usize, w: usize, out: usize) -> Tiling {
-        Tiling {
-            out,
-            n,
-            rows: h.div_ceil(out),
-            columns: w.div_ceil(out),
-        }
+        Tiling { out, n, rows: h.div_ceil(out), columns: w.div_ceil(out) }
     }
 
     fn count(&self) -> usize {
@@ -117,15 +112,8 @@ impl Tiling {
     /// Image, row and column of the tile's first output.
     #[inline(always)]
     fn place(&self, tile: usize) -> (usize, usize, usize) {
-        let (image, tile) = (
-            tile / (self.rows * self.columns),
-            tile % (self.rows * self.columns),
-        );
-        (
-            image,
-            tile / self.columns * self.out,
-            tile % self.columns * self.out,
-        )
+        let (image, tile) = (tile / (self.rows * self.columns), tile % (self.rows * self.columns));
+        (image, tile / self.columns * self.out, tile % self.columns * self.out)
     }
 }
 
@@ -171,11 +159,7 @@ impl<T: Number> Map<'_, T> {
 /// Numbers from one row of V, W or M to the next: many rows of 256 or more bytes are an odd number of cache lines apart, so
 /// that a column of them does not fall into a few sets of a cache.
 fn pitch(columns: usize) -> usize {
-    if columns < 4 * LANES {
-        columns
-    } else {
-        (columns.div_ceil(LANES) | 1) * LANES
-    }
+    if columns < 4 * LANES { columns } else { (columns.div_ceil(LANES) | 1) * LANES }
 }
 
 /// Numbers from one point's matrix of `rows` x `columns` to the next point's: an odd number of cache lines, so that all the
@@ -204,7 +188,5 @@ fn for_reading<const I: usize>(points: &[[*mut f32; I]; I]) -> [[*const f32; I];
 
 /// `count` in parts of at most `most`, as even as multiples of `unit` allow.
 fn even(count: usize, most: usize, unit: usize) -> usize {
-    count
-        .div_ceil(count.div_ceil(most).max(1))
-        .next_multiple_of(unit)
+    count.div_ceil(count.div_ceil(most).max(1)).next_multiple_of(unit)
 }

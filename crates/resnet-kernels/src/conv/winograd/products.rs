@@ -37,11 +37,7 @@ pub(super) fn next(
     depth: usize,
     len: usize,
 ) -> usize {
-    if n + lanes < columns.end {
-        lanes * depth
-    } else {
-        len - (n - columns.start) * depth
-    }
+    if n + lanes < columns.end { lanes * depth } else { len - (n - columns.start) * depth }
 }
 
 /// Vᵀ W at one point, summed over tiles.
@@ -151,11 +147,7 @@ impl Products for Plain {
             for k in (0..depth).step_by(PANEL) {
                 let part = PANEL.min(depth - k);
                 let panel = u[n * depth + k * lanes..][..part * lanes].as_ptr();
-                let start = if k == 0 {
-                    ZEROS.as_ptr()
-                } else {
-                    std::ptr::null()
-                };
+                let start = if k == 0 { ZEROS.as_ptr() } else { std::ptr::null() };
                 let v = v.wrapping_add(k);
                 let next = panel.wrapping_add(if k + part < depth {
                     part * lanes
@@ -243,11 +235,7 @@ unsafe fn rows<S: Simd, const MR: usize, const NV: usize>(
     tiles: usize,
     next: *const f32,
 ) {
-    let runs = Runs {
-        runs: 1,
-        len: depth,
-        pitch: 0,
-    };
+    let runs = Runs { runs: 1, len: depth, pitch: 0 };
     for at in (0..tiles).step_by(MR) {
         let mut x = [v; MR];
         let mut y = [m; MR];

@@ -29,15 +29,7 @@ where
 {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let WeightTask {
-            c_in,
-            c_out,
-            transposed,
-            rows,
-            w,
-            u,
-            ..
-        } = self;
+        let WeightTask { c_in, c_out, transposed, rows, w, u, .. } = self;
         assert!(w.len() == 9 * c_in * c_out);
         let u = points::<I>(u, c_in / P::IN_WORD * c_out);
         let w = w.as_ptr();

@@ -9,19 +9,13 @@ fn message(result: Result<impl std::fmt::Debug, ArchError>) -> String {
 #[test]
 fn unknown_names_get_the_nearest() {
     let cases = [
-        (
-            "resnt50",
-            "unknown network `resnt50`; did you mean resnet50",
-        ),
+        ("resnt50", "unknown network `resnt50`; did you mean resnet50"),
         ("ResNet-18", "did you mean resnet18"),
         ("vgg17", "did you mean vgg16?"),
         ("vgg", "did you mean vgg16 or vgg19 or vgg16_bn?"),
         ("resnext50", "did you mean resnext50_32x4d?"),
         ("wrn28", "did you mean wrn28_10?"),
-        (
-            "inception_v3",
-            "unknown network `inception_v3`; `resnet models` lists all",
-        ),
+        ("inception_v3", "unknown network `inception_v3`; `resnet models` lists all"),
         ("", "unknown network ``; `resnet models` lists all"),
         ("resnet020", "did you mean resnet20"),
         (
@@ -37,10 +31,7 @@ fn unknown_names_get_the_nearest() {
         ),
         ("plain1000000", "nearest: plain9998"),
         ("plain99999999999999999999999", "nearest: plain9998"),
-        (
-            "wrn28_0",
-            "and a widening factor of 1 to 64; nearest: wrn28_1",
-        ),
+        ("wrn28_0", "and a widening factor of 1 to 64; nearest: wrn28_1"),
         ("wrn29_10", "nearest: wrn28_10, wrn34_10"),
     ];
     for (text, expected) in cases {
@@ -48,10 +39,7 @@ fn unknown_names_get_the_nearest() {
         assert!(found.contains(expected), "{text}: {found}");
     }
     let long = "resnet".repeat(100_000);
-    assert!(matches!(
-        Arch::parse(&long),
-        Err(ArchError::UnknownNetwork { .. })
-    ));
+    assert!(matches!(Arch::parse(&long), Err(ArchError::UnknownNetwork { .. })));
 }
 
 #[test]
@@ -68,10 +56,7 @@ fn wrong_options_say_why() {
         ),
         ("resnet20:norm=layer", "is `layer`, expected batch or none"),
         ("resnet20:residual=yes", "expected true or false"),
-        (
-            "resnet20:init=normal",
-            "expected he, xavier or normal:STD with STD above zero",
-        ),
+        ("resnet20:init=normal", "expected he, xavier or normal:STD with STD above zero"),
         ("resnet20:init=normal:-1", "expected he, xavier"),
         (
             "resnet20:gain=0",
@@ -79,70 +64,34 @@ fn wrong_options_say_why() {
         ),
         ("resnet20:gain=1e60", "expected a number above zero"),
         ("resnet20:gain=nan", "expected a number above zero"),
-        (
-            "resnet20:",
-            "network `resnet20:`: found ``, expected each option once as key=value",
-        ),
-        (
-            "resnet20:shortcut",
-            "found `shortcut`, expected each option once",
-        ),
-        (
-            "resnet20:gain=1,gain=2",
-            "found `gain=2`, expected each option once",
-        ),
+        ("resnet20:", "network `resnet20:`: found ``, expected each option once as key=value"),
+        ("resnet20:shortcut", "found `shortcut`, expected each option once"),
+        ("resnet20:gain=1,gain=2", "found `gain=2`, expected each option once"),
         (
             "vgg16:shortcut=A",
             "option `shortcut` cannot apply to network `vgg16`: it has no residual blocks",
         ),
-        (
-            "plain20:shortcut=B",
-            "it is a plain network and has no shortcuts",
-        ),
+        ("plain20:shortcut=B", "it is a plain network and has no shortcuts"),
         ("plain20:residual=true", "it has no shortcuts by definition"),
         (
             "plain20:zero_init=true",
             "option `zero_init` cannot apply to network `plain20`: it has no residual branches",
         ),
         ("classic:zero_init=true", "it has no residual branches"),
-        (
-            "resnet20:residual=false,zero_init=true",
-            "it has no residual branches",
-        ),
-        (
-            "resnet20:zero_init=true,norm=none",
-            "without batch norm there is no gamma",
-        ),
-        (
-            "preresnet110:zero_init=true",
-            "its branches end in a convolution",
-        ),
+        ("resnet20:residual=false,zero_init=true", "it has no residual branches"),
+        ("resnet20:zero_init=true,norm=none", "without batch norm there is no gamma"),
+        ("preresnet110:zero_init=true", "its branches end in a convolution"),
         ("resnet20:stride=v1", "its blocks are not bottlenecks"),
-        (
-            "resnet20:first_norm=both",
-            "its batch norms follow their convolutions",
-        ),
-        (
-            "vgg16:stem=cifar",
-            "its first layers are part of its definition",
-        ),
-        (
-            "resnet50:block=basic",
-            "its blocks are part of its definition",
-        ),
-        (
-            "wrn28_10:block=bottleneck",
-            "its blocks are part of its definition",
-        ),
+        ("resnet20:first_norm=both", "its batch norms follow their convolutions"),
+        ("vgg16:stem=cifar", "its first layers are part of its definition"),
+        ("resnet50:block=basic", "its blocks are part of its definition"),
+        ("wrn28_10:block=bottleneck", "its blocks are part of its definition"),
         (
             "resnet32:block=bottleneck",
             "bottleneck blocks give 9n+2 layers, not 32; nearest: 29 and 38",
         ),
         ("resnet8:block=bottleneck", "not 8; nearest: 11 and 20"),
-        (
-            "preresnet29:block=basic",
-            "basic blocks give 6n+2 layers, not 29; nearest: 26 and 32",
-        ),
+        ("preresnet29:block=basic", "basic blocks give 6n+2 layers, not 29; nearest: 26 and 32"),
     ];
     for (text, expected) in cases {
         let found = message(Arch::parse(text));
@@ -161,22 +110,10 @@ fn impossible_images_say_why() {
     assert!(graph("vgg16_bn", Shape::new(3, 8, 224), 10).contains("`features.33`"));
     assert!(graph("classic", Shape::new(1, 7, 7), 10).contains("8x8 pixels"));
     let cases = [
-        (
-            Shape::new(0, 32, 32),
-            10,
-            "the number of input channels is 0, expected 1 to 1024",
-        ),
-        (
-            Shape::new(3, 0, 32),
-            10,
-            "the size of the images in pixels is 0x32, expected 1 to 16384",
-        ),
+        (Shape::new(0, 32, 32), 10, "the number of input channels is 0, expected 1 to 1024"),
+        (Shape::new(3, 0, 32), 10, "the size of the images in pixels is 0x32, expected 1 to 16384"),
         (Shape::new(3, 32, usize::MAX), 10, "expected 1 to 16384"),
-        (
-            Shape::new(3, 32, 32),
-            0,
-            "the number of classes is 0, expected 1 to 1000000",
-        ),
+        (Shape::new(3, 32, 32), 0, "the number of classes is 0, expected 1 to 1000000"),
     ];
     for (input, classes, expected) in cases {
         let found = graph("resnet20", input, classes);
@@ -190,11 +127,7 @@ fn impossible_images_say_why() {
         ("vgg19", Shape::new(1024, 1024, 1024)),
         ("resnext101_32x8d:stem=cifar", Shape::new(1024, 1024, 1024)),
     ] {
-        size(
-            &parse(text)
-                .graph(input, 1_000_000)
-                .unwrap_or_else(|e| panic!("{e}")),
-        );
+        size(&parse(text).graph(input, 1_000_000).unwrap_or_else(|e| panic!("{e}")));
     }
 }
 

@@ -36,10 +36,8 @@ fn bytes(numbers: &[f32]) -> Vec<u8> {
 #[test]
 fn bytes_become_normalised_numbers() {
     let mut preprocess = plain(Shape::new(3, 2, 2));
-    preprocess.normalize = Normalize::Channel {
-        mean: vec![0.5, 0.25, 0.0],
-        std: vec![0.5, 0.125, 2.0],
-    };
+    preprocess.normalize =
+        Normalize::Channel { mean: vec![0.5, 0.25, 0.0], std: vec![0.5, 0.125, 2.0] };
     let image = Image {
         width: 2,
         height: 2,
@@ -47,33 +45,17 @@ fn bytes_become_normalised_numbers() {
         pixels: vec![0, 0, 0, 255, 255, 255, 51, 51, 51, 102, 102, 102],
     };
     let out = eval(&transform(preprocess, Augment::default()), &image);
-    let expected = [
-        -1.0, -2.0, 0.0, 1.0, 6.0, 0.5, -0.6, -0.4, 0.1, -0.2, 1.2, 0.2,
-    ];
-    assert!(
-        out.iter()
-            .zip(expected)
-            .all(|(x, y): (&f32, f32)| (x - y).abs() < 1e-6),
-        "{out:?}"
-    );
+    let expected = [-1.0, -2.0, 0.0, 1.0, 6.0, 0.5, -0.6, -0.4, 0.1, -0.2, 1.2, 0.2];
+    assert!(out.iter().zip(expected).all(|(x, y): (&f32, f32)| (x - y).abs() < 1e-6), "{out:?}");
 }
 
 #[test]
 fn grey_and_colour_are_converted() {
-    let grey = Image {
-        width: 2,
-        height: 1,
-        channels: 1,
-        pixels: vec![10, 20],
-    };
+    let grey = Image { width: 2, height: 1, channels: 1, pixels: vec![10, 20] };
     let to_rgb = transform(plain(Shape::new(3, 1, 2)), Augment::default());
     assert_eq!(bytes(&eval(&to_rgb, &grey)), [10, 10, 10, 20, 20, 20]);
-    let color = Image {
-        width: 3,
-        height: 1,
-        channels: 3,
-        pixels: vec![255, 0, 0, 0, 255, 0, 0, 0, 255],
-    };
+    let color =
+        Image { width: 3, height: 1, channels: 3, pixels: vec![255, 0, 0, 0, 255, 0, 0, 0, 255] };
     let to_grey = transform(plain(Shape::new(1, 1, 3)), Augment::default());
     assert_eq!(bytes(&eval(&to_grey, &color)), [76, 150, 29]); // 0.299, 0.587, 0.114 of 255
 }
@@ -83,14 +65,8 @@ fn grey_and_colour_are_converted() {
 fn crops_of_the_padded_picture() {
     let image = pattern(5, 4, 3);
     let pad = 2;
-    let augmented = transform(
-        plain(Shape::new(3, 4, 5)),
-        Augment {
-            pad,
-            flip: true,
-            ..Augment::default()
-        },
-    );
+    let augmented =
+        transform(plain(Shape::new(3, 4, 5)), Augment { pad, flip: true, ..Augment::default() });
     let place = |dy: isize, dx: isize, flip: bool| -> Vec<u8> {
         let mut out = Vec::new();
         for y in 0..4 {
@@ -99,11 +75,7 @@ fn crops_of_the_padded_picture() {
                 let (y, x) = (y + dy - pad as isize, x + dx - pad as isize);
                 for c in 0..3 {
                     let inside = (0..4).contains(&y) && (0..5).contains(&x);
-                    out.push(if inside {
-                        image.pixels[((y * 5 + x) * 3 + c) as usize]
-                    } else {
-                        0
-                    });
+                    out.push(if inside { image.pixels[((y * 5 + x) * 3 + c) as usize] } else { 0 });
                 }
             }
         }
@@ -121,26 +93,11 @@ fn crops_of_the_padded_picture() {
 #[test]
 fn padding_is_the_mean() {
     let mut preprocess = plain(Shape::new(1, 2, 2));
-    preprocess.normalize = Normalize::Channel {
-        mean: vec![0.5],
-        std: vec![0.25],
-    };
-    let white = Image {
-        width: 2,
-        height: 2,
-        channels: 1,
-        pixels: vec![255; 4],
-    };
-    let augmented = transform(
-        preprocess,
-        Augment {
-            pad: 2,
-            ..Augment::default()
-        },
-    );
-    let mut values: Vec<f32> = (0..50)
-        .flat_map(|index| train(&augmented, (0, 0, index), &white))
-        .collect();
+    preprocess.normalize = Normalize::Channel { mean: vec![0.5], std: vec![0.25] };
+    let white = Image { width: 2, height: 2, channels: 1, pixels: vec![255; 4] };
+    let augmented = transform(preprocess, Augment { pad: 2, ..Augment::default() });
+    let mut values: Vec<f32> =
+        (0..50).flat_map(|index| train(&augmented, (0, 0, index), &white)).collect();
     values.sort_by(f32::total_cmp);
     values.dedup();
     assert_eq!(values, [0.0, 2.0]);
@@ -153,36 +110,16 @@ fn pixel_mean_moves_with_the_picture() {
     let mean: Vec<f32> = image.pixels.iter().map(|&v| f32::from(v) / 255.0).collect();
     let mut preprocess = plain(Shape::new(3, 4, 4));
     preprocess.normalize = Normalize::Pixel { mean: mean.clone() };
-    let augmented = transform(
-        preprocess.clone(),
-        Augment {
-            pad: 2,
-            flip: true,
-            ..Augment::default()
-        },
-    );
+    let augmented =
+        transform(preprocess.clone(), Augment { pad: 2, flip: true, ..Augment::default() });
     for index in 0..50 {
-        assert!(
-            train(&augmented, (0, 0, index), &image)
-                .iter()
-                .all(|&x| x == 0.0)
-        );
+        assert!(train(&augmented, (0, 0, index), &image).iter().all(|&x| x == 0.0));
     }
-    let black = Image {
-        width: 4,
-        height: 4,
-        channels: 3,
-        pixels: vec![0; 48],
-    };
+    let black = Image { width: 4, height: 4, channels: 3, pixels: vec![0; 48] };
     let out = eval(&transform(preprocess.clone(), Augment::default()), &black);
     assert!(out.iter().zip(&mean).all(|(x, m)| x == &-m));
     // A picture of another size: the mean lies on the crop.
-    let large = Image {
-        width: 9,
-        height: 7,
-        channels: 3,
-        pixels: vec![0; 189],
-    };
+    let large = Image { width: 9, height: 7, channels: 3, pixels: vec![0; 189] };
     let out = eval(&transform(preprocess, Augment::default()), &large);
     assert!(out.iter().zip(&mean).all(|(x, m)| x == &-m));
 }
@@ -195,11 +132,7 @@ fn training_is_a_function_of_its_key() {
         random_resized_crop: Some(RandomResizedCrop::default()),
         ..Augment::default()
     };
-    let pad = Augment {
-        pad: 3,
-        flip: true,
-        ..Augment::default()
-    };
+    let pad = Augment { pad: 3, flip: true, ..Augment::default() };
     for augment in [crop, pad] {
         let augmented = transform(plain(Shape::new(3, 16, 16)), augment);
         let first = train(&augmented, (1, 2, 3), &image);
@@ -214,10 +147,7 @@ fn training_is_a_function_of_its_key() {
 fn without_augmentation_training_is_evaluation() {
     let augmented = transform(plain(Shape::new(3, 16, 16)), Augment::default());
     for image in [pattern(16, 16, 3), pattern(40, 30, 3), pattern(5, 31, 1)] {
-        assert_eq!(
-            train(&augmented, (1, 2, 3), &image),
-            eval(&augmented, &image)
-        );
+        assert_eq!(train(&augmented, (1, 2, 3), &image), eval(&augmented, &image));
     }
 }
 
@@ -228,16 +158,8 @@ fn resizing_equals_pillow() {
     let mut up = plain(Shape::new(1, 24, 24));
     up.resize = Some(24);
     let cases: [(Preprocess, Image, &[u8]); 2] = [
-        (
-            down,
-            pattern(61, 47, 3),
-            include_bytes!("../fixtures/resize_down.rgb"),
-        ),
-        (
-            up,
-            pattern(13, 20, 1),
-            include_bytes!("../fixtures/resize_up.gray"),
-        ),
+        (down, pattern(61, 47, 3), include_bytes!("../fixtures/resize_down.rgb")),
+        (up, pattern(13, 20, 1), include_bytes!("../fixtures/resize_up.gray")),
     ];
     for (preprocess, image, expected) in cases {
         let out = bytes(&eval(&transform(preprocess, Augment::default()), &image));
@@ -264,55 +186,25 @@ fn centres_round_as_torchvision() {
 
 #[test]
 fn any_picture_fits_any_input() {
-    let sizes = [
-        (1, 1),
-        (1, 3),
-        (7, 1),
-        (2, 50),
-        (8, 8),
-        (9, 8),
-        (100, 3),
-        (65_535, 1),
-        (1, 65_535),
-    ];
+    let sizes =
+        [(1, 1), (1, 3), (7, 1), (2, 50), (8, 8), (9, 8), (100, 3), (65_535, 1), (1, 65_535)];
     let crop = Some(RandomResizedCrop::default());
     let augments = [
         Augment::default(),
-        Augment {
-            pad: 4,
-            flip: true,
-            ..Augment::default()
-        },
-        Augment {
-            flip: true,
-            random_resized_crop: crop,
-            ..Augment::default()
-        },
+        Augment { pad: 4, flip: true, ..Augment::default() },
+        Augment { flip: true, random_resized_crop: crop, ..Augment::default() },
     ];
     for (width, height) in sizes {
-        let image = Image {
-            width,
-            height,
-            channels: 1,
-            pixels: vec![200; width * height],
-        };
+        let image = Image { width, height, channels: 1, pixels: vec![200; width * height] };
         for (shape, resize) in [
             (Shape::new(1, 8, 8), None),
             (Shape::new(1, 8, 8), Some(11)),
             (Shape::new(3, 4, 9), None),
         ] {
             for augment in &augments {
-                let transform = transform(
-                    Preprocess {
-                        resize,
-                        ..plain(shape)
-                    },
-                    augment.clone(),
-                );
+                let transform = transform(Preprocess { resize, ..plain(shape) }, augment.clone());
                 assert!(
-                    eval(&transform, &image)
-                        .iter()
-                        .all(|x| (x - 200.0).abs() < 0.01),
+                    eval(&transform, &image).iter().all(|x| (x - 200.0).abs() < 0.01),
                     "{width} x {height}"
                 );
                 for index in 0..3 {
@@ -329,43 +221,22 @@ fn any_picture_fits_any_input() {
 
 #[test]
 fn random_parts_have_the_asked_area_and_ratio() {
-    let crop = RandomResizedCrop {
-        scale: (0.25, 0.5),
-        ratio: (0.5, 2.0),
-    };
+    let crop = RandomResizedCrop { scale: (0.25, 0.5), ratio: (0.5, 2.0) };
     for index in 0..1000 {
         let [top, left, rows, columns] = crop.draw(&mut Rng::new(3, &[index]), 100, 120);
         assert!(top + rows <= 100 && left + columns <= 120);
-        let (area, ratio) = (
-            (rows * columns) as f64 / 12_000.0,
-            columns as f64 / rows as f64,
-        );
-        assert!(
-            (0.24..0.51).contains(&area) && (0.48..2.05).contains(&ratio),
-            "{area} {ratio}"
-        );
+        let (area, ratio) = ((rows * columns) as f64 / 12_000.0, columns as f64 / rows as f64);
+        assert!((0.24..0.51).contains(&area) && (0.48..2.05).contains(&ratio), "{area} {ratio}");
     }
     // Nothing of the ratio has the area: the middle part.
-    assert_eq!(
-        RandomResizedCrop::default().draw(&mut Rng::new(0, &[]), 3, 300),
-        [0, 148, 3, 4]
-    );
+    assert_eq!(RandomResizedCrop::default().draw(&mut Rng::new(0, &[]), 3, 300), [0, 148, 3, 4]);
 }
 
 #[test]
 fn nonsense_is_refused() {
-    let refused = |augment| {
-        Transform::new(plain(Shape::new(1, 8, 8)), augment)
-            .unwrap_err()
-            .to_string()
-    };
-    assert!(
-        refused(Augment {
-            pad: 9,
-            ..Augment::default()
-        })
-        .contains("pad is 9")
-    );
+    let refused =
+        |augment| Transform::new(plain(Shape::new(1, 8, 8)), augment).unwrap_err().to_string();
+    assert!(refused(Augment { pad: 9, ..Augment::default() }).contains("pad is 9"));
     for (scale, ratio) in [
         ((0.0, 1.0), (1.0, 1.0)),
         ((0.5, 1.5), (1.0, 1.0)),
@@ -374,26 +245,18 @@ fn nonsense_is_refused() {
     ] {
         let crop = Some(RandomResizedCrop { scale, ratio });
         assert!(
-            refused(Augment {
-                random_resized_crop: crop,
-                ..Augment::default()
-            })
-            .contains("random_resized_crop")
+            refused(Augment { random_resized_crop: crop, ..Augment::default() })
+                .contains("random_resized_crop")
         );
     }
-    let unknown = serde_json::from_str::<Augment>(r#"{"pads": 4}"#)
-        .unwrap_err()
-        .to_string();
+    let unknown = serde_json::from_str::<Augment>(r#"{"pads": 4}"#).unwrap_err().to_string();
     assert!(unknown.contains("pads"), "{unknown}");
     let some: Augment =
         serde_json::from_str(r#"{"flip": true, "random_resized_crop": {"scale": [0.2, 1.0]}}"#)
             .unwrap();
     assert_eq!(
         some.random_resized_crop,
-        Some(RandomResizedCrop {
-            scale: (0.2, 1.0),
-            ..RandomResizedCrop::default()
-        })
+        Some(RandomResizedCrop { scale: (0.2, 1.0), ..RandomResizedCrop::default() })
     );
 }
 
@@ -419,13 +282,9 @@ fn real_photos_as_pytorch_sees_them() {
     };
     let transform = transform(preprocess, Augment::default());
     for (number, part) in ["tench", "husky"].into_iter().enumerate() {
-        let photo = std::fs::read_dir(&samples)
-            .unwrap()
-            .map(|entry| entry.unwrap().path());
-        let photo = photo
-            .into_iter()
-            .find(|path| path.to_string_lossy().contains(part))
-            .expect(part);
+        let photo = std::fs::read_dir(&samples).unwrap().map(|entry| entry.unwrap().path());
+        let photo =
+            photo.into_iter().find(|path| path.to_string_lossy().contains(part)).expect(part);
         let mut image = Image::default();
         read_picture(&photo, &mut image).unwrap();
         let out = eval(&transform, &image);
@@ -438,27 +297,16 @@ fn real_photos_as_pytorch_sees_them() {
         }
         let mean = sum / out.len() as f64;
         // JPEG decoders may round and smooth colour differently; the rest is the same.
-        assert!(
-            worst <= 4.0 && mean <= 0.05,
-            "{part}: worst {worst}, mean {mean} of 255"
-        );
+        assert!(worst <= 4.0 && mean <= 0.05, "{part}: worst {worst}, mean {mean} of 255");
     }
 }
 
 #[test]
 fn ten_crops_are_centre_and_corners_and_their_mirrors() {
-    let preprocess = Preprocess {
-        resize: Some(6),
-        ..plain(Shape::new(1, 4, 4))
-    };
+    let preprocess = Preprocess { resize: Some(6), ..plain(Shape::new(1, 4, 4)) };
     let transform = transform(preprocess, Augment::default());
     // 6 rows of 8 pixels, whose value is their place.
-    let image = Image {
-        width: 8,
-        height: 6,
-        channels: 1,
-        pixels: (0..48).collect(),
-    };
+    let image = Image { width: 8, height: 6, channels: 1, pixels: (0..48).collect() };
     let crop = |n: usize| {
         let mut out = vec![0.0; 16];
         transform.crop(n, &image, &mut out);
@@ -479,11 +327,6 @@ fn ten_crops_are_centre_and_corners_and_their_mirrors() {
     }
     assert_eq!(bytes(&eval(&transform, &image)), crop(0));
     assert_eq!(transform.seen(&image), [1.0, 2.0, 4.0, 4.0]);
-    let double = Image {
-        width: 16,
-        height: 12,
-        channels: 1,
-        pixels: vec![0; 192],
-    };
+    let double = Image { width: 16, height: 12, channels: 1, pixels: vec![0; 192] };
     assert_eq!(transform.seen(&double), [2.0, 4.0, 8.0, 8.0]);
 }

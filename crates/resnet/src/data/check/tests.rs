@@ -14,10 +14,7 @@ fn found(dir: &TempDir, depth: Depth) -> Check {
 fn items(check: &Check, kind: Kind, dir: &TempDir) -> Vec<String> {
     let root = format!("{}/", dir.text());
     let of_kind = check.problems.iter().filter(|p| p.kind == kind);
-    of_kind
-        .flat_map(|p| &p.items)
-        .map(|item| item.replace(&root, ""))
-        .collect()
+    of_kind.flat_map(|p| &p.items).map(|item| item.replace(&root, "")).collect()
 }
 
 fn clean(name: &str) -> TempDir {
@@ -25,11 +22,7 @@ fn clean(name: &str) -> TempDir {
     for (i, class) in ["a", "b"].iter().enumerate() {
         for n in 0..3 {
             write(&dir, &format!("train/{class}/{n}.png"), (10 * i + n) as u8);
-            write(
-                &dir,
-                &format!("val/{class}/{n}.png"),
-                (100 + 10 * i + n) as u8,
-            );
+            write(&dir, &format!("val/{class}/{n}.png"), (100 + 10 * i + n) as u8);
         }
     }
     dir
@@ -42,11 +35,7 @@ fn nothing_is_found_where_nothing_is_wrong() {
         let check = found(&dir, depth);
         assert_eq!(check.problems, []);
         assert_eq!(check.severity(), None);
-        let sizes: Vec<_> = check
-            .splits
-            .iter()
-            .map(|s| (s.split.as_str(), s.images))
-            .collect();
+        let sizes: Vec<_> = check.splits.iter().map(|s| (s.split.as_str(), s.images)).collect();
         assert_eq!(sizes, [("train", 6), ("val", 6)]);
         assert_eq!(check.splits[0].classes[1].class, "b");
         assert_eq!(check.imbalance(), 1.0);
@@ -67,19 +56,10 @@ fn the_same_picture_twice_is_found_by_bytes_and_by_pixels() {
     assert_eq!(items(&quick, Kind::Duplicate, &dir), [""; 0]);
     let full = found(&dir, Depth::Full);
     assert_eq!(full.compared, "pixels");
-    assert_eq!(
-        items(&full, Kind::Duplicate, &dir),
-        ["train/a/0.png = train/a/again.png"]
-    );
+    assert_eq!(items(&full, Kind::Duplicate, &dir), ["train/a/0.png = train/a/again.png"]);
     for check in [quick, full] {
-        assert_eq!(
-            items(&check, Kind::Leak, &dir),
-            ["train/b/1.png = val/b/leak.png"]
-        );
-        assert_eq!(
-            items(&check, Kind::Conflict, &dir),
-            ["train/a/2.png = train/b/conflict.png"]
-        );
+        assert_eq!(items(&check, Kind::Leak, &dir), ["train/b/1.png = val/b/leak.png"]);
+        assert_eq!(items(&check, Kind::Conflict, &dir), ["train/a/2.png = train/b/conflict.png"]);
         assert_eq!(check.severity(), Some(Severity::Error));
     }
 }
@@ -98,33 +78,19 @@ fn damaged_files_are_named_with_the_reason() {
     dir.write("train/beside.png", &flat_png(4, 4, [1, 2, 3]));
     let quick = items(&found(&dir, Depth::Quick), Kind::Corrupt, &dir);
     assert_eq!(quick.len(), 2, "{quick:?}");
-    assert!(
-        quick[1].starts_with("train/a/empty.jpg: is empty"),
-        "{quick:?}"
-    );
+    assert!(quick[1].starts_with("train/a/empty.jpg: is empty"), "{quick:?}");
     let full = found(&dir, Depth::Full);
     let corrupt = items(&full, Kind::Corrupt, &dir);
     assert_eq!(corrupt.len(), 3, "{corrupt:?}");
     assert!(
-        corrupt
-            .iter()
-            .any(|i| i.starts_with("train/a/damaged.png: is damaged")),
+        corrupt.iter().any(|i| i.starts_with("train/a/damaged.png: is damaged")),
         "{corrupt:?}"
     );
-    assert_eq!(
-        full.splits[0].images, 6,
-        "what cannot be read does not count"
-    );
+    assert_eq!(full.splits[0].images, 6, "what cannot be read does not count");
     let foreign = items(&full, Kind::Foreign, &dir);
     assert_eq!(foreign.len(), 2);
-    assert!(
-        foreign[0].starts_with("train/beside.png: lies beside"),
-        "{foreign:?}"
-    );
-    assert!(
-        foreign[1].starts_with("train/b/notes.txt: is not a JPEG"),
-        "{foreign:?}"
-    );
+    assert!(foreign[0].starts_with("train/beside.png: lies beside"), "{foreign:?}");
+    assert!(foreign[1].starts_with("train/b/notes.txt: is not a JPEG"), "{foreign:?}");
 }
 
 #[test]
@@ -140,10 +106,7 @@ fn classes_are_compared_between_splits() {
     assert_eq!(items(&check, Kind::UnknownClass, &dir), ["`c` of val"]);
     assert_eq!(items(&check, Kind::MissingClass, &dir), ["`d` in val"]);
     assert_eq!(items(&check, Kind::EmptyClass, &dir), ["`e`"]);
-    assert_eq!(
-        items(&check, Kind::Imbalance, &dir),
-        ["`d`: 1, the largest 7"]
-    );
+    assert_eq!(items(&check, Kind::Imbalance, &dir), ["`d`: 1, the largest 7"]);
     assert_eq!(check.imbalance(), 7.0);
     let counts: Vec<usize> = check.splits[1].classes.iter().map(|c| c.images).collect();
     assert_eq!(counts, [3, 3, 0, 0, 1], "a, b, d, e, then c");
@@ -158,10 +121,7 @@ fn tiny_pictures_and_one_class() {
     dir.write("only/icon.png", &flat_png(300, 12, [9, 0, 0]));
     let check = found(&dir, Depth::Full);
     assert_eq!(check.splits[0].split, "all");
-    assert_eq!(
-        items(&check, Kind::Tiny, &dir),
-        ["only/icon.png: 300 x 12 pixels"]
-    );
+    assert_eq!(items(&check, Kind::Tiny, &dir), ["only/icon.png: 300 x 12 pixels"]);
     assert_eq!(items(&check, Kind::OneClass, &dir), ["`only`"]);
 }
 
@@ -170,10 +130,7 @@ fn data_in_memory_is_checked_too() {
     let check = check("builtin", Depth::Quick, &|_| {}).unwrap();
     assert_eq!(check.compared, "pixels");
     assert_eq!(check.splits.len(), 2);
-    assert_eq!(
-        (check.splits[0].images, check.splits[1].images),
-        (12_000, 2_000)
-    );
+    assert_eq!((check.splits[0].images, check.splits[1].images), (12_000, 2_000));
 }
 
 #[test]
@@ -184,20 +141,9 @@ fn the_stray_gif_of_the_ants_and_bees_is_a_warning() {
     let source = data.display().to_string();
     let check = check(&source, Depth::Full, &|_| {}).unwrap();
     assert_eq!((check.splits[0].images, check.splits[1].images), (244, 153));
-    let gif: Vec<&Problem> = check
-        .problems
-        .iter()
-        .filter(|p| p.kind == Kind::Placeholder)
-        .collect();
+    let gif: Vec<&Problem> =
+        check.problems.iter().filter(|p| p.kind == Kind::Placeholder).collect();
     assert_eq!(gif.len(), 1);
-    assert!(
-        gif[0].items[0].ends_with("train/ants/imageNotFound.gif"),
-        "{gif:?}"
-    );
-    assert_eq!(
-        check.severity(),
-        Some(Severity::Warning),
-        "{:?}",
-        check.problems
-    );
+    assert!(gif[0].items[0].ends_with("train/ants/imageNotFound.gif"), "{gif:?}");
+    assert_eq!(check.severity(), Some(Severity::Warning), "{:?}", check.problems);
 }

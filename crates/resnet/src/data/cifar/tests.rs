@@ -47,19 +47,12 @@ fn planes_become_pixels() {
 
 #[test]
 fn hundred_uses_the_fine_label() {
-    let layout = Layout {
-        train: &[("train.bin", 1)],
-        test: ("test.bin", 1),
-        ..HUNDRED
-    };
+    let layout = Layout { train: &[("train.bin", 1)], test: ("test.bin", 1), ..HUNDRED };
     let dir = TempDir::new("cifar100");
     dir.write("cifar-100-binary/train.bin", &record(&[4, 30], [1, 2, 3]));
     dir.write("cifar-100-binary/test.bin", &record(&[11, 98], [1, 2, 3]));
     let splits = open(&layout, dir.path()).unwrap();
-    assert_eq!(
-        splits.train.classes()[splits.train.label(0) as usize],
-        "dolphin"
-    );
+    assert_eq!(splits.train.classes()[splits.train.label(0) as usize], "dolphin");
     assert_eq!(splits.test.unwrap().label(0), 98);
 }
 
@@ -71,10 +64,7 @@ fn names_come_from_the_folder() {
     assert_eq!(open(&SMALL, dir.path()).unwrap().train.classes()[9], "j");
     dir.write("batches.meta.txt", b"a\nb\n");
     let text = message(open(&SMALL, dir.path()));
-    assert!(
-        text.contains("batches.meta.txt: expected 10 class names, found 2"),
-        "{text}"
-    );
+    assert!(text.contains("batches.meta.txt: expected 10 class names, found 2"), "{text}");
 }
 
 #[test]
@@ -126,25 +116,14 @@ fn real_pictures_through_the_binary_layout() {
             }
         }
     }
-    let layout = Layout {
-        train: &[("test_batch.bin", 100)],
-        test: ("test_batch.bin", 100),
-        ..TEN
-    };
+    let layout = Layout { train: &[("test_batch.bin", 100)], test: ("test_batch.bin", 100), ..TEN };
     let dir = TempDir::new("cifar-real");
     dir.write("test_batch.bin", &bytes);
-    std::fs::copy(
-        folder.join("batches.meta.txt"),
-        dir.path().join("batches.meta.txt"),
-    )
-    .unwrap();
+    std::fs::copy(folder.join("batches.meta.txt"), dir.path().join("batches.meta.txt")).unwrap();
     let train = open(&layout, dir.path()).unwrap().train;
     assert_eq!(train.classes()[train.label(0) as usize], "cat");
     let mut image = Image::default();
     train.read(0, &mut image).unwrap();
     assert_eq!(image.pixels[..3], sheet.pixels[..3]);
-    assert_eq!(
-        image.pixels[32 * 3..32 * 3 + 3],
-        sheet.pixels[3200 * 3..3200 * 3 + 3]
-    );
+    assert_eq!(image.pixels[32 * 3..32 * 3 + 3], sheet.pixels[3200 * 3..3200 * 3 + 3]);
 }

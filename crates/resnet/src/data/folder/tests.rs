@@ -20,18 +20,12 @@ fn fails(dir: &TempDir) -> String {
 
 fn names(data: &dyn Dataset, dir: &TempDir) -> Vec<String> {
     let root = format!("{}/", dir.text());
-    (0..data.len())
-        .map(|index| data.name(index).replace(&root, ""))
-        .collect()
+    (0..data.len()).map(|index| data.name(index).replace(&root, "")).collect()
 }
 
 fn warnings(splits: &Splits, dir: &TempDir) -> Vec<String> {
     let root = format!("{}/", dir.text());
-    splits
-        .warnings
-        .iter()
-        .map(|warning| warning.to_string().replace(&root, ""))
-        .collect()
+    splits.warnings.iter().map(|warning| warning.to_string().replace(&root, "")).collect()
 }
 
 #[test]
@@ -39,41 +33,21 @@ fn classes_and_files_are_sorted() {
     let dir = TempDir::new("sorted");
     pictures(
         &dir,
-        &[
-            "train/b/2.png",
-            "train/b/10.png",
-            "train/a/deep/er/x.png",
-            "train/a/z.jpg",
-            "train/B/1",
-        ],
+        &["train/b/2.png", "train/b/10.png", "train/a/deep/er/x.png", "train/a/z.jpg", "train/B/1"],
     );
     pictures(
         &dir,
-        &[
-            "val/b/1.png",
-            "val/a/1.png",
-            "val/B/1.png",
-            "train/.hidden/1.png",
-            "train/a/.x.png",
-        ],
+        &["val/b/1.png", "val/a/1.png", "val/B/1.png", "train/.hidden/1.png", "train/a/.x.png"],
     );
     let splits = open_dir(&dir).unwrap();
     assert_eq!(splits.train.classes(), ["B", "a", "b"]);
-    let files = [
-        "train/B/1",
-        "train/a/deep/er/x.png",
-        "train/a/z.jpg",
-        "train/b/10.png",
-        "train/b/2.png",
-    ];
+    let files =
+        ["train/B/1", "train/a/deep/er/x.png", "train/a/z.jpg", "train/b/10.png", "train/b/2.png"];
     assert_eq!(names(splits.train.as_ref(), &dir), files);
     let labels: Vec<u32> = (0..5).map(|index| splits.train.label(index)).collect();
     assert_eq!(labels, [0, 1, 1, 2, 2]);
     assert_eq!(splits.train.shape(), Some(Shape::new(3, 4, 4)));
-    assert_eq!(
-        (splits.test_name.as_str(), splits.val.is_none()),
-        ("val", true)
-    );
+    assert_eq!((splits.test_name.as_str(), splits.val.is_none()), ("val", true));
     assert_eq!(splits.test.as_ref().unwrap().len(), 3);
     assert_eq!(warnings(&splits, &dir), [""; 0]);
     let mut image = Image::default();
@@ -85,15 +59,7 @@ fn classes_and_files_are_sorted() {
 fn second_splits_have_many_names() {
     for name in ["val", "valid", "validation", "test"] {
         let dir = TempDir::new("names");
-        pictures(
-            &dir,
-            &[
-                "train/a/1",
-                "train/b/1",
-                &format!("{name}/a/1"),
-                &format!("{name}/b/1"),
-            ],
-        );
+        pictures(&dir, &["train/a/1", "train/b/1", &format!("{name}/a/1"), &format!("{name}/b/1")]);
         let splits = open_dir(&dir).unwrap();
         assert_eq!(splits.test_name, name);
         assert_eq!(splits.test.unwrap().len(), 2);
@@ -115,17 +81,8 @@ fn second_splits_have_many_names() {
     );
     let splits = open_dir(&dir).unwrap();
     assert_eq!(splits.test_name, "test");
-    assert_eq!(
-        (
-            splits.test.as_ref().unwrap().len(),
-            splits.val.as_ref().unwrap().len()
-        ),
-        (3, 2)
-    );
-    assert_eq!(
-        warnings(&splits, &dir),
-        ["validation: is not used, as there is valid/ too"]
-    );
+    assert_eq!((splits.test.as_ref().unwrap().len(), splits.val.as_ref().unwrap().len()), (3, 2));
+    assert_eq!(warnings(&splits, &dir), ["validation: is not used, as there is valid/ too"]);
 }
 
 #[test]
@@ -140,16 +97,7 @@ fn a_single_split_is_enough() {
 #[test]
 fn splits_must_agree_on_classes() {
     let dir = TempDir::new("agree");
-    pictures(
-        &dir,
-        &[
-            "train/ants/1",
-            "train/bees/1",
-            "train/wasps/1",
-            "val/bees/1",
-            "val/wasps/1",
-        ],
-    );
+    pictures(&dir, &["train/ants/1", "train/bees/1", "train/wasps/1", "val/bees/1", "val/wasps/1"]);
     let splits = open_dir(&dir).unwrap();
     assert_eq!(
         warnings(&splits, &dir),
@@ -159,10 +107,7 @@ fn splits_must_agree_on_classes() {
     assert_eq!(splits.test.as_ref().unwrap().label(0), 1);
     pictures(&dir, &["val/Wasps/1"]);
     let error = fails(&dir);
-    assert!(
-        error.contains("val: class `Wasps` is not among the 3 classes of train/"),
-        "{error}"
-    );
+    assert!(error.contains("val: class `Wasps` is not among the 3 classes of train/"), "{error}");
     assert!(error.contains("rename it, if `wasps` is meant"), "{error}");
 }
 
@@ -210,24 +155,12 @@ fn bad_files_are_named() {
     assert_eq!(splits.train.len(), 2);
     let found = warnings(&splits, &dir);
     assert_eq!(found.len(), 3);
-    assert_eq!(
-        found[0],
-        "train/list.csv: lies beside the class folders; skipped"
-    );
+    assert_eq!(found[0], "train/list.csv: lies beside the class folders; skipped");
     assert_eq!(found[1], "train/a/empty.jpg: is empty (0 bytes); skipped");
-    assert!(
-        found[2].starts_with("train/b/cut.jpg: is cut off"),
-        "{}",
-        found[2]
-    );
+    assert!(found[2].starts_with("train/b/cut.jpg: is cut off"), "{}", found[2]);
 
-    let refuse = OpenOptions {
-        bad_files: BadFiles::Refuse,
-    };
-    let error = super::super::open(dir.text(), &refuse)
-        .err()
-        .unwrap()
-        .to_string();
+    let refuse = OpenOptions { bad_files: BadFiles::Refuse };
+    let error = super::super::open(dir.text(), &refuse).err().unwrap().to_string();
     assert!(
         error.starts_with("3 of the files cannot be used: ")
             && error.contains("empty.jpg is empty"),
@@ -247,17 +180,10 @@ fn links_do_not_lead_in_circles() {
     symlink(dir.path().join("real"), dir.path().join("b")).unwrap();
     let splits = open_dir(&dir).unwrap();
     assert_eq!(splits.train.classes(), ["a", "b", "real"]);
-    assert_eq!(
-        names(splits.train.as_ref(), &dir),
-        ["a/1.png", "a/2.png", "b/1.png", "real/1.png"]
-    );
+    assert_eq!(names(splits.train.as_ref(), &dir), ["a/1.png", "a/2.png", "b/1.png", "real/1.png"]);
     let found = warnings(&splits, &dir);
     assert_eq!(found[0], "a/up: is a link to a folder; skipped");
-    assert!(
-        found[1].starts_with("a/3.png: cannot be read"),
-        "{}",
-        found[1]
-    );
+    assert!(found[1].starts_with("a/3.png: cannot be read"), "{}", found[1]);
 }
 
 #[test]
@@ -265,10 +191,7 @@ fn a_shape_is_only_claimed_for_all() {
     let dir = TempDir::new("shape");
     dir.write("a/1", &flat_png(6, 4, RED));
     dir.write("b/1", &flat_png(6, 4, RED));
-    assert_eq!(
-        open_dir(&dir).unwrap().train.shape(),
-        Some(Shape::new(3, 4, 6))
-    );
+    assert_eq!(open_dir(&dir).unwrap().train.shape(), Some(Shape::new(3, 4, 6)));
     dir.write("b/2", &flat_png(4, 6, RED));
     assert_eq!(open_dir(&dir).unwrap().train.shape(), None);
 }
@@ -288,10 +211,7 @@ fn a_lone_gif_is_a_placeholder() {
     assert_eq!(open_dir(&dir).unwrap().train.len(), 2);
     std::fs::remove_file(dir.path().join("b/1.gif")).unwrap();
     for number in 0..60 {
-        pictures(
-            &dir,
-            &[&format!("a/{number}.png"), &format!("b/{number}.png")],
-        );
+        pictures(&dir, &[&format!("a/{number}.png"), &format!("b/{number}.png")]);
     }
     let splits = open_dir(&dir).unwrap();
     assert_eq!(splits.train.len(), 120);
@@ -308,29 +228,17 @@ fn real_photos_with_a_stray_file() {
     };
     let splits = super::super::open(folder.to_str().unwrap(), &OpenOptions::default()).unwrap();
     assert_eq!(splits.train.classes(), ["ants", "bees"]);
-    assert_eq!(
-        (splits.train.len(), splits.test.as_ref().unwrap().len()),
-        (244, 153)
-    );
+    assert_eq!((splits.train.len(), splits.test.as_ref().unwrap().len()), (244, 153));
     assert_eq!(splits.train.shape(), None);
     assert_eq!(splits.warnings.len(), 1);
-    assert!(
-        splits.warnings[0]
-            .to_string()
-            .contains("train/ants/imageNotFound.gif: is a GIF")
-    );
+    assert!(splits.warnings[0].to_string().contains("train/ants/imageNotFound.gif: is a GIF"));
     let mut image = Image::default();
     for index in 0..10 {
         splits.train.read(index * 24, &mut image).unwrap();
         assert_eq!(image.pixels.len(), image.width * image.height * 3);
     }
-    let refuse = OpenOptions {
-        bad_files: BadFiles::Refuse,
-    };
-    let error = super::super::open(folder.to_str().unwrap(), &refuse)
-        .err()
-        .unwrap()
-        .to_string();
+    let refuse = OpenOptions { bad_files: BadFiles::Refuse };
+    let error = super::super::open(folder.to_str().unwrap(), &refuse).err().unwrap().to_string();
     assert!(
         error.contains("1 of the files cannot be used") && error.contains("imageNotFound.gif"),
         "{error}"

@@ -5,10 +5,8 @@ use super::*;
 use crate::data::{Image, open as open_source};
 
 fn images(count: u32, height: u32, width: u32) -> Vec<u8> {
-    let mut bytes: Vec<u8> = [0x803, count, height, width]
-        .iter()
-        .flat_map(|v| v.to_be_bytes())
-        .collect();
+    let mut bytes: Vec<u8> =
+        [0x803, count, height, width].iter().flat_map(|v| v.to_be_bytes()).collect();
     bytes.extend((0..count * height * width).map(|v| (v % 251) as u8));
     bytes
 }
@@ -60,10 +58,7 @@ fn names_come_from_the_folder() {
     assert_eq!(names(dir.path()).unwrap()[9], "the tenth");
     dir.write("classes.txt", b"a\nb\n");
     assert!(
-        names(dir.path())
-            .unwrap_err()
-            .to_string()
-            .contains("on each of 10 lines, found 2 lines")
+        names(dir.path()).unwrap_err().to_string().contains("on each of 10 lines, found 2 lines")
     );
     let fashion = TempDir::new("Fashion");
     fashion.write("train-images-idx3-ubyte", &images(10, 1, 1));
@@ -106,11 +101,7 @@ fn hostile_headers_allocate_nothing() {
     );
     assert!(images_error(&head([0x803, most, 65_535, 65_535])).contains("found 0 bytes"));
     let packed = gzip(&head([0x803, most, 65_535, 65_535]));
-    assert!(
-        images_error(&packed).contains("found at most"),
-        "{}",
-        images_error(&packed)
-    );
+    assert!(images_error(&packed).contains("found at most"), "{}", images_error(&packed));
     assert!(images_error(&head([0x803, 0, 28, 28])).contains("at least one"));
     assert!(images_error(&head([0x803, 1, 0, 28])).contains("0 x 28"));
     assert!(images_error(&head([0x801, 1, 28, 28])).contains("0x801, which is labels"));
@@ -123,12 +114,7 @@ fn hostile_headers_allocate_nothing() {
 #[test]
 fn files_must_belong_together() {
     let dir = TempDir::new("idx-pairs");
-    let fails = || {
-        open(dir.path(), &OpenOptions::default())
-            .err()
-            .expect("opened")
-            .to_string()
-    };
+    let fails = || open(dir.path(), &OpenOptions::default()).err().expect("opened").to_string();
     assert!(
         fails().contains("the file train-images-idx3-ubyte, plain or .gz, found an empty folder")
     );
@@ -144,21 +130,8 @@ fn files_must_belong_together() {
     dir.write("t10k-images-idx3-ubyte", &images(2, 2, 2));
     assert!(fails().contains("expected labels below 2, found 2"));
     dir.write("t10k-labels-idx1-ubyte", &labels(&[0, 1]));
-    assert_eq!(
-        open(dir.path(), &OpenOptions::default())
-            .unwrap()
-            .test
-            .unwrap()
-            .len(),
-        2
-    );
+    assert_eq!(open(dir.path(), &OpenOptions::default()).unwrap().test.unwrap().len(), 2);
     dir.write("train-labels-idx1-ubyte", &labels(&[1, 1, 1]));
-    let error = open_source(dir.text(), &OpenOptions::default())
-        .err()
-        .unwrap()
-        .to_string();
-    assert!(
-        error.contains("all 3 training pictures are of the class `1`"),
-        "{error}"
-    );
+    let error = open_source(dir.text(), &OpenOptions::default()).err().unwrap().to_string();
+    assert!(error.contains("all 3 training pictures are of the class `1`"), "{error}");
 }

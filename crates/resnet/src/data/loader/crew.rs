@@ -46,17 +46,13 @@ impl Crew {
             free: Condvar::new(),
             ready: Condvar::new(),
         });
-        let mut crew = Crew {
-            window,
-            threads: Vec::with_capacity(workers),
-        };
+        let mut crew = Crew { window, threads: Vec::with_capacity(workers) };
         for number in 0..workers {
             let (job, window) = (job.clone(), crew.window.clone());
             lock(&window.state).working += 1;
             let ended = Ended(window.clone());
-            let spawned = thread::Builder::new()
-                .name(format!("loader-{number}"))
-                .spawn(move || {
+            let spawned =
+                thread::Builder::new().name(format!("loader-{number}")).spawn(move || {
                     let _ended = ended;
                     work(&job, &window);
                 });
@@ -79,17 +75,9 @@ impl Crew {
             }
             if state.working == 0 {
                 let message = "the workers have ended".to_string();
-                return Err(DataError::Worker {
-                    epoch,
-                    step,
-                    message,
-                });
+                return Err(DataError::Worker { epoch, step, message });
             }
-            state = self
-                .window
-                .ready
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.window.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -120,10 +108,7 @@ fn work(job: &Job, window: &Window) {
         let step = {
             let mut state = lock(&window.state);
             while !state.stop && state.begin >= state.take + state.places.len() {
-                state = window
-                    .free
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
+                state = window.free.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
             if state.stop || state.begin >= job.end {
                 return;

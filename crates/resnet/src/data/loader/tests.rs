@@ -9,33 +9,17 @@ const SHAPE: Shape = Shape::new(1, 4, 4);
 
 /// 37 pictures whose pixels tell their index.
 fn numbered() -> Arc<dyn Dataset> {
-    let pixels = (0..37u8)
-        .flat_map(|index| (0..16).map(move |pixel| index * 6 + pixel))
-        .collect();
+    let pixels = (0..37u8).flat_map(|index| (0..16).map(move |pixel| index * 6 + pixel)).collect();
     let labels = (0..37).map(|index| index % 5).collect();
     let classes = (0..5).map(|label| format!("class {label}")).collect();
     Arc::new(Memory::new("train", SHAPE, pixels, labels, classes).unwrap())
 }
 
 fn transform(shape: Shape) -> Transform {
-    let normalize = Normalize::Channel {
-        mean: vec![0.0; shape.c],
-        std: vec![1.0 / 255.0; shape.c],
-    };
-    let augment = Augment {
-        pad: 1,
-        flip: true,
-        ..Augment::default()
-    };
-    Transform::new(
-        Preprocess {
-            shape,
-            resize: None,
-            normalize,
-        },
-        augment,
-    )
-    .unwrap()
+    let normalize =
+        Normalize::Channel { mean: vec![0.0; shape.c], std: vec![1.0 / 255.0; shape.c] };
+    let augment = Augment { pad: 1, flip: true, ..Augment::default() };
+    Transform::new(Preprocess { shape, resize: None, normalize }, augment).unwrap()
 }
 
 fn loader(data: Arc<dyn Dataset>, options: LoaderOptions) -> Loader {
@@ -48,13 +32,7 @@ type Seen = (usize, usize, Vec<f32>, Vec<u32>, Vec<u32>);
 fn seen(loader: &Loader, epoch: u64, from: usize) -> Vec<Seen> {
     let batches = loader.epoch(epoch, from).map(|batch| {
         let batch = batch.unwrap();
-        (
-            batch.step,
-            batch.count,
-            batch.x.clone(),
-            batch.labels.clone(),
-            batch.indices.clone(),
-        )
+        (batch.step, batch.count, batch.x.clone(), batch.labels.clone(), batch.indices.clone())
     });
     batches.collect()
 }
@@ -67,10 +45,7 @@ fn workers_change_nothing() {
     assert_ne!(expected[0], expected[1]);
     for workers in [1, 3, 20] {
         for prefetch in [0, 1, 4] {
-            let options = LoaderOptions {
-                prefetch,
-                ..options(workers)
-            };
+            let options = LoaderOptions { prefetch, ..options(workers) };
             let loader = loader(numbered(), options);
             // The second time the buffers come back from the first.
             for epoch in [0, 1, 0] {
@@ -98,10 +73,7 @@ fn a_resumed_epoch_is_the_rest_of_it() {
 #[test]
 fn an_epoch_is_every_picture_once() {
     let data = numbered();
-    let options = LoaderOptions {
-        drop_last: false,
-        ..LoaderOptions::train(8, 1, 1)
-    };
+    let options = LoaderOptions { drop_last: false, ..LoaderOptions::train(8, 1, 1) };
     let mut order = Vec::new();
     for (_, count, _, labels, indices) in seen(&loader(data.clone(), options), 0, 0) {
         for (&label, &index) in labels.iter().zip(&indices).take(count) {
@@ -113,10 +85,7 @@ fn an_epoch_is_every_picture_once() {
     sorted.sort_unstable();
     assert_eq!(sorted, (0..37).collect::<Vec<u32>>());
     assert_ne!(sorted, order);
-    let another = LoaderOptions {
-        drop_last: false,
-        ..LoaderOptions::train(8, 2, 1)
-    };
+    let another = LoaderOptions { drop_last: false, ..LoaderOptions::train(8, 2, 1) };
     assert_ne!(seen(&loader(data, another), 0, 0)[0].4, order[..8]);
 }
 
@@ -125,21 +94,13 @@ fn evaluation_is_in_order_with_a_short_end() {
     let data = numbered();
     let batches = seen(&loader(data, LoaderOptions::eval(10, 2)), 0, 0);
     assert_eq!(batches.len(), 4);
-    let indices: Vec<u32> = batches
-        .iter()
-        .flat_map(|(_, count, .., indices)| indices[..*count].to_vec())
-        .collect();
+    let indices: Vec<u32> =
+        batches.iter().flat_map(|(_, count, .., indices)| indices[..*count].to_vec()).collect();
     assert_eq!(indices, (0..37).collect::<Vec<u32>>());
     let (_, count, x, labels, indices) = &batches[3];
+    assert_eq!((*count, x.len(), labels.len(), indices.len()), (7, 160, 10, 10));
     assert_eq!(
-        (*count, x.len(), labels.len(), indices.len()),
-        (7, 160, 10, 10)
-    );
-    assert_eq!(
-        x[16..32]
-            .iter()
-            .map(|x| x.round() as u8)
-            .collect::<Vec<_>>(),
+        x[16..32].iter().map(|x| x.round() as u8).collect::<Vec<_>>(),
         (0..16).map(|p| 31 * 6 + p).collect::<Vec<_>>()
     );
     assert!(
@@ -159,12 +120,7 @@ struct Broken {
 
 impl Broken {
     fn new(broken: &'static [usize], panics: Option<usize>) -> Arc<Broken> {
-        Arc::new(Broken {
-            data: numbered(),
-            broken,
-            panics,
-            reads: AtomicUsize::new(0),
-        })
+        Arc::new(Broken { data: numbered(), broken, panics, reads: AtomicUsize::new(0) })
     }
 }
 
@@ -203,10 +159,8 @@ impl Dataset for Broken {
 #[test]
 fn a_broken_picture_stops_where_it_stands() {
     for workers in [0, 1, 3] {
-        let options = LoaderOptions {
-            on_broken: OnBroken::Fail,
-            ..LoaderOptions::eval(5, workers)
-        };
+        let options =
+            LoaderOptions { on_broken: OnBroken::Fail, ..LoaderOptions::eval(5, workers) };
         let loader = loader(Broken::new(&[13, 14], None), options);
         let results: Vec<_> = loader
             .epoch(0, 0)
@@ -223,20 +177,15 @@ fn a_broken_picture_stops_where_it_stands() {
 #[test]
 fn a_broken_picture_is_replaced_or_left_out() {
     for workers in [0, 1, 3] {
-        let options = LoaderOptions {
-            on_broken: OnBroken::Replace,
-            ..LoaderOptions::eval(5, workers)
-        };
+        let options =
+            LoaderOptions { on_broken: OnBroken::Replace, ..LoaderOptions::eval(5, workers) };
         let replacing = loader(Broken::new(&[13, 14, 36], None), options);
         let batches = seen(&replacing, 0, 0);
         assert_eq!(batches[2].4, [10, 11, 12, 15, 15]);
         assert_eq!(batches[2].3, [0, 1, 2, 0, 0]);
         assert_eq!(batches[7].4[..2], [35, 0]);
 
-        let leaving = loader(
-            Broken::new(&[13, 14], None),
-            LoaderOptions::eval(5, workers),
-        );
+        let leaving = loader(Broken::new(&[13, 14], None), LoaderOptions::eval(5, workers));
         let batches = seen(&leaving, 0, 0);
         assert_eq!((batches[2].1, &batches[2].4), (3, &vec![10, 11, 12, 0, 0]));
         assert!(batches[2].2[3 * 16..].iter().all(|&x| x == 0.0));
@@ -246,21 +195,14 @@ fn a_broken_picture_is_replaced_or_left_out() {
 #[test]
 fn a_broken_picture_is_named_once() {
     for workers in [0, 2] {
-        let options = LoaderOptions {
-            on_broken: OnBroken::Replace,
-            ..LoaderOptions::eval(5, workers)
-        };
+        let options =
+            LoaderOptions { on_broken: OnBroken::Replace, ..LoaderOptions::eval(5, workers) };
         let loader = loader(Broken::new(&[13, 14], None), options);
         let warnings = |epoch| -> Vec<String> {
             let batches = loader.epoch(epoch, 0);
             batches
                 .flat_map(|batch| {
-                    batch
-                        .unwrap()
-                        .warnings
-                        .iter()
-                        .map(Warning::to_string)
-                        .collect::<Vec<_>>()
+                    batch.unwrap().warnings.iter().map(Warning::to_string).collect::<Vec<_>>()
                 })
                 .collect()
         };
@@ -281,16 +223,9 @@ fn nothing_readable_is_an_error() {
     ];
     let training = loader(Broken::new(ALL, None), LoaderOptions::train(5, 0, 2));
     let results: Vec<_> = training.epoch(0, 0).collect();
-    assert!(matches!(
-        results.as_slice(),
-        [Err(DataError::Picture { .. })]
-    ));
+    assert!(matches!(results.as_slice(), [Err(DataError::Picture { .. })]));
     let evaluation = loader(Broken::new(ALL, None), LoaderOptions::eval(5, 2));
-    assert!(
-        evaluation
-            .epoch(0, 0)
-            .all(|batch| batch.unwrap().count == 0)
-    );
+    assert!(evaluation.epoch(0, 0).all(|batch| batch.unwrap().count == 0));
 }
 
 #[test]
@@ -313,13 +248,8 @@ fn a_panic_becomes_an_error() {
 fn dropping_midway_stops_the_workers() {
     let data = Broken::new(&[], None);
     for taken in 0..4 {
-        let loader = loader(
-            data.clone(),
-            LoaderOptions {
-                prefetch: 1,
-                ..LoaderOptions::eval(1, 3)
-            },
-        );
+        let loader =
+            loader(data.clone(), LoaderOptions { prefetch: 1, ..LoaderOptions::eval(1, 3) });
         let mut epoch = loader.epoch(0, 0);
         let kept: Vec<_> = epoch.by_ref().take(taken).collect();
         drop(epoch);
@@ -333,13 +263,7 @@ fn dropping_midway_stops_the_workers() {
 
 #[test]
 fn buffers_are_used_again() {
-    let loader = loader(
-        numbered(),
-        LoaderOptions {
-            prefetch: 2,
-            ..LoaderOptions::eval(2, 1)
-        },
-    );
+    let loader = loader(numbered(), LoaderOptions { prefetch: 2, ..LoaderOptions::eval(2, 1) });
     let mut seen = HashSet::new();
     for epoch in 0..5 {
         for batch in loader.epoch(epoch, 0) {
@@ -367,10 +291,7 @@ fn settings_must_fit_the_data() {
         "{error}"
     );
     assert!(refused(LoaderOptions::eval(usize::MAX / 8, 0)).contains("does not fit in memory"));
-    assert_eq!(
-        loader(numbered(), LoaderOptions::train(37, 0, 0)).steps(),
-        1
-    );
+    assert_eq!(loader(numbered(), LoaderOptions::train(37, 0, 0)).steps(), 1);
     assert_eq!(loader(numbered(), LoaderOptions::eval(38, 0)).steps(), 1);
 }
 
@@ -397,12 +318,9 @@ fn photos_of_many_sizes_in_a_folder() {
     std::fs::write(data.name(3), b"no longer a picture").unwrap();
     let made = |workers| {
         let shape = Shape::new(3, 8, 8);
-        let loader = Loader::new(
-            data.clone(),
-            transform(shape),
-            LoaderOptions::train(4, 0, workers),
-        )
-        .unwrap();
+        let loader =
+            Loader::new(data.clone(), transform(shape), LoaderOptions::train(4, 0, workers))
+                .unwrap();
         seen(&loader, 0, 0)
     };
     let expected = made(0);
@@ -421,10 +339,7 @@ fn balanced_turns_take_every_class_equally_often() {
     let classes = (0..4).map(|label| format!("class {label}")).collect();
     let data: Arc<dyn Dataset> =
         Arc::new(Memory::new("train", SHAPE, pixels, labels, classes).unwrap());
-    let options = LoaderOptions {
-        balanced: true,
-        ..LoaderOptions::train(9, 4, 1)
-    };
+    let options = LoaderOptions { balanced: true, ..LoaderOptions::train(9, 4, 1) };
     let loader = loader(data, options);
     assert_eq!(loader.steps(), 3);
     for epoch in 0..3 {
@@ -434,9 +349,7 @@ fn balanced_turns_take_every_class_equally_often() {
         assert_eq!(counts, [9, 9, 9]);
         let indices: Vec<u32> = batches.iter().flat_map(|b| b.4.clone()).collect();
         for class in [20..25u32, 25..27] {
-            let turns = class
-                .clone()
-                .map(|i| indices.iter().filter(|x| **x == i).count());
+            let turns = class.clone().map(|i| indices.iter().filter(|x| **x == i).count());
             let turns: Vec<usize> = turns.collect();
             let (least, most) = (turns.iter().min(), turns.iter().max());
             assert!(most.unwrap() - least.unwrap() <= 1, "{turns:?}");
@@ -446,10 +359,7 @@ fn balanced_turns_take_every_class_equally_often() {
         let first = indices.iter().position(|i| *i == 25).unwrap();
         let input = |at: usize| &batches[at / 9].2[at % 9 * 16..][..16];
         let others = (0..27).filter(|at| indices[*at] == 25);
-        assert!(
-            others.into_iter().any(|at| input(at) != input(first)),
-            "epoch {epoch}"
-        );
+        assert!(others.into_iter().any(|at| input(at) != input(first)), "epoch {epoch}");
     }
     assert_ne!(seen(&loader, 0, 0), seen(&loader, 1, 0));
     assert_eq!(seen(&loader, 1, 1), seen(&loader, 1, 0)[1..]);
@@ -457,10 +367,7 @@ fn balanced_turns_take_every_class_equally_often() {
 
 #[test]
 fn crops_of_a_picture_stand_together() {
-    let options = LoaderOptions {
-        crops: crate::data::CROPS,
-        ..LoaderOptions::eval(5, 1)
-    };
+    let options = LoaderOptions { crops: crate::data::CROPS, ..LoaderOptions::eval(5, 1) };
     let loader = loader(numbered(), options);
     let one = self::loader(numbered(), LoaderOptions::eval(5, 1));
     for (ten, one) in seen(&loader, 0, 0).iter().zip(seen(&one, 0, 0)) {

@@ -9,9 +9,7 @@ fn read(bytes: &[u8]) -> Result<Image, String> {
         Ok(()) => Ok(image),
         Err(error) => {
             let text = error.to_string();
-            let (_, reason) = text
-                .split_once("picture.txt: ")
-                .expect("the error names the file");
+            let (_, reason) = text.split_once("picture.txt: ").expect("the error names the file");
             Err(reason.to_string())
         }
     }
@@ -23,11 +21,7 @@ fn reason(bytes: &[u8]) -> String {
 
 fn largest_difference(a: &[u8], b: &[u8]) -> u8 {
     assert_eq!(a.len(), b.len());
-    a.iter()
-        .zip(b)
-        .map(|(&a, &b)| a.abs_diff(b))
-        .max()
-        .unwrap_or(0)
+    a.iter().zip(b).map(|(&a, &b)| a.abs_diff(b)).max().unwrap_or(0)
 }
 
 /// Puts a segment of EXIF data with an orientation behind the start of a JPEG.
@@ -42,12 +36,7 @@ fn with_orientation(jpeg: &[u8], orientation: u8) -> Vec<u8> {
 #[test]
 fn every_orientation_stands_upright() {
     // Four grey corners, in a picture of 48 x 32: what is stored, clockwise from the top left, is 0, 80, 160, 240.
-    let mut stored = Image {
-        width: 48,
-        height: 32,
-        channels: 1,
-        pixels: vec![0; 48 * 32],
-    };
+    let mut stored = Image { width: 48, height: 32, channels: 1, pixels: vec![0; 48 * 32] };
     for (at, pixel) in stored.pixels.iter_mut().enumerate() {
         let (right, low) = (at % 48 >= 24, at / 48 >= 16);
         *pixel = [[0, 80], [240, 160]][usize::from(low)][usize::from(right)];
@@ -76,10 +65,7 @@ fn every_orientation_stands_upright() {
         );
     }
     for orientation in [0, 9, 255] {
-        assert_eq!(
-            read(&with_orientation(&plain, orientation)).unwrap(),
-            read(&plain).unwrap()
-        );
+        assert_eq!(read(&with_orientation(&plain, orientation)).unwrap(), read(&plain).unwrap());
     }
 }
 
@@ -88,13 +74,7 @@ fn jpegs_of_every_colour_become_rgb() {
     let color = read(&jpeg(&pattern(20, 10, 3), 100)).unwrap();
     assert_eq!((color.width, color.height, color.channels), (20, 10, 3));
     let grey = read(&jpeg(&pattern(20, 10, 1), 100)).unwrap();
-    assert!(
-        grey.pixels
-            .as_chunks::<3>()
-            .0
-            .iter()
-            .all(|[r, g, b]| r == g && g == b)
-    );
+    assert!(grey.pixels.as_chunks::<3>().0.iter().all(|[r, g, b]| r == g && g == b));
 
     let cmyk = read(include_bytes!("../fixtures/cmyk.jpg")).unwrap();
     let difference = largest_difference(&cmyk.pixels, include_bytes!("../fixtures/cmyk.rgb"));
@@ -107,12 +87,8 @@ fn jpegs_of_every_colour_become_rgb() {
 
     let progressive = read(include_bytes!("../fixtures/progressive.jpg")).unwrap();
     let expected = include_bytes!("../fixtures/progressive.rgb");
-    let difference: u64 = progressive
-        .pixels
-        .iter()
-        .zip(expected)
-        .map(|(&a, &b)| u64::from(a.abs_diff(b)))
-        .sum();
+    let difference: u64 =
+        progressive.pixels.iter().zip(expected).map(|(&a, &b)| u64::from(a.abs_diff(b))).sum();
     assert!(difference <= 2 * expected.len() as u64, "{difference}");
 }
 
@@ -127,9 +103,7 @@ fn pngs_of_every_kind_become_rgb() {
         16,
         2,
         &[],
-        &[vec![
-            0xff, 0xff, 0x80, 0x80, 0, 0, 0x12, 0x34, 0x56, 0x78, 0, 1,
-        ]],
+        &[vec![0xff, 0xff, 0x80, 0x80, 0, 0, 0x12, 0x34, 0x56, 0x78, 0, 1]],
     ))
     .unwrap();
     assert!(
@@ -150,17 +124,8 @@ fn pngs_of_every_kind_become_rgb() {
 
 #[test]
 fn transparency_is_laid_over_white() {
-    let rgba = png(
-        [3, 1],
-        8,
-        6,
-        &[],
-        &[vec![10, 20, 30, 255, 10, 20, 30, 0, 0, 100, 200, 51]],
-    );
-    assert_eq!(
-        read(&rgba).unwrap().pixels,
-        [10, 20, 30, 255, 255, 255, 204, 224, 244]
-    );
+    let rgba = png([3, 1], 8, 6, &[], &[vec![10, 20, 30, 255, 10, 20, 30, 0, 0, 100, 200, 51]]);
+    assert_eq!(read(&rgba).unwrap().pixels, [10, 20, 30, 255, 255, 255, 204, 224, 244]);
     let grey = png([2, 1], 8, 4, &[], &[vec![0, 0, 50, 255]]);
     assert_eq!(read(&grey).unwrap().pixels, [255, 255, 255, 50, 50, 50]);
     let chunks: [(&[u8; 4], &[u8]); 2] = [(b"PLTE", &[9, 8, 7, 1, 2, 3]), (b"tRNS", &[0])];
@@ -175,18 +140,14 @@ fn an_animation_is_its_first_frame() {
     let mut file = Vec::new();
     let mut encoder = GifEncoder::new(&mut file);
     for color in [[200, 0, 0, 255], [0, 0, 200, 255]] {
-        encoder
-            .encode_frame(Frame::new(RgbaImage::from_pixel(5, 4, Rgba(color))))
-            .unwrap();
+        encoder.encode_frame(Frame::new(RgbaImage::from_pixel(5, 4, Rgba(color)))).unwrap();
     }
     drop(encoder);
     let image = read(&file).unwrap();
     assert_eq!((image.width, image.height), (5, 4));
     assert_eq!(image.pixels, [200, 0, 0].repeat(20));
     // Cut off in its first frame it is broken; behind that, nothing is missed.
-    let whole = (0..file.len())
-        .find(|&length| read(&file[..length]).is_ok())
-        .unwrap();
+    let whole = (0..file.len()).find(|&length| read(&file[..length]).is_ok()).unwrap();
     assert!(whole > file.len() / 2);
     for length in whole..file.len() {
         assert_eq!(read(&file[..length]).unwrap(), image);
@@ -256,33 +217,21 @@ fn damaged_files_never_panic() {
 fn hostile_headers_are_refused_before_decoding() {
     assert_eq!(reason(&[]), "is empty (0 bytes)");
     let text = reason(&png([60_000, 60_000], 8, 2, &[], &[vec![0; 16]]));
-    assert!(
-        text.starts_with("declares 60000 x 60000 pixels; at most 100000000"),
-        "{text}"
-    );
+    assert!(text.starts_with("declares 60000 x 60000 pixels; at most 100000000"), "{text}");
     assert!(reason(&png([100_000, 1], 8, 0, &[], &[vec![0; 16]])).contains("65535 a side"));
     assert!(reason(&png([0, 5], 8, 0, &[], &[])).contains("declares 0 x 5 pixels"));
 
     let mut huge = jpeg(&pattern(16, 16, 1), 80);
-    let frame = huge
-        .windows(2)
-        .position(|pair| pair == [0xff, 0xc0])
-        .unwrap();
+    let frame = huge.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
     huge[frame + 5..frame + 9].copy_from_slice(&[0xea, 0x60, 0xea, 0x60]);
     assert!(reason(&huge).contains("declares 60000 x 60000 pixels"));
 
     let gif = [b"GIF89a".as_slice(), &[0x60, 0xea, 0x60, 0xea, 0, 0, 0]].concat();
     assert!(reason(&gif).contains("declares 60000 x 60000 pixels"));
-    let webp = [
-        b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0".as_slice(),
-        &[0x5f, 0xea, 0, 0x5f, 0xea, 0],
-    ]
-    .concat();
-    assert!(
-        reason(&webp).contains("declares 60000 x 60000 pixels"),
-        "{}",
-        reason(&webp)
-    );
+    let webp =
+        [b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0".as_slice(), &[0x5f, 0xea, 0, 0x5f, 0xea, 0]]
+            .concat();
+    assert!(reason(&webp).contains("declares 60000 x 60000 pixels"), "{}", reason(&webp));
 
     // Allowed by the header, but the picture is not there: refused without the 300 MB it asks for.
     assert!(reason(&png([10_000, 10_000], 8, 2, &[], &[vec![0; 16]])).starts_with("is damaged"));
@@ -296,9 +245,7 @@ fn other_files_are_named() {
     assert!(reason(b"<!DOCTYPE html>").contains("is not a JPEG, PNG, WebP or GIF picture"));
     let dir = TempDir::new("no-file");
     let mut image = Image::default();
-    let error = read_picture(dir.path(), &mut image)
-        .unwrap_err()
-        .to_string();
+    let error = read_picture(dir.path(), &mut image).unwrap_err().to_string();
     assert!(error.ends_with("is not a file"), "{error}");
 }
 
@@ -308,10 +255,9 @@ fn real_photos_are_read() {
     let Some(folder) = shared("imagenet/samples") else {
         return;
     };
-    for (name, size) in [
-        ("n02951585_can_opener.JPEG", None),
-        ("n01871265_tusker.JPEG", Some((75, 56))),
-    ] {
+    for (name, size) in
+        [("n02951585_can_opener.JPEG", None), ("n01871265_tusker.JPEG", Some((75, 56)))]
+    {
         let mut image = Image::default();
         read_picture(&folder.join(name), &mut image).unwrap();
         assert_eq!(image.pixels.len(), image.width * image.height * 3);

@@ -15,10 +15,7 @@ impl Aligned {
     pub(super) fn zeros(len: usize) -> Option<Aligned> {
         let memory = zeros(len + LINE)?;
         let start = line_start(&memory);
-        Some(Aligned {
-            memory,
-            range: start..start + len,
-        })
+        Some(Aligned { memory, range: start..start + len })
     }
 }
 

@@ -36,49 +36,13 @@ impl Limits {
 }
 
 pub(super) fn conv_shape(conv: Conv) -> Conv2dShape {
-    let Conv {
-        n,
-        h,
-        w,
-        c_in,
-        c_out,
-        kernel,
-        stride,
-        padding,
-        groups,
-    } = conv;
-    Conv2dShape {
-        n,
-        h,
-        w,
-        c_in,
-        c_out,
-        kernel,
-        stride,
-        padding,
-        groups,
-    }
+    let Conv { n, h, w, c_in, c_out, kernel, stride, padding, groups } = conv;
+    Conv2dShape { n, h, w, c_in, c_out, kernel, stride, padding, groups }
 }
 
 pub(super) fn pool_shape(pool: Pool) -> Pool2dShape {
-    let Pool {
-        n,
-        h,
-        w,
-        c,
-        kernel,
-        stride,
-        padding,
-    } = pool;
-    Pool2dShape {
-        n,
-        h,
-        w,
-        c,
-        kernel,
-        stride,
-        padding,
-    }
+    let Pool { n, h, w, c, kernel, stride, padding } = pool;
+    Pool2dShape { n, h, w, c, kernel, stride, padding }
 }
 
 /// Whether the weights of a step are laid out once: those of forward convolutions that no optimiser changes.
@@ -184,14 +148,12 @@ pub fn precision(asked: Option<Precision>) -> (Precision, Option<&'static str>) 
         return (precision, None);
     }
     let (precision, why) = match Isa::best().unwrap_or(Isa::Scalar) {
-        Isa::Amx => (
-            Precision::Bf16,
-            "this CPU multiplies tiles of bf16 many times faster than f32",
-        ),
-        Isa::Avx512Bf16 => (
-            Precision::Bf16,
-            "this CPU multiplies pairs of bf16 twice as fast as f32",
-        ),
+        Isa::Amx => {
+            (Precision::Bf16, "this CPU multiplies tiles of bf16 many times faster than f32")
+        }
+        Isa::Avx512Bf16 => {
+            (Precision::Bf16, "this CPU multiplies pairs of bf16 twice as fast as f32")
+        }
         _ => (
             Precision::F32,
             "without instructions that multiply bf16 it saves memory, but seldom time",
@@ -227,10 +189,7 @@ pub(super) fn choose(cpu: &resnet_kernels::Cpu, plan: &Plan) -> (Vec<Option<Chos
             StepKind::Norm(norm @ Norm { train: true, .. })
             | StepKind::NormBackward(NormGrad { norm, .. }) => {
                 let x = &plan.slots[step.reads[0].0];
-                shared(batch_norm::scratch_len(
-                    x.len / norm.channels,
-                    norm.channels,
-                ))
+                shared(batch_norm::scratch_len(x.len / norm.channels, norm.channels))
             }
             StepKind::Norm(Norm { channels, .. })
             | StepKind::NormAgain(Norm { channels, .. })
@@ -262,14 +221,10 @@ pub fn kernels(plan: &Plan, threads: usize) -> Vec<Kernel> {
     let cpu = resnet_kernels::Cpu::new(threads);
     let (convs, _) = choose(&cpu, plan);
     let kernel = |conv: &Option<Chosen>| match conv {
-        Some(conv) => Kernel {
-            name: conv.name().to_string(),
-            multiplies_bf16: conv.multiplies_bf16(),
-        },
-        None => Kernel {
-            name: cpu.isa().vectors().to_string(),
-            multiplies_bf16: false,
-        },
+        Some(conv) => {
+            Kernel { name: conv.name().to_string(), multiplies_bf16: conv.multiplies_bf16() }
+        }
+        None => Kernel { name: cpu.isa().vectors().to_string(), multiplies_bf16: false },
     };
     convs.iter().map(kernel).collect()
 }

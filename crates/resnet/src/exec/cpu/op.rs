@@ -138,29 +138,11 @@ impl<'a, T: Number> Run<'a, T> {
         // Rounding weights is the kernel's part, and counts in its error.
         let (x, dy) = (stored(x), stored(dy));
         let scratch = vec![0.0; conv.scratch_len().total(cpu)];
-        Run {
-            conv,
-            y: dy.clone(),
-            dx: x.clone(),
-            dw: w.clone(),
-            x,
-            w,
-            dy,
-            scratch,
-        }
+        Run { conv, y: dy.clone(), dx: x.clone(), dw: w.clone(), x, w, dy, scratch }
     }
 
     fn pass(&mut self, cpu: &resnet_kernels::Cpu, pass: &str) {
-        let Run {
-            conv,
-            x,
-            w,
-            dy,
-            y,
-            dx,
-            dw,
-            scratch,
-        } = self;
+        let Run { conv, x, w, dy, y, dx, dw, scratch } = self;
         let scratch = Scratch::new(cpu, scratch, conv.scratch_len());
         match pass {
             "forward" => conv.forward(cpu, x, w, Epilogue::default(), y, scratch),
@@ -211,21 +193,9 @@ mod tests {
             assert!(op.ms >= op.best_ms && op.gflops > 0.0);
         }
         // Half of these images would be too few for Winograd's algorithm.
-        let few = bench_op(
-            "n3 ic512 ih7 oc512 k3 p1",
-            Precision::F32,
-            2,
-            Duration::ZERO,
-        )
-        .unwrap();
+        let few = bench_op("n3 ic512 ih7 oc512 k3 p1", Precision::F32, 2, Duration::ZERO).unwrap();
         assert!(few.iter().all(|op| op.error < 1e-5), "{few:?}");
-        let half = bench_op(
-            "n3 ic16 ih13 oc32 k3 p1",
-            Precision::Bf16,
-            2,
-            Duration::ZERO,
-        )
-        .unwrap();
+        let half = bench_op("n3 ic16 ih13 oc32 k3 p1", Precision::Bf16, 2, Duration::ZERO).unwrap();
         assert!(half.iter().all(|op| op.error < 4e-3), "{half:?}");
         let error = bench_op("ic3 ih4 oc8 k7", Precision::F32, 1, Duration::ZERO).unwrap_err();
         assert!(error.contains("larger than the 4x4 input"), "{error}");

@@ -35,11 +35,7 @@ impl<'a> Operand<'a> {
     }
 
     fn check<T: Number>(&self) {
-        assert_eq!(
-            self.precision.name(),
-            T::NAME,
-            "a step's maps are of one precision"
-        );
+        assert_eq!(self.precision.name(), T::NAME, "a step's maps are of one precision");
     }
 }
 
@@ -131,11 +127,7 @@ impl Cpu {
             .expect("slots that live at once do not overlap")
             .map(|words| {
                 let (len, precision) = kinds.next().unwrap_or_default();
-                Operand {
-                    words,
-                    len,
-                    precision,
-                }
+                Operand { words, len, precision }
             });
         let context = Context {
             cpu: &self.cpu,
@@ -163,35 +155,16 @@ fn run<T: Number>(
     linear: Option<&Conv2d>,
     context: Context,
 ) {
-    let Context {
-        cpu,
-        mut scratch,
-        packed,
-        labels,
-        zeros,
-        sgd,
-    } = context;
+    let Context { cpu, mut scratch, packed, labels, zeros, sgd } = context;
     match kind {
         StepKind::Conv { bias: false, .. } => {
             let [x, w, y, ..] = operands;
             let epilogue = Epilogue::default();
-            forward(
-                conv,
-                cpu,
-                x.map(),
-                &w,
-                packed,
-                epilogue,
-                y.map_mut(),
-                scratch,
-            );
+            forward(conv, cpu, x.map(), &w, packed, epilogue, y.map_mut(), scratch);
         }
         StepKind::Conv { bias: true, .. } => {
             let [x, w, b, y, ..] = operands;
-            let bias = Epilogue {
-                shift: Some(&*b),
-                ..Epilogue::default()
-            };
+            let bias = Epilogue { shift: Some(&*b), ..Epilogue::default() };
             forward(conv, cpu, x.map(), &w, packed, bias, y.map_mut(), scratch);
         }
         StepKind::ConvNorm { norm, .. } => {
@@ -206,16 +179,7 @@ fn run<T: Number>(
                 residual: added.as_ref().map(|(_, values)| values.map()),
                 relu: norm.relu,
             };
-            forward(
-                conv,
-                cpu,
-                x.map(),
-                &w,
-                packed,
-                epilogue,
-                y.map_mut(),
-                scratch,
-            );
+            forward(conv, cpu, x.map(), &w, packed, epilogue, y.map_mut(), scratch);
         }
         StepKind::Norm(norm) if norm.train => {
             let [x, gamma, beta, a, b, c, d, e, f, ..] = operands;
@@ -284,17 +248,9 @@ fn run<T: Number>(
             let [x, y, ..] = operands;
             elementwise::relu_forward::<T>(cpu, x.map(), y.map_mut());
         }
-        StepKind::Add {
-            channels,
-            residual: wide,
-            relu,
-        } => {
+        StepKind::Add { channels, residual: wide, relu } => {
             let [a, b, y, ..] = operands;
-            let b = Residual {
-                values: b.map(),
-                channels: wide.channels,
-                offset: wide.offset,
-            };
+            let b = Residual { values: b.map(), channels: wide.channels, offset: wide.offset };
             elementwise::add_forward::<T>(cpu, a.map(), b, channels, relu, y.map_mut());
         }
         StepKind::MaxPool(pool) => {
@@ -315,15 +271,10 @@ fn run<T: Number>(
         }
         StepKind::Linear(_) => {
             let [x, w, b, mut y, ..] = operands;
-            let bias = Epilogue {
-                shift: Some(&*b),
-                ..Epilogue::default()
-            };
+            let bias = Epilogue { shift: Some(&*b), ..Epilogue::default() };
             forward(linear, cpu, &x, &w, packed, bias, &mut y, scratch);
         }
-        StepKind::SoftmaxCrossEntropy {
-            classes, smoothing, ..
-        } => {
+        StepKind::SoftmaxCrossEntropy { classes, smoothing, .. } => {
             let [logits, mut losses, mut dlogits, ..] = operands;
             loss::softmax_cross_entropy(
                 cpu,
@@ -434,12 +385,7 @@ fn run<T: Number>(
             let (pool, dx) = (pool_shape(pool), dx.map_mut());
             pool2d::avg_backward::<T>(cpu, &pool, dy.map(), dx, accumulate);
         }
-        StepKind::GlobalAvgPoolBackward {
-            n,
-            pixels,
-            c,
-            accumulate,
-        } => {
+        StepKind::GlobalAvgPoolBackward { n, pixels, c, accumulate } => {
             let [dy, dx, ..] = operands;
             pool2d::global_avg_backward::<T>(cpu, n, pixels, c, &dy, dx.map_mut(), accumulate);
         }
@@ -447,10 +393,7 @@ fn run<T: Number>(
             let [dy, dx, ..] = operands;
             elementwise::convert::<f32, T>(cpu, &dy, dx.map_mut(), accumulate);
         }
-        StepKind::LinearBackwardInput {
-            linear: Linear { n, c_in, c_out },
-            accumulate,
-        } => {
+        StepKind::LinearBackwardInput { linear: Linear { n, c_in, c_out }, accumulate } => {
             let [dy, w, mut dx, ..] = operands;
             linear::backward_input(cpu, n, c_in, c_out, &dy, &w, &mut dx, accumulate, scratch);
         }

@@ -4,9 +4,7 @@ use resnet_formats::onnx::proto::{Attribute, Node};
 
 /// The setting of this name.
 pub(super) fn find<'a>(node: &'a Node, name: &str) -> Option<&'a Attribute> {
-    node.attribute
-        .iter()
-        .find(|a| a.name.as_deref() == Some(name))
+    node.attribute.iter().find(|a| a.name.as_deref() == Some(name))
 }
 
 /// A list of integers; empty where there is none.
@@ -30,9 +28,7 @@ pub(super) fn plausible(name: &str, value: i64) -> Result<usize, String> {
 
 /// Kernel, stride and padding of a square window.
 pub(super) fn window(node: &Node) -> Result<[usize; 3], String> {
-    let pad = find(node, "auto_pad")
-        .and_then(|a| a.s.as_deref())
-        .unwrap_or(b"NOTSET");
+    let pad = find(node, "auto_pad").and_then(|a| a.s.as_deref()).unwrap_or(b"NOTSET");
     let ceil = integer(node, "ceil_mode", 0)?;
     if pad != b"NOTSET" || ceil != 0 || list(node, "dilations").iter().any(|&d| d != 1) {
         return Err("automatic padding, ceil_mode and dilations are not ours".into());
@@ -45,9 +41,5 @@ pub(super) fn window(node: &Node) -> Result<[usize; 3], String> {
             false => Err(format!("its {name} must be the same on every side")),
         }
     };
-    Ok([
-        same("kernel_shape", 1)?,
-        same("strides", 1)?,
-        same("pads", 0)?,
-    ])
+    Ok([same("kernel_shape", 1)?, same("strides", 1)?, same("pads", 0)?])
 }

@@ -60,9 +60,7 @@ impl Picture {
                 self.std = Some(std);
             }
             _ => {
-                return Err(format!(
-                    "{op_type} is not expected here on the way to the network"
-                ));
+                return Err(format!("{op_type} is not expected here on the way to the network"));
             }
         }
         Ok(())
@@ -79,9 +77,7 @@ impl Picture {
             None if mean.len() == shape.len() => {
                 let pixels = h * w;
                 let hwc = (0..c * pixels).map(|i| mean[i % c * pixels + i / c]);
-                Ok(Normalize::Pixel {
-                    mean: hwc.collect(),
-                })
+                Ok(Normalize::Pixel { mean: hwc.collect() })
             }
             _ => Err("mean and standard deviation do not belong together".into()),
         }

@@ -61,10 +61,7 @@ type Result<T> = std::result::Result<T, Refusal>;
 pub fn network(model: &ModelProto) -> Result<Network> {
     let empty = GraphProto::default();
     let proto = model.graph.as_ref().unwrap_or(&empty);
-    let refuse = |node: &str, problem: String| Refusal {
-        node: node.into(),
-        problem,
-    };
+    let refuse = |node: &str, problem: String| Refusal { node: node.into(), problem };
     let ours = |domain: &Option<String>| matches!(domain.as_deref(), None | Some("" | "ai.onnx"));
     let opset = model.opset_import.iter().find(|set| ours(&set.domain));
     let version = opset.and_then(|set| set.version).unwrap_or(0);
@@ -86,16 +83,10 @@ pub fn network(model: &ModelProto) -> Result<Network> {
         !constants.contains_key(name)
     });
     let (Some(input), None) = (inputs.next(), inputs.next()) else {
-        return Err(refuse(
-            "the model",
-            "it must have one input, the images".into(),
-        ));
+        return Err(refuse("the model", "it must have one input, the images".into()));
     };
     let [output] = proto.output.as_slice() else {
-        return Err(refuse(
-            "the model",
-            "it must have one output, the logits".into(),
-        ));
+        return Err(refuse("the model", "it must have one output, the logits".into()));
     };
     let (shape, bytes) = images(input)?;
     let mut reader = Reader {
@@ -116,32 +107,20 @@ pub fn network(model: &ModelProto) -> Result<Network> {
         true => Value::Picture,
         false => Value::Layer(LayerId(0)),
     };
-    reader
-        .values
-        .insert(input.name.clone().unwrap_or_default(), first);
+    reader.values.insert(input.name.clone().unwrap_or_default(), first);
     for node in &proto.node {
-        let name = node
-            .name
-            .clone()
-            .unwrap_or_else(|| node.output.first().cloned().unwrap_or_default());
+        let name =
+            node.name.clone().unwrap_or_else(|| node.output.first().cloned().unwrap_or_default());
         if !ours(&node.domain) {
-            return Err(refuse(
-                &name,
-                "it is of another domain than ONNX's own".into(),
-            ));
+            return Err(refuse(&name, "it is of another domain than ONNX's own".into()));
         }
-        reader
-            .node(node, &name)
-            .map_err(|problem| refuse(&name, problem))?;
+        reader.node(node, &name).map_err(|problem| refuse(&name, problem))?;
     }
     let name = output.name.as_deref().unwrap_or_default();
     match reader.values.get(name) {
         Some(Value::Layer(id) | Value::Flat(id)) if *id == reader.graph.output() => {}
         _ => {
-            return Err(refuse(
-                name,
-                "the output must be that of the last node".into(),
-            ));
+            return Err(refuse(name, "the output must be that of the last node".into()));
         }
     }
     let shapes = op::shapes(&reader.graph).map_err(|e| refuse(&e.layer, e.reason))?;
@@ -175,21 +154,13 @@ fn images(input: &ValueInfo) -> Result<(Shape, bool)> {
     };
     let array = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
     let array = array.ok_or_else(|| refuse("it must be an array"))?;
-    let dims = array
-        .shape
-        .as_ref()
-        .map(|shape| shape.dim.as_slice())
-        .unwrap_or_default();
+    let dims = array.shape.as_ref().map(|shape| shape.dim.as_slice()).unwrap_or_default();
     let axis = |i: usize| {
         let length = dims.get(i)?.dim_value?;
-        usize::try_from(length)
-            .ok()
-            .filter(|length| (1..=65_535).contains(length))
+        usize::try_from(length).ok().filter(|length| (1..=65_535).contains(length))
     };
     let (4, Some(a), Some(b), Some(c)) = (dims.len(), axis(1), axis(2), axis(3)) else {
-        return Err(refuse(
-            "it must have four axes, all but the first of known length",
-        ));
+        return Err(refuse("it must have four axes, all but the first of known length"));
     };
     match array.elem_type {
         Some(kind::FLOAT) => Ok((Shape::new(a, b, c), false)),
@@ -230,11 +201,7 @@ impl Reader<'_> {
             ("BatchNormalization", input) => {
                 let x = self.layer(input)?;
                 let eps = find(node, "epsilon").and_then(|a| a.f).unwrap_or(1e-5);
-                let op = Op::BatchNorm {
-                    eps,
-                    momentum: 0.1,
-                    zero_init: false,
-                };
+                let op = Op::BatchNorm { eps, momentum: 0.1, zero_init: false };
                 let name = self.push(name, op, x)?;
                 for (number, suffix) in (1..).zip(["weight", "bias", "running_mean", "running_var"])
                 {
@@ -266,11 +233,7 @@ impl Reader<'_> {
             }
             ("MaxPool", input) => {
                 let [kernel, stride, padding] = window(node)?;
-                let op = Op::MaxPool2d {
-                    kernel,
-                    stride,
-                    padding,
-                };
+                let op = Op::MaxPool2d { kernel, stride, padding };
                 self.simple(name, op, input)?
             }
             ("AveragePool", input) => {
@@ -278,11 +241,7 @@ impl Reader<'_> {
                 if padding != 0 {
                     return Err("an average pool must have no padding".into());
                 }
-                self.simple(
-                    name,
-                    Op::AvgPool2d(Window::Square { kernel, stride }),
-                    input,
-                )?
+                self.simple(name, Op::AvgPool2d(Window::Square { kernel, stride }), input)?
             }
             ("GlobalAveragePool", input) => {
                 self.simple(name, Op::AvgPool2d(Window::Global), input)?
@@ -295,9 +254,7 @@ impl Reader<'_> {
             }
             ("Gemm", Value::Flat(x)) => self.gemm(node, name, x)?,
             (other, _) => {
-                return Err(format!(
-                    "operation {other} is not one of ours in this place"
-                ));
+                return Err(format!("operation {other} is not one of ours in this place"));
             }
         };
         if self.values.insert(output.clone(), value).is_some() {
@@ -366,14 +323,8 @@ impl Reader<'_> {
         }
         let [_, stride, padding] = window(node)?;
         let bias = node.input.len() > 2;
-        let op = Op::Conv2d {
-            c_out,
-            kernel,
-            stride,
-            padding,
-            groups: integer(node, "group", 1)?,
-            bias,
-        };
+        let op =
+            Op::Conv2d { c_out, kernel, stride, padding, groups: integer(node, "group", 1)?, bias };
         let name = self.push(name, op, x)?;
         self.keep(node, 1, &format!("{name}.weight"))?;
         if bias {
@@ -434,22 +385,14 @@ impl Reader<'_> {
 
     /// A value that an earlier node gave.
     fn value(&self, node: &Node, number: usize) -> std::result::Result<Value, String> {
-        let name = node
-            .input
-            .get(number)
-            .map(String::as_str)
-            .unwrap_or_default();
+        let name = node.input.get(number).map(String::as_str).unwrap_or_default();
         let value = self.values.get(name).cloned();
         value.ok_or_else(|| format!("its input `{name}` is given by no node before it"))
     }
 
     /// The lengths of an array's axes, as the file has them.
     fn dims(&self, node: &Node, number: usize) -> std::result::Result<&[i64], String> {
-        let name = node
-            .input
-            .get(number)
-            .map(String::as_str)
-            .unwrap_or_default();
+        let name = node.input.get(number).map(String::as_str).unwrap_or_default();
         let tensor = self.constants.get(name);
         let tensor =
             tensor.ok_or_else(|| format!("its input `{name}` must be an array of the file"))?;
@@ -458,11 +401,7 @@ impl Reader<'_> {
 
     /// An array of the file.
     fn constant(&self, node: &Node, number: usize) -> std::result::Result<Array, String> {
-        let name = node
-            .input
-            .get(number)
-            .map(String::as_str)
-            .unwrap_or_default();
+        let name = node.input.get(number).map(String::as_str).unwrap_or_default();
         let tensor = self.constants.get(name);
         let tensor =
             tensor.ok_or_else(|| format!("its input `{name}` must be an array of the file"))?;

@@ -50,16 +50,11 @@ pub fn from_model(model: &Model, options: &Options) -> Result<ModelProto, Export
         let value = writer.layer(LayerId(index), options)?;
         writer.values.push(value);
     }
-    let Writer {
-        mut out, values, ..
-    } = writer;
+    let Writer { mut out, values, .. } = writer;
     // The last node gives the logits under a name of their own.
     let last = values.last().cloned().unwrap_or_default();
     for node in &mut out.node {
-        node.output
-            .iter_mut()
-            .filter(|name| **name == last)
-            .for_each(|name| *name = LOGITS.into());
+        node.output.iter_mut().filter(|name| **name == last).for_each(|name| *name = LOGITS.into());
     }
     let Shape { c, h, w } = graph.input;
     out.name = Some(model.arch.name());
@@ -88,38 +83,25 @@ pub fn from_model(model: &Model, options: &Options) -> Result<ModelProto, Export
         producer_version: Some(env!("CARGO_PKG_VERSION").into()),
         doc_string: Some(about),
         graph: Some(out),
-        opset_import: vec![OperatorSet {
-            domain: Some(String::new()),
-            version: Some(OPSET),
-        }],
+        opset_import: vec![OperatorSet { domain: Some(String::new()), version: Some(OPSET) }],
         metadata_props: metadata
             .into_iter()
-            .map(|(key, value)| Property {
-                key: Some(key),
-                value: Some(value),
-            })
+            .map(|(key, value)| Property { key: Some(key), value: Some(value) })
             .collect(),
     })
 }
 
 /// An input or output whose first axis is the batch, of any length.
 fn value_info(name: &str, elem_type: i32, rest: &[usize]) -> ValueInfo {
-    let batch = Dimension {
-        dim_param: Some("batch".into()),
-        dim_value: None,
-    };
-    let fixed = rest.iter().map(|&axis| Dimension {
-        dim_value: Some(axis as i64),
-        dim_param: None,
-    });
+    let batch = Dimension { dim_param: Some("batch".into()), dim_value: None };
+    let fixed =
+        rest.iter().map(|&axis| Dimension { dim_value: Some(axis as i64), dim_param: None });
     ValueInfo {
         name: Some(name.into()),
         r#type: Some(Type {
             tensor_type: Some(TensorType {
                 elem_type: Some(elem_type),
-                shape: Some(TensorShape {
-                    dim: std::iter::once(batch).chain(fixed).collect(),
-                }),
+                shape: Some(TensorShape { dim: std::iter::once(batch).chain(fixed).collect() }),
             }),
         }),
     }
@@ -151,11 +133,7 @@ impl Writer<'_> {
             Op::BatchNorm { eps, .. } => self.batch_norm(id, eps),
             Op::Relu => Ok(self.node("Relu", name, vec![self.input(id, 0)], vec![])),
             Op::Add => self.add(id),
-            Op::MaxPool2d {
-                kernel,
-                stride,
-                padding,
-            } => {
+            Op::MaxPool2d { kernel, stride, padding } => {
                 let attributes = vec![
                     ints("kernel_shape", &[kernel; 2]),
                     ints("strides", &[stride; 2]),
@@ -167,10 +145,8 @@ impl Writer<'_> {
                 Ok(self.node("GlobalAveragePool", name, vec![self.input(id, 0)], vec![]))
             }
             Op::AvgPool2d(Window::Square { kernel, stride }) => {
-                let attributes = vec![
-                    ints("kernel_shape", &[kernel; 2]),
-                    ints("strides", &[stride; 2]),
-                ];
+                let attributes =
+                    vec![ints("kernel_shape", &[kernel; 2]), ints("strides", &[stride; 2])];
                 Ok(self.node("AveragePool", name, vec![self.input(id, 0)], attributes))
             }
             Op::Linear { .. } => self.linear(id),
@@ -195,9 +171,7 @@ impl Writer<'_> {
             }
             Normalize::Pixel { mean } => {
                 let pixels = h * w;
-                let planes = (0..c * pixels)
-                    .map(|i| mean[i % pixels * c + i / pixels])
-                    .collect();
+                let planes = (0..c * pixels).map(|i| mean[i % pixels * c + i / pixels]).collect();
                 let mean = self.constant("preprocess.mean", Array::f32(vec![1, c, h, w], planes));
                 Ok(self.node("Sub", "preprocess.sub", vec![x, mean], vec![]))
             }
@@ -206,15 +180,7 @@ impl Writer<'_> {
 
     fn conv(&mut self, id: LayerId) -> Result<String, ExportError> {
         let layer = self.graph.layer(id);
-        let Op::Conv2d {
-            c_out,
-            kernel,
-            stride,
-            padding,
-            groups,
-            bias,
-        } = layer.op
-        else {
+        let Op::Conv2d { c_out, kernel, stride, padding, groups, bias } = layer.op else {
             unreachable!()
         };
         let name = layer.name.clone();
@@ -226,9 +192,7 @@ impl Writer<'_> {
         };
         if let Some(&norm) = self.folded.get(&id) {
             let norm = self.graph.layer(norm);
-            let Op::BatchNorm { eps, .. } = norm.op else {
-                unreachable!()
-            };
+            let Op::BatchNorm { eps, .. } = norm.op else { unreachable!() };
             let param = |suffix: &str| self.values_of(&format!("{}.{suffix}", norm.name));
             let (gamma, beta) = (param("weight")?, param("bias")?);
             let (mean, var) = (param("running_mean")?, param("running_var")?);
@@ -238,8 +202,7 @@ impl Writer<'_> {
             let mut shift = Vec::with_capacity(c_out);
             for (o, w) in w.chunks_exact_mut(per_output).enumerate() {
                 let scale = f64::from(gamma[o]) / (f64::from(var[o]) + f64::from(eps)).sqrt();
-                w.iter_mut()
-                    .for_each(|w| *w = (f64::from(*w) * scale) as f32);
+                w.iter_mut().for_each(|w| *w = (f64::from(*w) * scale) as f32);
                 let centred = f64::from(before[o]) - f64::from(mean[o]);
                 shift.push((centred * scale + f64::from(beta[o])) as f32);
             }

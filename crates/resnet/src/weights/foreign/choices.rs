@@ -11,12 +11,8 @@ use crate::suggest::nearest;
 /// Largest list of classes that is read.
 const MOST_BYTES: u64 = 64 << 20;
 /// Keys that [`Choices::set`] knows.
-const KEYS: [&str; 4] = [
-    "preprocess.mean",
-    "preprocess.std",
-    "preprocess.resize",
-    "preprocess.crop",
-];
+const KEYS: [&str; 4] =
+    ["preprocess.mean", "preprocess.std", "preprocess.resize", "preprocess.crop"];
 
 /// What is known about the weights; the rest is inferred or assumed.
 #[derive(Clone, Debug, Default)]
@@ -43,19 +39,15 @@ impl Choices {
     /// # Errors
     /// The key or value does not exist.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), ImportError> {
-        let wrong = |problem: String| ImportError::Choice {
-            given: format!("{key}={value}"),
-            problem,
-        };
+        let wrong =
+            |problem: String| ImportError::Choice { given: format!("{key}={value}"), problem };
         let list = || -> Result<Vec<f32>, ImportError> {
             let numbers: Result<Vec<f32>, _> = value.split(',').map(|x| x.trim().parse()).collect();
             match numbers {
                 Ok(list) if matches!(list.len(), 1 | 3) && list.iter().all(|x| x.is_finite()) => {
                     Ok(list)
                 }
-                _ => Err(wrong(
-                    "expected R,G,B as three numbers of 0..1, or one number".into(),
-                )),
+                _ => Err(wrong("expected R,G,B as three numbers of 0..1, or one number".into())),
             }
         };
         let side = || -> Result<usize, ImportError> {
@@ -75,10 +67,7 @@ impl Choices {
                     Some(key) => format!("did you mean {key}? "),
                     None => String::new(),
                 };
-                return Err(wrong(format!(
-                    "unknown key; {known}keys are {}",
-                    KEYS.join(", ")
-                )));
+                return Err(wrong(format!("unknown key; {known}keys are {}", KEYS.join(", "))));
             }
         }
         Ok(())
@@ -93,10 +82,7 @@ impl Choices {
 /// The file cannot be read, is no such list, or has gaps.
 pub fn read_classes(path: &Path) -> Result<Vec<String>, ImportError> {
     let bytes = read_bounded(path, MOST_BYTES)?;
-    let wrong = |problem: String| ImportError::Classes {
-        path: path.into(),
-        problem,
-    };
+    let wrong = |problem: String| ImportError::Classes { path: path.into(), problem };
     let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8 text".into()))?;
     let text = text.trim_start_matches('\u{feff}');
     let json = |error: serde_json::Error| {
@@ -110,10 +96,7 @@ pub fn read_classes(path: &Path) -> Result<Vec<String>, ImportError> {
         _ => {
             let lines = text.lines().map(str::trim).collect::<Vec<_>>();
             // Empty lines at the end belong to the file, one in between would shift all labels after it.
-            let used = lines
-                .iter()
-                .rposition(|line| !line.is_empty())
-                .map_or(0, |i| i + 1);
+            let used = lines.iter().rposition(|line| !line.is_empty()).map_or(0, |i| i + 1);
             lines[..used].iter().map(ToString::to_string).collect()
         }
     };
@@ -140,10 +123,7 @@ fn index(entries: BTreeMap<String, Entry>) -> Result<Vec<String>, String> {
     for (key, entry) in entries {
         let label: Option<usize> = key.parse().ok().filter(|label| *label < count);
         let Some(label) = label else {
-            return Err(format!(
-                "label `{key}` of {count} classes; expected 0 to {}",
-                count - 1
-            ));
+            return Err(format!("label `{key}` of {count} classes; expected 0 to {}", count - 1));
         };
         let (first, name) = match entry {
             Entry::Name(name) => (String::new(), name),
@@ -159,9 +139,7 @@ fn index(entries: BTreeMap<String, Entry>) -> Result<Vec<String>, String> {
         return Err("a label stands there twice, as in 1 and 01".into());
     };
     let mut counts: HashMap<&str, usize> = HashMap::new();
-    classes
-        .iter()
-        .for_each(|(_, name)| *counts.entry(name).or_default() += 1);
+    classes.iter().for_each(|(_, name)| *counts.entry(name).or_default() += 1);
     let named = classes.iter().map(|(first, name)| {
         if counts[name.as_str()] > 1 && !first.is_empty() {
             format!("{name} ({first})")

@@ -106,18 +106,10 @@ pub(super) fn ends(found: &Dims) -> (Option<usize>, Option<usize>) {
     let first = found.get("conv1.weight").or(found.get("features.0.weight"));
     let channels = first.and_then(|dims| dims.get(1)).copied();
     let number = |name: &str| -> Option<u32> {
-        name.strip_prefix("classifier.")?
-            .strip_suffix(".weight")?
-            .parse()
-            .ok()
+        name.strip_prefix("classifier.")?.strip_suffix(".weight")?.parse().ok()
     };
-    let last = found
-        .keys()
-        .filter_map(|name| Some((number(name)?, name)))
-        .max();
-    let head = found
-        .get("fc.weight")
-        .or(last.and_then(|(_, name)| found.get(name)));
+    let last = found.keys().filter_map(|name| Some((number(name)?, name))).max();
+    let head = found.get("fc.weight").or(last.and_then(|(_, name)| found.get(name)));
     let classes = head.and_then(|dims| dims.first()).copied();
     (channels, classes)
 }
@@ -133,10 +125,7 @@ pub(super) fn needed(arch: &Arch, ends: Ends, side: Option<usize>) -> Result<Dim
         return Ok(Dims::new());
     }
     let params = op::all_params(&graph, &shapes);
-    Ok(params
-        .into_iter()
-        .map(|(_, name, param)| (name, param.dims))
-        .collect())
+    Ok(params.into_iter().map(|(_, name, param)| (name, param.dims)).collect())
 }
 
 /// Channels and classes for a network, from its tensors where they say them.
@@ -152,11 +141,8 @@ pub(super) fn ends_for(arch: &Arch, found: &Dims) -> Ends {
 /// then the order of the catalogue. Empty if nothing is like these tensors.
 pub(super) fn candidates(found: &Dims, options: &[(&str, &str)]) -> Vec<Candidate> {
     let mut list: Vec<(usize, usize, bool, Candidate)> = Vec::new();
-    let width = found
-        .get("layer1.0.conv1.weight")
-        .and_then(|dims| dims.first())
-        .copied()
-        .unwrap_or(0);
+    let width =
+        found.get("layer1.0.conv1.weight").and_then(|dims| dims.first()).copied().unwrap_or(0);
     let stem = match found.get("conv1.weight").and_then(|dims| dims.get(2)) {
         Some(7) => Some("imagenet"),
         Some(3) => Some("cifar"),
@@ -168,11 +154,7 @@ pub(super) fn candidates(found: &Dims, options: &[(&str, &str)]) -> Vec<Candidat
             for first in [None, Some("stem"), Some("both")] {
                 let mut arch = base.clone();
                 let preset = options.iter().map(|&(key, value)| (key, Some(value)));
-                let tried = [
-                    ("stem", stem),
-                    ("shortcut", shortcut),
-                    ("first_norm", first),
-                ];
+                let tried = [("stem", stem), ("shortcut", shortcut), ("first_norm", first)];
                 for (key, value) in tried.into_iter().chain(preset) {
                     if let Some(value) = value {
                         // What a network has no place for stays as it is.
@@ -205,9 +187,7 @@ fn stages(found: &Dims) -> Vec<usize> {
     let mut blocks: BTreeMap<u32, std::collections::BTreeSet<u32>> = BTreeMap::new();
     for name in found.keys() {
         let mut parts = name.split('.');
-        let stage = parts
-            .next()
-            .and_then(|part| part.strip_prefix("layer")?.parse().ok());
+        let stage = parts.next().and_then(|part| part.strip_prefix("layer")?.parse().ok());
         let block = parts.next().and_then(|part| part.parse().ok());
         if let (Some(stage), Some(block)) = (stage, block) {
             blocks.entry(stage).or_default().insert(block);

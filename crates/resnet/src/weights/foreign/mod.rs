@@ -159,9 +159,7 @@ pub fn import(path: &Path, choices: &Choices) -> Result<Import, ImportError> {
     let classes = classes(&arch, naming, ends.classes, choices, &mut assumed)?;
     let preprocess = preprocess(&arch, naming, ends.channels, choices, &mut assumed)?;
     let licence = choices.licence.clone();
-    let known = ["licence", "license"]
-        .iter()
-        .find_map(|key| metadata.get(*key).cloned());
+    let known = ["licence", "license"].iter().find_map(|key| metadata.get(*key).cloned());
     if let Some(licence) = licence.or(known) {
         tensors.metadata.insert("licence".into(), licence);
     }
@@ -171,12 +169,7 @@ pub fn import(path: &Path, choices: &Choices) -> Result<Import, ImportError> {
     }
     let model = Model::new(arch, classes, preprocess, tensors);
     model.graph()?;
-    Ok(Import {
-        model,
-        naming: naming.name,
-        assumed,
-        ignored,
-    })
+    Ok(Import { model, naming: naming.name, assumed, ignored })
 }
 
 /// Tensors of a safetensors or PyTorch file under the names they have there, and what a PyTorch file holds besides.
@@ -208,11 +201,7 @@ fn unknown_names<'a>(path: &Path, names: impl Iterator<Item = &'a String>) -> Im
     let expected: Vec<&str> = NAMINGS.iter().map(|naming| naming.name).collect();
     ImportError::Names {
         path: path.into(),
-        found: if found.is_empty() {
-            "none".into()
-        } else {
-            found.join(", ")
-        },
+        found: if found.is_empty() { "none".into() } else { found.join(", ") },
         expected: expected.join("; "),
     }
 }
@@ -273,11 +262,8 @@ fn network(
 /// Checks that every array can be a weight, and gives it the network's shape.
 fn make_weights(path: &Path, tensors: &mut Tensors, needed: &Dims) -> Result<(), ImportError> {
     for (name, array) in &mut tensors.entries {
-        let wrong = |problem| ImportError::Numbers {
-            path: path.into(),
-            tensor: name.clone(),
-            problem,
-        };
+        let wrong =
+            |problem| ImportError::Numbers { path: path.into(), tensor: name.clone(), problem };
         match array.to_f32() {
             None => return Err(wrong("holds integers, expected floats")),
             Some(values) if values.iter().any(|x| !x.is_finite()) => {
@@ -317,10 +303,7 @@ fn classes(
     }
     if count == 10 && naming.name == "pytorch_resnet_cifar10" {
         assumed.push("the classes are CIFAR-10's".into());
-        return Ok(crate::data::CIFAR10_CLASSES
-            .iter()
-            .map(ToString::to_string)
-            .collect());
+        return Ok(crate::data::CIFAR10_CLASSES.iter().map(ToString::to_string).collect());
     }
     assumed.push(format!(
         "the {count} classes are called by their numbers; --classes FILE names them"
@@ -348,18 +331,11 @@ fn preprocess(
         assumed.push(format!("preprocess.resize={resize}{none}"));
         resize
     });
-    let usual = if small {
-        naming::CIFAR
-    } else {
-        naming::IMAGENET
-    };
-    let usual = naming
-        .normalize
-        .unwrap_or(usual)
-        .map(|of_rgb| match channels {
-            1 => vec![of_rgb.iter().sum::<f32>() / 3.0],
-            _ => of_rgb.to_vec(),
-        });
+    let usual = if small { naming::CIFAR } else { naming::IMAGENET };
+    let usual = naming.normalize.unwrap_or(usual).map(|of_rgb| match channels {
+        1 => vec![of_rgb.iter().sum::<f32>() / 3.0],
+        _ => of_rgb.to_vec(),
+    });
     let mut take = |key: &str, chosen: &Option<Vec<f32>>, usual: &Vec<f32>| {
         let list = chosen.clone().unwrap_or_else(|| {
             let texts: Vec<String> = usual.iter().map(ToString::to_string).collect();
@@ -367,11 +343,7 @@ fn preprocess(
             usual.clone()
         });
         // One number counts for every channel.
-        if list.len() == 1 {
-            vec![list[0]; channels]
-        } else {
-            list
-        }
+        if list.len() == 1 { vec![list[0]; channels] } else { list }
     };
     let mean = take("mean", &choices.mean, &usual[0]);
     let std = take("std", &choices.std, &usual[1]);

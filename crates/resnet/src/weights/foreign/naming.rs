@@ -34,14 +34,8 @@ pub static NAMINGS: &[Naming] = &[
             ("stem.conv.", "conv1."),
             ("stem.norm.", "bn1."),
             ("stages.*.blocks.*.norm*.", "layer+.*.bn*."),
-            (
-                "stages.*.blocks.*.downsample.conv.",
-                "layer+.*.downsample.0.",
-            ),
-            (
-                "stages.*.blocks.*.downsample.norm.",
-                "layer+.*.downsample.1.",
-            ),
+            ("stages.*.blocks.*.downsample.conv.", "layer+.*.downsample.0."),
+            ("stages.*.blocks.*.downsample.norm.", "layer+.*.downsample.1."),
             ("stages.*.blocks.*.", "layer+.*."),
             ("norm.", "bn."),
             ("head.fc.", "fc."),
@@ -51,15 +45,8 @@ pub static NAMINGS: &[Naming] = &[
     },
     Naming {
         name: "pytorch-cifar",
-        marks: &[
-            "conv1.weight",
-            "linear.weight",
-            "layer2.0.shortcut.0.weight",
-        ],
-        renames: &[
-            ("layer*.*.shortcut.", "layer*.*.downsample."),
-            ("linear.", "fc."),
-        ],
+        marks: &["conv1.weight", "linear.weight", "layer2.0.shortcut.0.weight"],
+        renames: &[("layer*.*.shortcut.", "layer*.*.downsample."), ("linear.", "fc.")],
         options: &[],
         normalize: None,
     },
@@ -106,8 +93,7 @@ impl Naming {
     /// Our name for one of its names.
     pub(super) fn rename(&self, name: &str) -> String {
         let mut rows = self.renames.iter();
-        rows.find_map(|(from, to)| rewrite(name, from, to))
-            .unwrap_or_else(|| name.to_owned())
+        rows.find_map(|(from, to)| rewrite(name, from, to)).unwrap_or_else(|| name.to_owned())
     }
 }
 
@@ -149,20 +135,13 @@ mod tests {
     fn namings_are_told_apart() {
         let plain = ["conv1.weight", "layer1.0.conv1.weight"];
         let found = |names: &[&str]| naming(&[&plain[..], names].concat()).unwrap().0;
-        assert_eq!(
-            found(&["fc.weight"]),
-            "torchvision, timm resnet and resnext"
-        );
+        assert_eq!(found(&["fc.weight"]), "torchvision, timm resnet and resnext");
         assert_eq!(found(&["linear.weight"]), "pytorch_resnet_cifar10");
         let b = ["linear.weight", "layer2.0.shortcut.0.weight"];
         assert_eq!(found(&b), "pytorch-cifar");
         assert_eq!(naming(&["conv1.weight", "other"]), None);
         assert_eq!(
-            naming(&[
-                "model.net.conv1.weight",
-                "model.net.layer1.0.conv1.weight",
-                "step"
-            ]),
+            naming(&["model.net.conv1.weight", "model.net.layer1.0.conv1.weight", "step"]),
             Some(("torchvision, timm resnet and resnext", "model.net.".into()))
         );
         // `xconv1.weight` is another name, not a prefix.
@@ -174,25 +153,13 @@ mod tests {
         let timm = &NAMINGS[0];
         for (theirs, ours) in [
             ("stem.conv.weight", "conv1.weight"),
-            (
-                "stages.0.blocks.0.norm1.running_var",
-                "layer1.0.bn1.running_var",
-            ),
+            ("stages.0.blocks.0.norm1.running_var", "layer1.0.bn1.running_var"),
             ("stages.3.blocks.12.conv2.weight", "layer4.12.conv2.weight"),
-            (
-                "stages.1.blocks.0.downsample.conv.weight",
-                "layer2.0.downsample.0.weight",
-            ),
+            ("stages.1.blocks.0.downsample.conv.weight", "layer2.0.downsample.0.weight"),
             ("norm.bias", "bn.bias"),
             ("head.fc.weight", "fc.weight"),
-            (
-                "stages.x.blocks.0.conv1.weight",
-                "stages.x.blocks.0.conv1.weight",
-            ),
-            (
-                "stages.4294967295.blocks.0.conv1.weight",
-                "stages.4294967295.blocks.0.conv1.weight",
-            ),
+            ("stages.x.blocks.0.conv1.weight", "stages.x.blocks.0.conv1.weight"),
+            ("stages.4294967295.blocks.0.conv1.weight", "stages.4294967295.blocks.0.conv1.weight"),
         ] {
             assert_eq!(timm.rename(theirs), ours);
         }

@@ -11,11 +11,7 @@ fn tensors(arch: &str, classes: usize) -> Tensors {
     let shapes = op::shapes(&graph).unwrap();
     let mut tensors = Tensors::default();
     for (_, name, param) in op::all_params(&graph, &shapes) {
-        let value = if name.ends_with("running_var") {
-            1.0
-        } else {
-            0.0
-        };
+        let value = if name.ends_with("running_var") { 1.0 } else { 0.0 };
         let values = vec![value; param.len()];
         tensors.insert(name, Array::f32(param.dims, values));
     }
@@ -24,11 +20,7 @@ fn tensors(arch: &str, classes: usize) -> Tensors {
 
 fn renamed(tensors: Tensors, rename: impl Fn(&str) -> String) -> Tensors {
     Tensors {
-        entries: tensors
-            .entries
-            .into_iter()
-            .map(|(name, array)| (rename(&name), array))
-            .collect(),
+        entries: tensors.entries.into_iter().map(|(name, array)| (rename(&name), array)).collect(),
         ..tensors
     }
 }
@@ -53,8 +45,7 @@ fn timm(name: &str) -> String {
     let stage: usize = parts[0]["layer".len()..].parse().unwrap();
     parts[0] = format!("stages.{}.blocks", stage - 1);
     let name = parts.join(".");
-    name.replace(".bn", ".norm")
-        .replace("downsample.0", "downsample.conv")
+    name.replace(".bn", ".norm").replace("downsample.0", "downsample.conv")
 }
 
 #[test]
@@ -81,10 +72,7 @@ fn networks_are_known_by_their_tensors() {
         let import = import(&path, &Choices::default()).unwrap_or_else(|e| panic!("{arch}: {e}"));
         assert_eq!(import.model.arch.name(), arch);
         assert_eq!(import.model.classes.len(), classes, "{arch}");
-        let network = import
-            .assumed
-            .iter()
-            .find(|text| text.starts_with("the network"));
+        let network = import.assumed.iter().find(|text| text.starts_with("the network"));
         match network {
             Some(text) => assert!(!told.is_empty() && text.contains(told), "{arch}: {text}"),
             None => assert!(told.is_empty(), "{arch}: {told} was not told"),
@@ -114,40 +102,25 @@ fn foreign_names_lead_to_the_same_networks() {
     assert_eq!((mean[0], std[2]), (0.485, 0.225));
     assert_eq!(found.model.preprocess.resize, None);
 
-    let kuangliu = |name: &str| {
-        name.replace("fc.", "linear.")
-            .replace("downsample", "shortcut")
-    };
+    let kuangliu = |name: &str| name.replace("fc.", "linear.").replace("downsample", "shortcut");
     let path = write(&dir, &renamed(tensors("resnet18:stem=cifar", 10), kuangliu));
     let found = import(&path, &choices).unwrap();
     assert_eq!(found.model.arch.name(), "resnet18:stem=cifar");
     assert_eq!(found.naming, "pytorch-cifar");
 
     for (arch, named) in [
-        (
-            "preresnet50:first_norm=both",
-            "preresnet50:first_norm=branch",
-        ),
-        (
-            "preresnet18:first_norm=branch",
-            "preresnet18:first_norm=branch",
-        ),
+        ("preresnet50:first_norm=both", "preresnet50:first_norm=branch"),
+        ("preresnet18:first_norm=branch", "preresnet18:first_norm=branch"),
     ] {
         let mut theirs = renamed(tensors(arch, 12), timm);
         let head = theirs.entries.remove("head.fc.weight").unwrap();
         let shape = [head.shape(), &[1, 1]].concat();
-        theirs.insert(
-            "head.fc.weight",
-            Array::new(shape, head.into_data()).unwrap(),
-        );
+        theirs.insert("head.fc.weight", Array::new(shape, head.into_data()).unwrap());
         let path = write(&dir, &theirs);
         let found = import(&path, &choices).unwrap();
         assert_eq!(found.model.arch.name(), named);
         assert_eq!(found.naming, "timm resnetv2");
-        assert_eq!(
-            found.model.tensors.get("fc.weight").unwrap().shape().len(),
-            2
-        );
+        assert_eq!(found.model.tensors.get("fc.weight").unwrap().shape().len(), 2);
     }
 }
 
@@ -177,10 +150,7 @@ fn differences_are_counted_and_named() {
     ] {
         assert!(error.contains(part), "`{part}` is not in: {error}");
     }
-    let choices = Choices {
-        arch: Some(Arch::parse("resnet34").unwrap()),
-        ..Choices::default()
-    };
+    let choices = Choices { arch: Some(Arch::parse("resnet34").unwrap()), ..Choices::default() };
     let error = import(&path, &choices).unwrap_err().to_string();
     assert!(error.contains("do not fit network `resnet34`: "), "{error}");
 
@@ -188,19 +158,14 @@ fn differences_are_counted_and_named() {
     other.insert("encoder.weight", Array::f32(vec![1], vec![0.0]));
     let path = write(&dir, &other);
     let error = import(&path, &Choices::default()).unwrap_err().to_string();
-    assert!(
-        error.contains("found encoder.weight, expected those of timm"),
-        "{error}"
-    );
+    assert!(error.contains("found encoder.weight, expected those of timm"), "{error}");
 }
 
 #[test]
 fn what_is_said_is_taken_and_what_is_assumed_is_told() {
     let dir = TestDir::new("said");
     let mut weights = tensors("resnet18", 3);
-    weights
-        .metadata
-        .insert("license".into(), "BSD-3-Clause".into());
+    weights.metadata.insert("license".into(), "BSD-3-Clause".into());
     let counter = Array::new(vec![], resnet_formats::Data::I64(vec![7])).unwrap();
     weights.insert("bn1.num_batches_tracked", counter);
     let path = write(&dir, &weights);
@@ -223,21 +188,12 @@ fn what_is_said_is_taken_and_what_is_assumed_is_told() {
     model.save(&saved).unwrap();
     let again = Model::load(&saved).unwrap();
     assert_eq!(again.tensors.metadata["licence"], "BSD-3-Clause");
-    assert_eq!(
-        (again.classes, again.preprocess),
-        (model.classes, model.preprocess)
-    );
-    assert!(matches!(
-        import(&saved, &choices),
-        Err(ImportError::Ours { .. })
-    ));
+    assert_eq!((again.classes, again.preprocess), (model.classes, model.preprocess));
+    assert!(matches!(import(&saved, &choices), Err(ImportError::Ours { .. })));
 
     choices.classes = Some((list, vec!["cat".into()]));
     let error = import(&path, &choices).unwrap_err().to_string();
-    assert!(
-        error.contains("names 1 classes") && error.contains("has 3"),
-        "{error}"
-    );
+    assert!(error.contains("names 1 classes") && error.contains("has 3"), "{error}");
 }
 
 #[test]
@@ -245,10 +201,7 @@ fn stored_halves_stay_as_they_are_and_numbers_must_be_finite() {
     let dir = TestDir::new("halves");
     let mut weights = tensors("resnet20", 10);
     let half = |array: &Array| array.to_float(resnet_formats::DataType::F16).unwrap();
-    weights
-        .entries
-        .values_mut()
-        .for_each(|array| *array = half(array));
+    weights.entries.values_mut().for_each(|array| *array = half(array));
     let path = write(&dir, &weights);
     let found = import(&path, &Choices::default()).unwrap();
     let stored: BTreeMap<_, _> = found.model.tensors.entries;
@@ -256,19 +209,11 @@ fn stored_halves_stay_as_they_are_and_numbers_must_be_finite() {
 
     weights.insert("fc.bias", Array::f32(vec![10], vec![f32::NAN; 10]));
     let error = import(&write(&dir, &weights), &Choices::default()).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("`fc.bias` holds numbers that are not finite"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("`fc.bias` holds numbers that are not finite"), "{error}");
     let whole = Array::new(vec![10], resnet_formats::Data::I64(vec![1; 10])).unwrap();
     weights.insert("fc.bias", whole);
     let error = import(&write(&dir, &weights), &Choices::default()).unwrap_err();
-    assert!(
-        error.to_string().contains("`fc.bias` holds integers"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("`fc.bias` holds integers"), "{error}");
 }
 
 #[test]
@@ -282,10 +227,7 @@ fn class_lists() {
     assert_eq!(read("a\nb b\n").unwrap(), ["a", "b b"]);
     assert_eq!(read("[\"a\", \"b\"]").unwrap(), ["a", "b"]);
     let index = "{\"1\": [\"n2\", \"crane\"], \"0\": [\"n1\", \"crane\"], \"2\": [\"n3\", \"tench\"], \"3\": \"x\"}";
-    assert_eq!(
-        read(index).unwrap(),
-        ["crane (n1)", "crane (n2)", "tench", "x"]
-    );
+    assert_eq!(read(index).unwrap(), ["crane (n1)", "crane (n2)", "tench", "x"]);
     for (text, part) in [
         ("a\n\nb\n", "class 1 has no name"),
         ("", "names no classes"),

@@ -52,27 +52,8 @@ pub(super) fn parts(plan: &Plan) -> [usize; 3] {
 /// One task's gradient.
 #[inline(always)]
 pub(super) fn run<S: Simd>(s: S, work: Gradient) {
-    let Gradient {
-        plan,
-        unit,
-        group,
-        chunk,
-        part,
-        channels,
-        x,
-        dy,
-        dw,
-        scratch,
-    } = work;
-    let Conv2dShape {
-        h,
-        w,
-        c_in,
-        c_out,
-        kernel,
-        groups,
-        ..
-    } = plan.shape;
+    let Gradient { plan, unit, group, chunk, part, channels, x, dy, dw, scratch } = work;
+    let Conv2dShape { h, w, c_in, c_out, kernel, groups, .. } = plan.shape;
     let [at, x_pairs, dy_pairs] = scratch::split(scratch, parts(plan));
     let [at, x_pairs, dy_pairs] = [at, x_pairs, dy_pairs].map(scratch::as_u32);
     let mut registers = Registers::new(unit);
@@ -130,11 +111,7 @@ fn outputs(plan: &Plan, block: Block, at: &mut [u32]) {
     let first = block.row * plan.columns.count;
     let count = block.images * block.rows * plan.columns.count;
     for (i, at) in at.iter_mut().enumerate() {
-        *at = if i < count {
-            ((first + i) * plan.shape.c_out) as u32
-        } else {
-            NONE
-        };
+        *at = if i < count { ((first + i) * plan.shape.c_out) as u32 } else { NONE };
     }
 }
 

@@ -48,10 +48,7 @@ impl Way {
 /// Words of scratch.
 pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> ScratchLen {
     let len = plan_len(&Plan::new(Way::of(Unit::of(cpu), shape), shape));
-    ScratchLen {
-        shared: len.shared.max(bias::scratch_len(shape)),
-        ..len
-    }
+    ScratchLen { shared: len.shared.max(bias::scratch_len(shape)), ..len }
 }
 
 /// Words of scratch, without a bias.
@@ -197,10 +194,8 @@ mod tests {
             };
             let expected = by(Plan::new(Way::Rows, &shape));
             assert!(expected.iter().any(|&dw| dw != 0.0), "{shape}");
-            let others = [
-                (Way::Columns, columns::accepts(&shape)),
-                (Way::Narrow, narrow::accepts(&shape)),
-            ];
+            let others =
+                [(Way::Columns, columns::accepts(&shape)), (Way::Narrow, narrow::accepts(&shape))];
             for (way, _) in others.into_iter().filter(|&(_, accepts)| accepts) {
                 let plan = Plan::new(way, &shape);
                 // In a single chunk blocks follow each other.

@@ -29,13 +29,7 @@ const ROW: usize = TAPS * SIDE;
 const PART: usize = 128;
 
 pub(super) fn accepts(shape: &Conv2dShape) -> bool {
-    let ends = [
-        shape.c_in,
-        shape.c_out,
-        shape.kernel,
-        shape.stride,
-        shape.groups,
-    ];
+    let ends = [shape.c_in, shape.c_out, shape.kernel, shape.stride, shape.groups];
     ends == [SIDE, SIDE, TAPS, 1, 1]
 }
 
@@ -54,25 +48,12 @@ pub(super) fn parts(plan: &Plan) -> [usize; 6] {
 /// One task's gradient: that of a whole chunk.
 #[inline(always)]
 pub(super) fn run<S: Simd>(s: S, work: Gradient) {
-    let Gradient {
-        plan,
-        unit,
-        chunk,
-        x,
-        dy,
-        dw,
-        scratch,
-        ..
-    } = work;
+    let Gradient { plan, unit, chunk, x, dy, dw, scratch, .. } = work;
     debug_assert_eq!(plan.split_in * plan.split_out, 1);
     let (shape, layout) = (&plan.shape, &plan.layout);
     let [copy, even, odd, at, dy_pairs, sums] = scratch::split(scratch, parts(plan));
     let [even, odd, at, dy_pairs] = [even, odd, at, dy_pairs].map(scratch::as_u32);
-    let map = Map {
-        values: x,
-        channels: SIDE,
-        groups: 1,
-    };
+    let map = Map { values: x, channels: SIDE, groups: 1 };
     let image = shape.h_out() * shape.w_out() * SIDE;
     let mut registers = Registers::new(unit);
     let mut add = false;

@@ -45,17 +45,7 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn new(way: Way, shape: &Conv2dShape) -> Plan {
         let shape = flat(shape);
-        let Conv2dShape {
-            n,
-            h,
-            w,
-            c_in,
-            c_out,
-            kernel,
-            stride,
-            padding,
-            groups,
-        } = shape;
+        let Conv2dShape { n, h, w, c_in, c_out, kernel, stride, padding, groups } = shape;
         let rows = Axis::forward(h, shape.h_out(), kernel, stride, padding);
         let columns = Axis::forward(w, shape.w_out(), kernel, stride, padding);
         let (width_in, width_out) = (c_in / groups, c_out / groups);
@@ -98,11 +88,7 @@ impl Plan {
             _ => (X / plan.transposed_rows().max(plan.copied_rows())).clamp(512, 2048),
         };
         let blocks = Blocks::new(n, rows.count, columns.count, target, most_images, STEP);
-        Plan {
-            blocks,
-            chunks: most.min(blocks.count()),
-            ..plan
-        }
+        Plan { blocks, chunks: most.min(blocks.count()), ..plan }
     }
 
     /// The blocks of a chunk.
@@ -119,14 +105,7 @@ impl Plan {
         x: &'a [Bf16],
         dy: &'a [Bf16],
     ) -> [&'a [Bf16]; 2] {
-        let Conv2dShape {
-            c_in,
-            c_out,
-            kernel,
-            stride,
-            groups,
-            ..
-        } = self.shape;
+        let Conv2dShape { c_in, c_out, kernel, stride, groups, .. } = self.shape;
         let block = self.blocks.pixels() * (stride * stride * c_in + c_out);
         let near = groups == 1 && kernel >= stride && block <= AHEAD;
         let Some(next) = next.filter(|_| near) else {
@@ -135,10 +114,7 @@ impl Plan {
         let row = self.columns.count * c_out;
         let first = (next.image * self.rows.count + next.row) * row;
         let count = ((next.images - 1) * self.rows.count + next.rows) * row;
-        [
-            &x[ahead::rows(&self.rows, next, self.columns.len * c_in)],
-            &dy[first..first + count],
-        ]
+        [&x[ahead::rows(&self.rows, next, self.columns.len * c_in)], &dy[first..first + count]]
     }
 
     /// Rows of x transposed: of all planes.
@@ -152,11 +128,7 @@ impl Plan {
 
     /// Rows that are copied out, one for each of dw's, where few channels would leave tiles empty.
     pub(super) fn copied_rows(&self) -> usize {
-        if self.channels < WIDE {
-            self.depth()
-        } else {
-            0
-        }
+        if self.channels < WIDE { self.depth() } else { 0 }
     }
 
     /// Rows of dw in a part.
@@ -206,11 +178,7 @@ impl Plan {
 
     /// Numbers in all partial dw; a single one is dw itself.
     pub(super) fn partial(&self) -> usize {
-        if self.chunks == 1 {
-            0
-        } else {
-            self.chunks * self.shape.w_len()
-        }
+        if self.chunks == 1 { 0 } else { self.chunks * self.shape.w_len() }
     }
 
     /// Where tile `i` of rows begins in x transposed (or in the rows that are copied out), how many rows it has, and its first row

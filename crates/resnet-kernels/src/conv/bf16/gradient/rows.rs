@@ -43,19 +43,7 @@ pub(super) fn parts(plan: &Plan) -> [usize; 8] {
 /// One task's gradient.
 #[inline(always)]
 pub(super) fn run<S: Simd>(s: S, work: Gradient) {
-    let Gradient {
-        plan,
-        unit,
-        group,
-        chunk,
-        part,
-        channels,
-        x,
-        dy,
-        dw,
-        scratch,
-        ..
-    } = work;
+    let Gradient { plan, unit, group, chunk, part, channels, x, dy, dw, scratch, .. } = work;
     let (shape, layout) = (&plan.shape, &plan.layout);
     let c_out = shape.c_out;
     let [copy, transposed, copied, at, pairs, steps, sums, tiles] =
@@ -65,11 +53,7 @@ pub(super) fn run<S: Simd>(s: S, work: Gradient) {
     for (i, step) in step_table.iter_mut().enumerate() {
         *step = [i * STEP * size_of::<Bf16>(), STEP / 2].map(|number| number as u32);
     }
-    let map = Map {
-        values: x,
-        channels: shape.c_in,
-        groups: shape.groups * plan.split_in,
-    };
+    let map = Map { values: x, channels: shape.c_in, groups: shape.groups * plan.split_in };
     let (_, pitch) = plan.pitch();
     for (i, tile) in tiles.as_chunks_mut::<3>().0.iter_mut().enumerate() {
         *tile = plan.tile(i, 2 * pitch);
@@ -103,11 +87,7 @@ pub(super) fn run<S: Simd>(s: S, work: Gradient) {
         if !copied.is_empty() {
             copy_rows(plan, transposed, copied, steps, pitch);
         }
-        let a = if copied.is_empty() {
-            &*transposed
-        } else {
-            &*copied
-        };
+        let a = if copied.is_empty() { &*transposed } else { &*copied };
         let a = Bf16::view(a, 2 * a.len());
         let dy = &dy[block.image * image..(block.image + block.images) * image];
         for start in channels.clone().step_by(plan.together()) {
@@ -172,11 +152,7 @@ impl Panel<'_> {
             let end = (start + part).min(steps);
             let b = &b[start * STEP / 2 * lanes..][..(end - start) * STEP / 2 * lanes];
             for (i, group) in self.tiles.chunks(together).enumerate() {
-                let first = if part < steps {
-                    i * together * SIDE * PANEL
-                } else {
-                    0
-                };
+                let first = if part < steps { i * together * SIDE * PANEL } else { 0 };
                 let sums = &mut self.sums[first..][..group.len() * SIDE * PANEL];
                 let mut product = Product {
                     a: [std::ptr::null(); MOST],
@@ -199,8 +175,7 @@ impl Panel<'_> {
                 // SAFETY: tiles' rows are rows of `a`, `pitch` words apart, which hold all steps from every tap's shift on; `sums`
                 // holds 16 rows for each tile and was written by the part before this one; b was cut to the steps.
                 unsafe {
-                    self.registers
-                        .multiply(&mut product, &heights[..group.len()], lanes, None);
+                    self.registers.multiply(&mut product, &heights[..group.len()], lanes, None);
                 }
                 if end < steps {
                     continue;
@@ -227,11 +202,7 @@ impl Panel<'_> {
 #[inline(always)]
 unsafe fn add_row<S: Simd>(s: S, sums: &[f32], dw: *mut f32, count: usize, add: bool) {
     assert!(sums.len() >= count);
-    let work = AddRow {
-        sums: sums.as_ptr(),
-        dw,
-        add,
-    };
+    let work = AddRow { sums: sums.as_ptr(), dw, add };
     // SAFETY: as the caller vouches.
     unsafe { each(s, count, work) };
 }
@@ -248,14 +219,7 @@ impl Each for AddRow {
         // SAFETY: the caller vouches for a vector at `at`.
         unsafe {
             let (sum, dw) = (s.load(self.sums.add(at)), self.dw.add(at));
-            s.store(
-                dw,
-                if self.add {
-                    s.add(s.load(dw), sum)
-                } else {
-                    sum
-                },
-            );
+            s.store(dw, if self.add { s.add(s.load(dw), sum) } else { sum });
         }
     }
 }

@@ -13,11 +13,7 @@ use crate::conv::unit::{MOST, Product, SIDE};
 /// As for [`block`](super::block), with `R` = 16 and `C` = 1.
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512bf16")]
 pub(super) unsafe fn column(product: &Product, a: *const Bf16, c: *mut f32) -> usize {
-    let own = &Product {
-        a: [a; MOST],
-        c: [c; MOST],
-        ..*product
-    };
+    let own = &Product { a: [a; MOST], c: [c; MOST], ..*product };
     // SAFETY: reads a, b and steps and writes c as the caller vouches.
     unsafe {
         asm!(

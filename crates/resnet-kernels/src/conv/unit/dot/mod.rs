@@ -154,11 +154,7 @@ unsafe fn narrow_rows(product: &Product, rows: Rows) {
 #[inline(always)]
 fn even(left: usize) -> usize {
     // Most are whole, and a division takes as long as a few products.
-    if left.is_multiple_of(ROWS) {
-        ROWS
-    } else {
-        left.div_ceil(left.div_ceil(ROWS))
-    }
+    if left.is_multiple_of(ROWS) { ROWS } else { left.div_ceil(left.div_ceil(ROWS)) }
 }
 
 /// Where a block's sums go that are complete, and the place there of its first row.
@@ -235,9 +231,7 @@ unsafe fn block<const R: usize, const C: usize, const SHARES: usize, const FINIS
     ahead: *const Bf16,
     tail: Option<Tail>,
 ) -> usize {
-    let &Product {
-        a_stride, c_stride, ..
-    } = product;
+    let &Product { a_stride, c_stride, .. } = product;
     let mut sums = [[_mm512_setzero_ps(); C]; R];
     // SAFETY: as the caller vouches: each row of c is `C` vectors; at the offset of each step each row of a holds 32 numbers, b 16 rows
     // of `C` vectors, of which the step's pairs are the first.
@@ -293,11 +287,7 @@ unsafe fn block<const R: usize, const C: usize, const SHARES: usize, const FINIS
             }
         }
         if FINISH && let Some((finish, first)) = tail {
-            let Finish {
-                proof,
-                outputs,
-                accumulate,
-            } = *finish;
+            let Finish { proof, outputs, accumulate } = *finish;
             outputs.write_rows(proof, first, sums, c.cast(), accumulate);
             return R;
         }

@@ -82,11 +82,8 @@ unsafe fn outer_block<const R: usize, const C: usize>(product: Outer<C>) -> usiz
         }
         for (r, sums) in sums.iter().enumerate() {
             for (i, &sum) in sums.iter().enumerate() {
-                let sum = if product.add {
-                    _mm512_add_ps(_mm512_loadu_ps(at(r, i)), sum)
-                } else {
-                    sum
-                };
+                let sum =
+                    if product.add { _mm512_add_ps(_mm512_loadu_ps(at(r, i)), sum) } else { sum };
                 _mm512_storeu_ps(at(r, i), sum);
             }
         }
