@@ -42,7 +42,8 @@ impl fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
-/// Prints an error and says with which code to leave. A reader that closed the pipe has seen enough, which is no failure.
+/// Prints an error and says with which code to leave. A reader that closed the pipe has seen
+/// enough, which is no failure.
 pub(crate) fn code(error: &anyhow::Error) -> ExitCode {
     let closed = |e: &(dyn std::error::Error + 'static)| {
         e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)

@@ -57,7 +57,8 @@ fn main() -> ExitCode {
     let matches = match Cli::command().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => {
-            // Help and version arrive here as well, with code 0; a closed pipe is not worth an error.
+            // Help and version arrive here as well, with code 0; a closed pipe is not worth an
+            // error.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }

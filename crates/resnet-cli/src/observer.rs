@@ -29,7 +29,8 @@ pub(crate) fn tell(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// The watcher for this terminal, stopping the run at Ctrl-C or SIGTERM; the second time leaves at once.
+/// The watcher for this terminal, stopping the run at Ctrl-C or SIGTERM; the second time leaves at
+/// once.
 pub(crate) fn of(json: bool) -> anyhow::Result<Box<dyn Watcher>> {
     let stop = stop_at_signals()?;
     Ok(if json { Box::new(Json { stop, failed: None }) } else { Box::new(Human::new(stop, false)) })
@@ -101,7 +102,8 @@ struct Human {
     /// On a terminal only.
     bar: Option<ProgressBar>,
     stop: Arc<AtomicBool>,
-    /// Whether the run is one of several: where it stands and how to go on is then said for all of them.
+    /// Whether the run is one of several: where it stands and how to go on is then said for all of
+    /// them.
     brief: bool,
     /// Whether the user knows that the run is about to stop.
     told: bool,

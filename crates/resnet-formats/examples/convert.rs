@@ -1,6 +1,8 @@
-//! Rewrites weights in another format: `cargo run -p resnet-formats --example convert -- IN OUT [f32|f16|bf16]`.
+//! Rewrites weights in another format: `cargo run -p resnet-formats --example convert -- IN OUT
+//! [f32|f16|bf16]`.
 //!
-//! Both names end in `.safetensors`, or in `.pth`, `.pt` or `.th`. Says what was unwrapped and what was left out.
+//! Both names end in `.safetensors`, or in `.pth`, `.pt` or `.th`. Says what was unwrapped and what
+//! was left out.
 
 use resnet_formats::{Array, DataType, Tensors, pth, safetensors};
 use std::error::Error;

@@ -1,6 +1,8 @@
-//! Damages files and reads them for a given time: `cargo run --release -p resnet-formats --example fuzz -- SECONDS [SEED]`.
+//! Damages files and reads them for a given time: `cargo run --release -p resnet-formats --example
+//! fuzz -- SECONDS [SEED]`.
 //!
-//! Stops with a panic, and writes the file that caused it to `fuzz-failure.bin`, when a reader panics or breaks its word.
+//! Stops with a panic, and writes the file that caused it to `fuzz-failure.bin`, when a reader
+//! panics or breaks its word.
 
 #[path = "../tests/craft/mod.rs"]
 mod craft;

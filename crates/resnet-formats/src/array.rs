@@ -112,7 +112,8 @@ pub struct Array {
 }
 
 impl Array {
-    /// An array of this shape; `[]` is a single number. `None` if the shape does not hold exactly `data`'s numbers.
+    /// An array of this shape; `[]` is a single number. `None` if the shape does not hold exactly
+    /// `data`'s numbers.
     pub fn new(shape: Vec<usize>, data: Data) -> Option<Array> {
         (elements(&shape) == Some(data.len())).then_some(Array { shape, data })
     }
@@ -155,8 +156,8 @@ impl Array {
         }
     }
 
-    /// The numbers as 32-bit floats if they are floats: borrowed if they are stored so, else converted. 16-bit floats
-    /// convert exactly, 64-bit ones are rounded.
+    /// The numbers as 32-bit floats if they are floats: borrowed if they are stored so, else
+    /// converted. 16-bit floats convert exactly, 64-bit ones are rounded.
     pub fn to_f32(&self) -> Option<Cow<'_, [f32]>> {
         Some(match &self.data {
             Data::F32(values) => Cow::Borrowed(values),
@@ -167,8 +168,9 @@ impl Array {
         })
     }
 
-    /// The same array stored as another float type, through 32-bit floats and rounded to nearest, ties to even. `None` if
-    /// either type is not a float; an array that has the type already is cloned bit for bit.
+    /// The same array stored as another float type, through 32-bit floats and rounded to nearest,
+    /// ties to even. `None` if either type is not a float; an array that has the type already is
+    /// cloned bit for bit.
     pub fn to_float(&self, data_type: DataType) -> Option<Array> {
         let values = self.to_f32()?;
         let data = match data_type {

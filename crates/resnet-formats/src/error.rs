@@ -78,7 +78,8 @@ pub enum FormatError {
         "the pickle, byte {at}: expected {expected}, found {found}; the file is damaged or not from torch.save"
     )]
     Pickle {
-        /// Where the wrong instruction ends, counted from the first byte of the pickle (zip) or of the file (stream).
+        /// Where the wrong instruction ends, counted from the first byte of the pickle (zip) or of
+        /// the file (stream).
         at: u64,
         /// What would have been right.
         expected: &'static str,

@@ -1,7 +1,8 @@
 //! 16-bit floats as their bits: IEEE 754 binary16 (`f16`) and the upper half of binary32 (`bf16`).
 //!
-//! Widening is exact. Narrowing rounds to the nearest value, ties to the even one; what is too large becomes infinite, as
-//! in IEEE 754. A NaN stays one and keeps its sign and upper payload bits; narrowing makes it quiet.
+//! Widening is exact. Narrowing rounds to the nearest value, ties to the even one; what is too
+//! large becomes infinite, as in IEEE 754. A NaN stays one and keeps its sign and upper payload
+//! bits; narrowing makes it quiet.
 
 /// The value of a binary16.
 ///

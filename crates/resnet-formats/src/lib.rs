@@ -1,8 +1,10 @@
 //! Untrusted bytes to named arrays and back.
 //!
-//! Every format is a module with the same two functions, `read` and `write`: [`safetensors`], PyTorch's [`pth`], and [`onnx`],
-//! whose files hold a graph of operations as well. Nothing here knows networks, and nothing here knows file names: the caller adds the file to an error. Sizes are checked against
-//! the input before memory is taken, so a small hostile input cannot ask for much.
+//! Every format is a module with the same two functions, `read` and `write`: [`safetensors`],
+//! PyTorch's [`pth`], and [`onnx`], whose files hold a graph of operations as well. Nothing here
+//! knows networks, and nothing here knows file names: the caller adds the file to an error. Sizes
+//! are checked against the input before memory is taken, so a small hostile input cannot ask for
+//! much.
 //!
 //! ```
 //! use resnet_formats::{Array, Tensors, safetensors};

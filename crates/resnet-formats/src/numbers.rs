@@ -7,7 +7,8 @@ use std::io::Read;
 /// Bytes converted at a time: a multiple of every number's size.
 pub(crate) const BLOCK: usize = 64 << 10;
 
-/// A number type as files store it. Those that [`DataType`] lacks are widened to 64-bit integers when read.
+/// A number type as files store it. Those that [`DataType`] lacks are widened to 64-bit integers
+/// when read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Element {
     F32,

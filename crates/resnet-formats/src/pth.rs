@@ -1,14 +1,15 @@
 //! PyTorch's `.pth`, `.pt` and `.th`: tensors described by a pickle, their numbers beside it.
 //!
-//! Two containers are read: the zip file that `torch.save` has written since PyTorch 1.6, and the stream before it. A pickle is
-//! a program that Python would run; here an interpreter of our own builds tensors, dictionaries and numbers from it, and
-//! refuses every other name by name. **Nothing is ever executed**, and all memory is bounded: by the file's size for texts
-//! and directories, by fixed counts for values, and by 64 MiB + 4 times the file's size for the tensors. Numbers are
-//! read from the file straight into their arrays.
+//! Two containers are read: the zip file that `torch.save` has written since PyTorch 1.6, and the
+//! stream before it. A pickle is a program that Python would run; here an interpreter of our own
+//! builds tensors, dictionaries and numbers from it, and refuses every other name by name.
+//! **Nothing is ever executed**, and all memory is bounded: by the file's size for texts and
+//! directories, by fixed counts for values, and by 64 MiB + 4 times the file's size for the
+//! tensors. Numbers are read from the file straight into their arrays.
 //!
-//! The format has no specification; the source is `torch/serialization.py` and `torch/_weights_only_unpickler.py` of
-//! PyTorch 2. Sparse, quantised and complex tensors, TorchScript files, whole pickled modules and the `.tar` of PyTorch before
-//! 0.1.10 are refused.
+//! The format has no specification; the source is `torch/serialization.py` and
+//! `torch/_weights_only_unpickler.py` of PyTorch 2. Sparse, quantised and complex tensors,
+//! TorchScript files, whole pickled modules and the `.tar` of PyTorch before 0.1.10 are refused.
 //!
 //! ```
 //! use resnet_formats::{Array, Tensors, pth};
@@ -61,22 +62,24 @@ const MAX_KEYS: usize = 1 << 17;
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Checkpoint {
-    /// The state dict. Views are made contiguous; 8-, 16- and 32-bit integers and booleans are widened to 64-bit integers.
+    /// The state dict. Views are made contiguous; 8-, 16- and 32-bit integers and booleans are
+    /// widened to 64-bit integers.
     pub tensors: Tensors,
-    /// Keys that lead from the file's object to the state dict, such as `state_dict`; empty if it is the object itself.
+    /// Keys that lead from the file's object to the state dict, such as `state_dict`; empty if it
+    /// is the object itself.
     pub path: Vec<String>,
     /// What was taken off the front of every name, such as `module.`; empty if nothing was.
     pub prefix: String,
-    /// Entries that are no tensors of the state dict, such as `epoch` or `optimizer`, with their value or a few words on it.
-    /// After a thousand, the last one says that there are more.
+    /// Entries that are no tensors of the state dict, such as `epoch` or `optimizer`, with their
+    /// value or a few words on it. After a thousand, the last one says that there are more.
     pub ignored: BTreeMap<String, String>,
 }
 
 /// Reads a whole file's bytes.
 ///
 /// # Errors
-/// [`FormatError`] names what is wrong: the tensor and the field, the place in the pickle, the zip entry, or the name that
-/// was refused and why.
+/// [`FormatError`] names what is wrong: the tensor and the field, the place in the pickle, the zip
+/// entry, or the name that was refused and why.
 pub fn read(bytes: &[u8]) -> Result<Checkpoint, FormatError> {
     read_from(Cursor::new(bytes))
 }
@@ -212,7 +215,8 @@ fn check(from: &mut (impl Read + Seek), entry: &Entry) -> Result<(), FormatError
     verify(from, entry.at, entry.bytes, entry.crc, &entry.name)
 }
 
-/// Five pickles (magic number, version, system, object, keys of the storages), then each storage: how many numbers, and they.
+/// Five pickles (magic number, version, system, object, keys of the storages), then each storage:
+/// how many numbers, and they.
 fn read_stream(mut from: impl Read + Seek, len: u64) -> Result<Checkpoint, FormatError> {
     let unknown = |found: String| FormatError::Content {
         expected: "a file of torch.save, which begins with its magic number",

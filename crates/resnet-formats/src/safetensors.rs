@@ -1,10 +1,11 @@
 //! safetensors: `u64` header length N, N bytes of JSON, then the numbers, all little-endian.
 //!
-//! The JSON maps each tensor to `{"dtype", "shape", "data_offsets": [begin, end]}`, offsets counted from the end of the
-//! header, and `__metadata__` to texts. Tensors must cover the data without gap or overlap. Integers of 8, 16 and 32 bits and
-//! booleans are widened to 64-bit integers.
-//! The header is read here rather than by the `safetensors` crate because that crate's errors do not name the tensor, it
-//! writes metadata in random order, and it lets the last of two equal names win. Tests hold both to the same answers.
+//! The JSON maps each tensor to `{"dtype", "shape", "data_offsets": [begin, end]}`, offsets counted
+//! from the end of the header, and `__metadata__` to texts. Tensors must cover the data without gap
+//! or overlap. Integers of 8, 16 and 32 bits and booleans are widened to 64-bit integers. The
+//! header is read here rather than by the `safetensors` crate because that crate's errors do not
+//! name the tensor, it writes metadata in random order, and it lets the last of two equal names
+//! win. Tests hold both to the same answers.
 
 use crate::array::{Array, Tensors, elements};
 use crate::error::FormatError;
@@ -15,7 +16,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::io::{Read, Write};
 
-/// Largest header accepted, in bytes: 100 times that of a 1,202-layer network with its optimiser state.
+/// Largest header accepted, in bytes: 100 times that of a 1,202-layer network with its optimiser
+/// state.
 pub const MAX_HEADER: u64 = 64 << 20;
 
 const METADATA: &str = "__metadata__";
@@ -39,8 +41,8 @@ pub fn read_from(from: impl Read, len: u64) -> Result<Tensors, FormatError> {
     Ok(Tensors { entries, metadata })
 }
 
-/// A file whose header was read and checked; iterating reads its tensors one after another, in their order in the file, up to the first
-/// error. Only the tensor at hand is in memory.
+/// A file whose header was read and checked; iterating reads its tensors one after another, in
+/// their order in the file, up to the first error. Only the tensor at hand is in memory.
 pub struct Stream<R> {
     from: R,
     /// The texts of the header.
@@ -115,7 +117,8 @@ fn header(mut from: impl Read, len: u64) -> Result<(Header, u64), FormatError> {
 /// Writes arrays sorted by name, so equal arrays give equal bytes.
 ///
 /// # Errors
-/// [`FormatError::Io`] when the writer fails; [`FormatError::Tensor`] for a tensor with a reserved name.
+/// [`FormatError::Io`] when the writer fails; [`FormatError::Tensor`] for a tensor with a reserved
+/// name.
 pub fn write(tensors: &Tensors, mut to: impl Write) -> Result<(), FormatError> {
     let header = encode_header(tensors)?;
     to.write_all(&(header.len() as u64).to_le_bytes())?;
@@ -175,7 +178,8 @@ impl<'de> Deserialize<'de> for Header {
     }
 }
 
-/// Type and shape of every tensor, after checking that together they cover `data_len` bytes exactly.
+/// Type and shape of every tensor, after checking that together they cover `data_len` bytes
+/// exactly.
 fn layouts(
     tensors: &[(String, Entry)],
     data_len: u64,

@@ -1,4 +1,5 @@
-//! PyTorch's files: what `torch.save` wrote is read with the right numbers, and what is written reads back the same.
+//! PyTorch's files: what `torch.save` wrote is read with the right numbers, and what is written
+//! reads back the same.
 
 mod craft;
 
@@ -147,7 +148,8 @@ fn numpy_numbers_are_numbers() {
 
 #[test]
 fn python_2_and_old_views_are_read() {
-    // OrderedDict from a list of pairs, byte strings as names, and a view of a storage: (key, offset, count).
+    // OrderedDict from a list of pairs, byte strings as names, and a view of a storage: (key,
+    // offset, count).
     let tensor = [
         b"ctorch._utils\n_rebuild_tensor\n((U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x02"
             .as_slice(),

@@ -1,4 +1,5 @@
-//! Containers made to do harm: zip files, streams and other files that are refused, and the message says why.
+//! Containers made to do harm: zip files, streams and other files that are refused, and the message
+//! says why.
 
 mod craft;
 
@@ -150,7 +151,8 @@ fn zip64_fields_are_read_and_checked() {
     let end = well.len() - 22;
     let number = |at: usize| u32::from_le_bytes(well[at..at + 4].try_into().unwrap());
     let (directory, bytes) = (number(end + 16), number(end + 12));
-    // The same file with its directory described by zip64 records, and the second entry's numbers in an extra field.
+    // The same file with its directory described by zip64 records, and the second entry's numbers
+    // in an extra field.
     let make = |claimed_offset: u64, locator: u64, extra_len: u8| {
         let mut file = well[..end].to_vec();
         let record = directory as usize + 46 + 10;

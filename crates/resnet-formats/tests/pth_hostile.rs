@@ -145,7 +145,8 @@ fn broken_programs_are_refused() {
 
 #[test]
 fn bombs_are_refused() {
-    // Each list holds the one before it ten times: 10^200 items if it were unfolded, 10 each as they lie in the file.
+    // Each list holds the one before it ten times: 10^200 items if it were unfolded, 10 each as
+    // they lie in the file.
     let mut laughs = b"\x80\x02]q\0".to_vec();
     for level in 0..200u8 {
         laughs.extend(b"](");

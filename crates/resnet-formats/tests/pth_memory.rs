@@ -1,4 +1,5 @@
-//! The most memory that small hostile files can make the reader hold. A process of its own, so that the peak is the reader's.
+//! The most memory that small hostile files can make the reader hold. A process of its own, so that
+//! the peak is the reader's.
 #![cfg(target_os = "linux")]
 
 mod craft;
@@ -15,7 +16,8 @@ fn peak() -> usize {
 
 #[test]
 fn small_files_hold_at_most_256_mib() {
-    // A tensor of 64 axes that is built as often as values are granted, each remembered and put into a list.
+    // A tensor of 64 axes that is built as often as values are granted, each remembered and put
+    // into a list.
     let wide = Claim { shape: vec![1; 64], strides: vec![1; 64], ..claim() };
     let once = tensor(&wide);
     let arguments = &once["ctorch._utils\n_rebuild_tensor_v2\n".len()..once.len() - 1];

@@ -1,4 +1,5 @@
-//! Damaged PyTorch files: cut anywhere, each byte changed, and a hundred thousand random changes. Nothing may panic.
+//! Damaged PyTorch files: cut anywhere, each byte changed, and a hundred thousand random changes.
+//! Nothing may panic.
 
 mod craft;
 

@@ -1,4 +1,5 @@
-//! Speed of the passes that are bound by memory, at the sizes of ResNet-20 with batch 128: `bench_passes [threads]`
+//! Speed of the passes that are bound by memory, at the sizes of ResNet-20 with batch 128:
+//! `bench_passes [threads]`
 //!
 //! Prints milliseconds of the fastest of some repetitions, and the memory they move in GB/s.
 

@@ -1,8 +1,10 @@
-//! Sums down the columns of a [rows][channels] matrix: batch-norm statistics and gradients, bias gradients.
+//! Sums down the columns of a [rows][channels] matrix: batch-norm statistics and gradients, bias
+//! gradients.
 //!
-//! With few channels, `fold` consecutive rows are read as one wide row, so that a row fills several vectors. The rows are
-//! cut into chunks by shape alone, each chunk's sums are kept apart, and they are combined in order: the result does not
-//! depend on the number of threads. Inside a chunk, f32 sums run over one block of rows and then go to f64.
+//! With few channels, `fold` consecutive rows are read as one wide row, so that a row fills several
+//! vectors. The rows are cut into chunks by shape alone, each chunk's sums are kept apart, and they
+//! are combined in order: the result does not depend on the number of threads. Inside a chunk, f32
+//! sums run over one block of rows and then go to f64.
 
 use crate::simd::{One, Simd};
 
@@ -59,8 +61,8 @@ impl Columns {
         wide + usize::from(j < rest)
     }
 
-    /// Wide rows whose f32 sums go to f64 together: a block of the size of the first-level cache, so that its error is
-    /// that of a short sum, yet of enough rows to pay for the conversion.
+    /// Wide rows whose f32 sums go to f64 together: a block of the size of the first-level cache,
+    /// so that its error is that of a short sum, yet of enough rows to pay for the conversion.
     pub(crate) fn block(&self) -> usize {
         (8192 / self.width().max(1)).clamp(32, 128)
     }
@@ -68,10 +70,12 @@ impl Columns {
 
 /// Two sums per column.
 pub(crate) trait Sums: Copy {
-    /// Adds the numbers at element offset `at`, those of `column`, to `s1` and `s2`; `shift` is the column's.
+    /// Adds the numbers at element offset `at`, those of `column`, to `s1` and `s2`; `shift` is the
+    /// column's.
     ///
     /// # Safety
-    /// All matrices hold `S::LANES` numbers from `at` on, all that is kept of columns as many from `column` on.
+    /// All matrices hold `S::LANES` numbers from `at` on, all that is kept of columns as many from
+    /// `column` on.
     unsafe fn add<S: Simd>(
         self,
         s: S,
@@ -83,13 +87,14 @@ pub(crate) trait Sums: Copy {
     ) -> (S::V, S::V);
 }
 
-/// Wide rows up to this width are summed a block at a time, with the sums in registers; wider ones a few rows at a time, so
-/// that memory is still read in long pieces.
+/// Wide rows up to this width are summed a block at a time, with the sums in registers; wider ones
+/// a few rows at a time, so that memory is still read in long pieces.
 const NARROW: usize = 128;
 /// Rows summed at a time when they are wide.
 const GROUP: usize = 4;
 
-/// Fills `s1` and `s2` with both sums of their columns over `rows` rows that are `stride` apart, the first at `at`.
+/// Fills `s1` and `s2` with both sums of their columns over `rows` rows that are `stride` apart,
+/// the first at `at`.
 ///
 /// # Safety
 /// The op's matrices hold `s1.len()` numbers in each of these rows.
@@ -118,7 +123,8 @@ pub(crate) unsafe fn block_sums<S: Simd, O: Sums>(
         let mut j = 0;
         while j < columns {
             let (shift, s1, s2) = (shift[j..].as_ptr(), s1[j..].as_mut_ptr(), s2[j..].as_mut_ptr());
-            // SAFETY: the rows are there as the caller vouches; each branch takes no more columns than are left.
+            // SAFETY: the rows are there as the caller vouches; each branch takes no more columns
+            // than are left.
             unsafe {
                 if columns - j >= 4 * S::LANES {
                     vectors::<S, O, 4>(s, op, at + j, j, size, stride, shift, s1, s2);

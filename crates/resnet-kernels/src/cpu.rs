@@ -1,4 +1,5 @@
-//! The CPU as the kernels see it: an instruction set and a pool of threads; the first argument of every kernel.
+//! The CPU as the kernels see it: an instruction set and a pool of threads; the first argument of
+//! every kernel.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -15,10 +16,12 @@ pub struct Cpu {
     winograd: bool,
 }
 
-/// Name of the environment variable that switches Winograd's algorithm off (`off`) or leaves it on (`on`).
+/// Name of the environment variable that switches Winograd's algorithm off (`off`) or leaves it on
+/// (`on`).
 pub const WINOGRAD_VARIABLE: &str = "RESNET_WINOGRAD";
 
-/// Whether `RESNET_WINOGRAD` leaves Winograd's algorithm on, as it is where the variable is not set.
+/// Whether `RESNET_WINOGRAD` leaves Winograd's algorithm on, as it is where the variable is not
+/// set.
 ///
 /// # Errors
 /// The value, if it is neither `on` nor `off`.
@@ -36,10 +39,11 @@ pub fn winograd_switch() -> Result<bool, String> {
 }
 
 impl Cpu {
-    /// `threads` threads (the caller counted, at least one) and the best instruction set `RESNET_ISA` allows.
+    /// `threads` threads (the caller counted, at least one) and the best instruction set
+    /// `RESNET_ISA` allows.
     ///
-    /// Values of `RESNET_ISA` and `RESNET_WINOGRAD` that are unknown count as unset here; a program that wants to report them
-    /// calls [`Isa::best`] and [`winograd_switch`] first.
+    /// Values of `RESNET_ISA` and `RESNET_WINOGRAD` that are unknown count as unset here; a program
+    /// that wants to report them calls [`Isa::best`] and [`winograd_switch`] first.
     pub fn new(threads: usize) -> Cpu {
         let isa = Isa::best().unwrap_or(Isa::best_up_to(Isa::Amx));
         Cpu {
@@ -54,8 +58,8 @@ impl Cpu {
         Some(Cpu { proof: Proof::probe(isa)?, pool: Pool::new(threads), winograd: true })
     }
 
-    /// The same, with Winograd's algorithm on or off: it is several times faster and three to ten times less exact than the sum
-    /// as it is written.
+    /// The same, with Winograd's algorithm on or off: it is several times faster and three to ten
+    /// times less exact than the sum as it is written.
     pub fn with_winograd(self, winograd: bool) -> Cpu {
         Cpu { winograd, ..self }
     }
@@ -88,7 +92,8 @@ impl Cpu {
 
     /// Runs `f` once for every task in `0..tasks`, on all threads, the caller's among them.
     ///
-    /// A call from inside `f` runs on the thread it is made on. A panic in `f` is raised again here.
+    /// A call from inside `f` runs on the thread it is made on. A panic in `f` is raised again
+    /// here.
     ///
     /// # Panics
     /// If there are more than `u32::MAX` tasks.
@@ -96,7 +101,8 @@ impl Cpu {
         self.pool.run(tasks, &|_, task| f(task));
     }
 
-    /// As [`Cpu::parallel`], with the index of the thread, below [`Cpu::threads`], as `f`'s first argument.
+    /// As [`Cpu::parallel`], with the index of the thread, below [`Cpu::threads`], as `f`'s first
+    /// argument.
     pub(crate) fn parallel_workers(&self, tasks: usize, f: impl Fn(usize, usize) + Sync) {
         self.pool.run(tasks, &f);
     }
@@ -132,7 +138,8 @@ impl<'a, T> Parts<'a, T> {
     #[inline(always)]
     pub(crate) unsafe fn get(&self, range: Range<usize>) -> &'a mut [T] {
         assert!(range.start <= range.end && range.end <= self.len);
-        // SAFETY: the range lies in the slice that `new` borrowed mutably for 'a; the caller vouches for disjointness.
+        // SAFETY: the range lies in the slice that `new` borrowed mutably for 'a; the caller
+        // vouches for disjointness.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
 

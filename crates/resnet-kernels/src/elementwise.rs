@@ -1,5 +1,6 @@
-//! ReLU, addition and a change of storage as passes of their own; next to a batch norm the first two are part of its pass. A narrower b is
-//! added to a sum that is stored already, which rounds maps of bf16 once more.
+//! ReLU, addition and a change of storage as passes of their own; next to a batch norm the first
+//! two are part of its pass. A narrower b is added to a sum that is stored already, which rounds
+//! maps of bf16 once more.
 //!
 //! ```text
 //! y = max(x, 0), NaN kept     dx = dy where y > 0
@@ -144,7 +145,8 @@ impl<T: Number> Task for Add<'_, T> {
     }
 }
 
-/// da (+)= g, db (+)= its channels of g, where g = dy, or dy where y > 0 if the sum went through a ReLU.
+/// da (+)= g, db (+)= its channels of g, where g = dy, or dy where y > 0 if the sum went through a
+/// ReLU.
 ///
 /// dy, y, da: `[pixels][channels]`; `da` comes with whether it is added to.
 pub fn add_backward<T: Number>(
@@ -172,7 +174,8 @@ pub fn add_backward<T: Number>(
     }
 }
 
-/// d[pixel][c] (+)= g[pixel][offset + c] for c < narrow, g = dy where y > 0 (or everywhere); dy and y have `wide` channels.
+/// d[pixel][c] (+)= g[pixel][offset + c] for c < narrow, g = dy where y > 0 (or everywhere); dy and
+/// y have `wide` channels.
 fn spread<T: Number>(
     cpu: &Cpu,
     dy: &[T],

@@ -9,7 +9,8 @@ pub const ISA_VARIABLE: &str = "RESNET_ISA";
 /// An instruction set that the kernels are compiled for, slowest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Isa {
-    /// Portable code; the compiler uses whatever the build target guarantees (SSE2 on x86-64, NEON on 64-bit ARM).
+    /// Portable code; the compiler uses whatever the build target guarantees (SSE2 on x86-64, NEON
+    /// on 64-bit ARM).
     Scalar,
     /// AVX2 and FMA: 8 lanes.
     Avx2,

@@ -1,9 +1,11 @@
 //! The operations of residual networks on slices: fast on this CPU, and once more plainly.
 //!
-//! Everything works on slices in NHWC order, maps of f32 or [`Bf16`], parameters of f32, with a [`Cpu`] (instruction set and threads) as first argument. A kernel
-//! allocates nothing; what it needs beyond its operands is the caller's `scratch`, of the length its `scratch_len` says.
-//! Lengths are checked on entry; a wrong one is a bug of the caller and panics. Results do not depend on the number of
-//! threads, bit for bit: what is summed is cut by shape alone and combined in a fixed order.
+//! Everything works on slices in NHWC order, maps of f32 or [`Bf16`], parameters of f32, with a
+//! [`Cpu`] (instruction set and threads) as first argument. A kernel allocates nothing; what it
+//! needs beyond its operands is the caller's `scratch`, of the length its `scratch_len` says.
+//! Lengths are checked on entry; a wrong one is a bug of the caller and panics. Results do not
+//! depend on the number of threads, bit for bit: what is summed is cut by shape alone and combined
+//! in a fixed order.
 //!
 //! [`mod@reference`] holds every operation again in plain f64 loops.
 

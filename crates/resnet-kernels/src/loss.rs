@@ -11,7 +11,8 @@ use crate::split::{chunks, range};
 
 /// Writes each sample's loss, and the gradient of their mean if asked for.
 ///
-/// The largest logit is subtracted before any exponential, so no finite input overflows; sums run in f64.
+/// The largest logit is subtracted before any exponential, so no finite input overflows; sums run
+/// in f64.
 ///
 /// # Panics
 /// If a label is not below `classes`, or a length does not fit.

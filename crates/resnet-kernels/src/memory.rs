@@ -8,8 +8,9 @@ pub const LINE: usize = CACHE_LINE / size_of::<f32>();
 /// From this many bytes on, memory is worth asking for in huge pages.
 const LARGE: usize = 4 << 20;
 
-/// `len` zeros, or none where the system refuses the memory. Large memory comes in huge pages where Linux has them: a process that
-/// only lives for one prediction would spend much of its time on being given small ones.
+/// `len` zeros, or none where the system refuses the memory. Large memory comes in huge pages where
+/// Linux has them: a process that only lives for one prediction would spend much of its time on
+/// being given small ones.
 pub fn zeros(len: usize) -> Option<Vec<f32>> {
     // Asked for first: `vec!` would abort the process.
     let mut probe: Vec<f32> = Vec::new();
@@ -22,8 +23,8 @@ pub fn zeros(len: usize) -> Option<Vec<f32>> {
     Some(memory)
 }
 
-/// Numbers of `memory` before its first cache line, at most [`LINE`]. Alignment is a matter of speed alone, so an address that cannot be
-/// aligned is used as it is.
+/// Numbers of `memory` before its first cache line, at most [`LINE`]. Alignment is a matter of
+/// speed alone, so an address that cannot be aligned is used as it is.
 pub fn line_start(memory: &[f32]) -> usize {
     memory.as_ptr().align_offset(CACHE_LINE).min(LINE)
 }
@@ -34,7 +35,8 @@ fn ask_for_huge_pages(memory: &[f32]) {
     let skip = memory.as_ptr().cast::<u8>().align_offset(PAGE);
     let len = size_of_val(memory).saturating_sub(skip) / PAGE * PAGE;
     let start = memory.as_ptr().cast::<u8>().wrapping_add(skip);
-    // SAFETY: the pages lie in memory that this process owns; the advice changes no content. A refusal changes nothing.
+    // SAFETY: the pages lie in memory that this process owns; the advice changes no content. A
+    // refusal changes nothing.
     unsafe { libc::madvise(start.cast_mut().cast(), len, libc::MADV_HUGEPAGE) };
 }
 

@@ -3,8 +3,8 @@
 use crate::conv::Rows;
 use crate::simd::Simd;
 
-/// The upper half of an f32: its sign and exponent, and 7 bits of its fraction. Rounded to nearest, ties to even; a NaN stays one,
-/// subnormal numbers may become zero.
+/// The upper half of an f32: its sign and exponent, and 7 bits of its fraction. Rounded to nearest,
+/// ties to even; a NaN stays one, subnormal numbers may become zero.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(transparent)]
 pub struct Bf16(u16);
@@ -72,7 +72,8 @@ pub(crate) trait Stored: Sized {
     /// The same numbers as f32, where they are stored so.
     fn in_place(values: &[Self]) -> Option<&[f32]>;
 
-    /// Outputs as the f32 sums that they hold until they are finished; `None` where sums need memory of their own.
+    /// Outputs as the f32 sums that they hold until they are finished; `None` where sums need
+    /// memory of their own.
     fn as_sums(y: *mut Self) -> Option<*mut f32>;
 
     /// Whether outputs hold their sums.
@@ -190,7 +191,8 @@ impl Number for Bf16 {
 
     fn view(words: &[f32], len: usize) -> &[Bf16] {
         assert!(Bf16::words(len) <= words.len());
-        // SAFETY: two numbers fit a word, whose alignment is enough; every bit pattern is valid for both.
+        // SAFETY: two numbers fit a word, whose alignment is enough; every bit pattern is valid for
+        // both.
         unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), len) }
     }
 

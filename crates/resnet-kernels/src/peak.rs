@@ -1,5 +1,5 @@
-//! What this machine can do at best: multiply-adds in registers, and memory that is read and written. A kernel is judged by
-//! how near it comes.
+//! What this machine can do at best: multiply-adds in registers, and memory that is read and
+//! written. A kernel is judged by how near it comes.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -9,19 +9,21 @@ use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
 use crate::split::{chunks, range};
 
-/// Chains of multiply-adds that do not wait for each other: more than latency times units of any CPU in use.
+/// Chains of multiply-adds that do not wait for each other: more than latency times units of any
+/// CPU in use.
 const CHAINS: usize = 12;
 /// Multiply-adds of each chain in one measurement.
 const LENGTH: usize = 2_000_000;
-/// How long each limit is measured. The fastest repetition counts: others were disturbed, and at first the system may keep two
-/// threads on one core.
+/// How long each limit is measured. The fastest repetition counts: others were disturbed, and at
+/// first the system may keep two threads on one core.
 const TIME: Duration = Duration::from_millis(600);
 /// Numbers in each of the three arrays that memory is measured with: far beyond any cache.
 const STREAM: usize = 16 << 20;
 /// Numbers that a task streams.
 const PIECE: usize = 1 << 16;
 
-/// f32 operations (2 per multiply-add) in a second, on all threads, with the instruction set in use.
+/// f32 operations (2 per multiply-add) in a second, on all threads, with the instruction set in
+/// use.
 pub fn flops(cpu: &Cpu) -> f64 {
     let lanes = std::sync::atomic::AtomicUsize::new(0);
     let (begin, mut best) = (Instant::now(), f64::INFINITY);
@@ -37,8 +39,8 @@ pub fn flops(cpu: &Cpu) -> f64 {
     (2 * CHAINS * LENGTH * lanes.into_inner() * cpu.threads()) as f64 / best
 }
 
-/// Operations on bf16 (2 per multiply-add) in a second, on all threads, whose operands lie in the first-level cache; `None` where the
-/// instruction set in use multiplies f32 only.
+/// Operations on bf16 (2 per multiply-add) in a second, on all threads, whose operands lie in the
+/// first-level cache; `None` where the instruction set in use multiplies f32 only.
 pub fn bf16_flops(cpu: &Cpu) -> Option<f64> {
     #[cfg(target_arch = "x86_64")]
     if let Some(unit) = crate::conv::unit::Unit::find(cpu) {
@@ -87,7 +89,8 @@ impl Task for Multiply<'_> {
     }
 }
 
-/// Bytes read and written in a second, on all threads: c = a + b over arrays that no cache holds. A write counts once.
+/// Bytes read and written in a second, on all threads: c = a + b over arrays that no cache holds. A
+/// write counts once.
 pub fn bandwidth(cpu: &Cpu) -> f64 {
     let (a, b) = (vec![1f32; STREAM], vec![2f32; STREAM]);
     let mut c = vec![0f32; STREAM];
@@ -130,7 +133,8 @@ mod tests {
     #[test]
     fn limits_are_those_of_a_computer() {
         let cpu = Cpu::with_isa(Isa::Scalar, 2).unwrap();
-        // No machine in use computes less than 0.1 or more than 100,000 GFLOP/s on two scalar threads.
+        // No machine in use computes less than 0.1 or more than 100,000 GFLOP/s on two scalar
+        // threads.
         assert!((1e8..1e14).contains(&flops(&cpu)));
         assert!((1e8..1e14).contains(&bandwidth(&cpu)));
     }

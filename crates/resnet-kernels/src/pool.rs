@@ -1,13 +1,14 @@
 //! A fixed set of threads that run one parallel loop at a time.
 //!
-//! The caller takes part. Workers that have finished watch for the next loop for some tens of microseconds, go on for some
-//! hundreds while no one else wants the core, then sleep.
-//! A loop ends when every worker that joined it has left it; a worker that wakes too late finds the loop closed and the
-//! caller does not wait for it.
+//! The caller takes part. Workers that have finished watch for the next loop for some tens of
+//! microseconds, go on for some hundreds while no one else wants the core, then sleep. A loop ends
+//! when every worker that joined it has left it; a worker that wakes too late finds the loop closed
+//! and the caller does not wait for it.
 //!
-//! Each thread has a share of a loop's tasks, the same part of them in every loop, and takes another's only when its own are
-//! done. Kernels number their tasks in the order of memory, so a thread finds what it wrote in the loop before in its own
-//! caches, which matters where the threads' cores do not share one. What a task computes must not depend on the thread.
+//! Each thread has a share of a loop's tasks, the same part of them in every loop, and takes
+//! another's only when its own are done. Kernels number their tasks in the order of memory, so a
+//! thread finds what it wrote in the loop before in its own caches, which matters where the
+//! threads' cores do not share one. What a task computes must not depend on the thread.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -20,12 +21,13 @@ use std::time::{Duration, Instant};
 
 /// How long a thread watches without giving way: longer than the gap between two kernels.
 const SPIN: Duration = Duration::from_micros(40);
-/// How long it watches before it sleeps, offering the core to others meanwhile: longer than another thread's last task usually takes, since
-/// to sleep and to be woken would cost as much again.
+/// How long it watches before it sleeps, offering the core to others meanwhile: longer than another
+/// thread's last task usually takes, since to sleep and to be woken would cost as much again.
 const WATCH: Duration = Duration::from_micros(400);
 
 thread_local! {
-    /// Whether this thread is inside a parallel loop; a loop started there runs on this thread alone.
+    /// Whether this thread is inside a parallel loop; a loop started there runs on this thread
+    /// alone.
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -55,8 +57,9 @@ struct Shared {
     stop: AtomicBool,
 }
 
-/// The tasks of a thread that are not taken yet, first and end in one number; a cache line of its own, since all threads but one
-/// only look at it when they have nothing else to do; of two lines, since some CPUs fetch them in twos.
+/// The tasks of a thread that are not taken yet, first and end in one number; a cache line of its
+/// own, since all threads but one only look at it when they have nothing else to do; of two lines,
+/// since some CPUs fetch them in twos.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Share(AtomicU64);
@@ -70,7 +73,8 @@ impl Share {
         unpack(self.0.load(Ordering::Relaxed)).len()
     }
 
-    /// The first task, for the thread whose share it is; the last for others, who so stay out of its way.
+    /// The first task, for the thread whose share it is; the last for others, who so stay out of
+    /// its way.
     fn take(&self, own: bool) -> Option<usize> {
         let mut taken = 0;
         let shorter = |share| {
@@ -110,7 +114,8 @@ struct State {
 
 #[derive(Clone, Copy, Debug)]
 struct Job {
-    /// Points into the stack of the thread inside `Pool::run`, which stays there until no worker holds the job.
+    /// Points into the stack of the thread inside `Pool::run`, which stays there until no worker
+    /// holds the job.
     body: *const Body,
 }
 
@@ -147,8 +152,9 @@ impl Pool {
         self.workers.len() + 1
     }
 
-    /// Runs `body(worker, task)` once for every task in `0..tasks`; `worker` is below [`Pool::threads`] and no two calls
-    /// that run at the same time share it. The first panic in a task is raised again here once the loop has ended.
+    /// Runs `body(worker, task)` once for every task in `0..tasks`; `worker` is below
+    /// [`Pool::threads`] and no two calls that run at the same time share it. The first panic in a
+    /// task is raised again here once the loop has ended.
     pub(crate) fn run(&self, tasks: usize, body: &(dyn Fn(usize, usize) + Sync)) {
         assert!(u32::try_from(tasks).is_ok(), "{tasks} tasks in a loop");
         if tasks <= 1 || self.workers.is_empty() || INSIDE.get() {
@@ -158,8 +164,9 @@ impl Pool {
         }
         let _turn = lock(&self.turn);
         let shared = &*self.shared;
-        // SAFETY: this only forgets the lifetime. The job is withdrawn and every worker that took it has left before this
-        // function returns, and it cannot unwind before that: tasks are run under `catch_unwind`.
+        // SAFETY: this only forgets the lifetime. The job is withdrawn and every worker that took
+        // it has left before this function returns, and it cannot unwind before that: tasks are run
+        // under `catch_unwind`.
         let body: *const Body = unsafe {
             std::mem::transmute::<*const (dyn Fn(usize, usize) + Sync + '_), *const Body>(body)
         };
@@ -254,7 +261,8 @@ impl Shared {
         }
     }
 
-    /// The worker's next task: of the share that it took the last one from, at first its own, or else of the fullest.
+    /// The worker's next task: of the share that it took the last one from, at first its own, or
+    /// else of the fullest.
     fn take(&self, worker: usize, from: &mut usize) -> Option<usize> {
         loop {
             let task = self.shares[*from].take(*from == worker);
@@ -274,8 +282,9 @@ impl Shared {
         let result = catch_unwind(AssertUnwindSafe(|| {
             let mut from = worker;
             while let Some(task) = self.take(worker, &mut from) {
-                // SAFETY: whoever calls `take_tasks` is either the thread inside `Pool::run`, or counted in `active`, and
-                // `Pool::run` does not return while `active` counts anyone.
+                // SAFETY: whoever calls `take_tasks` is either the thread inside `Pool::run`, or
+                // counted in `active`, and `Pool::run` does not return while `active` counts
+                // anyone.
                 unsafe { (*job.body)(worker, task) };
             }
         }));
@@ -360,7 +369,8 @@ mod tests {
     #[test]
     fn workers_wake_after_a_sleep() {
         let pool = Pool::new(2);
-        // Both threads must be in the loop at once for the barrier to open, so the worker has to have woken.
+        // Both threads must be in the loop at once for the barrier to open, so the worker has to
+        // have woken.
         let barrier = std::sync::Barrier::new(2);
         for _ in 0..20 {
             pool.run(2, &|_, _| {

@@ -2,7 +2,8 @@
 
 use crate::split::CHUNK;
 
-/// A map added to one of `channels_of_y >= channels` channels, from channel `offset` on; the other channels get nothing.
+/// A map added to one of `channels_of_y >= channels` channels, from channel `offset` on; the other
+/// channels get nothing.
 ///
 /// With fewer channels this is the parameter-free shortcut (He et al. 2015, option A).
 #[derive(Clone, Copy, Debug)]

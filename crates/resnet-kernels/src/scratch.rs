@@ -1,7 +1,9 @@
-//! Working memory that a caller lends to a kernel: what its threads share, and what each of them has for itself.
+//! Working memory that a caller lends to a kernel: what its threads share, and what each of them
+//! has for itself.
 //!
-//! A thread's own memory begins at the same place in every kernel that is lent the same memory. So the lines that a thread writes there
-//! are in its own caches already, and hardly ever in another core's.
+//! A thread's own memory begins at the same place in every kernel that is lent the same memory. So
+//! the lines that a thread writes there are in its own caches already, and hardly ever in another
+//! core's.
 //!
 //! ```text
 //! ┌──────────────────────┬──────────┬──────────┬──
@@ -26,7 +28,8 @@ pub struct ScratchLen {
 }
 
 impl ScratchLen {
-    /// For a kernel whose threads share `shared` numbers, and need parts of these lengths each in [`parallel`].
+    /// For a kernel whose threads share `shared` numbers, and need parts of these lengths each in
+    /// [`parallel`].
     pub(crate) fn of(shared: usize, parts: &[usize]) -> ScratchLen {
         let lens = parts.iter().map(|len| len.next_multiple_of(LINE));
         ScratchLen { shared, own: LINE + lens.sum::<usize>() }
@@ -58,8 +61,8 @@ pub struct Scratch<'a> {
 }
 
 impl<'a> Scratch<'a> {
-    /// `memory`, cut up for the threads of `cpu`. Kernels that follow one another should be lent memory that is cut in the same way, `len` being
-    /// enough for each of them.
+    /// `memory`, cut up for the threads of `cpu`. Kernels that follow one another should be lent
+    /// memory that is cut in the same way, `len` being enough for each of them.
     ///
     /// # Panics
     /// If `memory` is shorter than [`ScratchLen::total`].
@@ -102,7 +105,8 @@ impl<'a> Scratch<'a> {
     }
 }
 
-/// Cuts a thread's memory into the parts that [`ScratchLen::of`] counted, each of whole cache lines.
+/// Cuts a thread's memory into the parts that [`ScratchLen::of`] counted, each of whole cache
+/// lines.
 pub(crate) fn split<const N: usize>(own: &mut [f32], parts: [usize; N]) -> [&mut [f32]; N] {
     let mut rest = own;
     parts.map(|len| {
@@ -122,7 +126,8 @@ pub(crate) struct Own<'a> {
 }
 
 impl Own<'_> {
-    /// Whether the thread finds `block` laid out by its task before: parts of a block's channels share that. From now on it counts as laid out.
+    /// Whether the thread finds `block` laid out by its task before: parts of a block's channels
+    /// share that. From now on it counts as laid out.
     pub(crate) fn finds_laid_out(&mut self, block: usize) -> bool {
         // No block is NOTHING: a loop has no more tasks than that, nor blocks than tasks.
         let block = block as u32;
@@ -148,7 +153,8 @@ pub(crate) fn parallel(cpu: &Cpu, tasks: usize, scratch: Scratch, f: impl Fn(Own
 
 /// The same memory as 32-bit offsets.
 pub(crate) fn as_u32(scratch: &mut [f32]) -> &mut [u32] {
-    // SAFETY: f32 and u32 have the same size and alignment, and every bit pattern is valid for both.
+    // SAFETY: f32 and u32 have the same size and alignment, and every bit pattern is valid for
+    // both.
     unsafe { &mut *(std::ptr::from_mut(scratch) as *mut [u32]) }
 }
 
@@ -173,7 +179,8 @@ mod tests {
                     let block = task / 40;
                     let found = own.finds_laid_out(block);
                     let [part] = split(own.memory, parts);
-                    // What an earlier pass left there must not count, so each has numbers of its own.
+                    // What an earlier pass left there must not count, so each has numbers of its
+                    // own.
                     let before = part[0].to_bits();
                     let number = f32::from_bits(pass * 3 + block as u32 + 1);
                     assert_eq!(found, before == number.to_bits());

@@ -4,8 +4,8 @@
 //! g = dw + weight_decay · w     v = momentum · v + g     w -= lr · (nesterov ? g + momentum · v : v)
 //! ```
 //!
-//! v starts at zero. The learning rate multiplies v and is not part of it, so a changed rate acts at once
-//! (Sutskever et al. 2013 fold it into v).
+//! v starts at zero. The learning rate multiplies v and is not part of it, so a changed rate acts
+//! at once (Sutskever et al. 2013 fold it into v).
 
 use crate::Cpu;
 use crate::cpu::Parts;

@@ -1,4 +1,5 @@
-//! Writes reports of invented runs into a folder, to look at them: `cargo run -p resnet --example sample_report -- DIR`.
+//! Writes reports of invented runs into a folder, to look at them: `cargo run -p resnet --example
+//! sample_report -- DIR`.
 
 #[path = "../tests/report/sample.rs"]
 mod sample;

@@ -1,4 +1,5 @@
-//! Times a network: a whole step of training or inference, and each step of its plan against what the machine can do.
+//! Times a network: a whole step of training or inference, and each step of its plan against what
+//! the machine can do.
 
 use std::time::{Duration, Instant};
 
@@ -51,7 +52,8 @@ pub struct Bench {
     pub ms_range: (f64, f64),
     /// Batches measured.
     pub batches: usize,
-    /// 1e9 floating-point operations in a second, two a multiply-add, in convolutions and linear layers.
+    /// 1e9 floating-point operations in a second, two a multiply-add, in convolutions and linear
+    /// layers.
     pub gflops: f64,
     /// What the machine can do at best, in bf16 where a step multiplies that.
     pub peak_gflops: f64,
@@ -87,8 +89,8 @@ pub struct StepTime {
     pub gflops: f64,
     /// Megabytes that it reads and writes, each operand once.
     pub megabytes: f64,
-    /// The least time that arithmetic and memory allow (the roofline) over the time it took. Above 1 where operands lie in
-    /// caches.
+    /// The least time that arithmetic and memory allow (the roofline) over the time it took. Above
+    /// 1 where operands lie in caches.
     pub fraction_of_roofline: f64,
 }
 

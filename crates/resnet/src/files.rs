@@ -50,18 +50,20 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-/// A text as part of a file name: letters, digits, `.`, `_` and `-` stay, everything else becomes `_`.
+/// A text as part of a file name: letters, digits, `.`, `_` and `-` stay, everything else becomes
+/// `_`.
 pub fn safe_name(text: &str) -> String {
     let safe = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let chars = text.chars();
     chars.map(|c| if safe(c) { c } else { '_' }).collect()
 }
 
-/// Writes a file through a temporary one beside it: write, sync, rename, sync the directory. Whatever fails, and whenever
-/// the process is killed, `path` holds either its old content or all of the new.
+/// Writes a file through a temporary one beside it: write, sync, rename, sync the directory.
+/// Whatever fails, and whenever the process is killed, `path` holds either its old content or all
+/// of the new.
 ///
-/// The temporary file is `.NAME.partial`; one left by a killed process is replaced by the next write. A link is followed;
-/// a device or pipe is written directly.
+/// The temporary file is `.NAME.partial`; one left by a killed process is replaced by the next
+/// write. A link is followed; a device or pipe is written directly.
 ///
 /// # Errors
 /// [`FileError::Write`], also for an error that `write` returns.
@@ -99,7 +101,8 @@ fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) ->
     match result {
         Ok(()) => sync_directory(directory),
         Err(error) => {
-            // The first error is the one to report; a temporary file that stays is replaced by the next write.
+            // The first error is the one to report; a temporary file that stays is replaced by the
+            // next write.
             let _ = fs::remove_file(&partial);
             Err(error)
         }
@@ -117,7 +120,8 @@ fn fill(partial: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) ->
     file.sync_all()
 }
 
-/// Makes a rename survive a power loss. Some file systems cannot sync a directory; the rename stands all the same.
+/// Makes a rename survive a power loss. Some file systems cannot sync a directory; the rename
+/// stands all the same.
 fn sync_directory(directory: &Path) -> io::Result<()> {
     if cfg!(unix) {
         match File::open(directory).and_then(|directory| directory.sync_all()) {

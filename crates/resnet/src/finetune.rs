@@ -1,8 +1,8 @@
-//! Teaches a trained network other classes: the recipe `finetune`, fitted to the size of the data, and the same training as
-//! any other.
+//! Teaches a trained network other classes: the recipe `finetune`, fitted to the size of the data,
+//! and the same training as any other.
 //!
-//! While only the head is trained, the rest of the network runs as in inference, and nothing is computed for it backward; then
-//! all layers are trained, early ones more slowly.
+//! While only the head is trained, the rest of the network runs as in inference, and nothing is
+//! computed for it backward; then all layers are trained, early ones more slowly.
 
 use std::path::Path;
 
@@ -43,8 +43,9 @@ pub struct Finetune {
 }
 
 impl Finetune {
-    /// Looks at the data and chooses what the changes leave open: batch, epochs, how many of them train the head alone, how
-    /// long weights are averaged, whether rare classes count more. `model` is the file that `path` names.
+    /// Looks at the data and chooses what the changes leave open: batch, epochs, how many of them
+    /// train the head alone, how long weights are averaged, whether rare classes count more.
+    /// `model` is the file that `path` names.
     ///
     /// # Errors
     /// [`FinetuneError`].
@@ -74,7 +75,8 @@ impl Finetune {
         Ok(Finetune { recipe, check })
     }
 
-    /// Problems of the data that opening it does not tell of by itself, each in a sentence with an example.
+    /// Problems of the data that opening it does not tell of by itself, each in a sentence with an
+    /// example.
     pub fn notes(&self) -> Vec<String> {
         let told = |problem: &&Problem| {
             let own = [Kind::Leak, Kind::Conflict, Kind::Duplicate, Kind::Imbalance, Kind::Tiny];

@@ -1,7 +1,8 @@
 //! A network as plain data: layers, and which layers each one reads.
 //!
 //! Nothing is hidden: whatever trains, prints, draws or exports a network reads this one object.
-//! Layer names are torchvision's (`layer1.0.conv1`), so a parameter's name on disk is the layer's name and a suffix.
+//! Layer names are torchvision's (`layer1.0.conv1`), so a parameter's name on disk is the layer's
+//! name and a suffix.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -89,8 +90,9 @@ pub enum Op {
     },
     /// max(x, 0).
     Relu,
-    /// Sum of two maps. The second may have fewer channels: it then counts as zero in the missing ones, an equal number
-    /// before and after (the parameter-free shortcut, option A of He et al. 2015).
+    /// Sum of two maps. The second may have fewer channels: it then counts as zero in the missing
+    /// ones, an equal number before and after (the parameter-free shortcut, option A of He et al.
+    /// 2015).
     Add,
     /// Square max pool.
     MaxPool2d {
@@ -180,7 +182,8 @@ impl Graph {
         std::iter::successors(Some(id), |id| self.layer(*id).inputs.first().copied())
     }
 
-    /// The residual blocks in order: the layer where shortcut and branch part, and the addition where they meet.
+    /// The residual blocks in order: the layer where shortcut and branch part, and the addition
+    /// where they meet.
     pub fn residual_blocks(&self) -> Vec<(LayerId, LayerId)> {
         let adds = (0..self.layers.len()).filter(|&i| self.layers[i].op == Op::Add);
         let found = adds.filter_map(|add| {

@@ -1,4 +1,5 @@
-//! Residual networks, and the plain networks they are measured against: train them, evaluate them, use them.
+//! Residual networks, and the plain networks they are measured against: train them, evaluate them,
+//! use them.
 //!
 //! From the bottom up, each using only what stands below it; a test holds it so:
 //!

@@ -1,4 +1,5 @@
-//! JSON has no NaN and no infinity: a number that is not finite is written as `null`, and read as NaN.
+//! JSON has no NaN and no infinity: a number that is not finite is written as `null`, and read as
+//! NaN.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

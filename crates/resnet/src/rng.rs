@@ -1,8 +1,9 @@
 //! Randomness as a function: a stream is named by a seed and a key, and never shared.
 //!
-//! Augmentation, shuffling and initialisation each open the stream of what they work on, such as (seed, epoch, index),
-//! so results depend neither on threads nor on what was drawn before.
-//! The generator is `SplitMix64` (Steele, Lea & Flood 2014), seeded by hashing the key through its own finaliser.
+//! Augmentation, shuffling and initialisation each open the stream of what they work on, such as
+//! (seed, epoch, index), so results depend neither on threads nor on what was drawn before. The
+//! generator is `SplitMix64` (Steele, Lea & Flood 2014), seeded by hashing the key through its own
+//! finaliser.
 
 /// A stream of random numbers.
 #[derive(Clone, Debug)]

@@ -25,7 +25,8 @@ pub enum Duration {
 }
 
 impl Duration {
-    /// Steps in this duration, rounded to the nearest, in a run of `total` steps with `steps_per_epoch`.
+    /// Steps in this duration, rounded to the nearest, in a run of `total` steps with
+    /// `steps_per_epoch`.
     pub fn steps(self, steps_per_epoch: u64, total: u64) -> u64 {
         match self {
             Duration::Steps(steps) => steps,
@@ -140,11 +141,11 @@ impl Schedule {
     }
 }
 
-/// A low rate until training has begun to work (He et al. 2015, section 4.2: "we use 0.01 to warm up the training until
-/// the training error is below 80%").
+/// A low rate until training has begun to work (He et al. 2015, section 4.2: "we use 0.01 to warm
+/// up the training until the training error is below 80%").
 ///
-/// The training error is taken over blocks of [`WarmStart::BLOCK`] steps, as one batch is too noisy to decide. All state
-/// is here, in integers, so a resumed run decides at the same step.
+/// The training error is taken over blocks of [`WarmStart::BLOCK`] steps, as one batch is too noisy
+/// to decide. All state is here, in integers, so a resumed run decides at the same step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WarmStart {
     until_error: f64,
@@ -173,7 +174,8 @@ impl WarmStart {
         self.active
     }
 
-    /// Tells of a step: `wrong` of `seen` training images were misclassified. True at the step that ends the warm start.
+    /// Tells of a step: `wrong` of `seen` training images were misclassified. True at the step that
+    /// ends the warm start.
     pub fn update(&mut self, wrong: u64, seen: u64) -> bool {
         if !self.active {
             return false;

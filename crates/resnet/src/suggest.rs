@@ -3,8 +3,9 @@
 /// Longest name compared, in characters; nobody mistypes a longer one into a known name.
 const LONGEST: usize = 64;
 
-/// The candidate nearest to `name`, if it is near enough to be a slip of the keyboard: at most one edit in three
-/// characters, and at most three. Case counts nothing; of equally near candidates the first wins.
+/// The candidate nearest to `name`, if it is near enough to be a slip of the keyboard: at most one
+/// edit in three characters, and at most three. Case counts nothing; of equally near candidates the
+/// first wins.
 ///
 /// ```
 /// assert_eq!(resnet::suggest::nearest("resnte20", ["plain20", "resnet20"]), Some("resnet20"));
@@ -23,7 +24,8 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// ``; did you mean `resnet20`?``, or nothing when no candidate is near: the end of an error message.
+/// ``; did you mean `resnet20`?``, or nothing when no candidate is near: the end of an error
+/// message.
 pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     match nearest(name, candidates) {
         Some(candidate) => format!("; did you mean `{candidate}`?"),
@@ -36,8 +38,8 @@ fn folded(name: &str) -> Vec<char> {
     lower.take(LONGEST + 1).collect()
 }
 
-/// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`, none touching a character twice
-/// (Damerau 1964, in the form called optimal string alignment).
+/// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`, none
+/// touching a character twice (Damerau 1964, in the form called optimal string alignment).
 fn distance(a: &[char], b: &[char]) -> usize {
     let mut before = vec![0; b.len() + 1];
     let mut above: Vec<usize> = (0..=b.len()).collect();

@@ -15,7 +15,8 @@ pub struct Summary {
     pub input: String,
     /// Number of classes.
     pub classes: usize,
-    /// Layers that count for the depth in a network's name: convolutions on the main path and the classifier.
+    /// Layers that count for the depth in a network's name: convolutions on the main path and the
+    /// classifier.
     pub depth: usize,
     /// Trained numbers.
     pub params: u64,

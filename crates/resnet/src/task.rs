@@ -16,7 +16,8 @@ use crate::weights::{Model, ModelError};
 /// Warnings about the data that are told one by one.
 const WARNINGS: usize = 20;
 
-/// Names the pictures that are held out of data with one split: the same ones for every seed, so that seeds can be compared.
+/// Names the pictures that are held out of data with one split: the same ones for every seed, so
+/// that seeds can be compared.
 const HELD_OUT: u64 = 1;
 
 /// A recipe with its data opened and every choice made.
@@ -79,7 +80,8 @@ impl Task {
         Task::from(recipe, start)
     }
 
-    /// The same with a model to start from that is loaded already, in the place of the file that the recipe names.
+    /// The same with a model to start from that is loaded already, in the place of the file that
+    /// the recipe names.
     ///
     /// # Errors
     /// [`TaskError`].
@@ -92,7 +94,8 @@ impl Task {
         Task::fit(recipe, arch, pictures, start)
     }
 
-    /// What a model file was trained for: its network and preprocessing, and the data that its recipe names, or `data`.
+    /// What a model file was trained for: its network and preprocessing, and the data that its
+    /// recipe names, or `data`.
     ///
     /// # Errors
     /// [`TaskError`]; the data has a class that the model does not know.
@@ -159,7 +162,8 @@ impl Task {
         })
     }
 
-    /// `count` training pictures, evenly spaced over the data and without augmentation: inputs `[count, h, w, c]` and labels.
+    /// `count` training pictures, evenly spaced over the data and without augmentation: inputs
+    /// `[count, h, w, c]` and labels.
     ///
     /// # Errors
     /// None of them can be read.

@@ -82,7 +82,8 @@ fn length(x: impl Iterator<Item = f64>) -> f64 {
 /// Along a random direction the loss changes as the gradient says.
 #[test]
 fn gradients_agree_with_differences() {
-    // A zero branch adds exactly 0 to what a ReLU has cut off: the kink of the next ReLU, where differences are no judge.
+    // A zero branch adds exactly 0 to what a ReLU has cut off: the kink of the next ReLU, where
+    // differences are no judge.
     for arch in NETWORKS.iter().filter(|arch| !arch.contains("zero_init")) {
         let mut run = Run::new(arch, Options::train(BATCH, 0.1), 2);
         run.gradients();
@@ -174,8 +175,8 @@ fn norms_computed_again_give_the_same_bits_in_less_memory() {
     }
 }
 
-/// Half the memory for maps, and gradients that point where those of f32 do. Depth amplifies any rounding while weights are
-/// random, so deep branches start at zero here.
+/// Half the memory for maps, and gradients that point where those of f32 do. Depth amplifies any
+/// rounding while weights are random, so deep branches start at zero here.
 #[test]
 fn bf16_is_near_f32_in_half_the_memory() {
     for arch in [
@@ -267,7 +268,8 @@ fn a_network_learns_32_images_by_heart() {
     }
 }
 
-/// Weights that only their kernels have give the same logits, also when they are written again, and cannot be read back.
+/// Weights that only their kernels have give the same logits, also when they are written again, and
+/// cannot be read back.
 #[test]
 fn weights_that_were_taken_give_the_same_logits() {
     for (arch, precision) in NETWORKS.iter().flat_map(|arch| PRECISIONS.map(|p| (arch, p))) {

@@ -1,5 +1,5 @@
-//! A trained network learns other classes: what is frozen stays, what is stopped goes on bit for bit, and the average of the
-//! weights is what is kept.
+//! A trained network learns other classes: what is frozen stays, what is stopped goes on bit for
+//! bit, and the average of the weights is what is kept.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! The architecture as a test: who may import whom inside the library, and what only some may touch.
+//! The architecture as a test: who may import whom inside the library, and what only some may
+//! touch.
 //!
 //! A new module gets a row here; an import that points up fails with the file that holds it.
 
@@ -6,7 +7,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each module and the modules it may import, lowest first. Everything may import what it lists and itself.
+/// Each module and the modules it may import, lowest first. Everything may import what it lists and
+/// itself.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("rng", &[]),
     ("suggest", &[]),

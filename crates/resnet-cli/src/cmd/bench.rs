@@ -22,11 +22,12 @@ Times are medians after warm-up. FLOPs are two a multiply-add, of convolutions a
 the least time that the machine's arithmetic and memory, both measured in the same sitting, allow for a step.
 RESNET_ISA=scalar|avx2|avx512|avx512bf16|amx caps the instruction set, RESNET_WINOGRAD=off leaves out Winograd's algorithm.")]
 pub(crate) struct Args {
-    /// train (forward, backward, update), infer, or op: every kernel for one convolution, checked against f64
+    /// train (forward, backward, update), infer, or op: every kernel for one convolution, checked
+    /// against f64
     #[arg(value_name = "train|infer|op")]
     mode: String,
-    /// The network, or the convolution: n images, ic input channels, ih x iw pixels, oc output channels, k kernel, s stride, p padding,
-    /// g groups
+    /// The network, or the convolution: n images, ic input channels, ih x iw pixels, oc output
+    /// channels, k kernel, s stride, p padding, g groups
     #[arg(value_name = "ARCH|SHAPE")]
     network: String,
     /// Images in a batch [default: 32 for train, 1 for infer]

@@ -185,7 +185,8 @@ fn networks(args: &Args) -> Result<Vec<String>, Usage> {
     Ok(compare::twins(&depths))
 }
 
-/// Splits at the commas between networks; a part `key=value` without a colon belongs to the network before it.
+/// Splits at the commas between networks; a part `key=value` without a colon belongs to the network
+/// before it.
 fn split_networks(list: &str) -> Vec<String> {
     let mut networks: Vec<String> = Vec::new();
     for part in list.split(',') {

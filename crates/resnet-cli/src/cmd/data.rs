@@ -31,7 +31,8 @@ without pictures. The exit code is then 1; warnings alone leave 0, or 1 with --s
 struct CheckArgs {
     /// The pictures: builtin, cifar10:DIR, cifar100:DIR, mnist:DIR, folder:DIR, or DIR
     data: String,
-    /// Read headers only, and compare the bytes of files of equal length, instead of decoding every picture
+    /// Read headers only, and compare the bytes of files of equal length, instead of decoding every
+    /// picture
     #[arg(long)]
     quick: bool,
     /// Count warnings as errors

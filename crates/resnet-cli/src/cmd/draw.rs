@@ -22,7 +22,8 @@ pub(crate) struct Args {
     /// Networks, model files or run directories, from left to right
     #[arg(value_name = "ARCH|MODEL", required = true)]
     networks: Vec<String>,
-    /// File to write, - for standard output [default: standard output if it is not a terminal, else NAME.svg here]
+    /// File to write, - for standard output [default: standard output if it is not a terminal, else
+    /// NAME.svg here]
     #[arg(short, long, value_name = "FILE.svg")]
     output: Option<PathBuf>,
     /// Shape of an image, channels x height x width [default: what each network was designed for]

@@ -24,7 +24,8 @@ pub(crate) struct Args {
     /// Which part of them: train, val or test [default: test, or what the data has in its place]
     #[arg(long, value_name = "SPLIT")]
     split: Option<String>,
-    /// Views of each picture: 1, or 10 (centre and corners, each also mirrored), whose probabilities are averaged
+    /// Views of each picture: 1, or 10 (centre and corners, each also mirrored), whose
+    /// probabilities are averaged
     #[arg(long, value_name = "N", default_value_t = 1)]
     crops: u32,
     /// Directory for report.html, figures and eval.json

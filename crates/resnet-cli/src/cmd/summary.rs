@@ -82,8 +82,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A network, and the images and classes it was designed or trained for. A name of the catalogue is a network, whatever
-/// lies in this directory.
+/// A network, and the images and classes it was designed or trained for. A name of the catalogue is
+/// a network, whatever lies in this directory.
 pub(super) fn network(text: &str) -> anyhow::Result<(Arch, Shape, usize)> {
     let path = Path::new(text);
     match Arch::parse(text) {

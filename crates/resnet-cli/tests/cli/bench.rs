@@ -1,4 +1,5 @@
-//! `resnet bench`: the numbers are there and fit each other; how large they are is the machine's business.
+//! `resnet bench`: the numbers are there and fit each other; how large they are is the machine's
+//! business.
 
 use crate::support::Folder;
 

@@ -1,4 +1,5 @@
-//! What users are told: the same bits for any number of threads, and a killed run that ends like one never killed.
+//! What users are told: the same bits for any number of threads, and a killed run that ends like
+//! one never killed.
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -49,7 +49,8 @@ impl Folder {
         outcome
     }
 
-    /// 12 x 12 pictures of `classes` classes as idx files in `digits`: class k has a bright bar at column k, and noise.
+    /// 12 x 12 pictures of `classes` classes as idx files in `digits`: class k has a bright bar at
+    /// column k, and noise.
     pub(crate) fn digits(&self, train: usize, test: usize, classes: usize) {
         for (prefix, n) in [("train", train), ("t10k", test)] {
             let (images, labels) = idx(n, classes);

@@ -270,7 +270,8 @@ fn disks_that_take_nothing() {
     refused(&folder.run(&[&args[..], &["--out", "file/run"]].concat()), 1, &["file/run"]);
     refused(&folder.run(&[&args[..], &["--out", "/proc/run"]].concat()), 1, &["/proc/run"]);
 
-    // A disk that fills up: no file may grow beyond 400 blocks, so checkpoints fail. What was there before stays.
+    // A disk that fills up: no file may grow beyond 400 blocks, so checkpoints fail. What was there
+    // before stays.
     folder.ok(&[&args[..], &["--out", "run"]].concat());
     let last = folder.path("run/checkpoints/last.safetensors");
     let before = fs::read(&last).unwrap();

@@ -1,8 +1,9 @@
 //! ONNX: a graph of operations with its weights, as protobuf messages.
 //!
-//! [`proto`] has the messages; this module reads and writes files of them and turns their arrays into [`Array`]s. What the
-//! operations mean is the caller's. Memory is bounded by the file's size: messages are counted before they are decoded, and
-//! large arrays stay in the file's bytes until they are asked for.
+//! [`proto`] has the messages; this module reads and writes files of them and turns their arrays
+//! into [`Array`]s. What the operations mean is the caller's. Memory is bounded by the file's size:
+//! messages are counted before they are decoded, and large arrays stay in the file's bytes until
+//! they are asked for.
 
 pub mod proto;
 mod scan;

@@ -1,7 +1,9 @@
-//! The messages of ONNX that a network of convolutions needs, with the field numbers of the official `onnx.proto`
-//! (github.com/onnx/onnx). Fields that are not here are passed over when read.
+//! The messages of ONNX that a network of convolutions needs, with the field numbers of the
+//! official `onnx.proto` (github.com/onnx/onnx). Fields that are not here are passed over when
+//! read.
 //!
-//! Everything is optional, as in the schema; numbers that other programs write packed or unpacked are read either way.
+//! Everything is optional, as in the schema; numbers that other programs write packed or unpacked
+//! are read either way.
 
 use prost::Message;
 use prost::bytes::Bytes;

@@ -1,5 +1,5 @@
-//! A walk over the bytes of a file before anything is decoded: protobuf lets two bytes stand for an empty message of hundreds,
-//! so their number is bounded first.
+//! A walk over the bytes of a file before anything is decoded: protobuf lets two bytes stand for an
+//! empty message of hundreds, so their number is bounded first.
 
 use crate::error::FormatError;
 
@@ -102,7 +102,8 @@ impl Walk<'_> {
                     self.message(self.at + skip as usize, inside)?;
                     continue;
                 }
-                // In an array all but floats, raw numbers and its name are lists of integers; in a setting all but texts.
+                // In an array all but floats, raw numbers and its name are lists of integers; in a
+                // setting all but texts.
                 let list = match (kind, key >> 3) {
                     (Kind::Tensor, 4 | 8 | 9) => false,
                     (Kind::Tensor, _) => true,

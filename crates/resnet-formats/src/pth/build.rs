@@ -1,4 +1,5 @@
-//! What the calls in a pickle build: tensors, storages, dictionaries. Nothing is executed, and no size is believed yet.
+//! What the calls in a pickle build: tensors, storages, dictionaries. Nothing is executed, and no
+//! size is believed yet.
 
 use super::MAX_AXES;
 use super::globals::Global;
@@ -213,8 +214,8 @@ pub(super) fn persistent(arena: &mut Arena, id: Value) -> Result<Value, Problem>
     Ok(arena.add(Node::Storage(Box::new(storage)))?)
 }
 
-/// Attributes set after a call. Those of dictionaries (`_metadata`) and tensors are read over, and so are those of numpy
-/// types, but for the byte order.
+/// Attributes set after a call. Those of dictionaries (`_metadata`) and tensors are read over, and
+/// so are those of numpy types, but for the byte order.
 pub(super) fn set_state(arena: &mut Arena, object: Value, state: Value) -> Result<(), Problem> {
     match arena.node(object) {
         Some(Node::Dict(_) | Node::Tensor(_)) if arena.dict(state).is_some() => Ok(()),

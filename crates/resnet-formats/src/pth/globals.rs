@@ -1,7 +1,8 @@
 //! The names a pickle may ask for, and why others are refused.
 //!
-//! A pickle names functions and classes of Python and has them called. Here a name is a row of [`ALLOWED`] or an error;
-//! what a row stands for is built by [`super::pickle`] from the arguments alone.
+//! A pickle names functions and classes of Python and has them called. Here a name is a row of
+//! [`ALLOWED`] or an error; what a row stands for is built by [`super::pickle`] from the arguments
+//! alone.
 
 use crate::numbers::Element;
 

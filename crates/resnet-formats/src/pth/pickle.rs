@@ -1,8 +1,9 @@
 //! An interpreter for the part of Python's pickle language that tensors need, protocols 2 to 5.
 //!
-//! A pickle is a program for a stack machine; Python runs it by calling what it names. Here names come from the table in
-//! [`super::globals`], calls are built in [`super::build`], and every instruction that is not listed below is refused.
-//! Source of the instructions: `Lib/pickletools.py` of CPython. Work is linear in the pickle's length.
+//! A pickle is a program for a stack machine; Python runs it by calling what it names. Here names
+//! come from the table in [`super::globals`], calls are built in [`super::build`], and every
+//! instruction that is not listed below is refused. Source of the instructions:
+//! `Lib/pickletools.py` of CPython. Work is linear in the pickle's length.
 
 use super::build;
 use super::globals;

@@ -1,13 +1,15 @@
 //! What a pickle describes, as inert values.
 //!
-//! Everything that has parts lives in one [`Arena`] and is named by its place in it. A pickle can make values that contain
-//! themselves or share parts a billion times over; in an arena both cost what they take in the file, and nothing recurses.
+//! Everything that has parts lives in one [`Arena`] and is named by its place in it. A pickle can
+//! make values that contain themselves or share parts a billion times over; in an arena both cost
+//! what they take in the file, and nothing recurses.
 
 use super::globals::Global;
 use crate::error::FormatError;
 use crate::numbers::Element;
 
-/// Values with parts in one pickle: three times those of a 1,202-layer network with its optimiser state.
+/// Values with parts in one pickle: three times those of a 1,202-layer network with its optimiser
+/// state.
 pub(super) const MAX_NODES: usize = 1 << 19;
 /// Items in all lists and dictionaries of one pickle, such as a long history of losses.
 const MAX_ITEMS: usize = 1 << 21;

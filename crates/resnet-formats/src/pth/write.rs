@@ -12,14 +12,15 @@ const FOLDER: &str = "archive";
 /// Where entries' bytes begin, so that PyTorch can map them.
 const ALIGNMENT: u64 = 64;
 
-/// Writes a file that `torch.load(..., weights_only=True)` reads: an `OrderedDict` of the arrays, sorted by name. Texts stand
-/// beside it in `extra/metadata.json`, which PyTorch passes over and [`read`](super::read) returns.
+/// Writes a file that `torch.load(..., weights_only=True)` reads: an `OrderedDict` of the arrays,
+/// sorted by name. Texts stand beside it in `extra/metadata.json`, which PyTorch passes over and
+/// [`read`](super::read) returns.
 ///
 /// The types are kept. Equal arrays give equal bytes.
 ///
 /// # Errors
-/// [`FormatError::Io`] when the writer fails; [`FormatError::TooLarge`] for more than 4 GiB, 65,000 arrays, 64 axes or
-/// 16 MiB of texts.
+/// [`FormatError::Io`] when the writer fails; [`FormatError::TooLarge`] for more than 4 GiB, 65,000
+/// arrays, 64 axes or 16 MiB of texts.
 pub fn write(tensors: &Tensors, to: impl Write) -> Result<(), FormatError> {
     let axes = tensors.entries.values().map(|array| array.shape().len());
     if axes.max().is_some_and(|axes| axes > MAX_AXES) {
@@ -58,7 +59,8 @@ impl<W: Write> Zip<W> {
         self.entry(name, |take| take(bytes))
     }
 
-    /// An entry whose content `each` hands out twice: for its checksum, which stands before it, and to be written.
+    /// An entry whose content `each` hands out twice: for its checksum, which stands before it, and
+    /// to be written.
     fn entry(
         &mut self,
         name: &str,
@@ -82,7 +84,8 @@ impl<W: Write> Zip<W> {
             return Err(FormatError::TooLarge { what: "entries", limit: 0xfffe });
         }
 
-        // Shared by both headers: version 2.0, UTF-8, stored, 1980-01-01 00:00, checksum, sizes, the name's length.
+        // Shared by both headers: version 2.0, UTF-8, stored, 1980-01-01 00:00, checksum, sizes,
+        // the name's length.
         let mut fields = Vec::with_capacity(26);
         fields.extend([20, 0, 0, 8, 0, 0, 0, 0, 0x21, 0]);
         fields.extend(hasher.finalize().to_le_bytes());

@@ -1,7 +1,8 @@
 //! The part of the zip format that `torch.save` uses: stored entries, and zip64.
 //!
-//! Source: PKWARE's APPNOTE.TXT, sections 4.3 and 4.5. A general zip crate would inflate, and would pick one of two entries that
-//! contradict each other; here both are errors, so no entry is larger than the file and all readers see the same content.
+//! Source: PKWARE's APPNOTE.TXT, sections 4.3 and 4.5. A general zip crate would inflate, and would
+//! pick one of two entries that contradict each other; here both are errors, so no entry is larger
+//! than the file and all readers see the same content.
 
 use crate::error::FormatError;
 use std::collections::HashSet;
@@ -65,8 +66,8 @@ fn read_at(from: &mut (impl Read + Seek), at: u64, bytes: &mut [u8]) -> Result<(
     Ok(from.read_exact(bytes)?)
 }
 
-/// Every entry of a zip file of `len` bytes, in the order of its directory. They do not overlap, and lie before the
-/// directory.
+/// Every entry of a zip file of `len` bytes, in the order of its directory. They do not overlap,
+/// and lie before the directory.
 pub(super) fn entries(from: &mut (impl Read + Seek), len: u64) -> Result<Vec<Entry>, FormatError> {
     let directory = directory(from, len)?;
     let mut bytes = vec![0; directory.bytes as usize];

@@ -324,7 +324,8 @@ pub fn size(tensors: &Tensors) -> usize {
     sizes.sum()
 }
 
-/// What must hold for any bytes: a short message, or bounded arrays that survive being written and read.
+/// What must hold for any bytes: a short message, or bounded arrays that survive being written and
+/// read.
 pub fn check_pth(bytes: &[u8]) -> bool {
     match pth::read(bytes) {
         Err(error) => {

@@ -1,5 +1,6 @@
-//! The elementwise passes. A task works on slabs of columns, whose factors stay in the first-level cache. Products are rounded before they
-//! are added to, so that vectors and the numbers after the last one give the same bits: a pixel's do not depend on where it stands in a batch.
+//! The elementwise passes. A task works on slabs of columns, whose factors stay in the first-level
+//! cache. Products are rounded before they are added to, so that vectors and the numbers after the
+//! last one give the same bits: a pixel's do not depend on where it stands in a batch.
 
 use super::Mask;
 use super::factors::{Factors, Slopes};
@@ -11,7 +12,8 @@ use crate::{Number, Residual, ResidualGrad};
 /// Columns of a slab at most: memory is read in pieces of this many numbers.
 const SLAB: usize = 512;
 
-/// Bytes from which on a map will have left the last-level cache (32 MiB for several maps, and cores) before it is read again.
+/// Bytes from which on a map will have left the last-level cache (32 MiB for several maps, and
+/// cores) before it is read again.
 const FAR: usize = 16 << 20;
 
 /// Whether the tasks of a map of so many numbers write it past the caches.
@@ -39,7 +41,8 @@ impl<T: Number> Task for Forward<'_, T> {
             Some(r) if r.channels == channels => (r.values, None),
             other => (&[][..], other),
         };
-        // A narrow residual is added, and the ReLU applied, in a second walk over the part, which is still cached.
+        // A narrow residual is added, and the ReLU applied, in a second walk over the part, which
+        // is still cached.
         let relu_now = self.relu && narrow.is_none();
         let streams = self.streams && narrow.is_none();
         let width = self.factors.width;
@@ -64,7 +67,8 @@ impl<T: Number> Task for Forward<'_, T> {
                     relu: relu_now,
                     streams,
                 };
-                // SAFETY: x, y and the residual were cut to `n` numbers, at most a slab's, of which the factors have as many.
+                // SAFETY: x, y and the residual were cut to `n` numbers, at most a slab's, of which
+                // the factors have as many.
                 unsafe { each(s, n, work) };
                 row += width;
             }
@@ -192,7 +196,8 @@ impl<T: Number> Task for Backward<'_, T> {
                     d_accumulate: d.accumulate,
                     streams,
                 };
-                // SAFETY: all maps were cut to `n` numbers, at most a slab's, of which the factors have as many.
+                // SAFETY: all maps were cut to `n` numbers, at most a slab's, of which the factors
+                // have as many.
                 unsafe { each(s, n, work) };
                 row += width;
             }

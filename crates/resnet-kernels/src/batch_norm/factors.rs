@@ -1,6 +1,8 @@
-//! What the elementwise passes subtract, multiply by and add: laid out once for a map, so that its tasks only read.
+//! What the elementwise passes subtract, multiply by and add: laid out once for a map, so that its
+//! tasks only read.
 
-/// Columns up to which a wide row takes several pixels, so that with few channels the inner loops are long enough to pay for their start.
+/// Columns up to which a wide row takes several pixels, so that with few channels the inner loops
+/// are long enough to pay for their start.
 const WIDE: usize = 512;
 
 /// One number for each column of a wide row: a channel's, as often as the row holds the channel.

@@ -1,4 +1,5 @@
-//! Batch normalisation (Ioffe & Szegedy 2015, algorithm 1) with what follows it in a residual block in the same pass.
+//! Batch normalisation (Ioffe & Szegedy 2015, algorithm 1) with what follows it in a residual block
+//! in the same pass.
 //!
 //! ```text
 //! x, y, dx, dy: [pixels][channels], f32 or bf16   gamma, beta, mean, rstd: [channels]   m = pixels of the whole batch
@@ -13,9 +14,9 @@
 //!
 //! The running variance uses m-1, the normaliser m; PyTorch does the same.
 //!
-//! Statistics take one pass over memory: sums of x-k and (x-k)² over a block of rows, k being the mean so far, combined
-//! in f64 (Chan, Golub & LeVeque 1983). Since k is near the mean, nothing cancels, and the result is as good as that of
-//! two passes.
+//! Statistics take one pass over memory: sums of x-k and (x-k)² over a block of rows, k being the
+//! mean so far, combined in f64 (Chan, Golub & LeVeque 1983). Since k is near the mean, nothing
+//! cancels, and the result is as good as that of two passes.
 
 mod apply;
 mod factors;
@@ -53,7 +54,8 @@ pub fn elementwise_scratch_len(channels: usize) -> usize {
     factors::len(channels)
 }
 
-/// y = relu(norm(x) + residual) with the batch's statistics, which it also returns and adds to the running ones.
+/// y = relu(norm(x) + residual) with the batch's statistics, which it also returns and adds to the
+/// running ones.
 ///
 /// # Panics
 /// If a length does not fit.
@@ -129,7 +131,8 @@ pub fn forward_infer<T: Number>(
     apply_forward(cpu, x, channels, factors, residual, relu, y);
 }
 
-/// [`forward_infer`] as y = scale · x + shift, for a convolution's epilogue. All have one number a channel.
+/// [`forward_infer`] as y = scale · x + shift, for a convolution's epilogue. All have one number a
+/// channel.
 pub fn scale_and_shift(
     gamma: &[f32],
     beta: &[f32],
@@ -153,7 +156,8 @@ pub fn scale_and_shift(
     }
 }
 
-/// The normalising pass of [`forward_train`] alone, with the statistics that it returned: the same bits.
+/// The normalising pass of [`forward_train`] alone, with the statistics that it returned: the same
+/// bits.
 ///
 /// # Panics
 /// If a length does not fit.
@@ -215,8 +219,8 @@ pub enum Mask<'a, T> {
     None,
     /// Where this, the output, is positive.
     Output(&'a [T]),
-    /// The same, computed again from x with this beta, `[channels]`, which spares reading the output. Only where nothing was added before
-    /// the ReLU.
+    /// The same, computed again from x with this beta, `[channels]`, which spares reading the
+    /// output. Only where nothing was added before the ReLU.
     Again(&'a [f32]),
 }
 
@@ -330,8 +334,8 @@ pub fn backward<T: Number>(
     });
 }
 
-/// Two results for each channel, of every chunk and, once the caller has joined them, of all. Those of the chunks lie together, since the
-/// caller's core has to fetch what other cores have written.
+/// Two results for each channel, of every chunk and, once the caller has joined them, of all. Those
+/// of the chunks lie together, since the caller's core has to fetch what other cores have written.
 struct ChunkSums<'a> {
     parts: &'a [f64],
     /// Memory for those of all chunks, which the caller joins.
@@ -345,7 +349,8 @@ impl<'a> ChunkSums<'a> {
         chunk * columns.chunks() + 2 * columns.channels
     }
 
-    /// Has `f` fill in the sums of every chunk, with memory for its [`Partial`](crate::columns::Partial).
+    /// Has `f` fill in the sums of every chunk, with memory for its
+    /// [`Partial`](crate::columns::Partial).
     fn of(
         cpu: &Cpu,
         columns: Columns,

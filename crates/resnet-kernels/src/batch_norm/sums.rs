@@ -214,7 +214,8 @@ impl<T: Number> Task for GradientSums<'_, T> {
         while row < rows || (row == rows && rest > 0) {
             let (size, end) = if row < rows { (block.min(rows - row), width) } else { (1, rest) };
             let (mean, s1, s2) = (&mean[..end], &mut s1[..end], &mut s2[..end]);
-            // SAFETY: the maps were cut to this chunk, whose rows hold `end` columns; scale and offset have them all.
+            // SAFETY: the maps were cut to this chunk, whose rows hold `end` columns; scale and
+            // offset have them all.
             unsafe { block_sums(s, op, row * width, size, width, mean, s1, s2) };
             for (sum, &s1) in sum.iter_mut().zip(&*s1) {
                 *sum += f64::from(s1);

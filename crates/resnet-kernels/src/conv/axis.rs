@@ -1,18 +1,20 @@
-//! Forward pass and input gradient as one thing: a correlation of an input map, read through a zero rim, into an output
-//! map, written on a lattice.
+//! Forward pass and input gradient as one thing: a correlation of an input map, read through a zero
+//! rim, into an output map, written on a lattice.
 //!
 //! Forward, output i reads inputs i·s - p + t for the taps t = 0..k.
 //!
-//! Input gradient: dx[y] = Σ dy[i] w[t] over i·s - p + t = y. Let a = (y + p) mod s, y + p = m·s + a: then t = a + s·j and
-//! i = m - j, so that the outputs of one phase a read consecutive inputs with the taps a, a + s, ... in falling order:
-//! s phases an axis, each a correlation with step 1 that no zero tap takes part in.
+//! Input gradient: dx[y] = Σ dy[i] w[t] over i·s - p + t = y. Let a = (y + p) mod s, y + p = m·s +
+//! a: then t = a + s·j and i = m - j, so that the outputs of one phase a read consecutive inputs
+//! with the taps a, a + s, ... in falling order: s phases an axis, each a correlation with step 1
+//! that no zero tap takes part in.
 
 use std::ops::Range;
 
 use super::Conv2dShape;
 
-/// One axis of a correlation. Output o of `count` reads inputs `first + o·step + t`, t < `taps` (zero outside `0..len`), and
-/// is written at `out_first + o·out_step`; tap t has the kernel's index `tap_first + t·tap_step`.
+/// One axis of a correlation. Output o of `count` reads inputs `first + o·step + t`, t < `taps`
+/// (zero outside `0..len`), and is written at `out_first + o·out_step`; tap t has the kernel's
+/// index `tap_first + t·tap_step`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Axis {
     pub(super) count: usize,
@@ -55,7 +57,8 @@ impl Axis {
         (0..self.len as isize).contains(&at).then_some(at as usize)
     }
 
-    /// Input gradient, phase `a`: `len_out` gradients dy to those of `len` gradients dx that are in the phase.
+    /// Input gradient, phase `a`: `len_out` gradients dy to those of `len` gradients dx that are in
+    /// the phase.
     pub(super) fn backward(
         len: usize,
         len_out: usize,
@@ -96,7 +99,8 @@ impl Axis {
         self.first < 0 || self.first as usize + self.span(self.count.max(1)) > self.len
     }
 
-    /// Of the inputs that outputs from `o` on span (`span` of them), the ones that exist: their range within the span.
+    /// Of the inputs that outputs from `o` on span (`span` of them), the ones that exist: their
+    /// range within the span.
     pub(super) fn inside(&self, o: usize, span: usize) -> (Range<usize>, usize) {
         let start = self.first + (o * self.step) as isize;
         let before = (-start).clamp(0, span as isize) as usize;
@@ -115,8 +119,8 @@ pub(super) struct Map<'a, T> {
     pub(super) groups: usize,
 }
 
-/// Calls `f` with the rows and columns of the correlations that a pass consists of, and with the shape as they see it: one forward,
-/// stride² backward (`transposed`).
+/// Calls `f` with the rows and columns of the correlations that a pass consists of, and with the
+/// shape as they see it: one forward, stride² backward (`transposed`).
 pub(super) fn correlations(
     shape: &Conv2dShape,
     transposed: bool,
@@ -141,8 +145,9 @@ pub(super) fn correlations(
     }
 }
 
-/// Where the input gradient's weights lie in w = [tap][n][depth]: for the numbers `k` of run `run`, which go over taps and depth, pieces of one
-/// tap each, as (first of k, length, index in w for channel `n` of `group`). The next n is c_out numbers on.
+/// Where the input gradient's weights lie in w = [tap][n][depth]: for the numbers `k` of run `run`,
+/// which go over taps and depth, pieces of one tap each, as (first of k, length, index in w for
+/// channel `n` of `group`). The next n is c_out numbers on.
 pub(super) fn transposed(
     shape: &Conv2dShape,
     rows: &Axis,
@@ -201,7 +206,8 @@ pub(super) struct Block {
 }
 
 impl Blocks {
-    /// Blocks of about `target` outputs, at most `most_images` images. A single column is cut into whole `tile`s.
+    /// Blocks of about `target` outputs, at most `most_images` images. A single column is cut into
+    /// whole `tile`s.
     pub(super) fn new(
         n: usize,
         rows: usize,

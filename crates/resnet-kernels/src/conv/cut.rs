@@ -1,4 +1,5 @@
-//! How the work of a correlation is cut for the threads: its outputs into blocks, a block's output channels into parts.
+//! How the work of a correlation is cut for the threads: its outputs into blocks, a block's output
+//! channels into parts.
 
 use super::Conv2dShape;
 use super::axis::{Axis, Blocks};
@@ -16,7 +17,8 @@ pub(super) struct Wanted {
     pub(super) tile: usize,
     /// Panels of a group's output channels.
     pub(super) panels: usize,
-    /// Whether each task copies its block: then more blocks are better than more parts of their channels.
+    /// Whether each task copies its block: then more blocks are better than more parts of their
+    /// channels.
     pub(super) copies: bool,
 }
 

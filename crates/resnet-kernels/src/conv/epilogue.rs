@@ -3,8 +3,8 @@
 use crate::Number;
 use crate::simd::Simd;
 
-/// y = scale · sum + shift + residual, then max(y, 0) if `relu`: a batch norm of fixed statistics, the addition of a shortcut and
-/// the ReLU, none of which costs a pass over memory here.
+/// y = scale · sum + shift + residual, then max(y, 0) if `relu`: a batch norm of fixed statistics,
+/// the addition of a shortcut and the ReLU, none of which costs a pass over memory here.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Epilogue<'a, T = f32> {
     /// `[c_out]`; one if absent.

@@ -5,9 +5,9 @@
 //! y[n,i,j,o] = Σ x[n, i·s - p + ki, j·s - p + kj, c] · w[ki,kj,c,o] + b[o]
 //! ```
 //!
-//! All passes of the direct kernel are products of small matrices over pointers into the map: no matrix of patches is ever made
-//! (compare Georganas et al. 2018, "Anatomy of high-performance deep learning convolutions", and Dukhan 2019, "The indirect
-//! convolution algorithm").
+//! All passes of the direct kernel are products of small matrices over pointers into the map: no
+//! matrix of patches is ever made (compare Georganas et al. 2018, "Anatomy of high-performance deep
+//! learning convolutions", and Dukhan 2019, "The indirect convolution algorithm").
 
 mod axis;
 #[cfg(target_arch = "x86_64")]
@@ -32,8 +32,9 @@ pub(crate) use table::Rows;
 
 use crate::{Cpu, Isa, Number, Scratch, ScratchLen};
 
-/// A convolution of one shape, with maps stored as `T`, and the kernel chosen for it. Weights and their gradients are f32; with
-/// maps of [`Bf16`](crate::Bf16) a kernel may round the weights to it as well before it multiplies them; sums are f32 until they are written.
+/// A convolution of one shape, with maps stored as `T`, and the kernel chosen for it. Weights and
+/// their gradients are f32; with maps of [`Bf16`](crate::Bf16) a kernel may round the weights to it
+/// as well before it multiplies them; sums are f32 until they are written.
 pub struct Conv2d<T: Number = f32> {
     shape: Conv2dShape,
     row: &'static table::Row<T>,
@@ -55,7 +56,8 @@ impl<T: Number> Conv2d<T> {
         Conv2d::with_row(cpu, shape, table::choose(cpu, shape))
     }
 
-    /// Every kernel for `shape` with the CPU's instruction set, the best first, those that are switched off among them: to compare them.
+    /// Every kernel for `shape` with the CPU's instruction set, the best first, those that are
+    /// switched off among them: to compare them.
     ///
     /// # Panics
     /// If the shape does not pass [`Conv2dShape::check`].
@@ -79,7 +81,8 @@ impl<T: Number> Conv2d<T> {
         }
     }
 
-    /// Whether all passes sum as the formula is written, so that integers come out exact. Winograd's transforms do not.
+    /// Whether all passes sum as the formula is written, so that integers come out exact.
+    /// Winograd's transforms do not.
     pub fn is_direct(&self) -> bool {
         self.row.direct
     }
@@ -89,7 +92,8 @@ impl<T: Number> Conv2d<T> {
         self.row.multiplies_bf16
     }
 
-    /// The forward kernel's name, for reports: operation, precision, register tile, instruction set.
+    /// The forward kernel's name, for reports: operation, precision, register tile, instruction
+    /// set.
     pub fn name(&self) -> &'static str {
         self.row.name
     }
@@ -114,7 +118,8 @@ impl<T: Number> Conv2d<T> {
         self.packed_len
     }
 
-    /// Lays weights out as [`Conv2d::forward_packed`] reads them, for weights that are used more than once.
+    /// Lays weights out as [`Conv2d::forward_packed`] reads them, for weights that are used more
+    /// than once.
     ///
     /// # Panics
     /// If a length does not fit, or `cpu` is not like the one the kernel was chosen for.

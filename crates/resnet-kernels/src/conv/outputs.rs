@@ -8,7 +8,8 @@ use crate::simd::{One, Simd};
 /// An offset of sums that are no output's.
 pub(super) const NONE: u32 = u32::MAX;
 
-/// `count` channels from `channel` on of the outputs at the offsets `to` from y, which is `first` numbers from the start of the output.
+/// `count` channels from `channel` on of the outputs at the offsets `to` from y, which is `first`
+/// numbers from the start of the output.
 pub(super) struct Outputs<'a, T, Y> {
     pub(super) epilogue: &'a Epilogue<'a, T>,
     pub(super) y: *mut Y,
@@ -25,7 +26,8 @@ impl<T: Number> Outputs<'_, T, f32> {
     /// Applies the epilogue to sums that stand in y.
     ///
     /// # Safety
-    /// y holds the channels at every offset, none of them read or written by another task meanwhile.
+    /// y holds the channels at every offset, none of them read or written by another task
+    /// meanwhile.
     #[inline(always)]
     pub(super) unsafe fn finish<S: Simd>(&self, s: S) {
         let whole = self.count / S::LANES * S::LANES;
@@ -47,7 +49,8 @@ impl<T: Number> Outputs<'_, T, f32> {
     #[inline(always)]
     unsafe fn finish_vector<S: Simd>(&self, s: S, to: u32, channel: usize) {
         let at = to as usize + channel;
-        // SAFETY: as the caller vouches; the epilogue's parts have the lengths of the channels and of y.
+        // SAFETY: as the caller vouches; the epilogue's parts have the lengths of the channels and
+        // of y.
         unsafe {
             let y = self.y.add(at);
             let columns = self.epilogue.columns(s, channel);
@@ -58,7 +61,8 @@ impl<T: Number> Outputs<'_, T, f32> {
 }
 
 impl<T: Number> Outputs<'_, T, T> {
-    /// Asks for the memory that [`Outputs::write`] will touch, so that it arrives while the sums are computed.
+    /// Asks for the memory that [`Outputs::write`] will touch, so that it arrives while the sums
+    /// are computed.
     #[inline(always)]
     pub(super) fn fetch<S: Simd>(&self, s: S) {
         for &to in self.to.iter().filter(|&&to| to != NONE) {
@@ -70,8 +74,8 @@ impl<T: Number> Outputs<'_, T, T> {
         }
     }
 
-    /// Writes `sums`, a row of [`LANES`] for each output, to which the old y is added if `accumulate`; offsets that are
-    /// [`NONE`] are passed over.
+    /// Writes `sums`, a row of [`LANES`] for each output, to which the old y is added if
+    /// `accumulate`; offsets that are [`NONE`] are passed over.
     ///
     /// # Safety
     /// As for `finish`; y is initialised.
@@ -104,8 +108,8 @@ impl<T: Number> Outputs<'_, T, T> {
     ) {
         let plain = !accumulate && self.epilogue.is_nothing();
         let outputs = to.iter().zip(sums.chunks_exact(LANES));
-        // SAFETY: as the caller vouches; the epilogue's parts have the lengths of the channels and of y, a row of sums holds whole
-        // vectors.
+        // SAFETY: as the caller vouches; the epilogue's parts have the lengths of the channels and
+        // of y, a row of sums holds whole vectors.
         unsafe {
             let columns = self.epilogue.columns(s, self.channel + j);
             for (&to, sums) in outputs.filter(|&(&to, _)| to != NONE) {
@@ -128,11 +132,13 @@ impl<T: Number> Outputs<'_, T, T> {
         !accumulate || self.epilogue.is_nothing()
     }
 
-    /// Writes `R` rows of `C` vectors of sums that are in registers, the outputs from the `first`-th on; those whose offset is [`NONE`] go to
-    /// `nowhere`. What differs between convolutions is decided before, so that all sums run through the same few instructions.
+    /// Writes `R` rows of `C` vectors of sums that are in registers, the outputs from the
+    /// `first`-th on; those whose offset is [`NONE`] go to `nowhere`. What differs between
+    /// convolutions is decided before, so that all sums run through the same few instructions.
     ///
     /// # Safety
-    /// As for [`Outputs::write`]; the channels are `C` vectors, for which `nowhere` has room and holds numbers.
+    /// As for [`Outputs::write`]; the channels are `C` vectors, for which `nowhere` has room and
+    /// holds numbers.
     #[inline(always)]
     pub(super) unsafe fn write_rows<S: Simd, const R: usize, const C: usize>(
         &self,
@@ -157,7 +163,8 @@ impl<T: Number> Outputs<'_, T, T> {
             Some(residual) => Some(residual.as_ptr().wrapping_add(self.first)),
             None => accumulate.then_some(self.y.cast_const()),
         };
-        // SAFETY: as the caller vouches; the epilogue's parts have the lengths of the channels and of y.
+        // SAFETY: as the caller vouches; the epilogue's parts have the lengths of the channels and
+        // of y.
         unsafe {
             match added {
                 Some(added) => self.write_sums::<S, R, C, true>(s, sums, y, at(added, nowhere)),
@@ -169,7 +176,8 @@ impl<T: Number> Outputs<'_, T, T> {
     /// y = scale · sum + shift, plus the number at `added` if `ADD`, and its ReLU.
     ///
     /// # Safety
-    /// `C` vectors are valid for writing at each of `y` and, if `ADD`, for reading at each of `added`.
+    /// `C` vectors are valid for writing at each of `y` and, if `ADD`, for reading at each of
+    /// `added`.
     #[inline(always)]
     unsafe fn write_sums<S: Simd, const R: usize, const C: usize, const ADD: bool>(
         &self,

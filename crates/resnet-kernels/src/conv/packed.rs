@@ -1,12 +1,13 @@
 //! Weights laid out for a pass, in scratch.
 //!
-//! Where there are few weights, each thread lays them out for itself, as a rule: that takes less time than to read from another core's
-//! caches what another thread has laid out.
+//! Where there are few weights, each thread lays them out for itself, as a rule: that takes less
+//! time than to read from another core's caches what another thread has laid out.
 
 use crate::cpu::Parts;
 use crate::{Cpu, Scratch};
 
-/// Most words of all copies together (256 KiB): with many threads, more would take longer than it saves.
+/// Most words of all copies together (256 KiB): with many threads, more would take longer than it
+/// saves.
 const COPIES: usize = 64 << 10;
 
 /// Copies of `len` words of weights.

@@ -7,7 +7,8 @@ use std::str::FromStr;
 ///
 /// x: [n, h, w, c_in]   w: [kernel, kernel, c_in / groups, c_out]   y: [n, h_out, w_out, c_out]
 ///
-/// Written `n32 ic64 ih56 iw56 oc64 k3 s1 p1 g1`; read back with `n1`, `iw` = `ih`, `s1`, `p0`, `g1` where left out.
+/// Written `n32 ic64 ih56 iw56 oc64 k3 s1 p1 g1`; read back with `n1`, `iw` = `ih`, `s1`, `p0`,
+/// `g1` where left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Conv2dShape {
     /// Images.
@@ -26,7 +27,8 @@ pub struct Conv2dShape {
     pub stride: usize,
     /// Zero rim on each side.
     pub padding: usize,
-    /// Channel groups; group g maps its consecutive input channels to its consecutive output channels.
+    /// Channel groups; group g maps its consecutive input channels to its consecutive output
+    /// channels.
     pub groups: usize,
 }
 

@@ -1,5 +1,6 @@
-//! The kernels for convolutions, best first. The first row of the instruction set in use that accepts the shape is chosen; the last
-//! row of each takes everything. To add a kernel: its file, and a row above the one it beats.
+//! The kernels for convolutions, best first. The first row of the instruction set in use that
+//! accepts the shape is chosen; the last row of each takes everything. To add a kernel: its file,
+//! and a row above the one it beats.
 
 #[cfg(target_arch = "x86_64")]
 use super::bf16;
@@ -11,8 +12,8 @@ use crate::{Bf16, Cpu, Isa, Number, Scratch, ScratchLen};
 
 /// (cpu, shape, w, packed)
 type Pack = fn(&Cpu, &Conv2dShape, &[f32], &mut [f32]);
-/// (cpu, shape, x, packed, epilogue, y, scratch): of scratch only what each thread has for itself; what is packed is one copy, or one for
-/// each thread ([`packed::of`](super::packed::of)).
+/// (cpu, shape, x, packed, epilogue, y, scratch): of scratch only what each thread has for itself;
+/// what is packed is one copy, or one for each thread ([`packed::of`](super::packed::of)).
 type Forward<T> = fn(&Cpu, &Conv2dShape, &[T], &[f32], Epilogue<T>, &mut [T], Scratch);
 /// (cpu, shape, dy, w, dx, accumulate, scratch)
 type BackwardInput<T> = fn(&Cpu, &Conv2dShape, &[T], &[f32], &mut [T], bool, Scratch);
@@ -20,8 +21,8 @@ type BackwardInput<T> = fn(&Cpu, &Conv2dShape, &[T], &[f32], &mut [T], bool, Scr
 type BackwardWeight<T> =
     fn(&Cpu, &Conv2dShape, &[T], &[T], &mut [f32], Option<&mut [f32]>, Scratch);
 
-/// A kernel: all passes of a convolution whose maps are stored as `T`. Weights and their gradients are f32; what is packed and
-/// scratch are 32-bit words of the kernel's own use.
+/// A kernel: all passes of a convolution whose maps are stored as `T`. Weights and their gradients
+/// are f32; what is packed and scratch are 32-bit words of the kernel's own use.
 pub(crate) struct Row<T: 'static> {
     /// Operation, precision, register tile, instruction set.
     pub(super) name: &'static str,
@@ -57,7 +58,8 @@ const fn direct<T: Number>(name: &'static str, isa: Isa) -> Row<T> {
     }
 }
 
-/// Winograd's algorithm by tiles of O x O outputs from I x I inputs, the same for every instruction set.
+/// Winograd's algorithm by tiles of O x O outputs from I x I inputs, the same for every instruction
+/// set.
 const fn winograd_tiles<T: Number, P: Products, const O: usize, const I: usize>(
     name: &'static str,
     isa: Isa,
@@ -84,7 +86,8 @@ const fn winograd<T: Number>(name: &'static str, isa: Isa) -> Row<T> {
     winograd_tiles::<T, Plain, { winograd::OUT }, { winograd::IN }>(name, isa)
 }
 
-/// The same with smaller tiles, for maps of few pixels; the backward passes are the direct kernel's.
+/// The same with smaller tiles, for maps of few pixels; the backward passes are the direct
+/// kernel's.
 const fn winograd_small<T: Number>(name: &'static str, isa: Isa) -> Row<T> {
     const O: usize = winograd::SMALL_OUT;
     const I: usize = winograd::SMALL_IN;

@@ -1,12 +1,14 @@
-//! The register tiles that multiply in f32. MR rows by NV vectors of accumulators stay in registers; every
-//! step loads NV vectors, broadcasts MR numbers and does MR·NV fused multiply-adds.
+//! The register tiles that multiply in f32. MR rows by NV vectors of accumulators stay in
+//! registers; every step loads NV vectors, broadcasts MR numbers and does MR·NV fused
+//! multiply-adds.
 
 use std::ops::Range;
 
 use crate::simd::Simd;
 
-/// Rows of the tile that is two vectors wide: 12 accumulators hide the latency of two FMA units (2 x 4 or 5 cycles), and
-/// with two vectors and a broadcast they fit 16 registers, their six row pointers the general registers.
+/// Rows of the tile that is two vectors wide: 12 accumulators hide the latency of two FMA units (2
+/// x 4 or 5 cycles), and with two vectors and a broadcast they fit 16 registers, their six row
+/// pointers the general registers.
 pub(super) const WIDE: usize = 6;
 /// Rows of the tile that is two vectors wide where there are 32 registers.
 pub(super) const TALL: usize = 8;
@@ -25,8 +27,8 @@ pub(super) fn panels<S: Simd>(channels: Range<usize>) -> impl Iterator<Item = (u
     })
 }
 
-/// The tiles that rows of a weight gradient are cut into: first row, and six rows, or four where fours come out even. The last six may
-/// reach beyond the rows.
+/// The tiles that rows of a weight gradient are cut into: first row, and six rows, or four where
+/// fours come out even. The last six may reach beyond the rows.
 #[inline(always)]
 pub(super) fn heights(rows: usize) -> impl Iterator<Item = (usize, usize)> {
     let mut k = 0;
@@ -38,7 +40,8 @@ pub(super) fn heights(rows: usize) -> impl Iterator<Item = (usize, usize)> {
     })
 }
 
-/// Most columns of a panel: two of the widest vectors. Parts of output channels are multiples of it.
+/// Most columns of a panel: two of the widest vectors. Parts of output channels are multiples of
+/// it.
 pub(super) const LANES: usize = 32;
 
 /// What each row of x is read as: `runs` runs of `len` numbers, `pitch` apart.
@@ -49,7 +52,8 @@ pub(super) struct Runs {
     pub(super) pitch: usize,
 }
 
-/// What is fetched while a tile is computed: from where on, and numbers for each step of the reduction.
+/// What is fetched while a tile is computed: from where on, and numbers for each step of the
+/// reduction.
 #[derive(Clone, Copy)]
 pub(super) struct Ahead {
     from: *const f32,
@@ -60,7 +64,8 @@ pub(super) struct Ahead {
 const SHARES: usize = 4;
 
 impl Ahead {
-    /// The part that the `i`-th of `tiles` brings of the `depth` rows of `lanes` numbers that begin at `next`; `None` where others do.
+    /// The part that the `i`-th of `tiles` brings of the `depth` rows of `lanes` numbers that begin
+    /// at `next`; `None` where others do.
     pub(super) fn share(
         next: *const f32,
         depth: usize,
@@ -76,12 +81,13 @@ impl Ahead {
     }
 }
 
-/// y[r] (+)= Σ_k x[r][k] w[k], a row of w being NV vectors; y starts from `start`, or from itself if that is null. What
-/// `ahead` says is brought into the caches meanwhile.
+/// y[r] (+)= Σ_k x[r][k] w[k], a row of w being NV vectors; y starts from `start`, or from itself
+/// if that is null. What `ahead` says is brought into the caches meanwhile.
 ///
 /// # Safety
-/// Each `x[r]` is valid for reading the runs, `w` for runs·len·NV vectors, `start` is null or valid for NV vectors, each
-/// `y[r]` is valid for writing (and, if `start` is null, holds) NV vectors. Rows of y may be the same memory.
+/// Each `x[r]` is valid for reading the runs, `w` for runs·len·NV vectors, `start` is null or valid
+/// for NV vectors, each `y[r]` is valid for writing (and, if `start` is null, holds) NV vectors.
+/// Rows of y may be the same memory.
 #[inline(always)]
 pub(super) unsafe fn dot<S: Simd, const MR: usize, const NV: usize>(
     s: S,
@@ -157,11 +163,13 @@ unsafe fn dot_fetching<S: Simd, const MR: usize, const NV: usize, const FETCH: b
     }
 }
 
-/// dw[r] (+)= Σ_p x[r][offsets[p]] dy[p], dy's rows of NV vectors being `pitch` apart; dw starts from zero unless `add`.
+/// dw[r] (+)= Σ_p x[r][offsets[p]] dy[p], dy's rows of NV vectors being `pitch` apart; dw starts
+/// from zero unless `add`.
 ///
 /// # Safety
-/// Each `x[r]` is valid for reading at every one of `offsets`, `dy` for as many rows; each
-/// `dw[r]` is valid for writing (and, if `add`, holds) NV vectors. Rows of dw are the same memory only where `add` is false.
+/// Each `x[r]` is valid for reading at every one of `offsets`, `dy` for as many rows; each `dw[r]`
+/// is valid for writing (and, if `add`, holds) NV vectors. Rows of dw are the same memory only
+/// where `add` is false.
 #[inline(always)]
 pub(super) unsafe fn outer<S: Simd, const MR: usize, const NV: usize>(
     s: S,

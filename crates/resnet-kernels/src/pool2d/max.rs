@@ -97,7 +97,8 @@ impl<T: Number> Task for MaxBackward<'_, T> {
                 let first = unsafe { window.x.offset_from(x.as_ptr()) } as usize;
                 let work =
                     MaximumGradient { window, dy: dy.as_ptr(), dx: dx[first..].as_mut_ptr() };
-                // SAFETY: dy is a pixel, the window's are x's and dx's, which are of one length, all of c channels.
+                // SAFETY: dy is a pixel, the window's are x's and dx's, which are of one length,
+                // all of c channels.
                 unsafe { each(s, c, work) };
             }
         }

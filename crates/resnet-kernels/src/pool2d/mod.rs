@@ -3,8 +3,9 @@
 //! ```text
 //! x: [n, h, w, c]   y: [n, h_out, w_out, c], f32 or bf16
 //! ```
-//! A max pool's rim never wins. The first maximum of a window wins; NaN wins over numbers, as in PyTorch. The winner is
-//! found again in the backward pass: reading x twice is cheaper than storing and reading an index for every output.
+//! A max pool's rim never wins. The first maximum of a window wins; NaN wins over numbers, as in
+//! PyTorch. The winner is found again in the backward pass: reading x twice is cheaper than storing
+//! and reading an index for every output.
 
 mod average;
 mod max;

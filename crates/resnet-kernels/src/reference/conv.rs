@@ -1,4 +1,5 @@
-//! Convolution: y[n,i,j,o] = Σ x[n, i·s - p + ki, j·s - p + kj, c] · w[ki,kj,c,o] + b[o], x being zero outside.
+//! Convolution: y[n,i,j,o] = Σ x[n, i·s - p + ki, j·s - p + kj, c] · w[ki,kj,c,o] + b[o], x being
+//! zero outside.
 
 use crate::Conv2dShape;
 

@@ -58,8 +58,8 @@ pub fn linear_backward_weight(
     (dw, db)
 }
 
-/// Per-sample losses -Σ_k t_k log p_k with t = (1-s) onehot + s / classes, and the gradient of their mean,
-/// (p - t) / n.
+/// Per-sample losses -Σ_k t_k log p_k with t = (1-s) onehot + s / classes, and the gradient of
+/// their mean, (p - t) / n.
 pub fn softmax_cross_entropy(
     logits: &[f64],
     labels: &[u32],

@@ -1,7 +1,9 @@
-//! Every operation again, in plain f64 loops that follow the formula: the truth the fast code is tested against.
+//! Every operation again, in plain f64 loops that follow the formula: the truth the fast code is
+//! tested against.
 //!
-//! Same layouts as the fast code (NHWC, weights `[kernel][kernel][c_in / groups][c_out]`); results are returned, not
-//! written. Nothing here calls the fast code, and nothing here is meant to be fast.
+//! Same layouts as the fast code (NHWC, weights `[kernel][kernel][c_in / groups][c_out]`); results
+//! are returned, not written. Nothing here calls the fast code, and nothing here is meant to be
+//! fast.
 
 mod conv;
 mod dense;

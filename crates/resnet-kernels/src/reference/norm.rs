@@ -1,6 +1,7 @@
 //! Batch normalisation with its tail (residual, ReLU), and those two alone.
 
-/// y with a narrower map added: `residual` is `[pixels][channels]`, added from channel `offset` of `y` on.
+/// y with a narrower map added: `residual` is `[pixels][channels]`, added from channel `offset` of
+/// `y` on.
 pub fn add_residual(
     y: &mut [f64],
     y_channels: usize,
@@ -84,7 +85,8 @@ pub struct BatchNormGradients {
     pub dbeta: Vec<f64>,
 }
 
-/// With x̂ = (x - mean) rstd: dbeta = Σ dy, dgamma = Σ dy x̂, dx = gamma rstd (dy - dbeta/m - x̂ dgamma/m).
+/// With x̂ = (x - mean) rstd: dbeta = Σ dy, dgamma = Σ dy x̂, dx = gamma rstd (dy - dbeta/m - x̂
+/// dgamma/m).
 pub fn batch_norm_backward(
     dy: &[f64],
     x: &[f64],

@@ -29,7 +29,8 @@ fn may_use_tiles() -> bool {
     const ARCH_REQ_XCOMP_PERM: i64 = 0x1023;
     const XFEATURE_XTILEDATA: i64 = 18;
     let result: i64;
-    // SAFETY: the call takes two numbers and touches no memory of this process; the instruction changes rcx and r11 alone.
+    // SAFETY: the call takes two numbers and touches no memory of this process; the instruction
+    // changes rcx and r11 alone.
     unsafe {
         std::arch::asm!(
             "syscall",

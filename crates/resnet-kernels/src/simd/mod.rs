@@ -1,8 +1,9 @@
 //! Vectors of f32 whose width is chosen at run time.
 //!
-//! A kernel is a [`Task`]: written once over [`Simd`], compiled once per instruction set, run by [`Proof::run`]. Everything
-//! a task calls down to the [`Simd`] methods is `#[inline(always)]`, so that it is compiled with the features of the
-//! function that [`Proof::run`] enters; plain loops over slices inside a task are vectorised by the compiler the same way.
+//! A kernel is a [`Task`]: written once over [`Simd`], compiled once per instruction set, run by
+//! [`Proof::run`]. Everything a task calls down to the [`Simd`] methods is `#[inline(always)]`, so
+//! that it is compiled with the features of the function that [`Proof::run`] enters; plain loops
+//! over slices inside a task are vectorised by the compiler the same way.
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
@@ -21,7 +22,8 @@ pub(crate) use x86_64::{Avx2, Avx512};
 use crate::isa::Isa;
 use crate::number::Bf16;
 
-/// An instruction set's f32 vectors. A value of the type is the proof that the CPU has the instruction set.
+/// An instruction set's f32 vectors. A value of the type is the proof that the CPU has the
+/// instruction set.
 pub(crate) trait Simd: Copy + Send + Sync {
     /// `LANES` numbers.
     type V: Copy;
@@ -45,15 +47,18 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// # Safety
     /// `from` is valid for reading `LANES` numbers.
     unsafe fn load_bf16(self, from: *const Bf16) -> Self::V;
-    /// Rounds as [`Bf16::of`](crate::Number::of) does, but that subnormal numbers may become zero, and writes `LANES` numbers of 16 bits.
+    /// Rounds as [`Bf16::of`](crate::Number::of) does, but that subnormal numbers may become zero,
+    /// and writes `LANES` numbers of 16 bits.
     ///
     /// # Safety
     /// `to` is valid for writing `LANES` numbers.
     unsafe fn store_bf16(self, to: *mut Bf16, v: Self::V);
-    /// [`Simd::store`] past the caches, with AVX-512 and where `to` is aligned to what is stored: memory is written without being read.
+    /// [`Simd::store`] past the caches, with AVX-512 and where `to` is aligned to what is stored:
+    /// memory is written without being read.
     ///
     /// # Safety
-    /// `to` is valid for writing `LANES` numbers, which no one reads or writes again before this thread calls [`Simd::streamed`].
+    /// `to` is valid for writing `LANES` numbers, which no one reads or writes again before this
+    /// thread calls [`Simd::streamed`].
     #[inline(always)]
     unsafe fn stream(self, to: *mut f32, v: Self::V) {
         // SAFETY: as the caller vouches.
@@ -137,7 +142,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// Writes the transpose of an 8 x 8 matrix; rows are `from_stride` and `to_stride` apart.
     ///
     /// # Safety
-    /// `from` is valid for reading, `to` for writing, the eight numbers of each of eight rows; they do not overlap.
+    /// `from` is valid for reading, `to` for writing, the eight numbers of each of eight rows; they
+    /// do not overlap.
     #[inline(always)]
     unsafe fn transpose(
         self,
@@ -148,7 +154,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     ) {
         for i in 0..8 {
             for j in 0..8 {
-                // SAFETY: the caller vouches for row j, column i of `from` and row i, column j of `to`.
+                // SAFETY: the caller vouches for row j, column i of `from` and row i, column j of
+                // `to`.
                 unsafe { *to.add(i * to_stride + j) = *from.add(j * from_stride + i) };
             }
         }
@@ -236,7 +243,8 @@ mod tests {
     impl Task for Probe<'_> {
         #[inline(always)]
         fn run<S: Simd>(self, s: S) {
-            // SAFETY: `a` holds 48 numbers and every store goes to a fresh vector of 16, the widest LANES.
+            // SAFETY: `a` holds 48 numbers and every store goes to a fresh vector of 16, the widest
+            // LANES.
             unsafe {
                 let (a, b, c) = (
                     s.load(self.a.as_ptr()),

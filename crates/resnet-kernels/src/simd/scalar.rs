@@ -7,7 +7,8 @@ use crate::number::{Bf16, Number};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scalar;
 
-/// Whether the build target fuses multiply and add; elsewhere `mul_add` would call a slow library function.
+/// Whether the build target fuses multiply and add; elsewhere `mul_add` would call a slow library
+/// function.
 const FUSED: bool = cfg!(any(target_arch = "aarch64", target_feature = "fma"));
 
 impl Simd for Scalar {

@@ -104,7 +104,8 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn at_least(self, y: __m256, floor: __m256) -> __m256 {
-        // SAFETY: the features are there (see `splat`). Of a NaN and a number, and of two zeros, the second operand is taken.
+        // SAFETY: the features are there (see `splat`). Of a NaN and a number, and of two zeros,
+        // the second operand is taken.
         unsafe { _mm256_max_ps(floor, y) }
     }
 
@@ -122,7 +123,8 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn greater(self, x: __m256, y: __m256) -> __m256 {
-        // SAFETY: the features are there (see `splat`). Of a NaN and a number, and of two zeros, the second operand is taken.
+        // SAFETY: the features are there (see `splat`). Of a NaN and a number, and of two zeros,
+        // the second operand is taken.
         unsafe {
             let nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(x, x);
             _mm256_blendv_ps(_mm256_max_ps(x, y), x, nan)
@@ -248,7 +250,8 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
 
     #[inline(always)]
     unsafe fn stream(self, to: *mut f32, v: __m512) {
-        // SAFETY: the features are there (see `splat`); the caller vouches for sixteen numbers, and that they are left alone before a fence.
+        // SAFETY: the features are there (see `splat`); the caller vouches for sixteen numbers, and
+        // that they are left alone before a fence.
         unsafe {
             if to.cast::<__m512>().is_aligned() {
                 _mm512_stream_ps(to, v);
@@ -327,7 +330,8 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
 
     #[inline(always)]
     fn at_least(self, y: __m512, floor: __m512) -> __m512 {
-        // SAFETY: the features are there (see `splat`). Of a NaN and a number, and of two zeros, the second operand is taken.
+        // SAFETY: the features are there (see `splat`). Of a NaN and a number, and of two zeros,
+        // the second operand is taken.
         unsafe { _mm512_max_ps(floor, y) }
     }
 
@@ -345,7 +349,8 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
 
     #[inline(always)]
     fn greater(self, x: __m512, y: __m512) -> __m512 {
-        // SAFETY: the features are there (see `splat`). Of a NaN and a number, and of two zeros, the second operand is taken.
+        // SAFETY: the features are there (see `splat`). Of a NaN and a number, and of two zeros,
+        // the second operand is taken.
         unsafe {
             let number = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(x, x);
             _mm512_mask_max_ps(x, number, x, y)
@@ -375,10 +380,12 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
 }
 
-/// Halves of rows i and i + 4 are read into one vector; then pairs of rows are interleaved, and pairs of pairs.
+/// Halves of rows i and i + 4 are read into one vector; then pairs of rows are interleaved, and
+/// pairs of pairs.
 ///
 /// # Safety
-/// The CPU has AVX; `from` is valid for reading and `to` for writing eight numbers in each of eight rows.
+/// The CPU has AVX; `from` is valid for reading and `to` for writing eight numbers in each of eight
+/// rows.
 #[inline(always)]
 unsafe fn transpose_8x8(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
     // SAFETY: as the caller vouches.

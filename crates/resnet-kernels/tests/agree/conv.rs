@@ -109,7 +109,8 @@ impl Operands {
     }
 }
 
-/// Results of all passes in order: y, with bias, with everything an epilogue has (dy being the residual), dx, dx added to, dw, dw again, db.
+/// Results of all passes in order: y, with bias, with everything an epilogue has (dy being the
+/// residual), dx, dx added to, dw, dw again, db.
 fn run<T: Number>(cpu: &Cpu, conv: &Conv2d<T>, o: &Operands) -> [Vec<f32>; 8] {
     let shape = conv.shape();
     let what = format!("{} {shape}", conv.name());
@@ -221,17 +222,20 @@ fn reals_stay_within_the_error_of_f32_sums_as<T: Number>() {
         let terms = [depth, depth + 1, depth + 2, width, width + 1, pixels, pixels, pixels];
         for (cpu, conv) in kernels::<T>(&cpus, &shape) {
             for (i, found) in run(cpu, &conv, &operands).iter().enumerate() {
-                // Terms are below 1; a sum of k of them is off by at most k roundings of k halves of an epsilon.
+                // Terms are below 1; a sum of k of them is off by at most k roundings of k halves
+                // of an epsilon.
                 let k = terms[i] as f64;
                 let direct = f64::from(f32::EPSILON) * (1.0 + k * k.sqrt());
                 let bound = if conv.is_direct() || NAMES[i] == "db" {
                     direct
                 } else if conv.multiplies_bf16() {
-                    // The points are rounded: a sum is typically off by a quarter of its terms' rounding.
+                    // The points are rounded: a sum is typically off by a quarter of its terms'
+                    // rounding.
                     direct.max(2.0 * rounding::<Bf16>() * k.sqrt())
                 } else {
-                    // The tiles' transforms have rows that sum to as much as ten, twice; the typical error is a few times that
-                    // of the sum itself (see below), the worst of many numbers more.
+                    // The tiles' transforms have rows that sum to as much as ten, twice; the
+                    // typical error is a few times that of the sum itself (see below), the worst of
+                    // many numbers more.
                     direct.max(f64::from(f32::EPSILON) * 100.0 * k.sqrt())
                 };
                 let relative = if i < MAPS { rounding::<T>() } else { 0.0 };

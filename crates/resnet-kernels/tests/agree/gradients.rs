@@ -1,5 +1,6 @@
-//! The reference's gradients against central differences, in f64: for a fixed random cotangent d, the derivative of
-//! Σ d·f(x) with respect to x must be what the backward function returns for dy = d.
+//! The reference's gradients against central differences, in f64: for a fixed random cotangent d,
+//! the derivative of Σ d·f(x) with respect to x must be what the backward function returns for dy =
+//! d.
 
 use resnet_kernels::{Conv2dShape, Pool2dShape, reference};
 

@@ -1,5 +1,5 @@
-//! Every kernel on every instruction set against the plain f64 reference, and the reference's gradients against finite
-//! differences.
+//! Every kernel on every instruction set against the plain f64 reference, and the reference's
+//! gradients against finite differences.
 
 mod conv;
 mod dense;

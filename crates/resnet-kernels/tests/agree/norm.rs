@@ -178,7 +178,8 @@ fn run(cpu: &Cpu, case: &Case, o: &Operands) -> [Vec<f32>; 10] {
         .map(|mut b| b.take("batch norm"))
 }
 
-/// The same from the reference; the mask comes from the kernel's own y, which may round to the other side of zero.
+/// The same from the reference; the mask comes from the kernel's own y, which may round to the
+/// other side of zero.
 fn expected(case: &Case, o: &Operands, y_found: &[f32]) -> [Vec<f64>; 10] {
     let c = case.channels;
     let tail = |mut y: Vec<f64>| {
@@ -333,8 +334,8 @@ fn nan_stays_in_its_channel() {
     }
 }
 
-/// Maps of 16 MiB go past the caches where vectors are aligned: they begin `first` numbers behind a cache line. `narrow` channels of the
-/// residual.
+/// Maps of 16 MiB go past the caches where vectors are aligned: they begin `first` numbers behind a
+/// cache line. `narrow` channels of the residual.
 fn large<T: Number>(isa: Isa, first: usize, channels: usize, narrow: usize) {
     let what = format!("{}, {isa}, {channels} channels from {first}", T::NAME);
     let cpu = Cpu::with_isa(isa, 2).unwrap();

@@ -1,5 +1,5 @@
-//! Passes over maps of bf16 compute what the same passes over maps of f32 compute, rounded once: so the tests of f32 against the
-//! reference hold for them as well.
+//! Passes over maps of bf16 compute what the same passes over maps of f32 compute, rounded once: so
+//! the tests of f32 against the reference hold for them as well.
 
 use resnet_kernels::batch_norm::{self, Mask};
 use resnet_kernels::{Bf16, Number, Pool2dShape, Residual, ResidualGrad, elementwise, pool2d};

@@ -115,7 +115,8 @@ pub(crate) fn assert_same_bits(what: &str, found: &[f32], expected: &[f32]) {
     }
 }
 
-/// Half a unit in the last place of a number stored as `T`, in proportion to it, doubled for what comes before the rounding.
+/// Half a unit in the last place of a number stored as `T`, in proportion to it, doubled for what
+/// comes before the rounding.
 pub(crate) fn rounding<T: Number>() -> f64 {
     match T::NAME {
         "f32" => 0.0,

@@ -162,9 +162,9 @@ pub static CATALOG: &[Row] = &[
     cifar("wrn40_4",  40, widen(CIFAR_WIDE, 4),  [6; 3],          8_949_210,  1_298_582_016, WRN, "pre-activation, four times the channels"),
 ];
 
-/// Networks for 32-pixel images at any depth, beside the rows of [`CATALOG`]. Where two families have the same depth
-/// the first row wins: of the pre-activation networks with 6n+2 layers only `preresnet164` has bottlenecks unless
-/// `block=bottleneck` says so.
+/// Networks for 32-pixel images at any depth, beside the rows of [`CATALOG`]. Where two families
+/// have the same depth the first row wins: of the pre-activation networks with 6n+2 layers only
+/// `preresnet164` has bottlenecks unless `block=bottleneck` says so.
 #[rustfmt::skip]
 pub static FAMILIES: &[Family] = &[
     Family { pattern: "plain{6n+2}",     prefix: "plain",     step: 6, offset: 2, wide: false, net: CIFAR_PLAIN,          source: HE,       about: "no shortcuts, for 32-pixel images" },
@@ -281,8 +281,9 @@ impl Family {
     }
 }
 
-/// Every network whose stages have so many blocks, catalogue first; those without blocks for an empty list. `width` is the
-/// number of channels of the first stage before a bottleneck's expansion, for networks that are widened.
+/// Every network whose stages have so many blocks, catalogue first; those without blocks for an
+/// empty list. `width` is the number of channels of the first stage before a bottleneck's
+/// expansion, for networks that are widened.
 pub fn with_blocks(blocks: &[usize], width: usize) -> Vec<Arch> {
     let names =
         |net: &Residual| net.blocks.iter().copied().filter(|&n| n > 0).eq(blocks.iter().copied());

@@ -1,8 +1,10 @@
-//! Convolutional networks without blocks: the textbook one, and VGG (Simonyan & Zisserman 2014, table 1, D and E).
+//! Convolutional networks without blocks: the textbook one, and VGG (Simonyan & Zisserman 2014,
+//! table 1, D and E).
 //!
-//! stages of 3x3 convolutions, each with ReLU, a stage ending in a 2x2 max pool -> fully connected layers with ReLU.
-//! Layers are numbered as in torchvision's `features` and `classifier`, which count a dropout after each hidden layer;
-//! none is built. The first fully connected layer reads whatever map the last pool leaves.
+//! stages of 3x3 convolutions, each with ReLU, a stage ending in a 2x2 max pool -> fully connected
+//! layers with ReLU. Layers are numbered as in torchvision's `features` and `classifier`, which
+//! count a dropout after each hidden layer; none is built. The first fully connected layer reads
+//! whatever map the last pool leaves.
 
 use crate::graph::{Graph, LayerId, Op};
 
@@ -16,7 +18,8 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    /// Appends the whole network to a graph that holds its input, or names the first pool whose map is too small.
+    /// Appends the whole network to a graph that holds its input, or names the first pool whose map
+    /// is too small.
     pub(super) fn build(
         &self,
         graph: &mut Graph,

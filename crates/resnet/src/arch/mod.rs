@@ -1,10 +1,11 @@
-//! Networks as data: a catalogue of rows ([`CATALOG`]), families of any depth ([`FAMILIES`]) and options ([`OPTIONS`]).
+//! Networks as data: a catalogue of rows ([`CATALOG`]), families of any depth ([`FAMILIES`]) and
+//! options ([`OPTIONS`]).
 //!
-//! An [`Arch`] is a row plus options, written `resnet20:shortcut=B,norm=none`. It becomes a [`Graph`] once the shape of
-//! the images and the number of classes are known.
+//! An [`Arch`] is a row plus options, written `resnet20:shortcut=B,norm=none`. It becomes a
+//! [`Graph`] once the shape of the images and the number of classes are known.
 //!
-//! To add a network of known blocks, add a row to `catalog.rs`; a kind of block, a variant to `Block::convs` in
-//! `residual.rs`; an option, a row to `options.rs`.
+//! To add a network of known blocks, add a row to `catalog.rs`; a kind of block, a variant to
+//! `Block::convs` in `residual.rs`; an option, a row to `options.rs`.
 
 mod catalog;
 mod chain;
@@ -154,8 +155,8 @@ fn batch_norm(zero_init: bool) -> Op {
 }
 
 impl Arch {
-    /// Reads a network's name and options, `resnet20` or `resnet20:shortcut=B,norm=none`. The order of options does not
-    /// matter.
+    /// Reads a network's name and options, `resnet20` or `resnet20:shortcut=B,norm=none`. The order
+    /// of options does not matter.
     ///
     /// # Errors
     /// A name, depth, option, value or combination that does not exist.
@@ -193,7 +194,8 @@ impl Arch {
         Ok(())
     }
 
-    /// The text that [`Arch::parse`] reads back to this network: its row, and the options that differ from the row's.
+    /// The text that [`Arch::parse`] reads back to this network: its row, and the options that
+    /// differ from the row's.
     pub fn name(&self) -> String {
         let Ok(mut plain) = catalog::find(&self.base) else {
             return self.base.clone();
@@ -276,7 +278,8 @@ impl Arch {
         self.classes
     }
 
-    /// Layer-name prefix of every block in order, such as `layer1.0`; empty for a network without blocks.
+    /// Layer-name prefix of every block in order, such as `layer1.0`; empty for a network without
+    /// blocks.
     pub fn blocks(&self) -> Vec<String> {
         match &self.body {
             Body::Residual(net) => net.block_names(),

@@ -273,8 +273,8 @@ fn positive(value: &str) -> Result<f32, Refusal> {
     value.parse().ok().filter(|x: &f32| x.is_finite() && *x > 0.0).ok_or(Refusal::Value)
 }
 
-/// The number of blocks follows from the depth; shortcut and stride are those of He et al. 2015 (basic) and of the code
-/// published with He et al. 2016 (bottleneck).
+/// The number of blocks follows from the depth; shortcut and stride are those of He et al. 2015
+/// (basic) and of the code published with He et al. 2016 (bottleneck).
 fn set_block(arch: &mut Arch, value: &str) -> Result<(), Refusal> {
     let depth = arch.depth;
     let net = residual_mut(arch, "it has no residual blocks")?;

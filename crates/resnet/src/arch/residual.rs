@@ -7,12 +7,13 @@
 //!
 //! - after (He et al. 2015, figures 2 and 5): `conv bn relu .. conv bn`, add the shortcut, `relu`;
 //! - before (He et al. 2016, figure 4e): `bn relu conv .. bn relu conv`, add the shortcut. The
-//!   network's first block, and any that changes the shape or projects, hands the activated map to its shortcut as well
-//!   (the paper's appendix); every other block hands on its input untouched.
-//!   Where the stem normalises and activates, the first block does not do so again (fb.resnet.torch).
-//!   [`First`] says which of these a network has.
+//!   network's first block, and any that changes the shape or projects, hands the activated map to
+//!   its shortcut as well (the paper's appendix); every other block hands on its input untouched.
+//!   Where the stem normalises and activates, the first block does not do so again
+//!   (fb.resnet.torch). [`First`] says which of these a network has.
 //!
-//! Without shortcuts the same convolutions follow one another and nothing else changes: the plain twin.
+//! Without shortcuts the same convolutions follow one another and nothing else changes: the plain
+//! twin.
 
 use crate::graph::{Graph, LayerId, Op, Window};
 

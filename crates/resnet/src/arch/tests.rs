@@ -64,7 +64,8 @@ fn options_have_the_published_sizes() {
 
 #[test]
 fn the_sizes_of_the_paper_hold() {
-    // He et al. 2015: section 4.2 and table 6 in millions of parameters, table 1 in billions of multiply-adds.
+    // He et al. 2015: section 4.2 and table 6 in millions of parameters, table 1 in billions of
+    // multiply-adds.
     for (name, millions) in
         [("resnet20", 0.27), ("resnet44", 0.66), ("resnet110", 1.7), ("resnet1202", 19.4)]
     {

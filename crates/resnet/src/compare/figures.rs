@@ -40,8 +40,8 @@ pub struct Look {
 }
 
 impl Look {
-    /// Looks into the deepest plain and residual networks as they start, the plain one also without batch norm at several
-    /// gains, and into every network as it ended.
+    /// Looks into the deepest plain and residual networks as they start, the plain one also without
+    /// batch norm at several gains, and into every network as it ended.
     ///
     /// # Errors
     /// [`CompareError`].

@@ -1,7 +1,8 @@
 //! Compares networks: trains what is missing, gathers what is there, and says what depth did.
 //!
-//! `record` reads a run's directory, `group` joins the seeds of a network, `verdict` draws the conclusions, `figures` and `page`
-//! show them. Runs of one comparison share seed, batches, augmentation and the initial weights of layers that they share.
+//! `record` reads a run's directory, `group` joins the seeds of a network, `verdict` draws the
+//! conclusions, `figures` and `page` show them. Runs of one comparison share seed, batches,
+//! augmentation and the initial weights of layers that they share.
 
 mod figures;
 mod group;
@@ -173,7 +174,8 @@ fn plan(request: &Request) -> Result<(Task, Vec<Planned>), CompareError> {
     Ok((task, planned))
 }
 
-/// Trains what is missing and returns the task and all runs; `None` if the watcher stopped it, which loses nothing.
+/// Trains what is missing and returns the task and all runs; `None` if the watcher stopped it,
+/// which loses nothing.
 ///
 /// # Errors
 /// [`CompareError`]; what was trained until then stays.
@@ -221,7 +223,8 @@ pub fn run(
 /// Reads runs made earlier.
 ///
 /// # Errors
-/// A directory holds no finished run, or a copy of another, or the runs do not learn from the same data.
+/// A directory holds no finished run, or a copy of another, or the runs do not learn from the same
+/// data.
 pub fn gather(directories: &[PathBuf]) -> Result<(Task, Vec<Record>), CompareError> {
     let records = read(directories)?;
     let Some(first) = records.first() else {

@@ -11,7 +11,8 @@ pub(super) struct Published {
 const TABLE_6: &str = "He et al. 2015, table 6";
 const IDENTITY: &str = "He et al. 2016, table 3, median of 5 runs";
 
-/// Single-crop test errors after 64,000 iterations of batch 128. Plain networks have no entry in the papers' tables.
+/// Single-crop test errors after 64,000 iterations of batch 128. Plain networks have no entry in
+/// the papers' tables.
 const CIFAR10: &[Published] = &[
     row("resnet20", 8.75, TABLE_6),
     row("resnet32", 7.51, TABLE_6),

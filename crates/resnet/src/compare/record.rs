@@ -38,8 +38,8 @@ pub struct Record {
     pub outcome: Outcome,
     /// What the pictures that it was evaluated on are called; empty if it never was.
     pub split: String,
-    /// Fraction of wrong first guesses among the pictures trained on since the evaluation before the last, as they were
-    /// trained on; NaN if it was never evaluated.
+    /// Fraction of wrong first guesses among the pictures trained on since the evaluation before
+    /// the last, as they were trained on; NaN if it was never evaluated.
     pub train_error: f64,
     /// Pictures that the training error is of.
     pub train_count: u64,

@@ -11,7 +11,8 @@ use super::page;
 use super::record::Outcome;
 use crate::report::save::{save_figures, write};
 
-/// Writes `report.html`, `figures/*.svg`, `runs.csv`, `curves.csv` and `gradients.csv` into a directory.
+/// Writes `report.html`, `figures/*.svg`, `runs.csv`, `curves.csv` and `gradients.csv` into a
+/// directory.
 ///
 /// # Errors
 /// A file cannot be written.

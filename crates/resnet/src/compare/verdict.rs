@@ -23,8 +23,8 @@ pub fn conclusions(groups: &[Group<'_>], look: &Look) -> Vec<Finding> {
     all
 }
 
-/// Conclusions about depth and shortcuts: where a comparison has one family at several depths, or plain and residual twins,
-/// trained by one recipe. A difference within its uncertainty is none.
+/// Conclusions about depth and shortcuts: where a comparison has one family at several depths, or
+/// plain and residual twins, trained by one recipe. A difference within its uncertainty is none.
 pub(super) fn findings(groups: &[Group<'_>]) -> Vec<Finding> {
     let whole: Vec<&Group<'_>> = groups.iter().filter(|g| g.diverged() == 0).collect();
     let mut found = Vec::new();
@@ -133,7 +133,8 @@ fn repaired(groups: &[&Group<'_>]) -> Option<Finding> {
     })
 }
 
-/// Whether the deepest plain network's gradients explain its error: what they do before and after training.
+/// Whether the deepest plain network's gradients explain its error: what they do before and after
+/// training.
 fn about_gradients(groups: &[Group<'_>], look: &Look) -> Option<Finding> {
     let plain = groups.iter().enumerate().filter(|(_, g)| !g.residual);
     let (index, group) = plain.max_by_key(|(_, g)| g.depth)?;

@@ -1,12 +1,12 @@
 //! From bytes to the network's input: crops, flips, resizing, normalising.
 //!
-//! Training draws from the stream of (seed, epoch, index) alone. A picture of the input's size goes straight from bytes to
-//! numbers through a table of 256 entries a channel. Others are resized as Pillow does it (antialiased bilinear), and only
-//! where the crop needs it.
+//! Training draws from the stream of (seed, epoch, index) alone. A picture of the input's size goes
+//! straight from bytes to numbers through a table of 256 entries a channel. Others are resized as
+//! Pillow does it (antialiased bilinear), and only where the crop needs it.
 //!
-//! Padding is put around the normalised picture: a padded pixel is 0, which is the mean, in every channel (He et al. 2015,
-//! section 4.2: the per-pixel mean is subtracted, then 4 pixels are padded). Networks and pictures of different colours: grey
-//! is repeated, colour becomes luma.
+//! Padding is put around the normalised picture: a padded pixel is 0, which is the mean, in every
+//! channel (He et al. 2015, section 4.2: the per-pixel mean is subtracted, then 4 pixels are
+//! padded). Networks and pictures of different colours: grey is repeated, colour becomes luma.
 
 use std::cell::RefCell;
 
@@ -18,12 +18,13 @@ use super::{DataError, Image, Normalize, Preprocess};
 use crate::graph::Shape;
 use crate::rng::Rng;
 
-/// What is done to training pictures so that the network does not see the same one twice. All off by default.
+/// What is done to training pictures so that the network does not see the same one twice. All off
+/// by default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Augment {
-    /// Pixels put around a picture on each side before a crop of the input's size is taken at a random place; 0: the centre
-    /// is taken. He et al. 2015 use 4 for pictures of 32 pixels.
+    /// Pixels put around a picture on each side before a crop of the input's size is taken at a
+    /// random place; 0: the centre is taken. He et al. 2015 use 4 for pictures of 32 pixels.
     pub pad: usize,
     /// Mirror left and right with probability one half.
     pub flip: bool,
@@ -31,7 +32,8 @@ pub struct Augment {
     pub random_resized_crop: Option<RandomResizedCrop>,
 }
 
-/// A random rectangle of a picture, resized to the input (Szegedy et al. 2014, section 6; torchvision's drawing of it).
+/// A random rectangle of a picture, resized to the input (Szegedy et al. 2014, section 6;
+/// torchvision's drawing of it).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RandomResizedCrop {
@@ -107,7 +109,8 @@ impl Transform {
         self.preprocess.shape
     }
 
-    /// The input for training, HWC, in `out`: a function of the picture, `seed`, `epoch` and `index`.
+    /// The input for training, HWC, in `out`: a function of the picture, `seed`, `epoch` and
+    /// `index`.
     ///
     /// # Panics
     /// If `out` is not [`Transform::shape`] numbers, or `image` is not what it says it is.
@@ -143,7 +146,8 @@ impl Transform {
         self.window(image, (rows, columns), (centre(rows, h), centre(columns, w)), false, out);
     }
 
-    /// Top, left, height and width of the part that [`Transform::eval`] shows the network, in the picture's own pixels.
+    /// Top, left, height and width of the part that [`Transform::eval`] shows the network, in the
+    /// picture's own pixels.
     pub fn seen(&self, image: &Image) -> [f64; 4] {
         let Shape { h, w, .. } = self.shape();
         let (rows, columns) = self.resized(image);
@@ -153,8 +157,9 @@ impl Transform {
         [top * down, left * across, h as f64 * down, w as f64 * across]
     }
 
-    /// One of [`CROPS`] inputs for evaluation, HWC, in `out`: the centre, the corners at the upper left, upper right, lower left
-    /// and lower right, and the same mirrored (Krizhevsky et al. 2012, section 4.1; He et al. 2015, section 3.4).
+    /// One of [`CROPS`] inputs for evaluation, HWC, in `out`: the centre, the corners at the upper
+    /// left, upper right, lower left and lower right, and the same mirrored (Krizhevsky et al.
+    /// 2012, section 4.1; He et al. 2015, section 3.4).
     ///
     /// # Panics
     /// As [`Transform::train`].
@@ -185,7 +190,8 @@ impl Transform {
         }
     }
 
-    /// The input-sized window at `at` (row, column; may lie outside in part) of the picture resized to `size`.
+    /// The input-sized window at `at` (row, column; may lie outside in part) of the picture resized
+    /// to `size`.
     fn window(
         &self,
         image: &Image,
@@ -217,7 +223,8 @@ impl Transform {
         });
     }
 
-    /// A part of the picture (top, left, rows, columns), resized to the input as if the rest of it were not there.
+    /// A part of the picture (top, left, rows, columns), resized to the input as if the rest of it
+    /// were not there.
     fn part(
         &self,
         image: &Image,
@@ -235,8 +242,8 @@ impl Transform {
         });
     }
 
-    /// Normalises the window at `at` of `source` into `out`; 0 outside the source. The per-pixel mean lies on the source, or
-    /// on the window.
+    /// Normalises the window at `at` of `source` into `out`; 0 outside the source. The per-pixel
+    /// mean lies on the source, or on the window.
     fn write(
         &self,
         source: Source<'_>,
@@ -316,7 +323,8 @@ fn convert<const S: usize, const D: usize>(
     }
 }
 
-/// Start of the middle `crop` of `size`, halves to even as torchvision rounds them; negative where the crop is larger.
+/// Start of the middle `crop` of `size`, halves to even as torchvision rounds them; negative where
+/// the crop is larger.
 fn centre(size: usize, crop: usize) -> isize {
     let room = size as isize - crop as isize;
     let half = room / 2; // towards 0, so that the odd padded pixel comes after
@@ -349,7 +357,8 @@ fn check(image: &Image) {
     );
 }
 
-/// Lends this thread's resizer: workers resize one picture after another, and its memory spares an allocation for each.
+/// Lends this thread's resizer: workers resize one picture after another, and its memory spares an
+/// allocation for each.
 fn with_resizer(run: impl FnOnce(&mut Resizer)) {
     thread_local! {
         static RESIZER: RefCell<Resizer> = RefCell::default();

@@ -1,4 +1,5 @@
-//! The pictures inside the binary: 14,000 of Fashion-MNIST, the same number of each class (`data/README.md` says which).
+//! The pictures inside the binary: 14,000 of Fashion-MNIST, the same number of each class
+//! (`data/README.md` says which).
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ pub(super) const FORMAT: Format = Format {
     open,
 };
 
-/// An embedded file and its name. A static of its own: as a value, its megabytes would go through the optimiser.
+/// An embedded file and its name. A static of its own: as a value, its megabytes would go through
+/// the optimiser.
 struct File {
     name: &'static str,
     bytes: &'static [u8],

@@ -1,8 +1,9 @@
-//! Looks data over before anything is trained on it: files that cannot be used, the same picture twice, classes that are
-//! empty, missing or rare, pictures that are too small to tell anything.
+//! Looks data over before anything is trained on it: files that cannot be used, the same picture
+//! twice, classes that are empty, missing or rare, pictures that are too small to tell anything.
 //!
-//! Quick, it reads headers, and compares the bytes of files of equal length. In full, it decodes every picture, and compares
-//! pixels: a picture saved again without loss is then found too, and one that is damaged inside. Content is compared by 128 bits of hash.
+//! Quick, it reads headers, and compares the bytes of files of equal length. In full, it decodes
+//! every picture, and compares pixels: a picture saved again without loss is then found too, and
+//! one that is damaged inside. Content is compared by 128 bits of hash.
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
@@ -41,7 +42,8 @@ pub enum Kind {
     Corrupt,
     /// Files that are no pictures, or lie where none belong; they are skipped.
     Foreign,
-    /// A few GIFs among many other pictures, as web pages leave them for "image not found"; they are skipped.
+    /// A few GIFs among many other pictures, as web pages leave them for "image not found"; they
+    /// are skipped.
     Placeholder,
     /// The same picture in two splits: what is learned is also what is tested.
     Leak,
@@ -220,7 +222,8 @@ struct Pictures {
     data: Option<std::sync::Arc<dyn Dataset>>,
 }
 
-/// What a look at a picture gave: its size, and its content's hash where that was taken; or what is wrong with it.
+/// What a look at a picture gave: its size, and its content's hash where that was taken; or what is
+/// wrong with it.
 type Seen = Result<((usize, usize), Option<u128>), String>;
 
 fn of_folder(surveys: Vec<Survey>) -> (Vec<Pictures>, Findings) {

@@ -1,8 +1,8 @@
 //! CIFAR-10 and CIFAR-100 in their binary version (Krizhevsky 2009).
 //!
-//! A record is its label bytes (CIFAR-10: the class; CIFAR-100: the coarse class, then the fine one, which is used), then the
-//! red, green and blue planes of 32 x 32 pixels. Files have their official names and sizes; the folder may also be the one
-//! above, as the archives unpack.
+//! A record is its label bytes (CIFAR-10: the class; CIFAR-100: the coarse class, then the fine
+//! one, which is used), then the red, green and blue planes of 32 x 32 pixels. Files have their
+//! official names and sizes; the folder may also be the one above, as the archives unpack.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};

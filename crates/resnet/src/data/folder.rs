@@ -1,12 +1,13 @@
 //! A folder a class, of JPEG, PNG, WebP and GIF pictures.
 //!
-//! The folder holds `train/` and a second split (`val/`, `valid/`, `validation/` or `test/`), each with a folder a class; or
-//! the class folders themselves, as a single split. Classes are the folders of the training split, sorted by name, and the
-//! other splits are numbered by these. A class may have folders inside. Names that begin with a dot are passed over.
+//! The folder holds `train/` and a second split (`val/`, `valid/`, `validation/` or `test/`), each
+//! with a folder a class; or the class folders themselves, as a single split. Classes are the
+//! folders of the training split, sorted by name, and the other splits are numbered by these. A
+//! class may have folders inside. Names that begin with a dot are passed over.
 //!
-//! Opening reads the header of every file; pictures are decoded when they are asked for. Formats are told by content. A few
-//! GIFs among many other pictures are taken for placeholders ("image not found"), as web pages leave them behind, and are
-//! bad files.
+//! Opening reads the header of every file; pictures are decoded when they are asked for. Formats
+//! are told by content. A few GIFs among many other pictures are taken for placeholders ("image not
+//! found"), as web pages leave them behind, and are bad files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -333,7 +334,8 @@ fn check_known(split: &Path, found: &[String], classes: &[String]) -> Result<(),
     })
 }
 
-/// Reads the headers of a split's files; `found` are its class folders, `classes` those that number the labels.
+/// Reads the headers of a split's files; `found` are its class folders, `classes` those that number
+/// the labels.
 fn scan(
     split: &Path,
     found: &[String],
@@ -444,7 +446,8 @@ fn walk(
     Ok(())
 }
 
-/// Headers of `files`, in order, read by a few threads: on a slow disk, waiting is most of the work.
+/// Headers of `files`, in order, read by a few threads: on a slow disk, waiting is most of the
+/// work.
 fn read_headers(files: &[(PathBuf, u32)]) -> Vec<Result<Header, String>> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).clamp(2, 8);
     let part = files.len().div_ceil(threads).max(64);

@@ -1,7 +1,8 @@
-//! The first bytes of a picture file: its format, its size, whether its end is there. Nothing is decoded, and nothing is
-//! allocated that a file could make large.
+//! The first bytes of a picture file: its format, its size, whether its end is there. Nothing is
+//! decoded, and nothing is allocated that a file could make large.
 //!
-//! Formats are told by content, never by the file's extension: JPEG (ITU T.81), PNG (W3C), WebP (RFC 9649), GIF89a.
+//! Formats are told by content, never by the file's extension: JPEG (ITU T.81), PNG (W3C), WebP
+//! (RFC 9649), GIF89a.
 
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
@@ -26,7 +27,8 @@ pub(super) struct Header {
     pub(super) may_turn: bool,
 }
 
-/// Reads the header of a file of `length` bytes. An error is the reason why the file cannot be used, to follow its name.
+/// Reads the header of a file of `length` bytes. An error is the reason why the file cannot be
+/// used, to follow its name.
 pub(super) fn read<R: Read + Seek>(file: R, length: u64) -> Result<Header, String> {
     if length == 0 {
         return Err("is empty (0 bytes)".to_string());
@@ -219,8 +221,9 @@ fn webp<R: Read + Seek>(reader: &mut BufReader<R>, length: u64) -> Result<Header
     Ok(Header { format: ImageFormat::WebP, width, height, may_turn })
 }
 
-/// Whether a file ends with `mark`, as nearly all do, or holds it anywhere from here on. Bytes may follow the end of a
-/// picture, so only a file without the mark is cut off. The entropy-coded data of a JPEG cannot hold its mark.
+/// Whether a file ends with `mark`, as nearly all do, or holds it anywhere from here on. Bytes may
+/// follow the end of a picture, so only a file without the mark is cut off. The entropy-coded data
+/// of a JPEG cannot hold its mark.
 fn ends_with_or_holds<R: Read + Seek>(
     reader: &mut BufReader<R>,
     length: u64,
@@ -242,7 +245,8 @@ fn ends_with_or_holds<R: Read + Seek>(
             return Ok(false);
         }
         for &byte in buffer {
-            // Neither mark's first byte comes again inside it, so a failed match starts over at most one byte back.
+            // Neither mark's first byte comes again inside it, so a failed match starts over at
+            // most one byte back.
             matched =
                 if byte == mark[matched] { matched + 1 } else { usize::from(byte == mark[0]) };
             if matched == mark.len() {

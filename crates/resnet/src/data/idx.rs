@@ -1,8 +1,10 @@
-//! idx files, plain or in gzip: MNIST (LeCun et al. 1998), Fashion-MNIST and others under the same names.
+//! idx files, plain or in gzip: MNIST (LeCun et al. 1998), Fashion-MNIST and others under the same
+//! names.
 //!
-//! A file is a magic number (0x801 for labels, 0x803 for pictures), its dimensions as big-endian 32-bit numbers, then one
-//! byte a label or a grey pixel. Class names are the lines of `classes.txt` in the folder if there is one; else those of
-//! Fashion-MNIST if the folder's path says `fashion`; else the numbers.
+//! A file is a magic number (0x801 for labels, 0x803 for pictures), its dimensions as big-endian
+//! 32-bit numbers, then one byte a label or a grey pixel. Class names are the lines of
+//! `classes.txt` in the folder if there is one; else those of Fashion-MNIST if the folder's path
+//! says `fashion`; else the numbers.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};

@@ -1,9 +1,10 @@
 //! Batches, made ahead of the trainer by worker threads.
 //!
-//! Batch s of epoch e is the same for any number of workers, also none: the order is a function of (seed, e), augmentation of
-//! (seed, e, index). So a run resumed at step s goes on with the batches it would have had. Each worker makes whole batches;
-//! they are handed over in order through a window of a few places, and a batch's memory returns to the loader when the batch
-//! is dropped. After the first few batches nothing is allocated but what picture decoders take.
+//! Batch s of epoch e is the same for any number of workers, also none: the order is a function of
+//! (seed, e), augmentation of (seed, e, index). So a run resumed at step s goes on with the batches
+//! it would have had. Each worker makes whole batches; they are handed over in order through a
+//! window of a few places, and a batch's memory returns to the loader when the batch is dropped.
+//! After the first few batches nothing is allocated but what picture decoders take.
 //!
 //! ```
 //! use resnet::data::{Augment, Loader, LoaderOptions, Normalize, OpenOptions, Preprocess, Transform, open};
@@ -50,26 +51,31 @@ pub struct LoaderOptions {
     pub shuffle: bool,
     /// [`Transform::train`] instead of [`Transform::eval`].
     pub augment: bool,
-    /// Every class equally often, pictures of rare classes several times an epoch; for shuffled data.
+    /// Every class equally often, pictures of rare classes several times an epoch; for shuffled
+    /// data.
     pub balanced: bool,
-    /// Inputs made of each picture, one after another: 1, or [`CROPS`](super::CROPS) for evaluation.
+    /// Inputs made of each picture, one after another: 1, or [`CROPS`](super::CROPS) for
+    /// evaluation.
     pub crops: usize,
     /// Leave out what does not fill a batch at the end.
     pub drop_last: bool,
-    /// Batches ready or under way at most, beside the one in the caller's hands; at least one a worker.
+    /// Batches ready or under way at most, beside the one in the caller's hands; at least one a
+    /// worker.
     pub prefetch: usize,
     /// What to do about a picture that turns out to be broken when it is decoded.
     pub on_broken: OnBroken,
 }
 
-/// What to do about a picture that cannot be decoded. A warning names it the first time, in each case but the first.
+/// What to do about a picture that cannot be decoded. A warning names it the first time, in each
+/// case but the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnBroken {
     /// Stop with its error.
     Fail,
     /// Take the next readable picture of the data in its place, so that training batches stay full.
     Replace,
-    /// Leave it out, so that no picture is counted twice in an evaluation; the batch counts one less.
+    /// Leave it out, so that no picture is counted twice in an evaluation; the batch counts one
+    /// less.
     LeaveOut,
 }
 
@@ -104,13 +110,15 @@ impl LoaderOptions {
 
 /// A batch of network inputs. Its memory is used again after it is dropped.
 pub struct Batch {
-    /// Inputs, NHWC, always of the full batch; 0 from `count` on. With several crops, those of a picture stand together.
+    /// Inputs, NHWC, always of the full batch; 0 from `count` on. With several crops, those of a
+    /// picture stand together.
     pub x: Vec<f32>,
     /// Labels; 0 from `count` on.
     pub labels: Vec<u32>,
     /// Index of each picture in the data; 0 from `count` on.
     pub indices: Vec<u32>,
-    /// Pictures in the batch. Fewer than fill it at the end of an evaluation, and after [`OnBroken::LeaveOut`] (even none).
+    /// Pictures in the batch. Fewer than fill it at the end of an evaluation, and after
+    /// [`OnBroken::LeaveOut`] (even none).
     pub count: usize,
     /// Position of the batch in its epoch.
     pub step: usize,
@@ -254,7 +262,8 @@ struct Turn {
     round: u32,
 }
 
-/// As many turns as the data has pictures, every class equally often: its pictures in a random order, then again in another.
+/// As many turns as the data has pictures, every class equally often: its pictures in a random
+/// order, then again in another.
 fn balanced(data: &dyn Dataset, seed: u64, epoch: u64) -> Vec<Turn> {
     let mut by_class = vec![Vec::new(); data.classes().len()];
     for index in 0..data.len() {
@@ -341,7 +350,8 @@ impl Job {
         Ok(batch)
     }
 
-    /// Decodes picture `wanted`, or another in its place, and says which; none if it is to be left out.
+    /// Decodes picture `wanted`, or another in its place, and says which; none if it is to be left
+    /// out.
     fn read(
         &self,
         wanted: u32,

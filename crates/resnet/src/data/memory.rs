@@ -14,11 +14,12 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Pictures from `pixels`, one after another, each HWC. Pictures are called `name` and their index.
+    /// Pictures from `pixels`, one after another, each HWC. Pictures are called `name` and their
+    /// index.
     ///
     /// # Errors
-    /// `pixels` is not `labels.len()` pictures of `shape`, channels are not 1 or 3, there is no picture, or a label has no
-    /// class.
+    /// `pixels` is not `labels.len()` pictures of `shape`, channels are not 1 or 3, there is no
+    /// picture, or a label has no class.
     pub fn new(
         name: impl Into<String>,
         shape: Shape,

@@ -1,8 +1,9 @@
-//! Pictures with labels: where they come from, how they are prepared, how they reach the network in batches.
+//! Pictures with labels: where they come from, how they are prepared, how they reach the network in
+//! batches.
 //!
-//! A [`Dataset`] gives one [`Image`] at a time; [`Preprocess`] and [`Augment`] say what is done to it, [`Transform`] does it,
-//! [`Loader`] makes batches ahead of the trainer. [`open`] finds the reader by the rows of [`FORMATS`]: a format is one file
-//! beside this one and one row there.
+//! A [`Dataset`] gives one [`Image`] at a time; [`Preprocess`] and [`Augment`] say what is done to
+//! it, [`Transform`] does it, [`Loader`] makes batches ahead of the trainer. [`open`] finds the
+//! reader by the rows of [`FORMATS`]: a format is one file beside this one and one row there.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -88,7 +89,8 @@ pub struct Splits {
     pub train: Arc<dyn Dataset>,
     /// A third split for choices made while training, if the data has three; see `test`.
     pub val: Option<Arc<dyn Dataset>>,
-    /// What results are reported on: the official test pictures, or a folder's `test/` or, without one, its `val/`.
+    /// What results are reported on: the official test pictures, or a folder's `test/` or, without
+    /// one, its `val/`.
     pub test: Option<Arc<dyn Dataset>>,
     /// What the data calls `test`: `test`, `val`, ...
     pub test_name: String,
@@ -131,11 +133,13 @@ pub struct Format {
 pub const FORMATS: &[Format] =
     &[builtin::FORMAT, cifar::CIFAR10, cifar::CIFAR100, idx::FORMAT, folder::FORMAT];
 
-/// Opens the data that `source` names: `builtin`, `NAME:DIR` with a name of [`FORMATS`], or a DIR whose kind is recognised.
+/// Opens the data that `source` names: `builtin`, `NAME:DIR` with a name of [`FORMATS`], or a DIR
+/// whose kind is recognised.
 ///
 /// # Errors
-/// The name or folder is unknown, a file is missing, cut off or of another kind, no pictures are left, or all are of one
-/// class. Nothing larger than the data itself is allocated, whatever its headers say.
+/// The name or folder is unknown, a file is missing, cut off or of another kind, no pictures are
+/// left, or all are of one class. Nothing larger than the data itself is allocated, whatever its
+/// headers say.
 pub fn open(source: &str, options: &OpenOptions) -> Result<Splits, DataError> {
     let (format, folder) = find(source)?;
     let splits = (format.open)(&folder, options)?;

@@ -1,7 +1,8 @@
 //! Picture files, decoded: JPEG, PNG, WebP and GIF to RGB.
 //!
-//! EXIF orientation is applied, so that pictures stand upright. Grey becomes equal red, green and blue, CMYK is converted,
-//! 16 bits become 8, transparency is laid over white, and of an animation the first frame counts.
+//! EXIF orientation is applied, so that pictures stand upright. Grey becomes equal red, green and
+//! blue, CMYK is converted, 16 bits become 8, transparency is laid over white, and of an animation
+//! the first frame counts.
 
 use std::fs::File;
 use std::io::{Cursor, Read, Seek};
@@ -21,8 +22,8 @@ const MAX_ALLOCATION: u64 = 1 << 30;
 /// Decodes the picture in `file` into `image`, as RGB.
 ///
 /// # Errors
-/// The file cannot be read, is empty, of another format, damaged, cut off, or declares more than [`MAX_PIXELS`]; the size is
-/// checked before anything is decoded.
+/// The file cannot be read, is empty, of another format, damaged, cut off, or declares more than
+/// [`MAX_PIXELS`]; the size is checked before anything is decoded.
 pub fn read_picture(file: &Path, image: &mut Image) -> Result<(), DataError> {
     decode(file, image).map_err(|reason| DataError::Picture { file: file.to_path_buf(), reason })
 }
@@ -57,7 +58,8 @@ pub fn decode_picture(name: &str, packed: &[u8], image: &mut Image) -> Result<()
 
 fn open(file: &Path) -> Result<(Header, File, u64), String> {
     let failed = |error: std::io::Error| format!("cannot be read: {error}");
-    // A pipe would wait for ever when opened, so what is not a plain file is refused by its metadata.
+    // A pipe would wait for ever when opened, so what is not a plain file is refused by its
+    // metadata.
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
         return Err("is not a file".to_string());

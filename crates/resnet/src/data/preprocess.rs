@@ -1,4 +1,5 @@
-//! What is done to every picture before the network sees it: part of the network, and stored with it.
+//! What is done to every picture before the network sees it: part of the network, and stored with
+//! it.
 
 use std::thread;
 
@@ -13,8 +14,8 @@ pub struct Preprocess {
     /// The network's input; written as `[c, h, w]`.
     #[serde(with = "shape_as_list")]
     pub shape: Shape,
-    /// Pixels of the shorter side before the centre is cropped. `None`: a picture of the input's size is taken as it is, and
-    /// any other is resized until it just covers the input.
+    /// Pixels of the shorter side before the centre is cropped. `None`: a picture of the input's
+    /// size is taken as it is, and any other is resized until it just covers the input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resize: Option<usize>,
     /// How bytes become numbers.
@@ -34,7 +35,8 @@ pub enum Normalize {
     },
     /// v/255 - mean, with a mean for each pixel (He et al. 2015, section 4.2).
     Pixel {
-        /// A picture of the input's shape, HWC. Not written with the rest: it belongs beside the weights, as an array.
+        /// A picture of the input's shape, HWC. Not written with the rest: it belongs beside the
+        /// weights, as an array.
         #[serde(skip)]
         mean: Vec<f32>,
     },
@@ -123,11 +125,12 @@ impl Preprocess {
 }
 
 impl Normalize {
-    /// Per-channel mean and standard deviation of `data`, for a network of `channels` input channels.
+    /// Per-channel mean and standard deviation of `data`, for a network of `channels` input
+    /// channels.
     ///
-    /// All pictures are looked at up to 65,536 of one shape, or 512 of different sizes; of more, as many evenly spaced ones.
-    /// Each picture counts the same whatever its size, and the result is the same each time. A channel that never changes
-    /// gets standard deviation 1.
+    /// All pictures are looked at up to 65,536 of one shape, or 512 of different sizes; of more, as
+    /// many evenly spaced ones. Each picture counts the same whatever its size, and the result is
+    /// the same each time. A channel that never changes gets standard deviation 1.
     ///
     /// # Errors
     /// No picture can be read.
@@ -155,8 +158,8 @@ impl Normalize {
         Ok(Normalize::Channel { mean, std })
     }
 
-    /// The mean picture of `data`, for a network whose input is `shape`. Of more than 65,536 pictures, as many evenly spaced
-    /// ones are looked at.
+    /// The mean picture of `data`, for a network whose input is `shape`. Of more than 65,536
+    /// pictures, as many evenly spaced ones are looked at.
     ///
     /// # Errors
     /// The pictures are not all of the input's height and width, or none can be read.
@@ -210,7 +213,8 @@ fn sample(data: &dyn Dataset) -> impl Iterator<Item = usize> {
     (0..count).map(move |i| (i as u64 * len as u64 / count as u64) as usize)
 }
 
-/// Measures the sampled pictures on a few threads; results in the order of the pictures. Broken pictures are passed over.
+/// Measures the sampled pictures on a few threads; results in the order of the pictures. Broken
+/// pictures are passed over.
 fn measure<T: Send>(
     data: &dyn Dataset,
     measure: impl Fn(&Image) -> T + Sync,
@@ -245,7 +249,8 @@ fn measure<T: Send>(
     }
 }
 
-/// Calls `f` with each pixel's position, channel and byte, as a network of `channels` input channels sees them.
+/// Calls `f` with each pixel's position, channel and byte, as a network of `channels` input
+/// channels sees them.
 fn for_each_pixel(image: &Image, channels: usize, mut f: impl FnMut(usize, usize, u8)) {
     for (at, pixel) in image.pixels.chunks_exact(image.channels).enumerate() {
         match (pixel, channels) {

@@ -1,9 +1,11 @@
-//! Antialiased bilinear resizing of bytes: each output is a mean of the inputs under a triangle, which is as wide as one
-//! output pixel where the picture shrinks and as one input pixel where it grows.
+//! Antialiased bilinear resizing of bytes: each output is a mean of the inputs under a triangle,
+//! which is as wide as one output pixel where the picture shrinks and as one input pixel where it
+//! grows.
 //!
-//! Two passes, along the rows, then down the columns, with weights of 22 fractional bits and bytes in between: the results
-//! equal Pillow's to the bit, so that a network sees here what it saw where it was trained. Only the window that is asked for
-//! is computed; it is the same as that part of the whole.
+//! Two passes, along the rows, then down the columns, with weights of 22 fractional bits and bytes
+//! in between: the results equal Pillow's to the bit, so that a network sees here what it saw where
+//! it was trained. Only the window that is asked for is computed; it is the same as that part of
+//! the whole.
 
 use std::ops::Range;
 
@@ -23,7 +25,8 @@ pub(super) struct Resizer {
 }
 
 impl Resizer {
-    /// The window (rows, columns) of `part` (rows, columns of the picture) resized to `size` (rows, columns).
+    /// The window (rows, columns) of `part` (rows, columns of the picture) resized to `size` (rows,
+    /// columns).
     pub(super) fn resize(
         &mut self,
         image: &Image,
@@ -156,8 +159,8 @@ mod tests {
     fn means_by_hand() {
         let image =
             |width, pixels: &[u8]| Image { width, height: 1, channels: 1, pixels: pixels.to_vec() };
-        // Halving: each output lies over two pixels and reaches one further at either side, weights 1 3 3 1; at the ends
-        // 3 3 1, which gives 400/7 and 1280/7.
+        // Halving: each output lies over two pixels and reaches one further at either side, weights
+        // 1 3 3 1; at the ends 3 3 1, which gives 400/7 and 1280/7.
         assert_eq!(whole(&image(4, &[0, 80, 160, 240]), (1, 2)), [57, 183]);
         assert_eq!(whole(&image(6, &[0, 0, 80, 160, 0, 0]), (1, 3))[1], 90);
         // Doubling: a quarter of the way to the neighbour.

@@ -1,4 +1,5 @@
-//! Parts and views of data: chosen pictures, a validation part split off, labels numbered by another's classes.
+//! Parts and views of data: chosen pictures, a validation part split off, labels numbered by
+//! another's classes.
 
 use std::sync::Arc;
 
@@ -57,10 +58,11 @@ impl Dataset for Subset {
     }
 }
 
-/// Splits `fraction` of the pictures off for validation: the same fraction of each class, chosen by `seed` alone. Both parts
-/// keep the order of `data`; the first is for training.
+/// Splits `fraction` of the pictures off for validation: the same fraction of each class, chosen by
+/// `seed` alone. Both parts keep the order of `data`; the first is for training.
 ///
-/// Of a class with two pictures or more, at least one is in each part; a class with a single picture is for training only.
+/// Of a class with two pictures or more, at least one is in each part; a class with a single
+/// picture is for training only.
 ///
 /// # Errors
 /// `fraction` is not between 0 and 1, or no class has two pictures.
@@ -94,7 +96,8 @@ pub fn split(
     Ok((Subset::new(data.clone(), train), Subset::new(data, held_out)))
 }
 
-/// `data` with labels numbered by `classes`, such as those of a trained model. Equal names are the same class.
+/// `data` with labels numbered by `classes`, such as those of a trained model. Equal names are the
+/// same class.
 ///
 /// # Errors
 /// A class of `data` that has pictures is not among `classes`.

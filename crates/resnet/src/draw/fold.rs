@@ -1,8 +1,9 @@
 //! Leaves out repetitions, so that a network of a thousand layers fits a page.
 //!
-//! A drawing with more rows than [`MOST_ROWS`] in any column shows of every run of equal blocks the first and the
-//! last, and between them how many more there are, in the room of one block: so a longer run never stands shorter. All
-//! columns follow the same rule, or heights could not be compared.
+//! A drawing with more rows than [`MOST_ROWS`] in any column shows of every run of equal blocks the
+//! first and the last, and between them how many more there are, in the room of one block: so a
+//! longer run never stands shorter. All columns follow the same rule, or heights could not be
+//! compared.
 
 use std::ops::Range;
 
@@ -35,7 +36,8 @@ impl Item {
         }
     }
 
-    /// How many rows high it is: rows that are left out have the room of one of their blocks, and at least of two rows.
+    /// How many rows high it is: rows that are left out have the room of one of their blocks, and
+    /// at least of two rows.
     pub(super) fn height(&self) -> usize {
         match self {
             Item::Row(_) => 1,
@@ -63,7 +65,8 @@ pub(super) fn items(trace: &Trace, folded: bool) -> Vec<Item> {
     let units = units(trace);
     let mut items = Vec::new();
     for run in units.chunk_by(|a, b| same(trace, a, b)) {
-        // A layer that is no part of a block is shown twice, so that it takes the room of a block of two.
+        // A layer that is no part of a block is shown twice, so that it takes the room of a block
+        // of two.
         let kept = if run[0].rows.len() > 1 { 1 } else { 2 };
         let rows = |units: &[Unit]| {
             let (first, last) = (&units[0], &units[units.len() - 1]);
@@ -108,7 +111,8 @@ fn units(trace: &Trace) -> Vec<Unit> {
     units
 }
 
-/// The block that a layer's name tells: `layer1.0` of `layer1.0.conv1`; none of `conv1` or `features.0`.
+/// The block that a layer's name tells: `layer1.0` of `layer1.0.conv1`; none of `conv1` or
+/// `features.0`.
 fn block(name: &str) -> Option<&str> {
     let (block, _) = name.rsplit_once('.')?;
     block.contains('.').then_some(block)

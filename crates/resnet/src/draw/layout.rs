@@ -1,6 +1,7 @@
 //! Gives everything in a drawing its place, in pixels.
 //!
-//! A band across the drawing for each size of map; a column a network; a row a layer, all equally high.
+//! A band across the drawing for each size of map; a column a network; a row a layer, all equally
+//! high.
 
 use std::collections::HashMap;
 
@@ -34,7 +35,8 @@ const LONGEST_BAR: f64 = 96.0;
 /// Width of the box of a layer with one channel, and how much wider it is for twice as many.
 const ONE_CHANNEL: f64 = 24.0;
 const DOUBLING: f64 = 16.0;
-/// From a box down to the arc that ends there, and from an arc down to the box that it leads around.
+/// From a box down to the arc that ends there, and from an arc down to the box that it leads
+/// around.
 const ARC: f64 = 3.0;
 /// From a shortcut's arc to the boxes.
 const LANE: f64 = 12.0;
@@ -182,8 +184,8 @@ pub(super) fn lay_out(traces: &[Trace], top: f64) -> Layout<'_> {
     }
 }
 
-/// The sizes of maps from the top down, and for each column and item which of them it has. Sizes that several columns
-/// share are one band; each column's own order is kept.
+/// The sizes of maps from the top down, and for each column and item which of them it has. Sizes
+/// that several columns share are one band; each column's own order is kept.
 fn bands(maps: &[Vec<(usize, usize)>]) -> (Vec<(usize, usize)>, Vec<Vec<usize>>) {
     let mut sizes = Vec::new();
     let mut band_of: Vec<Vec<usize>> = maps.iter().map(|_| Vec::new()).collect();

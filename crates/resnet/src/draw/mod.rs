@@ -1,10 +1,13 @@
-//! Networks as a picture, drawn to scale and side by side: figure 3 of He et al. 2015, for any network.
+//! Networks as a picture, drawn to scale and side by side: figure 3 of He et al. 2015, for any
+//! network.
 //!
-//! One column a network, the image at the top and the logits at the bottom; one box a layer with weights; what stands at
-//! the same height has maps of the same size. A shortcut is an arc from where the map is kept to where it is added.
+//! One column a network, the image at the top and the logits at the bottom; one box a layer with
+//! weights; what stands at the same height has maps of the same size. A shortcut is an arc from
+//! where the map is kept to where it is added.
 //!
-//! From the bottom up: `trace` finds rows and shortcuts in a [`Graph`], `fold` leaves out repetitions, `layout` gives
-//! everything its place, `paint` and `key` write the SVG. Nothing knows any network by name.
+//! From the bottom up: `trace` finds rows and shortcuts in a [`Graph`], `fold` leaves out
+//! repetitions, `layout` gives everything its place, `paint` and `key` write the SVG. Nothing knows
+//! any network by name.
 
 mod fold;
 mod key;
@@ -16,7 +19,8 @@ use crate::arch::{Arch, ArchError};
 use crate::graph::{Graph, Shape};
 use crate::op::ShapeError;
 
-/// Most networks in one drawing; more columns than this are narrower than their texts on any screen.
+/// Most networks in one drawing; more columns than this are narrower than their texts on any
+/// screen.
 pub const MOST_NETWORKS: usize = 12;
 
 /// A network to draw.
@@ -84,8 +88,8 @@ pub fn draw(networks: &[Network]) -> Result<String, DrawError> {
     Ok(paint::file(&layout::lay_out(&traces, paint::FILE_TOP)))
 }
 
-/// The same as an `svg` element for a page that holds the styles of [`palette`](crate::report::palette); `id` makes the
-/// ids inside it unique in the page.
+/// The same as an `svg` element for a page that holds the styles of
+/// [`palette`](crate::report::palette); `id` makes the ids inside it unique in the page.
 ///
 /// # Errors
 /// As [`draw`].

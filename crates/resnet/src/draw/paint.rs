@@ -232,7 +232,8 @@ fn sweep(m: &mut Markup, class: &str, (path, lane): (f64, f64), (from, to): (f64
     m.leaf("path", &[("class", &"tip"), ("d", &tip)]);
 }
 
-/// The label of an arc: in a box of a class where it stands for weights, else in letters of that class.
+/// The label of an arc: in a box of a class where it stands for weights, else in letters of that
+/// class.
 fn mark(m: &mut Markup, class: &str, (lane, y): (f64, f64), label: &str, weights: bool) {
     let baseline = y + BASELINE;
     if weights {

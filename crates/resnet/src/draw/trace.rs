@@ -1,7 +1,8 @@
 //! Finds what is drawn in a graph: the path from image to logits, and the shortcuts beside it.
 //!
-//! The path follows every layer's first input back from the logits. An [`Op::Add`] on it ends a block: its second
-//! input, followed back to the path, is the shortcut, and the layer where it meets the path is the fork.
+//! The path follows every layer's first input back from the logits. An [`Op::Add`] on it ends a
+//! block: its second input, followed back to the path, is the shortcut, and the layer where it
+//! meets the path is the fork.
 
 use std::fmt::Write;
 use std::ops::Range;

@@ -19,7 +19,8 @@ pub(crate) use page::{confused, matrix};
 pub use save::{Report, save};
 pub use worst::{EXAMPLES, Mistake, Mistakes, WORST};
 
-/// Most images in a batch of an evaluation: enough to keep the cores busy, few enough to need little memory.
+/// Most images in a batch of an evaluation: enough to keep the cores busy, few enough to need
+/// little memory.
 pub const BATCH: usize = 100;
 
 /// Why a model cannot be used.
@@ -43,8 +44,8 @@ pub enum UseError {
     Data(#[from] DataError),
 }
 
-/// Loader threads that keep up with `threads` that compute: pictures of one size lie in memory and cost little, others are
-/// decoded and resized.
+/// Loader threads that keep up with `threads` that compute: pictures of one size lie in memory and
+/// cost little, others are decoded and resized.
 pub fn loader_workers(data: &dyn Dataset, threads: usize) -> usize {
     if data.shape().is_some() { 1 } else { threads.min(MOST_WORKERS) }
 }
@@ -62,13 +63,15 @@ pub enum Crops {
     Ten,
 }
 
-/// Evaluates a model file's network, in f32, on a data set, whose classes are matched to the model's by name, by the centre of each
-/// image.
+/// Evaluates a model file's network, in f32, on a data set, whose classes are matched to the
+/// model's by name, by the centre of each image.
 ///
-/// The weights move into the engine, see [`Model::hand_over`]; what is left of the model says what it was.
+/// The weights move into the engine, see [`Model::hand_over`]; what is left of the model says what
+/// it was.
 ///
 /// # Errors
-/// The model's parts do not fit each other, the data has a class that the model does not know, or an image cannot be read.
+/// The model's parts do not fit each other, the data has a class that the model does not know, or
+/// an image cannot be read.
 pub fn evaluate_model(
     model: &mut Model,
     data: Arc<dyn Dataset>,
@@ -136,8 +139,8 @@ impl Evaluation {
 /// Warnings that are kept.
 const WARNINGS: usize = 100;
 
-/// Runs every image of `loader` through a backend prepared for inference with the loader's batch (times its crops), and calls
-/// `on` with the number of images done.
+/// Runs every image of `loader` through a backend prepared for inference with the loader's batch
+/// (times its crops), and calls `on` with the number of images done.
 ///
 /// # Errors
 /// An image cannot be read.
@@ -204,8 +207,8 @@ pub fn evaluate(
     })
 }
 
-/// Turns the logits of several crops of each picture, one after another, into one row a picture at the front: the logarithm of
-/// the mean probability, whose softmax is that mean.
+/// Turns the logits of several crops of each picture, one after another, into one row a picture at
+/// the front: the logarithm of the mean probability, whose softmax is that mean.
 fn average(logits: &mut [f32], classes: usize, crops: usize) {
     let mut mean = vec![0.0; classes];
     for image in 0..logits.len() / (classes * crops) {

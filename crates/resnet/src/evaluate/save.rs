@@ -33,7 +33,8 @@ pub struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// The key numbers: `arch`, `data`, `split`, `crops`, `precision` (of maps), `count`, `wrong`, and each metric by its name.
+    /// The key numbers: `arch`, `data`, `split`, `crops`, `precision` (of maps), `count`, `wrong`,
+    /// and each metric by its name.
     pub fn summary(&self) -> Value {
         let crops = match self.crops {
             Crops::One => 1,

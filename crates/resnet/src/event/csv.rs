@@ -44,8 +44,8 @@ impl MetricsCsv {
         Ok(csv)
     }
 
-    /// Opens the table of a run that goes on from a checkpoint of `step` steps, after cutting off the first row of a later
-    /// step, or one cut short, and all that follows.
+    /// Opens the table of a run that goes on from a checkpoint of `step` steps, after cutting off
+    /// the first row of a later step, or one cut short, and all that follows.
     ///
     /// # Errors
     /// [`FileError`].

@@ -1,4 +1,5 @@
-//! `events.jsonl`: one event a line, each written with one call, so that a killed process can cut short only the last.
+//! `events.jsonl`: one event a line, each written with one call, so that a killed process can cut
+//! short only the last.
 
 use super::Event;
 use crate::files::FileError;
@@ -51,12 +52,14 @@ impl EventLog {
         Ok(EventLog { path: path.to_owned(), file })
     }
 
-    /// Opens the log of a run that goes on from a checkpoint of `step` steps, after cutting off what happened later: the
-    /// first event of a later step, an end of the run, a line cut short, and all that follows. Returns the events kept.
-    /// If the run was killed just after that checkpoint was made, its `saved` event may not be among them.
+    /// Opens the log of a run that goes on from a checkpoint of `step` steps, after cutting off
+    /// what happened later: the first event of a later step, an end of the run, a line cut short,
+    /// and all that follows. Returns the events kept. If the run was killed just after that
+    /// checkpoint was made, its `saved` event may not be among them.
     ///
     /// # Errors
-    /// [`EventError`]; a damaged line that is followed by events of this step or before is not cut off.
+    /// [`EventError`]; a damaged line that is followed by events of this step or before is not cut
+    /// off.
     pub fn resume(path: &Path, step: u64) -> Result<(EventLog, Vec<Event>), EventError> {
         let mut kept = Vec::new();
         let mut end = 0;

@@ -1,9 +1,11 @@
-//! What happens in a run, as a closed set of events: the one thing that progress displays, log files and reports read.
+//! What happens in a run, as a closed set of events: the one thing that progress displays, log
+//! files and reports read.
 //!
-//! As JSON an event is one line, `{"event":"step","step":10,...}`. A run directory keeps them in `events.jsonl`
-//! ([`EventLog`]) and the evaluations also in `metrics.csv` ([`MetricsCsv`]). Both can be cut back to a checkpoint's step,
-//! so a resumed run leaves the files of an uninterrupted one, times apart.
-//! JSON has no NaN: a number that is not finite is written as `null`, and read as NaN.
+//! As JSON an event is one line, `{"event":"step","step":10,...}`. A run directory keeps them in
+//! `events.jsonl` ([`EventLog`]) and the evaluations also in `metrics.csv` ([`MetricsCsv`]). Both
+//! can be cut back to a checkpoint's step, so a resumed run leaves the files of an uninterrupted
+//! one, times apart. JSON has no NaN: a number that is not finite is written as `null`, and read as
+//! NaN.
 
 mod csv;
 mod log;
@@ -47,7 +49,8 @@ pub enum Event {
 }
 
 impl Event {
-    /// Steps done when it happened; 0 before training, `None` for the end of a run, which no checkpoint comes after.
+    /// Steps done when it happened; 0 before training, `None` for the end of a run, which no
+    /// checkpoint comes after.
     pub fn step(&self) -> Option<u64> {
         match self {
             Event::RunStarted(_) => Some(0),

@@ -1,4 +1,5 @@
-//! Runs plans. A backend sees steps and slots, never a network; another device is a second way to run the same plan.
+//! Runs plans. A backend sees steps and slots, never a network; another device is a second way to
+//! run the same plan.
 
 mod cpu;
 
@@ -36,7 +37,8 @@ const MOST_THREADS: usize = 1024;
 /// What a machine can do at best.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Limits {
-    /// Floating-point operations a second, two a multiply-add, all threads, f32 operands in registers.
+    /// Floating-point operations a second, two a multiply-add, all threads, f32 operands in
+    /// registers.
     pub flops: f64,
     /// The same of bf16 operands from the first-level cache, where the CPU multiplies them.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,6 +97,7 @@ pub trait Backend {
     /// Copies a slot out; the lengths must agree.
     fn read(&self, slot: SlotId, into: &mut [f32]);
 
-    /// Whether a whole space that is f32 throughout, any but the activations, holds only finite numbers.
+    /// Whether a whole space that is f32 throughout, any but the activations, holds only finite
+    /// numbers.
     fn all_finite(&self, space: Space) -> bool;
 }

@@ -1,7 +1,8 @@
-//! Models for other tools: files of weights, and ONNX graphs, with everything that the model file says.
+//! Models for other tools: files of weights, and ONNX graphs, with everything that the model file
+//! says.
 //!
-//! A format is a row of [`FORMATS`]. A written file can be read back and its network run by this program's own engine on real
-//! pictures, beside the model it came from ([`verify`]).
+//! A format is a row of [`FORMATS`]. A written file can be read back and its network run by this
+//! program's own engine on real pictures, beside the model it came from ([`verify`]).
 
 pub mod onnx;
 mod verify;
@@ -69,7 +70,8 @@ pub struct Options {
     pub half: Option<Stored>,
     /// Batch norms are folded into the convolutions before them (ONNX).
     pub fold: bool,
-    /// The graph takes bytes as pictures have them, `[n, h, w, c]`, and normalises them itself (ONNX).
+    /// The graph takes bytes as pictures have them, `[n, h, w, c]`, and normalises them itself
+    /// (ONNX).
     pub preprocessing: bool,
 }
 
@@ -215,7 +217,8 @@ fn write_tensors(
     }
 }
 
-/// The network's tensors alone, with the counters that PyTorch expects beside batch norms, and all metadata.
+/// The network's tensors alone, with the counters that PyTorch expects beside batch norms, and all
+/// metadata.
 fn state_dict(model: &Model, options: &Options) -> Result<Tensors, ExportError> {
     let graph = model.graph()?;
     let shapes = op::shapes(&graph)?;

@@ -1,5 +1,6 @@
-//! Whether a written file does what the model does: its network, read back from the file, runs beside the model's on real
-//! pictures, each through the preprocessing that the file itself carries.
+//! Whether a written file does what the model does: its network, read back from the file, runs
+//! beside the model's on real pictures, each through the preprocessing that the file itself
+//! carries.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -34,9 +35,9 @@ pub struct Difference {
     pub same: usize,
 }
 
-/// Runs a file's network and the model on up to 64 pictures spread evenly over `data`. Pictures that cannot be read are passed
-/// over. Logits may differ by 1e-4 of the largest one or of 1; where weights are stored in 16 bits, by the 1e-2 (f16) or
-/// 1e-1 (bf16) that their rounding explains.
+/// Runs a file's network and the model on up to 64 pictures spread evenly over `data`. Pictures
+/// that cannot be read are passed over. Logits may differ by 1e-4 of the largest one or of 1; where
+/// weights are stored in 16 bits, by the 1e-2 (f16) or 1e-1 (bf16) that their rounding explains.
 ///
 /// # Errors
 /// [`ExportError::Differs`] beyond that; the file cannot be read back, or no picture can be read.

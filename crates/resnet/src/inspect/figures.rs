@@ -32,7 +32,8 @@ fn drawn(
     })
 }
 
-/// Length of the loss's gradient with respect to each layer's response, in the order in which it reaches them.
+/// Length of the loss's gradient with respect to each layer's response, in the order in which it
+/// reaches them.
 pub fn gradients(title: &str, lines: &[Line<'_>]) -> LineChart {
     from_the_loss(title, "length of dL/dy", lines, |layer| layer.activation_gradient_norm)
 }
@@ -94,7 +95,8 @@ pub fn shares(title: &str, lines: &[Line<'_>]) -> LineChart {
     })
 }
 
-/// Smallest and largest gradient in some histories, as powers of ten: the range that their maps share.
+/// Smallest and largest gradient in some histories, as powers of ten: the range that their maps
+/// share.
 pub fn decades(histories: &[&[Monitored]]) -> Option<(f64, f64)> {
     let all = histories.iter().flat_map(|history| history.iter());
     let layers = all.flat_map(|look| look.measurement.path());
@@ -107,8 +109,8 @@ pub fn gradient_map(title: &str, history: &[Monitored], decades: (f64, f64)) -> 
     logarithmic(title, "length of dL/dy", history, rows, decades)
 }
 
-/// What else a run's monitor saw, with the names of the figures: update over weight, responses, dead channels and what the
-/// shortcuts carried.
+/// What else a run's monitor saw, with the names of the figures: update over weight, responses,
+/// dead channels and what the shortcuts carried.
 pub fn maps(history: &[Monitored]) -> Vec<(&'static str, Grid)> {
     let mut all = Vec::new();
     if history.len() < 2 {

@@ -166,8 +166,8 @@ fn look(
     Ok((measurement, count))
 }
 
-/// Length of the first update at the recipe's base rate, without warm-up and weight decay: momentum is still zero, so w moves by
-/// lr dw, or by lr (1 + momentum) dw in Nesterov's form.
+/// Length of the first update at the recipe's base rate, without warm-up and weight decay: momentum
+/// is still zero, so w moves by lr dw, or by lr (1 + momentum) dw in Nesterov's form.
 fn first_update(task: &Task, measurement: &mut Measurement) {
     let optimizer = &task.recipe.optimizer;
     let ahead = if optimizer.nesterov { 1.0 + optimizer.momentum } else { 1.0 };

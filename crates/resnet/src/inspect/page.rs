@@ -12,7 +12,8 @@ use crate::report::page::{Cell, Page, Stat, Tone};
 /// What stands under every map.
 const MAP: &str = "The first layer on top. The looks at the start stand at 0, 1, 2, 4, ... steps, then at equal distances.";
 
-/// The figures of an inspection; `history` is what a monitored run saw, empty for any other network.
+/// The figures of an inspection; `history` is what a monitored run saw, empty for any other
+/// network.
 pub(super) fn figures(inspection: &Inspection, history: &[Monitored]) -> Vec<Figure> {
     let line = |style| Line {
         label: String::new(),

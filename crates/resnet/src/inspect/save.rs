@@ -7,8 +7,8 @@ use crate::event::Monitored;
 use crate::files::FileError;
 use crate::report::save::{save_figures, write};
 
-/// Writes `report.html`, `figures/*.svg` and `inspect.json` into a directory. `history` is what a monitored run saw, empty for any
-/// other network.
+/// Writes `report.html`, `figures/*.svg` and `inspect.json` into a directory. `history` is what a
+/// monitored run saw, empty for any other network.
 ///
 /// # Errors
 /// A file cannot be written.

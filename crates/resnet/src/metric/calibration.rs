@@ -1,8 +1,8 @@
 //! Calibration: whether a network is right as often as it says.
 //!
-//! The confidence of a prediction is its probability. Images are put into 15 bins of equal width by confidence; in a calibrated
-//! network the accuracy of a bin is its mean confidence. The expected calibration error is the mean distance of the two (Guo et
-//! al. 2017, eq. 3):
+//! The confidence of a prediction is its probability. Images are put into 15 bins of equal width by
+//! confidence; in a calibrated network the accuracy of a bin is its mean confidence. The expected
+//! calibration error is the mean distance of the two (Guo et al. 2017, eq. 3):
 //!
 //! ```text
 //! ECE = sum over bins of |bin| / n * |accuracy(bin) - confidence(bin)|

@@ -3,7 +3,8 @@
 use super::{predicted, rows};
 use std::collections::BTreeMap;
 
-/// Counts of (class, predicted class). Kept sparse: memory follows the images, not the square of the classes.
+/// Counts of (class, predicted class). Kept sparse: memory follows the images, not the square of
+/// the classes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Confusion {
     counts: BTreeMap<(u32, u32), u64>,
@@ -34,12 +35,14 @@ pub struct ClassScore {
     pub recall: Option<f64>,
     /// Of the images taken for it, the fraction that is of it.
     pub precision: Option<f64>,
-    /// The harmonic mean of both, 2 TP / (2 TP + FP + FN); `None` for a class that has no images and was never predicted.
+    /// The harmonic mean of both, 2 TP / (2 TP + FP + FN); `None` for a class that has no images
+    /// and was never predicted.
     pub f1: Option<f64>,
 }
 
 impl Confusion {
-    /// Adds a batch: `logits` `[n, classes]`, `labels` `[n]`. A row that holds a NaN predicts nothing, and counts as wrong.
+    /// Adds a batch: `logits` `[n, classes]`, `labels` `[n]`. A row that holds a NaN predicts
+    /// nothing, and counts as wrong.
     ///
     /// # Panics
     /// If the number of logits is not a multiple of the number of labels.
@@ -124,7 +127,8 @@ impl Confusion {
 mod tests {
     use super::*;
 
-    /// Class 0: 2 right, 1 as 1. Class 1: 2 as 2. Class 2: 1 right, 1 as 0, 1 undecided. Class 3: none.
+    /// Class 0: 2 right, 1 as 1. Class 1: 2 as 2. Class 2: 1 right, 1 as 0, 1 undecided. Class 3:
+    /// none.
     fn sample() -> Confusion {
         let mut confusion = Confusion::default();
         for (label, predicted) in [(0, 0), (0, 0), (0, 1), (1, 2), (1, 2), (2, 2), (2, 0)] {

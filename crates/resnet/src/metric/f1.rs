@@ -1,5 +1,5 @@
-//! Macro F1: the mean of the classes' F1 = 2 TP / (2 TP + FP + FN), over the classes that have images. Rare classes count as much
-//! as common ones.
+//! Macro F1: the mean of the classes' F1 = 2 TP / (2 TP + FP + FN), over the classes that have
+//! images. Rare classes count as much as common ones.
 
 use super::{About, Confusion, Metric};
 

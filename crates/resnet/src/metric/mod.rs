@@ -1,7 +1,8 @@
 //! What is measured on a data set: one file a metric, one row in [`METRICS`].
 //!
-//! Logits are `[n, classes]`, row by row; labels are `[n]`. All sums are exact or in f64, and taken in the images' order, so a
-//! value depends neither on threads nor on how the images were cut into batches.
+//! Logits are `[n, classes]`, row by row; labels are `[n]`. All sums are exact or in f64, and taken
+//! in the images' order, so a value depends neither on threads nor on how the images were cut into
+//! batches.
 
 mod accuracy;
 mod calibration;
@@ -32,7 +33,8 @@ pub trait Metric {
     /// Its description.
     fn about(&self) -> About;
 
-    /// Adds a batch: `logits` `[n, classes]`, `labels` `[n]`. A row that holds a NaN counts as wrong.
+    /// Adds a batch: `logits` `[n, classes]`, `labels` `[n]`. A row that holds a NaN counts as
+    /// wrong.
     ///
     /// # Panics
     /// If the number of logits is not a multiple of the number of labels.
@@ -69,8 +71,8 @@ pub(crate) fn rows<'a>(
     (0..labels.len()).map(move |n| (&logits[n * classes..][..classes], labels[n]))
 }
 
-/// How many classes stand before `label` when a row is sorted by falling logits, equal ones by class: 0 is top-1.
-/// `None` if the row holds a NaN or no such class.
+/// How many classes stand before `label` when a row is sorted by falling logits, equal ones by
+/// class: 0 is top-1. `None` if the row holds a NaN or no such class.
 pub fn rank(row: &[f32], label: u32) -> Option<usize> {
     let label = label as usize;
     let own = *row.get(label)?;
@@ -81,7 +83,8 @@ pub fn rank(row: &[f32], label: u32) -> Option<usize> {
     Some(row.iter().enumerate().filter(|&entry| before(entry)).count())
 }
 
-/// The class of the largest logit, the first of equal ones; `None` if the row is empty or holds a NaN.
+/// The class of the largest logit, the first of equal ones; `None` if the row is empty or holds a
+/// NaN.
 pub fn predicted(row: &[f32]) -> Option<u32> {
     let mut best = 0;
     for (class, x) in row.iter().enumerate() {

@@ -1,7 +1,9 @@
-//! y = a + b, where b may have fewer channels: it is then zero in the missing ones, (c_a - c_b) / 2 of them before its own.
-//! This is the addition of a residual block (He et al. 2015, eq. 1), with option A of section 3.3 for the narrower shortcut.
+//! y = a + b, where b may have fewer channels: it is then zero in the missing ones, (c_a - c_b) / 2
+//! of them before its own. This is the addition of a residual block (He et al. 2015, eq. 1), with
+//! option A of section 3.3 for the narrower shortcut.
 //!
-//! da = dy and db = dy in b's channels: the shortcut hands the gradient on unchanged, whatever the branch does to it.
+//! da = dy and db = dy in b's channels: the shortcut hands the gradient on unchanged, whatever the
+//! branch does to it.
 
 use crate::graph::{LayerId, Shape};
 use crate::step::{AddGrad, Differentiate, Lower, Residual, SlotId, Step, StepKind};
@@ -30,7 +32,8 @@ pub(super) fn backward(diff: &mut Differentiate<'_>, step: &Step) {
     let Some(dy) = diff.gradient_of(step.writes[0]) else {
         return;
     };
-    // Without a mask the branch's gradient is dy itself, and needs no copy where the branch has no other reader.
+    // Without a mask the branch's gradient is dy itself, and needs no copy where the branch has no
+    // other reader.
     let shared = !relu && diff.share(step.reads[0], dy);
     let da = if shared { None } else { diff.sink(step.reads[0]) };
     let db = diff.sink(step.reads[1]);

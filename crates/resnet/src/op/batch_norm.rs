@@ -1,4 +1,5 @@
-//! Batch normalisation (Ioffe & Szegedy 2015, algorithm 1), over the m = N*H*W numbers of each channel.
+//! Batch normalisation (Ioffe & Szegedy 2015, algorithm 1), over the m = N*H*W numbers of each
+//! channel.
 //!
 //! ```text
 //! mean = sum x / m     rstd = 1 / sqrt(sum (x - mean)^2 / m + eps)     xhat = (x - mean) rstd
@@ -6,13 +7,14 @@
 //! dbeta = sum dy       dgamma = sum dy xhat
 //! dx = gamma rstd (dy - dbeta / m - xhat dgamma / m)
 //! ```
-//! The last line is the derivative through mean and rstd as well: both depend on x, and their terms are the projections of
-//! dy on the constant and on xhat. The running variance keeps m - 1 where the normaliser has m; PyTorch does the same.
-//! A following ReLU, and an addition between the two, are fused into this step: then dy above is dy (y > 0), and that
-//! same masked gradient is the gradient of the added map.
+//! The last line is the derivative through mean and rstd as well: both depend on x, and their terms
+//! are the projections of dy on the constant and on xhat. The running variance keeps m - 1 where
+//! the normaliser has m; PyTorch does the same. A following ReLU, and an addition between the two,
+//! are fused into this step: then dy above is dy (y > 0), and that same masked gradient is the
+//! gradient of the added map.
 //!
-//! With fixed statistics (inference, and layers that are not trained) mean and rstd are constants, the running ones, and
-//! dx = gamma rstd dy.
+//! With fixed statistics (inference, and layers that are not trained) mean and rstd are constants,
+//! the running ones, and dx = gamma rstd dy.
 
 use super::{Param, Role};
 use crate::graph::{LayerId, Shape};
@@ -60,7 +62,8 @@ pub(super) fn backward(diff: &mut Differentiate<'_>, step: &Step) {
     let dx = diff.sink(x);
     let mut reads = vec![dy, x, gamma, mean, rstd];
     if norm.relu {
-        // Where nothing was added, x and beta tell where the output was positive, and x is read anyway.
+        // Where nothing was added, x and beta tell where the output was positive, and x is read
+        // anyway.
         reads.push(if norm.residual.is_some() { y } else { beta });
     }
     let (dx, accumulate) = dx.unwrap_or_else(|| (diff.discard(x), false));

@@ -1,4 +1,5 @@
-//! y = maximum over a window; padding never wins. The gradient goes to the first maximum in row order, as in PyTorch.
+//! y = maximum over a window; padding never wins. The gradient goes to the first maximum in row
+//! order, as in PyTorch.
 
 use super::conv2d::slide;
 use crate::graph::{LayerId, Shape};

@@ -1,8 +1,8 @@
 //! The operations: shape, parameters, cost, forward steps, backward steps.
 //!
-//! One file an operation: `output_shape` and `params`, where they are not trivial, describe it; `forward` appends its steps
-//! to a plan; `backward` appends the steps that turn the gradient of its output into the gradients of its inputs and
-//! parameters, with the derivation in the head.
+//! One file an operation: `output_shape` and `params`, where they are not trivial, describe it;
+//! `forward` appends its steps to a plan; `backward` appends the steps that turn the gradient of
+//! its output into the gradients of its inputs and parameters, with the derivation in the head.
 
 mod add;
 mod avg_pool2d;
@@ -135,8 +135,8 @@ pub fn params(op: &Op, x: Shape) -> Vec<Param> {
     }
 }
 
-/// Multiply-adds of `op` for one image; one is two floating-point operations. Convolutions and linear layers count, as
-/// everywhere in the field.
+/// Multiply-adds of `op` for one image; one is two floating-point operations. Convolutions and
+/// linear layers count, as everywhere in the field.
 pub fn macs(op: &Op, x: Shape, y: Shape) -> u64 {
     match op {
         Op::Conv2d { kernel, groups, .. } => (y.len() * x.c / groups * kernel * kernel) as u64,
@@ -166,7 +166,8 @@ pub fn shapes(graph: &Graph) -> Result<Vec<Shape>, ShapeError> {
     Ok(shapes)
 }
 
-/// Every parameter of a graph with its full name, in layer order; `shapes` is [`shapes`] of the graph.
+/// Every parameter of a graph with its full name, in layer order; `shapes` is [`shapes`] of the
+/// graph.
 pub fn all_params(graph: &Graph, shapes: &[Shape]) -> Vec<(LayerId, String, Param)> {
     let mut all = Vec::new();
     for (index, layer) in graph.layers.iter().enumerate() {

@@ -8,8 +8,8 @@
 
 use crate::step::{Differentiate, SlotId, StepKind};
 
-/// Appends the loss step: reads the logits (and, beside the slots, the labels), writes one loss an image and the gradient
-/// of the logits.
+/// Appends the loss step: reads the logits (and, beside the slots, the labels), writes one loss an
+/// image and the gradient of the logits.
 pub fn forward(
     diff: &mut Differentiate<'_>,
     logits: SlotId,

@@ -1,4 +1,5 @@
-//! y = x in f32, before layers that are f32 always and where maps of two precisions meet; no layer of a graph, but a step of a plan.
+//! y = x in f32, before layers that are f32 always and where maps of two precisions meet; no layer
+//! of a graph, but a step of a plan.
 //!
 //! dx = dy, rounded to x's precision.
 

@@ -17,7 +17,8 @@ pub(super) struct End {
     pub(super) start: Option<SlotId>,
 }
 
-/// The slots whose gradient is wanted: those of trained parameters, `start`, and all that is computed from them.
+/// The slots whose gradient is wanted: those of trained parameters, `start`, and all that is
+/// computed from them.
 pub(super) fn live(
     params: &[ParamSlots],
     start: Option<SlotId>,
@@ -33,7 +34,8 @@ pub(super) fn live(
     live
 }
 
-/// Appends loss and backward steps; returns the slot of the losses, and the gradient of each slot that has one.
+/// Appends loss and backward steps; returns the slot of the losses, and the gradient of each slot
+/// that has one.
 pub(super) fn differentiate(
     graph: &Graph,
     batch: usize,
@@ -80,8 +82,8 @@ pub(super) fn differentiate(
     (losses.map(|(slot, _)| slot), diff.gradients)
 }
 
-/// Appends the optimiser's steps: for each stage one for the weight matrices and one for norms and biases; `below` says which
-/// stage a layer is of. The slots span all of them.
+/// Appends the optimiser's steps: for each stage one for the weight matrices and one for norms and
+/// biases; `below` says which stage a layer is of. The slots span all of them.
 pub(super) fn append_update(
     params: &[ParamSlots],
     below: &[usize],

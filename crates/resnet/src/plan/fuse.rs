@@ -13,8 +13,9 @@ use std::collections::{HashMap, HashSet};
 
 use crate::step::{SlotId, Step, StepKind};
 
-/// Rewrites `steps`; the slot `output` is read by someone else and never disappears. Of the slots `live` the gradient is wanted:
-/// what reads one has a backward step, which needs what a convolution hands to its norm.
+/// Rewrites `steps`; the slot `output` is read by someone else and never disappears. Of the slots
+/// `live` the gradient is wanted: what reads one has a backward step, which needs what a
+/// convolution hands to its norm.
 pub(super) fn fuse(steps: &mut Vec<Step>, output: SlotId, live: &HashSet<SlotId>) {
     let mut readers: HashMap<SlotId, usize> = HashMap::from([(output, 1)]);
     for slot in steps.iter().flat_map(|step| &step.reads) {

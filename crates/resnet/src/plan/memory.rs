@@ -1,7 +1,9 @@
-//! Gives every slot its place: parameters, gradients, momentum and state side by side, activations by lifetime.
+//! Gives every slot its place: parameters, gradients, momentum and state side by side, activations
+//! by lifetime.
 //!
-//! An activation lives from the first step that writes it to the last that reads it; two that never live at once may
-//! share memory. Slots are placed largest first at the lowest offset where they fit (greedy by size, Pisarchyk & Lee 2020).
+//! An activation lives from the first step that writes it to the last that reads it; two that never
+//! live at once may share memory. Slots are placed largest first at the lowest offset where they
+//! fit (greedy by size, Pisarchyk & Lee 2020).
 
 use std::ops::Range;
 
@@ -14,8 +16,8 @@ fn align(n: usize) -> usize {
     n.next_multiple_of(ALIGN)
 }
 
-/// Sets every slot's offset and returns the regions. The slots in `host` are read or written from outside, so they live
-/// throughout.
+/// Sets every slot's offset and returns the regions. The slots in `host` are read or written from
+/// outside, so they live throughout.
 pub(super) fn lay_out(
     slots: &mut [Slot],
     steps: &[Step],
@@ -102,7 +104,8 @@ fn place_by_lifetime(
     end
 }
 
-/// From the first step that touches a slot to one past the last; `None` for slots that fusion left unused.
+/// From the first step that touches a slot to one past the last; `None` for slots that fusion left
+/// unused.
 fn lifetimes(
     count: usize,
     steps: &[Step],

@@ -1,7 +1,9 @@
-//! From a graph to steps over planned memory, for one batch size and one mode: the narrow waist of the engine.
+//! From a graph to steps over planned memory, for one batch size and one mode: the narrow waist of
+//! the engine.
 //!
-//! `lower` turns layers into forward steps, `fuse` joins neighbours, `differentiate` appends the backward steps,
-//! `recompute` spares memory, `memory` gives every slot its place. Each is a function over plain data, and `text` prints the result.
+//! `lower` turns layers into forward steps, `fuse` joins neighbours, `differentiate` appends the
+//! backward steps, `recompute` spares memory, `memory` gives every slot its place. Each is a
+//! function over plain data, and `text` prints the result.
 
 mod differentiate;
 mod fuse;
@@ -29,15 +31,17 @@ pub enum Mode {
     },
     /// Forward with running statistics.
     Infer,
-    /// The same, and then backward from the logits' gradient, which the caller writes, to the output of a layer. The plan's
-    /// `gradients` say where both are.
+    /// The same, and then backward from the logits' gradient, which the caller writes, to the
+    /// output of a layer. The plan's `gradients` say where both are.
     Explain {
-        /// The layer; one that is fused into the step of a later layer has no output of its own to go back to.
+        /// The layer; one that is fused into the step of a later layer has no output of its own to
+        /// go back to.
         layer: LayerId,
     },
 }
 
-/// What training leaves as it is: it takes part as in inference, and nothing is computed for it backward.
+/// What training leaves as it is: it takes part as in inference, and nothing is computed for it
+/// backward.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Frozen {
     /// Layers from the first on.
@@ -59,11 +63,13 @@ pub struct Options {
     pub fuse: bool,
     /// Whether every slot keeps memory of its own, so that all can be looked at after a run.
     pub keep_all: bool,
-    /// Whether the backward pass computes the outputs of norms again instead of keeping them: the same bits in less memory.
+    /// Whether the backward pass computes the outputs of norms again instead of keeping them: the
+    /// same bits in less memory.
     pub recompute: bool,
     /// What is not trained.
     pub frozen: Frozen,
-    /// Whether the optimiser tells stages apart: the head, and runs of layers between changes of the maps' size.
+    /// Whether the optimiser tells stages apart: the head, and runs of layers between changes of
+    /// the maps' size.
     pub staged: bool,
 }
 
@@ -99,7 +105,8 @@ pub struct ParamSlots {
     pub param: Param,
     /// Where its value is.
     pub value: SlotId,
-    /// Where its gradient and momentum are; `None` for state, for what is frozen and for plans that do not train.
+    /// Where its gradient and momentum are; `None` for state, for what is frozen and for plans that
+    /// do not train.
     pub training: Option<Training>,
 }
 
@@ -145,9 +152,9 @@ pub struct Plan {
     pub regions: [Range<usize>; Space::ALL.len()],
     /// Output slot of each layer that still has one after fusion.
     pub outputs: Vec<Option<SlotId>>,
-    /// Slot of the loss's gradient with respect to each layer's output, where the plan trains and the output has a slot. Two
-    /// layers share one where an addition hands its gradient on unchanged. Only a plan that keeps all keeps them past the
-    /// step that reads them last.
+    /// Slot of the loss's gradient with respect to each layer's output, where the plan trains and
+    /// the output has a slot. Two layers share one where an addition hands its gradient on
+    /// unchanged. Only a plan that keeps all keeps them past the step that reads them last.
     pub gradients: Vec<Option<SlotId>>,
 }
 
@@ -293,8 +300,8 @@ impl Plan {
     }
 }
 
-/// For each layer, how many stages stand between it and the head, itself included: 0 for the head. A stage begins where maps
-/// become smaller.
+/// For each layer, how many stages stand between it and the head, itself included: 0 for the head.
+/// A stage begins where maps become smaller.
 fn stages_below_head(graph: &Graph, shapes: &[Shape]) -> Vec<usize> {
     let head = graph.head().0;
     let mut stage = 0;
@@ -316,8 +323,8 @@ fn stages_below_head(graph: &Graph, shapes: &[Shape]) -> Vec<usize> {
     stages.iter().enumerate().map(below).collect()
 }
 
-/// Slots of all parameters: weight matrices first, then norms and biases, so that decay is one span of memory. What is frozen
-/// lies with the state.
+/// Slots of all parameters: weight matrices first, then norms and biases, so that decay is one span
+/// of memory. What is frozen lies with the state.
 fn param_slots(
     graph: &Graph,
     shapes: &[Shape],

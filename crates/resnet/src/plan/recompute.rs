@@ -1,10 +1,13 @@
-//! Trades maps for arithmetic: what a norm wrote is computed again in the backward pass instead of being kept for it.
+//! Trades maps for arithmetic: what a norm wrote is computed again in the backward pass instead of
+//! being kept for it.
 //!
-//! A norm's backward step needs its input x anyway, and y = relu(norm(x) + residual) is one cheap pass over it (compare Chen et
-//! al. 2016, "Training deep nets with sublinear memory cost", and Bulo et al. 2018, "In-place activated batch norm"). So x stays and y goes
-//! after its last forward reader; the same arithmetic gives the same bits when the first backward reader wants it. If its residual is itself
-//! computed again, that step comes first: a chain. A chain has one step, or two where maps are large, so along a row of blocks every second
-//! output is kept, or every third. So is an output that only the head reads.
+//! A norm's backward step needs its input x anyway, and y = relu(norm(x) + residual) is one cheap
+//! pass over it (compare Chen et al. 2016, "Training deep nets with sublinear memory cost", and
+//! Bulo et al. 2018, "In-place activated batch norm"). So x stays and y goes after its last forward
+//! reader; the same arithmetic gives the same bits when the first backward reader wants it. If its
+//! residual is itself computed again, that step comes first: a chain. A chain has one step, or two
+//! where maps are large, so along a row of blocks every second output is kept, or every third. So
+//! is an output that only the head reads.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,10 +15,12 @@ use crate::step::{Slot, SlotId, Step, StepKind};
 
 /// Where [`StepKind::NormAgain`] reads its residual, if it has one.
 const RESIDUAL: usize = 5;
-/// Maps of this many bytes or more may be computed again in chains of two: there memory counts more than the time of one more step.
+/// Maps of this many bytes or more may be computed again in chains of two: there memory counts more
+/// than the time of one more step.
 const LARGE: usize = 16 << 20;
 
-/// Rewrites the steps; the backward pass begins at `backward`. Slots in `host` are looked at from outside and stay.
+/// Rewrites the steps; the backward pass begins at `backward`. Slots in `host` are looked at from
+/// outside and stay.
 pub(super) fn recompute(
     steps: &mut Vec<Step>,
     slots: &mut Vec<Slot>,
@@ -95,8 +100,9 @@ fn choose(
             continue;
         };
         let x_is_kept = first_reader.contains_key(&x) && !chains.contains_key(&x);
-        // Behind the last block there is only the head, so the first step to read that block's output again is its own norm's
-        // backward step (`dy, x, ..`), almost at once. Dropping it would save nothing, and its residual would be needed at the peak.
+        // Behind the last block there is only the head, so the first step to read that block's
+        // output again is its own norm's backward step (`dy, x, ..`), almost at once. Dropping it
+        // would save nothing, and its residual would be needed at the peak.
         let reader = &steps[at];
         let at_once = matches!(reader.kind, StepKind::NormBackward(_)) && reader.reads[1] == x;
         if x_is_kept && !at_once && !outside.contains(&y) && before < longest {
@@ -107,7 +113,8 @@ fn choose(
     chosen
 }
 
-/// The step that computes a norm's output again, from the statistics it saved. Only where a norm trains is its input kept.
+/// The step that computes a norm's output again, from the statistics it saved. Only where a norm
+/// trains is its input kept.
 fn once_more(step: &Step) -> Option<Step> {
     let norm = match step.kind {
         StepKind::Norm(norm) if norm.train => norm,

@@ -102,7 +102,8 @@ fn row_of_blocks(conv_behind: bool) -> Graph {
 /// Images whose maps in [`row_of_blocks`] take 16 MiB in f32.
 const LARGE_BATCH: usize = 4096;
 
-/// Every second output of a row of blocks is kept, of large maps every third, and the last if only the head reads it.
+/// Every second output of a row of blocks is kept, of large maps every third, and the last if only
+/// the head reads it.
 #[test]
 fn outputs_are_computed_again_one_from_another_where_maps_are_large() {
     let again = |conv_behind, batch, precision| {
@@ -143,7 +144,8 @@ fn outputs_are_computed_again_one_from_another_where_maps_are_large() {
     assert_eq!(again(false, 1, Precision::F32), small[2..]);
 }
 
-/// A shortcut that nothing reads in the backward pass is not kept for the sake of the block's output.
+/// A shortcut that nothing reads in the backward pass is not kept for the sake of the block's
+/// output.
 #[test]
 fn an_output_is_kept_if_its_residual_is_not() {
     let (mut g, y) = block_with_pooled_shortcut();

@@ -1,12 +1,14 @@
 //! Grad-CAM (Selvaraju et al. 2017): where in the picture the network saw the class.
 //!
-//! A: `[h, w, c]`, the last maps that still have places, before they are pooled; z: the logit of the class.
+//! A: `[h, w, c]`, the last maps that still have places, before they are pooled; z: the logit of
+//! the class.
 //!
 //! ```text
 //! alpha[k] = mean over i,j of dz / dA[i,j,k]      (eq. 1)
 //! cam[i,j] = max(0, sum over k of alpha[k] A[i,j,k])      (eq. 2)
 //! ```
-//! The gradient is the engine's own: a plan that goes back from the logits to A, with batch norm as in inference.
+//! The gradient is the engine's own: a plan that goes back from the logits to A, with batch norm as
+//! in inference.
 
 use super::Predictor;
 use crate::data::Image;
@@ -45,7 +47,8 @@ pub struct Cam {
     pub values: Vec<f32>,
 }
 
-/// The layer whose maps are looked at: the last on the main path whose maps have more than one place, pools not counted.
+/// The layer whose maps are looked at: the last on the main path whose maps have more than one
+/// place, pools not counted.
 pub(super) fn layer(graph: &Graph) -> Result<LayerId, ShapeError> {
     let shapes = op::shapes(graph)?;
     let is_pool =
@@ -99,8 +102,8 @@ impl Predictor {
         }
     }
 
-    /// The map over the upright picture it is of, as a PNG file: the strongest place in full colour, what the network did not see
-    /// darkened.
+    /// The map over the upright picture it is of, as a PNG file: the strongest place in full
+    /// colour, what the network did not see darkened.
     pub fn overlay(&self, cam: &Cam, image: &Image) -> Vec<u8> {
         let [top, left, height, width] = self.transform.seen(image);
         let scale = (image.width.max(image.height) as f64 / LONGEST as f64).max(1.0);

@@ -1,15 +1,17 @@
-//! Looks into a network while it computes: gradients, responses and weights of every layer, and what each shortcut carries.
+//! Looks into a network while it computes: gradients, responses and weights of every layer, and
+//! what each shortcut carries.
 //!
-//! A [`Probe`] runs a plan that keeps everything, one step per operation. Gradients are those of the mean loss of the probe's
-//! pictures; batch norm uses their statistics, as in training.
+//! A [`Probe`] runs a plan that keeps everything, one step per operation. Gradients are those of
+//! the mean loss of the probe's pictures; batch norm uses their statistics, as in training.
 //!
 //! Of a residual block y = relu(F(x) + S(x)) the gradient of its input is a sum,
 //!
 //! ```text
 //! dL/dx = (dS/dx)^T dL/dy' + (dF/dx)^T dL/dy'        y' = F(x) + S(x); S(x) = x for an identity shortcut
 //! ```
-//! (He et al. 2016, eq. 5). The engine computes the first term into the gradient's slot and adds the second to it. The probe
-//! runs the adding step twice, once on zeros, and so has both terms and their sum from the engine itself.
+//! (He et al. 2016, eq. 5). The engine computes the first term into the gradient's slot and adds
+//! the second to it. The probe runs the adding step twice, once on zeros, and so has both terms and
+//! their sum from the engine itself.
 
 mod structure;
 mod trend;
@@ -44,8 +46,8 @@ pub struct LayerMeasure {
     /// L2 norm of dL/dw.
     #[serde(with = "crate::number")]
     pub gradient_norm: f64,
-    /// L2 norm of dL/dy over the batch, y being the response: the layer's output after the batch norm that follows it, if
-    /// one does, before addition and ReLU.
+    /// L2 norm of dL/dy over the batch, y being the response: the layer's output after the batch
+    /// norm that follows it, if one does, before addition and ReLU.
     #[serde(with = "crate::number")]
     pub activation_gradient_norm: f64,
     /// L2 norm of w.
@@ -56,8 +58,8 @@ pub struct LayerMeasure {
     /// Standard deviation of the response over all its numbers (He et al. 2015, figure 7).
     #[serde(with = "crate::number")]
     pub response_std: f64,
-    /// Fraction of channels of the ReLU behind the response (and behind the addition and batch norm between them) that are
-    /// zero everywhere, for every picture.
+    /// Fraction of channels of the ReLU behind the response (and behind the addition and batch norm
+    /// between them) that are zero everywhere, for every picture.
     pub dead: Option<f64>,
 }
 
@@ -75,7 +77,8 @@ pub struct BlockMeasure {
     /// L2 norm of the term that arrives through the branch.
     #[serde(with = "crate::number")]
     pub branch_norm: f64,
-    /// The shortcut's part of dL/dx: its projection on dL/dx over the length of dL/dx. The branch's part is 1 minus this.
+    /// The shortcut's part of dL/dx: its projection on dL/dx over the length of dL/dx. The branch's
+    /// part is 1 minus this.
     #[serde(with = "crate::number")]
     pub shortcut_share: f64,
     /// Length of dL/dx minus both terms, over the length of dL/dx: rounding.
@@ -130,7 +133,8 @@ impl Probe {
         Ok(Probe { cpu: Cpu::new(plan, threads)?, structure })
     }
 
-    /// A number of pictures, at most `most`, for which a probe of `graph` takes a moderate amount of memory.
+    /// A number of pictures, at most `most`, for which a probe of `graph` takes a moderate amount
+    /// of memory.
     ///
     /// # Errors
     /// The graph cannot be planned.

@@ -1,4 +1,5 @@
-//! Where in a plan the quantities lie: found from the graph alone, so every network of the catalogue can be probed.
+//! Where in a plan the quantities lie: found from the graph alone, so every network of the
+//! catalogue can be probed.
 
 use std::collections::HashSet;
 

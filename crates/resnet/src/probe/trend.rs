@@ -1,10 +1,12 @@
 //! How the gradient changes over depth, as one number.
 //!
-//! In a chain of layers dL/dy_l = J_{l+1}^T ... J_L^T dL/dy_L: each layer multiplies the gradient by its Jacobian, so its
-//! length tends to change by a factor a layer. A line through the logarithms of the lengths over the layers gives that factor.
+//! In a chain of layers dL/dy_l = J_{l+1}^T ... J_L^T dL/dy_L: each layer multiplies the gradient
+//! by its Jacobian, so its length tends to change by a factor a layer. A line through the
+//! logarithms of the lengths over the layers gives that factor.
 //!
-//! The gradients of activations are measured, not those of weights: dL/dw_l is the product of dL/dy_l and the layer's input,
-//! and where one shrinks with depth and the other with height, as without batch norm, their product shows neither.
+//! The gradients of activations are measured, not those of weights: dL/dw_l is the product of
+//! dL/dy_l and the layer's input, and where one shrinks with depth and the other with height, as
+//! without batch norm, their product shows neither.
 
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +41,8 @@ pub const LIMIT: f64 = 1000.0;
 /// The trend of dL/dy over the convolutions of the main path.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trend {
-    /// Slope of the line through ln |dL/dy| over the layers, counted from the output to the input: above 0 it grows.
+    /// Slope of the line through ln |dL/dy| over the layers, counted from the output to the input:
+    /// above 0 it grows.
     #[serde(with = "crate::number")]
     pub slope: f64,
     /// Layers that the line goes through.

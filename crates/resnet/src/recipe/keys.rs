@@ -1,6 +1,8 @@
-//! Every key of a recipe: one row a key. The structs, the TOML, the overrides, the errors and the help come from the rows.
+//! Every key of a recipe: one row a key. The structs, the TOML, the overrides, the errors and the
+//! help come from the rows.
 //!
-//! A row is `name: type, "range in words", range as code, "help";`. A key without a range has `""` and `any`.
+//! A row is `name: type, "range in words", range as code, "help";`. A key without a range has `""`
+//! and `any`.
 
 use super::value::{BadFiles, ClassWeights, Field, Normalize, Precision, Sampling, Setting};
 use crate::schedule::{Course, Duration};
@@ -159,7 +161,8 @@ sections! {
         monitor_every: Option<Duration>, "", any,
             "How far apart looks at the gradients and responses of every layer are; `0it` never looks, `auto` looks at the start, at the end, and between them as often as 2 % of the time allows.";
     }
-    /// `[optimizer]`: stochastic gradient descent, in PyTorch's form: v = momentum v + g, w = w - lr v.
+    /// `[optimizer]`: stochastic gradient descent, in PyTorch's form: v = momentum v + g, w = w -
+    /// lr v.
     optimizer: Optimizer {
         lr: f64, "above 0, at most 1000", |x| *x > 0.0 && *x <= 1000.0, "The base learning rate.";
         momentum: f64, "from 0 to below 1", |x| (0.0..1.0).contains(x), "The part of the last update that stays.";

@@ -26,9 +26,11 @@ impl Default for Recipe {
 }
 
 impl Recipe {
-    /// Reads a built-in recipe or a TOML file, then applies overrides, later ones over earlier ones.
+    /// Reads a built-in recipe or a TOML file, then applies overrides, later ones over earlier
+    /// ones.
     ///
-    /// An override's key is whole (`optimizer.lr`) or its last part (`lr`); its value is TOML, or else plain text.
+    /// An override's key is whole (`optimizer.lr`) or its last part (`lr`); its value is TOML, or
+    /// else plain text.
     ///
     /// # Errors
     /// [`RecipeError`] names the recipe or file and the key, and the nearest known name.
@@ -220,7 +222,8 @@ fn find(name: &str) -> Result<&'static Key, RecipeError> {
     }
 }
 
-/// What the text of an override may mean, likeliest first: TOML, a number as people write it (`.05`), plain text.
+/// What the text of an override may mean, likeliest first: TOML, a number as people write it
+/// (`.05`), plain text.
 fn readings(text: &str) -> (Value, Option<Value>) {
     let plain = Value::String(text.to_owned());
     let toml = format!("value = {text}").parse::<Table>().ok();

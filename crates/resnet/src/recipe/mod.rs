@@ -1,11 +1,12 @@
 //! Recipes: every choice of a training run, as strict TOML.
 //!
-//! Values come from, each over the one before: the recipe `default`, the recipe that was asked for (over its own `base`,
-//! if it names one), overrides. Unknown keys are errors. [`Recipe::to_toml`] writes every key, so that the `config.toml` of a
-//! run is itself a recipe that repeats it.
+//! Values come from, each over the one before: the recipe `default`, the recipe that was asked for
+//! (over its own `base`, if it names one), overrides. Unknown keys are errors. [`Recipe::to_toml`]
+//! writes every key, so that the `config.toml` of a run is itself a recipe that repeats it.
 //!
-//! `auto` stands for a value that is chosen from the data or the network; [`Recipe::resolve`] replaces those that depend on
-//! the images. Exactly one of `train.epochs` and `train.steps` is set: a recipe or override that sets one unsets the other.
+//! `auto` stands for a value that is chosen from the data or the network; [`Recipe::resolve`]
+//! replaces those that depend on the images. Exactly one of `train.epochs` and `train.steps` is
+//! set: a recipe or override that sets one unsets the other.
 
 mod error;
 mod keys;
@@ -90,7 +91,8 @@ impl Recipe {
         text
     }
 
-    /// The recipe of a run, from its `config.toml`, where all is decided: a precision that it leaves open was f32.
+    /// The recipe of a run, from its `config.toml`, where all is decided: a precision that it
+    /// leaves open was f32.
     ///
     /// # Errors
     /// [`RecipeError`].
@@ -102,8 +104,8 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// Replaces what is `auto` because it depends on the images: `data.resize`, `data.crop`, `augment.pad`,
-    /// `augment.random_resized_crop`.
+    /// Replaces what is `auto` because it depends on the images: `data.resize`, `data.crop`,
+    /// `augment.pad`, `augment.random_resized_crop`.
     ///
     /// # Errors
     /// [`RecipeError::Together`] when what is set does not suit the images.
@@ -202,7 +204,8 @@ impl Recipe {
         }
     }
 
-    /// Checks each value's range, and the rules over several keys. [`Recipe::load`] has done so; fields set since may not fit.
+    /// Checks each value's range, and the rules over several keys. [`Recipe::load`] has done so;
+    /// fields set since may not fit.
     ///
     /// # Errors
     /// [`RecipeError`] names the keys.

@@ -61,7 +61,8 @@ macro_rules! named {
 pub enum Precision {
     /// 32-bit floats.
     F32,
-    /// Their upper halves, which the fastest kernels multiply so; sums, weights and their updates stay 32-bit floats.
+    /// Their upper halves, which the fastest kernels multiply so; sums, weights and their updates
+    /// stay 32-bit floats.
     Bf16,
     /// Whichever is faster on this machine.
     Auto,

@@ -64,8 +64,8 @@ impl Axis {
         self
     }
 
-    /// The same axis, from `low` to `high`. A range that is not one (not finite, empty, not positive on a logarithmic
-    /// axis) counts as none.
+    /// The same axis, from `low` to `high`. A range that is not one (not finite, empty, not
+    /// positive on a logarithmic axis) counts as none.
     pub fn range(mut self, low: f64, high: f64) -> Axis {
         self.range = Some((low, high));
         self
@@ -76,8 +76,8 @@ impl Axis {
         value.is_finite() && value.abs() <= LIMIT && (!self.log || value >= 1.0 / LIMIT)
     }
 
-    /// The axis fitted to `values`: its range and at most about `most` ticks. `widen` lets the range grow outward to
-    /// whole ticks, as is usual upwards and not along x.
+    /// The axis fitted to `values`: its range and at most about `most` ticks. `widen` lets the
+    /// range grow outward to whole ticks, as is usual upwards and not along x.
     pub fn fit(&self, values: impl Iterator<Item = f64>, most: usize, widen: bool) -> Fitted {
         let fixed = self.fixed();
         let widen = widen && fixed.is_none();
@@ -135,7 +135,8 @@ impl Axis {
     }
 }
 
-/// Values beyond this magnitude are not drawn; no measurement reaches it, and sums of such values stay finite.
+/// Values beyond this magnitude are not drawn; no measurement reaches it, and sums of such values
+/// stay finite.
 const LIMIT: f64 = 1e100;
 
 /// An axis with its range and ticks settled.

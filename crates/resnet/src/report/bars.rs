@@ -17,7 +17,8 @@ pub struct Bar {
     pub colour: usize,
 }
 
-/// A bar chart. Bars start at 0, which a logarithmic axis does not have: `axis.log` and `axis.range` are not used.
+/// A bar chart. Bars start at 0, which a logarithmic axis does not have: `axis.log` and
+/// `axis.range` are not used.
 #[derive(Clone, Debug)]
 pub struct BarChart {
     /// What the chart shows, for readers who cannot see it.
@@ -80,7 +81,8 @@ impl BarChart {
     }
 }
 
-/// A short bar for a table's cell: `fraction` of its full length, which is also said by the number beside it.
+/// A short bar for a table's cell: `fraction` of its full length, which is also said by the number
+/// beside it.
 pub fn cell_bar(fraction: f64) -> String {
     let filled = if fraction.is_finite() { fraction.clamp(0.0, 1.0) * 100.0 } else { 0.0 };
     let mut m = Markup::new();

@@ -25,7 +25,8 @@ pub enum Style {
 pub struct Series {
     /// Name, written at the end of the line; an empty one is not written.
     pub label: String,
-    /// Points (x, y) in any order; they are drawn by ascending x. A y that is not finite breaks the line.
+    /// Points (x, y) in any order; they are drawn by ascending x. A y that is not finite breaks the
+    /// line.
     pub points: Vec<(f64, f64)>,
     /// How the line is drawn.
     pub style: Style,
@@ -55,7 +56,8 @@ pub struct LineChart {
     pub series: Vec<Series>,
     /// Horizontal lines behind the series.
     pub references: Vec<Reference>,
-    /// The least room left and right of the plot, in pixels: what lets the x axes of stacked charts stand in line.
+    /// The least room left and right of the plot, in pixels: what lets the x axes of stacked charts
+    /// stand in line.
     pub margins: (f64, f64),
 }
 
@@ -115,7 +117,8 @@ impl LineChart {
         charts.iter().zip(frames).map(draw).collect()
     }
 
-    /// The chart as an `svg` element for a page that holds the styles of [`palette`](super::palette).
+    /// The chart as an `svg` element for a page that holds the styles of
+    /// [`palette`](super::palette).
     pub fn svg(&self, frame: Frame<'_>) -> String {
         self.draw(frame, false)
     }

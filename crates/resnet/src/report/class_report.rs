@@ -1,4 +1,5 @@
-//! The classes of a network in a report: confusion matrix, mistakes with their pictures, recall, precision and F1.
+//! The classes of a network in a report: confusion matrix, mistakes with their pictures, recall,
+//! precision and F1.
 
 use super::chart::Frame;
 use super::confusion::Confusion;
@@ -15,7 +16,8 @@ pub struct ClassReport<'a> {
     pub classes: &'a [String],
     /// Counts, row-major: rows the truth, columns the prediction; empty if there are none.
     pub confusion: &'a [u64],
-    /// The most frequent mistakes with examples, most frequent first. If empty, they are read from `confusion`.
+    /// The most frequent mistakes with examples, most frequent first. If empty, they are read from
+    /// `confusion`.
     pub confused: &'a [ConfusedPair],
 }
 
@@ -219,7 +221,8 @@ fn picture(page: &mut Page, picture: &Picture, truth: &str, predicted: &str, not
     m.open("li", &[("title", &picture.name)]);
     match data_uri(picture.width, picture.height, picture.channels, &picture.pixels) {
         Ok((uri, w, h)) => {
-            // Whole multiples keep small pictures crisp; photos are shown at half their stored size for dense screens.
+            // Whole multiples keep small pictures crisp; photos are shown at half their stored size
+            // for dense screens.
             let longest = w.max(h);
             let scale = if longest <= 96 { f64::from(96 / longest) } else { 0.6 };
             let side = |s: u32| (f64::from(s) * scale).round().max(1.0);

@@ -66,7 +66,8 @@ impl<'a> Confusion<'a> {
             .max_by_key(|&(p, count)| (count, std::cmp::Reverse(p)))
     }
 
-    /// The `most` most frequent mistakes (truth, predicted, count), most frequent first; equal ones in order of class.
+    /// The `most` most frequent mistakes (truth, predicted, count), most frequent first; equal ones
+    /// in order of class.
     pub fn pairs(self, most: usize) -> Vec<(usize, usize, u64)> {
         let n = self.classes;
         let mut pairs: Vec<(usize, usize, u64)> = (self.counts.iter().enumerate())

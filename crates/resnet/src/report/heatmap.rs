@@ -101,7 +101,8 @@ struct Layout {
 }
 
 impl HeatMap<'_> {
-    /// The width at which the map's texts stay readable, in pixels: a narrower window should scroll.
+    /// The width at which the map's texts stay readable, in pixels: a narrower window should
+    /// scroll.
     pub fn least_width(&self) -> f64 {
         120.0
             + self.columns.len().min(MOST_CELLS) as f64
@@ -153,14 +154,16 @@ impl HeatMap<'_> {
         let few = columns <= MOST_NOTES;
         let lean: f64 = if few { 40.0 } else { 90.0 };
 
-        // The names' size follows from the cells' size, which follows from the names' room: settled in a few rounds.
+        // The names' size follows from the cells' size, which follows from the names' room: settled
+        // in a few rounds.
         let mut text = (TEXT, TEXT);
         for round in 0.. {
             let left = longest(self.rows, text.0).min(0.3 * frame.width) + 10.0;
             let leaning = longest(self.columns, text.1).min(0.3 * frame.width);
             let overhang = if few { leaning * lean.to_radians().cos() } else { 0.0 };
             let mut cell = (frame.width - left - 4.0) / drawn_columns;
-            // Names lean out over the last columns; what stands out beyond the grid needs room beside it.
+            // Names lean out over the last columns; what stands out beyond the grid needs room
+            // beside it.
             let beyond = (overhang - cell * 0.5).max(0.0);
             cell = ((frame.width - left - 4.0 - beyond) / drawn_columns).clamp(1.0, 64.0);
             let row_height = if drawn_rows == drawn_columns {
@@ -322,8 +325,8 @@ impl Ramp<'_> {
     }
 }
 
-/// The size of names beside cells of some size: as large as the cells, or, where that is too small to read, larger and
-/// only beside every so many cells.
+/// The size of names beside cells of some size: as large as the cells, or, where that is too small
+/// to read, larger and only beside every so many cells.
 fn name_size(cell: f64) -> f64 {
     if cell < 7.2 { 11.0 } else { (0.92 * cell).min(TEXT) }
 }

@@ -1,7 +1,7 @@
 //! Text that must not collide: estimated widths, shortening, and placement along a line.
 
-/// Estimated width of `text` at `size` pixels. An upper bound for the usual sans-serif fonts: the widths are those of
-/// DejaVu Sans, the widest of them.
+/// Estimated width of `text` at `size` pixels. An upper bound for the usual sans-serif fonts: the
+/// widths are those of DejaVu Sans, the widest of them.
 pub fn width(text: &str, size: f64) -> f64 {
     text.chars().map(advance).sum::<f64>() * size
 }
@@ -35,8 +35,9 @@ pub fn shorten(text: &str, size: f64, room: f64) -> String {
     kept.trim_end().to_owned() + "…"
 }
 
-/// Positions as near as possible (least squares) to `wanted`, at least `gap` apart and inside `low..=high`, in the order
-/// of `wanted`. If the room is too small for all, the gap shrinks to what there is.
+/// Positions as near as possible (least squares) to `wanted`, at least `gap` apart and inside
+/// `low..=high`, in the order of `wanted`. If the room is too small for all, the gap shrinks to
+/// what there is.
 pub fn spread(wanted: &[f64], gap: f64, low: f64, high: f64) -> Vec<f64> {
     let n = wanted.len();
     let gap = if n > 1 { gap.min((high - low) / (n - 1) as f64).max(0.0) } else { gap };
@@ -47,7 +48,8 @@ pub fn spread(wanted: &[f64], gap: f64, low: f64, high: f64) -> Vec<f64> {
     let mut order: Vec<usize> = (0..n).collect();
     order.sort_by(|&a, &b| wish(a).total_cmp(&wish(b)).then(a.cmp(&b)));
 
-    // Pool adjacent violators: labels that would touch become one block, which stands at the mean of its wishes.
+    // Pool adjacent violators: labels that would touch become one block, which stands at the mean
+    // of its wishes.
     struct Block {
         members: usize,
         sum: f64, // of wanted - offset inside the block

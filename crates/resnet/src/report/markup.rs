@@ -1,4 +1,5 @@
-//! A writer of HTML and SVG that is also well-formed XML: tags balance by construction, every text is escaped.
+//! A writer of HTML and SVG that is also well-formed XML: tags balance by construction, every text
+//! is escaped.
 
 use std::fmt::{self, Display, Write};
 
@@ -37,7 +38,8 @@ impl Markup {
         }
     }
 
-    /// An element without content. HTML knows only void elements (`meta`, `img`, `br`) so; SVG knows any.
+    /// An element without content. HTML knows only void elements (`meta`, `img`, `br`) so; SVG
+    /// knows any.
     pub fn leaf(&mut self, tag: &'static str, attributes: Attributes<'_>) {
         self.start(tag, attributes);
         self.out.push_str("/>");
@@ -105,7 +107,8 @@ impl Write for Escaper<'_> {
                 '>' => self.0.push_str("&gt;"),
                 '"' => self.0.push_str("&quot;"),
                 '\n' | '\t' => self.0.push(c),
-                // Control characters and non-characters have no place in XML; a text may come from a file name.
+                // Control characters and non-characters have no place in XML; a text may come from
+                // a file name.
                 c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => {
                     self.0.push('\u{fffd}')
                 }

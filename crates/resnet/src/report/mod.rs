@@ -1,10 +1,12 @@
 //! Reports: one HTML file that opens offline, with charts and pictures inside it.
 //!
-//! From the bottom up: `markup` writes balanced tags, `format` writes numbers, `palette` holds the colours of both
-//! themes, [`chart`], [`bars`] and [`heatmap`] draw, [`png`] embeds pictures, [`page`] is the sheet they stand on.
-//! None of those knows what a training run is; [`run`] does, and is the example to follow for another kind of report.
+//! From the bottom up: `markup` writes balanced tags, `format` writes numbers, `palette` holds the
+//! colours of both themes, [`chart`], [`bars`] and [`heatmap`] draw, [`png`] embeds pictures,
+//! [`page`] is the sheet they stand on. None of those knows what a training run is; [`run`] does,
+//! and is the example to follow for another kind of report.
 //!
-//! Equal input gives equal bytes. Every text is escaped. Nothing is loaded from outside the file and nothing runs in it.
+//! Equal input gives equal bytes. Every text is escaped. Nothing is loaded from outside the file
+//! and nothing runs in it.
 
 pub mod axis;
 pub mod bars;

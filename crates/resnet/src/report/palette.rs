@@ -1,8 +1,9 @@
 //! Colours of both themes, as CSS variables.
 //!
-//! Series colours are Okabe & Ito's palette (Color Universal Design, 2008), which people with any common colour vision
-//! tell apart, without yellow and black. A colour that is too pale for a line on white, or too dark for one on the dark
-//! sheet, is shifted in lightness; a test holds lines at a contrast of 3 and texts at 4.5 (WCAG 2.2, 1.4.11 and 1.4.3).
+//! Series colours are Okabe & Ito's palette (Color Universal Design, 2008), which people with any
+//! common colour vision tell apart, without yellow and black. A colour that is too pale for a line
+//! on white, or too dark for one on the dark sheet, is shifted in lightness; a test holds lines at
+//! a contrast of 3 and texts at 4.5 (WCAG 2.2, 1.4.11 and 1.4.3).
 
 use std::fmt::Write;
 
@@ -79,8 +80,8 @@ pub fn variables() -> String {
     css
 }
 
-/// The class of a text on the colour `name` at some opacity over the page: whichever of the sheet's ink and the
-/// shade's own is easier to read, in each theme.
+/// The class of a text on the colour `name` at some opacity over the page: whichever of the sheet's
+/// ink and the shade's own is easier to read, in each theme.
 pub(super) fn text_on(name: &str, opacity: f64) -> &'static str {
     let (hue, page, ink, on) = (sheet(name), sheet("page"), sheet("ink"), sheet("on-shade"));
     let better = |hue, page, ink, on| {

@@ -38,8 +38,9 @@ pub enum PictureError {
     },
 }
 
-/// A picture of `height` x `width` x `channels` bytes (rows of pixels, 1 grey or 3 colour channels) as the address of an
-/// `img`, and the size of what is stored there, which is smaller for large pictures.
+/// A picture of `height` x `width` x `channels` bytes (rows of pixels, 1 grey or 3 colour channels)
+/// as the address of an `img`, and the size of what is stored there, which is smaller for large
+/// pictures.
 ///
 /// # Errors
 /// If the size and the bytes do not fit.
@@ -95,7 +96,8 @@ pub fn data_uri(
     Ok((format!("data:image/png;base64,{}", base64(&png)), w, h))
 }
 
-/// A PNG file of `height` x `width` x `channels` bytes, 1 grey or 3 colour channels; `None` if size and bytes do not fit.
+/// A PNG file of `height` x `width` x `channels` bytes, 1 grey or 3 colour channels; `None` if size
+/// and bytes do not fit.
 pub fn encode(width: u32, height: u32, channels: usize, pixels: &[u8]) -> Option<Vec<u8>> {
     let colour = match channels {
         1 => ExtendedColorType::L8,

@@ -39,7 +39,8 @@ pub struct RunReport<'a> {
     pub classes: &'a [String],
     /// Counts, row-major: rows the truth, columns the prediction; empty if there are none.
     pub confusion: &'a [u64],
-    /// The most frequent mistakes with examples, most frequent first. If empty, they are read from `confusion`.
+    /// The most frequent mistakes with examples, most frequent first. If empty, they are read from
+    /// `confusion`.
     pub confused: &'a [ConfusedPair],
     /// The resolved configuration.
     pub config_toml: &'a str,
@@ -73,7 +74,8 @@ pub enum Status<'a> {
 pub struct Headline<'a> {
     /// Share of images whose first guess is right.
     pub top1: f64,
-    /// Share of images with the truth among the first five guesses; `None` if there are no more than five classes.
+    /// Share of images with the truth among the first five guesses; `None` if there are no more
+    /// than five classes.
     pub top5: Option<f64>,
     /// Mean cross-entropy in nats.
     pub loss: f64,

@@ -1,10 +1,12 @@
-//! Thinning: a line of any number of points, drawn with at most four points a pixel column and the same outline.
+//! Thinning: a line of any number of points, drawn with at most four points a pixel column and the
+//! same outline.
 
 /// A stretch of a line without gaps, in pixels.
 pub(super) type Stretch = Vec<(f64, f64)>;
 
-/// Splits a line at values that are not finite and thins each stretch: of the points in one pixel column the first, the
-/// lowest, the highest and the last stay. `points` are in pixels, ordered by x; only y may be not finite.
+/// Splits a line at values that are not finite and thins each stretch: of the points in one pixel
+/// column the first, the lowest, the highest and the last stay. `points` are in pixels, ordered by
+/// x; only y may be not finite.
 pub(super) fn thin(points: impl Iterator<Item = (f64, f64)>) -> Vec<Stretch> {
     let mut stretches = vec![Stretch::new()];
     let mut column: Vec<(f64, f64)> = Vec::new();

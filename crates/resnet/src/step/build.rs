@@ -89,7 +89,8 @@ impl Lower<'_> {
         self.slot(name, len, Precision::F32)
     }
 
-    /// Appends the step that computes a layer, and returns the slot of its output, which is stored as its first input is.
+    /// Appends the step that computes a layer, and returns the slot of its output, which is stored
+    /// as its first input is.
     pub(crate) fn step(&mut self, id: LayerId, kind: StepKind, reads: Vec<SlotId>) -> SlotId {
         let precision = match kind {
             StepKind::GlobalAvgPool { .. } => Precision::F32,
@@ -119,7 +120,8 @@ pub struct Differentiate<'a> {
     pub(crate) gradients: HashMap<SlotId, SlotId>,
     /// How many forward steps read each slot.
     pub(crate) readers: HashMap<SlotId, usize>,
-    /// Slots that depend on something whose gradient is wanted; nobody needs the gradient of another, such as the images'.
+    /// Slots that depend on something whose gradient is wanted; nobody needs the gradient of
+    /// another, such as the images'.
     pub(crate) live: HashSet<SlotId>,
 }
 
@@ -129,7 +131,8 @@ impl Differentiate<'_> {
         self.gradients.get(&y).copied()
     }
 
-    /// Where the gradient of `x` goes, and whether it is added to earlier contributions; `None` where nobody needs it.
+    /// Where the gradient of `x` goes, and whether it is added to earlier contributions; `None`
+    /// where nobody needs it.
     pub(crate) fn sink(&mut self, x: SlotId) -> Option<(SlotId, bool)> {
         if !self.live.contains(&x) {
             return None;
@@ -151,8 +154,8 @@ impl Differentiate<'_> {
         SlotId(self.slots.len() - 1)
     }
 
-    /// Lets `dy` be the gradient of `x` as it stands, where the step at hand is `x`'s only reader: then nothing is ever
-    /// added to it.
+    /// Lets `dy` be the gradient of `x` as it stands, where the step at hand is `x`'s only reader:
+    /// then nothing is ever added to it.
     pub(crate) fn share(&mut self, x: SlotId, dy: SlotId) -> bool {
         let alone = self.live.contains(&x) && self.readers[&x] == 1;
         if alone {

@@ -1,7 +1,8 @@
-//! Steps and slots: what a plan is made of, and the two builders that operations append to (`build`).
+//! Steps and slots: what a plan is made of, and the two builders that operations append to
+//! (`build`).
 //!
-//! A step is one kernel launch; a slot is a piece of memory it reads or writes. Both are plain data: a backend needs
-//! nothing else, and never sees a network.
+//! A step is one kernel launch; a slot is a piece of memory it reads or writes. Both are plain
+//! data: a backend needs nothing else, and never sees a network.
 
 mod build;
 
@@ -42,7 +43,8 @@ pub enum Precision {
     /// 32-bit floats.
     #[default]
     F32,
-    /// Their upper halves. Sums are f32; weights may be rounded to them as well before they are multiplied.
+    /// Their upper halves. Sums are f32; weights may be rounded to them as well before they are
+    /// multiplied.
     Bf16,
 }
 
@@ -195,7 +197,8 @@ pub struct AddGrad {
     pub b: Option<bool>,
 }
 
-/// What a step computes, with the slots it reads and writes in order; `[]` marks those that depend on the fields.
+/// What a step computes, with the slots it reads and writes in order; `[]` marks those that depend
+/// on the fields.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum StepKind {
     /// `x, w, [bias] -> y`
@@ -205,16 +208,19 @@ pub enum StepKind {
         /** Whether a bias is read. */
         bias: bool,
     },
-    /// `x, w, gamma, beta, running mean, running var, [residual] -> y`, where nothing is differentiated
+    /// `x, w, gamma, beta, running mean, running var, [residual] -> y`, where nothing is
+    /// differentiated
     ConvNorm {
         /** The shape. */
         conv: Conv,
         /** What its sums go through before they are written; the residual has all channels. */
         norm: Norm,
     },
-    /// `x, gamma, beta, [running mean, running var], [residual] -> y, [mean, rstd, running mean, running var]`
+    /// `x, gamma, beta, [running mean, running var], [residual] -> y, [mean, rstd, running mean,
+    /// running var]`
     Norm(Norm),
-    /// `x, gamma, beta, mean, rstd, [residual] -> y`: the output of a norm that trains, in the backward pass
+    /// `x, gamma, beta, mean, rstd, [residual] -> y`: the output of a norm that trains, in the
+    /// backward pass
     NormAgain(Norm),
     /// `x -> y`
     Relu,
@@ -267,7 +273,8 @@ pub enum StepKind {
         /** Whether db is written. */
         bias: bool,
     },
-    /// `dy, x, gamma, mean, rstd, [y or beta] -> dx, dgamma, dbeta, [dresidual]`: with a ReLU y, or beta where nothing was added before it
+    /// `dy, x, gamma, mean, rstd, [y or beta] -> dx, dgamma, dbeta, [dresidual]`: with a ReLU y, or
+    /// beta where nothing was added before it
     NormBackward(NormGrad),
     /// `dy, gamma, running var -> dx`: through a norm whose statistics are fixed
     NormScale {

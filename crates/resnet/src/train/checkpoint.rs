@@ -1,8 +1,9 @@
 //! Checkpoints: a model file with momentum and progress, from which a run goes on bit for bit.
 //!
-//! Beside the model's tensors a checkpoint holds `optimizer.momentum.NAME` for each trained parameter, in the layout of the
-//! parameter, where a running average of the weights is kept `optimizer.weight.NAME` for each tensor, the plain names being the
-//! average, which is to be used, and in the metadata `progress` (JSON) and `recipe` (TOML, every choice of the run).
+//! Beside the model's tensors a checkpoint holds `optimizer.momentum.NAME` for each trained
+//! parameter, in the layout of the parameter, where a running average of the weights is kept
+//! `optimizer.weight.NAME` for each tensor, the plain names being the average, which is to be used,
+//! and in the metadata `progress` (JSON) and `recipe` (TOML, every choice of the run).
 
 use std::path::Path;
 

@@ -1,7 +1,8 @@
 //! The run directory.
 //!
-//! `config.toml` (every choice), `environment.json` (machine and command), `events.jsonl`, `metrics.csv`,
-//! `checkpoints/{last,best}.safetensors`, and at the end `model.safetensors` and `report.html`.
+//! `config.toml` (every choice), `environment.json` (machine and command), `events.jsonl`,
+//! `metrics.csv`, `checkpoints/{last,best}.safetensors`, and at the end `model.safetensors` and
+//! `report.html`.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
@@ -35,7 +36,8 @@ const MOST_BYTES: u64 = 1 << 20;
 /// A run directory.
 pub(super) struct Directory {
     root: PathBuf,
-    /// `config.toml`, locked while the run is under way; the lock ends with the process, however it ends.
+    /// `config.toml`, locked while the run is under way; the lock ends with the process, however it
+    /// ends.
     _lock: Option<File>,
 }
 

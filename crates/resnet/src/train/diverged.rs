@@ -6,8 +6,9 @@ use crate::plan::{Options, Plan};
 use crate::step::SlotId;
 use crate::weights;
 
-/// Runs the same batch through a plan that keeps everything, one step per operation, and names the first bad number:
-/// weights first, then outputs in the order of the forward pass, then gradients in the order of the backward pass.
+/// Runs the same batch through a plan that keeps everything, one step per operation, and names the
+/// first bad number: weights first, then outputs in the order of the forward pass, then gradients
+/// in the order of the backward pass.
 pub(super) fn first_bad_layer(
     trainer: &Cpu,
     graph: &Graph,

@@ -163,8 +163,8 @@ impl Job {
         Ok(())
     }
 
-    /// Lets the trainer train what step `step` trains, the first being 0: the head alone, or everything. Momentum of what was
-    /// frozen starts at zero.
+    /// Lets the trainer train what step `step` trains, the first being 0: the head alone, or
+    /// everything. Momentum of what was frozen starts at zero.
     pub(super) fn enter(&mut self, step: u64) -> Result<(), TrainError> {
         let frozen = step < self.frozen_steps;
         if frozen == (self.trainer.plan().options.frozen.layers > 0) {
@@ -183,7 +183,8 @@ impl Job {
         Ok(())
     }
 
-    /// Forward and backward over a batch, whose images may be mixed on the way; `step` names the randomness. Returns the mean loss.
+    /// Forward and backward over a batch, whose images may be mixed on the way; `step` names the
+    /// randomness. Returns the mean loss.
     pub(super) fn differentiate(&mut self, batch: &mut Batch, step: u64) -> f64 {
         let (mixup, seed) = (self.recipe.augment.mixup, self.recipe.train.seed);
         let part = (mixup > 0.0).then(|| target::draw(mixup, seed, step));
@@ -216,7 +217,8 @@ impl Job {
         }
     }
 
-    /// A backend that holds the weights to use: the average, where one is kept, or those that are trained.
+    /// A backend that holds the weights to use: the average, where one is kept, or those that are
+    /// trained.
     pub(super) fn result(&mut self) -> &Cpu {
         match &self.ema {
             Some(ema) => ema.write_to(&mut self.evaluator),
@@ -240,7 +242,8 @@ impl Job {
         self.total_steps().div_ceil(self.steps_per_epoch())
     }
 
-    /// Adds what model files of a run carry beside the network: its recipe, and the licence of the model it started from.
+    /// Adds what model files of a run carry beside the network: its recipe, and the licence of the
+    /// model it started from.
     pub(super) fn describe(&self, model: &mut Model) {
         let metadata = &mut model.tensors.metadata;
         metadata.insert("recipe".into(), self.portable_recipe());
@@ -249,7 +252,8 @@ impl Job {
         }
     }
 
-    /// The recipe as model files carry it: without what depends on the machine and changes no result.
+    /// The recipe as model files carry it: without what depends on the machine and changes no
+    /// result.
     fn portable_recipe(&self) -> String {
         let mut recipe = self.recipe.clone();
         recipe.train.threads = 0;

@@ -1,5 +1,6 @@
-//! Which learning rate? A range test (Smith 2015, section 3.3): a run of few steps whose rate rises by the same factor at each,
-//! from far too low to far too high. The loss falls where learning begins, and rises again where it breaks.
+//! Which learning rate? A range test (Smith 2015, section 3.3): a run of few steps whose rate rises
+//! by the same factor at each, from far too low to far too high. The loss falls where learning
+//! begins, and rises again where it breaks.
 
 use std::path::Path;
 
@@ -51,7 +52,8 @@ pub struct LrFind {
     pub batch: usize,
     /// Whether only the head was trained.
     pub frozen: bool,
-    /// A rate to try: a tenth of the one with the lowest smoothed loss. `None` if the loss never fell.
+    /// A rate to try: a tenth of the one with the lowest smoothed loss. `None` if the loss never
+    /// fell.
     pub suggestion: Option<f64>,
     /// The recipe's own rate.
     pub lr: f64,
@@ -59,8 +61,9 @@ pub struct LrFind {
     pub points: Vec<Point>,
 }
 
-/// Takes the steps of the test on the recipe's network and data; nothing is saved. The recipe's `train.freeze` decides which layers
-/// are trained. `on` is told the steps done and those of the whole test, and may stop it.
+/// Takes the steps of the test on the recipe's network and data; nothing is saved. The recipe's
+/// `train.freeze` decides which layers are trained. `on` is told the steps done and those of the
+/// whole test, and may stop it.
 ///
 /// # Errors
 /// [`TrainError`].

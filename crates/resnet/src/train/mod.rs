@@ -1,8 +1,9 @@
 //! Training: from a recipe to a run directory.
 //!
-//! `job` turns a recipe into data, network and plans, and does a step; `run` is the loop; `checkpoint` and `directory` keep it
-//! on disk; `target` mixes and weighs labels, `ema` averages weights; `monitor` looks into the network on the way; `diverged`
-//! finds the layer that broke; `report` draws the page. `lr_find` takes the same steps with a rate that rises.
+//! `job` turns a recipe into data, network and plans, and does a step; `run` is the loop;
+//! `checkpoint` and `directory` keep it on disk; `target` mixes and weighs labels, `ema` averages
+//! weights; `monitor` looks into the network on the way; `diverged` finds the layer that broke;
+//! `report` draws the page. `lr_find` takes the same steps with a rate that rises.
 
 mod checkpoint;
 mod directory;
@@ -147,7 +148,8 @@ impl Observer for () {
     }
 }
 
-/// Trains by a recipe, into a directory that must not hold a run yet. `command` is what the report says was typed.
+/// Trains by a recipe, into a directory that must not hold a run yet. `command` is what the report
+/// says was typed.
 ///
 /// # Errors
 /// [`TrainError`]; what was saved until then stays.
@@ -177,8 +179,8 @@ pub fn train_noted(
     run::Run::start(job, directory, observer)?.go()
 }
 
-/// Continues a run where its last checkpoint stands; it ends with the same bits as a run that never stopped. The number of
-/// threads may differ from before.
+/// Continues a run where its last checkpoint stands; it ends with the same bits as a run that never
+/// stopped. The number of threads may differ from before.
 ///
 /// # Errors
 /// [`TrainError`].
@@ -189,7 +191,8 @@ pub fn resume(
 ) -> Result<RunEnded, TrainError> {
     let (directory, mut recipe) = directory::Directory::open(out)?;
     recipe.train.threads = threads.unwrap_or(recipe.train.threads);
-    // The checkpoint knows the preprocessing that the run took over from the model it started from, which may be gone.
+    // The checkpoint knows the preprocessing that the run took over from the model it started from,
+    // which may be gone.
     let last = directory.path(LAST);
     let task = match recipe.model.start.is_empty() || !last.exists() {
         true => Task::open(recipe)?,

@@ -1,5 +1,5 @@
-//! Looks into the network while it trains, always at the same training pictures and without augmentation, so that what
-//! changes is the network.
+//! Looks into the network while it trains, always at the same training pictures and without
+//! augmentation, so that what changes is the network.
 
 use super::TrainError;
 use crate::event::Monitored;
@@ -11,8 +11,8 @@ use crate::weights;
 
 /// Pictures looked at.
 const PICTURES: usize = 16;
-/// A look costs at most about as much as training on as many pictures as it looks at: forward and backward with nothing fused,
-/// and the sums over what was kept, but no update.
+/// A look costs at most about as much as training on as many pictures as it looks at: forward and
+/// backward with nothing fused, and the sums over what was kept, but no update.
 const COST: f64 = 1.0;
 /// Part of the time that looks may take where the recipe leaves their number to us.
 const BUDGET: f64 = 0.02;
@@ -89,8 +89,8 @@ fn weight_slots(trainer: &Cpu) -> impl Iterator<Item = &ParamSlots> {
     params.filter(|p| p.param.role.is_weight())
 }
 
-/// When to look: at the start, at 1, 2, 4, ... (`early` times at most) until the regular distance, then regularly, and at the
-/// end. The first steps change a network most.
+/// When to look: at the start, at 1, 2, 4, ... (`early` times at most) until the regular distance,
+/// then regularly, and at the end. The first steps change a network most.
 fn due(total: u64, every: u64, early: u64) -> Vec<u64> {
     let doubling = std::iter::successors(Some(1u64), |step| step.checked_mul(2));
     let first = doubling.take_while(|&step| step < every.min(total));

@@ -37,7 +37,8 @@ pub(super) struct Run<'a> {
     began: Instant,
     /// Seconds of earlier parts.
     before: f64,
-    /// When the last step event or evaluation was over, and how long batches had been waited for by then.
+    /// When the last step event or evaluation was over, and how long batches had been waited for by
+    /// then.
     window: (Instant, Duration),
     /// Images trained on since then.
     images: u64,
@@ -73,7 +74,8 @@ impl<'a> Run<'a> {
     ) -> Result<Run<'a>, TrainError> {
         let last = directory.path(LAST);
         if !last.exists() {
-            // Killed before the first checkpoint, a run starts again; with its checkpoint lost, that would hide the loss.
+            // Killed before the first checkpoint, a run starts again; with its checkpoint lost,
+            // that would hide the loss.
             let before = directory.path(EVENTS);
             let history = if before.exists() { event::read(&before)? } else { Vec::new() };
             if history.iter().any(|event| matches!(event, Event::Saved { .. })) {
@@ -228,7 +230,8 @@ impl<'a> Run<'a> {
             ""
         };
         let error = TrainError::Diverged { step: self.progress.step + 1, what, kept, warmup };
-        // The run has failed for its own reason; a report that cannot be written as well must not hide it.
+        // The run has failed for its own reason; a report that cannot be written as well must not
+        // hide it.
         let _ = self.finish(Some(&error.to_string()), true);
         error
     }

@@ -1,14 +1,17 @@
-//! What the loss of a batch is taken against, where that is more than one label an image: mixed pairs, weighed classes.
+//! What the loss of a batch is taken against, where that is more than one label an image: mixed
+//! pairs, weighed classes.
 //!
-//! The plan's loss step has computed, for each image's own label a, L_a = - sum t_a log p and its gradient (p - t_a) / N. The
-//! loss wanted is u L_a + v L_b with the label b it was mixed with (Zhang et al. 2018) and
+//! The plan's loss step has computed, for each image's own label a, L_a = - sum t_a log p and its
+//! gradient (p - t_a) / N. The loss wanted is u L_a + v L_b with the label b it was mixed with
+//! (Zhang et al. 2018) and
 //!
 //! ```text
 //! u = part w[a]     v = (1 - part) w[b]     w: the classes' weights, or 1
 //! L_b = L_a + (1 - s) (z[a] - z[b])     z: the logits, s: label smoothing
 //! gradient = (u + v) (p - t_a) / N + v (t_a - t_b) / N
 //! ```
-//! t_a - t_b is 1 - s at a, - (1 - s) at b and 0 elsewhere. Both are put right here, before the backward pass.
+//! t_a - t_b is 1 - s at a, - (1 - s) at b and 0 elsewhere. Both are put right here, before the
+//! backward pass.
 
 use crate::data::Batch;
 use crate::exec::{Backend, Cpu};
@@ -18,7 +21,8 @@ use crate::rng::Rng;
 /// Keeps mixing apart from other streams of the same seed.
 const STREAM: u64 = 0x6d69_7875;
 
-/// The part of itself that each image of a step keeps, at least one half; it is mixed with its counterpart from the batch's end.
+/// The part of itself that each image of a step keeps, at least one half; it is mixed with its
+/// counterpart from the batch's end.
 pub(super) fn draw(alpha: f64, seed: u64, step: u64) -> f32 {
     let mut rng = Rng::new(seed, &[STREAM, step]);
     let (a, b) = (gamma(alpha, &mut rng), gamma(alpha, &mut rng));
@@ -40,7 +44,8 @@ pub(super) fn mix(batch: &mut Batch, part: f32) {
     }
 }
 
-/// Puts losses and gradient right after the forward pass. `part` is that of [`mix`], `weights` those of the classes.
+/// Puts losses and gradient right after the forward pass. `part` is that of [`mix`], `weights`
+/// those of the classes.
 pub(super) fn adjust(
     trainer: &mut Cpu,
     labels: &[u32],
@@ -74,7 +79,8 @@ pub(super) fn adjust(
     trainer.write(gradient, &dlogits);
 }
 
-/// Weights of the classes in inverse proportion to their pictures, such that the mean over all pictures is 1.
+/// Weights of the classes in inverse proportion to their pictures, such that the mean over all
+/// pictures is 1.
 pub(super) fn balanced(labels: impl Iterator<Item = u32>, classes: usize) -> Vec<f32> {
     let mut counts = vec![0u64; classes];
     labels.for_each(|label| counts[label as usize] += 1);
@@ -87,7 +93,8 @@ pub(super) fn balanced(labels: impl Iterator<Item = u32>, classes: usize) -> Vec
     counts.iter().map(weight).collect()
 }
 
-/// A number of the gamma distribution with this shape and scale 1 (Marsaglia & Tsang 2000; below 1 by their section 6).
+/// A number of the gamma distribution with this shape and scale 1 (Marsaglia & Tsang 2000; below 1
+/// by their section 6).
 fn gamma(shape: f64, rng: &mut Rng) -> f64 {
     if shape < 1.0 {
         return gamma(shape + 1.0, rng) * rng.unit().powf(1.0 / shape);

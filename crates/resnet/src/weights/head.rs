@@ -9,9 +9,10 @@ use crate::graph::Graph;
 use crate::op::{self, ShapeError};
 
 impl Model {
-    /// The same network for the classes of `graph`, which is of the same network: a head that tells other classes apart starts at
-    /// zero, so that all are equally likely at first and its first gradient is the features'; one for the same classes in the
-    /// same order stays. What the file holds beside the network is left behind.
+    /// The same network for the classes of `graph`, which is of the same network: a head that tells
+    /// other classes apart starts at zero, so that all are equally likely at first and its first
+    /// gradient is the features'; one for the same classes in the same order stays. What the file
+    /// holds beside the network is left behind.
     ///
     /// # Errors
     /// The graph cannot read its inputs.

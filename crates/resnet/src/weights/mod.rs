@@ -1,6 +1,7 @@
 //! Parameters by name: how they start, and how they lie on disk and inside.
 //!
-//! On disk they have torchvision's names and PyTorch's layouts; inside, channels come last. Only this module knows both.
+//! On disk they have torchvision's names and PyTorch's layouts; inside, channels come last. Only
+//! this module knows both.
 
 pub mod foreign;
 mod head;
@@ -20,8 +21,8 @@ pub(crate) use model::PIXEL_MEAN;
 pub use model::{Model, ModelError};
 pub use opened::Opened;
 
-/// A parameter's starting value in its layout on disk: a function of the seed and its name, so that networks which share
-/// a layer start it alike.
+/// A parameter's starting value in its layout on disk: a function of the seed and its name, so that
+/// networks which share a layer start it alike.
 pub fn initial(name: &str, param: &Param, graph: &Graph, seed: u64) -> Vec<f32> {
     let constant = |value: f32| vec![value; param.len()];
     match param.role {
@@ -58,7 +59,8 @@ pub fn write(backend: &mut dyn Backend, param: &Param, slot: SlotId, disk: &[f32
     write_through(backend, param, slot, disk, &mut Vec::new());
 }
 
-/// The same by way of memory that is used again: taking it anew for every parameter costs more than the copy.
+/// The same by way of memory that is used again: taking it anew for every parameter costs more than
+/// the copy.
 fn write_through(
     backend: &mut dyn Backend,
     param: &Param,
@@ -127,7 +129,8 @@ pub fn write_all(backend: &mut dyn Backend, tensors: &Tensors) {
     }
 }
 
-/// Copies every parameter and running statistic from one backend to another whose plan is of the same network.
+/// Copies every parameter and running statistic from one backend to another whose plan is of the
+/// same network.
 pub fn copy(from: &dyn Backend, to: &mut dyn Backend) {
     let pairs: Vec<(ParamSlots, ParamSlots)> =
         from.plan().params.iter().cloned().zip(to.plan().params.iter().cloned()).collect();
@@ -146,7 +149,8 @@ fn disk(param: &Param, inside: &[f32]) -> Vec<f32> {
 }
 
 /// Calls `pair` with every index on disk and the index inside that holds the same number:
-/// convolutions are `[o, i, r, s]` on disk and `[r, s, i, o]` inside, linear weights `[o, (c, h, w)]` and `[(h, w, c), o]`.
+/// convolutions are `[o, i, r, s]` on disk and `[r, s, i, o]` inside, linear weights `[o, (c, h,
+/// w)]` and `[(h, w, c), o]`.
 fn permute(param: &Param, pair: impl FnMut(usize, usize)) {
     let o_len = param.dims[0];
     match param.role {
@@ -162,7 +166,8 @@ fn permute(param: &Param, pair: impl FnMut(usize, usize)) {
     }
 }
 
-/// Output channels at a time: their rows on disk are read side by side, and a cache line inside is written whole.
+/// Output channels at a time: their rows on disk are read side by side, and a cache line inside is
+/// written whole.
 const SIDE_BY_SIDE: usize = 16;
 
 /// Pairs `[o][k]` on disk with `[row(k)][o]` inside.

@@ -1,7 +1,8 @@
 //! Model files: weights with everything needed to use them.
 //!
-//! One safetensors file. Tensors have torchvision's names and layouts; the metadata says which network they belong to,
-//! what its classes are called and how pictures become its inputs, so that no command has to ask again.
+//! One safetensors file. Tensors have torchvision's names and layouts; the metadata says which
+//! network they belong to, what its classes are called and how pictures become its inputs, so that
+//! no command has to ask again.
 //!
 //! | metadata | content |
 //! |---|---|
@@ -15,7 +16,8 @@
 //! | `preprocess` | JSON of [`Preprocess`]; a per-pixel mean is the tensor `preprocess.mean`, `[h, w, c]` |
 //! | `preprocess.mean` | the same as a JSON list, in files whose tensors are the network's alone |
 //!
-//! A PyTorch file that `resnet export` wrote has the same metadata beside its tensors, and is a model file as well.
+//! A PyTorch file that `resnet export` wrote has the same metadata beside its tensors, and is a
+//! model file as well.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -208,7 +210,8 @@ impl Model {
         Ok(written?)
     }
 
-    /// The texts of its file: those of the table above, and whatever else travels with it. A per-pixel mean is not among them.
+    /// The texts of its file: those of the table above, and whatever else travels with it. A
+    /// per-pixel mean is not among them.
     pub fn metadata(&self) -> BTreeMap<String, String> {
         let json = |value: Result<String, serde_json::Error>| {
             value.expect("names and numbers always become JSON")
@@ -258,8 +261,8 @@ impl Model {
         Ok(())
     }
 
-    /// Moves the weights into a backend: each array is given up once it is written, so that no more than one of them is ever
-    /// in memory twice. What is left has no weights.
+    /// Moves the weights into a backend: each array is given up once it is written, so that no more
+    /// than one of them is ever in memory twice. What is left has no weights.
     ///
     /// # Errors
     /// As [`Model::check`]; nothing is written then.
@@ -285,7 +288,8 @@ pub(super) fn open<T>(
 ) -> Result<T, ModelError> {
     let failed = |source| FileError::Read { path: path.to_owned(), source };
     let metadata = std::fs::metadata(path).map_err(failed)?;
-    // A pipe would be read to its end before anything is known about it, and a directory is no file.
+    // A pipe would be read to its end before anything is known about it, and a directory is no
+    // file.
     if !metadata.is_file() {
         let kind = if metadata.is_dir() {
             std::io::ErrorKind::IsADirectory

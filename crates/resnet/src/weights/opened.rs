@@ -1,4 +1,5 @@
-//! A model file whose tensors are still in it: for those who only run the network, and need each number once.
+//! A model file whose tensors are still in it: for those who only run the network, and need each
+//! number once.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -47,7 +48,8 @@ impl Opened {
     /// Writes the weights into a backend, each as it is read; returns the model, which has none.
     ///
     /// # Errors
-    /// The file cannot be read to its end, or a tensor is missing or does not fit; the backend then holds some of them.
+    /// The file cannot be read to its end, or a tensor is missing or does not fit; the backend then
+    /// holds some of them.
     pub fn hand_over(self, backend: &mut dyn Backend) -> Result<Model, ModelError> {
         let mut model = self.model;
         let Some(stream) = self.stream else {

@@ -1,7 +1,9 @@
-//! Published weights through the whole library: imported, evaluated, compared with what PyTorch computed.
+//! Published weights through the whole library: imported, evaluated, compared with what PyTorch
+//! computed.
 //!
-//! The weights, pictures and reference outputs are a hundred megabytes and do not belong to this repository. They are looked
-//! for in `../shared/data` beside it, or where `RESNET_TEST_DATA` says; where they are not, each test says that it is skipped.
+//! The weights, pictures and reference outputs are a hundred megabytes and do not belong to this
+//! repository. They are looked for in `../shared/data` beside it, or where `RESNET_TEST_DATA` says;
+//! where they are not, each test says that it is skipped.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -67,7 +69,8 @@ fn assert_close(what: &str, got: &[f32], want: &[f32], tolerance: f32) {
     assert!(most <= tolerance, "{what}: {} for {} at {at}", got[at], want[at]);
 }
 
-/// CIFAR-10's test images, from the sheet of 100 x 100 tiles that the data has in place of the official file.
+/// CIFAR-10's test images, from the sheet of 100 x 100 tiles that the data has in place of the
+/// official file.
 fn cifar(folder: &Path) -> Memory {
     const SIDE: usize = 32;
     let packed = std::fs::read(folder.join("test_batch.webp")).unwrap();

@@ -1,4 +1,5 @@
-//! Stored results of PyTorch in f64, and the comparison with them. `tools/fixtures/README.md` says what each number is.
+//! Stored results of PyTorch in f64, and the comparison with them. `tools/fixtures/README.md` says
+//! what each number is.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -53,7 +54,8 @@ pub(crate) fn l2(values: impl IntoIterator<Item = f64>) -> f64 {
     values.into_iter().map(|v| v * v).sum::<f64>().sqrt()
 }
 
-/// Asserts that every number is within `tolerance` of its own size or of the typical one (RMS), whichever is larger.
+/// Asserts that every number is within `tolerance` of its own size or of the typical one (RMS),
+/// whichever is larger.
 pub(crate) fn assert_close(what: &str, got: &[f64], want: &[f64], tolerance: f64) {
     assert_eq!(got.len(), want.len(), "{what}: number of values");
     let rms = l2(want.iter().copied()) / (want.len() as f64).sqrt();
@@ -69,8 +71,9 @@ pub(crate) fn assert_close(what: &str, got: &[f64], want: &[f64], tolerance: f64
     }
 }
 
-/// How far a tensor is from the one that a digest was made of, over `scale`: the estimate of the L2 distance from the
-/// hashed sums, the difference of the norms, or the largest difference of an element over the RMS, whichever is largest.
+/// How far a tensor is from the one that a digest was made of, over `scale`: the estimate of the L2
+/// distance from the hashed sums, the difference of the norms, or the largest difference of an
+/// element over the RMS, whichever is largest.
 ///
 /// A sum of a difference e under random signs has mean square |e|^2, so the four sums estimate |e|.
 pub(crate) fn distance(name: &str, got: &[f64], want: &[f64], scale: f64) -> f64 {

@@ -1,4 +1,5 @@
-//! Whole networks against PyTorch in f64: logits, every gradient, running statistics, ten steps of SGD.
+//! Whole networks against PyTorch in f64: logits, every gradient, running statistics, ten steps of
+//! SGD.
 
 mod fixture;
 mod hashed;
@@ -18,8 +19,9 @@ use resnet::weights;
 const TOLERANCE: f64 = 1e-4;
 /// Relative, of the losses of ten steps.
 const CURVE_TOLERANCE: f64 = 1e-3;
-/// Relative, of how far each parameter moved in ten steps. A ReLU whose input crosses zero one step earlier in f32 than in
-/// f64 changes a gradient by about a thousandth; a wrong optimiser is off by a third or more.
+/// Relative, of how far each parameter moved in ten steps. A ReLU whose input crosses zero one step
+/// earlier in f32 than in f64 changes a gradient by about a thousandth; a wrong optimiser is off by
+/// a third or more.
 const MOVED_TOLERANCE: f64 = 3e-2;
 
 /// Images `[n, side, side, 3]` and labels of a batch.
@@ -122,8 +124,8 @@ impl Case {
         );
     }
 
-    /// Ten steps over two batches in turn; after five the learning rate falls to a tenth, which tells PyTorch's momentum
-    /// from one that carries the learning rate.
+    /// Ten steps over two batches in turn; after five the learning rate falls to a tenth, which
+    /// tells PyTorch's momentum from one that carries the learning rate.
     fn check_curve(&self, name: &str, curve: &Curve) {
         let what = format!("{} {name}", self.fixture.arch);
         let mut backend = self.backend(true);
@@ -188,8 +190,9 @@ fn mean_loss(backend: &dyn Backend) -> f64 {
     widen(&losses).iter().sum::<f64>() / n as f64
 }
 
-/// Asserts the same names on both sides, and every tensor within `tolerance` of its digest relative to its own norm.
-/// The gradient of a bias that a batch norm follows is zero but for rounding; it is measured against its weight's.
+/// Asserts the same names on both sides, and every tensor within `tolerance` of its digest relative
+/// to its own norm. The gradient of a bias that a batch norm follows is zero but for rounding; it
+/// is measured against its weight's.
 fn compare_all(what: &str, got: BTreeMap<String, Vec<f64>>, want: &Digests, tolerance: f64) {
     let names = |keys: Vec<&String>| keys.into_iter().cloned().collect::<Vec<_>>();
     assert_eq!(names(got.keys().collect()), names(want.keys().collect()), "{what}: names");

@@ -1,4 +1,5 @@
-//! The report as a file: well-formed, offline, escaped, the same twice, bounded, and whole for any input.
+//! The report as a file: well-formed, offline, escaped, the same twice, bounded, and whole for any
+//! input.
 
 mod networks;
 mod sample;

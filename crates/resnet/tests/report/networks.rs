@@ -65,7 +65,8 @@ fn area(element: &Element) -> Option<Area> {
                 () => 11.0,
             };
             let (x, y) = (number(element, "x"), number(element, "y"));
-            // What shows when the pointer rests on a shortened text stands before it, on a line of its own.
+            // What shows when the pointer rests on a shortened text stands before it, on a line of
+            // its own.
             let shown = element.text.rsplit('\n').next()?;
             let width = label::width(shown, size);
             let left = match () {
@@ -203,7 +204,8 @@ fn networks_stand_side_by_side() {
         let networks: Vec<Network> = names.iter().map(|name| network(name)).collect();
         checked(&draw(&networks).unwrap(), &names.join(" "))
     };
-    // Figure 3 of the paper: the plain network and the residual one have their layers at the same heights.
+    // Figure 3 of the paper: the plain network and the residual one have their layers at the same
+    // heights.
     let elements = together(&["vgg19", "plain34", "resnet34"]);
     let boxes = drawn(&elements, "rect", "layer");
     assert_eq!(boxes.len(), 19 + 34 + 34);
@@ -265,7 +267,8 @@ fn conv(c_out: usize, kernel: usize, stride: usize) -> Op {
     Op::Conv2d { c_out, kernel, stride, padding: kernel / 2, groups: 1, bias: false }
 }
 
-/// A block whose shortcut averages before its convolution (He et al. 2018, ResNet-D), under names that must be escaped.
+/// A block whose shortcut averages before its convolution (He et al. 2018, ResNet-D), under names
+/// that must be escaped.
 fn unlisted(name: &str) -> Network {
     let mut graph = Graph::new(Shape::new(3, 8, 8));
     let stem = graph.push(format!("{name}stem"), conv(8, 3, 1), &[LayerId(0)]);

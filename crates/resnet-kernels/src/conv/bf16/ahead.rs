@@ -1,4 +1,5 @@
-//! What a task will read of its maps after the block at hand, to be fetched while that is multiplied.
+//! What a task will read of its maps after the block at hand, to be fetched while that is
+//! multiplied.
 
 use std::ops::Range;
 
@@ -26,7 +27,8 @@ pub(super) struct Ahead<'a, const N: usize> {
 }
 
 impl<'a, const N: usize> Ahead<'a, N> {
-    /// Parts to be fetched in `calls` pieces. No piece is of two parts: with fewer calls than parts, only the first ones are fetched.
+    /// Parts to be fetched in `calls` pieces. No piece is of two parts: with fewer calls than
+    /// parts, only the first ones are fetched.
     pub(super) fn new(rest: [&'a [Bf16]; N], calls: usize) -> Ahead<'a, N> {
         let all: usize = rest.iter().map(|part| part.len()).sum();
         // The last piece of each part may be short.

@@ -1,8 +1,10 @@
-//! Forward pass and input gradient: for each panel of 32 output channels and each part of the reduction whose weights fit the
-//! first-level cache, all tiles of a block of pixels, which fits the second-level cache.
+//! Forward pass and input gradient: for each panel of 32 output channels and each part of the
+//! reduction whose weights fit the first-level cache, all tiles of a block of pixels, which fits
+//! the second-level cache.
 //!
-//! Sums stay in registers over a part. Where there are several parts they wait for the next one in scratch; after the last one they go, from
-//! the registers or the first-level cache, through the epilogue to the output. Every output is summed in one order whatever the blocks, so that neither
+//! Sums stay in registers over a part. Where there are several parts they wait for the next one in
+//! scratch; after the last one they go, from the registers or the first-level cache, through the
+//! epilogue to the output. Every output is summed in one order whatever the blocks, so that neither
 //! they nor the number of threads change a bit.
 
 use std::ops::Range;
@@ -173,7 +175,8 @@ impl<'a> Correlation<'a> {
         self.rows.taps * self.layout.run().div_ceil(STEP)
     }
 
-    /// Whether rows are as [`Product`] says of those that overlap, and all steps are in one part, so that none of the twos is cut.
+    /// Whether rows are as [`Product`] says of those that overlap, and all steps are in one part,
+    /// so that none of the twos is cut.
     fn overlaps(&self) -> bool {
         let pixel = (self.layout.distance, self.layout.run());
         let one_part = self.part() == self.steps();
@@ -202,7 +205,8 @@ impl<'a> Correlation<'a> {
 
     fn pack(&self, cpu: &Cpu, w: &[f32], packed: &mut [f32]) {
         let width = self.c_out / self.shape.groups;
-        // Tiles are read in cache lines. Where the memory is moved before it is used, that takes longer but reads the same.
+        // Tiles are read in cache lines. Where the memory is moved before it is used, that takes
+        // longer but reads the same.
         let skip = packed[1..].as_ptr().align_offset(CACHE_LINE).min(HEAD - 1) + 1;
         packed[0] = skip as f32;
         let len = self.group_len();
@@ -232,7 +236,8 @@ impl<'a> Correlation<'a> {
         images * self.layout.positions(&laid).div_ceil(SIDE)
     }
 
-    /// Lengths of a thread's parts of scratch: copy, steps, offsets of tiles in x, their rows, offsets of outputs, sums.
+    /// Lengths of a thread's parts of scratch: copy, steps, offsets of tiles in x, their rows,
+    /// offsets of outputs, sums.
     fn parts(&self) -> [usize; 6] {
         let tiles = self.tiles(self.blocks.images, self.blocks.rows());
         let waiting = if self.part() < self.steps() { tiles } else { MOST };
@@ -291,7 +296,8 @@ impl<'a> Correlation<'a> {
         });
     }
 
-    /// As much of x as this block reads, from where it ends: about what the next one reads, where blocks are copied and follow each other.
+    /// As much of x as this block reads, from where it ends: about what the next one reads, where
+    /// blocks are copied and follow each other.
     fn after<'x>(&self, block: Block, x: &'x [Bf16]) -> &'x [Bf16] {
         if self.split > 1 || self.shape.groups > 1 || !self.layout.copies() {
             return &[];
@@ -314,7 +320,8 @@ impl<'a> Correlation<'a> {
         }
     }
 
-    /// Fills in where tiles are read, how many rows they have, and where their sums go, from the start of the block's first image.
+    /// Fills in where tiles are read, how many rows they have, and where their sums go, from the
+    /// start of the block's first image.
     fn place(&self, block: Block, from: &mut [u32], rows: &mut [u32], to: &mut [u32]) {
         let layout = &self.layout;
         let laid = layout.block(block.images, block.rows);
@@ -400,7 +407,8 @@ impl Task for BlockTask<'_> {
         let (steps, part) = (c.steps(), c.part());
         let waits = part < steps;
         let overlaps = c.overlaps();
-        // Whether the rows of all tiles follow each other in x without gaps, those of the block after this one too.
+        // Whether the rows of all tiles follow each other in x without gaps, those of the block
+        // after this one too.
         let streams = !waits && !layout.copies() && layout.distance == steps * STEP;
         let first_panel = channels.start;
         let mut registers = Registers::new(unit);
@@ -416,7 +424,8 @@ impl Task for BlockTask<'_> {
                     &packed[n * c.depth() + start * STEP * lanes..][..(end - start) * STEP * lanes];
                 for tile in (0..tiles).step_by(together) {
                     let group = tile..(tile + together).min(tiles);
-                    // The next panel of w while the first tiles are multiplied, then the next tiles while they are with the first panel.
+                    // The next panel of w while the first tiles are multiplied, then the next tiles
+                    // while they are with the first panel.
                     let ahead = if tile == 0 {
                         b.as_ptr_range().end
                     } else if streams && n == first_panel {
@@ -459,10 +468,12 @@ impl Task for BlockTask<'_> {
                         outputs.fetch(s);
                         finish = registers.finish(&outputs, count, accumulate);
                     }
-                    // SAFETY: the rows of every tile are cells of the laid-out block, and runs from them on lie inside it: a
-                    // copy has room for whole steps, and is initialised (by this task or, if `laid_out`, by the thread's one before); x is read
-                    // in place where runs are whole steps. `sums` holds 16 rows for each tile and was written by the part before this one; b was
-                    // cut to the steps. The outputs are this task's alone, with 16 offsets for each tile.
+                    // SAFETY: the rows of every tile are cells of the laid-out block, and runs from
+                    // them on lie inside it: a copy has room for whole steps, and is initialised
+                    // (by this task or, if `laid_out`, by the thread's one before); x is read in
+                    // place where runs are whole steps. `sums` holds 16 rows for each tile and was
+                    // written by the part before this one; b was cut to the steps. The outputs are
+                    // this task's alone, with 16 offsets for each tile.
                     unsafe {
                         let heights = &heights[..group.len()];
                         registers.multiply(&mut product, heights, lanes, finish);
@@ -470,8 +481,8 @@ impl Task for BlockTask<'_> {
                     if end < steps || finish.is_some() {
                         continue;
                     }
-                    // SAFETY: this task alone touches these channels at every offset; `sums` holds a row of [`LANES`] for each
-                    // offset that is an output's.
+                    // SAFETY: this task alone touches these channels at every offset; `sums` holds
+                    // a row of [`LANES`] for each offset that is an output's.
                     unsafe { outputs.write(s, sums, accumulate) };
                 }
             }

@@ -1,5 +1,5 @@
-//! The input of a block as tiles read it: pixels a constant distance apart, over the ends of rows, so that tiles of 16 rows are full
-//! however narrow the map is.
+//! The input of a block as tiles read it: pixels a constant distance apart, over the ends of rows,
+//! so that tiles of 16 rows are full however narrow the map is.
 //!
 //! ```text
 //!  a map of 4 x 3 with its rim of zeros (.), and how it lies in memory:       outputs, x being none
@@ -12,12 +12,13 @@
 //!                             . . . . .
 //! ```
 //!
-//! Output l (of row l / width, column l % width) reads taps from l on, each tap at the same distance for every l. The sums at x belong to no
-//! output; they are computed and dropped.
+//! Output l (of row l / width, column l % width) reads taps from l on, each tap at the same
+//! distance for every l. The sums at x belong to no output; they are computed and dropped.
 //!
-//! With step s between outputs, a pixel of this picture is a cell of s neighbouring ones of a row: the taps of a row are one run of
-//! memory from the start of a cell on. Rows of the map take turns in s planes: output row i reads row i of the plane t % s, t / s rows below,
-//! for its tap row t. Where the kernel is smaller than the step, cells hold and planes are only what is read.
+//! With step s between outputs, a pixel of this picture is a cell of s neighbouring ones of a row:
+//! the taps of a row are one run of memory from the start of a cell on. Rows of the map take turns
+//! in s planes: output row i reads row i of the plane t % s, t / s rows below, for its tap row t.
+//! Where the kernel is smaller than the step, cells hold and planes are only what is read.
 //!
 //! Where there is no rim, one group and step 1, x itself lies like that and is read in place.
 
@@ -53,7 +54,8 @@ pub(super) struct Laid {
     pub(super) plane: usize,
 }
 
-/// Zeros of the rim before and after `len` inputs where outputs span `span`, and those that may be shared.
+/// Zeros of the rim before and after `len` inputs where outputs span `span`, and those that may be
+/// shared.
 fn rims(axis: &Axis, span: usize) -> (usize, usize) {
     let before = (-axis.first).clamp(0, span as isize) as usize;
     let end = axis.first + span as isize - axis.len as isize;
@@ -63,7 +65,8 @@ fn rims(axis: &Axis, span: usize) -> (usize, usize) {
 }
 
 impl Layout {
-    /// Of one group's channels. If `whole`, what is read in place consists of whole steps, for tiles may not read beyond a run.
+    /// Of one group's channels. If `whole`, what is read in place consists of whole steps, for
+    /// tiles may not read beyond a run.
     pub(super) fn new(
         rows: Axis,
         columns: Axis,
@@ -157,7 +160,8 @@ impl Layout {
         if self.copies() { self.copied(&self.block(blocks.images, blocks.rows())) } else { 0 }
     }
 
-    /// Lays a block out, unless `copy` holds it; returns the numbers from the first output's cell on.
+    /// Lays a block out, unless `copy` holds it; returns the numbers from the first output's cell
+    /// on.
     ///
     /// # Panics
     /// If `copy` is too short.

@@ -1,5 +1,5 @@
-//! Convolutions over maps of bf16 whose products are of bf16 numbers, summed in f32, by whatever `unit` this CPU has for it: tiles
-//! of AMX, or vectors of pairs.
+//! Convolutions over maps of bf16 whose products are of bf16 numbers, summed in f32, by whatever
+//! `unit` this CPU has for it: tiles of AMX, or vectors of pairs.
 //!
 //! ```text
 //!  forward and input gradient                                      weight gradient
@@ -16,9 +16,10 @@
 //!    32                                                       32
 //! ```
 //!
-//! No matrix of patches is made: a tile's rows are a constant distance apart in the map (`layout`), and a tap is another place to start
-//! from. The products are in `conv/unit`, the weights' form in `pack`. In the weight gradient the reduction runs over pixels
-//! (`gradient`; compare Georganas et al. 2018, "Anatomy of high-performance deep learning convolutions", section III).
+//! No matrix of patches is made: a tile's rows are a constant distance apart in the map (`layout`),
+//! and a tap is another place to start from. The products are in `conv/unit`, the weights' form in
+//! `pack`. In the weight gradient the reduction runs over pixels (`gradient`; compare Georganas et
+//! al. 2018, "Anatomy of high-performance deep learning convolutions", section III).
 
 mod ahead;
 mod correlate;
@@ -36,9 +37,11 @@ pub(super) use gradient::backward_weight;
 /// Channels of a group that fill a tile well enough.
 const WIDE: usize = 16;
 
-/// Shapes whose tiles are full enough: several channels on both sides, or few that a kernel makes many of.
+/// Shapes whose tiles are full enough: several channels on both sides, or few that a kernel makes
+/// many of.
 pub(super) fn accepts(shape: &Conv2dShape) -> bool {
-    // Offsets within a block are 32-bit and count bytes; a block may be one image with its rim, or twice what it is cut to.
+    // Offsets within a block are 32-bit and count bytes; a block may be one image with its rim, or
+    // twice what it is cut to.
     let rim = 2 * shape.padding;
     let image = (shape.h + rim) * (shape.w + rim) * shape.c_in.max(shape.c_out);
     if image > u32::MAX as usize / 8 {

@@ -7,8 +7,9 @@
 //!  └────────┴────────┴──             └────────────────────┘             └────┴────┴────┴────┴──
 //! ```
 //!
-//! A run is the taps of one row of the kernel times the channels; its last step is filled with zeros, so that no number that tiles of x
-//! hold there counts; one that is not finite makes NaN of the outputs that meet it. The last panel is 16 channels wide where that is enough.
+//! A run is the taps of one row of the kernel times the channels; its last step is filled with
+//! zeros, so that no number that tiles of x hold there counts; one that is not finite makes NaN of
+//! the outputs that meet it. The last panel is 16 channels wide where that is enough.
 
 use std::ops::Range;
 
@@ -48,8 +49,9 @@ impl Task for PackTask<'_> {
             for (n, count) in panels(channels.clone()) {
                 let lanes = padded(count);
                 let first = n * c.depth() + step * STEP * lanes;
-                // SAFETY: the panel from channel n on begins at n · depth, each step takes as much of it as 32 rows of the panel; tasks
-                // have different channels or steps, and the group's numbers end with the last panel.
+                // SAFETY: the panel from channel n on begins at n · depth, each step takes as much
+                // of it as 32 rows of the panel; tasks have different channels or steps, and the
+                // group's numbers end with the last panel.
                 let to = unsafe {
                     let to = packed.add(first).cast::<u32>();
                     std::slice::from_raw_parts_mut(to, STEP / 2 * lanes)
@@ -62,8 +64,9 @@ impl Task for PackTask<'_> {
                     across(s, c, w, group, n, count, run, rows.clone(), square);
                     for i in (0..STEP / 2).step_by(BLOCK) {
                         for j in (0..lanes).step_by(BLOCK) {
-                            // SAFETY: the square has 32 rows of 16 pairs, `to` 16 rows of `lanes` of them, at most 32; both are multiples
-                            // of BLOCK. They are different memory.
+                            // SAFETY: the square has 32 rows of 16 pairs, `to` 16 rows of `lanes`
+                            // of them, at most 32; both are multiples of BLOCK. They are different
+                            // memory.
                             unsafe {
                                 let from = words.as_ptr().add(j * STEP / 2 + i);
                                 let to = to.as_mut_ptr().cast::<f32>().add(i * lanes + j);
@@ -106,7 +109,8 @@ impl Each for Round {
     }
 }
 
-/// Fills `square` = [k][32] with the weights of output channels `n..n + count` of the group; k runs over the numbers `rows` of a run.
+/// Fills `square` = [k][32] with the weights of output channels `n..n + count` of the group; k runs
+/// over the numbers `rows` of a run.
 #[inline(always)]
 fn along<S: Simd>(
     s: S,

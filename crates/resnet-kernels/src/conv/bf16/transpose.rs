@@ -1,5 +1,5 @@
-//! Maps as the weight gradient's tiles read them, where the reduction runs over pixels: pairs of neighbouring pixels side by side, and
-//! of x the transpose of that.
+//! Maps as the weight gradient's tiles read them, where the reduction runs over pixels: pairs of
+//! neighbouring pixels side by side, and of x the transpose of that.
 //!
 //! ```text
 //!   pixels      x              pairs, 32 bits each          transposed: channel's pixels in a row
@@ -53,8 +53,8 @@ impl Each for Pair {
     }
 }
 
-/// Fills `to`, rows of `pitch` words for each channel, their number rounded up to [`ROWS`], with `cells` cells of x, `distance` numbers
-/// apart, and zeros after them.
+/// Fills `to`, rows of `pitch` words for each channel, their number rounded up to [`ROWS`], with
+/// `cells` cells of x, `distance` numbers apart, and zeros after them.
 ///
 /// # Panics
 /// If a slice is too short.
@@ -82,7 +82,8 @@ pub(super) fn transpose<S: Simd>(
             if last < cells && last * distance + c + width <= x.len() {
                 for i in 0..PAIRS {
                     for j in (0..width).step_by(S::LANES) {
-                        // SAFETY: the last of the step's cells holds `width` numbers from c on, by the condition; so does each row of `pairs`.
+                        // SAFETY: the last of the step's cells holds `width` numbers from c on, by
+                        // the condition; so does each row of `pairs`.
                         unsafe {
                             let a = x.as_ptr().add(first + 2 * i * distance + j);
                             let to = pairs.as_mut_ptr().add(i * CHANNELS + j);
@@ -95,8 +96,9 @@ pub(super) fn transpose<S: Simd>(
             }
             for i in (0..PAIRS).step_by(BLOCK) {
                 for j in (0..width).step_by(BLOCK) {
-                    // SAFETY: rows i..i + BLOCK of `pairs` hold j..j + BLOCK, for `width` is a multiple of BLOCK; rows from c + j on of
-                    // `to` hold this step's words by the assertion: there are no more steps than `pitch` has.
+                    // SAFETY: rows i..i + BLOCK of `pairs` hold j..j + BLOCK, for `width` is a
+                    // multiple of BLOCK; rows from c + j on of `to` hold this step's words by the
+                    // assertion: there are no more steps than `pitch` has.
                     unsafe {
                         let from = pairs.as_ptr().add(i * CHANNELS + j).cast();
                         let to = to.as_mut_ptr().add((c + j) * pitch + step * PAIRS + i);
@@ -111,7 +113,8 @@ pub(super) fn transpose<S: Simd>(
     }
 }
 
-/// The pairs of a step that not all cells of are there: `cells`, of which `width` numbers from `c` on, are followed by zeros.
+/// The pairs of a step that not all cells of are there: `cells`, of which `width` numbers from `c`
+/// on, are followed by zeros.
 fn ends(
     x: &[Bf16],
     distance: usize,
@@ -133,7 +136,8 @@ fn ends(
     }
 }
 
-/// Fills `to` with panels [pair of positions][channel][2] of a map, read at the offset that `at` has for each position: zeros for [`NONE`].
+/// Fills `to` with panels [pair of positions][channel][2] of a map, read at the offset that `at`
+/// has for each position: zeros for [`NONE`].
 ///
 /// # Panics
 /// If a slice is too short.
@@ -161,7 +165,8 @@ pub(super) fn pairs<S: Simd>(
         for p in 0..whole {
             let to = &mut to[(p * count + i) * PANEL..][..PANEL];
             for j in (0..PANEL).step_by(S::LANES) {
-                // SAFETY: a row holds all channels, of which this is a whole panel, or it is one panel of zeros that is read every time.
+                // SAFETY: a row holds all channels, of which this is a whole panel, or it is one
+                // panel of zeros that is read every time.
                 unsafe {
                     let (a, b) = (a_row.add(p * a_step + j), b_row.add(p * b_step + j));
                     s.pair_bf16(a, b, to.as_mut_ptr().add(j));

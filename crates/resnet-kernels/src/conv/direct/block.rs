@@ -1,6 +1,6 @@
-//! One block of outputs: for each panel of weights and each part of the reduction that fits the first-level cache, all tiles of
-//! the block run over the part. Every output is summed in one fixed order, whatever the blocks, so neither they nor the number of
-//! threads change a bit.
+//! One block of outputs: for each panel of weights and each part of the reduction that fits the
+//! first-level cache, all tiles of the block run over the part. Every output is summed in one fixed
+//! order, whatever the blocks, so neither they nor the number of threads change a bit.
 
 use std::ops::Range;
 
@@ -13,8 +13,8 @@ use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
 use crate::{Number, scratch};
 
-/// Rows of weights in a panel: 384 x 16 numbers are 24 KiB, three quarters of a 32 KiB first-level cache (384 x 32, with AVX-512, all
-/// of 48 KiB).
+/// Rows of weights in a panel: 384 x 16 numbers are 24 KiB, three quarters of a 32 KiB first-level
+/// cache (384 x 32, with AVX-512, all of 48 KiB).
 const PANEL: usize = 384;
 
 /// One block of outputs, some channels of one group.
@@ -94,9 +94,11 @@ impl<T: Number> Task for BlockTask<'_, T> {
                     count,
                     tile: tile.as_mut_ptr(),
                 };
-                // SAFETY: `from` and the runs stay inside the block, which this task or the thread's task before laid out, by the
-                // geometry of `Staging`, `to` inside the images that `y` starts, where this task alone touches its pixels and channels, `own` inside `sums`;
-                // `panel` holds the rows of `k`; `start`, `tile` and `sums` hold what `parts` says.
+                // SAFETY: `from` and the runs stay inside the block, which this task or the
+                // thread's task before laid out, by the geometry of `Staging`, `to` inside the
+                // images that `y` starts, where this task alone touches its pixels and channels,
+                // `own` inside `sums`; `panel` holds the rows of `k`; `start`, `tile` and `sums`
+                // hold what `parts` says.
                 unsafe {
                     if lanes > S::LANES {
                         call.run::<S, WIDE, 2>(s);
@@ -115,7 +117,8 @@ impl<T: Number> Task for BlockTask<'_, T> {
                     channel: first_channel + n,
                     count,
                 };
-                // SAFETY: this task alone touches these channels at every offset; `sums` holds a row for each.
+                // SAFETY: this task alone touches these channels at every offset; `sums` holds a
+                // row for each.
                 unsafe { outputs.write(s, sums, accumulate) };
             }
         }
@@ -130,7 +133,8 @@ impl<T: Number> Task for BlockTask<'_, T> {
                 channel: first_channel + channels.start,
                 count: channels.len(),
             };
-            // SAFETY: this task has just written these channels at every offset; lengths were checked on entry.
+            // SAFETY: this task has just written these channels at every offset; lengths were
+            // checked on entry.
             unsafe { outputs.finish(s) };
         }
     }
@@ -220,9 +224,9 @@ struct Tiles<'a> {
 
 impl Tiles<'_> {
     /// # Safety
-    /// `x` is valid for the runs at every offset of `from`, `panel` for their rows of NV vectors, `start` is null or valid
-    /// for NV vectors, `y` for `count` numbers at every offset of `to` (initialised if `start` is null), `tile` for MR
-    /// rows of NV vectors.
+    /// `x` is valid for the runs at every offset of `from`, `panel` for their rows of NV vectors,
+    /// `start` is null or valid for NV vectors, `y` for `count` numbers at every offset of `to`
+    /// (initialised if `start` is null), `tile` for MR rows of NV vectors.
     #[inline(always)]
     unsafe fn run<S: Simd, const MR: usize, const NV: usize>(self, s: S) {
         let lanes = NV * S::LANES;
@@ -232,8 +236,9 @@ impl Tiles<'_> {
             let rows = MR.min(pixels - p);
             let mut x = [self.x; MR];
             let mut y = [self.y; MR];
-            // SAFETY: offsets are valid as the caller vouches. Rows after the last pixel read what the last one reads and
-            // write to their row of `tile`, as all rows do when there are fewer columns than lanes.
+            // SAFETY: offsets are valid as the caller vouches. Rows after the last pixel read what
+            // the last one reads and write to their row of `tile`, as all rows do when there are
+            // fewer columns than lanes.
             unsafe {
                 let through = rows < MR || self.count < lanes;
                 for r in 0..MR {

@@ -1,7 +1,8 @@
-//! Forward pass and input gradient: blocks of outputs, laid out by [`Staging`], times panels of weights.
+//! Forward pass and input gradient: blocks of outputs, laid out by [`Staging`], times panels of
+//! weights.
 //!
-//! Weights are packed first (`panels`, `conv/packed.rs`), into panels [k][lanes] of two vectors of output channels; then each block is
-//! computed (`block`).
+//! Weights are packed first (`panels`, `conv/packed.rs`), into panels [k][lanes] of two vectors of
+//! output channels; then each block is computed (`block`).
 
 use std::marker::PhantomData;
 
@@ -122,8 +123,8 @@ impl<'a> Correlation<'a> {
             (h_out, w_out) = (shape.h, shape.w);
         }
         let staging = Staging::new::<T>(rows, columns, c_in, shape.groups);
-        // A block's input is about a fifth of a 512 KiB second-level cache, its output half of it; a copied one has enough pixels to
-        // pay for the weights' way to the cache.
+        // A block's input is about a fifth of a 512 KiB second-level cache, its output half of it;
+        // a copied one has enough pixels to pay for the weights' way to the cache.
         let outputs = match staging.copies() {
             true => (24576 * shape.groups / c_in).clamp(192, 2048),
             false => (24576 / c_in).min(65536 / c_out).clamp(48, 2048),
@@ -146,7 +147,8 @@ impl<'a> Correlation<'a> {
         self.staging.rows.taps * self.staging.run()
     }
 
-    /// Numbers of a group's packed weights: panels of all its terms, the last one perhaps wider than the channels left.
+    /// Numbers of a group's packed weights: panels of all its terms, the last one perhaps wider
+    /// than the channels left.
     fn group_len(&self) -> usize {
         self.depth() * (self.c_out / self.shape.groups).next_multiple_of(LANES / 2)
     }
@@ -173,8 +175,8 @@ impl<'a> Correlation<'a> {
         });
     }
 
-    /// Lengths of a thread's parts of scratch: copy, offsets of inputs, outputs and sums, start, tile, sums. Where outputs are f32 they
-    /// hold the sums themselves.
+    /// Lengths of a thread's parts of scratch: copy, offsets of inputs, outputs and sums, start,
+    /// tile, sums. Where outputs are f32 they hold the sums themselves.
     pub(super) fn parts<T: Number>(&self) -> [usize; 7] {
         let pixels = self.blocks.pixels();
         let sums = if T::holds_sums() { 0 } else { pixels };

@@ -1,7 +1,9 @@
-//! Weight gradient: dw[k][o] = Σ over output pixels of x[pixel][k] · dy[pixel][o], k running over taps and channels.
+//! Weight gradient: dw[k][o] = Σ over output pixels of x[pixel][k] · dy[pixel][o], k running over
+//! taps and channels.
 //!
-//! Input blocks are laid out as in the forward pass, so that k is again runs of memory. A tile of dw stays in registers
-//! while it runs over some pixels. Of those, some columns of x and a panel of dy fit the first-level cache:
+//! Input blocks are laid out as in the forward pass, so that k is again runs of memory. A tile of
+//! dw stays in registers while it runs over some pixels. Of those, some columns of x and a panel of
+//! dy fit the first-level cache:
 //!
 //! ```text
 //!            BLOCK columns                      panel
@@ -10,9 +12,10 @@
 //!          └───────────────┘                  └───────┘
 //! ```
 //!
-//! Where pixels of x lie so far apart that a column falls into a few sets of that cache, the columns are copied together.
-//! Pixels are cut into chunks by shape alone; each chunk's dw is kept apart and they are added in order, so the number of
-//! threads changes nothing. Where dw is large there are few chunks, and the output channels are split instead.
+//! Where pixels of x lie so far apart that a column falls into a few sets of that cache, the
+//! columns are copied together. Pixels are cut into chunks by shape alone; each chunk's dw is kept
+//! apart and they are added in order, so the number of threads changes nothing. Where dw is large
+//! there are few chunks, and the output channels are split instead.
 
 use std::ops::Range;
 
@@ -31,11 +34,12 @@ use crate::{Cpu, Number, Scratch, ScratchLen, scratch};
 const TASKS: usize = 32;
 /// Most numbers in all chunks' dw together (32 MiB), unless one alone is larger.
 const PARTIAL: usize = 1 << 23;
-/// Pixels that a tile runs over at a time, and columns of x that are used together: 24 KiB of a 32 KiB first-level cache, the
-/// rest for dy.
+/// Pixels that a tile runs over at a time, and columns of x that are used together: 24 KiB of a 32
+/// KiB first-level cache, the rest for dy.
 const PIXELS: usize = 128;
 const BLOCK: usize = 48;
-/// Numbers between pixels of x from which on their columns are copied: 512 bytes leave a column eight sets of the cache.
+/// Numbers between pixels of x from which on their columns are copied: 512 bytes leave a column
+/// eight sets of the cache.
 const FAR: usize = 128;
 
 #[derive(Clone, Copy)]
@@ -82,7 +86,8 @@ impl<'a> Plan<'a> {
         if self.chunks == 1 { 0 } else { self.chunks * self.shape.w_len() }
     }
 
-    /// Lengths of a thread's parts of scratch: copy, offsets, columns of x, their offsets, panels of dy, tile.
+    /// Lengths of a thread's parts of scratch: copy, offsets, columns of x, their offsets, panels
+    /// of dy, tile.
     fn parts(&self) -> [usize; 6] {
         [
             self.staging.len(&self.blocks),
@@ -216,9 +221,10 @@ impl<T: Number> Task for Gradient<'_, T> {
                             count: lanes.min(channels.end - n),
                             tile: tile.as_mut_ptr(),
                         };
-                        // SAFETY: x holds the columns at every offset, by the geometry of `Staging` or by `gather`; the panel
-                        // of dy a row of `lanes` numbers for each; dw all of w's length, of which this task alone touches
-                        // its group's channels; `tile` what `parts` says.
+                        // SAFETY: x holds the columns at every offset, by the geometry of `Staging`
+                        // or by `gather`; the panel of dy a row of `lanes` numbers for each; dw all
+                        // of w's length, of which this task alone touches its group's channels;
+                        // `tile` what `parts` says.
                         unsafe {
                             if lanes > S::LANES {
                                 call.run::<S, 2>(s);
@@ -278,8 +284,9 @@ struct Tiles<'a> {
 
 impl Tiles<'_> {
     /// # Safety
-    /// `x` holds `rows` numbers at every offset, `dy` NV vectors for each offset, `dw` `rows` rows of `c_out` numbers of which
-    /// `count` columns are this caller's (initialised if `add`), `tile` [`WIDE`] rows of NV vectors.
+    /// `x` holds `rows` numbers at every offset, `dy` NV vectors for each offset, `dw` `rows` rows
+    /// of `c_out` numbers of which `count` columns are this caller's (initialised if `add`), `tile`
+    /// [`WIDE`] rows of NV vectors.
     #[inline(always)]
     unsafe fn run<S: Simd, const NV: usize>(&self, s: S) {
         for (k, height) in heights(self.rows) {
@@ -303,8 +310,9 @@ impl Tiles<'_> {
         let lanes = NV * S::LANES;
         let mut x = [self.x.as_ptr(); MR];
         let mut dw = [self.dw; MR];
-        // SAFETY: rows after the last one read what the last one reads and write to their row of `tile`, as all rows do when
-        // there are fewer columns than lanes; the rest is as the caller vouches.
+        // SAFETY: rows after the last one read what the last one reads and write to their row of
+        // `tile`, as all rows do when there are fewer columns than lanes; the rest is as the caller
+        // vouches.
         unsafe {
             for r in 0..MR {
                 let row = k + r.min(rows - 1);

@@ -1,4 +1,5 @@
-//! Convolutions of any shape as the formula says: products of small matrices over pointers into the map.
+//! Convolutions of any shape as the formula says: products of small matrices over pointers into the
+//! map.
 
 mod block;
 mod correlate;

@@ -3,7 +3,8 @@
 use crate::Number;
 use crate::simd::Simd;
 
-/// Fills `panel` = [row][lanes] with `count` numbers of each row of `from`, `stride` apart; zero in the other lanes.
+/// Fills `panel` = [row][lanes] with `count` numbers of each row of `from`, `stride` apart; zero in
+/// the other lanes.
 ///
 /// # Panics
 /// If `from` is too short for the rows that `panel` holds.
@@ -31,7 +32,8 @@ pub(super) fn rows<S: Simd, T: Number>(
     }
     for i in 0..rows {
         for at in (0..lanes).step_by(S::LANES) {
-            // SAFETY: row i of `panel` and, by the assertion, of `from` holds `lanes` numbers, `at` is a vector's start.
+            // SAFETY: row i of `panel` and, by the assertion, of `from` holds `lanes` numbers, `at`
+            // is a vector's start.
             unsafe {
                 let v = T::load(s, from.as_ptr().add(i * stride + at));
                 s.store(panel.as_mut_ptr().add(i * lanes + at), v);
@@ -43,8 +45,8 @@ pub(super) fn rows<S: Simd, T: Number>(
 /// Side of the blocks that [`Simd::transpose`] takes.
 const SIDE: usize = 8;
 
-/// Fills `panel` = [k][lanes], k < `len`, with the transpose of the rows of `from` (`count` rows of `len` numbers, `stride`
-/// apart), zero in the other lanes.
+/// Fills `panel` = [k][lanes], k < `len`, with the transpose of the rows of `from` (`count` rows of
+/// `len` numbers, `stride` apart), zero in the other lanes.
 ///
 /// # Panics
 /// If `from` is too short.
@@ -70,8 +72,9 @@ pub(super) fn transposed<S: Simd>(
     let (even_rows, even_len) = (count / SIDE * SIDE, len / SIDE * SIDE);
     for j in (0..even_rows).step_by(SIDE) {
         for k in (0..even_len).step_by(SIDE) {
-            // SAFETY: rows j..j + SIDE of `from` hold k..k + SIDE by the assertion, rows k..k + SIDE of `panel` hold
-            // j..j + SIDE since j + SIDE <= lanes; one slice is borrowed mutably, so they do not overlap.
+            // SAFETY: rows j..j + SIDE of `from` hold k..k + SIDE by the assertion, rows k..k +
+            // SIDE of `panel` hold j..j + SIDE since j + SIDE <= lanes; one slice is borrowed
+            // mutably, so they do not overlap.
             unsafe {
                 let (from, to) =
                     (from.as_ptr().add(j * stride + k), panel.as_mut_ptr().add(k * lanes + j));

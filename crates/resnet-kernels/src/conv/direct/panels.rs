@@ -1,4 +1,5 @@
-//! Weights as the blocks read them: panels [k][lanes] of two vectors of output channels, the whole reduction in each.
+//! Weights as the blocks read them: panels [k][lanes] of two vectors of output channels, the whole
+//! reduction in each.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -10,8 +11,8 @@ use crate::conv::axis::transposed;
 use crate::conv::tile::panels;
 use crate::simd::{Simd, Task};
 
-/// Columns that are packed together, and rows: a row of w is read in pieces longer than a cache line, and what a piece brings
-/// with it is still there for the next panel.
+/// Columns that are packed together, and rows: a row of w is read in pieces longer than a cache
+/// line, and what a piece brings with it is still there for the next panel.
 pub(super) const PACK: (usize, usize) = (64, 64);
 
 /// Packs some output channels of a group, rounded as maps are stored.
@@ -36,9 +37,10 @@ impl<T: Number> Task for PackTask<'_, T> {
                 for (n, lanes) in panels::<S>(channels.clone()) {
                     let count = lanes.min(channels.end - n);
                     let first = n * c.depth() + (run * len + offset) * lanes;
-                    // SAFETY: a panel of `depth` rows of `lanes` numbers begins at n · depth, channels begin at multiples of PACK, and
-                    // panels do not overlap; the last one ends within the group's numbers, which are rounded up to a multiple of
-                    // the widest vector.
+                    // SAFETY: a panel of `depth` rows of `lanes` numbers begins at n · depth,
+                    // channels begin at multiples of PACK, and panels do not overlap; the last one
+                    // ends within the group's numbers, which are rounded up to a multiple of the
+                    // widest vector.
                     let panel = unsafe {
                         std::slice::from_raw_parts_mut(packed.add(first), rows.len() * lanes)
                     };
@@ -50,8 +52,8 @@ impl<T: Number> Task for PackTask<'_, T> {
     }
 }
 
-/// Fills `panel` = [k][lanes] with the weights of output channels `n..n + count` of the group, zero in the other lanes; k runs over
-/// the numbers `rows` of a run.
+/// Fills `panel` = [k][lanes] with the weights of output channels `n..n + count` of the group, zero
+/// in the other lanes; k runs over the numbers `rows` of a run.
 #[inline(always)]
 fn fill<S: Simd>(
     s: S,

@@ -1,9 +1,11 @@
-//! The input of a block as the tiles read it: with its zero rim, and with one group's channels next to each other.
+//! The input of a block as the tiles read it: with its zero rim, and with one group's channels next
+//! to each other.
 //!
-//! In that copy the columns under the kernel and their channels are one run of memory, whatever the stride, so that a
-//! tile reads `taps` runs of `taps · channels` numbers: long loops even for three channels, and no test for the border.
-//! A block is of the size of the second-level cache, and the copy brings it there. Where no rim is read, there is one group, and
-//! numbers are stored as the tiles read them, x itself already has that form, and nothing is copied.
+//! In that copy the columns under the kernel and their channels are one run of memory, whatever the
+//! stride, so that a tile reads `taps` runs of `taps · channels` numbers: long loops even for three
+//! channels, and no test for the border. A block is of the size of the second-level cache, and the
+//! copy brings it there. Where no rim is read, there is one group, and numbers are stored as the
+//! tiles read them, x itself already has that form, and nothing is copied.
 
 use crate::Number;
 use crate::conv::axis::{Axis, Block, Blocks, Map};
@@ -59,7 +61,8 @@ impl Staging {
         }
     }
 
-    /// Fills `offsets` with where each output of a block begins to read what [`Staging::stage`] returns.
+    /// Fills `offsets` with where each output of a block begins to read what [`Staging::stage`]
+    /// returns.
     ///
     /// # Panics
     /// If `offsets` is too short for the block.

@@ -9,8 +9,9 @@
 //!          └────────┴────────┘
 //! ```
 //!
-//! A step is 32 numbers of the reduction: rows of a, a constant number of bytes apart, and 16 rows of pairs of b, one behind the other: two rows of
-//! the reduction side by side in each column. Where the rows of a lie is read from a table with an offset for each step, so that one loop runs
+//! A step is 32 numbers of the reduction: rows of a, a constant number of bytes apart, and 16 rows
+//! of pairs of b, one behind the other: two rows of the reduction side by side in each column.
+//! Where the rows of a lie is read from a table with an offset for each step, so that one loop runs
 //! over taps, rows and channels. Every sum has one order, whatever the block.
 
 mod dot;
@@ -67,15 +68,16 @@ pub(super) struct Product {
     pub(super) a: [*const Bf16; MOST],
     /// Sums.
     pub(super) c: [*mut f32; MOST],
-    /// For each step what is added to `a`, in bytes, and the pairs that are not zeros of b: the others may be left out.
+    /// For each step what is added to `a`, in bytes, and the pairs that are not zeros of b: the
+    /// others may be left out.
     pub(super) steps: *const [u32; 2],
     pub(super) b: *const Bf16,
     pub(super) a_stride: usize,
     /// From row to row of the sums; the second tile stands beside the first.
     pub(super) c_stride: usize,
     pub(super) count: usize,
-    /// Whether rows are three neighbouring cells of sixteen numbers, each a cell after the one before, and steps come in twos: what is in
-    /// the second follows what is in the first.
+    /// Whether rows are three neighbouring cells of sixteen numbers, each a cell after the one
+    /// before, and steps come in twos: what is in the second follows what is in the first.
     pub(super) overlaps: bool,
     /// 1 to add to the sums that are there, 0 to start from zero.
     pub(super) add: usize,
@@ -92,8 +94,8 @@ pub(super) struct Finish<'a> {
     accumulate: bool,
 }
 
-/// One panel's operands where pairs of the reduction lie side by side in a as they do in b: words [pair][row] and, for each vector of
-/// columns, [pair][column]. Distances are in bytes.
+/// One panel's operands where pairs of the reduction lie side by side in a as they do in b: words
+/// [pair][row] and, for each vector of columns, [pair][column]. Distances are in bytes.
 #[derive(Clone, Copy)]
 pub(super) struct Outer<const C: usize> {
     pub(super) a: *const u32,
@@ -107,7 +109,8 @@ pub(super) struct Outer<const C: usize> {
     pub(super) c_stride: usize,
     /// Whether to add to the sums that are there.
     pub(super) add: bool,
-    /// What is needed later: cache lines from here on to fetch meanwhile, at most one for each pair of a block of rows. A hint.
+    /// What is needed later: cache lines from here on to fetch meanwhile, at most one for each pair
+    /// of a block of rows. A hint.
     pub(super) ahead: *const Bf16,
     pub(super) lines: usize,
 }
@@ -182,8 +185,9 @@ impl Registers {
     /// c (+)= aᵀ · b, `rows` of C vectors of 16 columns.
     ///
     /// # Safety
-    /// `a` is valid for reading `rows` words and each of `b` 16 in each of `count` pairs, `c` for writing 16 · C numbers in each of
-    /// `rows` rows (and holds them if `add`); the sums are apart from all else.
+    /// `a` is valid for reading `rows` words and each of `b` 16 in each of `count` pairs, `c` for
+    /// writing 16 · C numbers in each of `rows` rows (and holds them if `add`); the sums are apart
+    /// from all else.
     ///
     /// # Panics
     /// If the unit is AMX's, whose tiles want rows of a.
@@ -220,7 +224,8 @@ impl Registers {
         }
     }
 
-    /// What makes [`Registers::multiply`] write sums of so many columns while they are in registers, where the unit can.
+    /// What makes [`Registers::multiply`] write sums of so many columns while they are in
+    /// registers, where the unit can.
     pub(super) fn finish<'a>(
         &self,
         outputs: &'a Outputs<'a, Bf16, Bf16>,
@@ -235,14 +240,16 @@ impl Registers {
         }
     }
 
-    /// c (+)= a · b, with `rows[i]` rows for each of at most [`height`] tiles of a. With `finish` the sums go to its outputs, and what is in c
-    /// afterwards means nothing.
+    /// c (+)= a · b, with `rows[i]` rows for each of at most [`height`] tiles of a. With `finish`
+    /// the sums go to its outputs, and what is in c afterwards means nothing.
     ///
     /// # Safety
-    /// For each of `rows`, `a[i]` is valid for reading 32 numbers at every offset in as many rows, `c[i]` for writing `columns` numbers (and
-    /// holds them if `add`, or any if `finish`) in as many; the sums are apart from each other and from all else. If `overlaps`, rows and steps
-    /// are as it says, `a_stride` being 32 and `count` even. `steps` points to `count` steps, `b` to 16 rows of `columns` pairs for each, without
-    /// gaps; `add` is 0 or 1. The outputs of `finish` are as [`Outputs::write`] asks, with an offset for each of 16 rows of each tile.
+    /// For each of `rows`, `a[i]` is valid for reading 32 numbers at every offset in as many rows,
+    /// `c[i]` for writing `columns` numbers (and holds them if `add`, or any if `finish`) in as
+    /// many; the sums are apart from each other and from all else. If `overlaps`, rows and steps
+    /// are as it says, `a_stride` being 32 and `count` even. `steps` points to `count` steps, `b`
+    /// to 16 rows of `columns` pairs for each, without gaps; `add` is 0 or 1. The outputs of
+    /// `finish` are as [`Outputs::write`] asks, with an offset for each of 16 rows of each tile.
     ///
     /// # Panics
     /// If `columns` is neither [`SIDE`] nor [`PANEL`].

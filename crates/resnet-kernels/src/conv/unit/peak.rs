@@ -1,4 +1,5 @@
-//! What a unit that multiplies bf16 can do at best: blocks whose operands stay in the first-level cache.
+//! What a unit that multiplies bf16 can do at best: blocks whose operands stay in the first-level
+//! cache.
 
 use super::{MOST, PANEL, Product, Registers, SIDE, STEP, Unit};
 use crate::Bf16;
@@ -31,8 +32,8 @@ pub(crate) fn multiply(unit: Unit, blocks: usize) -> usize {
         product.a[1] = a[SIDE * STEP..].as_ptr();
         product.c[0] = first.as_mut_ptr();
         product.c[1] = second.as_mut_ptr();
-        // SAFETY: each tile of a is 16 rows of 32 numbers, read at offset 0; b has 16 rows of 32 pairs for each step; each tile's sums are
-        // 16 rows of 32 numbers, apart from each other.
+        // SAFETY: each tile of a is 16 rows of 32 numbers, read at offset 0; b has 16 rows of 32
+        // pairs for each step; each tile's sums are 16 rows of 32 numbers, apart from each other.
         unsafe { registers.multiply(&mut product, &[SIDE; 2], PANEL, None) };
     }
     blocks * STEPS * STEP * 2 * SIDE * PANEL

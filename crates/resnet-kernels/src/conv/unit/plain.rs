@@ -8,7 +8,8 @@ use crate::{Bf16, Number};
 /// # Safety
 /// As there.
 pub(super) unsafe fn multiply(product: &Product, rows: &[usize], columns: usize) {
-    // SAFETY: as the caller vouches; every number that other units read is read here, but for those they may leave out.
+    // SAFETY: as the caller vouches; every number that other units read is read here, but for those
+    // they may leave out.
     let at = |from: *const Bf16, bytes: usize| unsafe { *from.byte_add(bytes) }.get();
     if product.overlaps {
         assert!(product.a_stride == 2 * SIDE && product.count.is_multiple_of(2));

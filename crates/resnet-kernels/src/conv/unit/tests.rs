@@ -5,7 +5,8 @@ use crate::conv::{Conv2dShape, Epilogue};
 use crate::memory::CACHE_LINE;
 use crate::{Bf16, Cpu, Isa, Number, Scratch};
 
-/// Rims, steps, groups, few and many channels, blocks of several images and of parts of one, several parts of the reduction.
+/// Rims, steps, groups, few and many channels, blocks of several images and of parts of one,
+/// several parts of the reduction.
 const SHAPES: [&str; 24] = [
     "n2 ic64 ih7 oc64 k3 p1",
     "n3 ic32 ih14 oc48 k3 p1",

@@ -1,4 +1,5 @@
-//! The products of tiles: two register blocks, each with its whole reduction in one piece of assembly.
+//! The products of tiles: two register blocks, each with its whole reduction in one piece of
+//! assembly.
 //!
 //! ```text
 //!  wide: 2 x 2 tiles of sums             narrow: 3 x 1, for the last 16 columns or fewer
@@ -13,10 +14,11 @@
 //!                                                 └────────┘
 //! ```
 //!
-//! Every a is multiplied with every b. Four loads of some 8 cycles hide behind four products of 16 in the wide block; three sums in flight
-//! cover most of a product's latency in the narrow one.
+//! Every a is multiplied with every b. Four loads of some 8 cycles hide behind four products of 16
+//! in the wide block; three sums in flight cover most of a product's latency in the narrow one.
 //!
-//! The last rows of a matrix are tiles that are configured smaller: they read and write nothing beyond, and take less time.
+//! The last rows of a matrix are tiles that are configured smaller: they read and write nothing
+//! beyond, and take less time.
 
 use std::arch::asm;
 use std::marker::PhantomData;
@@ -87,8 +89,9 @@ impl Tiles {
             }
             set(4, SIDE, columns);
         }
-        // SAFETY: there is proof of AMX; the configuration is 64 bytes of palette 1, whose tiles have at most 16 rows of at most
-        // 64 bytes; those that a block uses are set. Nothing that the compiler knows of lives in tiles.
+        // SAFETY: there is proof of AMX; the configuration is 64 bytes of palette 1, whose tiles
+        // have at most 16 rows of at most 64 bytes; those that a block uses are set. Nothing that
+        // the compiler knows of lives in tiles.
         unsafe {
             asm!(
                 "ldtilecfg [{}]",
@@ -101,7 +104,8 @@ impl Tiles {
         self.sizes = Some(sizes);
     }
 
-    /// See [`Registers::multiply`](super::Registers::multiply). Tiles that are missing are the first once more.
+    /// See [`Registers::multiply`](super::Registers::multiply). Tiles that are missing are the
+    /// first once more.
     ///
     /// # Safety
     /// As there.
@@ -118,7 +122,8 @@ impl Tiles {
             product.c[i] = product.c[0];
         }
         self.configure(Sizes { rows: all, columns });
-        // SAFETY: as the caller vouches. A tile that is the first once more reads and writes the same numbers.
+        // SAFETY: as the caller vouches. A tile that is the first once more reads and writes the
+        // same numbers.
         unsafe {
             if columns > SIDE {
                 wide(product);
@@ -146,7 +151,8 @@ impl Drop for Tiles {
 }
 
 /// # Safety
-/// Tiles are configured for the wide block; for the rest see [`Registers::multiply`](super::Registers::multiply).
+/// Tiles are configured for the wide block; for the rest see
+/// [`Registers::multiply`](super::Registers::multiply).
 unsafe fn wide(product: &Product) {
     // SAFETY: reads a, b and steps and writes c as the caller vouches.
     unsafe {
@@ -221,7 +227,8 @@ unsafe fn wide(product: &Product) {
 }
 
 /// # Safety
-/// Tiles are configured for the narrow block; for the rest see [`Registers::multiply`](super::Registers::multiply).
+/// Tiles are configured for the narrow block; for the rest see
+/// [`Registers::multiply`](super::Registers::multiply).
 unsafe fn narrow(product: &Product) {
     // SAFETY: reads a, b and steps and writes c as the caller vouches.
     unsafe {

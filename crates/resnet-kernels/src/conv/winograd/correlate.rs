@@ -18,10 +18,12 @@ use crate::{Cpu, Number, Scratch, ScratchLen, scratch};
 const BLOCK: usize = 96 << 10;
 /// Fewest tiles in a block even so: so often a panel of U, once read, is used.
 const FEWEST: usize = 48;
-/// Tiles from the one in work to the one whose pixels are fetched from memory meanwhile, with large tiles only.
+/// Tiles from the one in work to the one whose pixels are fetched from memory meanwhile, with large
+/// tiles only.
 const AHEAD: usize = 2;
 
-/// A correlation of x [n][h][w][c_in] with 3x3 weights to y [n][h_out][w_out][c_out], by tiles of O x O outputs from I x I inputs.
+/// A correlation of x [n][h][w][c_in] with 3x3 weights to y [n][h_out][w_out][c_out], by tiles of O
+/// x O outputs from I x I inputs.
 #[derive(Clone, Copy)]
 struct Correlation<P, const O: usize, const I: usize> {
     products: PhantomData<P>,
@@ -83,7 +85,8 @@ where
         self.c_out.div_ceil(LANES).div_ceil(self.split) * LANES
     }
 
-    /// Lengths of a thread's parts of scratch: V, M, zeros, and pixels of the last tiles that lie outside y.
+    /// Lengths of a thread's parts of scratch: V, M, zeros, and pixels of the last tiles that lie
+    /// outside y.
     fn parts(&self) -> [usize; 4] {
         let width = self.part().min(self.c_out);
         [
@@ -270,8 +273,8 @@ where
         );
         let v = points::<I>(v.as_mut_ptr(), stride(self.tiles.len(), self.c.c_in / P::IN_WORD));
         let m = points::<I>(m.as_mut_ptr(), stride(self.tiles.len(), width));
-        // SAFETY: the points hold a row of c_in or `width` numbers for each tile, by the assertion; V is this task's, or the same
-        // block's by the thread's task before.
+        // SAFETY: the points hold a row of c_in or `width` numbers for each tile, by the assertion;
+        // V is this task's, or the same block's by the thread's task before.
         unsafe {
             if !self.laid_out {
                 zeros.fill(0.0);
@@ -295,7 +298,8 @@ where
 /// V = Bᵀ x B of the tiles, L being Bᵀ, a row of channels each, at each of the points `v`.
 ///
 /// # Safety
-/// Each point is valid for writing `tiles.len()` rows of `x.channels` numbers, arranged as A does in `pitch` words.
+/// Each point is valid for writing `tiles.len()` rows of `x.channels` numbers, arranged as A does
+/// in `pitch` words.
 #[inline(always)]
 pub(super) unsafe fn input<S: Simd, T: Number, A: Arrange, L: Line<I, I>, const I: usize>(
     s: S,
@@ -320,8 +324,8 @@ pub(super) unsafe fn input<S: Simd, T: Number, A: Arrange, L: Line<I, I>, const 
                     }
                 }
             }
-            // SAFETY: every pixel, or the zeros in its place, holds `channels` numbers, a multiple of LANES; the caller
-            // vouches for the points.
+            // SAFETY: every pixel, or the zeros in its place, holds `channels` numbers, a multiple
+            // of LANES; the caller vouches for the points.
             unsafe {
                 let plane = plane::<S, T, L, I, I>(s, &from, at);
                 for i in 0..I {
@@ -341,7 +345,8 @@ where
     /// M = V U at each point.
     ///
     /// # Safety
-    /// Each point of `v` holds a row of c_in numbers for each tile, each of `m` has room for one of the task's channels.
+    /// Each point of `v` holds a row of c_in numbers for each tile, each of `m` has room for one of
+    /// the task's channels.
     #[inline(always)]
     unsafe fn multiply<S: Simd>(&self, s: S, v: &[[*mut f32; I]; I], m: &[[*mut f32; I]; I]) {
         let len = self.c.point_len();
@@ -357,8 +362,9 @@ where
     /// y (+)= Aᵀ M A, and what the epilogue makes of it.
     ///
     /// # Safety
-    /// Each point of `m` holds a row of the task's channels for each tile; y is the whole output, of which this task alone
-    /// touches its tiles and channels; `outside` has room for its channels.
+    /// Each point of `m` holds a row of the task's channels for each tile; y is the whole output,
+    /// of which this task alone touches its tiles and channels; `outside` has room for its
+    /// channels.
     #[inline(always)]
     unsafe fn output<S: Simd>(&self, s: S, m: &[[*mut f32; I]; I], outside: &mut [T]) {
         let c = self.c;

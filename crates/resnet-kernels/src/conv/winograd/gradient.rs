@@ -1,8 +1,9 @@
-//! Weight gradient: P[c_in][c_out] = Σ over tiles of V[tile][c_in] · W[tile][c_out] at each of the points, V = Bᵀ x B and
-//! W = A dy Aᵀ; then dw = Gᵀ P G.
+//! Weight gradient: P[c_in][c_out] = Σ over tiles of V[tile][c_in] · W[tile][c_out] at each of the
+//! points, V = Bᵀ x B and W = A dy Aᵀ; then dw = Gᵀ P G.
 //!
-//! Tiles are cut into chunks by shape alone; each chunk's P is kept apart and they are added in order, so the number of
-//! threads changes nothing. Where P is large there are few chunks, and the output channels are split instead.
+//! Tiles are cut into chunks by shape alone; each chunk's P is kept apart and they are added in
+//! order, so the number of threads changes nothing. Where P is large there are few chunks, and the
+//! output channels are split instead.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -189,8 +190,9 @@ where
             if tiles.is_empty() {
                 break;
             }
-            // SAFETY: by the assertion V and W hold a row for each of at most `block` tiles, rounded up to whole words; P holds c_in
-            // rows of c_out numbers at each point, of which this task alone touches its channels, and which the first block fills.
+            // SAFETY: by the assertion V and W hold a row for each of at most `block` tiles,
+            // rounded up to whole words; P holds c_in rows of c_out numbers at each point, of which
+            // this task alone touches its channels, and which the first block fills.
             unsafe {
                 input::<S, T, P::Across, <F as Algorithm<O, I>>::Input, I>(
                     s,
@@ -238,7 +240,8 @@ where
 /// Zeros in a row of every point.
 ///
 /// # Safety
-/// Each point is valid for writing `channels` numbers in this row, arranged as A does; in pairs, the even row before it was put.
+/// Each point is valid for writing `channels` numbers in this row, arranged as A does; in pairs,
+/// the even row before it was put.
 #[inline(always)]
 unsafe fn fill<S: Simd, A: Arrange, const I: usize>(
     s: S,
@@ -257,7 +260,8 @@ unsafe fn fill<S: Simd, A: Arrange, const I: usize>(
 /// W = A dy Aᵀ of the tiles, L being A, a row of `channels` each, at each of the points `w`.
 ///
 /// # Safety
-/// Each point is valid for writing `tiles.len()` rows of `channels.len()` numbers, arranged as `Arrangement` does.
+/// Each point is valid for writing `tiles.len()` rows of `channels.len()` numbers, arranged as
+/// `Arrangement` does.
 #[inline(always)]
 unsafe fn output_gradient<
     S: Simd,
@@ -281,7 +285,8 @@ unsafe fn output_gradient<
         let (image, i, j) = tiling.place(tile);
         let from = dy.square::<O>(image, i as isize, j as isize, zeros.as_ptr());
         for at in (0..channels.len()).step_by(S::LANES) {
-            // SAFETY: every pixel, or the zeros in its place, holds all channels; the caller vouches for the points.
+            // SAFETY: every pixel, or the zeros in its place, holds all channels; the caller
+            // vouches for the points.
             unsafe {
                 let plane = plane::<S, T, L, O, I>(s, &from, channels.start + at);
                 for i in 0..I {
@@ -321,8 +326,8 @@ where
             }
             let from = for_reading(&points::<I>(sums.as_mut_ptr().cast(), STRIP));
             for at in (0..width).step_by(S::LANES) {
-                // SAFETY: `sums` holds `width` numbers at each point; dw holds nine taps of c_in x c_out numbers, of which this task
-                // alone writes row k.
+                // SAFETY: `sums` holds `width` numbers at each point; dw holds nine taps of c_in x
+                // c_out numbers, of which this task alone writes row k.
                 unsafe {
                     let plane =
                         plane::<S, f32, <F as Algorithm<O, I>>::WeightGradient, I, 3>(s, &from, at);

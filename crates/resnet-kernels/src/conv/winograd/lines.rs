@@ -1,5 +1,5 @@
-//! The matrices of F(4x4, 3x3) and F(2x2, 3x3), each as the additions and multiplications that it takes on a line of numbers, and a plane
-//! transformed by lines twice.
+//! The matrices of F(4x4, 3x3) and F(2x2, 3x3), each as the additions and multiplications that it
+//! takes on a line of numbers, and a plane transformed by lines twice.
 
 use crate::Number;
 use crate::simd::Simd;

@@ -1,26 +1,31 @@
-//! 3x3 convolutions with step 1 by Winograd's algorithm F(4x4, 3x3) (Lavin & Gray 2016, "Fast algorithms for convolutional
-//! neural networks"): 36 products for a tile of 16 outputs where the sum as written takes 144. Maps of too few such tiles have
-//! F(2x2, 3x3) forward: 16 products for 4 outputs where the sum takes 36, and weights that grow by less than half as much.
+//! 3x3 convolutions with step 1 by Winograd's algorithm F(4x4, 3x3) (Lavin & Gray 2016, "Fast
+//! algorithms for convolutional neural networks"): 36 products for a tile of 16 outputs where the
+//! sum as written takes 144. Maps of too few such tiles have F(2x2, 3x3) forward: 16 products for 4
+//! outputs where the sum takes 36, and weights that grow by less than half as much.
 //!
 //! ```text
 //! y  = Aᵀ [ (G w Gᵀ) ⊙ (Bᵀ x B) ] A            x a tile of 6x6 inputs, y its 4x4 outputs, ⊙ number by number
 //! dw = Gᵀ [ Σ (Bᵀ x B) ⊙ (A dy Aᵀ) ] G          the same, transposed
 //! ```
 //!
-//! Over channels each of the points, 36 of F(4x4, 3x3), is a matrix product, [tiles x c_in] · [c_in x c_out], or over tiles for dw:
+//! Over channels each of the points, 36 of F(4x4, 3x3), is a matrix product, [tiles x c_in] · [c_in
+//! x c_out], or over tiles for dw:
 //!
 //! ```text
 //!   x ──Bᵀ·B──▶ V[36][tiles][c_in] ─┐
 //!   w ──G·Gᵀ──▶ U[36][c_in][c_out] ─┴─ 36 products ──▶ M[36][tiles][c_out] ──Aᵀ·A──▶ y
 //! ```
 //!
-//! A task does all three stages for a block of tiles: as many as keep V and M in the second-level cache, but no fewer than make the
-//! reading of U worth it, so that with many channels V and M go through the third level. Neither is made for a whole layer. The input gradient
-//! is the same correlation, of dy with the weights turned by half a turn. The points 0, ±1, ±2, ∞ of F(4x4, 3x3) make the result three to ten
-//! times less exact than the plain sum in f32, and a number that is not finite spoils all outputs of the tiles that read it.
+//! A task does all three stages for a block of tiles: as many as keep V and M in the second-level
+//! cache, but no fewer than make the reading of U worth it, so that with many channels V and M go
+//! through the third level. Neither is made for a whole layer. The input gradient is the same
+//! correlation, of dy with the weights turned by half a turn. The points 0, ±1, ±2, ∞ of F(4x4,
+//! 3x3) make the result three to ten times less exact than the plain sum in f32, and a number that
+//! is not finite spoils all outputs of the tiles that read it.
 //!
-//! With AVX-512 BF16 V, W and U are rounded to bf16, and F(2x2, 3x3) does all passes (`paired`). Its transforms add four numbers of a map, or nine
-//! weights a quarter each, so that rounding costs about twice what a result's own rounding does; those of F(4x4, 3x3) would cost too much.
+//! With AVX-512 BF16 V, W and U are rounded to bf16, and F(2x2, 3x3) does all passes (`paired`).
+//! Its transforms add four numbers of a map, or nine weights a quarter each, so that rounding costs
+//! about twice what a result's own rounding does; those of F(4x4, 3x3) would cost too much.
 
 mod correlate;
 mod gradient;
@@ -127,7 +132,8 @@ struct Map<'a, T> {
 }
 
 impl<T: Number> Map<'_, T> {
-    /// Where the pixels of a square of side `N` are whose first pixel is (`row`, `column`); `zeros` for those outside.
+    /// Where the pixels of a square of side `N` are whose first pixel is (`row`, `column`); `zeros`
+    /// for those outside.
     ///
     /// # Panics
     /// If the image is not in the map.
@@ -156,14 +162,14 @@ impl<T: Number> Map<'_, T> {
     }
 }
 
-/// Numbers from one row of V, W or M to the next: many rows of 256 or more bytes are an odd number of cache lines apart, so
-/// that a column of them does not fall into a few sets of a cache.
+/// Numbers from one row of V, W or M to the next: many rows of 256 or more bytes are an odd number
+/// of cache lines apart, so that a column of them does not fall into a few sets of a cache.
 fn pitch(columns: usize) -> usize {
     if columns < 4 * LANES { columns } else { (columns.div_ceil(LANES) | 1) * LANES }
 }
 
-/// Numbers from one point's matrix of `rows` x `columns` to the next point's: an odd number of cache lines, so that all the
-/// streams of a transform do not fall into the same sets of a cache.
+/// Numbers from one point's matrix of `rows` x `columns` to the next point's: an odd number of
+/// cache lines, so that all the streams of a transform do not fall into the same sets of a cache.
 fn stride(rows: usize, columns: usize) -> usize {
     ((rows * pitch(columns)).div_ceil(LANES) | 1) * LANES
 }

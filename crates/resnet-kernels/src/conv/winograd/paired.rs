@@ -1,4 +1,5 @@
-//! Points in bf16: V, W and U are rounded to it, two rows of the reduction side by side where sums run from row to row.
+//! Points in bf16: V, W and U are rounded to it, two rows of the reduction side by side where sums
+//! run from row to row.
 //!
 //! ```text
 //!  V forward   [tile][c_in]             U   [panel][c_in / 2][lanes][2]           in a word of 32 bits two numbers
@@ -116,7 +117,8 @@ impl Products for Paired {
                         heights[used] = SIDE.min(tiles - tile);
                         used += 1;
                     }
-                    // SAFETY: depths are whole steps; the panel was cut to them, and the caller vouches for the rows of V and M.
+                    // SAFETY: depths are whole steps; the panel was cut to them, and the caller
+                    // vouches for the rows of V and M.
                     unsafe { registers.multiply(&mut product, &heights[..used], lanes, None) };
                 }
             }

@@ -1,4 +1,5 @@
-//! What multiplies at the points. Here in f32, V being rows of [tile][c_in] and U panels of [panel][c_in][lanes]; in pairs of bf16 in `paired`.
+//! What multiplies at the points. Here in f32, V being rows of [tile][c_in] and U panels of
+//! [panel][c_in][lanes]; in pairs of bf16 in `paired`.
 
 use std::ops::Range;
 
@@ -9,10 +10,12 @@ use crate::simd::Simd;
 
 /// Where vectors of a matrix go.
 pub(in crate::conv) trait Arrange {
-    /// Writes a vector of row `row` from column `at` on. `to` is the matrix, whose rows take `pitch` words.
+    /// Writes a vector of row `row` from column `at` on. `to` is the matrix, whose rows take
+    /// `pitch` words.
     ///
     /// # Safety
-    /// `to` is valid for writing all rows up to this one (in pairs, up to the pair's other one); of a pair's rows the even one was put before the odd one.
+    /// `to` is valid for writing all rows up to this one (in pairs, up to the pair's other one); of
+    /// a pair's rows the even one was put before the odd one.
     unsafe fn put<S: Simd>(s: S, to: *mut f32, pitch: usize, row: usize, at: usize, v: S::V);
 }
 
@@ -27,8 +30,8 @@ impl Arrange for Words {
     }
 }
 
-/// Words from the panel at column `n` to the one that is used after it: its neighbour, or the first one of the next point. A column takes
-/// `depth` words, a point `len`.
+/// Words from the panel at column `n` to the one that is used after it: its neighbour, or the first
+/// one of the next point. A column takes `depth` words, a point `len`.
 #[inline(always)]
 pub(super) fn next(
     columns: &Range<usize>,
@@ -43,8 +46,8 @@ pub(super) fn next(
 /// Vᵀ W at one point, summed over tiles.
 #[derive(Clone, Copy)]
 pub(in crate::conv) struct PointGradient {
-    /// V and W: a row of so many numbers for each tile, arranged [`Across`](Products::Across) in [`pitch`] words, after the last tile
-    /// zeros up to a whole word.
+    /// V and W: a row of so many numbers for each tile, arranged [`Across`](Products::Across) in
+    /// [`pitch`] words, after the last tile zeros up to a whole word.
     pub(super) v: *const f32,
     pub(super) rows: usize,
     pub(super) w: *const f32,
@@ -80,8 +83,9 @@ pub(in crate::conv) trait Products: Copy + Send + Sync {
     /// M = V U at one point.
     ///
     /// # Safety
-    /// V holds a row of `depth` numbers, arranged [`Along`](Products::Along), and M has room for one of `columns.len()`, for each of `tiles`;
-    /// rows are [`pitch`] words apart. Columns come in vectors of the widest instruction set, `depth` in whole steps of what multiplies.
+    /// V holds a row of `depth` numbers, arranged [`Along`](Products::Along), and M has room for
+    /// one of `columns.len()`, for each of `tiles`; rows are [`pitch`] words apart. Columns come in
+    /// vectors of the widest instruction set, `depth` in whole steps of what multiplies.
     ///
     /// # Panics
     /// If U is shorter than `depth` rows up to the end of `columns`.
@@ -99,7 +103,8 @@ pub(in crate::conv) trait Products: Copy + Send + Sync {
     /// P (+)= Vᵀ W at one point.
     ///
     /// # Safety
-    /// V, W and P are as [`PointGradient`] says, P initialised if `add`; rows and columns come in vectors of the widest instruction set.
+    /// V, W and P are as [`PointGradient`] says, P initialised if `add`; rows and columns come in
+    /// vectors of the widest instruction set.
     unsafe fn outer<S: Simd>(self, s: S, point: PointGradient);
 }
 
@@ -107,7 +112,8 @@ pub(in crate::conv) trait Products: Copy + Send + Sync {
 #[derive(Clone, Copy)]
 pub(in crate::conv) struct Plain;
 
-/// Rows of U in a panel: 256 x 16 numbers are half of a 32 KiB first-level cache (256 x 32, with AVX-512, two thirds of 48 KiB).
+/// Rows of U in a panel: 256 x 16 numbers are half of a 32 KiB first-level cache (256 x 32, with
+/// AVX-512, two thirds of 48 KiB).
 const PANEL: usize = 256;
 
 impl Products for Plain {
@@ -154,8 +160,8 @@ impl Products for Plain {
                 } else {
                     next - k * lanes
                 });
-                // SAFETY: `panel` holds `part` rows of `lanes` numbers, `start` is null or two of the widest vectors; the caller
-                // vouches for the rows of V and M.
+                // SAFETY: `panel` holds `part` rows of `lanes` numbers, `start` is null or two of
+                // the widest vectors; the caller vouches for the rows of V and M.
                 unsafe {
                     if lanes > S::LANES && tall::<S>(tiles) {
                         rows::<S, TALL, 2>(s, v, from, part, panel, start, m, to, tiles, next);
@@ -174,7 +180,8 @@ impl Products for Plain {
         for (n, lanes) in panels::<S>(0..point.columns) {
             // Channels are a multiple of 16, of which sixes leave nothing, four or eight.
             for (k, height) in heights(point.rows) {
-                // SAFETY: as the caller vouches; the heights add up to the rows, the panels to the columns.
+                // SAFETY: as the caller vouches; the heights add up to the rows, the panels to the
+                // columns.
                 unsafe {
                     match (lanes > S::LANES, height == WIDE) {
                         (true, true) => register_tile::<S, WIDE, 2>(s, point, k, n),
@@ -220,8 +227,9 @@ fn tall<S: Simd>(tiles: usize) -> bool {
 /// Rows of M (+)= rows of V times a panel of U.
 ///
 /// # Safety
-/// `v` holds `tiles` rows of `depth` numbers, `from` apart; `panel` `depth` rows of NV vectors; `start` is null or NV vectors;
-/// `m` has (or, if `start` is null, holds) NV vectors in each of `tiles` rows, `to` apart.
+/// `v` holds `tiles` rows of `depth` numbers, `from` apart; `panel` `depth` rows of NV vectors;
+/// `start` is null or NV vectors; `m` has (or, if `start` is null, holds) NV vectors in each of
+/// `tiles` rows, `to` apart.
 #[inline(always)]
 unsafe fn rows<S: Simd, const MR: usize, const NV: usize>(
     s: S,
@@ -246,7 +254,8 @@ unsafe fn rows<S: Simd, const MR: usize, const NV: usize>(
             y[r] = m.wrapping_add(row * to);
         }
         let ahead = Ahead::share(next, depth, NV * S::LANES, at / MR, tiles.div_ceil(MR));
-        // SAFETY: rows below `tiles`, as the caller vouches. `dot` reads all of y before it writes any.
+        // SAFETY: rows below `tiles`, as the caller vouches. `dot` reads all of y before it writes
+        // any.
         unsafe { dot::<S, MR, NV>(s, &x, runs, panel, start, &y, ahead) };
     }
 }

@@ -54,8 +54,9 @@ where
                         }
                     }
                     let first = panel * (c_in / P::IN_WORD);
-                    // SAFETY: row k and columns n..n + LANES are inside w (whose length is asserted above) or `turned`; U holds
-                    // c_in x c_out numbers at each point, of which this task alone writes its rows.
+                    // SAFETY: row k and columns n..n + LANES are inside w (whose length is asserted
+                    // above) or `turned`; U holds c_in x c_out numbers at each point, of which this
+                    // task alone writes its rows.
                     unsafe {
                         let plane =
                             plane::<S, f32, <F as Algorithm<O, I>>::Weight, 3, I>(s, &taps, 0);
@@ -78,11 +79,12 @@ where
     }
 }
 
-/// Fills `turned` = [tap][8][16] with the weights of rows from `k` and columns from n / 16 · 16 on: w is [tap][column][row]
-/// here, and the taps run backwards.
+/// Fills `turned` = [tap][8][16] with the weights of rows from `k` and columns from n / 16 · 16 on:
+/// w is [tap][column][row] here, and the taps run backwards.
 ///
 /// # Safety
-/// `w` is valid for reading nine taps of c_out x c_in numbers, n is a column's and k + 8 at most the number of rows.
+/// `w` is valid for reading nine taps of c_out x c_in numbers, n is a column's and k + 8 at most
+/// the number of rows.
 #[inline(always)]
 unsafe fn turn<S: Simd>(
     s: S,
@@ -98,8 +100,9 @@ unsafe fn turn<S: Simd>(
         for half in (0..LANES).step_by(SIDE) {
             let from = ((8 - tap) * c_out + n + half) * c_in + k;
             let to = &mut turned[tap * SIDE * LANES + half..];
-            // SAFETY: w holds nine taps of c_out x c_in numbers; c_out is a multiple of 16, c_in of 8, so that the eight rows
-            // from n + half and the eight numbers from k exist. `to` holds eight rows of 16, less `half`.
+            // SAFETY: w holds nine taps of c_out x c_in numbers; c_out is a multiple of 16, c_in of
+            // 8, so that the eight rows from n + half and the eight numbers from k exist. `to`
+            // holds eight rows of 16, less `half`.
             unsafe { s.transpose(w.add(from), c_in, to.as_mut_ptr(), LANES) };
         }
     }

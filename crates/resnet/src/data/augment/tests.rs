@@ -60,7 +60,8 @@ fn grey_and_colour_are_converted() {
     assert_eq!(bytes(&eval(&to_grey, &color)), [76, 150, 29]); // 0.299, 0.587, 0.114 of 255
 }
 
-/// Each output is found in the padded, mirrored picture at one place, and every place and both sides come up.
+/// Each output is found in the padded, mirrored picture at one place, and every place and both
+/// sides come up.
 #[test]
 fn crops_of_the_padded_picture() {
     let image = pattern(5, 4, 3);
@@ -260,7 +261,8 @@ fn nonsense_is_refused() {
     );
 }
 
-/// The stored input of two photos, made with Pillow and torch: decoding, resizing, cropping and normalising together.
+/// The stored input of two photos, made with Pillow and torch: decoding, resizing, cropping and
+/// normalising together.
 #[test]
 fn real_photos_as_pytorch_sees_them() {
     let Some(golden) = shared("golden/resnet50-imagenet.safetensors") else {

@@ -1,4 +1,5 @@
-//! The worker threads of an epoch, and the window through which they hand over their batches in order.
+//! The worker threads of an epoch, and the window through which they hand over their batches in
+//! order.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};

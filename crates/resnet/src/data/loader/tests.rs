@@ -375,7 +375,8 @@ fn crops_of_a_picture_stand_together() {
         assert_eq!(ten.2.len(), 10 * one.2.len());
         for (crops, centre) in ten.2.chunks(160).zip(one.2.chunks(16)) {
             assert_eq!(crops[..16], *centre);
-            // A picture of the input's size has no corners to choose: mirrored or not is all there is.
+            // A picture of the input's size has no corners to choose: mirrored or not is all there
+            // is.
             assert_eq!(crops[..80], crops[..16].repeat(5));
             assert_eq!(crops[80..], crops[80..96].repeat(5));
         }

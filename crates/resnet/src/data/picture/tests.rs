@@ -35,14 +35,16 @@ fn with_orientation(jpeg: &[u8], orientation: u8) -> Vec<u8> {
 
 #[test]
 fn every_orientation_stands_upright() {
-    // Four grey corners, in a picture of 48 x 32: what is stored, clockwise from the top left, is 0, 80, 160, 240.
+    // Four grey corners, in a picture of 48 x 32: what is stored, clockwise from the top left, is
+    // 0, 80, 160, 240.
     let mut stored = Image { width: 48, height: 32, channels: 1, pixels: vec![0; 48 * 32] };
     for (at, pixel) in stored.pixels.iter_mut().enumerate() {
         let (right, low) = (at % 48 >= 24, at / 48 >= 16);
         *pixel = [[0, 80], [240, 160]][usize::from(low)][usize::from(right)];
     }
     let plain = jpeg(&stored, 95);
-    // The same corners when the picture stands upright, by the EXIF standard: 3 is turned half, 6 a quarter clockwise, ...
+    // The same corners when the picture stands upright, by the EXIF standard: 3 is turned half, 6 a
+    // quarter clockwise, ...
     let upright: [[u8; 4]; 8] = [
         [0, 80, 160, 240],
         [80, 0, 240, 160],
@@ -187,7 +189,8 @@ fn cut_off_files_are_told() {
     }
 }
 
-/// No change of a byte may end in a panic or in memory that the file does not warrant; damage may well pass.
+/// No change of a byte may end in a panic or in memory that the file does not warrant; damage may
+/// well pass.
 #[test]
 fn damaged_files_never_panic() {
     let files = [

@@ -36,7 +36,8 @@ fn mean_picture_by_hand() {
     assert!(error.contains("input's 2 x 2 pixels, but these are 1 x 2"), "{error}");
 }
 
-/// Published for all of Fashion-MNIST: mean 0.2860, standard deviation 0.3530; the selection is a fifth of it.
+/// Published for all of Fashion-MNIST: mean 0.2860, standard deviation 0.3530; the selection is a
+/// fifth of it.
 #[test]
 fn builtin_statistics() {
     let data = open("builtin", &OpenOptions::default()).unwrap().train;

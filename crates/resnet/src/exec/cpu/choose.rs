@@ -10,7 +10,8 @@ use super::super::Limits;
 use crate::plan::{Mode, Plan};
 use crate::step::{Conv, Norm, NormGrad, Pool, Precision, SlotId, StepKind};
 
-/// Name of the instruction set that kernels use on this machine, and whether Winograd's algorithm is switched off.
+/// Name of the instruction set that kernels use on this machine, and whether Winograd's algorithm
+/// is switched off.
 ///
 /// # Errors
 /// `RESNET_ISA` names none, or `RESNET_WINOGRAD` is neither on nor off.
@@ -45,7 +46,8 @@ pub(super) fn pool_shape(pool: Pool) -> Pool2dShape {
     Pool2dShape { n, h, w, c, kernel, stride, padding }
 }
 
-/// Whether the weights of a step are laid out once: those of forward convolutions that no optimiser changes.
+/// Whether the weights of a step are laid out once: those of forward convolutions that no optimiser
+/// changes.
 pub(super) fn lays_out(plan: &Plan, kind: &StepKind) -> bool {
     match kind {
         StepKind::ConvNorm { .. } => true,
@@ -54,7 +56,8 @@ pub(super) fn lays_out(plan: &Plan, kind: &StepKind) -> bool {
     }
 }
 
-/// The weights of a plan that infers which only steps read whose kernels have them laid out, and those steps: nothing else needs them.
+/// The weights of a plan that infers which only steps read whose kernels have them laid out, and
+/// those steps: nothing else needs them.
 pub(super) fn only_packed(plan: &Plan) -> HashMap<SlotId, Vec<usize>> {
     let mut found: HashMap<SlotId, Vec<usize>> = HashMap::new();
     if plan.options.mode != Mode::Infer {
@@ -142,7 +145,8 @@ impl Chosen {
     }
 }
 
-/// The precision that was asked for, or where that is left open the one that is faster on this machine, and why.
+/// The precision that was asked for, or where that is left open the one that is faster on this
+/// machine, and why.
 pub fn precision(asked: Option<Precision>) -> (Precision, Option<&'static str>) {
     if let Some(precision) = asked {
         return (precision, None);
@@ -210,7 +214,8 @@ pub(super) fn choose(cpu: &resnet_kernels::Cpu, plan: &Plan) -> (Vec<Option<Chos
 /// What runs a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kernel {
-    /// Of a convolution: operation, precision, register tile, instruction set; else the instruction set.
+    /// Of a convolution: operation, precision, register tile, instruction set; else the instruction
+    /// set.
     pub name: String,
     /// Whether its products are of bf16 numbers, for which the CPU has instructions of their own.
     pub multiplies_bf16: bool,
@@ -229,8 +234,8 @@ pub fn kernels(plan: &Plan, threads: usize) -> Vec<Kernel> {
     convs.iter().map(kernel).collect()
 }
 
-/// Bytes of memory in this machine, where the system tells. A system that promises more than it has would kill the process
-/// later instead of refusing now.
+/// Bytes of memory in this machine, where the system tells. A system that promises more than it has
+/// would kill the process later instead of refusing now.
 pub(super) fn installed_memory() -> Option<u64> {
     let info = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = info.lines().find(|line| line.starts_with("MemTotal:"))?;

@@ -1,6 +1,8 @@
-//! The CPU backend: kernels are chosen once (`choose`), then each step borrows its slots and calls one (`step`).
+//! The CPU backend: kernels are chosen once (`choose`), then each step borrows its slots and calls
+//! one (`step`).
 //!
-//! All memory is taken with the backend, the plan's in one allocation; running steps allocates nothing.
+//! All memory is taken with the backend, the plan's in one allocation; running steps allocates
+//! nothing.
 
 mod aligned;
 mod choose;
@@ -27,7 +29,8 @@ pub struct Cpu {
     plan: Plan,
     /// The kernel of each convolution step.
     convs: Vec<Option<Chosen>>,
-    /// Weights of all forward convolutions that do not train, as their kernels read them: they are laid out once.
+    /// Weights of all forward convolutions that do not train, as their kernels read them: they are
+    /// laid out once.
     packed: Aligned,
     /// Where those of each step are.
     packed_at: Vec<Range<usize>>,
@@ -112,8 +115,8 @@ impl Cpu {
         })
     }
 
-    /// From now on keeps weights that are written only as their kernels read them, where the plan infers: they take no memory twice, and
-    /// cannot be read back.
+    /// From now on keeps weights that are written only as their kernels read them, where the plan
+    /// infers: they take no memory twice, and cannot be read back.
     pub fn taking_weights(mut self) -> Cpu {
         self.only_packed = only_packed(&self.plan);
         self
@@ -122,7 +125,8 @@ impl Cpu {
     /// The numbers of a slot that is stored in f32.
     ///
     /// # Panics
-    /// If it is stored otherwise; [`Backend::read`] widens. If it is a weight that was taken ([`Cpu::taking_weights`]).
+    /// If it is stored otherwise; [`Backend::read`] widens. If it is a weight that was taken
+    /// ([`Cpu::taking_weights`]).
     pub fn view(&self, slot: SlotId) -> &[f32] {
         self.check_kept(slot);
         let precision = self.plan.slots[slot.0].precision;

@@ -21,19 +21,21 @@ pub struct OpTime {
     pub ms: f64,
     /// The fastest, in milliseconds.
     pub best_ms: f64,
-    /// 1e9 floating-point operations in a second, at the median, two a multiply-add of the sum as it is written.
+    /// 1e9 floating-point operations in a second, at the median, two a multiply-add of the sum as
+    /// it is written.
     pub gflops: f64,
     /// Root of the mean squared error against f64 over that of the values.
     pub error: f64,
 }
 
-/// Largest convolution that is compared with the plain f64 sum as a whole; of larger ones, as few images as the kernel takes.
+/// Largest convolution that is compared with the plain f64 sum as a whole; of larger ones, as few
+/// images as the kernel takes.
 const CHECKED_MACS: u64 = 300_000_000;
 /// Largest convolution that is timed.
 const MOST_MACS: u64 = 1 << 40;
 
-/// Checks and times every kernel that takes the convolution `shape` (as in `n32 ic64 ih56 oc64 k3 s1 p1`), all passes together for about
-/// `time`.
+/// Checks and times every kernel that takes the convolution `shape` (as in `n32 ic64 ih56 oc64 k3
+/// s1 p1`), all passes together for about `time`.
 ///
 /// # Errors
 /// What is wrong with the shape.

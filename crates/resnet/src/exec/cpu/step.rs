@@ -16,7 +16,8 @@ use crate::step::{self, Linear, Precision, StepKind};
 const OPERANDS: usize = 10;
 const CHOSEN: &str = "a kernel was chosen for every convolution";
 
-/// A slot's memory. What is always f32, parameters and statistics among it, is read as it stands; a map in its precision.
+/// A slot's memory. What is always f32, parameters and statistics among it, is read as it stands; a
+/// map in its precision.
 struct Operand<'a> {
     words: &'a mut [f32],
     len: usize,

@@ -1,4 +1,5 @@
-//! The way from bytes `[n, h, w, c]` to the network's input, as nodes of ONNX: Cast, Transpose, Div, Sub, Div.
+//! The way from bytes `[n, h, w, c]` to the network's input, as nodes of ONNX: Cast, Transpose,
+//! Div, Sub, Div.
 
 use resnet_formats::onnx::proto::{Node, kind};
 

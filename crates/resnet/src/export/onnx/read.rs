@@ -1,4 +1,5 @@
-//! From ONNX back to our graph: the operations that [`write`](super::from_model) writes, as they or other programs write them.
+//! From ONNX back to our graph: the operations that [`write`](super::from_model) writes, as they or
+//! other programs write them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -408,7 +409,8 @@ impl Reader<'_> {
         onnx::array(tensor).map_err(|error| error.to_string())
     }
 
-    /// Keeps an array as a parameter. Nodes may share one, but not so often that a small file becomes a large network.
+    /// Keeps an array as a parameter. Nodes may share one, but not so often that a small file
+    /// becomes a large network.
     fn keep(&mut self, node: &Node, number: usize, name: &str) -> std::result::Result<(), String> {
         let input = node.input.get(number).map(String::as_str);
         let tensor = self.constants.get(input.unwrap_or_default());

@@ -153,7 +153,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Bytes to numbers, in the order of operations that the model was trained with, so that the bits are the same.
+    /// Bytes to numbers, in the order of operations that the model was trained with, so that the
+    /// bits are the same.
     fn preprocessing(&mut self) -> Result<String, ExportError> {
         let Shape { c, h, w } = self.graph.input;
         let to_float = vec![int("to", i64::from(kind::FLOAT))];

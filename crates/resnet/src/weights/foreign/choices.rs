@@ -74,9 +74,9 @@ impl Choices {
     }
 }
 
-/// Class names by label from a file: one name a line, or JSON, a list of names or an index
-/// `{"0": ["n01440764", "tench"], ...}` whose last text is the name. A name that stands for several classes of an index gets
-/// the class's first text behind it.
+/// Class names by label from a file: one name a line, or JSON, a list of names or an index `{"0":
+/// ["n01440764", "tench"], ...}` whose last text is the name. A name that stands for several
+/// classes of an index gets the class's first text behind it.
 ///
 /// # Errors
 /// The file cannot be read, is no such list, or has gaps.
@@ -95,7 +95,8 @@ pub fn read_classes(path: &Path) -> Result<Vec<String>, ImportError> {
         Some(b'[') => serde_json::from_str(text).map_err(json)?,
         _ => {
             let lines = text.lines().map(str::trim).collect::<Vec<_>>();
-            // Empty lines at the end belong to the file, one in between would shift all labels after it.
+            // Empty lines at the end belong to the file, one in between would shift all labels
+            // after it.
             let used = lines.iter().rposition(|line| !line.is_empty()).map_or(0, |i| i + 1);
             lines[..used].iter().map(ToString::to_string).collect()
         }

@@ -1,4 +1,5 @@
-//! Which network a set of tensors belongs to: the one of the catalogue and its families whose tensors are these.
+//! Which network a set of tensors belongs to: the one of the catalogue and its families whose
+//! tensors are these.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -54,7 +55,8 @@ impl Mismatch {
     }
 }
 
-/// Whether two shapes are the same but for axes of length 1 at the end: a classifier may be a 1x1 convolution.
+/// Whether two shapes are the same but for axes of length 1 at the end: a classifier may be a 1x1
+/// convolution.
 fn same(a: &[usize], b: &[usize]) -> bool {
     fn trimmed(mut dims: &[usize]) -> &[usize] {
         while let [rest @ .., 1] = dims {
@@ -101,7 +103,8 @@ pub(super) struct Ends {
     pub(super) classes: usize,
 }
 
-/// Reads channels and classes off the first and the last layer; what is not there is as the network was designed.
+/// Reads channels and classes off the first and the last layer; what is not there is as the network
+/// was designed.
 pub(super) fn ends(found: &Dims) -> (Option<usize>, Option<usize>) {
     let first = found.get("conv1.weight").or(found.get("features.0.weight"));
     let channels = first.and_then(|dims| dims.get(1)).copied();
@@ -119,7 +122,8 @@ pub(super) fn needed(arch: &Arch, ends: Ends, side: Option<usize>) -> Result<Dim
     let design = arch.default_input();
     let side = side.unwrap_or(design.h);
     let graph = arch.graph(Shape::new(ends.channels, side, side), ends.classes)?;
-    // A shape error would mean a network that reads no image at all; there is nothing to compare then.
+    // A shape error would mean a network that reads no image at all; there is nothing to compare
+    // then.
     let shapes = op::shapes(&graph).unwrap_or_default();
     if shapes.is_empty() {
         return Ok(Dims::new());
@@ -137,8 +141,8 @@ pub(super) fn ends_for(arch: &Arch, found: &Dims) -> Ends {
     }
 }
 
-/// Networks in the order of how well they fit, best first; among equals, fewest options first, then residual before plain,
-/// then the order of the catalogue. Empty if nothing is like these tensors.
+/// Networks in the order of how well they fit, best first; among equals, fewest options first, then
+/// residual before plain, then the order of the catalogue. Empty if nothing is like these tensors.
 pub(super) fn candidates(found: &Dims, options: &[(&str, &str)]) -> Vec<Candidate> {
     let mut list: Vec<(usize, usize, bool, Candidate)> = Vec::new();
     let width =

@@ -1,8 +1,9 @@
 //! Weights trained elsewhere, made into complete models.
 //!
-//! A file is read by what it begins with, its tensors renamed by the first row of [`NAMINGS`] that knows them, and the network
-//! found by names and shapes. What weights cannot say (the stride of a bottleneck, how pictures were resized and normalised)
-//! is taken as the field does it, and each such choice is told.
+//! A file is read by what it begins with, its tensors renamed by the first row of [`NAMINGS`] that
+//! knows them, and the network found by names and shapes. What weights cannot say (the stride of a
+//! bottleneck, how pictures were resized and normalised) is taken as the field does it, and each
+//! such choice is told.
 
 mod choices;
 mod infer;
@@ -122,7 +123,8 @@ pub enum ImportError {
 
 /// Reads a file of weights trained elsewhere and makes a complete model of it.
 ///
-/// safetensors and PyTorch's files are told apart by their first bytes. Arrays keep the type they are stored in.
+/// safetensors and PyTorch's files are told apart by their first bytes. Arrays keep the type they
+/// are stored in.
 ///
 /// # Errors
 /// [`ImportError`] names the file and what is missing, unexpected or misshapen.
@@ -172,7 +174,8 @@ pub fn import(path: &Path, choices: &Choices) -> Result<Import, ImportError> {
     Ok(Import { model, naming: naming.name, assumed, ignored })
 }
 
-/// Tensors of a safetensors or PyTorch file under the names they have there, and what a PyTorch file holds besides.
+/// Tensors of a safetensors or PyTorch file under the names they have there, and what a PyTorch
+/// file holds besides.
 pub(in crate::weights) fn read(path: &Path) -> Result<(Tensors, Vec<String>), ModelError> {
     model::open(path, |from, len| {
         let mut start = Vec::new();

@@ -9,12 +9,13 @@ pub struct Naming {
     pub name: &'static str,
     /// Tensors that only this naming, among those above it in the table, has all of.
     marks: &'static [&'static str],
-    /// From its names to ours, the first that fits: `*` stands for a number, `+` in the result for the next one plus one,
-    /// and a pattern that ends in a dot fits any name that begins so.
+    /// From its names to ours, the first that fits: `*` stands for a number, `+` in the result for
+    /// the next one plus one, and a pattern that ends in a dot fits any name that begins so.
     renames: &'static [(&'static str, &'static str)],
     /// Options that its networks have where they can.
     pub(super) options: &'static [(&'static str, &'static str)],
-    /// What pictures are normalised with where nothing else is known: mean and standard deviation of red, green and blue.
+    /// What pictures are normalised with where nothing else is known: mean and standard deviation
+    /// of red, green and blue.
     pub(super) normalize: Option<[[f32; 3]; 2]>,
 }
 
@@ -74,7 +75,8 @@ pub static NAMINGS: &[Naming] = &[
 ];
 
 impl Naming {
-    /// The naming of these tensors, and what stands before each name that belongs to the network, such as `module.`.
+    /// The naming of these tensors, and what stands before each name that belongs to the network,
+    /// such as `module.`.
     pub(super) fn of<T>(tensors: &BTreeMap<String, T>) -> Option<(&'static Naming, String)> {
         NAMINGS.iter().find_map(|naming| {
             let prefixes = tensors

@@ -10,8 +10,9 @@
 //!    pairs of pixels  └────────────────┘
 //! ```
 //!
-//! For each tap the pixels of x that the block's outputs read there are laid out next to each other, zeros for those on the rim. With 128
-//! output channels that takes a thirtieth of the products' time.
+//! For each tap the pixels of x that the block's outputs read there are laid out next to each
+//! other, zeros for those on the rim. With 128 output channels that takes a thirtieth of the
+//! products' time.
 
 use super::plan::Plan;
 use super::{Gradient, transpose};
@@ -24,7 +25,8 @@ use crate::conv::unit::{Outer, Registers, SIDE, padded, panels};
 use crate::scratch;
 use crate::simd::Simd;
 
-/// Output pixels of a block, unless one row has more: 16 KiB of a panel of x and as much of dy in a first-level cache of 48.
+/// Output pixels of a block, unless one row has more: 16 KiB of a panel of x and as much of dy in a
+/// first-level cache of 48.
 pub(super) const PIXELS: usize = 256;
 
 /// Output channels from which on it pays to lay x out again for each of several taps.
@@ -96,8 +98,9 @@ pub(super) fn run<S: Simd>(s: S, work: Gradient) {
                         ahead,
                         lines,
                     };
-                    // SAFETY: the panels were cut to `count` pairs; output channels come in vectors, so that all columns are the task's own, and
-                    // the rows are a tap's: dw has them all, and the first block fills them.
+                    // SAFETY: the panels were cut to `count` pairs; output channels come in
+                    // vectors, so that all columns are the task's own, and the rows are a tap's: dw
+                    // has them all, and the first block fills them.
                     unsafe { registers.outer_panel(product, rows, lanes) };
                 }
             }
@@ -106,7 +109,8 @@ pub(super) fn run<S: Simd>(s: S, work: Gradient) {
     }
 }
 
-/// Fills in where the outputs of a block lie in dy, from its first image on, and [`NONE`] after an odd number.
+/// Fills in where the outputs of a block lie in dy, from its first image on, and [`NONE`] after an
+/// odd number.
 fn outputs(plan: &Plan, block: Block, at: &mut [u32]) {
     let first = block.row * plan.columns.count;
     let count = block.images * block.rows * plan.columns.count;
@@ -115,7 +119,8 @@ fn outputs(plan: &Plan, block: Block, at: &mut [u32]) {
     }
 }
 
-/// Fills in where each output of a block reads x for a tap, from its first image on; [`NONE`] outside, and after an odd number.
+/// Fills in where each output of a block reads x for a tap, from its first image on; [`NONE`]
+/// outside, and after an odd number.
 fn inputs(plan: &Plan, block: Block, (row, column): (usize, usize), at: &mut [u32]) {
     let (rows, columns) = (&plan.rows, &plan.columns);
     let mut at = at.iter_mut();

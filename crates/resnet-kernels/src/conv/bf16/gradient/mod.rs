@@ -1,10 +1,13 @@
-//! Weight gradient: dw[k][o] = Σ over output pixels of x[pixel][k] · dy[pixel][o], k running over taps and channels.
+//! Weight gradient: dw[k][o] = Σ over output pixels of x[pixel][k] · dy[pixel][o], k running over
+//! taps and channels.
 //!
-//! Where the unit multiplies columns, pairs of pixels of x and of dy are multiplied as they lie (`columns`, and `narrow` for sixteen channels).
-//! AMX wants rows of x transposed (`rows`), and they are faster too where few channels share what is laid out, or do not fill vectors.
+//! Where the unit multiplies columns, pairs of pixels of x and of dy are multiplied as they lie
+//! (`columns`, and `narrow` for sixteen channels). AMX wants rows of x transposed (`rows`), and
+//! they are faster too where few channels share what is laid out, or do not fill vectors.
 //!
-//! Blocks are cut into chunks by shape alone; each chunk's dw is kept apart and they are added in order, so the number of threads
-//! changes nothing. Where dw is large there are few chunks, and channels on both sides are split instead.
+//! Blocks are cut into chunks by shape alone; each chunk's dw is kept apart and they are added in
+//! order, so the number of threads changes nothing. Where dw is large there are few chunks, and
+//! channels on both sides are split instead.
 
 mod columns;
 mod narrow;
@@ -119,7 +122,8 @@ fn run(
     }
 }
 
-/// One chunk's gradient for some input and output channels of one group, written to `dw` (all of w's length).
+/// One chunk's gradient for some input and output channels of one group, written to `dw` (all of
+/// w's length).
 struct Gradient<'a> {
     plan: &'a Plan,
     unit: Unit,
@@ -151,8 +155,9 @@ mod tests {
     use super::*;
     use crate::{Isa, Number};
 
-    /// Rims, steps, groups, odd numbers of outputs, blocks of several images and of parts of one, several blocks in a chunk, a row longer
-    /// than a block, parts of channels on both sides, with several blocks that are fetched ahead and with larger ones.
+    /// Rims, steps, groups, odd numbers of outputs, blocks of several images and of parts of one,
+    /// several blocks in a chunk, a row longer than a block, parts of channels on both sides, with
+    /// several blocks that are fetched ahead and with larger ones.
     const SHAPES: [&str; 17] = [
         "n2 ic64 ih9 oc96 k1",
         "n3 ic40 ih7 oc16 k1 s2",

@@ -1,5 +1,5 @@
-//! The weight gradient of 3x3 convolutions from sixteen channels to sixteen, where a tile of x has one vector of columns only: the operands change
-//! places, so that three taps are columns.
+//! The weight gradient of 3x3 convolutions from sixteen channels to sixteen, where a tile of x has
+//! one vector of columns only: the operands change places, so that three taps are columns.
 //!
 //! ```text
 //!            x, pairs of pixels: taps 0, 1, 2 of a row
@@ -10,7 +10,8 @@
 //!   of pixels  │    sums         │ 8 of 16 output channels
 //! ```
 //!
-//! A tap that begins at an odd position reads pairs of their own, so x is laid out twice, from the first position on and from the second.
+//! A tap that begins at an odd position reads pairs of their own, so x is laid out twice, from the
+//! first position on and from the second.
 
 use super::plan::Plan;
 use super::{Gradient, rows, transpose};
@@ -25,7 +26,8 @@ use crate::{Bf16, Number, scratch};
 const TAPS: usize = 3;
 /// Numbers of dw for one output channel and one row of taps.
 const ROW: usize = TAPS * SIDE;
-/// Pairs of positions that all rows of taps run over together: 24 KiB of x and dy in a first-level cache of 48.
+/// Pairs of positions that all rows of taps run over together: 24 KiB of x and dy in a first-level
+/// cache of 48.
 const PART: usize = 128;
 
 pub(super) fn accepts(shape: &Conv2dShape) -> bool {
@@ -38,7 +40,8 @@ fn pairs(plan: &Plan, steps: usize) -> usize {
     steps * STEP / 2 + plan.shift(TAPS - 1, TAPS - 1) / 2 + 1
 }
 
-/// Lengths of a thread's parts of scratch: copy, x in pairs from even and from odd positions on, offsets of dy, dy in pairs, sums.
+/// Lengths of a thread's parts of scratch: copy, x in pairs from even and from odd positions on,
+/// offsets of dy, dy in pairs, sums.
 pub(super) fn parts(plan: &Plan) -> [usize; 6] {
     let [copy, _, _, at, ..] = rows::parts(plan);
     let x = pairs(plan, plan.pitch().0) * SIDE;
@@ -92,7 +95,8 @@ pub(super) fn run<S: Simd>(s: S, work: Gradient) {
                     ahead,
                     lines,
                 };
-                // SAFETY: all operands were cut to `part` pairs of sixteen words, the sums to sixteen rows.
+                // SAFETY: all operands were cut to `part` pairs of sixteen words, the sums to
+                // sixteen rows.
                 unsafe { registers.outer(product, SIDE) };
             }
         }
@@ -102,8 +106,8 @@ pub(super) fn run<S: Simd>(s: S, work: Gradient) {
     for (row, sums) in sums.chunks_exact(SIDE * ROW).enumerate() {
         for column in (0..ROW).step_by(transpose::BLOCK) {
             for o in (0..SIDE).step_by(transpose::BLOCK) {
-                // SAFETY: the sums of a row of taps are sixteen rows of ROW numbers; dw is this chunk's, three times ROW rows of
-                // sixteen numbers, which this task alone writes.
+                // SAFETY: the sums of a row of taps are sixteen rows of ROW numbers; dw is this
+                // chunk's, three times ROW rows of sixteen numbers, which this task alone writes.
                 unsafe {
                     let from = sums.as_ptr().add(o * ROW + column);
                     s.transpose(from, ROW, dw.add((row * ROW + column) * SIDE + o), SIDE);

@@ -1,4 +1,5 @@
-//! How a weight gradient is cut and laid out: by shape alone, so that no bit depends on the threads.
+//! How a weight gradient is cut and laid out: by shape alone, so that no bit depends on the
+//! threads.
 
 use std::ops::Range;
 
@@ -17,11 +18,12 @@ const TASKS: usize = 8;
 const CHUNKS: usize = 32;
 /// Most numbers in all chunks' dw together (2 MiB), unless one alone is larger.
 const PARTIAL: usize = 1 << 19;
-/// Most numbers of x transposed (768 KiB), and of dy in pairs (512 KiB): of a second-level cache of 2 MiB.
+/// Most numbers of x transposed (768 KiB), and of dy in pairs (512 KiB): of a second-level cache of
+/// 2 MiB.
 const X: usize = 384 << 10;
 const DY: usize = 256 << 10;
-/// Most numbers of x and dy in a block that are fetched before they are read (600 KiB: of a second-level cache of 1 MiB). Where channels are
-/// split a task reads only part of them.
+/// Most numbers of x and dy in a block that are fetched before they are read (600 KiB: of a
+/// second-level cache of 1 MiB). Where channels are split a task reads only part of them.
 const AHEAD: usize = 300 << 10;
 /// Steps between visits to a tile of dw: 32 KiB of dy in a first-level cache of 48.
 pub(super) const PART: usize = 16;
@@ -34,7 +36,8 @@ pub(super) struct Plan {
     pub(super) columns: Axis,
     pub(super) layout: Layout,
     pub(super) blocks: Blocks,
-    /// Cuts of the blocks, and of a group's channels of x and dy (the latter in units of [`PANEL`]).
+    /// Cuts of the blocks, and of a group's channels of x and dy (the latter in units of
+    /// [`PANEL`]).
     pub(super) chunks: usize,
     pub(super) split_in: usize,
     pub(super) split_out: usize,
@@ -52,7 +55,8 @@ impl Plan {
         let most = (PARTIAL / shape.w_len()).clamp(1, CHUNKS.div_ceil(groups));
         let wanted = TASKS.div_ceil(most * groups);
         let panels = width_out.div_ceil(PANEL);
-        // x is laid out for each part of dy, once for every tap or else transposed, which takes twice as long; dy for each part of x.
+        // x is laid out for each part of dy, once for every tap or else transposed, which takes
+        // twice as long; dy for each part of x.
         let times = match way {
             Way::Columns => kernel * kernel,
             _ => 2,
@@ -98,7 +102,8 @@ impl Plan {
         of_chunk.map(move |i| blocks.get(i))
     }
 
-    /// What is there of x and of dy for the `next` block, if all its pixels are read and it is no more than [`AHEAD`].
+    /// What is there of x and of dy for the `next` block, if all its pixels are read and it is no
+    /// more than [`AHEAD`].
     pub(super) fn ahead<'a>(
         &self,
         next: Option<&Block>,
@@ -154,8 +159,8 @@ impl Plan {
         row / self.shape.stride * self.layout.width + column / self.shape.stride
     }
 
-    /// Steps of the largest block, and words of a row of x transposed: what the last tap of the last step reads is there, and rows
-    /// begin in different sets of the caches.
+    /// Steps of the largest block, and words of a row of x transposed: what the last tap of the
+    /// last step reads is there, and rows begin in different sets of the caches.
     pub(super) fn pitch(&self) -> (usize, usize) {
         let (images, rows) = (self.blocks.images, self.blocks.rows());
         let steps = self.steps(&self.layout.block(images, rows), images);
@@ -181,8 +186,8 @@ impl Plan {
         if self.chunks == 1 { 0 } else { self.chunks * self.shape.w_len() }
     }
 
-    /// Where tile `i` of rows begins in x transposed (or in the rows that are copied out), how many rows it has, and its first row
-    /// of dw within a part that is all.
+    /// Where tile `i` of rows begins in x transposed (or in the rows that are copied out), how many
+    /// rows it has, and its first row of dw within a part that is all.
     pub(super) fn tile(&self, i: usize, pitch: usize) -> [u32; 3] {
         if self.copied_rows() > 0 {
             let k = i * SIDE;
@@ -202,7 +207,8 @@ impl Plan {
         row % stride * self.plane_rows() + column % stride * self.channels + channel
     }
 
-    /// Fills in the offset of dy, from the block's first image on, for every position; returns the steps that hold them.
+    /// Fills in the offset of dy, from the block's first image on, for every position; returns the
+    /// steps that hold them.
     pub(super) fn place(&self, images: usize, rows: Range<usize>, at: &mut [u32]) -> usize {
         let laid = self.layout.block(images, rows.len());
         let steps = self.steps(&laid, images);

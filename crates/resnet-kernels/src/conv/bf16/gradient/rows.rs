@@ -1,4 +1,5 @@
-//! Tiles of 16 rows, each a channel's pixels: for AMX, and for what neither of the other ways accepts.
+//! Tiles of 16 rows, each a channel's pixels: for AMX, and for what neither of the other ways
+//! accepts.
 //!
 //! ```text
 //!  x transposed: a channel's pixels in a row         dy: pairs of pixels, a panel of 32 channels
@@ -11,10 +12,12 @@
 //!          a tap is another place to begin
 //! ```
 //!
-//! Blocks are laid out as in the forward pass, with the rim, and transposed; dy is laid out by the same positions. Then a tile of x
-//! for one tap is 16 rows of 32 neighbouring positions, and all taps use the same dy. Tiles of dw stay in registers over the positions
-//! whose dy fits the first-level cache, wait in a panel of sums of the second-level cache meanwhile, and are added to dw once a
-//! block. Where there are too few channels to fill a tile, each tap's rows are copied out, so that tiles take rows of several taps.
+//! Blocks are laid out as in the forward pass, with the rim, and transposed; dy is laid out by the
+//! same positions. Then a tile of x for one tap is 16 rows of 32 neighbouring positions, and all
+//! taps use the same dy. Tiles of dw stay in registers over the positions whose dy fits the
+//! first-level cache, wait in a panel of sums of the second-level cache meanwhile, and are added to
+//! dw once a block. Where there are too few channels to fill a tile, each tap's rows are copied
+//! out, so that tiles take rows of several taps.
 
 use super::plan::{PART, Plan};
 use super::{Gradient, transpose};
@@ -24,7 +27,8 @@ use crate::each::{Each, each};
 use crate::simd::Simd;
 use crate::{Bf16, Number, scratch};
 
-/// Lengths of a thread's parts of scratch: copy, x transposed, rows copied out, offsets of dy, dy in pairs, steps, sums, tiles.
+/// Lengths of a thread's parts of scratch: copy, x transposed, rows copied out, offsets of dy, dy
+/// in pairs, steps, sums, tiles.
 pub(super) fn parts(plan: &Plan) -> [usize; 8] {
     let (steps, pitch) = plan.pitch();
     let waiting = if steps > PART { plan.tiles() } else { MOST };
@@ -103,7 +107,8 @@ pub(super) fn run<S: Simd>(s: S, work: Gradient) {
     }
 }
 
-/// Copies out the row of x transposed for each row of dw, moved so that all begin at the outputs' positions.
+/// Copies out the row of x transposed for each row of dw, moved so that all begin at the outputs'
+/// positions.
 #[inline(always)]
 fn copy_rows(plan: &Plan, transposed: &[f32], copied: &mut [f32], steps: usize, pitch: usize) {
     let transposed = Bf16::view(transposed, 2 * transposed.len());
@@ -172,8 +177,9 @@ impl Panel<'_> {
                     product.c[i] = sums[i * SIDE * PANEL..].as_mut_ptr();
                     heights[i] = rows as usize;
                 }
-                // SAFETY: tiles' rows are rows of `a`, `pitch` words apart, which hold all steps from every tap's shift on; `sums`
-                // holds 16 rows for each tile and was written by the part before this one; b was cut to the steps.
+                // SAFETY: tiles' rows are rows of `a`, `pitch` words apart, which hold all steps
+                // from every tap's shift on; `sums` holds 16 rows for each tile and was written by
+                // the part before this one; b was cut to the steps.
                 unsafe {
                     self.registers.multiply(&mut product, &heights[..group.len()], lanes, None);
                 }
@@ -185,8 +191,9 @@ impl Panel<'_> {
                     let c_out = plan.shape.c_out;
                     for (r, sums) in sums.chunks_exact(PANEL).take(rows).enumerate() {
                         let dw = self.dw.wrapping_add((k + r) * c_out + channel);
-                        // SAFETY: dw has all of w's rows from the part's first channel on, of which this task alone touches
-                        // these columns; they were written by the block before, if there is one.
+                        // SAFETY: dw has all of w's rows from the part's first channel on, of which
+                        // this task alone touches these columns; they were written by the block
+                        // before, if there is one.
                         unsafe { add_row(s, sums, dw, count, self.add) };
                     }
                 }

@@ -6,8 +6,8 @@ use std::mem::offset_of;
 use crate::Bf16;
 use crate::conv::unit::{MOST, Product, SIDE};
 
-/// Sixteen rows of one vector of sums. In assembly, since a compiler keeps sixteen pointers to rows in memory: six, each for three rows, fit the
-/// registers.
+/// Sixteen rows of one vector of sums. In assembly, since a compiler keeps sixteen pointers to rows
+/// in memory: six, each for three rows, fit the registers.
 ///
 /// # Safety
 /// As for [`block`](super::block), with `R` = 16 and `C` = 1.

@@ -1,4 +1,5 @@
-//! The products in vectors of pairs: a lane of VDPBF16PS adds the products of two bf16 numbers to an f32 sum.
+//! The products in vectors of pairs: a lane of VDPBF16PS adds the products of two bf16 numbers to
+//! an f32 sum.
 //!
 //! ```text
 //!  wide: 8 rows x 2 vectors          narrow: 16 rows x 1 vector
@@ -11,8 +12,9 @@
 //!        └─────┴─────┘                      └─────┘
 //! ```
 //!
-//! Sixteen sums in flight cover the latency of two units; a pair of a is loaded once for both vectors of b. What is zero in b (the end
-//! of a run) is not multiplied: a run of 48 numbers takes 24 pairs and not 32. Rows that overlap, and operands that both lie in pairs, have blocks of
+//! Sixteen sums in flight cover the latency of two units; a pair of a is loaded once for both
+//! vectors of b. What is zero in b (the end of a run) is not multiplied: a run of 48 numbers takes
+//! 24 pairs and not 32. Rows that overlap, and operands that both lie in pairs, have blocks of
 //! their own (`sliding`, `outer`).
 
 mod column;
@@ -85,10 +87,12 @@ struct Rows {
     first: usize,
 }
 
-/// All rows of two vectors of columns. If `fetches`, the first blocks bring what the next products need; those of few rows do not.
+/// All rows of two vectors of columns. If `fetches`, the first blocks bring what the next products
+/// need; those of few rows do not.
 ///
 /// # Safety
-/// The CPU has AVX-512 with bf16; a and c are valid for the rows, `finish` is there if `FINISH`; for the rest see [`multiply`].
+/// The CPU has AVX-512 with bf16; a and c are valid for the rows, `finish` is there if `FINISH`;
+/// for the rest see [`multiply`].
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512bf16")]
 unsafe fn wide_rows<const FINISH: bool>(
     product: &Product,
@@ -150,7 +154,8 @@ unsafe fn narrow_rows(product: &Product, rows: Rows) {
     }
 }
 
-/// Rows of the next block of `left`: as many in each, for a block of few takes as long to wait for its sums.
+/// Rows of the next block of `left`: as many in each, for a block of few takes as long to wait for
+/// its sums.
 #[inline(always)]
 fn even(left: usize) -> usize {
     // Most are whole, and a division takes as long as a few products.
@@ -233,8 +238,8 @@ unsafe fn block<const R: usize, const C: usize, const SHARES: usize, const FINIS
 ) -> usize {
     let &Product { a_stride, c_stride, .. } = product;
     let mut sums = [[_mm512_setzero_ps(); C]; R];
-    // SAFETY: as the caller vouches: each row of c is `C` vectors; at the offset of each step each row of a holds 32 numbers, b 16 rows
-    // of `C` vectors, of which the step's pairs are the first.
+    // SAFETY: as the caller vouches: each row of c is `C` vectors; at the offset of each step each
+    // row of a holds 32 numbers, b 16 rows of `C` vectors, of which the step's pairs are the first.
     unsafe {
         if product.add != 0 {
             for (r, sums) in sums.iter_mut().enumerate() {

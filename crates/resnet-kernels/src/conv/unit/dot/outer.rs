@@ -44,7 +44,9 @@ pub(in crate::conv::unit) unsafe fn outer<const C: usize>(
 /// `R` rows of `C` vectors of sums, in registers over all pairs.
 ///
 /// # Safety
-/// The CPU has AVX-512 with bf16; all that [`Registers::outer`](crate::conv::unit::Registers::outer) asks for, for `R` rows and `C` vectors.
+/// The CPU has AVX-512 with bf16; all that
+/// [`Registers::outer`](crate::conv::unit::Registers::outer) asks for, for `R` rows and `C`
+/// vectors.
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512bf16")]
 unsafe fn outer_block<const R: usize, const C: usize>(product: Outer<C>) -> usize {
     let mut sums = [[_mm512_setzero_ps(); C]; R];

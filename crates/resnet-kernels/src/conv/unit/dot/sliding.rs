@@ -8,7 +8,8 @@ use crate::conv::unit::{OVERLAP, Product, SIDE};
 /// Pairs of a pixel where rows overlap.
 const PIXEL: usize = SIDE / 2;
 
-/// `R` rows of one vector of sums, of rows that overlap: a pair of a pixel is loaded once for the three rows that it is in.
+/// `R` rows of one vector of sums, of rows that overlap: a pair of a pixel is loaded once for the
+/// three rows that it is in.
 ///
 /// ```text
 ///            w of tap 0, 1, 2
@@ -27,8 +28,8 @@ pub(super) unsafe fn sliding<const R: usize>(
 ) -> usize {
     const STEPS: usize = (PIXEL * OVERLAP).div_ceil(SIDE);
     let mut sums = [_mm512_setzero_ps(); R];
-    // SAFETY: as the caller vouches: each row of c is a vector; at the offset of each run the rows of a hold three pixels; b has 16 rows of
-    // one vector for each step.
+    // SAFETY: as the caller vouches: each row of c is a vector; at the offset of each run the rows
+    // of a hold three pixels; b has 16 rows of one vector for each step.
     unsafe {
         if product.add != 0 {
             for (r, sum) in sums.iter_mut().enumerate() {
