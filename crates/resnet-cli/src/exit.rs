@@ -5,15 +5,15 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::observer::tell;
-use resnet::arch::ArchError;
-use resnet::compare::CompareError;
-use resnet::finetune::FinetuneError;
-use resnet::inspect::InspectError;
-use resnet::recipe::RecipeError;
-use resnet::summary::SummaryError;
-use resnet::task::TaskError;
+use resnet::measure::summary::SummaryError;
+use resnet::model::foreign::ImportError;
+use resnet::net::ArchError;
+use resnet::study::compare::CompareError;
+use resnet::study::inspect::InspectError;
 use resnet::train::TrainError;
-use resnet::weights::foreign::ImportError;
+use resnet::train::finetune::FinetuneError;
+use resnet::train::recipe::RecipeError;
+use resnet::train::task::TaskError;
 
 /// Left by a run that was stopped: the shell's code for an interrupt.
 pub(crate) const INTERRUPTED: u8 = 130;

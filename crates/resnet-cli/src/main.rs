@@ -71,7 +71,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
-    if let Err(unknown) = resnet::exec::isa_in_use() {
+    if let Err(unknown) = resnet::engine::exec::isa_in_use() {
         return Err(exit::Usage(unknown).into());
     }
     match cli.verb {

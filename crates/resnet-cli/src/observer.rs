@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use resnet::event::{Event, RunStarted};
+use resnet::train::event::{Event, RunStarted};
 use resnet::train::{Flow, INTERRUPTED, Observer, REPORT, Tick};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;

@@ -5,13 +5,13 @@
 
 use std::time::{Duration, Instant};
 
-use resnet::arch::Arch;
+use resnet::base::rng::Rng;
 use resnet::data::{Normalize, Preprocess};
-use resnet::export::{Options, onnx};
-use resnet::graph::Shape;
-use resnet::rng::Rng;
-use resnet::weights::{self, Model};
-use resnet::{op, plan};
+use resnet::engine::graph::Shape;
+use resnet::engine::{op, plan};
+use resnet::model::export::{Options, onnx};
+use resnet::model::{self, Model};
+use resnet::net::Arch;
 use resnet_formats::{Array, Tensors};
 
 fn main() {
@@ -63,7 +63,7 @@ fn file(arch: &str) -> Vec<u8> {
     let shapes = op::shapes(&graph).expect("images of 8 pixels are enough");
     let mut tensors = Tensors::default();
     for (_, name, param) in op::all_params(&graph, &shapes) {
-        let values = weights::initial(&name, &param, &graph, 1);
+        let values = model::initial(&name, &param, &graph, 1);
         tensors.insert(name, Array::f32(param.dims, values));
     }
     let preprocess = Preprocess {

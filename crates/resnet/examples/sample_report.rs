@@ -4,8 +4,8 @@
 #[path = "../tests/report/sample.rs"]
 mod sample;
 
-use resnet::report::{Status, axis, bars, chart, heatmap, page, render};
-use resnet::rng::Rng;
+use resnet::base::rng::Rng;
+use resnet::page::charts::{Status, axis, bars, chart, heatmap, page, render};
 use sample::Sample;
 use std::path::Path;
 
@@ -22,7 +22,7 @@ fn main() -> std::io::Result<()> {
     std::fs::write(folder.join("run-100.html"), render(&Sample::new(100, 164, 391).report()))?;
     let first = Sample::new(10, 1, 94);
     std::fs::write(folder.join("run-one-epoch.html"), render(&first.report()))?;
-    let stopped = resnet::report::RunReport {
+    let stopped = resnet::page::charts::RunReport {
         status: Status::Stopped { step: 60, resume: Some("resnet train --resume runs/1") },
         headline: None,
         epochs: &[],

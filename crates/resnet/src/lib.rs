@@ -3,42 +3,26 @@
 //!
 //! From the bottom up, each using only what stands below it; a test holds it so:
 //!
-//! | modules | what |
+//! | module | what |
 //! |---|---|
-//! | [`graph`], [`arch`] | networks as data, and a catalogue of them |
-//! | [`step`], [`op`], [`plan`] | a network becomes steps over planned memory |
-//! | [`exec`] | runs the steps |
-//! | [`data`], [`metric`], [`probe`], [`event`], [`schedule`], [`recipe`], [`weights`], [`report`], [`task`] | the nouns of training |
-//! | [`mod@train`], [`mod@finetune`], [`mod@inspect`], [`compare`], [`mod@bench`], [`mod@evaluate`], [`predict`], [`mod@export`], [`mod@summary`], [`mod@draw`] | the verbs |
-//! | [`files`], [`rng`], [`suggest`] | small tools, usable everywhere |
+//! | [`engine`] | networks as graphs, plans and the devices that run them |
+//! | [`base`] | small tools, usable everywhere |
+//! | [`net`] | a catalogue of networks |
+//! | [`data`] | pictures: readers, augmentation, batches |
+//! | [`page`] | charts, pages and drawings |
+//! | [`model`] | weights: how they start, model files, other programs' files |
+//! | [`measure`] | metrics, probes, evaluation, predictions |
+//! | [`mod@train`] | recipes, runs and what they tell |
+//! | [`study`] | looks into networks, comparisons over depth, speed |
 #![forbid(unsafe_code)]
 
-pub mod arch;
-pub mod bench;
-pub mod compare;
+pub use resnet_engine as engine;
+
+pub mod base;
 pub mod data;
-pub mod draw;
-pub mod evaluate;
-pub mod event;
-pub mod exec;
-pub mod export;
-pub mod files;
-pub mod finetune;
-pub mod graph;
-pub mod inspect;
-pub mod metric;
-mod number;
-pub mod op;
-pub mod plan;
-pub mod predict;
-pub mod probe;
-pub mod recipe;
-pub mod report;
-pub mod rng;
-pub mod schedule;
-pub mod step;
-pub mod suggest;
-pub mod summary;
-pub mod task;
+pub mod measure;
+pub mod model;
+pub mod net;
+pub mod page;
+pub mod study;
 pub mod train;
-pub mod weights;

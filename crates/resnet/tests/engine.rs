@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 
-use resnet::arch::Arch;
-use resnet::exec::{Backend, Cpu, Sgd};
-use resnet::graph::Shape;
-use resnet::plan::{Options, Plan};
-use resnet::rng::Rng;
-use resnet::step::{Precision, SlotId, Space, Step, StepKind};
-use resnet::weights;
+use resnet::base::rng::Rng;
+use resnet::engine::exec::{Backend, Cpu, Sgd};
+use resnet::engine::graph::Shape;
+use resnet::engine::plan::{Options, Plan};
+use resnet::engine::step::{Precision, SlotId, Space, Step, StepKind};
+use resnet::model;
+use resnet::net::Arch;
 
 /// Networks that between them use every operation and every shape of block.
 const NETWORKS: &[&str] = &[
@@ -46,7 +46,7 @@ impl Run {
     fn new(arch: &str, options: Options, threads: usize) -> Run {
         let graph = Arch::parse(arch).unwrap().graph(SHAPE, CLASSES).unwrap();
         let mut cpu = Cpu::new(Plan::build(&graph, options).unwrap(), threads).unwrap();
-        weights::initialise(&mut cpu, &graph, 3);
+        model::initialise(&mut cpu, &graph, 3);
         let mut rng = Rng::new(5, &[]);
         let images = (0..options.batch * SHAPE.len()).map(|_| rng.normal() as f32).collect();
         let labels = (0..options.batch).map(|i| (i % CLASSES) as u32).collect();
@@ -71,7 +71,7 @@ impl Run {
     fn all_gradients(&self) -> Vec<(String, Vec<f32>)> {
         let plan = self.cpu.plan();
         let trained = plan.params.iter().filter_map(|p| p.training.map(|t| (p, t)));
-        trained.map(|(p, t)| (p.name.clone(), weights::read(&self.cpu, &p.param, t.grad))).collect()
+        trained.map(|(p, t)| (p.name.clone(), model::read(&self.cpu, &p.param, t.grad))).collect()
     }
 }
 
@@ -279,7 +279,7 @@ fn weights_that_were_taken_give_the_same_logits() {
             let plan = run.cpu.plan().clone();
             let mut all = Vec::new();
             for seed in [3, 4] {
-                weights::initialise(&mut run.cpu, &graph, seed);
+                model::initialise(&mut run.cpu, &graph, seed);
                 run.cpu.write(plan.input, &run.images);
                 run.cpu.run(plan.forward.clone());
                 all.push(run.cpu.view(plan.logits).to_vec());
@@ -320,7 +320,7 @@ fn inference_takes_new_weights() {
         run.gradients();
         run.update(sgd);
         let logits = |infer: &mut Cpu| {
-            weights::copy(&run.cpu, infer);
+            model::copy(&run.cpu, infer);
             let plan = infer.plan().clone();
             infer.write(plan.input, &run.images);
             infer.run(plan.forward);
@@ -342,7 +342,7 @@ fn inference_uses_running_statistics_row_by_row() {
     let images = &trained.images;
     let logits = |batch: usize, images: &[f32]| {
         let mut cpu = Cpu::new(Plan::build(&graph, Options::infer(batch)).unwrap(), 2).unwrap();
-        weights::copy(&trained.cpu, &mut cpu);
+        model::copy(&trained.cpu, &mut cpu);
         let plan = cpu.plan().clone();
         let mut all = Vec::new();
         for images in images.chunks(batch * SHAPE.len()) {

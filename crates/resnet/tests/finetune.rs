@@ -5,12 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use resnet::event::Event;
-use resnet::finetune::{Finetune, RECIPE};
-use resnet::recipe::Recipe;
-use resnet::rng::Rng;
+use resnet::base::rng::Rng;
+use resnet::model::Model;
+use resnet::train::event::Event;
+use resnet::train::finetune::{Finetune, RECIPE};
+use resnet::train::recipe::Recipe;
 use resnet::train::{self, Flow, Observer, Tick};
-use resnet::weights::Model;
 
 /// A folder that disappears with the test.
 struct Folder(PathBuf);
@@ -211,7 +211,7 @@ fn choices_follow_the_data_and_give_way_to_changes() {
     let chosen = prepare(&base, &data, &[]);
     let recipe = &chosen.recipe;
     assert_eq!((recipe.train.batch, recipe.train.epochs), (4, Some(30)));
-    assert_eq!(recipe.train.class_weights, resnet::recipe::ClassWeights::Balanced);
+    assert_eq!(recipe.train.class_weights, resnet::train::recipe::ClassWeights::Balanced);
     assert!(recipe.train.freeze_norm && recipe.train.ema > 0.9);
     assert_eq!(recipe.model.arch, "resnet8");
     assert_eq!(recipe.model.start, base.to_str().unwrap());

@@ -1,13 +1,13 @@
 //! What is frozen stays as it is and costs nothing backward; stages learn at their own rates.
 
-use resnet::arch::Arch;
-use resnet::exec::{Backend, Cpu, Sgd};
-use resnet::graph::{Graph, Shape};
-use resnet::op::Role;
-use resnet::plan::{Frozen, Options, Plan};
-use resnet::rng::Rng;
-use resnet::step::{Space, StepKind};
-use resnet::weights;
+use resnet::base::rng::Rng;
+use resnet::engine::exec::{Backend, Cpu, Sgd};
+use resnet::engine::graph::{Graph, Shape};
+use resnet::engine::op::Role;
+use resnet::engine::plan::{Frozen, Options, Plan};
+use resnet::engine::step::{Space, StepKind};
+use resnet::model;
+use resnet::net::Arch;
 
 const NETWORKS: &[&str] = &[
     "plain20",
@@ -37,7 +37,7 @@ fn graph(arch: &str) -> Option<Graph> {
 /// A network with weights and statistics away from where they start, a batch, and its labels.
 fn prepared(graph: &Graph, options: Options, threads: usize) -> Cpu {
     let mut cpu = Cpu::new(Plan::build(graph, options).unwrap(), threads).unwrap();
-    weights::initialise(&mut cpu, graph, 3);
+    model::initialise(&mut cpu, graph, 3);
     for slots in cpu.plan().params.clone() {
         let mut rng = Rng::named(9, &slots.name);
         let mut near = |middle: f64| -> Vec<f32> {
@@ -120,7 +120,7 @@ fn gradients_through_fixed_statistics_agree_with_differences() {
             let mut cpu = prepared(&graph, options, 2);
             gradients(&mut cpu);
             let plan = cpu.plan().clone();
-            let norms = |p: &&resnet::plan::ParamSlots| {
+            let norms = |p: &&resnet::engine::plan::ParamSlots| {
                 matches!(p.param.role, Role::Gamma { .. } | Role::Beta)
             };
             assert!(plan.params.iter().filter(norms).all(|p| p.training.is_none()));

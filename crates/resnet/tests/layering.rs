@@ -1,72 +1,54 @@
-//! The architecture as a test: who may import whom inside the library, and what only some may
-//! touch.
+//! The architecture as a test: which room may import which, and what only some may touch.
 //!
-//! A new module gets a row here; an import that points up fails with the file that holds it.
+//! Rooms stand on floors. A file may import its own room and those on floors below; a new room gets
+//! a row here, and an import that points up or sideways fails with the file that holds it.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each module and the modules it may import, lowest first. Everything may import what it lists and
-/// itself.
-const MAY_IMPORT: &[(&str, &[&str])] = &[
-    ("rng", &[]),
-    ("suggest", &[]),
-    ("files", &[]),
-    ("number", &[]),
-    ("graph", &[]),
-    ("arch", &["graph", "suggest"]),
-    ("step", &["graph"]),
-    ("op", &["graph", "step"]),
-    ("plan", &["graph", "step", "op"]),
-    ("exec", &["graph", "rng", "step", "plan"]),
-    ("data", &["graph", "rng", "suggest"]),
-    ("metric", &[]),
-    ("probe", &["graph", "step", "op", "plan", "exec", "number"]),
-    ("event", &["files", "number", "probe"]),
-    ("schedule", &[]),
-    ("recipe", &["suggest", "schedule", "files", "step"]),
-    (
-        "weights",
-        &["graph", "arch", "op", "plan", "step", "exec", "rng", "suggest", "files", "data"],
-    ),
-    ("report", &["files"]),
-    ("task", &["arch", "graph", "data", "exec", "recipe", "step", "weights"]),
-    ("evaluate", ANYTHING),
-    ("predict", ANYTHING),
-    ("export", ANYTHING),
-    ("summary", ANYTHING),
-    ("draw", ANYTHING),
-    ("bench", ANYTHING),
-    ("train", ANYTHING),
-    ("finetune", ANYTHING),
-    ("inspect", ANYTHING),
-    ("compare", ANYTHING),
+/// Floors of the engine, lowest first: rooms are folders or files of `resnet-engine/src`.
+const ENGINE: &[&[&str]] = &[&["graph"], &["step"], &["op"], &["plan"], &["exec"], &["exec/cpu"]];
+
+/// Floors of the library, lowest first: rooms are folders or files of `resnet/src`.
+const LIBRARY: &[&[&str]] = &[
+    &["base/rng", "base/suggest", "base/files", "base/number"],
+    &["net", "data", "page/charts", "train/schedule", "measure/metric"],
+    &["page/draw", "model", "measure/probe", "train/recipe"],
+    &["model/foreign", "measure/summary"],
+    &["model/export", "train/event", "train/task", "measure/evaluate"],
+    &["measure/predict", "train", "study/bench"],
+    &["train/finetune", "study/inspect"],
+    &["study/compare"],
 ];
 
-/// Verbs use everything below them, and each other only downwards in the table.
-const ANYTHING: &[&str] = &["*"];
+struct Source {
+    /// Path from `src`, with `/`.
+    file: String,
+    text: String,
+}
 
-fn sources() -> Vec<(String, PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+fn sources(crate_name: &str) -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(crate_name).join("src");
     let mut files = Vec::new();
-    let mut folders = vec![root.clone()];
+    let mut folders: Vec<PathBuf> = vec![root.clone()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|e| e == "rs") {
-                let relative = path.strip_prefix(&root).unwrap();
-                let first = relative.components().next().unwrap().as_os_str().to_str().unwrap();
-                let module = first.trim_end_matches(".rs").to_string();
-                let text = fs::read_to_string(&path).unwrap();
-                files.push((module, relative.to_path_buf(), text));
+                let file = path.strip_prefix(&root).unwrap().to_string_lossy().replace('\\', "/");
+                files.push(Source { file, text: fs::read_to_string(&path).unwrap() });
             }
         }
     }
-    files.sort();
+    files.sort_by(|a, b| a.file.cmp(&b.file));
+    assert!(!files.is_empty(), "{crate_name} has no sources");
     files
+}
+
+fn is_test(file: &str) -> bool {
+    file.split('/').any(|part| ["tests", "tests.rs", "testing.rs"].contains(&part))
 }
 
 /// The part of a source file that is not tests, which may look at anything.
@@ -74,97 +56,133 @@ fn without_tests(text: &str) -> &str {
     text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default()
 }
 
-/// Modules named after `crate::`, in single paths and in braces.
+/// The paths named after `crate::`, in single paths and in braces, with `/`.
 fn imports(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (at, _) in text.match_indices("crate::") {
-        let rest = &text[at + "crate::".len()..];
-        let names = match rest.strip_prefix('{') {
-            Some(group) => group.split('}').next().unwrap_or("").split(','),
-            None => rest.split(','),
-        };
-        let grouped = rest.starts_with('{');
-        for name in names.take(if grouped { usize::MAX } else { 1 }) {
-            let name: String = name
-                .trim()
-                .chars()
-                .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
-                .collect();
-            found.push(name);
+        if text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_') {
+            continue;
         }
+        paths(&text[at + "crate::".len()..], String::new(), &mut found);
     }
     found
 }
 
-#[test]
-fn arrows_point_down() {
-    let rank: BTreeMap<&str, usize> =
-        MAY_IMPORT.iter().enumerate().map(|(i, (name, _))| (*name, i)).collect();
-    let mut wrong = Vec::new();
-    for (module, file, text) in sources() {
-        let in_tests =
-            file.iter().any(|part| part == "tests" || part == "tests.rs" || part == "testing.rs");
-        if module == "lib" || in_tests {
-            continue;
+/// Collects `a::b`, and of `a::{b, c::d}` each; returns what is left of the text.
+fn paths<'a>(mut text: &'a str, before: String, found: &mut Vec<String>) -> &'a str {
+    let mut path = before;
+    loop {
+        if let Some(mut rest) = text.strip_prefix('{') {
+            loop {
+                rest = paths(rest.trim_start(), path.clone(), found).trim_start();
+                match rest.strip_prefix(',') {
+                    Some(more) if !more.trim_start().starts_with('}') => rest = more,
+                    Some(more) => return more.trim_start().strip_prefix('}').unwrap_or(more),
+                    None => return rest.strip_prefix('}').unwrap_or(rest),
+                }
+            }
         }
-        let Some((_, allowed)) = MAY_IMPORT.iter().find(|(name, _)| *name == module) else {
-            wrong.push(format!("{}: module `{module}` has no row in MAY_IMPORT", file.display()));
-            continue;
-        };
-        for import in imports(without_tests(&text)) {
-            let down = if *allowed == ANYTHING {
-                rank.get(import.as_str()).is_some_and(|r| *r < rank[module.as_str()])
-            } else {
-                allowed.contains(&import.as_str())
-            };
-            if import != module && !down {
-                wrong.push(format!("{}: imports crate::{import}", file.display()));
+        let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
+        if end == 0 {
+            found.push(path);
+            return text;
+        }
+        if !path.is_empty() {
+            path.push('/');
+        }
+        path.push_str(&text[..end]);
+        text = &text[end..];
+        match text.strip_prefix("::") {
+            Some(rest) => text = rest,
+            None => {
+                found.push(path);
+                return text;
             }
         }
     }
+}
+
+/// Room and floor of a path: the longest room that it begins with.
+fn room<'a>(floors: &'a [&'a [&'a str]], path: &str) -> Option<(usize, &'a str)> {
+    let rooms = floors
+        .iter()
+        .enumerate()
+        .flat_map(|(floor, rooms)| rooms.iter().map(move |&room| (floor, room)));
+    let holds = |room: &str| {
+        path.strip_prefix(room).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    rooms.filter(|(_, room)| holds(room)).max_by_key(|(_, room)| room.len())
+}
+
+fn wrong_arrows(crate_name: &str, floors: &[&[&str]]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for Source { file, text } in sources(crate_name) {
+        let path = file.trim_end_matches(".rs").trim_end_matches("/mod");
+        // A folder's own file declares rooms and knows nothing else.
+        let declares = floors.iter().flat_map(|rooms| rooms.iter());
+        let declares = declares.filter(|room| room.starts_with(&format!("{path}/"))).count() > 0;
+        if file == "lib.rs" || is_test(&file) {
+            continue;
+        }
+        let imports = imports(without_tests(&text));
+        let Some((floor, own)) = room(floors, path) else {
+            if !declares || !imports.is_empty() {
+                wrong.push(format!("{file}: stands in no room"));
+            }
+            continue;
+        };
+        for import in imports {
+            match room(floors, &import) {
+                Some((_, other)) if other == own => {}
+                Some((below, _)) if below < floor => {}
+                _ => wrong.push(format!("{crate_name}/{file}: imports crate::{import}")),
+            }
+        }
+    }
+    wrong
+}
+
+#[test]
+fn arrows_point_down() {
+    let mut wrong = wrong_arrows("resnet-engine", ENGINE);
+    wrong.extend(wrong_arrows("resnet", LIBRARY));
     assert!(wrong.is_empty(), "imports that are not allowed:\n{}", wrong.join("\n"));
 }
 
 #[test]
-fn rows_point_down() {
-    for (i, (name, allowed)) in MAY_IMPORT.iter().enumerate() {
-        for other in allowed.iter().filter(|other| **other != "*") {
-            let j = MAY_IMPORT
-                .iter()
-                .position(|(n, _)| n == other)
-                .unwrap_or_else(|| panic!("no row for {other}"));
-            assert!(j < i, "{name} may import {other}, which stands above it");
-        }
-    }
-}
-
-#[test]
 fn only_their_keepers_touch_the_outer_crates() {
-    for (_, file, text) in sources() {
-        let file = file.to_string_lossy().replace('\\', "/");
-        if !file.starts_with("exec/cpu/") {
-            assert!(!text.contains("resnet_kernels"), "{file}: only exec/cpu runs kernels");
-        }
-        let keepers = ["weights/", "train/checkpoint", "export/"];
+    for (crate_name, file, text) in ["resnet", "resnet-engine"]
+        .into_iter()
+        .flat_map(|name| sources(name).into_iter().map(move |s| (name, s.file, s.text)))
+    {
+        let kernels = crate_name == "resnet-engine" && file.starts_with("exec/cpu/");
+        assert!(
+            kernels || !text.contains("resnet_kernels"),
+            "{crate_name}/{file}: only exec/cpu runs kernels"
+        );
+        let keepers = ["model/", "train/checkpoint"];
         if !keepers.iter().any(|keeper| file.starts_with(keeper)) {
             assert!(
                 !text.contains("resnet_formats"),
-                "{file}: only weights, checkpoints and exports read and write tensors"
+                "{crate_name}/{file}: only models and checkpoints read and write tensors"
             );
         }
         for print in ["println!", "eprintln!", "print!(", "dbg!"] {
-            assert!(!text.contains(print), "{file}: only the command line prints, found {print}");
+            assert!(
+                !text.contains(print),
+                "{crate_name}/{file}: only the command line prints, found {print}"
+            );
         }
     }
 }
 
 #[test]
 fn the_check_itself_can_fail() {
-    assert_eq!(
-        imports("use crate::{graph::Graph, plan};\nuse crate::exec::Cpu;"),
-        ["graph", "plan", "exec"]
-    );
-    assert_eq!(imports("crate::train::run()"), ["train"]);
+    let text = "use crate::{graph::{Graph, Op}, plan};\nuse crate::exec::Cpu;";
+    assert_eq!(imports(text), ["graph/Graph", "graph/Op", "plan", "exec/Cpu"]);
+    assert_eq!(imports("crate::train::run()"), ["train/run"]);
     let after = "#[cfg(test)]\nmod tests;\nuse crate::train;\n#[cfg(test)]\nmod tests {\nuse crate::exec;\n}";
     assert_eq!(imports(without_tests(after)), ["train"]);
+    assert_eq!(room(LIBRARY, "train/recipe/keys"), Some((2, "train/recipe")));
+    assert_eq!(room(LIBRARY, "trainer"), None);
 }

@@ -3,10 +3,10 @@
 use std::io::Write;
 use std::time::Duration;
 
-use resnet::arch::Arch;
-use resnet::bench::{Bench, Request, StepTime, bench};
-use resnet::exec;
-use resnet::plan::Mode;
+use resnet::engine::exec;
+use resnet::engine::plan::Mode;
+use resnet::net::Arch;
+use resnet::study::bench::{Bench, Request, StepTime, bench, bench_op};
 
 use super::precision::Asked;
 use crate::exit::Usage;
@@ -124,7 +124,7 @@ fn run_op(args: &Args) -> anyhow::Result<()> {
     let threads = exec::threads(args.threads);
     let time = Duration::from_secs_f64(args.seconds);
     let precision = args.precision.resolve();
-    let found = exec::bench_op(&args.network, precision, threads, time).map_err(Usage)?;
+    let found = bench_op(&args.network, precision, threads, time).map_err(Usage)?;
     let mut out = std::io::stdout().lock();
     if args.json {
         let json = serde_json::json!({ "shape": args.network, "precision": precision.name(), "threads": threads, "kernels": found });

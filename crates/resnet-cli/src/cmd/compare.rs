@@ -3,13 +3,13 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use resnet::compare::{
+use resnet::study::compare::{
     self, Group, Look, Outcome, Record, Request, State, Watch, conclusions, groups,
 };
-use resnet::inspect::{Inspection, describe};
-use resnet::recipe::Recipe;
-use resnet::task::Task;
+use resnet::study::inspect::{Inspection, describe};
 use resnet::train::Observer;
+use resnet::train::recipe::Recipe;
+use resnet::train::task::Task;
 
 use crate::exit::{Stopped, Usage};
 use crate::observer::{self, Watcher, tell};

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
-use resnet::draw::{MOST_NETWORKS, Network, draw};
-use resnet::files::write_atomic;
+use resnet::base::files::write_atomic;
+use resnet::page::draw::{MOST_NETWORKS, Network, draw};
 
 use super::summary::{network, parse_shape};
 use crate::exit::Usage;

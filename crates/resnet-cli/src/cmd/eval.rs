@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use resnet::data::{self, OpenOptions};
-use resnet::evaluate::{self, Crops, Report, evaluate_crops};
+use resnet::measure::evaluate::{self, Crops, Report, evaluate_crops};
 
 use super::precision::Asked;
 use crate::exit::Usage;
@@ -83,7 +83,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         part.clone(),
         crops,
         precision,
-        resnet::exec::threads(args.threads),
+        resnet::engine::exec::threads(args.threads),
         on,
     )?;
     progress.finish_and_clear();

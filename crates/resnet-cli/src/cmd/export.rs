@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 use resnet::data::{self, Dataset, OpenOptions};
-use resnet::export::{self, FORMATS, Options, Stored};
+use resnet::model::export::{self, FORMATS, Options, Stored};
 
 use crate::exit::Usage;
 use crate::observer::tell;
@@ -64,7 +64,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let names: Vec<&str> = FORMATS.iter().map(|format| format.name).collect();
     let format = match &args.format {
         Some(name) => export::format(name).ok_or_else(|| {
-            let hint = resnet::suggest::did_you_mean(name, names.iter().copied());
+            let hint = resnet::base::suggest::did_you_mean(name, names.iter().copied());
             Usage(format!("--format is `{name}`, expected {}{hint}", names.join(", ")))
         })?,
         None => export::format_of(&args.out).ok_or_else(|| {
@@ -97,7 +97,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let bytes = std::fs::metadata(&args.out)?.len();
     let difference = match &pictures {
         Some(pictures) => {
-            let threads = resnet::exec::threads(args.threads);
+            let threads = resnet::engine::exec::threads(args.threads);
             Some(export::verify(&model, &args.out, format, &options, pictures, threads)?)
         }
         None => None,

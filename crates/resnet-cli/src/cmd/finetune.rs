@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use resnet::finetune::{Finetune, RECIPE};
-use resnet::recipe::{Recipe, split_override};
+use resnet::train::finetune::{Finetune, RECIPE};
+use resnet::train::recipe::{Recipe, split_override};
 use resnet::train::{self, Flow};
 
 use crate::exit::Stopped;

@@ -3,9 +3,9 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use resnet::arch::Arch;
-use resnet::recipe::split_override;
-use resnet::weights::foreign::{self, Choices};
+use resnet::model::foreign::{self, Choices};
+use resnet::net::Arch;
+use resnet::train::recipe::split_override;
 
 use crate::observer::tell;
 

@@ -3,13 +3,13 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use resnet::arch::Arch;
-use resnet::event::{self, Event, Monitored};
-use resnet::inspect::{self, Inspection};
-use resnet::recipe::Recipe;
-use resnet::task::Task;
+use resnet::model::Model;
+use resnet::net::Arch;
+use resnet::study::inspect::{self, Inspection};
 use resnet::train;
-use resnet::weights::Model;
+use resnet::train::event::{self, Event, Monitored};
+use resnet::train::recipe::Recipe;
+use resnet::train::task::Task;
 
 use crate::exit::Usage;
 use crate::observer::tell;

@@ -18,8 +18,8 @@ pub(crate) mod train;
 
 use std::path::{Path, PathBuf};
 
-use resnet::recipe::{Recipe, split_override};
-use resnet::weights::Model;
+use resnet::model::Model;
+use resnet::train::recipe::{Recipe, split_override};
 
 use crate::exit::Usage;
 
@@ -115,7 +115,7 @@ pub(crate) fn free_run(prefix: &str, recipe: &Recipe) -> PathBuf {
             .to_string_lossy()
             .into_owned(),
     };
-    let name = resnet::files::safe_name(&format!("{prefix}{}-{data}", recipe.model.arch));
+    let name = resnet::base::files::safe_name(&format!("{prefix}{}-{data}", recipe.model.arch));
     free_directory(&format!("runs/{name}"))
 }
 

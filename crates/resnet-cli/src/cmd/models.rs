@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
-use resnet::arch::{CATALOG, FAMILIES, OPTIONS};
 use resnet::data::FORMATS;
-use resnet::recipe::{KEYS, RECIPES};
+use resnet::net::{CATALOG, FAMILIES, OPTIONS};
+use resnet::train::recipe::{KEYS, RECIPES};
 
 /// Arguments of `resnet models`.
 #[derive(clap::Args)]
@@ -80,7 +80,7 @@ fn json() -> serde_json::Value {
 }
 
 fn keys(out: &mut impl Write, json: bool) -> anyhow::Result<()> {
-    let default = resnet::recipe::Recipe::default();
+    let default = resnet::train::recipe::Recipe::default();
     if json {
         let keys: Vec<_> = KEYS
             .iter()

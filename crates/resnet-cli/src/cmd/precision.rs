@@ -1,7 +1,7 @@
 //! `--precision` of the commands that run a network as it is.
 
-use resnet::exec;
-use resnet::step::Precision;
+use resnet::engine::exec;
+use resnet::engine::step::Precision;
 
 use crate::observer::tell;
 

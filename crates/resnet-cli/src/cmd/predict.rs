@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::io::{Read, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
+use resnet::base::files;
 use resnet::data::{self, DataError, Image};
-use resnet::files;
-use resnet::predict::{Guess, Predictor};
+use resnet::measure::predict::{Guess, Predictor};
 
 use super::precision::Asked;
 use crate::exit::Usage;
@@ -60,7 +60,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let inputs = inputs(&args.images)?;
-    let threads = resnet::exec::threads(args.threads);
+    let threads = resnet::engine::exec::threads(args.threads);
     let mut predictor = match &args.cam {
         Some(_) => Predictor::explaining(super::load_model(&args.model)?, threads)?,
         None => {

@@ -3,12 +3,12 @@
 use std::io::Write;
 use std::path::Path;
 
-use resnet::arch::Arch;
-use resnet::exec::kernels;
-use resnet::graph::Shape;
-use resnet::plan::{Options, Plan};
-use resnet::recipe::split_override;
-use resnet::summary::{Summary, summary};
+use resnet::engine::exec::kernels;
+use resnet::engine::graph::Shape;
+use resnet::engine::plan::{Options, Plan};
+use resnet::measure::summary::{Summary, summary};
+use resnet::net::Arch;
+use resnet::train::recipe::split_override;
 
 use super::precision::Asked;
 use crate::exit::Usage;

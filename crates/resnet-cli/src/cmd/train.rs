@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use resnet::event::RunEnded;
-use resnet::recipe::Recipe;
 use resnet::train;
+use resnet::train::event::RunEnded;
+use resnet::train::recipe::Recipe;
 
 use crate::exit::{Stopped, Usage};
 use crate::observer;

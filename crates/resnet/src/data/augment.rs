@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::preprocess::luma;
 use super::resize::Resizer;
 use super::{DataError, Image, Normalize, Preprocess};
-use crate::graph::Shape;
-use crate::rng::Rng;
+use crate::base::rng::Rng;
+use resnet_engine::graph::Shape;
 
 /// What is done to training pictures so that the network does not see the same one twice. All off
 /// by default.

@@ -55,7 +55,7 @@ fn open(_: &Path, _: &OpenOptions) -> Result<Splits, DataError> {
 mod tests {
     use super::*;
     use crate::data::{Dataset, Image};
-    use crate::graph::Shape;
+    use resnet_engine::graph::Shape;
 
     fn count(data: &dyn Dataset) -> Vec<usize> {
         let mut counts = vec![0; data.classes().len()];

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::idx::read_lines;
 use super::{DataError, Format, Memory, OpenOptions, Splits, describe};
-use crate::graph::Shape;
+use resnet_engine::graph::Shape;
 
 pub(super) const CIFAR10: Format = Format {
     name: "cifar10",

@@ -18,8 +18,8 @@ use image::ImageFormat;
 use super::header::Header;
 use super::picture::{read_header, read_picture};
 use super::{BadFiles, DataError, Dataset, Format, Image, OpenOptions, Splits, Warning, describe};
-use crate::graph::Shape;
-use crate::suggest::nearest;
+use crate::base::suggest::nearest;
+use resnet_engine::graph::Shape;
 
 pub(super) const FORMAT: Format = Format {
     name: "folder",

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{DataError, Format, Memory, OpenOptions, Splits, describe};
-use crate::graph::Shape;
+use resnet_engine::graph::Shape;
 
 pub(super) const FORMAT: Format = Format {
     name: "mnist",

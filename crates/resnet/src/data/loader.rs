@@ -32,7 +32,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{DataError, Dataset, Image, Transform, Warning};
-use crate::rng::Rng;
+use crate::base::rng::Rng;
 
 mod crew;
 

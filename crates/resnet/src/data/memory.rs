@@ -1,7 +1,7 @@
 //! Pictures of one shape, held decoded in memory.
 
 use super::{DataError, Dataset, Image};
-use crate::graph::Shape;
+use resnet_engine::graph::Shape;
 
 /// Pictures of one shape in one piece of memory.
 #[derive(Clone, Debug)]

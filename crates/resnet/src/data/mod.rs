@@ -8,8 +8,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::graph::Shape;
-use crate::suggest::nearest;
+use crate::base::suggest::nearest;
+use resnet_engine::graph::Shape;
 
 mod augment;
 mod builtin;

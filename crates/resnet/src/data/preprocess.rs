@@ -6,7 +6,7 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 
 use super::{DataError, Dataset, Image};
-use crate::graph::Shape;
+use resnet_engine::graph::Shape;
 
 /// Resizing, cropping and normalising, as a model file carries them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -269,7 +269,7 @@ pub(super) fn luma([r, g, b]: [u8; 3]) -> u8 {
 mod shape_as_list {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    use crate::graph::Shape;
+    use resnet_engine::graph::Shape;
 
     pub(super) fn serialize<S: Serializer>(
         shape: &Shape,

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use super::{DataError, Dataset, Image};
-use crate::graph::Shape;
-use crate::rng::Rng;
-use crate::suggest::nearest;
+use crate::base::rng::Rng;
+use crate::base::suggest::nearest;
+use resnet_engine::graph::Shape;
 
 /// Some pictures of a data set, in a given order.
 pub struct Subset {

@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use super::TrainError;
 use super::ema::Ema;
 use super::job::Job;
-use crate::exec::Backend;
-use crate::op::Param;
-use crate::schedule::WarmStart;
-use crate::weights::{self, Model};
+use crate::model::{self, Model};
+use crate::train::schedule::WarmStart;
+use resnet_engine::exec::Backend;
+use resnet_engine::op::Param;
 
 /// Where a run stands: everything but the tensors that the next step depends on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -102,12 +102,12 @@ pub(super) fn save(job: &mut Job, progress: &Progress, path: &Path) -> Result<()
     let mut model = Model::of(weights_to_use, arch, classes, preprocess);
     for slots in &job.trainer.plan().params {
         if averaged {
-            let values = weights::read(&job.trainer, &slots.param, slots.value);
+            let values = model::read(&job.trainer, &slots.param, slots.value);
             let array = Array::f32(slots.param.dims.clone(), values);
             model.tensors.insert(weight_name(&slots.name), array);
         }
         if let Some(training) = slots.training {
-            let values = weights::read(&job.trainer, &slots.param, training.momentum);
+            let values = model::read(&job.trainer, &slots.param, training.momentum);
             model
                 .tensors
                 .insert(momentum_name(&slots.name), Array::f32(slots.param.dims.clone(), values));
@@ -167,11 +167,11 @@ pub(super) fn load(job: &mut Job, path: &Path) -> Result<Progress, TrainError> {
         let param = &slots.param;
         if decay > 0.0 {
             let values = tensor(weight_name(&slots.name), param)?;
-            weights::write(&mut job.trainer, param, slots.value, values);
+            model::write(&mut job.trainer, param, slots.value, values);
         }
         if let Some(training) = slots.training {
             let values = tensor(momentum_name(&slots.name), param)?;
-            weights::write(&mut job.trainer, param, training.momentum, values);
+            model::write(&mut job.trainer, param, training.momentum, values);
         }
     }
     Ok(progress)

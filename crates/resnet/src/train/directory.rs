@@ -10,8 +10,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::TrainError;
-use crate::files::{self, FileError};
-use crate::recipe::Recipe;
+use crate::base::files::{self, FileError};
+use crate::train::recipe::Recipe;
 
 /// The checkpoint that a run goes on from, inside its directory.
 pub const LAST: &str = "checkpoints/last.safetensors";
@@ -116,12 +116,12 @@ impl Directory {
 
 /// Where a run happens.
 fn environment(command: &str, threads: usize) -> BTreeMap<&'static str, String> {
-    let cores = crate::exec::threads(0);
+    let cores = resnet_engine::exec::threads(0);
     BTreeMap::from([
         ("command", command.to_string()),
         ("cores", cores.to_string()),
         ("cpu", cpu_model()),
-        ("isa", crate::exec::isa_in_use().unwrap_or_default()),
+        ("isa", resnet_engine::exec::isa_in_use().unwrap_or_default()),
         ("threads", threads.to_string()),
         ("resnet", env!("CARGO_PKG_VERSION").to_string()),
         ("system", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),

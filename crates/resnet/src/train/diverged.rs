@@ -1,10 +1,10 @@
 //! Finds the first layer whose numbers are no longer finite.
 
-use crate::exec::{Backend, Cpu};
-use crate::graph::Graph;
-use crate::plan::{Options, Plan};
-use crate::step::SlotId;
-use crate::weights;
+use crate::model;
+use resnet_engine::exec::{Backend, Cpu};
+use resnet_engine::graph::Graph;
+use resnet_engine::plan::{Options, Plan};
+use resnet_engine::step::SlotId;
 
 /// Runs the same batch through a plan that keeps everything, one step per operation, and names the
 /// first bad number: weights first, then outputs in the order of the forward pass, then gradients
@@ -32,7 +32,7 @@ pub(super) fn first_bad_layer(
         return "a loss or gradient is not finite (there is too little memory to find the layer)"
             .into();
     };
-    weights::copy(trainer, &mut cpu);
+    model::copy(trainer, &mut cpu);
     let plan = cpu.plan().clone();
     cpu.write(plan.input, images);
     cpu.set_labels(labels);

@@ -5,8 +5,8 @@
 //! ```
 //! The rate d rises with the steps, so that the average soon forgets the weights it began with.
 
-use crate::exec::{Backend, Cpu};
-use crate::plan::{ParamSlots, Plan};
+use resnet_engine::exec::{Backend, Cpu};
+use resnet_engine::plan::{ParamSlots, Plan};
 
 pub(super) struct Ema {
     decay: f64,
@@ -56,9 +56,9 @@ fn changes(plan: &Plan, slots: &ParamSlots) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arch::Arch;
-    use crate::graph::Shape;
-    use crate::plan::Options;
+    use crate::net::Arch;
+    use resnet_engine::graph::Shape;
+    use resnet_engine::plan::Options;
 
     #[test]
     fn the_average_follows_the_formula() {

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use super::ema::Ema;
 use super::monitor::Monitor;
 use super::{TrainError, target};
-use crate::arch::Arch;
 use crate::data::{Batch, Loader, LoaderOptions, OnBroken, Preprocess};
-use crate::evaluate::{BATCH, loader_workers};
-use crate::exec::{self, Backend, Cpu, Sgd};
-use crate::graph::Graph;
-use crate::plan::{Frozen, Options, Plan};
-use crate::recipe::{self, ClassWeights, Recipe, Sampling};
-use crate::schedule::Schedule;
-use crate::step::Precision;
-use crate::summary;
-use crate::task::Task;
-use crate::weights::{self, Model};
+use crate::measure::evaluate::{BATCH, loader_workers};
+use crate::measure::summary;
+use crate::model::{self, Model};
+use crate::net::Arch;
+use crate::train::recipe::{self, ClassWeights, Recipe, Sampling};
+use crate::train::schedule::Schedule;
+use crate::train::task::Task;
+use resnet_engine::exec::{self, Backend, Cpu, Sgd};
+use resnet_engine::graph::Graph;
+use resnet_engine::plan::{Frozen, Options, Plan};
+use resnet_engine::step::Precision;
 
 /// Metadata of a model file that names its licence.
 const LICENCE: &str = "licence";
@@ -63,7 +63,7 @@ pub(super) struct Job {
 
 impl Job {
     pub(super) fn prepare(task: Task) -> Result<Job, TrainError> {
-        let isa = crate::exec::isa_in_use().map_err(TrainError::Isa)?;
+        let isa = resnet_engine::exec::isa_in_use().map_err(TrainError::Isa)?;
         let Task { recipe, arch, graph, .. } = &task;
         let macs = summary::summary(arch, task.preprocess.shape, task.classes.len())?.macs;
 
@@ -152,7 +152,7 @@ impl Job {
 
     /// Writes the weights that training starts with.
     pub(super) fn initialise(&mut self) -> Result<(), TrainError> {
-        weights::initialise(&mut self.trainer, &self.graph, self.recipe.train.seed);
+        model::initialise(&mut self.trainer, &self.graph, self.recipe.train.seed);
         if let Some(start) = self.start.take() {
             let mut model = Arc::unwrap_or_clone(start).for_classes(&self.classes, &self.graph)?;
             model.hand_over(&mut self.trainer)?;
@@ -172,7 +172,7 @@ impl Job {
         }
         let plan = Plan::build(&self.graph, options_of(&self.recipe, &self.graph, frozen))?;
         let mut trainer = Cpu::new(plan, self.threads)?;
-        weights::copy(&self.trainer, &mut trainer);
+        model::copy(&self.trainer, &mut trainer);
         let params = trainer.plan().params.clone();
         for (old, new) in self.trainer.plan().params.iter().zip(params) {
             if let (Some(old), Some(new)) = (old.training, new.training) {
@@ -222,7 +222,7 @@ impl Job {
     pub(super) fn result(&mut self) -> &Cpu {
         match &self.ema {
             Some(ema) => ema.write_to(&mut self.evaluator),
-            None => weights::copy(&self.trainer, &mut self.evaluator),
+            None => model::copy(&self.trainer, &mut self.evaluator),
         }
         &self.evaluator
     }

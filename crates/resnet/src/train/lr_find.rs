@@ -8,17 +8,17 @@ use serde::Serialize;
 
 use super::job::Job;
 use super::{Flow, TrainError};
-use crate::exec::Backend;
-use crate::files::FileError;
-use crate::recipe::Recipe;
-use crate::report::axis::Axis;
-use crate::report::chart::{LineChart, Style};
-use crate::report::figure::Figure;
-use crate::report::format;
-use crate::report::page::{Page, Stat};
-use crate::report::save::{save_figures, write};
-use crate::step::Space;
-use crate::task::Task;
+use crate::base::files::FileError;
+use crate::page::charts::axis::Axis;
+use crate::page::charts::chart::{LineChart, Style};
+use crate::page::charts::figure::Figure;
+use crate::page::charts::format;
+use crate::page::charts::page::{Page, Stat};
+use crate::page::charts::save::{save_figures, write};
+use crate::train::recipe::Recipe;
+use crate::train::task::Task;
+use resnet_engine::exec::Backend;
+use resnet_engine::step::Space;
 
 /// Steps of the test, and its first and last rate.
 const STEPS: u64 = 100;

@@ -2,12 +2,12 @@
 //! augmentation, so that what changes is the network.
 
 use super::TrainError;
-use crate::event::Monitored;
-use crate::exec::{Backend, Cpu};
-use crate::plan::ParamSlots;
-use crate::probe::Probe;
-use crate::task::Task;
-use crate::weights;
+use crate::measure::probe::Probe;
+use crate::model;
+use crate::train::event::Monitored;
+use crate::train::task::Task;
+use resnet_engine::exec::{Backend, Cpu};
+use resnet_engine::plan::ParamSlots;
 
 /// Pictures looked at.
 const PICTURES: usize = 16;
@@ -72,7 +72,7 @@ impl Monitor {
 
     /// Looks at the network as it is after `step` steps.
     pub(super) fn look(&mut self, trainer: &Cpu, step: u64) -> Monitored {
-        weights::copy(trainer, self.probe.backend());
+        model::copy(trainer, self.probe.backend());
         let mut measurement = self.probe.measure(&self.x, &self.labels);
         let updates = weight_slots(trainer).zip(std::mem::take(&mut self.before));
         for (layer, (slots, before)) in measurement.layers.iter_mut().zip(updates) {

@@ -2,9 +2,9 @@
 
 use super::directory::Directory;
 use super::job::Job;
-use crate::evaluate::{Evaluation, confused, matrix};
-use crate::event::{Event, RunEnded};
-use crate::report::{self, EpochPoint, Headline, RunReport, Status, StepPoint};
+use crate::measure::evaluate::{Evaluation, confused, matrix};
+use crate::page::charts::{self, EpochPoint, Headline, RunReport, Status, StepPoint};
+use crate::train::event::{Event, RunEnded};
 
 pub(super) fn page(
     job: &Job,
@@ -78,7 +78,7 @@ pub(super) fn page(
         Some(reason) if failed => Status::Failed { step: ended.steps, reason },
         Some(_) => Status::Stopped { step: ended.steps, resume: Some(&resume) },
     };
-    report::render(&RunReport {
+    charts::render(&RunReport {
         title: &format!("{} on {}", job.arch.name(), job.recipe.data.source),
         arch: &job.arch.name(),
         params: job.params(),

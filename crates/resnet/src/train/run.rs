@@ -7,12 +7,14 @@ use super::directory::{BEST, Directory, EVENTS, LAST, METRICS_CSV, MODEL, REPORT
 use super::job::Job;
 use super::{Flow, Observer, Tick, TrainError, diverged, report};
 use crate::data::Batch;
-use crate::evaluate::{Evaluation, evaluate};
-use crate::event::{self, Evaluated, Event, EventLog, MetricsCsv, RunEnded, RunStarted, Step};
-use crate::exec::Backend;
-use crate::metric;
-use crate::step::Space;
-use crate::weights::Model;
+use crate::measure::evaluate::{Evaluation, evaluate};
+use crate::measure::metric;
+use crate::model::Model;
+use crate::train::event::{
+    self, Evaluated, Event, EventLog, MetricsCsv, RunEnded, RunStarted, Step,
+};
+use resnet_engine::exec::Backend;
+use resnet_engine::step::Space;
 
 /// Step events of a whole run, about.
 const STEP_EVENTS: u64 = 1000;

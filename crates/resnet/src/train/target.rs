@@ -13,10 +13,10 @@
 //! t_a - t_b is 1 - s at a, - (1 - s) at b and 0 elsewhere. Both are put right here, before the
 //! backward pass.
 
+use crate::base::rng::Rng;
 use crate::data::Batch;
-use crate::exec::{Backend, Cpu};
-use crate::plan::Mode;
-use crate::rng::Rng;
+use resnet_engine::exec::{Backend, Cpu};
+use resnet_engine::plan::Mode;
 
 /// Keeps mixing apart from other streams of the same seed.
 const STREAM: u64 = 0x6d69_7875;
@@ -113,10 +113,10 @@ fn gamma(shape: f64, rng: &mut Rng) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arch::Arch;
-    use crate::graph::Shape;
-    use crate::plan::{Options, Plan};
-    use crate::weights;
+    use crate::model;
+    use crate::net::Arch;
+    use resnet_engine::graph::Shape;
+    use resnet_engine::plan::{Options, Plan};
 
     #[test]
     fn the_parts_are_of_a_beta_distribution() {
@@ -148,7 +148,7 @@ mod tests {
         let graph = arch.graph(Shape::new(1, 8, 8), classes).unwrap();
         let plan = Plan::build(&graph, Options::train(n, smoothing)).unwrap();
         let mut cpu = Cpu::new(plan, 1).unwrap();
-        weights::initialise(&mut cpu, &graph, 1);
+        model::initialise(&mut cpu, &graph, 1);
         let plan = cpu.plan().clone();
         let x: Vec<f32> = (0..n * 64).map(|i| ((i * 37 % 19) as f32) / 9.0 - 1.0).collect();
         let (labels, weights, part) = ([2u32, 0, 1], [0.5f32, 1.5, 2.0, 1.0], 0.7f32);

@@ -8,16 +8,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use resnet::arch::Arch;
 use resnet::data::{Augment, CIFAR10_CLASSES, Dataset, Image, Memory, Transform};
-use resnet::evaluate::evaluate_model;
-use resnet::exec::{Backend, Cpu, threads};
-use resnet::graph::Shape;
-use resnet::plan::{Options, Plan};
-use resnet::predict::Predictor;
-use resnet::step::Precision;
-use resnet::weights::Model;
-use resnet::weights::foreign::{Choices, Import, import, read_classes};
+use resnet::engine::exec::{Backend, Cpu, threads};
+use resnet::engine::graph::Shape;
+use resnet::engine::plan::{Options, Plan};
+use resnet::engine::step::Precision;
+use resnet::measure::evaluate::evaluate_model;
+use resnet::measure::predict::Predictor;
+use resnet::model::Model;
+use resnet::model::foreign::{Choices, Import, import, read_classes};
+use resnet::net::Arch;
 use resnet_formats::{Array, Tensors, safetensors};
 
 /// A folder of the test data, or none with a word on it.

@@ -1,9 +1,9 @@
 //! What a probe finds, against PyTorch's autograd in f64.
 
-use resnet::arch::Arch;
-use resnet::graph::Shape;
-use resnet::probe::Probe;
-use resnet::weights;
+use resnet::engine::graph::Shape;
+use resnet::measure::probe::Probe;
+use resnet::model;
+use resnet::net::Arch;
 use serde::Deserialize;
 
 use crate::{fixture, hashed, hashed_batch, trained};
@@ -55,10 +55,10 @@ fn gradients_responses_and_terms_of_blocks() {
         let prefix = format!("{}/{}/", want.arch, want.salt);
         let mut probe = Probe::new(&graph, want.batch, 2).unwrap();
         let backend = probe.backend();
-        weights::initialise(backend, &graph, 0);
+        model::initialise(backend, &graph, 0);
         for p in trained(backend) {
             let value = hashed::parameter(&prefix, &p.name, &p.param.dims);
-            weights::write(backend, &p.param, p.value, &value);
+            model::write(backend, &p.param, p.value, &value);
         }
         let (x, labels) = hashed_batch(&prefix, 0, want.batch, want.side, want.classes);
         let got = probe.measure(&x, &labels);

@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 
 use fixture::{Curve, Digests, Network, assert_close, distance, l2};
 use hashed::Hashed;
-use resnet::arch::Arch;
-use resnet::exec::{Backend, Cpu, Sgd};
-use resnet::graph::{Graph, Shape};
-use resnet::plan::{Options, ParamSlots, Plan};
-use resnet::weights;
+use resnet::engine::exec::{Backend, Cpu, Sgd};
+use resnet::engine::graph::{Graph, Shape};
+use resnet::engine::plan::{Options, ParamSlots, Plan};
+use resnet::model;
+use resnet::net::Arch;
 
 /// Relative, of logits, gradients and running statistics.
 const TOLERANCE: f64 = 1e-4;
@@ -64,10 +64,10 @@ impl Case {
     fn backend(&self, fuse: bool) -> Cpu {
         let options = Options { fuse, ..Options::train(self.fixture.batch, 0.0) };
         let mut backend = Cpu::new(Plan::build(&self.graph, options).unwrap(), 2).unwrap();
-        weights::initialise(&mut backend, &self.graph, 0);
+        model::initialise(&mut backend, &self.graph, 0);
         for p in trained(&backend) {
             let value = self.start(&p);
-            weights::write(&mut backend, &p.param, p.value, &value);
+            model::write(&mut backend, &p.param, p.value, &value);
         }
         backend
     }
@@ -100,19 +100,19 @@ impl Case {
         backend.run(backward);
 
         let grads = trained(&backend).into_iter().map(|p| {
-            let grad = weights::read(&backend, &p.param, p.training.unwrap().grad);
+            let grad = model::read(&backend, &p.param, p.training.unwrap().grad);
             (p.name, widen(&grad))
         });
         compare_all(&format!("{arch} gradient"), grads.collect(), gradients, TOLERANCE);
 
         let state = backend.plan().params.iter().filter(|p| !p.param.role.is_trained());
         let state =
-            state.map(|p| (p.name.clone(), widen(&weights::read(&backend, &p.param, p.value))));
+            state.map(|p| (p.name.clone(), widen(&model::read(&backend, &p.param, p.value))));
         compare_all(&format!("{arch} state"), state.collect(), buffers, TOLERANCE);
 
         let options = Options { fuse, ..Options::infer(self.fixture.batch) };
         let mut infer = Cpu::new(Plan::build(&self.graph, options).unwrap(), 2).unwrap();
-        weights::copy(&backend, &mut infer);
+        model::copy(&backend, &mut infer);
         self.set_batch(&mut infer, 0);
         let forward = infer.plan().forward.clone();
         infer.run(forward);
@@ -158,7 +158,7 @@ impl Case {
             );
         }
         let moved = trained(&backend).into_iter().map(|p| {
-            let end = weights::read(&backend, &p.param, p.value);
+            let end = model::read(&backend, &p.param, p.value);
             let moved =
                 end.iter().zip(self.start(&p)).map(|(&w, start)| f64::from(w) - f64::from(start));
             (p.name.clone(), moved.collect())
@@ -259,8 +259,8 @@ fn counts() {
     for row in catalogue.networks {
         let arch = Arch::parse(&row.arch).unwrap();
         let graph = arch.graph(Shape::new(3, row.side, row.side), row.classes).unwrap();
-        let shapes = resnet::op::shapes(&graph).unwrap();
-        let params = resnet::op::all_params(&graph, &shapes);
+        let shapes = resnet::engine::op::shapes(&graph).unwrap();
+        let params = resnet::engine::op::all_params(&graph, &shapes);
         let trained = params.iter().filter(|(_, _, p)| p.role.is_trained());
         let params: u64 = trained.map(|(_, _, p)| p.len() as u64).sum();
         let macs: u64 = graph
@@ -268,7 +268,9 @@ fn counts() {
             .iter()
             .enumerate()
             .skip(1)
-            .map(|(i, layer)| resnet::op::macs(&layer.op, shapes[layer.inputs[0].0], shapes[i]))
+            .map(|(i, layer)| {
+                resnet::engine::op::macs(&layer.op, shapes[layer.inputs[0].0], shapes[i])
+            })
             .sum();
         assert_eq!(
             (params, macs),

@@ -5,11 +5,11 @@ mod networks;
 mod sample;
 mod xml;
 
-use resnet::report::chart::{Frame, LineChart, Style};
-use resnet::report::{
+use resnet::page::charts::chart::{Frame, LineChart, Style};
+use resnet::page::charts::{
     ConfusedPair, EpochPoint, Picture, RunReport, Status, StepPoint, axis::Axis, render,
 };
-use resnet::report::{bars, heatmap, label};
+use resnet::page::charts::{bars, heatmap, label};
 use sample::Sample;
 use xml::Element;
 
@@ -260,7 +260,7 @@ fn boxes(elements: &[Element], class: &str) -> Vec<(f64, f64, f64, f64)> {
 
 #[test]
 fn texts_of_a_chart_do_not_overlap_and_stay_inside() {
-    let mut rng = resnet::rng::Rng::named(3, "chart texts");
+    let mut rng = resnet::base::rng::Rng::named(3, "chart texts");
     for case in 0..200 {
         let n = 1 + rng.below(14);
         let scale = 10f64.powf(rng.range(-6.0, 8.0));

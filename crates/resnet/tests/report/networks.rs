@@ -1,9 +1,9 @@
 //! Drawings of networks: complete, inside their frame, readable, the same twice.
 
-use resnet::arch::{Arch, CATALOG};
-use resnet::draw::{DrawError, MOST_NETWORKS, Network, draw, embed};
-use resnet::graph::{Graph, LayerId, Op, Shape, Window};
-use resnet::report::label;
+use resnet::engine::graph::{Graph, LayerId, Op, Shape, Window};
+use resnet::net::{Arch, CATALOG};
+use resnet::page::charts::label;
+use resnet::page::draw::{DrawError, MOST_NETWORKS, Network, draw, embed};
 
 use crate::xml::Element;
 
@@ -311,8 +311,11 @@ fn what_cannot_be_drawn_is_named() {
     );
     refused(
         &|g| {
-            g.layers[5] =
-                resnet::graph::Layer { name: "relu".into(), op: Op::Relu, inputs: vec![LayerId(2)] }
+            g.layers[5] = resnet::engine::graph::Layer {
+                name: "relu".into(),
+                op: Op::Relu,
+                inputs: vec![LayerId(2)],
+            }
         },
         &["`pool`", "logits"],
     );

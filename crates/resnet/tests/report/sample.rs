@@ -1,7 +1,9 @@
 //! Invented runs, for looking at the report and for testing it. None of these numbers was measured.
 
-use resnet::report::{ConfusedPair, EpochPoint, Headline, Picture, RunReport, Status, StepPoint};
-use resnet::rng::Rng;
+use resnet::base::rng::Rng;
+use resnet::page::charts::{
+    ConfusedPair, EpochPoint, Headline, Picture, RunReport, Status, StepPoint,
+};
 
 /// Owner of what a [`RunReport`] borrows.
 pub(crate) struct Sample {

@@ -3,7 +3,7 @@ use std::sync::atomic::AtomicUsize;
 use super::super::testing::{TempDir, flat_png};
 use super::*;
 use crate::data::{Augment, Memory, Normalize, OpenOptions, Preprocess, open};
-use crate::graph::Shape;
+use resnet_engine::graph::Shape;
 
 const SHAPE: Shape = Shape::new(1, 4, 4);
 

@@ -1,0 +1,6 @@
+//! Small tools that know nothing of networks.
+
+pub mod files;
+pub(crate) mod number;
+pub mod rng;
+pub mod suggest;

@@ -1,0 +1,257 @@
+//! Measures a network on a data set, in memory that does not grow with it.
+
+mod page;
+mod save;
+mod worst;
+
+use std::sync::Arc;
+
+use crate::data::{self, Augment, CROPS, DataError, Dataset, Loader, LoaderOptions, Transform};
+use crate::measure::metric::{self, Calibration, Confusion, METRICS, Metric};
+use crate::model::{Model, ModelError};
+use crate::net::ArchError;
+use resnet_engine::exec::{Backend, Cpu, NoMemory};
+use resnet_engine::op::ShapeError;
+use resnet_engine::plan::{Options, Plan};
+use resnet_engine::step::Precision;
+
+pub(crate) use page::{confused, matrix};
+pub use save::{Report, save};
+pub use worst::{EXAMPLES, Mistake, Mistakes, WORST};
+
+/// Most images in a batch of an evaluation: enough to keep the cores busy, few enough to need
+/// little memory.
+pub const BATCH: usize = 100;
+
+/// Why a model cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UseError {
+    /// The model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// Its network.
+    #[error(transparent)]
+    Arch(#[from] ArchError),
+    /// A layer of it.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// Its plan needs too much memory.
+    #[error(transparent)]
+    Memory(#[from] NoMemory),
+    /// A picture, the data or the preprocessing.
+    #[error(transparent)]
+    Data(#[from] DataError),
+}
+
+/// Loader threads that keep up with `threads` that compute: pictures of one size lie in memory and
+/// cost little, others are decoded and resized.
+pub fn loader_workers(data: &dyn Dataset, threads: usize) -> usize {
+    if data.shape().is_some() { 1 } else { threads.min(MOST_WORKERS) }
+}
+
+/// Most loader threads; each holds batches in memory.
+const MOST_WORKERS: usize = 16;
+
+/// How to look at each picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Crops {
+    /// The centre.
+    #[default]
+    One,
+    /// Centre and corners, each also mirrored; the ten probabilities are averaged.
+    Ten,
+}
+
+/// Evaluates a model file's network, in f32, on a data set, whose classes are matched to the
+/// model's by name, by the centre of each image.
+///
+/// The weights move into the engine, see [`Model::hand_over`]; what is left of the model says what
+/// it was.
+///
+/// # Errors
+/// The model's parts do not fit each other, the data has a class that the model does not know, or
+/// an image cannot be read.
+pub fn evaluate_model(
+    model: &mut Model,
+    data: Arc<dyn Dataset>,
+    threads: usize,
+    on: &mut dyn FnMut(usize),
+) -> Result<Evaluation, UseError> {
+    evaluate_crops(model, data, Crops::One, Precision::F32, threads, on)
+}
+
+/// The same by one or several crops of each image, with maps of some precision.
+///
+/// # Errors
+/// As [`evaluate_model`].
+pub fn evaluate_crops(
+    model: &mut Model,
+    data: Arc<dyn Dataset>,
+    crops: Crops,
+    precision: Precision,
+    threads: usize,
+    on: &mut dyn FnMut(usize),
+) -> Result<Evaluation, UseError> {
+    let data = data::with_classes(data, &model.classes)?;
+    let (crops, most) = match crops {
+        Crops::One => (1, BATCH),
+        Crops::Ten => (CROPS, BATCH / CROPS),
+    };
+    let batch = most.min(data.len()).max(1);
+    let options = Options { precision, ..Options::infer(batch * crops) };
+    let plan = Plan::build(&model.graph()?, options)?;
+    let mut cpu = Cpu::new(plan, threads)?.taking_weights();
+    let transform = Transform::new(model.preprocess.clone(), Augment::default())?;
+    let workers = loader_workers(data.as_ref(), threads);
+    let options = LoaderOptions { crops, ..LoaderOptions::eval(batch, workers) };
+    let loader = Loader::new(data, transform, options)?;
+    model.hand_over(&mut cpu)?;
+    Ok(evaluate(&mut cpu, &loader, on)?)
+}
+
+/// What a network does on a data set.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    /// Value of each of [`METRICS`], by name and in their order.
+    pub values: Vec<(&'static str, f64)>,
+    /// Images.
+    pub count: u64,
+    /// Images whose most likely class is wrong.
+    pub wrong: u64,
+    /// How often each class was taken for each other.
+    pub confusion: Confusion,
+    /// How often predictions of each confidence were right.
+    pub calibration: Calibration,
+    /// The worst mistakes, and examples of each.
+    pub mistakes: Mistakes,
+    /// Warnings about pictures that could not be read; of many, the first, and how many more.
+    pub warnings: Vec<String>,
+}
+
+impl Evaluation {
+    /// The value of a metric; NaN if there is none of this name.
+    pub fn value(&self, name: &str) -> f64 {
+        self.values.iter().find(|(n, _)| *n == name).map_or(f64::NAN, |(_, value)| *value)
+    }
+}
+
+/// Warnings that are kept.
+const WARNINGS: usize = 100;
+
+/// Runs every image of `loader` through a backend prepared for inference with the loader's batch
+/// (times its crops), and calls `on` with the number of images done.
+///
+/// # Errors
+/// An image cannot be read.
+pub fn evaluate(
+    backend: &mut dyn Backend,
+    loader: &Loader,
+    on: &mut dyn FnMut(usize),
+) -> Result<Evaluation, DataError> {
+    let (input, logits_slot) = (backend.plan().input, backend.plan().logits);
+    let (steps, classes) = (backend.plan().forward.clone(), backend.plan().classes);
+    let mut logits = vec![0.0; backend.plan().options.batch * classes];
+    let mut metrics: Vec<_> = METRICS.iter().map(|row| (row.name, (row.new)())).collect();
+    let (mut confusion, mut calibration) = (Confusion::default(), Calibration::default());
+    let (mut mistakes, mut wrong) = (Mistakes::default(), 0);
+    let (mut warnings, mut unread, mut count) = (Vec::new(), 0, 0);
+    let crops = loader.crops();
+    for batch in loader.epoch(0, 0) {
+        let batch = batch?;
+        unread += batch.warnings.len();
+        let room = WARNINGS - warnings.len();
+        warnings.extend(batch.warnings.iter().take(room).map(ToString::to_string));
+        backend.write(input, &batch.x);
+        backend.run(steps.clone());
+        backend.read(logits_slot, &mut logits);
+        if crops > 1 {
+            average(&mut logits, classes, crops);
+        }
+        let (rows, labels) = (&logits[..batch.count * classes], &batch.labels[..batch.count]);
+        metrics.iter_mut().for_each(|(_, metric)| metric.update(rows, labels));
+        confusion.update(rows, labels);
+        calibration.update(rows, labels);
+        for (i, row) in rows.chunks_exact(classes).enumerate() {
+            let predicted = metric::predicted(row);
+            if predicted != Some(labels[i]) {
+                wrong += 1;
+                let probability = predicted.map_or(f32::NAN, |p| softmax(row)[p as usize]);
+                mistakes.add(Mistake {
+                    index: batch.indices[i],
+                    label: labels[i],
+                    predicted,
+                    probability,
+                    loss: metric::cross_entropy(row, labels[i]),
+                });
+            }
+        }
+        count += batch.count;
+        on(count);
+    }
+    if count == 0 {
+        return Err(DataError::Loader("none of the pictures to evaluate on can be read".into()));
+    }
+    if unread > warnings.len() {
+        warnings.push(format!("and {} more pictures cannot be read", unread - warnings.len()));
+    }
+    let values = metrics.iter().map(|(name, metric)| (*name, metric.value())).collect();
+    Ok(Evaluation {
+        values,
+        count: count as u64,
+        wrong,
+        confusion,
+        calibration,
+        mistakes,
+        warnings,
+    })
+}
+
+/// Turns the logits of several crops of each picture, one after another, into one row a picture at
+/// the front: the logarithm of the mean probability, whose softmax is that mean.
+fn average(logits: &mut [f32], classes: usize, crops: usize) {
+    let mut mean = vec![0.0; classes];
+    for image in 0..logits.len() / (classes * crops) {
+        mean.fill(0.0);
+        for crop in 0..crops {
+            let row = &logits[(image * crops + crop) * classes..][..classes];
+            for (sum, p) in mean.iter_mut().zip(softmax(row)) {
+                *sum += f64::from(p) / crops as f64;
+            }
+        }
+        for (z, &p) in logits[image * classes..].iter_mut().zip(&mean) {
+            // Of zero the logarithm would be infinite; what is no number must stay none.
+            let p = if p.is_nan() { p } else { p.max(1e-300) };
+            *z = p.ln() as f32;
+        }
+    }
+}
+
+/// Probabilities of one row of logits.
+pub fn softmax(row: &[f32]) -> Vec<f32> {
+    let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f64> = row.iter().map(|&l| f64::from(l - most).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.iter().map(|p| (p / sum) as f32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{average, softmax};
+
+    #[test]
+    fn crops_are_averaged_by_probability() {
+        let mut logits = [0.0, 0.0, 3f32.ln(), 0.0, 1.0, 1.0, f32::NAN, 0.0];
+        average(&mut logits, 2, 2);
+        let p = softmax(&logits[..2]);
+        assert!((p[0] - 0.625).abs() < 1e-6, "{p:?}");
+        assert!(logits[2].is_nan());
+    }
+
+    #[test]
+    fn probabilities_add_up_and_do_not_overflow() {
+        let p = softmax(&[1000.0, 1000.0, -1000.0]);
+        assert_eq!(p, [0.5, 0.5, 0.0]);
+        assert!((softmax(&[0.3, -2.0, 1.7]).iter().sum::<f32>() - 1.0).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,292 @@
+//! Grad-CAM (Selvaraju et al. 2017): where in the picture the network saw the class.
+//!
+//! A: `[h, w, c]`, the last maps that still have places, before they are pooled; z: the logit of
+//! the class.
+//!
+//! ```text
+//! alpha[k] = mean over i,j of dz / dA[i,j,k]      (eq. 1)
+//! cam[i,j] = max(0, sum over k of alpha[k] A[i,j,k])      (eq. 2)
+//! ```
+//! The gradient is the engine's own: a plan that goes back from the logits to A, with batch norm as
+//! in inference.
+
+use super::Predictor;
+use crate::data::Image;
+use crate::page::charts::png;
+use resnet_engine::exec::Backend;
+use resnet_engine::graph::{Graph, LayerId, Op};
+use resnet_engine::op::{self, ShapeError};
+
+/// Longest side of an overlay in pixels.
+const LONGEST: usize = 640;
+/// How strongly the map covers the picture at most.
+const COVER: f32 = 0.6;
+/// How dark the part of the picture is that the network did not see.
+const UNSEEN: f32 = 0.45;
+/// The map's colours from 0 to 1.
+const COLOURS: [[f32; 3]; 5] = [
+    [30.0, 10.0, 80.0],
+    [130.0, 20.0, 110.0],
+    [220.0, 50.0, 60.0],
+    [250.0, 150.0, 10.0],
+    [255.0, 250.0, 150.0],
+];
+
+/// Where a network saw a class.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cam {
+    /// The class.
+    pub class: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// Weight of each of the layer's maps: alpha.
+    pub alpha: Vec<f32>,
+    /// `[height, width]`, as the formula says.
+    pub values: Vec<f32>,
+}
+
+/// The layer whose maps are looked at: the last on the main path whose maps have more than one
+/// place, pools not counted.
+pub(super) fn layer(graph: &Graph) -> Result<LayerId, ShapeError> {
+    let shapes = op::shapes(graph)?;
+    let is_pool =
+        |id: LayerId| matches!(graph.layer(id).op, Op::MaxPool2d { .. } | Op::AvgPool2d(_));
+    let mut path = graph.path_to(graph.output());
+    let found = path.find(|id| shapes[id.0].h * shapes[id.0].w > 1 && !is_pool(*id));
+    match found {
+        Some(id) if graph.layer(id).op != Op::Input => Ok(id),
+        _ => Err(ShapeError {
+            layer: graph.layer(graph.output()).name.clone(),
+            reason: "no map behind a convolution has more than one place, so there is nothing to show; use larger images".into(),
+        }),
+    }
+}
+
+impl Predictor {
+    /// Where the network saw `class` in the picture that was classified last.
+    ///
+    /// # Panics
+    /// If the predictor was not made by [`Predictor::explaining`], or there is no such class.
+    pub fn cam(&mut self, class: usize) -> Cam {
+        let layer = self.layer.expect("the predictor explains");
+        let plan = self.cpu.plan();
+        let (maps, gradient) = (plan.outputs[layer.0], plan.gradients[layer.0]);
+        let (maps, gradient) = maps.zip(gradient).expect("the layer keeps its output");
+        let logits = plan.gradients.last().copied().flatten();
+        let logits = logits.expect("a plan that explains begins at the logits");
+        let backward = plan.backward.clone();
+        let mut one = vec![0.0; self.logits.len()];
+        one[class] = 1.0;
+        self.cpu.write(logits, &one);
+        self.cpu.run(backward);
+        let shape = self.shape_of_layer;
+        let (maps, gradient) = (self.cpu.view(maps), self.cpu.view(gradient));
+        let mut alpha = vec![0f64; shape.c];
+        for place in gradient.chunks_exact(shape.c) {
+            alpha.iter_mut().zip(place).for_each(|(a, g)| *a += f64::from(*g));
+        }
+        let places = (shape.h * shape.w) as f64;
+        alpha.iter_mut().for_each(|a| *a /= places);
+        let weighed = |place: &[f32]| {
+            let sum: f64 = alpha.iter().zip(place).map(|(a, x)| a * f64::from(*x)).sum();
+            sum.max(0.0) as f32
+        };
+        Cam {
+            class,
+            height: shape.h,
+            width: shape.w,
+            values: maps.chunks_exact(shape.c).map(weighed).collect(),
+            alpha: alpha.iter().map(|&a| a as f32).collect(),
+        }
+    }
+
+    /// The map over the upright picture it is of, as a PNG file: the strongest place in full
+    /// colour, what the network did not see darkened.
+    pub fn overlay(&self, cam: &Cam, image: &Image) -> Vec<u8> {
+        let [top, left, height, width] = self.transform.seen(image);
+        let scale = (image.width.max(image.height) as f64 / LONGEST as f64).max(1.0);
+        let side = |n: usize| ((n as f64 / scale).round() as usize).max(1);
+        let (rows, columns) = (side(image.height), side(image.width));
+        let most = cam.values.iter().copied().fold(0.0, f32::max);
+        let mut pixels = Vec::with_capacity(rows * columns * 3);
+        for y in 0..rows {
+            for x in 0..columns {
+                let place = |i: usize, n: usize, of: usize| (i as f64 + 0.5) * n as f64 / of as f64;
+                let (py, px) = (place(y, image.height, rows), place(x, image.width, columns));
+                let (v, u) = ((py - top) / height, (px - left) / width);
+                let colour = mean(image, (py, px), scale);
+                let seen = (0.0..1.0).contains(&u) && (0.0..1.0).contains(&v);
+                let strength = if most > 0.0 { cam.at(v, u) / most } else { 0.0 };
+                let heat = heat(strength);
+                let cover = COVER * strength;
+                pixels.extend(colour.iter().zip(heat).map(|(p, h)| match seen {
+                    true => (p * (1.0 - cover) + h * cover).round() as u8,
+                    false => (p * UNSEEN).round() as u8,
+                }));
+            }
+        }
+        png::encode(columns as u32, rows as u32, 3, &pixels).expect("size and bytes fit")
+    }
+}
+
+impl Cam {
+    /// The value at a place, both coordinates from 0 to 1, bilinear between the centres of cells.
+    fn at(&self, v: f64, u: f64) -> f32 {
+        let split = |t: f64, n: usize| {
+            let at = (t * n as f64 - 0.5).clamp(0.0, (n - 1) as f64);
+            let low = at.floor() as usize;
+            (low, (low + 1).min(n - 1), (at - low as f64) as f32)
+        };
+        let ((y0, y1, b), (x0, x1, a)) = (split(v, self.height), split(u, self.width));
+        let value = |y: usize, x: usize| self.values[y * self.width + x];
+        let row = |y: usize| value(y, x0) * (1.0 - a) + value(y, x1) * a;
+        row(y0) * (1.0 - b) + row(y1) * b
+    }
+}
+
+/// Mean colour of the square of `scale` pixels around a point.
+fn mean(image: &Image, (py, px): (f64, f64), scale: f64) -> [f32; 3] {
+    let span = |p: f64, n: usize| {
+        let from = ((p - scale / 2.0).round().max(0.0) as usize).min(n - 1);
+        let to = ((p + scale / 2.0).round() as usize).clamp(from + 1, n);
+        from..to
+    };
+    let (ys, xs) = (span(py, image.height), span(px, image.width));
+    let count = (ys.len() * xs.len()) as f32;
+    let mut sum = [0f32; 3];
+    for y in ys {
+        for x in xs.clone() {
+            let pixel = &image.pixels[(y * image.width + x) * image.channels..];
+            for c in 0..3 {
+                sum[c] += f32::from(pixel[c.min(image.channels - 1)]);
+            }
+        }
+    }
+    sum.map(|s| s / count)
+}
+
+fn heat(strength: f32) -> [f32; 3] {
+    let at = strength.clamp(0.0, 1.0) * (COLOURS.len() - 1) as f32;
+    let low = (at as usize).min(COLOURS.len() - 2);
+    let part = at - low as f32;
+    std::array::from_fn(|c| COLOURS[low][c] * (1.0 - part) + COLOURS[low + 1][c] * part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::rng::Rng;
+    use crate::data::{Normalize, Preprocess};
+    use crate::model::{self, Model};
+    use crate::net::Arch;
+    use resnet_engine::exec::Cpu;
+    use resnet_engine::graph::Shape;
+    use resnet_engine::plan::{Options, Plan};
+    use resnet_engine::step::Precision;
+
+    const NETWORKS: [&str; 6] = [
+        "resnet20",
+        "preresnet20",
+        "resnet18:stem=cifar",
+        "resnext50_32x4d:stem=cifar",
+        "vgg11",
+        "classic",
+    ];
+
+    fn model(arch: &str, side: usize) -> Option<Model> {
+        let arch = Arch::parse(arch).ok()?;
+        let shape = Shape::new(3, side, side);
+        let graph = arch.graph(shape, 4).ok()?;
+        let mut cpu = Cpu::new(Plan::build(&graph, Options::infer(1)).unwrap(), 2).unwrap();
+        model::initialise(&mut cpu, &graph, 5);
+        let normalize = Normalize::Channel { mean: vec![0.5; 3], std: vec![0.25; 3] };
+        let preprocess = Preprocess { shape, resize: None, normalize };
+        let classes = (0..4).map(|i| format!("class {i}")).collect();
+        Some(Model::of(&cpu, arch, classes, preprocess))
+    }
+
+    fn picture(width: usize, height: usize) -> Image {
+        let mut rng = Rng::new(3, &[]);
+        let pixels = (0..width * height * 3).map(|_| rng.below(256) as u8).collect();
+        Image { width, height, channels: 3, pixels }
+    }
+
+    /// The logit changes with the layer's maps, moved as a whole one by one, as alpha says.
+    #[test]
+    fn alpha_agrees_with_differences() {
+        let mut tried = 0;
+        for arch in NETWORKS {
+            let side = if arch == "vgg11" { 64 } else { 32 };
+            let Some(model) = model(arch, side) else {
+                continue;
+            };
+            tried += 1;
+            let mut predictor = Predictor::explaining(model.clone(), 2).unwrap();
+            let plain =
+                Predictor::new(model, Precision::F32, 2).unwrap().image(&picture(40, side), 4);
+            assert_eq!(
+                predictor.image(&picture(40, side), 4),
+                plain,
+                "{arch}: explaining changes the answer"
+            );
+            let cam = predictor.cam(2);
+            let shape = predictor.shape_of_layer;
+            assert!(shape.h * shape.w > 1, "{arch}");
+            let plan = predictor.cpu.plan().clone();
+            let slot = plan.outputs[predictor.layer.unwrap().0].unwrap();
+            let after = plan.steps.iter().position(|step| step.writes.contains(&slot)).unwrap() + 1;
+            let start = predictor.cpu.view(slot).to_vec();
+            let mut logit = |channel: usize, h: f32| {
+                let mut moved = start.clone();
+                moved.iter_mut().skip(channel).step_by(shape.c).for_each(|x| *x += h);
+                predictor.cpu.write(slot, &moved);
+                predictor.cpu.run(after..plan.forward.end);
+                f64::from(predictor.cpu.view(plan.logits)[2])
+            };
+            let most = cam.alpha.iter().fold(0f32, |most, a| most.max(a.abs()));
+            assert!(most > 0.0, "{arch}");
+            for channel in (0..shape.c).step_by(shape.c.div_ceil(16)) {
+                let alpha = f64::from(cam.alpha[channel]) * (shape.h * shape.w) as f64;
+                let off = [0.1f32, 0.03, 0.01].map(|h| {
+                    let slope = (logit(channel, h) - logit(channel, -h)) / f64::from(2.0 * h);
+                    (slope - alpha).abs() / (f64::from(most) * (shape.h * shape.w) as f64)
+                });
+                let best = off.iter().copied().fold(f64::INFINITY, f64::min);
+                assert!(best < 1e-2, "{arch}, map {channel}: off by {off:?} of {alpha}");
+            }
+            // The map itself, by the formula.
+            for (place, value) in start.chunks_exact(shape.c).zip(&cam.values) {
+                let sum: f32 = place.iter().zip(&cam.alpha).map(|(x, a)| x * a).sum();
+                assert!((sum.max(0.0) - value).abs() <= 1e-3 * most * shape.c as f32, "{arch}");
+            }
+        }
+        assert!(tried >= 5, "{tried}");
+    }
+
+    #[test]
+    fn an_overlay_has_the_picture_and_its_unseen_rim() {
+        let model = model("resnet20", 32).unwrap();
+        let mut predictor = Predictor::explaining(model, 1).unwrap();
+        let image = picture(96, 48);
+        predictor.image(&image, 1);
+        let cam = predictor.cam(0);
+        let overlay =
+            image::load_from_memory(&predictor.overlay(&cam, &image)).unwrap().into_rgb8();
+        assert_eq!((overlay.width(), overlay.height()), (96, 48));
+        // The network sees the middle 48 columns; left of them pixels are darkened.
+        let dark = image.pixels[0] as f32 * UNSEEN;
+        assert_eq!(overlay.get_pixel(0, 0).0[0], dark.round() as u8);
+        let large = picture(1300, 40);
+        predictor.image(&large, 1);
+        let overlay = image::load_from_memory(&predictor.overlay(&cam, &large)).unwrap();
+        assert_eq!((overlay.width(), overlay.height()), (640, 20));
+    }
+
+    #[test]
+    fn places_between_cells_are_between_their_values() {
+        let cam = Cam { class: 0, height: 1, width: 2, alpha: vec![], values: vec![0.0, 1.0] };
+        assert_eq!([0.0, 0.25, 0.5, 0.75, 1.0].map(|u| cam.at(0.3, u)), [0.0, 0.0, 0.5, 1.0, 1.0]);
+    }
+}

@@ -1,0 +1,315 @@
+//! Model files: weights with everything needed to use them.
+//!
+//! One safetensors file. Tensors have torchvision's names and layouts; the metadata says which
+//! network they belong to, what its classes are called and how pictures become its inputs, so that
+//! no command has to ask again.
+//!
+//! | metadata | content |
+//! |---|---|
+//! | `format` | `resnet/1` |
+//! | `arch` | the network with its options, as [`Arch::parse`] reads it |
+//! | `classes` | JSON list of class names |
+//! | `licence` | of the weights, where it is known |
+//! | `recipe` | TOML of the recipe it was trained with, if it was trained here |
+//! | `metrics` | JSON of its last evaluation: every metric, `split` and `count` |
+//! | `imported_from` | the file it was imported from, if it was |
+//! | `preprocess` | JSON of [`Preprocess`]; a per-pixel mean is the tensor `preprocess.mean`, `[h, w, c]` |
+//! | `preprocess.mean` | the same as a JSON list, in files whose tensors are the network's alone |
+//!
+//! A PyTorch file that `resnet export` wrote has the same metadata beside its tensors, and is a
+//! model file as well.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use resnet_formats::{Array, FormatError, Tensors, safetensors};
+
+use crate::base::files::{self, FileError};
+use crate::data::{DataError, Preprocess};
+use crate::net::{Arch, ArchError};
+use resnet_engine::exec::Backend;
+use resnet_engine::graph::Graph;
+use resnet_engine::plan::Plan;
+
+/// Value of the metadata key `format`.
+pub(crate) const FORMAT: &str = "resnet/1";
+/// Name of the tensor that holds the per-pixel mean.
+pub(crate) const PIXEL_MEAN: &str = "preprocess.mean";
+/// Largest model file that is opened.
+const MOST_BYTES: u64 = 8 << 30;
+
+/// A trained network, ready for use.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// The network.
+    pub arch: Arch,
+    /// Names of its classes, by label.
+    pub classes: Vec<String>,
+    /// How pictures become inputs.
+    pub preprocess: Preprocess,
+    /// Parameters, running statistics and whatever else the file holds, and further metadata.
+    pub tensors: Tensors,
+    /// The file it came from; empty if it came from none.
+    path: PathBuf,
+}
+
+/// Why a model file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// The file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The bytes are not safetensors.
+    #[error("{}: {error}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: FormatError,
+    },
+    /// The file lacks what a model file of ours has.
+    #[error(
+        "{}: metadata `{key}` {problem}; expected a model or checkpoint written by `resnet train`; \
+         `resnet import` makes a model of weights trained elsewhere",
+        path.display()
+    )]
+    Metadata {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The network in the metadata does not exist.
+    #[error("{}: {error}", path.display())]
+    Arch {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: ArchError,
+    },
+    /// The preprocessing does not fit.
+    #[error("{}: {error}", path.display())]
+    Preprocess {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: DataError,
+    },
+    /// Tensors are missing, unexpected or of the wrong shape.
+    #[error("{}: the tensors do not fit network `{arch}`: {problem}", path.display())]
+    Tensors {
+        /// The file.
+        path: PathBuf,
+        /// The network.
+        arch: String,
+        /// The first differences, named.
+        problem: String,
+    },
+}
+
+impl Model {
+    /// A model of a backend's present weights.
+    pub fn of(
+        backend: &dyn Backend,
+        arch: Arch,
+        classes: Vec<String>,
+        preprocess: Preprocess,
+    ) -> Model {
+        let mut tensors = Tensors::default();
+        for slots in &backend.plan().params {
+            let values = super::read(backend, &slots.param, slots.value);
+            tensors.insert(slots.name.clone(), Array::f32(slots.param.dims.clone(), values));
+        }
+        Model::new(arch, classes, preprocess, tensors)
+    }
+
+    /// A model of these parts.
+    pub fn new(
+        arch: Arch,
+        classes: Vec<String>,
+        preprocess: Preprocess,
+        tensors: Tensors,
+    ) -> Model {
+        Model { arch, classes, preprocess, tensors, path: PathBuf::new() }
+    }
+
+    /// Reads a model file or a checkpoint. Numbers go from the file straight into their arrays.
+    ///
+    /// # Errors
+    /// The message names the file, what was expected and what was found.
+    pub fn load(path: &Path) -> Result<Model, ModelError> {
+        let (tensors, _) = super::foreign::read(path)?;
+        Model::of_tensors(path, tensors)
+    }
+
+    /// A model of what a file holds.
+    pub(super) fn of_tensors(path: &Path, mut tensors: Tensors) -> Result<Model, ModelError> {
+        let mut take = |key: &'static str| {
+            tensors.metadata.remove(key).ok_or_else(|| ModelError::Metadata {
+                path: path.to_owned(),
+                key,
+                problem: "is missing".into(),
+            })
+        };
+        let wrong =
+            |key, problem: String| ModelError::Metadata { path: path.to_owned(), key, problem };
+        let format = take("format")?;
+        if format != FORMAT {
+            return Err(wrong("format", format!("is `{format}`, this version reads `{FORMAT}`")));
+        }
+        let (arch, classes, preprocess) = (take("arch")?, take("classes")?, take("preprocess")?);
+        let arch = Arch::parse(&arch)
+            .map_err(|error| ModelError::Arch { path: path.to_owned(), error })?;
+        let classes: Vec<String> =
+            serde_json::from_str(&classes).map_err(|e| wrong("classes", e.to_string()))?;
+        let mut preprocess: Preprocess =
+            serde_json::from_str(&preprocess).map_err(|e| wrong("preprocess", e.to_string()))?;
+        let bad = |error| ModelError::Preprocess { path: path.to_owned(), error };
+        if preprocess.pixel_mean().is_some() {
+            let mean = tensors.entries.remove(PIXEL_MEAN);
+            let text = tensors.metadata.remove(PIXEL_MEAN);
+            let mean = match (mean.as_ref().and_then(Array::to_f32), text) {
+                (Some(mean), _) => mean.into_owned(),
+                (None, Some(text)) => {
+                    serde_json::from_str(&text).map_err(|e| wrong(PIXEL_MEAN, e.to_string()))?
+                }
+                (None, None) => Vec::new(),
+            };
+            preprocess.set_pixel_mean(mean).map_err(bad)?;
+        }
+        preprocess.check().map_err(bad)?;
+        Ok(Model { arch, classes, preprocess, tensors, path: path.to_owned() })
+    }
+
+    /// The file it came from; empty if it came from none.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes the model file, the old one staying in place until the new one is whole.
+    ///
+    /// # Errors
+    /// The file cannot be written, with the reason and what to try.
+    pub fn save(&self, path: &Path) -> Result<(), ModelError> {
+        let mut tensors = self.tensors.clone();
+        tensors.metadata = self.metadata();
+        if let Some(mean) = self.preprocess.pixel_mean() {
+            let shape = self.preprocess.shape;
+            tensors.insert(PIXEL_MEAN, Array::f32(vec![shape.h, shape.w, shape.c], mean.to_vec()));
+        }
+        let written = files::write_atomic(path, |to| {
+            safetensors::write(&tensors, to).map_err(|error| match error {
+                FormatError::Io(error) => error,
+                other => std::io::Error::other(other),
+            })
+        });
+        Ok(written?)
+    }
+
+    /// The texts of its file: those of the table above, and whatever else travels with it. A
+    /// per-pixel mean is not among them.
+    pub fn metadata(&self) -> BTreeMap<String, String> {
+        let json = |value: Result<String, serde_json::Error>| {
+            value.expect("names and numbers always become JSON")
+        };
+        let mut metadata = self.tensors.metadata.clone();
+        metadata.insert("format".into(), FORMAT.into());
+        metadata.insert("arch".into(), self.arch.name());
+        metadata.insert("classes".into(), json(serde_json::to_string(&self.classes)));
+        let preprocess = json(serde_json::to_string(&self.preprocess));
+        metadata.insert("preprocess".into(), preprocess);
+        metadata
+    }
+
+    /// The network's layers.
+    ///
+    /// # Errors
+    /// The network cannot read inputs of the preprocessing's shape.
+    pub fn graph(&self) -> Result<Graph, ArchError> {
+        self.arch.graph(self.preprocess.shape, self.classes.len())
+    }
+
+    /// Checks that the tensors are those of a plan.
+    ///
+    /// # Errors
+    /// A tensor is missing or has another shape; the first few are named.
+    pub fn check(&self, plan: &Plan) -> Result<(), ModelError> {
+        super::fit(plan, &self.tensors).map_err(|problem| self.misfit(problem))
+    }
+
+    /// The error of a tensor that is not there.
+    pub(crate) fn lacks(&self, name: &str) -> ModelError {
+        self.misfit(format!("`{name}` is missing or does not hold floats"))
+    }
+
+    /// The error of tensors that are not the network's.
+    pub(super) fn misfit(&self, problem: String) -> ModelError {
+        ModelError::Tensors { path: self.path.clone(), arch: self.arch.name(), problem }
+    }
+
+    /// Writes the weights into a backend.
+    ///
+    /// # Errors
+    /// As [`Model::check`]; nothing is written then.
+    pub fn apply(&self, backend: &mut dyn Backend) -> Result<(), ModelError> {
+        self.check(backend.plan())?;
+        super::write_all(backend, &self.tensors);
+        Ok(())
+    }
+
+    /// Moves the weights into a backend: each array is given up once it is written, so that no more
+    /// than one of them is ever in memory twice. What is left has no weights.
+    ///
+    /// # Errors
+    /// As [`Model::check`]; nothing is written then.
+    pub fn hand_over(&mut self, backend: &mut dyn Backend) -> Result<(), ModelError> {
+        self.check(backend.plan())?;
+        let params = backend.plan().params.clone();
+        let mut inside = Vec::new();
+        for slots in &params {
+            let array = self.tensors.entries.remove(&slots.name);
+            if let Some(values) = array.as_ref().and_then(Array::to_f32) {
+                let inside = &mut inside;
+                super::write_through(backend, &slots.param, slots.value, &values, inside);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Opens a file of weights and reads it as a stream.
+pub(super) fn open<T>(
+    path: &Path,
+    read: impl FnOnce(&mut File, u64) -> Result<T, FormatError>,
+) -> Result<T, ModelError> {
+    let failed = |source| FileError::Read { path: path.to_owned(), source };
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    // A pipe would be read to its end before anything is known about it, and a directory is no
+    // file.
+    if !metadata.is_file() {
+        let kind = if metadata.is_dir() {
+            std::io::ErrorKind::IsADirectory
+        } else {
+            std::io::ErrorKind::InvalidInput
+        };
+        return Err(failed(kind.into()).into());
+    }
+    if metadata.len() > MOST_BYTES {
+        return Err(FileError::TooLarge { path: path.to_owned(), limit: MOST_BYTES }.into());
+    }
+    let mut file = File::open(path).map_err(failed)?;
+    read(&mut file, metadata.len()).map_err(|error| self::failed(path, error))
+}
+
+/// The error of reading a file.
+pub(super) fn failed(path: &Path, error: FormatError) -> ModelError {
+    let path = path.to_owned();
+    match error {
+        FormatError::Io(source) => ModelError::File(FileError::Read { path, source }),
+        error => ModelError::Format { path, error },
+    }
+}

@@ -1,0 +1,160 @@
+//! A model file whose tensors are still in it: for those who only run the network, and need each
+//! number once.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::Path;
+
+use resnet_formats::{Array, safetensors};
+
+use super::model::{self, PIXEL_MEAN};
+use super::{Model, ModelError, misfit, none_of, write_through};
+use resnet_engine::exec::Backend;
+
+/// A model without its tensors, and where they are.
+pub struct Opened {
+    /// Network, classes, preprocessing and further texts.
+    pub model: Model,
+    /// The tensors; `None` if the model has them already.
+    stream: Option<safetensors::Stream<File>>,
+}
+
+impl From<Model> for Opened {
+    fn from(model: Model) -> Opened {
+        Opened { model, stream: None }
+    }
+}
+
+impl Opened {
+    /// Opens a model file or a checkpoint.
+    ///
+    /// # Errors
+    /// As [`Model::load`], as far as the header goes.
+    pub fn open(path: &Path) -> Result<Opened, ModelError> {
+        let stream =
+            model::open(path, |file, len| safetensors::Stream::open(file.try_clone()?, len));
+        // Whatever is wrong, or not of the usual kind, `load` knows better.
+        let stream = stream.ok().filter(|stream| !stream.names().any(|name| name == PIXEL_MEAN));
+        let Some(mut stream) = stream else {
+            return Ok(Opened { model: Model::load(path)?, stream: None });
+        };
+        let tensors = resnet_formats::Tensors {
+            metadata: std::mem::take(&mut stream.metadata),
+            ..Default::default()
+        };
+        Ok(Opened { model: Model::of_tensors(path, tensors)?, stream: Some(stream) })
+    }
+
+    /// Writes the weights into a backend, each as it is read; returns the model, which has none.
+    ///
+    /// # Errors
+    /// The file cannot be read to its end, or a tensor is missing or does not fit; the backend then
+    /// holds some of them.
+    pub fn hand_over(self, backend: &mut dyn Backend) -> Result<Model, ModelError> {
+        let mut model = self.model;
+        let Some(stream) = self.stream else {
+            model.hand_over(backend)?;
+            return Ok(model);
+        };
+        let params = backend.plan().params.clone();
+        let mut waiting: HashMap<&str, _> =
+            params.iter().map(|slots| (slots.name.as_str(), slots)).collect();
+        let (mut problems, mut inside) = (Vec::new(), Vec::new());
+        for entry in stream {
+            let (name, array) = entry.map_err(|error| model::failed(model.path(), error))?;
+            let Some(slots) = waiting.remove(name.as_str()) else {
+                continue;
+            };
+            problems.extend(misfit(slots, Some(&array)));
+            if problems.is_empty()
+                && let Some(values) = Array::to_f32(&array)
+            {
+                write_through(backend, &slots.param, slots.value, &values, &mut inside);
+            }
+        }
+        let missing = params.iter().filter(|slots| waiting.contains_key(slots.name.as_str()));
+        problems.extend(missing.filter_map(|slots| misfit(slots, None)));
+        match none_of(problems.into_iter()) {
+            Ok(()) => Ok(model),
+            Err(problem) => Err(model.misfit(problem)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::testing::TempDir;
+    use crate::data::{Normalize, Preprocess};
+    use crate::model;
+    use crate::net::Arch;
+    use resnet_engine::exec::Cpu;
+    use resnet_engine::graph::Shape;
+    use resnet_engine::plan::{Options, Plan};
+
+    const SHAPE: Shape = Shape::new(3, 16, 16);
+
+    fn cpu() -> Cpu {
+        let graph = Arch::parse("resnet8").unwrap().graph(SHAPE, 3).unwrap();
+        let mut cpu = Cpu::new(Plan::build(&graph, Options::infer(1)).unwrap(), 1).unwrap();
+        model::initialise(&mut cpu, &graph, 5);
+        cpu
+    }
+
+    fn model() -> Model {
+        let arch = Arch::parse("resnet8").unwrap();
+        let classes = ["a", "b", "c"].map(str::to_owned).to_vec();
+        let normalize = Normalize::Channel { mean: vec![0.5; 3], std: vec![0.25; 3] };
+        let preprocess = Preprocess { shape: SHAPE, resize: None, normalize };
+        Model::of(&cpu(), arch, classes, preprocess)
+    }
+
+    #[test]
+    fn a_file_gives_its_weights_as_a_loaded_model_does() {
+        let folder = TempDir::new("opened");
+        let path = folder.path().join("model.safetensors");
+        model().save(&path).unwrap();
+        let (mut one, mut other) = (cpu(), cpu());
+        for cpu in [&mut one, &mut other] {
+            let zeros: Vec<_> = cpu.plan().params.iter().map(|p| p.value).collect();
+            for slot in zeros {
+                let len = cpu.view(slot).len();
+                cpu.write(slot, &vec![0.0; len]);
+            }
+        }
+        Model::load(&path).unwrap().hand_over(&mut one).unwrap();
+        let opened = Opened::open(&path).unwrap();
+        assert!(opened.stream.is_some() && opened.model.tensors.entries.is_empty());
+        opened.hand_over(&mut other).unwrap();
+        for slots in &one.plan().params {
+            assert_eq!(one.view(slots.value), other.view(slots.value), "{}", slots.name);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told_as_of_a_loaded_model() {
+        let folder = TempDir::new("misfit");
+        let path = folder.path().join("model.safetensors");
+        let spoil: [fn(&mut Model); 3] = [
+            |model| {
+                model.tensors.entries.remove("fc.bias");
+            },
+            |model| model.tensors.insert("fc.bias", Array::f32(vec![2], vec![0.0; 2])),
+            |model| model.tensors.insert("fc.bias", Array::f32(vec![3], vec![f32::NAN; 3])),
+        ];
+        for spoil in spoil {
+            let mut model = model();
+            spoil(&mut model);
+            model.save(&path).unwrap();
+            let expected = Model::load(&path).unwrap().hand_over(&mut cpu()).unwrap_err();
+            let opened = Opened::open(&path).unwrap();
+            let found = opened.hand_over(&mut cpu()).unwrap_err();
+            assert_eq!(found.to_string(), expected.to_string());
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() - 5]).unwrap();
+        let expected = Model::load(&path).unwrap_err();
+        let found = Opened::open(&path).err().unwrap();
+        assert_eq!(found.to_string(), expected.to_string());
+    }
+}

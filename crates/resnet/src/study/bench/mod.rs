@@ -1,0 +1,292 @@
+//! Times a network: a whole step of training or inference, and each step of its plan against what
+//! the machine can do.
+
+mod op;
+
+use std::time::{Duration, Instant};
+
+pub use op::{OpTime, bench_op};
+
+use serde::Serialize;
+
+use crate::base::rng::Rng;
+use crate::model;
+use resnet_engine::exec::{Backend, Cpu, Kernel, Limits, NoMemory, Sgd, kernels};
+use resnet_engine::graph::Graph;
+use resnet_engine::op::ShapeError;
+use resnet_engine::plan::{Mode, Options, Plan};
+use resnet_engine::step::{Precision, StepKind};
+
+/// What is timed.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// Training or inference.
+    pub mode: Mode,
+    /// Images in a batch.
+    pub batch: usize,
+    /// How maps are stored.
+    pub precision: Precision,
+    /// Threads that compute.
+    pub threads: usize,
+    /// How long to measure, after warm-up.
+    pub time: Duration,
+    /// Whether each step is timed as well.
+    pub steps: bool,
+}
+
+/// Why a network cannot be timed.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// A layer cannot read its inputs.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// The plan needs too much memory.
+    #[error(transparent)]
+    Memory(#[from] NoMemory),
+}
+
+/// How fast a network is.
+#[derive(Clone, Debug, Serialize)]
+pub struct Bench {
+    /// Images a second: the median batch.
+    pub images_per_s: f64,
+    /// Milliseconds of a batch: the median.
+    pub ms_per_batch: f64,
+    /// The fastest and the slowest batch, in milliseconds.
+    pub ms_range: (f64, f64),
+    /// Batches measured.
+    pub batches: usize,
+    /// 1e9 floating-point operations in a second, two a multiply-add, in convolutions and linear
+    /// layers.
+    pub gflops: f64,
+    /// What the machine can do at best, in bf16 where a step multiplies that.
+    pub peak_gflops: f64,
+    /// `gflops` over `peak_gflops`.
+    pub fraction_of_peak: f64,
+    /// Whether a step multiplies bf16.
+    pub multiplies_bf16: bool,
+    /// Most memory that the process has had, in MiB, where the system tells.
+    pub peak_rss_mib: Option<f64>,
+    /// What the machine can do, measured in the same sitting.
+    pub limits: Limits,
+    /// Each step of the plan, where asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepTime>,
+}
+
+/// A step of a plan.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepTime {
+    /// Its place in the plan.
+    pub step: usize,
+    /// The layer.
+    pub layer: String,
+    /// What it computes.
+    pub operation: &'static str,
+    /// The kernel that runs it.
+    pub kernel: String,
+    /// Its shape, of a convolution.
+    pub shape: String,
+    /// Milliseconds: the median.
+    pub ms: f64,
+    /// 1e9 floating-point operations in a second.
+    pub gflops: f64,
+    /// Megabytes that it reads and writes, each operand once.
+    pub megabytes: f64,
+    /// The least time that arithmetic and memory allow (the roofline) over the time it took. Above
+    /// 1 where operands lie in caches.
+    pub fraction_of_roofline: f64,
+}
+
+/// Times a network on random images.
+///
+/// # Errors
+/// [`BenchError`].
+pub fn bench(graph: &Graph, request: Request) -> Result<Bench, BenchError> {
+    let options = match request.mode {
+        Mode::Train { label_smoothing } => Options::train(request.batch, label_smoothing),
+        mode => Options { mode, ..Options::infer(request.batch) },
+    };
+    let options = Options { precision: request.precision, ..options };
+    let plan = Plan::build(graph, options)?;
+    let kernels = kernels(&plan, request.threads);
+    let mut cpu = Cpu::new(plan, request.threads)?.taking_weights();
+    prepare(&mut cpu, graph);
+
+    let last = cpu.plan().steps.len();
+    let times = timed(request.time, || cpu.run(0..last));
+    let seconds = median(&times);
+    // Before the limits, whose measurement takes memory of its own.
+    let peak_rss_mib = peak_rss();
+    let limits = Limits::measure(request.threads);
+    let flops: f64 = cpu.plan().steps.iter().map(|s| flops(&s.kind)).sum();
+    let steps =
+        if request.steps { layers(&mut cpu, &kernels, &limits, request.time) } else { Vec::new() };
+    let ms = |seconds: f64| seconds * 1e3;
+    let multiplies_bf16 = kernels.iter().any(|kernel| kernel.multiplies_bf16);
+    let peak = peak(&limits, multiplies_bf16);
+    Ok(Bench {
+        images_per_s: request.batch as f64 / seconds,
+        ms_per_batch: ms(seconds),
+        ms_range: (ms(times[0]), ms(times[times.len() - 1])),
+        batches: times.len(),
+        gflops: flops / seconds / 1e9,
+        peak_gflops: peak / 1e9,
+        fraction_of_peak: flops / seconds / peak,
+        multiplies_bf16,
+        peak_rss_mib,
+        limits,
+        steps,
+    })
+}
+
+/// Weights, images, labels, and a learning rate so small that no number ever overflows.
+fn prepare(cpu: &mut Cpu, graph: &Graph) {
+    model::initialise(cpu, graph, 1);
+    let (input, classes) = (cpu.plan().input, cpu.plan().classes);
+    let mut rng = Rng::new(1, &[]);
+    let len = cpu.plan().slots[input.0].len;
+    let x: Vec<f32> = (0..len).map(|_| rng.normal() as f32).collect();
+    cpu.write(input, &x);
+    let batch = cpu.plan().options.batch;
+    let labels: Vec<u32> = (0..batch).map(|i| (i % classes) as u32).collect();
+    cpu.set_labels(&labels);
+    cpu.set_optimizer(Sgd {
+        lr: 1e-6,
+        momentum: 0.9,
+        weight_decay: 1e-4,
+        decay_norm_bias: true,
+        nesterov: false,
+        backbone: 1.0,
+        stage: 1.0,
+    });
+}
+
+/// Batches that only warm caches and clocks up.
+const WARM_UP: usize = 2;
+/// Batches measured at least.
+const LEAST: usize = 5;
+
+/// Seconds of each run, ascending.
+fn timed(time: Duration, mut run: impl FnMut()) -> Vec<f64> {
+    (0..WARM_UP).for_each(|_| run());
+    let begin = Instant::now();
+    let mut times = Vec::new();
+    while times.len() < LEAST || begin.elapsed() < time {
+        let start = Instant::now();
+        run();
+        times.push(start.elapsed().as_secs_f64());
+    }
+    times.sort_by(f64::total_cmp);
+    times
+}
+
+fn median(sorted: &[f64]) -> f64 {
+    sorted[sorted.len() / 2]
+}
+
+/// Whole batches again, a clock around each step.
+fn layers(cpu: &mut Cpu, kernels: &[Kernel], limits: &Limits, time: Duration) -> Vec<StepTime> {
+    let count = cpu.plan().steps.len();
+    let mut times: Vec<Vec<f64>> = vec![Vec::new(); count];
+    let begin = Instant::now();
+    while times[0].len() < LEAST || begin.elapsed() < time {
+        for (step, times) in times.iter_mut().enumerate() {
+            let start = Instant::now();
+            cpu.run(step..step + 1);
+            times.push(start.elapsed().as_secs_f64());
+        }
+    }
+    let plan = cpu.plan();
+    times.iter_mut().for_each(|times| times.sort_by(f64::total_cmp));
+    let of = |step: usize| {
+        let it = &plan.steps[step];
+        let seconds = median(&times[step]);
+        let flops = flops(&it.kind);
+        let operands = it.reads.iter().chain(&it.writes);
+        let bytes = 4.0 * operands.map(|id| plan.slots[id.0].words() as f64).sum::<f64>();
+        let peak = peak(limits, kernels[step].multiplies_bf16);
+        let least = (flops / peak).max(bytes / limits.bandwidth);
+        StepTime {
+            step,
+            layer: plan.layer_names[it.layer.0].clone(),
+            operation: Plan::kind_name(&it.kind),
+            kernel: kernels[step].name.clone(),
+            shape: shape(&it.kind),
+            ms: seconds * 1e3,
+            gflops: flops / seconds / 1e9,
+            megabytes: bytes / 1e6,
+            fraction_of_roofline: least / seconds,
+        }
+    };
+    (0..count).map(of).collect()
+}
+
+/// Operations a second that the machine does at best, on bf16 or on f32.
+fn peak(limits: &Limits, bf16: bool) -> f64 {
+    limits.bf16_flops.filter(|_| bf16).unwrap_or(limits.flops)
+}
+
+fn flops(kind: &StepKind) -> f64 {
+    2.0 * Plan::macs(kind) as f64
+}
+
+fn shape(kind: &StepKind) -> String {
+    match *kind {
+        StepKind::Conv { conv, .. }
+        | StepKind::ConvNorm { conv, .. }
+        | StepKind::ConvBackwardInput { conv, .. }
+        | StepKind::ConvBackwardWeight { conv, .. } => format!(
+            "{}x{}x{} {}->{} {}x{}/{}",
+            conv.n, conv.h, conv.w, conv.c_in, conv.c_out, conv.kernel, conv.kernel, conv.stride
+        ),
+        _ => String::new(),
+    }
+}
+
+/// Most memory of this process so far.
+fn peak_rss() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib / 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Request, bench};
+    use crate::net::Arch;
+    use resnet_engine::graph::Shape;
+    use resnet_engine::plan::Mode;
+    use resnet_engine::step::Precision;
+    use std::time::Duration;
+
+    #[test]
+    fn every_step_is_timed_and_the_sums_agree() {
+        let graph = Arch::parse("resnet8").unwrap().graph(Shape::new(3, 16, 16), 10).unwrap();
+        let train = Mode::Train { label_smoothing: 0.0 };
+        for (mode, precision) in
+            [(train, Precision::F32), (train, Precision::Bf16), (Mode::Infer, Precision::F32)]
+        {
+            let request = Request {
+                mode,
+                batch: 4,
+                precision,
+                threads: 1,
+                time: Duration::ZERO,
+                steps: true,
+            };
+            let found = bench(&graph, request).unwrap();
+            assert!(found.images_per_s > 0.0 && found.gflops > 0.0 && found.fraction_of_peak > 0.0);
+            assert!(
+                found.ms_range.0 <= found.ms_per_batch && found.ms_per_batch <= found.ms_range.1
+            );
+            assert!(found.steps.iter().all(|s| s.ms > 0.0 && s.megabytes > 0.0));
+            let convs = found
+                .steps
+                .iter()
+                .filter(|s| s.operation.starts_with("conv") && !s.operation.contains(" d"));
+            assert_eq!(convs.count(), 7);
+        }
+    }
+}

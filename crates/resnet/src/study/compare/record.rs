@@ -1,0 +1,196 @@
+//! A finished run, read from its directory.
+
+use std::path::{Path, PathBuf};
+
+use super::{CompareError, State};
+use crate::net::Arch;
+use crate::train::event::{self, Evaluated, Event, Monitored, RunEnded, RunStarted, Step};
+use crate::train::recipe::{KEYS, Recipe};
+use crate::train::task;
+use crate::train::{CONFIG, EVENTS, INTERRUPTED, LAST, MODEL};
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It spent its budget.
+    Finished,
+    /// Its numbers became infinite; with the step and the reason.
+    Diverged {
+        /// Steps done.
+        step: u64,
+        /// Which number of which layer.
+        reason: String,
+    },
+}
+
+/// A run.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Its directory.
+    pub directory: PathBuf,
+    /// Its network.
+    pub arch: Arch,
+    /// How it was trained.
+    pub recipe: Recipe,
+    /// What it was about to do.
+    pub started: RunStarted,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What the pictures that it was evaluated on are called; empty if it never was.
+    pub split: String,
+    /// Fraction of wrong first guesses among the pictures trained on since the evaluation before
+    /// the last, as they were trained on; NaN if it was never evaluated.
+    pub train_error: f64,
+    /// Pictures that the training error is of.
+    pub train_count: u64,
+    /// Fraction of wrong first guesses at the last evaluation.
+    pub test_error: f64,
+    /// Seconds it took.
+    pub seconds: f64,
+    /// Progress.
+    pub steps: Vec<Step>,
+    /// Evaluations.
+    pub evaluations: Vec<Evaluated>,
+    /// What its monitor saw.
+    pub monitored: Vec<Monitored>,
+}
+
+/// Keys that change no result.
+const WITHOUT_EFFECT: [&str; 4] =
+    ["train.threads", "train.workers", "train.checkpoint_every", "train.monitor_every"];
+
+/// Keys in which two recipes differ, with both values.
+pub(super) fn differences(a: &Recipe, b: &Recipe) -> Vec<(&'static str, String, String)> {
+    let keys = KEYS.iter().filter(|key| !WITHOUT_EFFECT.contains(&key.name));
+    let pairs = keys.map(|key| (key.name, key.value(a), key.value(b)));
+    pairs.filter(|(_, a, b)| a != b).collect()
+}
+
+/// The configuration of a run directory, if it has one.
+fn config(directory: &Path) -> Result<Option<Recipe>, CompareError> {
+    let path = directory.join(CONFIG);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    Ok(Some(Recipe::of_run(&path)?))
+}
+
+/// Refuses a directory that holds another run than the one wanted.
+pub(super) fn check_recipe(directory: &Path, wanted: &Recipe) -> Result<(), CompareError> {
+    let Some(there) = config(directory)? else {
+        return Ok(());
+    };
+    match &differences(&there, wanted)[..] {
+        [] => Ok(()),
+        [(key, there, wanted), rest @ ..] => {
+            let more = match rest.len() {
+                0 => String::new(),
+                n => format!(" (and {n} more differ)"),
+            };
+            Err(CompareError::Run {
+                path: directory.to_owned(),
+                problem: format!(
+                    "it holds a run of another recipe: {key} is {there} there and {wanted} here{more}; choose another --out"
+                ),
+            })
+        }
+    }
+}
+
+/// How far a run directory is.
+pub(super) fn state(directory: &Path) -> Result<State, CompareError> {
+    if config(directory)?.is_none() {
+        return Ok(State::New);
+    }
+    let events = directory.join(EVENTS);
+    let ended = if events.exists() { event::read(&events)?.pop() } else { None };
+    Ok(match ended {
+        Some(Event::RunEnded(RunEnded { stopped, .. }))
+            if stopped.as_deref() != Some(INTERRUPTED) =>
+        {
+            State::Finished
+        }
+        _ => State::Resumed,
+    })
+}
+
+/// Steps between the last two evaluations, or up to the only one.
+fn window(evaluations: &[Evaluated]) -> u64 {
+    match evaluations {
+        [.., before, last] => last.step - before.step,
+        [only] => only.step,
+        [] => 0,
+    }
+}
+
+impl Record {
+    /// Reads a run directory.
+    ///
+    /// # Errors
+    /// It holds no run, or one that has not ended.
+    pub fn read(directory: &Path) -> Result<Record, CompareError> {
+        let wrong = |problem: String| CompareError::Run { path: directory.to_owned(), problem };
+        let Some(recipe) = config(directory)? else {
+            return Err(wrong(format!(
+                "it holds no run: {CONFIG} is missing; give directories that `resnet train` made"
+            )));
+        };
+        let path = directory.join(EVENTS);
+        if !path.exists() {
+            return Err(wrong(format!("{EVENTS} is missing, so the run cannot be compared")));
+        }
+        let (mut started, mut ended) = (None, None);
+        let (mut steps, mut evaluations, mut monitored) = (Vec::new(), Vec::new(), Vec::new());
+        for event in event::read(&path)? {
+            match event {
+                Event::RunStarted(event) => started = Some(event),
+                Event::Step(event) => steps.push(event),
+                Event::Evaluated(event) => evaluations.push(event),
+                Event::Monitored(event) => monitored.push(event),
+                Event::RunEnded(event) => ended = Some(event),
+                Event::Saved { .. } | Event::Warned { .. } => {}
+            }
+        }
+        let (Some(started), Some(ended)) = (started, ended) else {
+            return Err(wrong(format!(
+                "its run has not ended; continue it with: resnet train --resume {}",
+                directory.display()
+            )));
+        };
+        let outcome = match ended.stopped {
+            None => Outcome::Finished,
+            Some(reason) if reason == INTERRUPTED => {
+                return Err(wrong(format!(
+                    "its run was stopped after {} of {} steps; continue it with: resnet train --resume {}",
+                    ended.steps,
+                    started.steps,
+                    directory.display()
+                )));
+            }
+            Some(reason) => Outcome::Diverged { step: ended.steps, reason },
+        };
+        let last = evaluations.last();
+        let arch = task::network(&recipe).map_err(task::TaskError::from)?;
+        Ok(Record {
+            directory: directory.to_owned(),
+            arch,
+            outcome,
+            split: last.map_or(String::new(), |e| e.split.clone()),
+            train_count: window(&evaluations) * started.batch,
+            train_error: last.map_or(f64::NAN, |e| 1.0 - e.train_top1),
+            test_error: last.map_or(f64::NAN, |e| 1.0 - e.top1),
+            seconds: ended.seconds,
+            recipe,
+            started,
+            steps,
+            evaluations,
+            monitored,
+        })
+    }
+
+    /// The weights that the run ended with, if they are there.
+    pub fn model(&self) -> Option<PathBuf> {
+        let paths = [self.directory.join(MODEL), self.directory.join(LAST)];
+        paths.into_iter().find(|path| path.is_file())
+    }
+}

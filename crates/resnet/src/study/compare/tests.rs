@@ -1,0 +1,128 @@
+use std::path::PathBuf;
+
+use super::verdict::findings;
+use super::{Outcome, Record, groups, twins};
+use crate::train::event::{Evaluated, RunStarted};
+use crate::train::recipe::Recipe;
+use crate::train::task;
+
+fn record(arch: &str, seed: u64, train_error: f64, changes: &[(&str, &str)]) -> Record {
+    let mut all =
+        vec![("model.arch".to_string(), arch.to_string()), ("train.seed".into(), seed.to_string())];
+    all.extend(changes.iter().map(|(k, v)| (k.to_string(), v.to_string())));
+    let recipe = Recipe::load("depth", &all).unwrap();
+    let evaluated = Evaluated {
+        epoch: 1,
+        step: 200,
+        split: "test".into(),
+        count: 2000,
+        top1: 0.5,
+        top5: 0.9,
+        loss: 1.5,
+        train_loss: 1.0,
+        train_top1: 1.0 - train_error,
+        lr: 0.1,
+        seconds: 10.0,
+    };
+    Record {
+        directory: PathBuf::from(format!("{arch}-{seed}")),
+        arch: task::network(&recipe).unwrap(),
+        started: RunStarted {
+            arch: arch.into(),
+            params: 1,
+            macs: 2,
+            data: "builtin".into(),
+            train_images: 12_000,
+            test_images: 2000,
+            epochs: 2,
+            steps: 200,
+            batch: 64,
+            seed,
+            threads: 1,
+            isa: "scalar".into(),
+            precision: "f32".into(),
+            precision_why: None,
+            out: String::new(),
+        },
+        recipe,
+        outcome: Outcome::Finished,
+        split: "test".into(),
+        train_error,
+        train_count: 3200,
+        test_error: 0.5,
+        seconds: 10.0,
+        steps: Vec::new(),
+        evaluations: vec![evaluated],
+        monitored: Vec::new(),
+    }
+}
+
+#[test]
+fn depths_become_twins() {
+    assert_eq!(twins(&[20, 56]), ["plain20", "resnet20", "plain56", "resnet56"]);
+}
+
+#[test]
+fn seeds_are_joined_and_recipes_kept_apart() {
+    let records = [
+        record("resnet20", 2, 0.2, &[]),
+        record("plain20", 1, 0.3, &[]),
+        record("resnet20", 1, 0.4, &[("train.threads", "1")]),
+        record("resnet20", 1, 0.5, &[("optimizer.lr", "0.05")]),
+    ];
+    let groups = groups(&records);
+    let labels: Vec<&str> = groups.iter().map(|g| g.label.as_str()).collect();
+    assert_eq!(labels, ["plain20", "resnet20 (lr=0.1)", "resnet20 (lr=0.05)"]);
+    let two = &groups[1];
+    let seeds: Vec<u64> = two.runs.iter().map(|run| run.recipe.train.seed).collect();
+    assert_eq!(seeds, [1, 2]);
+    let error = two.train_error();
+    assert!((error.mean - 0.3).abs() < 1e-12);
+    assert!((error.deviation.unwrap() - 0.02f64.sqrt()).abs() < 1e-12);
+    assert_eq!(groups[0].train_error().deviation, None);
+}
+
+#[test]
+fn conclusions_follow_from_the_numbers() {
+    let told = |errors: [f64; 4]| {
+        let names = ["plain20", "plain56", "resnet20", "resnet56"];
+        let records: Vec<Record> =
+            names.iter().zip(errors).map(|(n, e)| record(n, 1, e, &[])).collect();
+        let found = findings(&groups(&records));
+        found.into_iter().map(|f| (f.as_published, f.text)).collect::<Vec<_>>()
+    };
+    let as_published = told([0.2, 0.6, 0.2, 0.1]);
+    assert_eq!(as_published.len(), 3);
+    assert!(as_published.iter().all(|(yes, _)| *yes), "{as_published:?}");
+    assert!(as_published[0].1.contains("plain56 ends at 60.0"), "{as_published:?}");
+    let reversed = told([0.6, 0.2, 0.2, 0.3]);
+    assert!(reversed.iter().all(|(yes, _)| !yes), "{reversed:?}");
+    assert!(reversed[0].1.starts_with("No degradation here"));
+    let level = told([0.2, 0.201, 0.2, 0.2]);
+    assert!(level.iter().all(|(yes, text)| !yes && text.contains("beyond chance")), "{level:?}");
+}
+
+#[test]
+fn a_diverged_run_is_named_and_left_out() {
+    let mut bad = record("plain56", 1, f64::NAN, &[]);
+    bad.outcome = Outcome::Diverged { step: 3, reason: "a loss".into() };
+    let records = [record("plain20", 1, 0.2, &[]), bad];
+    let found = findings(&groups(&records));
+    assert_eq!(found.len(), 1);
+    assert!(found[0].text.contains("plain56 diverged in 1 of 1 runs"));
+}
+
+#[test]
+fn only_what_was_trained_alike_is_concluded_from() {
+    let records = [
+        record("plain20", 1, 0.2, &[]),
+        record("plain56", 1, 0.6, &[("train.batch", "32")]),
+        record("resnet56:norm=none", 1, 0.1, &[]),
+        record("preresnet56", 1, 0.1, &[]),
+    ];
+    let found = findings(&groups(&records));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].text.contains("train.batch (64 and 32)"), "{found:?}");
+    let records = [record("resnet20:residual=false", 1, 0.6, &[]), record("resnet20", 1, 0.2, &[])];
+    assert!(findings(&groups(&records))[0].text.starts_with("The shortcut repairs it"));
+}

@@ -1,0 +1,167 @@
+//! What the numbers say, in sentences that follow from them and nothing else.
+
+use super::figures::Look;
+use super::group::Group;
+use super::record::Outcome;
+use crate::measure::probe::Verdict;
+use crate::page::charts::format::{number, percent};
+use crate::study::inspect::Inspection;
+
+/// A conclusion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Whether it is what He et al. 2015 found.
+    pub as_published: bool,
+    /// The sentence, with its numbers.
+    pub text: String,
+}
+
+/// Every conclusion, about errors and about gradients.
+pub fn conclusions(groups: &[Group<'_>], look: &Look) -> Vec<Finding> {
+    let mut all = findings(groups);
+    all.extend(about_gradients(groups, look));
+    all
+}
+
+/// Conclusions about depth and shortcuts: where a comparison has one family at several depths, or
+/// plain and residual twins, trained by one recipe. A difference within its uncertainty is none.
+pub(super) fn findings(groups: &[Group<'_>]) -> Vec<Finding> {
+    let whole: Vec<&Group<'_>> = groups.iter().filter(|g| g.diverged() == 0).collect();
+    let mut found = Vec::new();
+    for residual in [false, true] {
+        if residual {
+            found.extend(repaired(&whole));
+        }
+        let mut families: Vec<&str> = Vec::new();
+        for group in whole.iter().filter(|g| g.residual == residual) {
+            if !families.contains(&group.family.as_str()) {
+                families.push(&group.family);
+            }
+        }
+        for family in families {
+            let members = whole.iter().filter(|g| g.family == family);
+            found.extend(with_depth(&members.copied().collect::<Vec<_>>()));
+        }
+    }
+    for group in groups.iter().filter(|group| group.diverged() > 0) {
+        let reason = group.runs.iter().find_map(|run| match &run.outcome {
+            Outcome::Diverged { step, reason } => Some(format!("after {step} steps ({reason})")),
+            Outcome::Finished => None,
+        });
+        found.push(Finding {
+            as_published: false,
+            text: format!(
+                "{} diverged in {} of {} runs, {}; it counts in no other sentence.",
+                group.label,
+                group.diverged(),
+                group.runs.len(),
+                reason.unwrap_or_default()
+            ),
+        });
+    }
+    if let Some(first) = whole.first()
+        && let Some(other) = whole.iter().find(|g| !g.same_recipe(first))
+    {
+        found.push(Finding {
+            as_published: false,
+            text: format!(
+                "Not all runs were trained alike: {} and {} differ in {}. No conclusion is drawn from runs of different recipes.",
+                first.label,
+                other.label,
+                first.recipe_differences(other)
+            ),
+        });
+    }
+    found
+}
+
+/// What depth does to one family: its shallowest and deepest members of one recipe.
+fn with_depth(family: &[&Group<'_>]) -> Option<Finding> {
+    let shallow = family.iter().min_by_key(|g| g.depth)?;
+    let alike = family.iter().filter(|g| g.same_recipe(shallow));
+    let deep = alike.max_by_key(|g| g.depth)?;
+    if shallow.depth == deep.depth {
+        return None;
+    }
+    let (a, b) = (shallow.train_error(), deep.train_error());
+    let (worse, differ) = (b.mean > a.mean, b.differs(&a));
+    let what = match (deep.residual, differ, worse) {
+        (false, true, true) => {
+            "Degradation: the deeper plain network learns its own training pictures worse"
+        }
+        (false, true, false) => "No degradation here: the deeper plain network learns better",
+        (true, true, false) => "Depth pays with shortcuts",
+        (true, true, true) => "Depth does not pay here, even with shortcuts",
+        (_, false, _) => "Depth makes no difference here beyond chance",
+    };
+    Some(Finding {
+        as_published: differ && worse != deep.residual,
+        text: format!(
+            "{what}. {} ends at {} training error, {} at {}.",
+            deep.label,
+            p(b.mean),
+            shallow.label,
+            p(a.mean)
+        ),
+    })
+}
+
+/// What shortcuts do to the deepest pair of twins.
+fn repaired(groups: &[&Group<'_>]) -> Option<Finding> {
+    let pairs = groups.iter().flat_map(|plain| {
+        let twins = groups.iter().filter(|g| plain.is_plain_twin_of(g) && plain.same_recipe(g));
+        twins.map(move |residual| (plain, residual))
+    });
+    let (plain, residual) = pairs.max_by_key(|(plain, _)| plain.depth)?;
+    let (without, with) = (plain.train_error(), residual.train_error());
+    let (better, differ) = (with.mean < without.mean, with.differs(&without));
+    let what = match (differ, better) {
+        (true, true) => "The shortcut repairs it",
+        (true, false) => "The shortcut does harm here",
+        (false, _) => "The shortcut makes no difference here beyond chance",
+    };
+    Some(Finding {
+        as_published: differ && better,
+        text: format!(
+            "{what}: with shortcuts the same {} layers end at {} training error ({}), without them at {} ({}).",
+            residual.depth,
+            p(with.mean),
+            residual.label,
+            p(without.mean),
+            plain.label
+        ),
+    })
+}
+
+/// Whether the deepest plain network's gradients explain its error: what they do before and after
+/// training.
+fn about_gradients(groups: &[Group<'_>], look: &Look) -> Option<Finding> {
+    let plain = groups.iter().enumerate().filter(|(_, g)| !g.residual);
+    let (index, group) = plain.max_by_key(|(_, g)| g.depth)?;
+    let arch = group.runs[0].arch.name();
+    let before = look.initial.iter().find(|s| s.inspection.arch == arch)?;
+    let before = &before.inspection;
+    let (_, after) = look.trained.iter().find(|(of, _)| *of == index)?;
+    let vanished = [before, after].iter().any(|i| i.verdict == Verdict::Vanishing);
+    let tell = |inspection: &Inspection| {
+        format!(
+            "{} (x {} from the last layer to the first, by the fitted line)",
+            inspection.verdict.word(),
+            number(inspection.trend.end_to_end())
+        )
+    };
+    Some(Finding {
+        as_published: !vanished,
+        text: format!(
+            "The gradients of {} {}: {} before training, {} after it.",
+            group.label,
+            if vanished { "vanish" } else { "do not vanish" },
+            tell(before),
+            tell(after)
+        ),
+    })
+}
+
+fn p(error: f64) -> String {
+    percent(error, 1)
+}

@@ -1,0 +1,122 @@
+//! What can be wrong with a recipe.
+
+use crate::base::files::FileError;
+use std::fmt;
+use std::path::PathBuf;
+
+/// Where a key was set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A built-in recipe.
+    BuiltIn(&'static str),
+    /// A recipe file.
+    File(PathBuf),
+    /// Flags or `key=value`.
+    Overrides,
+    /// All of them together.
+    Resolved,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::BuiltIn(name) => write!(f, "recipe `{name}`: "),
+            Origin::File(path) => write!(f, "{}: ", path.display()),
+            Origin::Overrides | Origin::Resolved => Ok(()),
+        }
+    }
+}
+
+/// Why a recipe cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecipeError {
+    /// No built-in recipe and no file has this name.
+    #[error(
+        "there is no recipe `{name}`{nearest} (built in: {known}; a file's name ends in `.toml`)"
+    )]
+    UnknownRecipe {
+        /// What was asked for.
+        name: String,
+        /// The nearest name, as the end of a sentence.
+        nearest: String,
+        /// The built-in recipes.
+        known: String,
+    },
+    /// The file cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The file is not TOML.
+    #[error("{origin}not valid TOML{line}: {message}")]
+    Syntax {
+        /// The file.
+        origin: Origin,
+        /// The line, as ", line 3".
+        line: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// No key has this name.
+    #[error("{origin}unknown key `{key}`{nearest}")]
+    UnknownKey {
+        /// Where it stands.
+        origin: Origin,
+        /// The key.
+        key: String,
+        /// The nearest key, as the end of a sentence.
+        nearest: String,
+    },
+    /// Several keys end in this name.
+    #[error("`{key}` could be {candidates}; write the whole name")]
+    Ambiguous {
+        /// The name.
+        key: String,
+        /// The keys that end in it.
+        candidates: String,
+    },
+    /// A value of the wrong kind or out of range.
+    #[error("{origin}`{key}`: expected {expected}, found {found}")]
+    Value {
+        /// Where it stands.
+        origin: Origin,
+        /// The key.
+        key: &'static str,
+        /// The values it takes.
+        expected: String,
+        /// The value.
+        found: String,
+    },
+    /// Something that stands in the place of a section or of `base`.
+    #[error("{origin}`{name}`: expected {expected}, found {found}")]
+    Shape {
+        /// Where it stands.
+        origin: Origin,
+        /// The name.
+        name: String,
+        /// What it should be.
+        expected: &'static str,
+        /// What it is.
+        found: String,
+    },
+    /// Keys whose values do not go together.
+    #[error("{origin}{keys}: {reason}")]
+    Together {
+        /// Where they stand.
+        origin: Origin,
+        /// The keys.
+        keys: &'static str,
+        /// Why not, and what to do.
+        reason: &'static str,
+    },
+    /// A recipe stands on itself, or on too many others.
+    #[error("{origin}`base`: more than {limit} recipes stand on each other; is one its own base?")]
+    TooDeep {
+        /// The recipe whose base is not read.
+        origin: Origin,
+        /// The longest chain accepted.
+        limit: usize,
+    },
+    /// An override that is not `key=value`.
+    #[error("expected key=value, such as lr=0.05, found `{0}`")]
+    NotOverride(String),
+}

@@ -1,0 +1,190 @@
+//! Every key of a recipe: one row a key. The structs, the TOML, the overrides, the errors and the
+//! help come from the rows.
+//!
+//! A row is `name: type, "range in words", range as code, "help";`. A key without a range has `""`
+//! and `any`.
+
+use super::value::{BadFiles, ClassWeights, Field, Normalize, Precision, Sampling, Setting};
+use crate::train::schedule::{Course, Duration};
+use toml::Value;
+
+/// A key of a recipe.
+pub struct Key {
+    /// Its section and name, `train.batch`.
+    pub name: &'static str,
+    /// What it does, in a sentence or two.
+    pub help: &'static str,
+    kind: fn() -> String,
+    range: &'static str,
+    /// `None` where the value is of another kind or out of range.
+    pub(super) set: fn(&mut Recipe, &Value) -> Option<()>,
+    pub(super) get: fn(&Recipe) -> Value,
+}
+
+impl Key {
+    /// The values it takes, in words.
+    pub fn expected(&self) -> String {
+        format!("{} {}", (self.kind)(), self.range).trim_end().to_owned()
+    }
+
+    /// Its value in a recipe, as TOML.
+    pub fn value(&self, recipe: &Recipe) -> String {
+        (self.get)(recipe).to_string()
+    }
+
+    /// The part of its name before the dot.
+    pub fn section(&self) -> &'static str {
+        self.name.split_once('.').map_or("", |(section, _)| section)
+    }
+
+    /// The part of its name after the dot.
+    pub fn last(&self) -> &'static str {
+        self.name.split_once('.').map_or(self.name, |(_, last)| last)
+    }
+}
+
+macro_rules! sections {
+    ($($(#[$doc:meta])* $section:ident: $type:ident {
+        $($key:ident: $kind:ty, $range:literal, $accepts:expr, $help:literal;)*
+    })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Debug, PartialEq)]
+            pub struct $type { $(#[doc = $help] pub $key: $kind,)* }
+        )*
+
+        /// How to train a network: every choice, with its value.
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct Recipe { $($(#[$doc])* pub $section: $type,)* }
+
+        impl Recipe {
+            pub(super) fn blank() -> Recipe {
+                Recipe { $($section: $type { $($key: <$kind as Field>::blank(),)* },)* }
+            }
+        }
+
+        /// Every key, in the order of `config.toml`.
+        pub const KEYS: &[Key] = &[$($(
+            Key {
+                name: concat!(stringify!($section), ".", stringify!($key)),
+                help: $help,
+                kind: <$kind as Field>::kind,
+                range: $range,
+                set: |recipe, value| {
+                    let accepts: fn(&$kind) -> bool = $accepts;
+                    let value = <$kind as Field>::parse(value)?;
+                    if !accepts(&value) {
+                        return None;
+                    }
+                    recipe.$section.$key = value;
+                    Some(())
+                },
+                get: |recipe| recipe.$section.$key.write(),
+            },
+        )*)*];
+    };
+}
+
+fn any<T>(_: &T) -> bool {
+    true
+}
+
+sections! {
+    /// `[model]`: the network.
+    model: Model {
+        arch: String, "", |text| !text.is_empty(),
+            "The network's name; `resnet models` lists them. Options may follow a colon: `resnet20:shortcut=B`.";
+        shortcut: Option<Setting>, "", any,
+            "The shortcut where shapes change, `A`, `B` or `C`; `auto` is the network's own, as for all options here.";
+        norm: Option<Setting>, "", any, "`batch` or `none`: with or without batch normalisation.";
+        init: Option<Setting>, "", any, "How weights start: `he`, `xavier` or `normal:STD`.";
+        gain: Option<Setting>, "", any, "Factor on the starting weights' standard deviation.";
+        zero_init: Option<Setting>, "", any, "Whether the last gamma of each residual branch starts at zero.";
+        residual: Option<Setting>, "", any, "`false` cuts the shortcuts: the plain twin of a residual network.";
+        stem: Option<Setting>, "", any, "`cifar` gives an ImageNet network the stem for 32-pixel images.";
+        start: String, "", any,
+            "A model file that training starts from; it decides the network and its normalising. Empty: random weights. For other classes than the file's, the last layer starts at zero.";
+    }
+    /// `[data]`: the images.
+    data: Data {
+        source: String, "", any,
+            "`builtin`, `cifar10:DIR`, `cifar100:DIR`, `mnist:DIR`, `folder:DIR`, or a bare DIR whose kind is recognised.";
+        val_fraction: f64, "above 0 and below 1", |x| *x > 0.0 && *x < 1.0,
+            "The part of the training images held out for evaluation when the data has no second split.";
+        bad_files: BadFiles, "", any, "What happens to an image that cannot be read; it is named either way.";
+        resize: Option<usize>, "from 0 to 4096", |x| x.is_none_or(|x| x <= 4096),
+            "The length that an image's shorter side is brought to, in pixels; 0 leaves images as they are. `auto` does so for images of one size, and takes 8/7 of `crop` for others.";
+        crop: Option<usize>, "from 0 to 4096", |x| x.is_none_or(|x| x <= 4096),
+            "The side of the square that the network sees, in pixels, cut from the middle for evaluation; 0 takes the whole image. `auto` does so for images of one size, and takes 224 (or 7/8 of `resize`) for others.";
+        sampling: Sampling, "", any,
+            "`natural` takes each training image once an epoch; `balanced` takes every class equally often, images of rare classes several times.";
+    }
+    /// `[augment]`: how training images are varied.
+    augment: Augment {
+        pad: Option<usize>, "from 0 to 256", |x| x.is_none_or(|x| x <= 256),
+            "Pixels of black rim before a crop of the old size at a random place; 0 does neither. `auto` is an eighth of the side for images of one size, 0 for others.";
+        flip: bool, "", any, "Whether every second image is mirrored left to right; wrong for digits and letters.";
+        random_resized_crop: Option<bool>, "", any,
+            "Whether a random part of random shape is scaled to the crop. `auto` does so for images of different sizes.";
+        least_area: f64, "above 0, at most 1", |x| *x > 0.0 && *x <= 1.0,
+            "The smallest part of an image that `random_resized_crop` takes.";
+        mixup: f64, "from 0 to 100", |x| (0.0..=100.0).contains(x),
+            "Mixes pairs of images and their labels in proportions drawn from Beta(mixup, mixup) (Zhang et al. 2018); 0 does not.";
+        normalize: Normalize, "", any, "How images are brought to mean zero.";
+    }
+    /// `[train]`: the budget and the machine.
+    train: Train {
+        epochs: Option<u64>, "from 1 to 1000000", |x| x.is_none_or(|x| (1..=1_000_000).contains(&x)),
+            "The budget in passes over the training images. Setting it unsets `steps`.";
+        steps: Option<u64>, "from 1 to 1000000000000", |x| x.is_none_or(|x| (1..=1_000_000_000_000).contains(&x)),
+            "The budget in steps. Setting it unsets `epochs`.";
+        batch: usize, "from 1 to 65536", |x| (1..=65_536).contains(x), "Images a step.";
+        label_smoothing: f64, "from 0 to below 1", |x| (0.0..1.0).contains(x),
+            "The part of a label's weight that is spread over all classes.";
+        class_weights: ClassWeights, "", any,
+            "`balanced` weighs the loss of each image by the inverse of its class's share of the training images.";
+        ema: f64, "from 0 to below 1", |x| (0.0..1.0).contains(x),
+            "The part of a running average of the weights that stays at each step; the average is evaluated and saved. 0 keeps none.";
+        freeze: Duration, "", any,
+            "How long, from the start, only the last layer is trained; all before it takes part as in inference.";
+        freeze_norm: bool, "", any, "Whether batch norms keep their statistics, gamma and beta throughout.";
+        seed: u64, "of at least 0", any, "The seed of all randomness.";
+        precision: Precision, "", any, "How maps and their gradients are stored: `bf16` takes half the memory; sums, weights and updates are f32 either way. `auto` is what is faster here.";
+        workers: Option<usize>, "from 0 to 1024", |x| x.is_none_or(|x| x <= 1024),
+            "Threads that prepare images; 0 prepares them between steps. Results do not depend on it.";
+        threads: usize, "from 0 to 1024", |x| *x <= 1024,
+            "Threads that compute; 0 is one for each core. Results do not depend on it.";
+        checkpoint_every: Duration, "above 0", |x| !x.is_zero(),
+            "How far apart checkpoints are; a killed run loses at most this.";
+        eval_every: Duration, "above 0", |x| !x.is_zero(),
+            "How far apart evaluations are; the last step is always followed by one.";
+        monitor_every: Option<Duration>, "", any,
+            "How far apart looks at the gradients and responses of every layer are; `0it` never looks, `auto` looks at the start, at the end, and between them as often as 2 % of the time allows.";
+    }
+    /// `[optimizer]`: stochastic gradient descent, in PyTorch's form: v = momentum v + g, w = w -
+    /// lr v.
+    optimizer: Optimizer {
+        lr: f64, "above 0, at most 1000", |x| *x > 0.0 && *x <= 1000.0, "The base learning rate.";
+        momentum: f64, "from 0 to below 1", |x| (0.0..1.0).contains(x), "The part of the last update that stays.";
+        nesterov: bool, "", any, "Whether the gradient is taken ahead: w = w - lr (g + momentum v).";
+        weight_decay: f64, "from 0 to 1", |x| (0.0..=1.0).contains(x), "The factor of the weights that is added to their gradient.";
+        decay_norm_bias: bool, "", any, "Whether gamma, beta and biases decay as well.";
+        backbone_lr: f64, "from 0 to 1", |x| (0.0..=1.0).contains(x), "Factor on the learning rate of all layers before the last.";
+        stage_lr: f64, "from 0 to 1", |x| (0.0..=1.0).contains(x),
+            "A further factor for each stage between a layer and the last stage, so that early ones change less.";
+    }
+    /// `[schedule]`: the learning rate's course.
+    schedule: ScheduleKeys {
+        kind: Course, "", any, "The course after warm-up.";
+        milestones: Vec<Duration>, "of at most 1000", |list| list.len() <= 1000,
+            "For `step`: when the rate is multiplied by `gamma`. Percentages follow the budget when it changes.";
+        gamma: f64, "above 0, at most 1", |x| *x > 0.0 && *x <= 1.0, "For `step`: the factor at each milestone.";
+        warmup: Duration, "", any, "How long the rate rises in a line from `warmup_lr` to `lr`; `0it` starts with `lr`.";
+        warmup_lr: f64, "from 0 to 1000", |x| (0.0..=1000.0).contains(x),
+            "Where the rise starts; with `warmup_until_train_error`, the rate until then.";
+        warmup_until_train_error: f64, "from 0 to 1", |x| (0.0..=1.0).contains(x),
+            "The rate stays at `warmup_lr` until the training error is below this fraction; 0 turns it off.";
+        warmup_min_depth: usize, "of at least 0", any,
+            "`warmup_until_train_error` counts only for networks of at least this many layers.";
+    }
+}

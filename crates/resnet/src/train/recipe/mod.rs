@@ -1,0 +1,290 @@
+//! Recipes: every choice of a training run, as strict TOML.
+//!
+//! Values come from, each over the one before: the recipe `default`, the recipe that was asked for
+//! (over its own `base`, if it names one), overrides. Unknown keys are errors. [`Recipe::to_toml`]
+//! writes every key, so that the `config.toml` of a run is itself a recipe that repeats it.
+//!
+//! `auto` stands for a value that is chosen from the data or the network; [`Recipe::resolve`]
+//! replaces those that depend on the images. Exactly one of `train.epochs` and `train.steps` is
+//! set: a recipe or override that sets one unsets the other.
+
+mod error;
+mod keys;
+mod load;
+mod value;
+
+pub use error::{Origin, RecipeError};
+pub use keys::{Augment, Data, KEYS, Key, Model, Optimizer, Recipe, ScheduleKeys, Train};
+pub use load::split_override;
+pub use value::{BadFiles, ClassWeights, Normalize, Precision, Sampling, Setting};
+
+use std::path::Path;
+
+use crate::train::schedule::{Course, Schedule, WarmStart};
+
+/// A recipe that is part of the program.
+pub struct BuiltIn {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is for, in a line.
+    pub about: &'static str,
+    /// Its TOML.
+    pub text: &'static str,
+}
+
+/// The built-in recipes. `default` sets every key; the others stand on it.
+pub const RECIPES: &[BuiltIn] = &[
+    BuiltIn {
+        name: "default",
+        about: "ResNet-20 on the built-in pictures, in minutes",
+        text: include_str!("../recipes/default.toml"),
+    },
+    BuiltIn {
+        name: "depth",
+        about: "a few hundred steps: what `resnet compare` trains twins with",
+        text: include_str!("../recipes/depth.toml"),
+    },
+    BuiltIn {
+        name: "cifar-fast",
+        about: "ten epochs of CIFAR-10 or CIFAR-100",
+        text: include_str!("../recipes/cifar-fast.toml"),
+    },
+    BuiltIn {
+        name: "paper-cifar",
+        about: "He et al. 2015, section 4.2: CIFAR, 64,000 steps",
+        text: include_str!("../recipes/paper-cifar.toml"),
+    },
+    BuiltIn {
+        name: "paper-imagenet",
+        about: "He et al. 2015, section 3.4: ImageNet, 90 epochs",
+        text: include_str!("../recipes/paper-imagenet.toml"),
+    },
+    BuiltIn {
+        name: "finetune",
+        about: "a trained network for other classes: its head first, then all of it",
+        text: include_str!("../recipes/finetune.toml"),
+    },
+];
+
+/// What the images say about the values that are `auto`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageFacts {
+    /// Height and width if all images have the same; `None` if they differ.
+    pub size: Option<(usize, usize)>,
+}
+
+impl Recipe {
+    /// Every key with its value: a recipe that gives this one again.
+    pub fn to_toml(&self) -> String {
+        let mut text = String::new();
+        let mut section = "";
+        for key in KEYS {
+            if key.section() != section {
+                if !section.is_empty() {
+                    text.push('\n');
+                }
+                section = key.section();
+                text += &format!("[{section}]\n");
+            }
+            text += &format!("{} = {}\n", key.last(), key.value(self));
+        }
+        text
+    }
+
+    /// The recipe of a run, from its `config.toml`, where all is decided: a precision that it
+    /// leaves open was f32.
+    ///
+    /// # Errors
+    /// [`RecipeError`].
+    pub fn of_run(config: &Path) -> Result<Recipe, RecipeError> {
+        let mut recipe = Recipe::load(&config.to_string_lossy(), &[])?;
+        if recipe.train.precision == Precision::Auto {
+            recipe.train.precision = Precision::F32;
+        }
+        Ok(recipe)
+    }
+
+    /// Replaces what is `auto` because it depends on the images: `data.resize`, `data.crop`,
+    /// `augment.pad`, `augment.random_resized_crop`.
+    ///
+    /// # Errors
+    /// [`RecipeError::Together`] when what is set does not suit the images.
+    pub fn resolve(&mut self, images: ImageFacts) -> Result<(), RecipeError> {
+        let (data, augment) = (&mut self.data, &mut self.augment);
+        let random = *augment.random_resized_crop.get_or_insert(images.size.is_none());
+        let pad = match images.size {
+            Some((height, width)) => {
+                let side = data.resize.filter(|&resize| resize > 0);
+                let side = side.unwrap_or(height.min(width));
+                let crop = *data.crop.get_or_insert(if random { side } else { 0 });
+                data.resize.get_or_insert(if crop > side { crop } else { 0 });
+                let seen = if crop > 0 { crop } else { side };
+                if random { 0 } else { seen / 8 }
+            }
+            None => {
+                let crop = *data.crop.get_or_insert(match data.resize {
+                    Some(resize) if resize > 0 => (resize * 7 / 8).max(1),
+                    _ => 224,
+                });
+                data.resize.get_or_insert(crop + crop / 7);
+                0
+            }
+        };
+        augment.pad.get_or_insert(pad.min(256));
+        let whole = data.crop == Some(0) || data.resize == Some(0);
+        let rules = [
+            (
+                images.size.is_none() && whole,
+                "`data.resize`, `data.crop`",
+                "the images differ in size, so neither may be 0; leave them at \"auto\", or set a size in pixels",
+            ),
+            (
+                data.resize == Some(0)
+                    && images.size.is_some_and(|(h, w)| data.crop > Some(h.min(w))),
+                "`data.resize`, `data.crop`",
+                "the crop is larger than the images; lower it, or leave resize at \"auto\"",
+            ),
+        ];
+        refuse(&rules)?;
+        self.check()
+    }
+
+    /// The steps of the whole run.
+    pub fn total_steps(&self, steps_per_epoch: u64) -> u64 {
+        match (self.train.steps, self.train.epochs) {
+            (Some(steps), _) => steps,
+            (None, epochs) => epochs.unwrap_or(0).saturating_mul(steps_per_epoch),
+        }
+    }
+
+    /// Steps from one checkpoint to the next, at least 1.
+    pub fn checkpoint_steps(&self, steps_per_epoch: u64) -> u64 {
+        let total = self.total_steps(steps_per_epoch);
+        self.train.checkpoint_every.steps(steps_per_epoch, total).max(1)
+    }
+
+    /// Steps from one evaluation to the next, at least 1.
+    pub fn eval_steps(&self, steps_per_epoch: u64) -> u64 {
+        let total = self.total_steps(steps_per_epoch);
+        self.train.eval_every.steps(steps_per_epoch, total).max(1)
+    }
+
+    /// The first steps, in which only the head is trained.
+    pub fn frozen_steps(&self, steps_per_epoch: u64) -> u64 {
+        let total = self.total_steps(steps_per_epoch);
+        self.train.freeze.steps(steps_per_epoch, total).min(total)
+    }
+
+    /// The learning rate of every step.
+    pub fn schedule(&self, steps_per_epoch: u64) -> Schedule {
+        let total = self.total_steps(steps_per_epoch);
+        let keys = &self.schedule;
+        Schedule {
+            course: keys.kind,
+            lr: self.optimizer.lr,
+            total,
+            milestones: keys
+                .milestones
+                .iter()
+                .map(|milestone| milestone.steps(steps_per_epoch, total))
+                .collect(),
+            gamma: keys.gamma,
+            warmup: keys.warmup.steps(steps_per_epoch, total),
+            warmup_lr: keys.warmup_lr,
+        }
+    }
+
+    /// The warm start of a network with this many layers; it may be none.
+    pub fn warm_start(&self, depth: usize) -> WarmStart {
+        let until = self.schedule.warmup_until_train_error;
+        if until > 0.0 && depth >= self.schedule.warmup_min_depth {
+            WarmStart::until(until)
+        } else {
+            WarmStart::none()
+        }
+    }
+
+    /// Checks each value's range, and the rules over several keys. [`Recipe::load`] has done so;
+    /// fields set since may not fit.
+    ///
+    /// # Errors
+    /// [`RecipeError`] names the keys.
+    pub fn check(&self) -> Result<(), RecipeError> {
+        let mut copy = self.clone();
+        for key in KEYS {
+            copy.set(key, &(key.get)(self), &Origin::Resolved)?;
+        }
+        let (schedule, data) = (&self.schedule, &self.data);
+        let warm_start = schedule.warmup_until_train_error > 0.0;
+        let cut = data.resize.filter(|&resize| resize > 0);
+        refuse(&[
+            (
+                data.source.is_empty(),
+                "`data.source`",
+                "this recipe needs images; pass --data folder:DIR, say",
+            ),
+            (
+                self.train.epochs.is_some() == self.train.steps.is_some(),
+                "`train.epochs`, `train.steps`",
+                "a run has one budget; set exactly one of them",
+            ),
+            (
+                self.optimizer.nesterov && self.optimizer.momentum == 0.0,
+                "`optimizer.nesterov`, `optimizer.momentum`",
+                "Nesterov needs momentum; raise momentum or set nesterov to false",
+            ),
+            (
+                schedule.kind == Course::Step && schedule.milestones.is_empty(),
+                "`schedule.milestones`",
+                "a `step` schedule needs some, such as [\"50%\", \"75%\"]; or choose another schedule.kind",
+            ),
+            (
+                warm_start && !schedule.warmup.is_zero(),
+                "`schedule.warmup`, `schedule.warmup_until_train_error`",
+                "they exclude each other; set warmup to \"0it\" or warmup_until_train_error to 0",
+            ),
+            (
+                warm_start && schedule.warmup_lr == 0.0,
+                "`schedule.warmup_lr`",
+                "with a rate of 0 the training error never falls; set it to 0.01, say",
+            ),
+            (
+                cut.is_some() && data.crop > cut,
+                "`data.crop`, `data.resize`",
+                "the crop is larger than the image it is cut from; lower crop or raise resize",
+            ),
+        ])
+    }
+}
+
+/// A rule over several keys: whether it is broken, the keys, why and what to do.
+type Rule = (bool, &'static str, &'static str);
+
+fn refuse(rules: &[Rule]) -> Result<(), RecipeError> {
+    match rules.iter().find(|(broken, ..)| *broken) {
+        Some(&(_, keys, reason)) => {
+            Err(RecipeError::Together { origin: Origin::Resolved, keys, reason })
+        }
+        None => Ok(()),
+    }
+}
+
+impl Model {
+    /// The options that are set, as name and text, in a fixed order, for the network's parser.
+    pub fn options(&self) -> Vec<(String, String)> {
+        let options = [
+            ("shortcut", &self.shortcut),
+            ("norm", &self.norm),
+            ("init", &self.init),
+            ("gain", &self.gain),
+            ("zero_init", &self.zero_init),
+            ("residual", &self.residual),
+            ("stem", &self.stem),
+        ];
+        let set = options.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        set.map(|(name, Setting(text))| (name.to_owned(), text.clone())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

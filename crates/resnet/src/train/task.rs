@@ -1,0 +1,328 @@
+//! What a recipe is about: its network, its pictures and how they reach the network.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::data::{
+    self, Augment, DataError, Dataset, Loader, LoaderOptions, Normalize, OnBroken, OpenOptions,
+    Preprocess, RandomResizedCrop, Subset, Transform,
+};
+use crate::model::{Model, ModelError};
+use crate::net::{Arch, ArchError};
+use crate::train::recipe::{self, ImageFacts, Recipe, RecipeError};
+use resnet_engine::exec;
+use resnet_engine::graph::{Graph, Shape};
+
+/// Warnings about the data that are told one by one.
+const WARNINGS: usize = 20;
+
+/// Names the pictures that are held out of data with one split: the same ones for every seed, so
+/// that seeds can be compared.
+const HELD_OUT: u64 = 1;
+
+/// A recipe with its data opened and every choice made.
+#[derive(Clone)]
+pub struct Task {
+    /// Every choice, nothing left to be chosen from the data.
+    pub recipe: Recipe,
+    /// The network.
+    pub arch: Arch,
+    /// The network for these pictures and classes.
+    pub graph: Graph,
+    /// Names of the classes, by label.
+    pub classes: Vec<String>,
+    /// How pictures become inputs.
+    pub preprocess: Preprocess,
+    /// The same, with the recipe's augmentation.
+    pub transform: Transform,
+    /// Pictures to learn from.
+    pub train: Arc<dyn Dataset>,
+    /// Pictures to evaluate on.
+    pub eval: Arc<dyn Dataset>,
+    /// What the data calls them.
+    pub eval_name: String,
+    /// What the data says should be known.
+    pub warnings: Vec<String>,
+    /// Why maps are stored as the recipe says, where it left that to this machine.
+    pub precision_why: Option<&'static str>,
+    /// The model that training starts from, where the recipe names one.
+    pub start: Option<Arc<Model>>,
+}
+
+/// Why a recipe cannot be carried out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// The network does not exist or cannot read the data's images.
+    #[error(transparent)]
+    Arch(#[from] ArchError),
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The recipe.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    /// The model that training starts from.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}
+
+impl Task {
+    /// Opens the recipe's data and fits the network to it.
+    ///
+    /// # Errors
+    /// [`TaskError`].
+    pub fn open(recipe: Recipe) -> Result<Task, TaskError> {
+        let start = match recipe.model.start.as_str() {
+            "" => None,
+            path => Some(Arc::new(Model::load(Path::new(path))?)),
+        };
+        Task::from(recipe, start)
+    }
+
+    /// The same with a model to start from that is loaded already, in the place of the file that
+    /// the recipe names.
+    ///
+    /// # Errors
+    /// [`TaskError`].
+    pub fn from(mut recipe: Recipe, start: Option<Arc<Model>>) -> Result<Task, TaskError> {
+        if let Some(start) = &start {
+            recipe.model = recipe::Model { start: recipe.model.start, ..bare(&start.arch.name()) };
+        }
+        let arch = network(&recipe)?;
+        let pictures = Pictures::open(&recipe)?;
+        Task::fit(recipe, arch, pictures, start)
+    }
+
+    /// What a model file was trained for: its network and preprocessing, and the data that its
+    /// recipe names, or `data`.
+    ///
+    /// # Errors
+    /// [`TaskError`]; the data has a class that the model does not know.
+    pub fn of_model(model: &Model, data: Option<&str>) -> Result<Task, TaskError> {
+        let mut recipe = match model.tensors.metadata.get("recipe") {
+            Some(text) => Recipe::from_toml(text)?,
+            None => Recipe::load("default", &[])?,
+        };
+        if let Some(data) = data {
+            recipe.data.source = data.into();
+        }
+        let pictures = Pictures::open(&recipe)?;
+        Task::with(recipe, model, pictures)
+    }
+
+    /// The same data with a model's network and preprocessing.
+    ///
+    /// # Errors
+    /// [`TaskError`]; the data has a class that the model does not know.
+    pub fn with_model(&self, model: &Model) -> Result<Task, TaskError> {
+        Task::with(self.recipe.clone(), model, self.pictures())
+    }
+
+    fn with(recipe: Recipe, model: &Model, pictures: Pictures) -> Result<Task, TaskError> {
+        Ok(Task {
+            recipe,
+            train: data::with_classes(pictures.train, &model.classes)?,
+            eval: data::with_classes(pictures.eval, &model.classes)?,
+            eval_name: pictures.eval_name,
+            warnings: pictures.warnings,
+            arch: model.arch.clone(),
+            graph: model.graph()?,
+            classes: model.classes.clone(),
+            preprocess: model.preprocess.clone(),
+            transform: Transform::new(model.preprocess.clone(), Augment::default())?,
+            precision_why: None,
+            start: None,
+        })
+    }
+
+    fn pictures(&self) -> Pictures {
+        Pictures {
+            train: self.train.clone(),
+            eval: self.eval.clone(),
+            eval_name: self.eval_name.clone(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// The same data and seed with another network.
+    ///
+    /// # Errors
+    /// [`TaskError`].
+    pub fn with_network(&self, name: &str) -> Result<Task, TaskError> {
+        let mut recipe = self.recipe.clone();
+        recipe.model = bare(name);
+        let arch = network(&recipe)?;
+        Ok(Task {
+            graph: arch.graph(self.preprocess.shape, self.classes.len())?,
+            arch,
+            recipe,
+            start: None,
+            ..self.clone()
+        })
+    }
+
+    /// `count` training pictures, evenly spaced over the data and without augmentation: inputs
+    /// `[count, h, w, c]` and labels.
+    ///
+    /// # Errors
+    /// None of them can be read.
+    pub fn sample(&self, count: usize) -> Result<(Vec<f32>, Vec<u32>), DataError> {
+        let len = self.train.len();
+        let indices = (0..count).map(|i| (i * len / count) as u32).collect();
+        let some = Arc::new(Subset::new(self.train.clone(), indices));
+        let options =
+            LoaderOptions { on_broken: OnBroken::Replace, ..LoaderOptions::eval(count, 0) };
+        let loader = Loader::new(some, self.transform.clone(), options)?;
+        let mut batches = loader.epoch(0, 0);
+        let batch = batches.next().expect("the data has pictures")?;
+        Ok((batch.x.clone(), batch.labels.clone()))
+    }
+
+    fn fit(
+        mut recipe: Recipe,
+        arch: Arch,
+        pictures: Pictures,
+        start: Option<Arc<Model>>,
+    ) -> Result<Task, TaskError> {
+        let Pictures { train, eval, eval_name, warnings } = pictures;
+        let size = train.shape().map(|shape| (shape.h, shape.w));
+        if let Some(model) = &start {
+            take_size(&mut recipe, &model.preprocess, size);
+        }
+        recipe.resolve(ImageFacts { size })?;
+        let (precision, precision_why) = exec::precision(recipe.train.precision.asked());
+        recipe.train.precision = precision.into();
+        let classes = train.classes().to_vec();
+        let preprocess = match &start {
+            Some(model) => preprocess_of(model, &recipe),
+            None => preprocess(&recipe, train.as_ref())?,
+        };
+        let graph = arch.graph(preprocess.shape, classes.len())?;
+        let augment = Augment {
+            pad: recipe.augment.pad.unwrap_or(0),
+            flip: recipe.augment.flip,
+            random_resized_crop: recipe.augment.random_resized_crop.unwrap_or(false).then(|| {
+                RandomResizedCrop {
+                    scale: (recipe.augment.least_area, 1.0),
+                    ..RandomResizedCrop::default()
+                }
+            }),
+        };
+        let transform = Transform::new(preprocess.clone(), augment)?;
+        Ok(Task {
+            recipe,
+            arch,
+            graph,
+            classes,
+            preprocess,
+            transform,
+            train,
+            eval,
+            eval_name,
+            warnings,
+            precision_why,
+            start,
+        })
+    }
+}
+
+/// The pictures of a task.
+struct Pictures {
+    train: Arc<dyn Dataset>,
+    eval: Arc<dyn Dataset>,
+    eval_name: String,
+    warnings: Vec<String>,
+}
+
+impl Pictures {
+    fn open(recipe: &Recipe) -> Result<Pictures, TaskError> {
+        let bad_files = match recipe.data.bad_files {
+            recipe::BadFiles::Skip => data::BadFiles::Skip,
+            recipe::BadFiles::Refuse => data::BadFiles::Refuse,
+        };
+        let splits = data::open(&recipe.data.source, &OpenOptions { bad_files })?;
+        let mut warnings: Vec<String> = splits.warnings.iter().map(ToString::to_string).collect();
+        if warnings.len() > WARNINGS {
+            let more = warnings.len() - WARNINGS;
+            warnings.truncate(WARNINGS);
+            warnings.push(format!("and {more} more warnings about the data"));
+        }
+        let (train, eval, eval_name): (Arc<dyn Dataset>, Arc<dyn Dataset>, String) =
+            match (splits.val, splits.test) {
+                (Some(val), _) => (splits.train, val, "val".into()),
+                (None, Some(test)) => (splits.train, test, splits.test_name),
+                (None, None) => {
+                    let (train, val) =
+                        data::split(splits.train, recipe.data.val_fraction, HELD_OUT)?;
+                    (Arc::new(train), Arc::new(val), "val".into())
+                }
+            };
+        Ok(Pictures { train, eval, eval_name, warnings })
+    }
+}
+
+/// The network of a recipe, options included.
+///
+/// # Errors
+/// [`ArchError`].
+pub fn network(recipe: &Recipe) -> Result<Arch, ArchError> {
+    let mut arch = Arch::parse(&recipe.model.arch)?;
+    for (key, value) in recipe.model.options() {
+        arch.set(&key, &value)?;
+    }
+    Ok(arch)
+}
+
+/// A network with every option as its name says.
+fn bare(name: &str) -> recipe::Model {
+    recipe::Model {
+        arch: name.into(),
+        shortcut: None,
+        norm: None,
+        init: None,
+        gain: None,
+        zero_init: None,
+        residual: None,
+        stem: None,
+        start: String::new(),
+    }
+}
+
+/// Sizes of pictures as a model wants them, where the recipe leaves them open.
+fn take_size(recipe: &mut Recipe, of: &Preprocess, size: Option<(usize, usize)>) {
+    let side = of.shape.h;
+    if side == of.shape.w && recipe.data.crop.is_none() {
+        recipe.data.crop = Some(side);
+        // A model without a size to resize to lets pictures just cover its input.
+        let cover = (size != Some((side, side))).then_some(side);
+        recipe.data.resize = recipe.data.resize.or(of.resize).or(cover);
+    }
+}
+
+/// A model's preprocessing, with the recipe's sizes.
+fn preprocess_of(model: &Model, recipe: &Recipe) -> Preprocess {
+    let nonzero = |value: Option<usize>| value.filter(|&v| v > 0);
+    let mut preprocess = model.preprocess.clone();
+    if let Some(crop) = nonzero(recipe.data.crop) {
+        preprocess.shape = Shape::new(preprocess.shape.c, crop, crop);
+        preprocess.resize = nonzero(recipe.data.resize);
+    }
+    preprocess
+}
+
+/// What the recipe and the data make of a picture.
+fn preprocess(recipe: &Recipe, train: &dyn Dataset) -> Result<Preprocess, TaskError> {
+    let nonzero = |value: Option<usize>| value.filter(|&v| v > 0);
+    let (h, w) = match (nonzero(recipe.data.crop), train.shape()) {
+        (Some(crop), _) => (crop, crop),
+        (None, Some(shape)) => (shape.h, shape.w),
+        (None, None) => (224, 224),
+    };
+    let shape = Shape::new(train.channels(), h, w);
+    let normalize = match recipe.augment.normalize {
+        recipe::Normalize::Channel => Normalize::channel(train, shape.c)?,
+        recipe::Normalize::Pixel => Normalize::pixel(train, shape)?,
+    };
+    Ok(Preprocess { shape, resize: nonzero(recipe.data.resize), normalize })
+}
