@@ -1,28 +1,30 @@
-//! Softmax cross-entropy with label smoothing s (Szegedy et al. 2016, section 7), over K classes:
+//! Softmax cross-entropy against targets t, with label smoothing s (Szegedy et al. 2016, section
+//! 7), over K classes, image i counting w[i] of the total W:
 //!
 //! ```text
-//! p = softmax(logits)     t = (1 - s) onehot(label) + s / K
-//! loss = - sum t log p, averaged over the batch     dlogits = (p - t) / N
+//! p = softmax(logits)     t' = (1 - s) t + s / K
+//! loss = sum over i of w[i] l[i] / W     l = - sum t' log p     dlogits[i] = w[i] (p - t') / W
 //! ```
-//! Loss and gradient share the softmax, so one step computes both.
+//! With t the one-hot label, w its class's weight and W the sum of w, this is PyTorch's weighted
+//! mean; t and w are slots that are written from outside, so a mixed pair needs no step of its own.
+//! Loss and gradient share the softmax, so one step computes both, and writes w[i] l[i].
 
-use crate::step::{Differentiate, SlotId, StepKind};
+use crate::step::{Differentiate, LossSlots, SlotId, StepKind};
 
-/// Appends the loss step: reads the logits (and, beside the slots, the labels), writes one loss an
-/// image and the gradient of the logits.
+/// Appends the loss step.
 pub fn forward(
     diff: &mut Differentiate<'_>,
     logits: SlotId,
     classes: usize,
     smoothing: f32,
-    losses: SlotId,
+    loss: LossSlots,
 ) {
     let layer = diff.graph.output();
     let (dlogits, _) = diff.sink(logits).expect("the logits depend on the input");
     diff.step(
         layer,
         StepKind::SoftmaxCrossEntropy { n: diff.batch, classes, smoothing },
-        vec![logits],
-        vec![losses, dlogits],
+        vec![logits, loss.target, loss.weight, loss.total],
+        vec![loss.losses, dlogits],
     );
 }

@@ -1,11 +1,11 @@
-//! Appends the loss, the backward steps in reverse order, and the update.
+//! Appends the loss and the backward steps in reverse order.
 
 use std::collections::{HashMap, HashSet};
 
 use super::ParamSlots;
 use crate::graph::Graph;
 use crate::op;
-use crate::step::{Differentiate, Precision, Slot, SlotId, Space, Step, StepKind};
+use crate::step::{Differentiate, LossSlots, Precision, Slot, SlotId, Space, Step};
 
 /// Where the backward pass begins and ends.
 pub(super) struct End {
@@ -34,7 +34,7 @@ pub(super) fn live(
     live
 }
 
-/// Appends loss and backward steps; returns the slot of the losses, and the gradient of each slot
+/// Appends loss and backward steps; returns the slots of the loss, and the gradient of each slot
 /// that has one.
 pub(super) fn differentiate(
     graph: &Graph,
@@ -43,18 +43,26 @@ pub(super) fn differentiate(
     slots: &mut Vec<Slot>,
     steps: &mut Vec<Step>,
     end: End,
-) -> (Option<SlotId>, HashMap<SlotId, SlotId>) {
+) -> (Option<LossSlots>, HashMap<SlotId, SlotId>) {
     let mut readers: HashMap<SlotId, usize> = HashMap::new();
     for slot in steps.iter().flat_map(|step| &step.reads) {
         *readers.entry(*slot).or_default() += 1;
     }
     let gradients: HashMap<SlotId, SlotId> =
-        params.iter().filter_map(|p| p.training.map(|t| (p.value, t.grad))).collect();
+        params.iter().filter_map(|p| Some((p.value, p.training.as_ref()?.grad))).collect();
     let live = live(params, end.start, steps);
-    let losses = end.loss.map(|smoothing| {
-        let name = "losses".to_owned();
-        slots.push(Slot::new(name, Space::Activation, batch, Precision::F32));
-        (SlotId(slots.len() - 1), smoothing)
+    let loss = end.loss.map(|smoothing| {
+        let mut slot = |name: &str, len| {
+            slots.push(Slot::new(name.into(), Space::Activation, len, Precision::F32));
+            SlotId(slots.len() - 1)
+        };
+        let loss = LossSlots {
+            target: slot("target", batch * end.classes),
+            weight: slot("weight", batch),
+            total: slot("total", 1),
+            losses: slot("losses", batch),
+        };
+        (loss, smoothing)
     });
     let forward = std::mem::take(steps);
     let mut diff = Differentiate {
@@ -66,9 +74,9 @@ pub(super) fn differentiate(
         readers,
         live,
     };
-    match losses {
-        Some((losses, smoothing)) => {
-            op::loss(&mut diff, end.logits, end.classes, smoothing, losses);
+    match loss {
+        Some((slots, smoothing)) => {
+            op::loss(&mut diff, end.logits, end.classes, smoothing, slots);
         }
         None => {
             diff.sink(end.logits);
@@ -79,38 +87,5 @@ pub(super) fn differentiate(
     }
     *slots = diff.slots;
     *steps = diff.steps;
-    (losses.map(|(slot, _)| slot), diff.gradients)
-}
-
-/// Appends the optimiser's steps: for each stage one for the weight matrices and one for norms and
-/// biases; `below` says which stage a layer is of. The slots span all of them.
-pub(super) fn append_update(
-    params: &[ParamSlots],
-    below: &[usize],
-    slots: &mut Vec<Slot>,
-    steps: &mut Vec<Step>,
-) {
-    for weights in [true, false] {
-        let trained = |p: &&ParamSlots| p.training.is_some() && p.param.role.is_weight() == weights;
-        let trained: Vec<&ParamSlots> = params.iter().filter(trained).collect();
-        for stage in trained.chunk_by(|a, b| below[a.layer.0] == below[b.layer.0]) {
-            let (layer, len) = (stage[0].layer, stage.iter().map(|p| p.param.len()).sum());
-            let what = if weights { "weights" } else { "norms and biases" };
-            let mut span = |prefix: &str, space| {
-                let name = format!("{prefix}{what}");
-                slots.push(Slot::new(name, space, len, Precision::F32));
-                SlotId(slots.len() - 1)
-            };
-            let (w, dw, v) =
-                (span("", Space::Param), span("d ", Space::Grad), span("v ", Space::Momentum));
-            let below = below[layer.0];
-            steps.push(Step {
-                layer,
-                fused: Vec::new(),
-                kind: StepKind::Sgd { weights, below },
-                reads: vec![dw],
-                writes: vec![w, v],
-            });
-        }
-    }
+    (loss.map(|(slots, _)| slots), diff.gradients)
 }

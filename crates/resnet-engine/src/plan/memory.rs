@@ -1,13 +1,15 @@
-//! Gives every slot its place: parameters, gradients, momentum and state side by side, activations
+//! Gives every slot its place: parameters, state and what trains them side by side, activations
 //! by lifetime.
 //!
 //! An activation lives from the first step that writes it to the last that reads it; two that never
 //! live at once may share memory. Slots are placed largest first at the lowest offset where they
 //! fit (greedy by size, Pisarchyk & Lee 2020).
 
+use std::collections::HashSet;
 use std::ops::Range;
 
-use crate::step::{Slot, SlotId, Space, Step, StepKind};
+use super::update::Span;
+use crate::step::{Slot, SlotId, Space, Step};
 
 /// Slots begin on cache lines: 16 words of 4 bytes.
 const ALIGN: usize = 16;
@@ -16,51 +18,36 @@ fn align(n: usize) -> usize {
     n.next_multiple_of(ALIGN)
 }
 
-/// Sets every slot's offset and returns the regions. The slots in `host` are read or written from
-/// outside, so they live throughout.
+/// Sets every slot's offset and returns the regions, each within its memory. The slots in `host` are
+/// read or written from outside, so they live throughout; `spans` begin where others do.
 pub(super) fn lay_out(
     slots: &mut [Slot],
     steps: &[Step],
     host: &[Option<SlotId>],
     keep_all: bool,
+    spans: &[Span],
 ) -> [Range<usize>; Space::ALL.len()] {
     let life = lifetimes(slots.len(), steps, host, keep_all);
-    let spans = update_spans(steps);
+    let is_span: HashSet<SlotId> = spans.iter().map(|(span, _)| *span).collect();
     let mut regions: [Range<usize>; Space::ALL.len()] = std::array::from_fn(|_| 0..0);
-    let mut start = 0;
+    let mut ends = [0; 2];
     for (region, space) in regions.iter_mut().zip(Space::ALL) {
+        let start = &mut ends[space.memory() as usize];
         let of_space: Vec<usize> = (0..slots.len())
-            .filter(|&i| slots[i].space == space && !spans.contains(&SlotId(i)))
+            .filter(|&i| slots[i].space == space && !is_span.contains(&SlotId(i)))
             .collect();
         let end = if space == Space::Activation {
-            place_by_lifetime(slots, &of_space, &life, start)
+            place_by_lifetime(slots, &of_space, &life, *start)
         } else {
-            place_in_order(slots, &of_space, start)
+            place_in_order(slots, &of_space, *start)
         };
-        *region = start..end;
-        start = align(end);
+        *region = *start..end;
+        *start = align(end);
     }
-    place_spans(slots, steps, &regions);
+    for (span, first) in spans {
+        slots[span.0].offset = slots[first.0].offset;
+    }
     regions
-}
-
-/// Slots of the optimiser's steps, which span others.
-fn update_spans(steps: &[Step]) -> Vec<SlotId> {
-    let updates = steps.iter().filter(|step| matches!(step.kind, StepKind::Sgd { .. }));
-    updates.flat_map(|step| step.reads.iter().chain(&step.writes).copied()).collect()
-}
-
-/// The spans stand one after another in each region, in the order of the steps.
-fn place_spans(slots: &mut [Slot], steps: &[Step], regions: &[Range<usize>]) {
-    let mut next: Vec<usize> = regions.iter().map(|region| region.start).collect();
-    for step in steps.iter().filter(|step| matches!(step.kind, StepKind::Sgd { .. })) {
-        for id in step.reads.iter().chain(&step.writes) {
-            let slot = &mut slots[id.0];
-            let next = &mut next[slot.space as usize];
-            slot.offset = *next;
-            *next += slot.words();
-        }
-    }
 }
 
 /// Without gaps: the optimiser passes over whole regions.

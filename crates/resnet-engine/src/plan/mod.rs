@@ -10,6 +10,7 @@ mod fuse;
 mod memory;
 mod recompute;
 mod text;
+mod update;
 
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,9 @@ use std::ops::Range;
 
 use crate::graph::{Graph, LayerId, Shape};
 use crate::op::{self, Param, Role, ShapeError};
-use crate::step::{Lower, Precision, Slot, SlotId, Space, Step};
+use crate::step::{LossSlots, Lower, Memory, Precision, Slot, SlotId, Space, Step};
+
+pub use update::Optimizer;
 
 /// What a plan is for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,9 +71,12 @@ pub struct Options {
     pub recompute: bool,
     /// What is not trained.
     pub frozen: Frozen,
-    /// Whether the optimiser tells stages apart: the head, and runs of layers between changes of
-    /// the maps' size.
-    pub staged: bool,
+    /// How parameters are updated, where the plan trains.
+    pub optimizer: Optimizer,
+    /// Whether gradients of several batches are summed before an update.
+    pub accumulate: bool,
+    /// Whether a moving average of parameters and state is kept.
+    pub average: bool,
 }
 
 impl Options {
@@ -84,7 +90,9 @@ impl Options {
             keep_all: false,
             recompute: true,
             frozen: Frozen::default(),
-            staged: false,
+            optimizer: Optimizer::default(),
+            accumulate: false,
+            average: false,
         }
     }
 
@@ -105,18 +113,22 @@ pub struct ParamSlots {
     pub param: Param,
     /// Where its value is.
     pub value: SlotId,
-    /// Where its gradient and momentum are; `None` for state, for what is frozen and for plans that
-    /// do not train.
+    /// Where its gradient is and what else training keeps; `None` for state, for what is frozen and
+    /// for plans that do not train.
     pub training: Option<Training>,
+    /// Its moving average, where one is kept.
+    pub average: Option<SlotId>,
 }
 
 /// What training keeps beside a parameter.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Training {
     /// The gradient.
     pub grad: SlotId,
-    /// The momentum buffer.
-    pub momentum: SlotId,
+    /// The sum of the gradients of several batches, where they are summed.
+    pub sum: Option<SlotId>,
+    /// What the update rule keeps, in the order of [`Rule::buffers`](crate::step::Rule::buffers).
+    pub state: Vec<SlotId>,
 }
 
 /// Steps over planned memory.
@@ -140,15 +152,17 @@ pub struct Plan {
     pub forward: Range<usize>,
     /// Steps of the backward pass.
     pub backward: Range<usize>,
-    /// Steps of the optimiser.
+    /// Steps that add a batch's gradients to their sums; none where each batch is a step.
+    pub accumulate: Range<usize>,
+    /// Steps that change parameters and averages.
     pub update: Range<usize>,
     /// The images, `[batch, h, w, c]`.
     pub input: SlotId,
     /// The logits, `[batch, classes]`.
     pub logits: SlotId,
-    /// One loss an image, where the plan trains.
-    pub losses: Option<SlotId>,
-    /// Memory of each space, in the order of [`Space::ALL`].
+    /// What the loss reads and writes, where the plan trains.
+    pub loss: Option<LossSlots>,
+    /// Each space within its memory, in the order of [`Space::ALL`].
     pub regions: [Range<usize>; Space::ALL.len()],
     /// Output slot of each layer that still has one after fusion.
     pub outputs: Vec<Option<SlotId>>,
@@ -166,7 +180,7 @@ impl Plan {
     pub fn build(graph: &Graph, options: Options) -> Result<Plan, ShapeError> {
         let shapes = op::shapes(graph)?;
         let train = matches!(options.mode, Mode::Train { .. });
-        let (mut slots, params) = param_slots(graph, &shapes, train.then_some(options.frozen));
+        let (mut slots, params) = param_slots(graph, &shapes, &options);
         let by_name: HashMap<(LayerId, &'static str), SlotId> =
             params.iter().map(|p| ((p.layer, p.param.suffix), p.value)).collect();
         let mut lower = Lower {
@@ -195,7 +209,7 @@ impl Plan {
         let Lower { mut slots, mut steps, outputs, .. } = lower;
         let (input, logits) = (outputs[0], outputs[outputs.len() - 1]);
         let classes = shapes[graph.output().0].len();
-        let (mut losses, mut gradient_of) = (None, HashMap::new());
+        let (mut loss, mut gradient_of) = (None, HashMap::new());
         let end = match options.mode {
             Mode::Train { label_smoothing } => Some(differentiate::End {
                 logits,
@@ -219,11 +233,14 @@ impl Plan {
         let mut forward = 0..steps.len();
         if let Some(end) = end {
             let batch = options.batch;
-            (losses, gradient_of) =
+            (loss, gradient_of) =
                 differentiate::differentiate(graph, batch, &params, &mut slots, &mut steps, end);
-            forward.end += usize::from(losses.is_some());
+            forward.end += usize::from(loss.is_some());
         }
-        let mut read_by_host = vec![Some(input), Some(logits), losses];
+        let mut read_by_host = vec![Some(input), Some(logits)];
+        if let Some(LossSlots { target, weight, total, losses }) = loss {
+            read_by_host.extend([target, weight, total, losses].map(Some));
+        }
         if let Mode::Explain { layer } = options.mode {
             let explained = outputs[layer.0];
             let ends = [logits, explained].map(|slot| gradient_of.get(&slot).copied());
@@ -234,15 +251,20 @@ impl Plan {
             recompute::recompute(&mut steps, &mut slots, forward.end, &read_by_host);
         }
         let backward = forward.end..steps.len();
+        let mut appended = update::Appended {
+            accumulate: backward.end..backward.end,
+            update: backward.end..backward.end,
+            spans: Vec::new(),
+        };
         if train {
-            let below = match options.staged {
+            let below = match options.optimizer.is_staged() {
                 true => stages_below_head(graph, &shapes),
                 false => vec![0; graph.layers.len()],
             };
-            differentiate::append_update(&params, &below, &mut slots, &mut steps);
+            appended = update::append(&params, &below, &options, &mut slots, &mut steps);
         }
-        let update = backward.end..steps.len();
-        let regions = memory::lay_out(&mut slots, &steps, &read_by_host, options.keep_all);
+        let update::Appended { accumulate, update, spans } = appended;
+        let regions = memory::lay_out(&mut slots, &steps, &read_by_host, options.keep_all, &spans);
         let written: HashSet<SlotId> = steps[forward.clone()]
             .iter()
             .flat_map(|s| s.writes.iter().copied())
@@ -263,25 +285,32 @@ impl Plan {
             params,
             forward,
             backward,
+            accumulate,
             update,
             input,
             logits,
-            losses,
+            loss,
             regions,
             outputs,
             gradients,
         })
     }
 
-    /// Where a slot is in the plan's memory, in words of 32 bits.
+    /// Where a slot is in its memory, in words of 32 bits.
     pub fn range(&self, id: SlotId) -> Range<usize> {
         let slot = &self.slots[id.0];
         slot.offset..slot.offset + slot.words()
     }
 
-    /// Words of 32 bits in the plan's memory.
+    /// Words of 32 bits in one of the plan's memories.
+    pub fn len_of(&self, memory: Memory) -> usize {
+        let of_memory = Space::ALL.into_iter().filter(|space| space.memory() == memory);
+        of_memory.map(|space| self.region(space).end).max().unwrap_or(0)
+    }
+
+    /// Words of 32 bits in all of the plan's memory.
     pub fn len(&self) -> usize {
-        self.regions[Space::ALL.len() - 1].end
+        self.len_of(Memory::Weights) + self.len_of(Memory::Arena)
     }
 
     /// Whether the plan needs no memory.
@@ -289,7 +318,16 @@ impl Plan {
         self.len() == 0
     }
 
-    /// Memory of a space.
+    /// Whether the weights of another plan lie as this one's do, so that both can run on the same.
+    pub fn shares_weights_with(&self, other: &Plan) -> bool {
+        let place = |plan: &Plan, p: &ParamSlots| (p.param.clone(), plan.range(p.value));
+        let same = |(a, b): (&ParamSlots, &ParamSlots)| {
+            a.name == b.name && place(self, a) == place(other, b)
+        };
+        self.params.len() == other.params.len() && self.params.iter().zip(&other.params).all(same)
+    }
+
+    /// A space within its memory.
     pub fn region(&self, space: Space) -> Range<usize> {
         self.regions[space as usize].clone()
     }
@@ -325,19 +363,15 @@ fn stages_below_head(graph: &Graph, shapes: &[Shape]) -> Vec<usize> {
 
 /// Slots of all parameters: weight matrices first, then norms and biases, so that decay is one span
 /// of memory. What is frozen lies with the state.
-fn param_slots(
-    graph: &Graph,
-    shapes: &[Shape],
-    train: Option<Frozen>,
-) -> (Vec<Slot>, Vec<ParamSlots>) {
+fn param_slots(graph: &Graph, shapes: &[Shape], options: &Options) -> (Vec<Slot>, Vec<ParamSlots>) {
     let all = op::all_params(graph, shapes);
+    let frozen = options.frozen;
+    let train = matches!(options.mode, Mode::Train { .. });
     let is_frozen = |layer: LayerId, role: Role| {
         let norm = matches!(role, Role::Gamma { .. } | Role::Beta);
-        train.is_some_and(|frozen| layer.0 < frozen.layers || (norm && frozen.norm))
+        train && (layer.0 < frozen.layers || (norm && frozen.norm))
     };
     let is_trained = |i: usize| all[i].2.role.is_trained() && !is_frozen(all[i].0, all[i].2.role);
-    let mut slots = Vec::new();
-    let mut value_of = vec![SlotId(0); all.len()];
     let rank = |i: usize| match (is_trained(i), all[i].2.role.is_weight()) {
         (true, true) => 0,
         (true, false) => 1,
@@ -345,28 +379,39 @@ fn param_slots(
     };
     let mut order: Vec<usize> = (0..all.len()).collect();
     order.sort_by_key(|&i| rank(i));
-    let mut add = |name: String, space, len| {
-        slots.push(Slot::new(name, space, len, Precision::F32));
-        SlotId(slots.len() - 1)
-    };
-    let mut training_of = vec![None; all.len()];
-    for &i in &order {
-        let (_, name, param) = &all[i];
-        let space = if is_trained(i) { Space::Param } else { Space::State };
-        value_of[i] = add(name.clone(), space, param.len());
-        if train.is_some() && is_trained(i) {
-            let grad = add(format!("d {name}"), Space::Grad, param.len());
-            let momentum = add(format!("v {name}"), Space::Momentum, param.len());
-            training_of[i] = Some(Training { grad, momentum });
+    let mut slots = Vec::new();
+    // One slot for each of `of`, side by side.
+    let mut add = |prefix: &str, space: fn(bool) -> Space, of: &mut dyn Iterator<Item = usize>| {
+        let mut ids = vec![None; all.len()];
+        for i in of {
+            let name = format!("{prefix}{}", all[i].1);
+            slots.push(Slot::new(name, space(is_trained(i)), all[i].2.len(), Precision::F32));
+            ids[i] = Some(SlotId(slots.len() - 1));
         }
-    }
-    let params = all.into_iter().enumerate();
-    let params = params.map(|(i, (layer, name, param))| ParamSlots {
-        name,
-        layer,
-        param,
-        value: value_of[i],
-        training: training_of[i],
+        ids
+    };
+    let of_value = |trained| if trained { Space::Param } else { Space::State };
+    let values = add("", of_value, &mut order.iter().copied());
+    let trained = || order.iter().copied().filter(|&i| train && is_trained(i));
+    let grads = add("d ", |_| Space::Grad, &mut trained());
+    let sums = add("sum of ", |_| Space::Sum, &mut trained().filter(|_| options.accumulate));
+    let buffers = options.optimizer.rule.buffers().iter();
+    let buffers = buffers.map(|b| add(&format!("{b} of "), |_| Space::Optimizer, &mut trained()));
+    let buffers: Vec<_> = buffers.collect();
+    let averaged = order.iter().copied().filter(|_| train && options.average);
+    let averages = add("average of ", |_| Space::Average, &mut { averaged });
+    let params = all.iter().enumerate().map(|(i, (layer, name, param))| ParamSlots {
+        name: name.clone(),
+        layer: *layer,
+        param: param.clone(),
+        value: values[i].unwrap_or(SlotId(0)),
+        training: grads[i].map(|grad| Training {
+            grad,
+            sum: sums[i],
+            state: buffers.iter().filter_map(|buffer| buffer[i]).collect(),
+        }),
+        average: averages[i],
     });
-    (slots, params.collect())
+    let params = params.collect();
+    (slots, params)
 }

@@ -44,7 +44,10 @@ impl Plan {
             StepKind::GlobalAvgPoolBackward { .. } => "global_avg_pool backward",
             StepKind::LinearBackwardInput { .. } => "linear dx",
             StepKind::LinearBackwardWeight(_) => "linear dw",
-            StepKind::Sgd { .. } => "sgd",
+            StepKind::Accumulate => "accumulate",
+            StepKind::Clear => "clear",
+            StepKind::Update(update) => update.rule.name(),
+            StepKind::Average => "average",
         }
     }
 
@@ -87,7 +90,8 @@ impl Plan {
         }
         let bytes = |words: usize| words as f64 * 4.0 / (1 << 20) as f64;
         text += &format!("memory {:.1} MiB", bytes(self.len()));
-        for (space, region) in crate::step::Space::ALL.iter().zip(&self.regions) {
+        let regions = crate::step::Space::ALL.iter().zip(&self.regions);
+        for (space, region) in regions.filter(|(_, region)| !region.is_empty()) {
             text +=
                 &format!(", {} {:.1}", format!("{space:?}").to_lowercase(), bytes(region.len()));
         }

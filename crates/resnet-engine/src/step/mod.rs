@@ -16,25 +16,53 @@ pub use build::{Differentiate, Lower};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotId(pub usize);
 
-/// A kind of memory. Each is one contiguous region, in this order.
+/// A kind of memory. Each is one contiguous region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Space {
     /// Trained parameters.
     Param,
-    /// Their gradients, in the same order.
-    Grad,
-    /// Their momentum buffers, in the same order.
-    Momentum,
-    /// Running statistics.
+    /// Running statistics, and parameters that are not trained.
     State,
+    /// Gradients of the trained parameters, in their order.
+    Grad,
+    /// Sums of those over the batches of a step, in the same order.
+    Sum,
+    /// What the update rule keeps: for each of its buffers all parameters, in the same order.
+    Optimizer,
+    /// Moving averages of parameters, then of state, in the orders of both.
+    Average,
     /// Everything that lives within one step of training: maps, their gradients, saved statistics.
     Activation,
 }
 
 impl Space {
     /// All spaces in memory order.
-    pub const ALL: [Space; 5] =
-        [Space::Param, Space::Grad, Space::Momentum, Space::State, Space::Activation];
+    pub const ALL: [Space; 7] = [
+        Space::Param,
+        Space::State,
+        Space::Grad,
+        Space::Sum,
+        Space::Optimizer,
+        Space::Average,
+        Space::Activation,
+    ];
+
+    /// The piece of memory that it is a region of.
+    pub const fn memory(self) -> Memory {
+        match self {
+            Space::Param | Space::State => Memory::Weights,
+            _ => Memory::Arena,
+        }
+    }
+}
+
+/// A piece of memory, with offsets of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Memory {
+    /// What a model is: executors of one model share it.
+    Weights,
+    /// What running it takes: each executor has its own.
+    Arena,
 }
 
 /// How numbers are stored; what is computed from them is f32 either way.
@@ -83,7 +111,7 @@ pub struct Slot {
     pub len: usize,
     /// How they are stored.
     pub precision: Precision,
-    /// First word, counted from the start of the plan's memory; set when memory is laid out.
+    /// First word, counted from the start of its memory; set when memory is laid out.
     pub offset: usize,
 }
 
@@ -250,7 +278,7 @@ pub enum StepKind {
     },
     /// `x, w, b -> y`
     Linear(Linear),
-    /// `logits -> losses, dlogits`
+    /// `logits, target, weight, total -> losses, dlogits`
     SoftmaxCrossEntropy {
         /** Images. */
         n: usize,
@@ -329,13 +357,85 @@ pub enum StepKind {
     },
     /// `x, dy -> dw, db`
     LinearBackwardWeight(Linear),
-    /// `gradients -> parameters, momentum buffers`
+    /// `gradients -> sums`: added to what is there
+    Accumulate,
+    /// `-> sums`: zeros
+    Clear,
+    /// `gradients -> parameters, the rule's buffers`
+    Update(Update),
+    /// `values -> averages`: a = a + rate (w - a)
+    Average,
+}
+
+impl StepKind {
+    /// Whether its slots span those of many parameters.
+    pub fn spans(&self) -> bool {
+        matches!(
+            self,
+            StepKind::Accumulate | StepKind::Clear | StepKind::Update(_) | StepKind::Average
+        )
+    }
+}
+
+/// How a gradient changes its parameter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rule {
+    /// Stochastic gradient descent in PyTorch's form, with the buffer v = `momentum`:
+    /// g = dw + weight_decay w;  v = momentum v + g;  w -= lr (nesterov ? g + momentum v : v).
     Sgd {
-        /** Whether they always decay: weights do, norms and biases only where asked. */
-        weights: bool,
-        /** Stages below the head, whose learning rate may be lower; 0 is the head, or all where stages do not count. */
-        below: usize,
+        /** Share of the old v that stays. */
+        momentum: f32,
+        /** Nesterov's form. */
+        nesterov: bool,
     },
+}
+
+impl Rule {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Rule::Sgd { .. } => "sgd",
+        }
+    }
+
+    /// Names of what it keeps for each number of a parameter, zero at first.
+    pub const fn buffers(self) -> &'static [&'static str] {
+        match self {
+            Rule::Sgd { .. } => &["momentum"],
+        }
+    }
+}
+
+/// An update of parameters that lie side by side.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Update {
+    /// How.
+    pub rule: Rule,
+    /// Weight decay.
+    pub weight_decay: f32,
+    /// Factors on the learning rate, multiplied in this order.
+    pub lr_factors: [f32; 2],
+}
+
+impl Update {
+    /// The learning rate of these parameters.
+    pub fn lr(&self, lr: f32) -> f32 {
+        self.lr_factors.iter().fold(lr, |lr, factor| lr * factor)
+    }
+}
+
+/// The slots of a loss beside the logits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LossSlots {
+    /// What is wanted, `[batch, classes]`; each row adds up to 1.
+    pub target: SlotId,
+    /// How much each image counts, `[batch]`.
+    pub weight: SlotId,
+    /// What the weighted losses are divided by, one number: the sum of the weights, of all batches
+    /// of a step.
+    pub total: SlotId,
+    /// One weighted loss an image, `[batch]`, not divided.
+    pub losses: SlotId,
 }
 
 /// One kernel launch.

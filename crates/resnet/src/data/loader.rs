@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{DataError, Dataset, Image, Transform, Warning};
+use super::{DataError, Dataset, Image, Targets, Transform, Warning};
 use crate::base::rng::Rng;
 
 mod crew;
@@ -64,6 +64,8 @@ pub struct LoaderOptions {
     pub prefetch: usize,
     /// What to do about a picture that turns out to be broken when it is decoded.
     pub on_broken: OnBroken,
+    /// How targets are made of labels, for training; `None` makes none.
+    pub targets: Option<Targets>,
 }
 
 /// What to do about a picture that cannot be decoded. A warning names it the first time, in each
@@ -93,6 +95,7 @@ impl LoaderOptions {
             drop_last: true,
             prefetch: 3,
             on_broken: OnBroken::Replace,
+            targets: Some(Targets::default()),
         }
     }
 
@@ -103,6 +106,7 @@ impl LoaderOptions {
             augment: false,
             drop_last: false,
             on_broken: OnBroken::LeaveOut,
+            targets: None,
             ..LoaderOptions::train(batch, 0, workers)
         }
     }
@@ -115,6 +119,11 @@ pub struct Batch {
     pub x: Vec<f32>,
     /// Labels; 0 from `count` on.
     pub labels: Vec<u32>,
+    /// What is wanted of the network, `[batch, classes]`, each row adding up to 1; empty where no
+    /// targets are made.
+    pub target: Vec<f32>,
+    /// How much each picture counts in the loss; empty where no targets are made.
+    pub weight: Vec<f32>,
     /// Index of each picture in the data; 0 from `count` on.
     pub indices: Vec<u32>,
     /// Pictures in the batch. Fewer than fill it at the end of an evaluation, and after
@@ -134,6 +143,8 @@ impl Drop for Batch {
         let buffers = Buffers {
             x: std::mem::take(&mut self.x),
             labels: std::mem::take(&mut self.labels),
+            target: std::mem::take(&mut self.target),
+            weight: std::mem::take(&mut self.weight),
             indices: std::mem::take(&mut self.indices),
         };
         lock(&self.home.free).push(buffers);
@@ -157,6 +168,8 @@ struct Shared {
 struct Buffers {
     x: Vec<f32>,
     labels: Vec<u32>,
+    target: Vec<f32>,
+    weight: Vec<f32>,
     indices: Vec<u32>,
 }
 
@@ -307,14 +320,19 @@ impl Job {
     fn build_unguarded(&self, step: usize, image: &mut Image) -> Result<Batch, DataError> {
         let Shared { data, transform, options, .. } = self.shared.as_ref();
         let size = options.crops * transform.shape().len();
+        let targets = if options.targets.is_some() { options.batch } else { 0 };
         let buffers = lock(&self.shared.free).pop().unwrap_or_else(|| Buffers {
             x: vec![0.0; options.batch * size],
             labels: vec![0; options.batch],
+            target: vec![0.0; targets * data.classes().len()],
+            weight: vec![0.0; targets],
             indices: vec![0; options.batch],
         });
         let mut batch = Batch {
             x: buffers.x,
             labels: buffers.labels,
+            target: buffers.target,
+            weight: buffers.weight,
             indices: buffers.indices,
             count: 0,
             step,
@@ -347,6 +365,13 @@ impl Job {
         batch.x[batch.count * size..].fill(0.0);
         batch.labels[batch.count..].fill(0);
         batch.indices[batch.count..].fill(0);
+        if let Some(targets) = &options.targets {
+            let key = (options.seed, self.epoch, step as u64);
+            let Batch { x, labels, target, weight, count, .. } = &mut batch;
+            let classes = data.classes().len();
+            let (target, weight) = (&mut target[..*count * classes], &mut weight[..*count]);
+            targets.write(key, &labels[..*count], &mut x[..*count * size], target, weight);
+        }
         Ok(batch)
     }
 

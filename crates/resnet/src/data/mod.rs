@@ -25,6 +25,7 @@ mod picture;
 mod preprocess;
 mod resize;
 mod subset;
+mod target;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -36,6 +37,7 @@ pub use memory::Memory;
 pub use picture::{MAX_PIXELS, decode_picture, read_picture};
 pub use preprocess::{Normalize, Preprocess};
 pub use subset::{Subset, split, with_classes};
+pub use target::Targets;
 
 /// One decoded picture: rows from the top, pixels from the left, a pixel's channels together (HWC).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -12,7 +12,7 @@ mod opened;
 use resnet_formats::{Array, Tensors};
 
 use crate::base::rng::Rng;
-use resnet_engine::exec::Backend;
+use resnet_engine::exec::{ExecError, Session};
 use resnet_engine::graph::{Graph, Init};
 use resnet_engine::op::{Param, Role};
 use resnet_engine::plan::{ParamSlots, Plan};
@@ -44,43 +44,76 @@ pub fn initial(name: &str, param: &Param, graph: &Graph, seed: u64) -> Vec<f32> 
     }
 }
 
-/// Writes starting values into a backend: parameters by name and seed, momentum at zero.
-pub fn initialise(backend: &mut dyn Backend, graph: &Graph, seed: u64) {
-    for slots in backend.plan().params.clone() {
+/// Writes starting values into a session: parameters by name and seed, moving averages with them,
+/// what the update rule keeps at zero.
+///
+/// # Errors
+/// The device fails.
+pub fn initialise(session: &mut Session, graph: &Graph, seed: u64) -> Result<(), ExecError> {
+    let plan = session.plan().clone();
+    for slots in &plan.params {
         let value = initial(&slots.name, &slots.param, graph, seed);
-        write(backend, &slots.param, slots.value, &value);
-        if let Some(training) = slots.training {
-            backend.write(training.momentum, &vec![0.0; value.len()]);
+        write(session, &slots.param, slots.value, &value)?;
+        if let Some(average) = slots.average {
+            write(session, &slots.param, average, &value)?;
+        }
+        for buffer in slots.training.iter().flat_map(|training| &training.state) {
+            session.write(*buffer, &vec![0.0; value.len()])?;
         }
     }
+    Ok(())
 }
 
-/// Copies numbers in a parameter's layout on disk into a slot: its value, gradient or momentum.
-pub fn write(backend: &mut dyn Backend, param: &Param, slot: SlotId, disk: &[f32]) {
-    write_through(backend, param, slot, disk, &mut Vec::new());
+/// Lets moving averages, where the plan keeps some, begin with the present values.
+///
+/// # Errors
+/// The device fails.
+pub fn begin_averages(session: &mut Session) -> Result<(), ExecError> {
+    let plan = session.plan().clone();
+    for slots in &plan.params {
+        if let Some(average) = slots.average {
+            let value = session.get(slots.value)?;
+            session.write(average, &value)?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies numbers in a parameter's layout on disk into a slot: its value, gradient or a buffer.
+///
+/// # Errors
+/// The device fails.
+pub fn write(
+    session: &mut Session,
+    param: &Param,
+    slot: SlotId,
+    disk: &[f32],
+) -> Result<(), ExecError> {
+    write_through(session, param, slot, disk, &mut Vec::new())
 }
 
 /// The same by way of memory that is used again: taking it anew for every parameter costs more than
 /// the copy.
 fn write_through(
-    backend: &mut dyn Backend,
+    session: &mut Session,
     param: &Param,
     slot: SlotId,
     disk: &[f32],
     inside: &mut Vec<f32>,
-) {
+) -> Result<(), ExecError> {
     inside.resize(disk.len(), 0.0);
     permute(param, |disk_at, inside_at| {
         inside[inside_at] = disk[disk_at];
     });
-    backend.write(slot, inside);
+    session.write(slot, inside)
 }
 
 /// Copies a slot out, in the layout on disk.
-pub fn read(backend: &dyn Backend, param: &Param, slot: SlotId) -> Vec<f32> {
-    let mut values = vec![0.0; param.len()];
-    backend.read(slot, &mut values);
-    disk(param, &values)
+///
+/// # Errors
+/// The device fails, or the slot is of weights that were not kept.
+pub fn read(session: &Session, param: &Param, slot: SlotId) -> Result<Vec<f32>, ExecError> {
+    Ok(disk(param, &session.get(slot)?))
 }
 
 /// Checks that tensors are those of a plan: all there, of the right shape, floats and finite.
@@ -120,26 +153,33 @@ fn none_of(mut problems: impl Iterator<Item = String>) -> Result<(), String> {
     }
 }
 
-/// Writes tensors that [`fit`] into a backend, one after another.
-pub fn write_all(backend: &mut dyn Backend, tensors: &Tensors) {
+/// Writes tensors that [`fit`] into a session, one after another.
+///
+/// # Errors
+/// The device fails.
+pub fn write_all(session: &mut Session, tensors: &Tensors) -> Result<(), ExecError> {
+    let plan = session.plan().clone();
     let mut inside = Vec::new();
-    for slots in backend.plan().params.clone() {
+    for slots in &plan.params {
         if let Some(values) = tensors.get(&slots.name).and_then(Array::to_f32) {
-            write_through(backend, &slots.param, slots.value, &values, &mut inside);
+            write_through(session, &slots.param, slots.value, &values, &mut inside)?;
         }
     }
+    Ok(())
 }
 
-/// Copies every parameter and running statistic from one backend to another whose plan is of the
-/// same network.
-pub fn copy(from: &dyn Backend, to: &mut dyn Backend) {
-    let pairs: Vec<(ParamSlots, ParamSlots)> =
-        from.plan().params.iter().cloned().zip(to.plan().params.iter().cloned()).collect();
-    for (source, target) in pairs {
-        let mut values = vec![0.0; source.param.len()];
-        from.read(source.value, &mut values);
-        to.write(target.value, &values);
+/// Copies every parameter and running statistic to a session whose plan is of the same network: the
+/// moving averages, where `averages` says so and the plan keeps some, or the values.
+///
+/// # Errors
+/// A device fails.
+pub fn copy(from: &Session, to: &mut Session, averages: bool) -> Result<(), ExecError> {
+    let target = to.plan().clone();
+    for (source, target) in from.plan().params.iter().zip(&target.params) {
+        let average = source.average.filter(|_| averages);
+        to.write(target.value, &from.get(average.unwrap_or(source.value))?)?;
     }
+    Ok(())
 }
 
 /// From the layout inside to the one on disk.

@@ -28,7 +28,7 @@ use resnet_formats::{Array, FormatError, Tensors, safetensors};
 use crate::base::files::{self, FileError};
 use crate::data::{DataError, Preprocess};
 use crate::net::{Arch, ArchError};
-use resnet_engine::exec::Backend;
+use resnet_engine::exec::{ExecError, Session};
 use resnet_engine::graph::Graph;
 use resnet_engine::plan::Plan;
 
@@ -99,6 +99,9 @@ pub enum ModelError {
         /// What is wrong.
         error: DataError,
     },
+    /// The device that holds the weights.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
     /// Tensors are missing, unexpected or of the wrong shape.
     #[error("{}: the tensors do not fit network `{arch}`: {problem}", path.display())]
     Tensors {
@@ -112,19 +115,22 @@ pub enum ModelError {
 }
 
 impl Model {
-    /// A model of a backend's present weights.
+    /// A model of a session's present weights.
+    ///
+    /// # Errors
+    /// The device fails, or the session does not keep its weights.
     pub fn of(
-        backend: &dyn Backend,
+        session: &Session,
         arch: Arch,
         classes: Vec<String>,
         preprocess: Preprocess,
-    ) -> Model {
+    ) -> Result<Model, ModelError> {
         let mut tensors = Tensors::default();
-        for slots in &backend.plan().params {
-            let values = super::read(backend, &slots.param, slots.value);
+        for slots in &session.plan().params {
+            let values = super::read(session, &slots.param, slots.value)?;
             tensors.insert(slots.name.clone(), Array::f32(slots.param.dims.clone(), values));
         }
-        Model::new(arch, classes, preprocess, tensors)
+        Ok(Model::new(arch, classes, preprocess, tensors))
     }
 
     /// A model of these parts.
@@ -251,30 +257,29 @@ impl Model {
         ModelError::Tensors { path: self.path.clone(), arch: self.arch.name(), problem }
     }
 
-    /// Writes the weights into a backend.
+    /// Writes the weights into a session.
     ///
     /// # Errors
     /// As [`Model::check`]; nothing is written then.
-    pub fn apply(&self, backend: &mut dyn Backend) -> Result<(), ModelError> {
-        self.check(backend.plan())?;
-        super::write_all(backend, &self.tensors);
-        Ok(())
+    pub fn apply(&self, session: &mut Session) -> Result<(), ModelError> {
+        self.check(session.plan())?;
+        Ok(super::write_all(session, &self.tensors)?)
     }
 
-    /// Moves the weights into a backend: each array is given up once it is written, so that no more
+    /// Moves the weights into a session: each array is given up once it is written, so that no more
     /// than one of them is ever in memory twice. What is left has no weights.
     ///
     /// # Errors
     /// As [`Model::check`]; nothing is written then.
-    pub fn hand_over(&mut self, backend: &mut dyn Backend) -> Result<(), ModelError> {
-        self.check(backend.plan())?;
-        let params = backend.plan().params.clone();
+    pub fn hand_over(&mut self, session: &mut Session) -> Result<(), ModelError> {
+        self.check(session.plan())?;
+        let plan = session.plan().clone();
         let mut inside = Vec::new();
-        for slots in &params {
+        for slots in &plan.params {
             let array = self.tensors.entries.remove(&slots.name);
             if let Some(values) = array.as_ref().and_then(Array::to_f32) {
                 let inside = &mut inside;
-                super::write_through(backend, &slots.param, slots.value, &values, inside);
+                super::write_through(session, &slots.param, slots.value, &values, inside)?;
             }
         }
         Ok(())

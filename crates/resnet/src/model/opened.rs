@@ -9,7 +9,7 @@ use resnet_formats::{Array, safetensors};
 
 use super::model::{self, PIXEL_MEAN};
 use super::{Model, ModelError, misfit, none_of, write_through};
-use resnet_engine::exec::Backend;
+use resnet_engine::exec::Session;
 
 /// A model without its tensors, and where they are.
 pub struct Opened {
@@ -45,18 +45,19 @@ impl Opened {
         Ok(Opened { model: Model::of_tensors(path, tensors)?, stream: Some(stream) })
     }
 
-    /// Writes the weights into a backend, each as it is read; returns the model, which has none.
+    /// Writes the weights into a session, each as it is read; returns the model, which has none.
     ///
     /// # Errors
-    /// The file cannot be read to its end, or a tensor is missing or does not fit; the backend then
+    /// The file cannot be read to its end, or a tensor is missing or does not fit; the session then
     /// holds some of them.
-    pub fn hand_over(self, backend: &mut dyn Backend) -> Result<Model, ModelError> {
+    pub fn hand_over(self, session: &mut Session) -> Result<Model, ModelError> {
         let mut model = self.model;
         let Some(stream) = self.stream else {
-            model.hand_over(backend)?;
+            model.hand_over(session)?;
             return Ok(model);
         };
-        let params = backend.plan().params.clone();
+        let plan = session.plan().clone();
+        let params = &plan.params;
         let mut waiting: HashMap<&str, _> =
             params.iter().map(|slots| (slots.name.as_str(), slots)).collect();
         let (mut problems, mut inside) = (Vec::new(), Vec::new());
@@ -69,7 +70,7 @@ impl Opened {
             if problems.is_empty()
                 && let Some(values) = Array::to_f32(&array)
             {
-                write_through(backend, &slots.param, slots.value, &values, &mut inside);
+                write_through(session, &slots.param, slots.value, &values, &mut inside)?;
             }
         }
         let missing = params.iter().filter(|slots| waiting.contains_key(slots.name.as_str()));

@@ -1,6 +1,7 @@
 //! One step: its slots borrowed, its kernel called.
 
 use std::ops::{Deref, DerefMut, Range};
+use std::sync::Arc;
 
 use resnet_kernels::batch_norm::{self, Mask};
 use resnet_kernels::{
@@ -8,31 +9,51 @@ use resnet_kernels::{
     pool2d, sgd,
 };
 
-use super::choose::{Chosen, pool_shape};
-use super::{Cpu, Sgd};
-use crate::step::{self, Linear, Precision, StepKind};
+use super::chosen::Chosen;
+use super::executor::Executor;
+use super::shapes::pool_shape;
+use crate::exec::{ExecError, Rates};
+use crate::step::{self, Linear, Memory, Precision, Rule, StepKind, Update};
 
 /// Longest list of slots of a step.
 const OPERANDS: usize = 10;
 const CHOSEN: &str = "a kernel was chosen for every convolution";
 
+/// A slot's words.
+enum Words<'a> {
+    Own(&'a mut [f32]),
+    /// Of weights that other executors read as well.
+    Shared(&'a [f32]),
+}
+
 /// A slot's memory. What is always f32, parameters and statistics among it, is read as it stands; a
 /// map in its precision.
 struct Operand<'a> {
-    words: &'a mut [f32],
+    words: Words<'a>,
     len: usize,
     precision: Precision,
+}
+
+const SHARED: &str = "steps that write weights do not run on shared ones";
+
+impl<'a> Words<'a> {
+    fn own(self) -> &'a mut [f32] {
+        match self {
+            Words::Own(words) => words,
+            Words::Shared(_) => panic!("{SHARED}"),
+        }
+    }
 }
 
 impl<'a> Operand<'a> {
     fn map<T: Number>(&self) -> &[T] {
         self.check::<T>();
-        T::view(self.words, self.len)
+        T::view(self, self.len)
     }
 
     fn map_mut<T: Number>(self) -> &'a mut [T] {
         self.check::<T>();
-        T::view_mut(self.words, self.len)
+        T::view_mut(self.words.own(), self.len)
     }
 
     fn check<T: Number>(&self) {
@@ -44,13 +65,19 @@ impl Deref for Operand<'_> {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        self.words
+        match &self.words {
+            Words::Own(words) => words,
+            Words::Shared(words) => words,
+        }
     }
 }
 
 impl DerefMut for Operand<'_> {
     fn deref_mut(&mut self) -> &mut [f32] {
-        self.words
+        match &mut self.words {
+            Words::Own(words) => words,
+            Words::Shared(_) => panic!("{SHARED}"),
+        }
     }
 }
 
@@ -60,9 +87,8 @@ struct Context<'a> {
     scratch: Scratch<'a>,
     /// The step's weights as its kernel reads them, where they were laid out before.
     packed: Option<&'a [f32]>,
-    labels: &'a [u32],
     zeros: &'a [f32],
-    sgd: &'a Sgd,
+    rates: Rates,
 }
 
 /// A forward pass with weights laid out before, or now.
@@ -107,37 +133,59 @@ fn residual<'a, T: Number>(added: &'a Added) -> Option<Residual<'a, T>> {
     })
 }
 
-impl Cpu {
-    pub(super) fn step(&mut self, index: usize) {
+impl Executor {
+    pub(super) fn step(&mut self, index: usize) -> Result<(), ExecError> {
         let step = &self.plan.steps[index];
-        let mut ranges: [Range<usize>; OPERANDS] = std::array::from_fn(|_| 0..0);
-        let mut kinds = [(0, Precision::F32); OPERANDS];
+        // Ranges of each memory, empty where the operand is in the other one.
+        let mut ranges: [[Range<usize>; OPERANDS]; 2] =
+            std::array::from_fn(|_| std::array::from_fn(|_| 0..0));
+        let mut kinds = [(0, Precision::F32, Memory::Arena); OPERANDS];
         let mut precision = Precision::F32;
         for (i, id) in step.reads.iter().chain(&step.writes).enumerate() {
             let slot = &self.plan.slots[id.0];
-            ranges[i] = self.plan.range(*id);
-            kinds[i] = (slot.len, slot.precision);
+            let memory = slot.space.memory();
+            ranges[memory as usize][i] = self.plan.range(*id);
+            kinds[i] = (slot.len, slot.precision, memory);
             if slot.precision == Precision::Bf16 {
                 precision = Precision::Bf16;
             }
         }
-        let mut kinds = kinds.into_iter();
-        let operands = self
-            .memory
-            .get_disjoint_mut(ranges)
-            .expect("slots that live at once do not overlap")
-            .map(|words| {
-                let (len, precision) = kinds.next().unwrap_or_default();
-                Operand { words, len, precision }
-            });
+        let [weights, arena] = ranges;
+        let apart = "slots that live at once do not overlap";
+        let mut arena = self.arena.get_disjoint_mut(arena).expect(apart).into_iter();
+        let places = &self.places;
+        let packed;
+        let mut weights: [Option<Words>; OPERANDS] = match Arc::get_mut(&mut self.weights) {
+            Some(own) => {
+                let (values, layouts) = own.split();
+                packed = layouts.packed(places, index);
+                values.get_disjoint_mut(weights).expect(apart).map(|words| Some(Words::Own(words)))
+            }
+            None => {
+                let writes = |id: &step::SlotId| self.plan.slots[id.0].space.memory();
+                if step.writes.iter().any(|id| writes(id) == Memory::Weights) {
+                    return Err(ExecError::Shared);
+                }
+                packed = self.weights.layouts().packed(places, index);
+                weights.map(|range| Some(Words::Shared(&self.weights.values[range])))
+            }
+        };
+        let operands = std::array::from_fn(|i| {
+            let (len, precision, memory) = kinds[i];
+            let own = arena.next().map(Words::Own);
+            let words = match memory {
+                Memory::Arena => own,
+                Memory::Weights => weights[i].take(),
+            };
+            Operand { words: words.expect("as many words as operands"), len, precision }
+        });
+        let cpu = if self.gang { &self.cpu } else { &self.solo };
         let context = Context {
-            cpu: &self.cpu,
-            scratch: Scratch::new(&self.cpu, &mut self.scratch, self.scratch_len),
-            packed: Some(&self.packed[self.packed_at[index].clone()])
-                .filter(|packed| !packed.is_empty()),
-            labels: &self.labels,
+            cpu,
+            scratch: Scratch::new(cpu, &mut self.scratch, self.scratch_len),
+            packed,
             zeros: &self.zeros,
-            sgd: &self.sgd,
+            rates: self.rates,
         };
         let chosen = self.convs[index].as_ref();
         let (f32, bf16) = (chosen.and_then(Chosen::f32), chosen.and_then(Chosen::bf16));
@@ -145,6 +193,7 @@ impl Cpu {
             Precision::F32 => run(step.kind, operands, f32, f32, context),
             Precision::Bf16 => run::<Bf16>(step.kind, operands, bf16, f32, context),
         }
+        Ok(())
     }
 }
 
@@ -156,7 +205,7 @@ fn run<T: Number>(
     linear: Option<&Conv2d>,
     context: Context,
 ) {
-    let Context { cpu, mut scratch, packed, labels, zeros, sgd } = context;
+    let Context { cpu, mut scratch, packed, zeros, rates } = context;
     match kind {
         StepKind::Conv { bias: false, .. } => {
             let [x, w, y, ..] = operands;
@@ -276,11 +325,13 @@ fn run<T: Number>(
             forward(linear, cpu, &x, &w, packed, bias, &mut y, scratch);
         }
         StepKind::SoftmaxCrossEntropy { classes, smoothing, .. } => {
-            let [logits, mut losses, mut dlogits, ..] = operands;
+            let [logits, target, weight, total, mut losses, mut dlogits, ..] = operands;
             loss::softmax_cross_entropy(
                 cpu,
                 &logits,
-                labels,
+                &target,
+                &weight,
+                total[0],
                 classes,
                 smoothing,
                 &mut losses,
@@ -403,16 +454,28 @@ fn run<T: Number>(
             let db = Some(&mut *db);
             linear::backward_weight(cpu, n, c_in, c_out, &x, &dy, &mut dw, db, scratch);
         }
-        StepKind::Sgd { weights, below } => {
+        StepKind::Accumulate => {
+            let [dw, mut sum, ..] = operands;
+            sgd::accumulate(cpu, &mut sum, &dw);
+        }
+        StepKind::Clear => {
+            let [mut sum, ..] = operands;
+            sum.fill(0.0);
+        }
+        StepKind::Update(update @ Update { rule: Rule::Sgd { momentum, nesterov }, .. }) => {
             let [dw, mut w, mut v, ..] = operands;
-            let decays = weights || sgd.decay_norm_bias;
             let sgd = sgd::Sgd {
-                lr: sgd.rate(below),
-                momentum: sgd.momentum,
-                weight_decay: if decays { sgd.weight_decay } else { 0.0 },
-                nesterov: sgd.nesterov,
+                lr: update.lr(rates.lr),
+                momentum,
+                weight_decay: update.weight_decay,
+                nesterov,
+                scale: rates.scale,
             };
             sgd::update(cpu, &sgd, &mut w, &dw, &mut v);
+        }
+        StepKind::Average => {
+            let [w, mut a, ..] = operands;
+            sgd::average(cpu, &mut a, &w, rates.average);
         }
     }
 }

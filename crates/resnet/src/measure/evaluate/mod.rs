@@ -10,7 +10,7 @@ use crate::data::{self, Augment, CROPS, DataError, Dataset, Loader, LoaderOption
 use crate::measure::metric::{self, Calibration, Confusion, METRICS, Metric};
 use crate::model::{Model, ModelError};
 use crate::net::ArchError;
-use resnet_engine::exec::{Backend, Cpu, NoMemory};
+use resnet_engine::exec::{Device, ExecError, Session};
 use resnet_engine::op::ShapeError;
 use resnet_engine::plan::{Options, Plan};
 use resnet_engine::step::Precision;
@@ -36,9 +36,9 @@ pub enum UseError {
     /// A layer of it.
     #[error(transparent)]
     Shape(#[from] ShapeError),
-    /// Its plan needs too much memory.
+    /// Its plan, on the device.
     #[error(transparent)]
-    Memory(#[from] NoMemory),
+    Exec(#[from] ExecError),
     /// A picture, the data or the preprocessing.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -75,10 +75,10 @@ pub enum Crops {
 pub fn evaluate_model(
     model: &mut Model,
     data: Arc<dyn Dataset>,
-    threads: usize,
+    device: &dyn Device,
     on: &mut dyn FnMut(usize),
 ) -> Result<Evaluation, UseError> {
-    evaluate_crops(model, data, Crops::One, Precision::F32, threads, on)
+    evaluate_crops(model, data, Crops::One, Precision::F32, device, on)
 }
 
 /// The same by one or several crops of each image, with maps of some precision.
@@ -90,7 +90,7 @@ pub fn evaluate_crops(
     data: Arc<dyn Dataset>,
     crops: Crops,
     precision: Precision,
-    threads: usize,
+    device: &dyn Device,
     on: &mut dyn FnMut(usize),
 ) -> Result<Evaluation, UseError> {
     let data = data::with_classes(data, &model.classes)?;
@@ -101,13 +101,13 @@ pub fn evaluate_crops(
     let batch = most.min(data.len()).max(1);
     let options = Options { precision, ..Options::infer(batch * crops) };
     let plan = Plan::build(&model.graph()?, options)?;
-    let mut cpu = Cpu::new(plan, threads)?.taking_weights();
+    let mut session = Session::to_run(device, plan)?;
     let transform = Transform::new(model.preprocess.clone(), Augment::default())?;
-    let workers = loader_workers(data.as_ref(), threads);
+    let workers = loader_workers(data.as_ref(), device.threads());
     let options = LoaderOptions { crops, ..LoaderOptions::eval(batch, workers) };
     let loader = Loader::new(data, transform, options)?;
-    model.hand_over(&mut cpu)?;
-    Ok(evaluate(&mut cpu, &loader, on)?)
+    model.hand_over(&mut session)?;
+    evaluate(&mut session, &loader, on)
 }
 
 /// What a network does on a data set.
@@ -145,13 +145,12 @@ const WARNINGS: usize = 100;
 /// # Errors
 /// An image cannot be read.
 pub fn evaluate(
-    backend: &mut dyn Backend,
+    session: &mut Session,
     loader: &Loader,
     on: &mut dyn FnMut(usize),
-) -> Result<Evaluation, DataError> {
-    let (input, logits_slot) = (backend.plan().input, backend.plan().logits);
-    let (steps, classes) = (backend.plan().forward.clone(), backend.plan().classes);
-    let mut logits = vec![0.0; backend.plan().options.batch * classes];
+) -> Result<Evaluation, UseError> {
+    let classes = session.plan().classes;
+    let mut logits = vec![0.0; session.plan().options.batch * classes];
     let mut metrics: Vec<_> = METRICS.iter().map(|row| (row.name, (row.new)())).collect();
     let (mut confusion, mut calibration) = (Confusion::default(), Calibration::default());
     let (mut mistakes, mut wrong) = (Mistakes::default(), 0);
@@ -162,9 +161,7 @@ pub fn evaluate(
         unread += batch.warnings.len();
         let room = WARNINGS - warnings.len();
         warnings.extend(batch.warnings.iter().take(room).map(ToString::to_string));
-        backend.write(input, &batch.x);
-        backend.run(steps.clone());
-        backend.read(logits_slot, &mut logits);
+        session.infer(&batch.x, &mut logits)?;
         if crops > 1 {
             average(&mut logits, classes, crops);
         }

@@ -1,27 +1,32 @@
 //! Classifies pictures with a trained model, and shows where it looked.
 
 mod cam;
+mod workers;
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 
-use crate::data::{self, Augment, Image, Transform};
-use crate::measure::evaluate::{UseError, softmax};
-use crate::model::{Model, Opened};
-use resnet_engine::exec::{Backend, Cpu};
+use resnet_engine::exec::{Device, Session};
 use resnet_engine::graph::{LayerId, Shape};
 use resnet_engine::op;
 use resnet_engine::plan::{Mode, Options, Plan};
 use resnet_engine::step::Precision;
 
+use crate::data::{self, Augment, Image, Transform};
+use crate::measure::evaluate::{UseError, softmax};
+use crate::model::{Model, Opened};
+use workers::{Worker, Workers};
+
 pub use cam::Cam;
 
-/// A model ready to classify pictures one by one.
+/// A model ready to classify pictures, from any number of threads at once.
 pub struct Predictor {
-    cpu: Cpu,
+    workers: Workers,
+    threads: usize,
     transform: Transform,
     classes: Vec<String>,
-    x: Vec<f32>,
-    logits: Vec<f32>,
     /// The layer whose maps are looked at, where the predictor explains.
     layer: Option<LayerId>,
     shape_of_layer: Shape,
@@ -43,31 +48,39 @@ impl Predictor {
     ///
     /// # Errors
     /// The file's parts do not fit each other.
-    pub fn new(model: Model, precision: Precision, threads: usize) -> Result<Predictor, UseError> {
-        Predictor::prepare(model.into(), precision, threads, None)
+    pub fn new(
+        model: Model,
+        precision: Precision,
+        device: &dyn Device,
+    ) -> Result<Predictor, UseError> {
+        Predictor::prepare(model.into(), precision, device, None)
     }
 
     /// The same of a model file, whose weights are read as they are needed.
     ///
     /// # Errors
     /// The file cannot be read, or its parts do not fit each other.
-    pub fn open(path: &Path, precision: Precision, threads: usize) -> Result<Predictor, UseError> {
-        Predictor::prepare(Opened::open(path)?, precision, threads, None)
+    pub fn open(
+        path: &Path,
+        precision: Precision,
+        device: &dyn Device,
+    ) -> Result<Predictor, UseError> {
+        Predictor::prepare(Opened::open(path)?, precision, device, None)
     }
 
-    /// Prepares a model to classify and to explain, in f32; see [`Predictor::cam`].
+    /// Prepares a model to classify and to explain, in f32; see [`Predictor::explain`].
     ///
     /// # Errors
     /// The file's parts do not fit each other.
-    pub fn explaining(model: Model, threads: usize) -> Result<Predictor, UseError> {
+    pub fn explaining(model: Model, device: &dyn Device) -> Result<Predictor, UseError> {
         let layer = cam::layer(&model.graph()?)?;
-        Predictor::prepare(model.into(), Precision::F32, threads, Some(layer))
+        Predictor::prepare(model.into(), Precision::F32, device, Some(layer))
     }
 
     fn prepare(
         opened: Opened,
         precision: Precision,
-        threads: usize,
+        device: &dyn Device,
         layer: Option<LayerId>,
     ) -> Result<Predictor, UseError> {
         let options = Options {
@@ -77,23 +90,92 @@ impl Predictor {
         };
         let graph = opened.model.graph()?;
         let shape_of_layer = op::shapes(&graph)?[layer.unwrap_or(graph.output()).0];
-        let plan = Plan::build(&graph, options)?;
-        let mut cpu = Cpu::new(plan, threads)?.taking_weights();
-        let model = opened.hand_over(&mut cpu)?;
-        let x = vec![0.0; model.preprocess.shape.len()];
-        let logits = vec![0.0; model.classes.len()];
+        let mut session = Session::to_run(device, Plan::build(&graph, options)?)?;
+        let model = opened.hand_over(&mut session)?;
         let transform = Transform::new(model.preprocess, Augment::default())?;
-        Ok(Predictor { cpu, transform, classes: model.classes, x, logits, layer, shape_of_layer })
+        let threads = device.threads();
+        Ok(Predictor {
+            workers: Workers::new(Worker::new(session), threads),
+            threads,
+            transform,
+            classes: model.classes,
+            layer,
+            shape_of_layer,
+        })
     }
 
     /// The `top` most likely classes of the picture in a file, most likely first.
     ///
     /// # Errors
     /// The file is not a picture that can be read.
-    pub fn file(&mut self, path: &Path, top: usize) -> Result<Vec<Guess>, UseError> {
+    pub fn file(&self, path: &Path, top: usize) -> Result<Vec<Guess>, UseError> {
         let mut image = Image::default();
         data::read_picture(path, &mut image)?;
-        Ok(self.image(&image, top))
+        self.image(&image, top)
+    }
+
+    /// The `top` most likely classes of a picture, most likely first.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn image(&self, image: &Image, top: usize) -> Result<Vec<Guess>, UseError> {
+        Ok(self.top(&self.logits(image)?, top))
+    }
+
+    /// The logits of a picture, one a class.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn logits(&self, image: &Image) -> Result<Vec<f32>, UseError> {
+        let logits = self.workers.with(|worker| {
+            self.run(worker, image)?;
+            Ok(worker.logits.clone())
+        });
+        Ok(logits?)
+    }
+
+    /// Does `work` for each of `count` things on all threads, each of which computes for itself
+    /// what it asks of this predictor, and tells `on` the results in order.
+    ///
+    /// # Errors
+    /// There is not enough memory for a second worker.
+    pub fn each<T: Send>(
+        &self,
+        count: usize,
+        work: impl Fn(usize) -> T + Sync,
+        mut on: impl FnMut(usize, T),
+    ) -> Result<(), UseError> {
+        let threads = self.threads.min(count);
+        if threads <= 1 {
+            (0..count).for_each(|i| on(i, work(i)));
+            return Ok(());
+        }
+        let _crowd = self.workers.crowd(threads)?;
+        let next = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            let (send, results) = mpsc::sync_channel(threads);
+            for _ in 0..threads {
+                let (send, next, work) = (send.clone(), &next, &work);
+                scope.spawn(move || {
+                    loop {
+                        let i = next.fetch_add(1, Ordering::Relaxed);
+                        if i >= count || send.send((i, work(i))).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+            drop(send);
+            let (mut early, mut told) = (BTreeMap::new(), 0);
+            for (i, result) in results {
+                early.insert(i, result);
+                while let Some(result) = early.remove(&told) {
+                    on(told, result);
+                    told += 1;
+                }
+            }
+        });
+        Ok(())
     }
 
     /// How pictures become inputs.
@@ -101,17 +183,18 @@ impl Predictor {
         &self.transform
     }
 
-    /// The `top` most likely classes of a picture, most likely first.
-    pub fn image(&mut self, image: &Image, top: usize) -> Vec<Guess> {
-        self.transform.eval(image, &mut self.x);
-        let (input, logits, forward) = {
-            let plan = self.cpu.plan();
-            (plan.input, plan.logits, plan.forward.clone())
-        };
-        self.cpu.write(input, &self.x);
-        self.cpu.run(forward);
-        self.cpu.read(logits, &mut self.logits);
-        let probabilities = softmax(&self.logits);
+    /// The forward pass of a picture.
+    fn run(
+        &self,
+        worker: &mut Worker,
+        image: &Image,
+    ) -> Result<(), resnet_engine::exec::ExecError> {
+        self.transform.eval(image, &mut worker.x);
+        worker.session.infer(&worker.x, &mut worker.logits)
+    }
+
+    fn top(&self, logits: &[f32], top: usize) -> Vec<Guess> {
+        let probabilities = softmax(logits);
         let mut order: Vec<usize> = (0..probabilities.len()).collect();
         order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]).then(a.cmp(&b)));
         let guess = |class: usize| Guess {
@@ -122,3 +205,6 @@ impl Predictor {
         order.into_iter().take(top).map(guess).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-use resnet_engine::exec::{Backend, Cpu, NoMemory};
+use resnet_engine::exec::{Device, ExecError, Session, Target};
 use resnet_engine::graph::Graph;
 use resnet_engine::op::ShapeError;
 use resnet_engine::plan::{Options, Plan};
@@ -111,14 +111,14 @@ pub enum ProbeError {
     /// A layer cannot read its inputs.
     #[error(transparent)]
     Shape(#[from] ShapeError),
-    /// Keeping everything needs too much memory.
+    /// The device; keeping everything may need too much memory.
     #[error(transparent)]
-    Memory(#[from] NoMemory),
+    Exec(#[from] ExecError),
 }
 
 /// A network prepared to be looked into.
 pub struct Probe {
-    cpu: Cpu,
+    session: Session,
     structure: Structure,
 }
 
@@ -127,10 +127,14 @@ impl Probe {
     ///
     /// # Errors
     /// [`ProbeError`].
-    pub fn new(graph: &Graph, pictures: usize, threads: usize) -> Result<Probe, ProbeError> {
+    pub fn new(
+        graph: &Graph,
+        pictures: usize,
+        device: &dyn Device,
+    ) -> Result<Probe, ProbeError> {
         let plan = Plan::build(graph, Self::options(pictures))?;
         let structure = Structure::of(graph, &plan);
-        Ok(Probe { cpu: Cpu::new(plan, threads)?, structure })
+        Ok(Probe { session: Session::new(device, plan)?, structure })
     }
 
     /// A number of pictures, at most `most`, for which a probe of `graph` takes a moderate amount
@@ -152,38 +156,45 @@ impl Probe {
         Options { fuse: false, keep_all: true, ..Options::train(pictures, 0.0) }
     }
 
-    /// The backend, to write weights into.
-    pub fn backend(&mut self) -> &mut Cpu {
-        &mut self.cpu
+    /// The session, to write weights into.
+    pub fn session(&mut self) -> &mut Session {
+        &mut self.session
     }
 
     /// Number of pictures it looks at.
     pub fn pictures(&self) -> usize {
-        self.cpu.plan().options.batch
+        self.session.plan().options.batch
     }
 
     /// Measures everything on these pictures (`x`: `[pictures, h, w, c]`) and their labels.
-    pub fn measure(&mut self, x: &[f32], labels: &[u32]) -> Measurement {
-        let cpu = &mut self.cpu;
-        let plan = cpu.plan();
-        let (input, losses) = (plan.input, plan.losses.expect("a probe's plan trains"));
-        let (forward, backward) = (plan.forward.clone(), plan.backward.clone());
-        cpu.write(input, x);
-        cpu.set_labels(labels);
-        cpu.run(forward);
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn measure(&mut self, x: &[f32], labels: &[u32]) -> Result<Measurement, ExecError> {
+        let session = &mut self.session;
+        let plan = session.plan().clone();
+        let mut target = vec![0.0; labels.len() * plan.classes];
+        for (row, &label) in target.chunks_exact_mut(plan.classes).zip(labels) {
+            row[label as usize] = 1.0;
+        }
+        let (weight, total) = (vec![1.0; labels.len()], labels.len() as f32);
+        session.feed(x, Target { target: &target, weight: &weight, total })?;
+        session.forward()?;
         let mut joins = self.structure.blocks.iter().collect::<Vec<_>>();
         let mut blocks = Vec::new();
-        for step in backward {
+        for step in plan.backward.clone() {
             match joins.iter().position(|block| block.join == step) {
-                Some(at) => blocks.push(joins.swap_remove(at).measure(cpu)),
-                None => cpu.run(step..step + 1),
+                Some(at) => blocks.push(joins.swap_remove(at).measure(session)?),
+                None => session.run(step..step + 1)?,
             }
         }
         // The backward pass meets the last block first.
         blocks.reverse();
-        let each = cpu.view(losses);
-        let loss = each.iter().map(|&l| f64::from(l)).sum::<f64>() / each.len() as f64;
         let layers = self.structure.layers.iter();
-        Measurement { loss, layers: layers.map(|layer| layer.measure(cpu)).collect(), blocks }
+        Ok(Measurement {
+            loss: session.sum_of_losses()? / f64::from(total),
+            layers: layers.map(|layer| layer.measure(session)).collect::<Result<_, _>>()?,
+            blocks,
+        })
     }
 }

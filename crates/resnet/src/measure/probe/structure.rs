@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::{BlockMeasure, LayerMeasure};
-use resnet_engine::exec::{Backend, Cpu};
+use resnet_engine::exec::{ExecError, Reduce, Session};
 use resnet_engine::graph::{Graph, LayerId, Op};
 use resnet_engine::plan::Plan;
 use resnet_engine::step::SlotId;
@@ -63,7 +63,7 @@ impl Structure {
                 main: main.contains(&id),
                 conv: matches!(graph.layer(id).op, Op::Conv2d { .. }),
                 w: slots.value,
-                dw: slots.training.expect("a probe's plan trains").grad,
+                dw: slots.training.as_ref().expect("a probe's plan trains").grad,
                 response: kept(plan, response),
                 dresponse: plan.gradients[response.0],
                 relu: relu.map(|relu| (kept(plan, relu), channels)),
@@ -92,35 +92,43 @@ fn kept(plan: &Plan, layer: LayerId) -> SlotId {
 }
 
 impl LayerSlots {
-    pub(super) fn measure(&self, cpu: &Cpu) -> LayerMeasure {
-        let norm = |slot| sums(cpu.view(slot)).1.sqrt();
-        let response = cpu.view(self.response);
-        let (sum, squares) = sums(response);
-        let (n, mean) = (response.len() as f64, sum / response.len() as f64);
-        LayerMeasure {
+    pub(super) fn measure(&self, session: &Session) -> Result<LayerMeasure, ExecError> {
+        let n = session.plan().slots[self.response.0].len as f64;
+        let mean = session.reduce(self.response, Reduce::Sum)? / n;
+        let square = session.reduce(self.response, Reduce::Squares)? / n;
+        let dead = |(slot, channels)| -> Result<f64, ExecError> {
+            Ok(session.reduce(slot, Reduce::Dead { channels })? / channels as f64)
+        };
+        Ok(LayerMeasure {
             name: self.name.clone(),
             main: self.main,
             conv: self.conv,
-            gradient_norm: norm(self.dw),
-            activation_gradient_norm: self.dresponse.map_or(0.0, norm),
-            weight_norm: norm(self.w),
+            gradient_norm: session.norm(self.dw)?,
+            activation_gradient_norm: match self.dresponse {
+                Some(slot) => session.norm(slot)?,
+                None => 0.0,
+            },
+            weight_norm: session.norm(self.w)?,
             update_ratio: None,
-            response_std: (squares / n - mean * mean).max(0.0).sqrt(),
-            dead: self.relu.map(|(slot, channels)| dead(cpu.view(slot), channels)),
-        }
+            response_std: (square - mean * mean).max(0.0).sqrt(),
+            dead: self.relu.map(dead).transpose()?,
+        })
     }
 }
 
 impl BlockSlots {
     /// Runs the step that joins the terms, and measures them.
-    pub(super) fn measure(&self, cpu: &mut Cpu) -> BlockMeasure {
-        let shortcut = cpu.view(self.dx).to_vec();
-        cpu.write(self.dx, &vec![0.0; shortcut.len()]);
-        cpu.run(self.join..self.join + 1);
-        let branch = cpu.view(self.dx).to_vec();
-        cpu.write(self.dx, &shortcut);
-        cpu.run(self.join..self.join + 1);
-        let total = cpu.view(self.dx);
+    pub(super) fn measure(&self, session: &mut Session) -> Result<BlockMeasure, ExecError> {
+        let join = self.join..self.join + 1;
+        let shortcut = session.get(self.dx)?;
+        let shortcut_norm = session.norm(self.dx)?;
+        session.write(self.dx, &vec![0.0; shortcut.len()])?;
+        session.run(join.clone())?;
+        let branch = session.get(self.dx)?;
+        let branch_norm = session.norm(self.dx)?;
+        session.write(self.dx, &shortcut)?;
+        session.run(join)?;
+        let total = session.get(self.dx)?;
         let (mut along, mut square, mut residue) = (0.0, 0.0, 0.0);
         for ((&t, &s), &b) in total.iter().zip(&shortcut).zip(&branch) {
             let [t, s, b] = [t, s, b].map(f64::from);
@@ -130,43 +138,13 @@ impl BlockSlots {
         }
         // A gradient of zero has no parts.
         let of_total = |x: f64| if square == 0.0 { f64::NAN } else { x };
-        BlockMeasure {
+        Ok(BlockMeasure {
             name: self.name.clone(),
             gradient_norm: square.sqrt(),
-            shortcut_norm: sums(&shortcut).1.sqrt(),
-            branch_norm: sums(&branch).1.sqrt(),
+            shortcut_norm,
+            branch_norm,
             shortcut_share: of_total(along / square),
             residue: of_total((residue / square).sqrt()),
-        }
+        })
     }
-}
-
-/// Sum and sum of squares, in a fixed order of eight lanes.
-fn sums(x: &[f32]) -> (f64, f64) {
-    const LANES: usize = 8;
-    let (mut sum, mut squares) = ([0f64; LANES], [0f64; LANES]);
-    let (chunks, rest) = x.as_chunks::<LANES>();
-    let mut add = |lane: usize, v: f32| {
-        let v = f64::from(v);
-        sum[lane] += v;
-        squares[lane] += v * v;
-    };
-    for chunk in chunks {
-        (0..LANES).for_each(|lane| add(lane, chunk[lane]));
-    }
-    for (lane, &v) in rest.iter().enumerate() {
-        add(lane, v);
-    }
-    (sum.iter().sum(), squares.iter().sum())
-}
-
-/// Fraction of channels (the last dimension of `y`) in which no number is positive.
-fn dead(y: &[f32], channels: usize) -> f64 {
-    let mut alive = vec![false; channels];
-    for pixel in y.chunks_exact(channels) {
-        for (alive, &v) in alive.iter_mut().zip(pixel) {
-            *alive |= v > 0.0;
-        }
-    }
-    alive.iter().filter(|&&alive| !alive).count() as f64 / channels as f64
 }

@@ -8,12 +8,12 @@ const PICTURES: usize = 8;
 
 fn measure(name: &str, side: usize, threads: usize) -> Measurement {
     let graph = Arch::parse(name).unwrap().graph(Shape::new(3, side, side), 10).unwrap();
-    let mut probe = Probe::new(&graph, PICTURES, threads).unwrap();
-    model::initialise(probe.backend(), &graph, 1);
+    let mut probe = Probe::new(&graph, PICTURES, exec::cpu(threads).unwrap().as_ref()).unwrap();
+    model::initialise(probe.session(), &graph, 1).unwrap();
     let mut rng = Rng::new(5, &[]);
     let x: Vec<f32> = (0..PICTURES * 3 * side * side).map(|_| rng.normal() as f32).collect();
     let labels: Vec<u32> = (0..PICTURES as u32).collect();
-    probe.measure(&x, &labels)
+    probe.measure(&x, &labels).unwrap()
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn the_same_bits_for_any_number_of_threads() {
 fn a_channel_that_never_fires_is_dead() {
     let graph = Arch::parse("plain8").unwrap().graph(Shape::new(1, 8, 8), 3).unwrap();
     let mut probe = Probe::new(&graph, 2, 1).unwrap();
-    model::initialise(probe.backend(), &graph, 1);
+    model::initialise(probe.session(), &graph, 1).unwrap();
     let backend = probe.backend();
     let slots = resnet_engine::exec::Backend::plan(backend).params.clone();
     let beta = slots.iter().find(|p| p.name == "bn1.bias").unwrap();

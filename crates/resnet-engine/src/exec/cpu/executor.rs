@@ -1,0 +1,201 @@
+//! A plan with its kernels, its weights and its arena.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use resnet_kernels::{Bf16, Cpu, Number, ScratchLen, diagnose, elementwise, zeros};
+
+use super::aligned::Aligned;
+use super::chosen::{Chosen, choose};
+use super::weights::{Places, Weights};
+use super::{installed_memory, no_memory};
+use crate::exec::{Backend, ExecError, Keep, Rates, Reduce};
+use crate::plan::Plan;
+use crate::step::{Memory, Precision, Slot, SlotId, Space, StepKind};
+
+/// Runs a plan on this machine's cores.
+pub(super) struct Executor {
+    pub(super) cpu: Arc<Cpu>,
+    /// The caller's thread alone.
+    pub(super) solo: Cpu,
+    pub(super) gang: bool,
+    pub(super) plan: Arc<Plan>,
+    /// The kernel of each convolution step.
+    pub(super) convs: Vec<Option<Chosen>>,
+    pub(super) weights: Arc<Weights>,
+    pub(super) places: Places,
+    /// Whether weights were written since they were laid out.
+    stale: bool,
+    pub(super) arena: Aligned,
+    pub(super) scratch: Vec<f32>,
+    pub(super) scratch_len: ScratchLen,
+    /// As many as the widest norm with fixed statistics has channels.
+    pub(super) zeros: Vec<f32>,
+    pub(super) rates: Rates,
+}
+
+impl Executor {
+    pub(super) fn new(cpu: Arc<Cpu>, plan: Arc<Plan>, keep: Keep) -> Result<Executor, ExecError> {
+        let chosen = choose(&cpu, &plan);
+        let error = no_memory(&plan, chosen.1.total(&cpu) + Weights::packed_len(&plan, &chosen.0));
+        if installed_memory().is_some_and(|installed| error.bytes > installed) {
+            return Err(error.into());
+        }
+        let weights = Weights::zeros(&plan, &chosen.0, keep).ok_or(error)?;
+        let places = weights.places(&plan, &chosen.0);
+        Executor::on(cpu, plan, chosen, Arc::new(weights), places)
+    }
+
+    /// An executor on weights that are there.
+    fn on(
+        cpu: Arc<Cpu>,
+        plan: Arc<Plan>,
+        (convs, scratch_len): (Vec<Option<Chosen>>, ScratchLen),
+        weights: Arc<Weights>,
+        places: Places,
+    ) -> Result<Executor, ExecError> {
+        let scratch = scratch_len.total(&cpu);
+        let error = no_memory(&plan, scratch);
+        let arena = Aligned::zeros(plan.len_of(Memory::Arena)).ok_or(error)?;
+        let scratch = zeros(scratch).ok_or(error)?;
+        let scaled = plan.steps.iter().map(|step| match step.kind {
+            StepKind::NormScale { channels, .. } => channels,
+            _ => 0,
+        });
+        let zeros = vec![0.0; scaled.max().unwrap_or(0)];
+        Ok(Executor {
+            solo: cpu.solo(),
+            cpu,
+            gang: true,
+            plan,
+            convs,
+            weights,
+            places,
+            stale: true,
+            arena,
+            scratch,
+            scratch_len,
+            zeros,
+            rates: Rates { lr: 0.0, scale: 1.0, average: 0.0 },
+        })
+    }
+
+    /// Lays out the weights of the convolutions that do not train, where they were written.
+    fn pack(&mut self) {
+        if std::mem::take(&mut self.stale)
+            && let Some(weights) = Arc::get_mut(&mut self.weights)
+        {
+            weights.pack_all(&self.cpu, &self.plan, &self.convs);
+        }
+    }
+
+    /// A slot's words.
+    fn words(&self, slot: SlotId) -> Result<&[f32], ExecError> {
+        let range = self.plan.range(slot);
+        match self.plan.slots[slot.0].space.memory() {
+            Memory::Arena => Ok(&self.arena[range]),
+            Memory::Weights if self.weights.keeps(slot) => Ok(&self.weights.values[range]),
+            Memory::Weights => Err(ExecError::NotKept(self.plan.slots[slot.0].name.clone())),
+        }
+    }
+
+    /// A number about values.
+    fn reduced<T: Number>(&self, x: &[T], what: Reduce) -> f64 {
+        match what {
+            Reduce::Finite => f64::from(u8::from(diagnose::all_finite(&self.cpu, x))),
+            Reduce::Sum => diagnose::sums(&self.cpu, x).0,
+            Reduce::Squares => diagnose::sums(&self.cpu, x).1,
+            Reduce::Dead { channels } => diagnose::dead_channels(&self.cpu, x, channels) as f64,
+        }
+    }
+}
+
+impl Backend for Executor {
+    fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    fn run(&mut self, steps: Range<usize>) -> Result<(), ExecError> {
+        self.pack();
+        for index in steps {
+            self.step(index)?;
+        }
+        Ok(())
+    }
+
+    fn set_rates(&mut self, rates: Rates) {
+        self.rates = rates;
+    }
+
+    fn write(&mut self, slot: SlotId, from: &[f32]) -> Result<(), ExecError> {
+        let range = self.plan.range(slot);
+        let Slot { space, precision, len, .. } = self.plan.slots[slot.0];
+        if space.memory() == Memory::Weights {
+            let weights = Arc::get_mut(&mut self.weights).ok_or(ExecError::Shared)?;
+            if weights.keeps(slot) {
+                weights.values[range].copy_from_slice(from);
+                self.stale = true;
+            } else {
+                weights.pack_one(&self.cpu, &self.plan, &self.convs, slot, from);
+            }
+            return Ok(());
+        }
+        let words = &mut self.arena[range];
+        match precision {
+            Precision::F32 => words.copy_from_slice(from),
+            Precision::Bf16 => {
+                elementwise::convert(&self.cpu, from, Bf16::view_mut(words, len), false);
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self, slot: SlotId, into: &mut [f32]) -> Result<(), ExecError> {
+        let words = self.words(slot)?;
+        let slot = &self.plan.slots[slot.0];
+        match slot.precision {
+            Precision::F32 => into.copy_from_slice(words),
+            Precision::Bf16 => {
+                elementwise::convert(&self.cpu, Bf16::view(words, slot.len), into, false);
+            }
+        }
+        Ok(())
+    }
+
+    fn reduce(&self, slot: SlotId, what: Reduce) -> Result<f64, ExecError> {
+        let words = self.words(slot)?;
+        let slot = &self.plan.slots[slot.0];
+        Ok(match slot.precision {
+            Precision::F32 => self.reduced(words, what),
+            Precision::Bf16 => self.reduced(Bf16::view(words, slot.len), what),
+        })
+    }
+
+    fn all_finite(&self, space: Space) -> Result<bool, ExecError> {
+        assert_ne!(space, Space::Activation, "maps may be stored otherwise");
+        let region = self.plan.region(space);
+        let words = match space.memory() {
+            Memory::Weights => &self.weights.values[region],
+            Memory::Arena => &self.arena[region],
+        };
+        Ok(diagnose::all_finite(&self.cpu, words))
+    }
+
+    fn fork(&mut self, plan: Option<Arc<Plan>>) -> Result<Box<dyn Backend>, ExecError> {
+        self.pack();
+        let plan = plan.unwrap_or_else(|| self.plan.clone());
+        if !plan.shares_weights_with(&self.plan) {
+            return Err(ExecError::OtherWeights);
+        }
+        let chosen = choose(&self.cpu, &plan);
+        let places = self.weights.places_of_other(&self.cpu, &plan, &chosen.0)?;
+        let (cpu, weights) = (self.cpu.clone(), self.weights.clone());
+        let mut fork = Executor::on(cpu, plan, chosen, weights, places)?;
+        fork.stale = false;
+        Ok(Box::new(fork))
+    }
+
+    fn set_gang(&mut self, all: bool) {
+        self.gang = all;
+    }
+}

@@ -1,0 +1,149 @@
+//! Appends what happens once a step: gradients of several batches are summed, the rule changes the
+//! parameters, averages follow them. Each of these steps passes over spans of many slots.
+
+use std::ops::Range;
+
+use super::{Options, ParamSlots};
+use crate::graph::LayerId;
+use crate::step::{Precision, Rule, Slot, SlotId, Space, Step, StepKind, Update};
+
+/// How parameters are updated: the rule, and how hard it pulls on which.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Optimizer {
+    /// The rule.
+    pub rule: Rule,
+    /// Weight decay of weight matrices.
+    pub weight_decay: f32,
+    /// Whether norms and biases decay too.
+    pub decay_norm_bias: bool,
+    /// Factor on the learning rate of the layers before the head.
+    pub backbone: f32,
+    /// A further factor for each stage between a layer and the head.
+    pub stage: f32,
+}
+
+impl Default for Optimizer {
+    /// SGD with momentum 0.9, no decay, the same rate everywhere.
+    fn default() -> Optimizer {
+        Optimizer {
+            rule: Rule::Sgd { momentum: 0.9, nesterov: false },
+            weight_decay: 0.0,
+            decay_norm_bias: true,
+            backbone: 1.0,
+            stage: 1.0,
+        }
+    }
+}
+
+impl Optimizer {
+    /// Whether stages learn at rates of their own.
+    pub fn is_staged(&self) -> bool {
+        self.backbone != 1.0 || self.stage != 1.0
+    }
+
+    /// The update of parameters so many stages below the head, which is 0.
+    fn update(&self, weights: bool, below: usize) -> Update {
+        let decays = weights || self.decay_norm_bias;
+        let lr_factors = match below {
+            0 => [1.0, 1.0],
+            1.. => [self.backbone, self.stage.powi(below as i32 - 1)],
+        };
+        let weight_decay = if decays { self.weight_decay } else { 0.0 };
+        Update { rule: self.rule, weight_decay, lr_factors }
+    }
+}
+
+/// A slot that spans others, and the first of them.
+pub(super) type Span = (SlotId, SlotId);
+
+/// What [`append`] appended.
+pub(super) struct Appended {
+    /// Steps that add a batch's gradients to the sums.
+    pub(super) accumulate: Range<usize>,
+    /// Steps that follow the last batch of a step.
+    pub(super) update: Range<usize>,
+    pub(super) spans: Vec<Span>,
+}
+
+struct Spans<'a> {
+    slots: &'a mut Vec<Slot>,
+    made: Vec<Span>,
+}
+
+impl Spans<'_> {
+    /// A slot over slots that lie side by side, of which `first` is the first.
+    fn over(&mut self, name: &str, first: SlotId, len: usize) -> SlotId {
+        let space = self.slots[first.0].space;
+        self.slots.push(Slot::new(name.to_owned(), space, len, Precision::F32));
+        let span = SlotId(self.slots.len() - 1);
+        self.made.push((span, first));
+        span
+    }
+}
+
+/// Appends the steps: for each stage one update of the weight matrices and one of norms and biases;
+/// `below` says which stage a layer is of.
+pub(super) fn append(
+    params: &[ParamSlots],
+    below: &[usize],
+    options: &Options,
+    slots: &mut Vec<Slot>,
+    steps: &mut Vec<Step>,
+) -> Appended {
+    let mut spans = Spans { slots, made: Vec::new() };
+    let start = steps.len();
+    let mut step = |layer, kind, reads, writes| {
+        steps.push(Step { layer, fused: Vec::new(), kind, reads, writes });
+        steps.len()
+    };
+    let trained = || params.iter().filter_map(|p| Some((p, p.training.as_ref()?)));
+    // Slots are numbered in the order in which they lie.
+    let all: usize = trained().map(|(p, _)| p.param.len()).sum();
+    let first_grad = trained().map(|(_, t)| t.grad).min();
+    let first_sum = trained().filter_map(|(_, t)| t.sum).min();
+    let layer = LayerId(0);
+    let mut end = start;
+    let mut sums = None;
+    if let Some((grad, sum)) = first_grad.zip(first_sum) {
+        let (dw, sum) = (spans.over("d all", grad, all), spans.over("sum of all", sum, all));
+        end = step(layer, StepKind::Accumulate, vec![dw], vec![sum]);
+        sums = Some(sum);
+    }
+    let accumulate = start..end;
+    for weights in [true, false] {
+        let group = trained().filter(|(p, _)| p.param.role.is_weight() == weights);
+        let group: Vec<_> = group.collect();
+        let what = if weights { "weights" } else { "norms and biases" };
+        for stage in group.chunk_by(|(a, _), (b, _)| below[a.layer.0] == below[b.layer.0]) {
+            let (first, training) = stage[0];
+            let len = stage.iter().map(|(p, _)| p.param.len()).sum();
+            let dw = match training.sum {
+                Some(sum) => spans.over(&format!("sum of {what}"), sum, len),
+                None => spans.over(&format!("d {what}"), training.grad, len),
+            };
+            let mut writes = vec![spans.over(what, first.value, len)];
+            let rule = options.optimizer.rule;
+            for (buffer, slot) in rule.buffers().iter().zip(&training.state) {
+                writes.push(spans.over(&format!("{buffer} of {what}"), *slot, len));
+            }
+            let update = options.optimizer.update(weights, below[first.layer.0]);
+            end = step(first.layer, StepKind::Update(update), vec![dw], writes);
+        }
+    }
+    if let Some(sum) = sums {
+        end = step(layer, StepKind::Clear, vec![], vec![sum]);
+    }
+    for space in [Space::Param, Space::State] {
+        let of_space = |p: &&ParamSlots| spans.slots[p.value.0].space == space;
+        let kept: Vec<&ParamSlots> =
+            params.iter().filter(of_space).filter(|p| p.average.is_some()).collect();
+        let Some(first) = kept.iter().min_by_key(|p| p.value) else { continue };
+        let (value, average) = (first.value, first.average.unwrap_or(first.value));
+        let len = kept.iter().map(|p| p.param.len()).sum();
+        let what = if space == Space::Param { "all parameters" } else { "all state" };
+        let w = spans.over(what, value, len);
+        let a = spans.over(&format!("average of {what}"), average, len);
+        end = step(layer, StepKind::Average, vec![w], vec![a]);
+    }
+    Appended { update: accumulate.end..end, accumulate, spans: spans.made }
+}
