@@ -87,12 +87,22 @@ pub fn softmax_cross_entropy(
 
 /// One step of SGD; returns the new (w, v).
 pub fn sgd_update(sgd: &Sgd, w: &[f64], dw: &[f64], v: &[f64]) -> (Vec<f64>, Vec<f64>) {
-    let (lr, momentum, decay) =
-        (f64::from(sgd.lr), f64::from(sgd.momentum), f64::from(sgd.weight_decay));
+    let [lr, scale, momentum, decay] =
+        [sgd.lr, sgd.scale, sgd.momentum, sgd.weight_decay].map(f64::from);
     let step = |i: usize| {
-        let g = dw[i] + decay * w[i];
+        let g = scale * dw[i] + decay * w[i];
         let v = momentum * v[i] + g;
         (w[i] - lr * if sgd.nesterov { g + momentum * v } else { v }, v)
     };
     (0..w.len()).map(step).unzip()
+}
+
+/// `sum + dw`
+pub fn accumulate(sum: &[f64], dw: &[f64]) -> Vec<f64> {
+    sum.iter().zip(dw).map(|(sum, dw)| sum + dw).collect()
+}
+
+/// `a + rate (w - a)`
+pub fn average(a: &[f64], w: &[f64], rate: f64) -> Vec<f64> {
+    a.iter().zip(w).map(|(a, w)| a + rate * (w - a)).collect()
 }
