@@ -74,7 +74,8 @@ fn main() {
             report(&format!("norm{tail} + relu, backward"), 7 + usize::from(with), seconds);
         }
         let seconds = best(|| {
-            let settings = Sgd { lr: 1e-3, momentum: 0.9, weight_decay: 1e-4, nesterov: false };
+            let settings =
+                Sgd { lr: 1e-3, scale: 1.0, momentum: 0.9, weight_decay: 1e-4, nesterov: false };
             sgd::update(&cpu, &settings, &mut y, &dy, &mut dx);
         });
         report("sgd", 5, seconds);

@@ -31,7 +31,7 @@ pub mod sgd;
 mod simd;
 mod split;
 
-pub use conv::{Conv2d, Conv2dShape, Epilogue};
+pub use conv::{Conv2d, Conv2dShape, Epilogue, Packing};
 pub use cpu::{Cpu, WINOGRAD_VARIABLE, winograd_switch};
 pub use isa::{ISA_VARIABLE, Isa, UnknownIsa};
 pub use memory::{CACHE_LINE, LINE, line_start, zeros};

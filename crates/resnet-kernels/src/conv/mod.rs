@@ -44,6 +44,23 @@ pub struct Conv2d<T: Number = f32> {
     scratch_len: ScratchLen,
 }
 
+/// How a kernel lays weights out for its forward pass. Where two are equal, [`Conv2d::pack`] writes
+/// the same words, and what one has packed serves the other; images may differ in number and size,
+/// the step and the rim as well.
+///
+/// A kernel may begin its words at a cache line, so that copies are alike word by word only in
+/// memory that is aligned alike; each of them serves in either.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Packing {
+    /// Of the kernel: its instruction set's vectors, its tiles, and what maps are stored as.
+    name: &'static str,
+    /// The shape of w.
+    kernel: usize,
+    c_in: usize,
+    c_out: usize,
+    groups: usize,
+}
+
 impl<T: Number> Conv2d<T> {
     /// The best kernel for `shape` on this CPU.
     ///
@@ -116,6 +133,12 @@ impl<T: Number> Conv2d<T> {
     /// Words of the weights as the forward pass reads them.
     pub fn packed_len(&self) -> usize {
         self.packed_len
+    }
+
+    /// How [`Conv2d::pack`] lays weights out.
+    pub fn packing(&self) -> Packing {
+        let Conv2dShape { kernel, c_in, c_out, groups, .. } = self.shape;
+        Packing { name: self.row.name, kernel, c_in, c_out, groups }
     }
 
     /// Lays weights out as [`Conv2d::forward_packed`] reads them, for weights that are used more

@@ -10,7 +10,8 @@ use super::winograd::{Algorithm, F, Plain, Products};
 use super::{Conv2dShape, Epilogue, direct, winograd};
 use crate::{Bf16, Cpu, Isa, Number, Scratch, ScratchLen};
 
-/// (cpu, shape, w, packed)
+/// (cpu, shape, w, packed): the same words for the same w of the same shape, whatever the images,
+/// the step, the rim and the threads ([`Packing`](super::Packing)).
 type Pack = fn(&Cpu, &Conv2dShape, &[f32], &mut [f32]);
 /// (cpu, shape, x, packed, epilogue, y, scratch): of scratch only what each thread has for itself;
 /// what is packed is one copy, or one for each thread ([`packed::of`](super::packed::of)).
@@ -24,7 +25,7 @@ type BackwardWeight<T> =
 /// A kernel: all passes of a convolution whose maps are stored as `T`. Weights and their gradients
 /// are f32; what is packed and scratch are 32-bit words of the kernel's own use.
 pub(crate) struct Row<T: 'static> {
-    /// Operation, precision, register tile, instruction set.
+    /// Operation, precision, register tile, instruction set; no other row's.
     pub(super) name: &'static str,
     pub(super) isa: Isa,
     /// Whether sums are those of the formula.
@@ -188,4 +189,19 @@ pub(super) fn choose<T: Rows>(cpu: &Cpu, shape: &Conv2dShape) -> &'static Row<T>
     candidates(cpu, shape)
         .find(|row| row.direct || cpu.winograd())
         .unwrap_or(&T::ROWS[T::ROWS.len() - 1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_rows() {
+        let names = f32::ROWS.iter().map(|row| row.name);
+        let mut names: Vec<_> = names.chain(Bf16::ROWS.iter().map(|row| row.name)).collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
 }

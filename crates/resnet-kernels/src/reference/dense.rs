@@ -58,36 +58,51 @@ pub fn linear_backward_weight(
     (dw, db)
 }
 
-/// Per-sample losses -Σ_k t_k log p_k with t = (1-s) onehot + s / classes, and the gradient of
-/// their mean, (p - t) / n.
+/// Per-sample losses -weight Σ_k t'_k log p_k with t' = (1-s) t + s / classes, and the gradient of
+/// their sum divided by `total`, weight (p - t') / total, which is zero where `total` is.
+///
+/// logits, target, dlogits: `[n, classes]`; weight, losses: `[n]`.
 pub fn softmax_cross_entropy(
     logits: &[f64],
-    labels: &[u32],
+    target: &[f64],
+    weight: &[f64],
+    total: f64,
     classes: usize,
     smoothing: f64,
 ) -> (Vec<f64>, Vec<f64>) {
-    let n = labels.len() as f64;
     let (mut losses, mut dlogits) = (Vec::new(), Vec::new());
-    for (z, &label) in logits.chunks(classes).zip(labels) {
+    for ((z, t), weight) in logits.chunks(classes).zip(target.chunks(classes)).zip(weight) {
         let max = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let log_sum = max + z.iter().map(|z| (z - max).exp()).sum::<f64>().ln();
-        let target = |k: usize| {
-            smoothing / classes as f64 + if k == label as usize { 1.0 - smoothing } else { 0.0 }
-        };
-        losses.push((0..classes).map(|k| target(k) * (log_sum - z[k])).sum());
-        dlogits.extend((0..classes).map(|k| ((z[k] - log_sum).exp() - target(k)) / n));
+        let smooth = |k: usize| (1.0 - smoothing) * t[k] + smoothing / classes as f64;
+        let loss: f64 = (0..classes).map(|k| smooth(k) * (log_sum - z[k])).sum();
+        losses.push(weight * loss);
+        dlogits.extend((0..classes).map(|k| {
+            let g = weight * ((z[k] - log_sum).exp() - smooth(k));
+            if total == 0.0 { 0.0 } else { g / total }
+        }));
     }
     (losses, dlogits)
 }
 
 /// One step of SGD; returns the new (w, v).
 pub fn sgd_update(sgd: &Sgd, w: &[f64], dw: &[f64], v: &[f64]) -> (Vec<f64>, Vec<f64>) {
-    let (lr, momentum, decay) =
-        (f64::from(sgd.lr), f64::from(sgd.momentum), f64::from(sgd.weight_decay));
+    let [lr, scale, momentum, decay] =
+        [sgd.lr, sgd.scale, sgd.momentum, sgd.weight_decay].map(f64::from);
     let step = |i: usize| {
-        let g = dw[i] + decay * w[i];
+        let g = scale * dw[i] + decay * w[i];
         let v = momentum * v[i] + g;
         (w[i] - lr * if sgd.nesterov { g + momentum * v } else { v }, v)
     };
     (0..w.len()).map(step).unzip()
+}
+
+/// `sum + dw`
+pub fn accumulate(sum: &[f64], dw: &[f64]) -> Vec<f64> {
+    sum.iter().zip(dw).map(|(sum, dw)| sum + dw).collect()
+}
+
+/// `a + rate (w - a)`
+pub fn average(a: &[f64], w: &[f64], rate: f64) -> Vec<f64> {
+    a.iter().zip(w).map(|(a, w)| a + rate * (w - a)).collect()
 }

@@ -14,7 +14,7 @@ pub use conv::{
     conv2d_backward_bias, conv2d_backward_input, conv2d_backward_weight, conv2d_forward,
 };
 pub use dense::{
-    linear_backward_input, linear_backward_weight, linear_forward, sgd_update,
+    accumulate, average, linear_backward_input, linear_backward_weight, linear_forward, sgd_update,
     softmax_cross_entropy,
 };
 pub use norm::{

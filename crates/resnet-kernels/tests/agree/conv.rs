@@ -1,5 +1,8 @@
+use std::collections::{HashMap, HashSet};
+
 use resnet_kernels::{
-    Bf16, CACHE_LINE, Conv2d, Conv2dShape, Cpu, Epilogue, Isa, Number, Scratch, reference,
+    Bf16, CACHE_LINE, Conv2d, Conv2dShape, Cpu, Epilogue, Isa, Number, Packing, Scratch,
+    line_start, reference,
 };
 
 use crate::support::{
@@ -321,6 +324,66 @@ fn packed_weights_are_for_one_instruction_set() {
     let other = other.filter(|cpu| cpu.isa() > Isa::Scalar);
     let other = other.unwrap_or_else(|| panic!("chosen for 1 threads and scalar"));
     conv.pack(&other, &vec![0.0; shape.w_len()], &mut packed);
+}
+
+/// The weights as `conv` lays them out, in zeroed memory from a cache line on.
+fn pack<T: Number>(cpu: &Cpu, conv: &Conv2d<T>, w: &[f32]) -> Vec<f32> {
+    let mut memory = vec![0.0; conv.packed_len() + CACHE_LINE];
+    let start = line_start(&memory);
+    let packed = &mut memory[start..][..conv.packed_len()];
+    conv.pack(cpu, w, packed);
+    packed.to_vec()
+}
+
+#[test]
+fn equal_packings_are_the_same_words() {
+    equal_packings_are_the_same_words_as::<f32>();
+    equal_packings_are_the_same_words_as::<Bf16>();
+}
+
+/// Every kernel has one packing for all images, steps and rims, and for any number of threads.
+fn equal_packings_are_the_same_words_as<T: Number>() {
+    let mut packed: HashMap<Packing, (String, Vec<f32>)> = HashMap::new();
+    for isa in Isa::available() {
+        let cpus = [1, 2].map(|threads| Cpu::with_isa(isa, threads).unwrap());
+        for shape in shapes() {
+            let w = Random(7).reals(shape.w_len());
+            let mut found: HashMap<&str, Packing> = HashMap::new();
+            for shape in [
+                shape,
+                Conv2dShape { n: shape.n + 20, ..shape },
+                Conv2dShape { h: shape.h + 9, w: shape.w + 6, ..shape },
+                Conv2dShape { stride: shape.stride + 1, ..shape },
+                Conv2dShape { padding: shape.padding + 1, h: shape.h + 1, ..shape },
+            ] {
+                for (cpu, conv) in kernels::<T>(&cpus, &shape) {
+                    let packing = conv.packing();
+                    let same = found.entry(conv.name()).or_insert_with(|| packing.clone());
+                    assert_eq!(*same, packing, "{conv:?}");
+                    let words = pack(cpu, &conv, &w);
+                    let what = format!("{conv:?}, {} threads", cpu.threads());
+                    let (first, expected) =
+                        packed.entry(packing).or_insert_with(|| (what.clone(), words.clone()));
+                    assert_same_bits(&format!("{what} and {first}"), &words, expected);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn packings_of_other_weights_differ() {
+    let cpu = Cpu::new(1);
+    let packing = |shape: &str| Conv2d::<f32>::choose(&cpu, &shape.parse().unwrap()).packing();
+    let all = [
+        "ic8 ih4 oc8 k3 p1",
+        "ic8 ih4 oc8 k1",
+        "ic4 ih4 oc8 k3 p1",
+        "ic8 ih4 oc4 k3 p1",
+        "ic8 ih4 oc8 k3 p1 g2",
+    ];
+    let different: HashSet<Packing> = all.into_iter().map(packing).collect();
+    assert_eq!(different.len(), all.len());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use resnet_kernels::{Residual, ResidualGrad, diagnose, elementwise, reference, sgd};
 use resnet_kernels::{Sgd, sgd::update};
 
-use crate::support::{Fenced, Random, assert_close, cpus, wide};
+use crate::support::{Fenced, Random, assert_close, assert_same_bits, cpus, wide};
 
 /// Lengths around vectors, chunks and nothing.
 const LENGTHS: [usize; 8] = [0, 1, 7, 8, 33, 1000, 16384, 40001];
@@ -96,8 +96,8 @@ fn add_both_ways() {
 fn sgd_follows_the_formula_over_several_steps() {
     for cpu in cpus() {
         for len in LENGTHS {
-            for nesterov in [false, true] {
-                let sgd = Sgd { lr: 0.1, momentum: 0.9, weight_decay: 1e-2, nesterov };
+            for (nesterov, scale) in [(false, 1.0), (true, 1.0), (false, 0.25), (true, 0.3)] {
+                let sgd = Sgd { lr: 0.1, scale, momentum: 0.9, weight_decay: 1e-2, nesterov };
                 let mut random = Random(2);
                 let (w, dw) = (random.reals(len), random.reals(len));
                 let (mut w_found, mut v_found) = (Fenced::new(&w), Fenced::new(&vec![0.0; len]));
@@ -124,12 +124,58 @@ fn momentum_has_the_form_that_a_changed_rate_acts_on_at_once() {
     {
         sgd::update(
             cpu,
-            &Sgd { lr, momentum: 0.5, weight_decay: 0.0, nesterov: false },
+            &Sgd { lr, scale: 1.0, momentum: 0.5, weight_decay: 0.0, nesterov: false },
             &mut w,
             &[1.0],
             &mut v,
         );
         assert_eq!((w, v), ([expected_w], [expected_v]));
+    }
+}
+
+/// The update with no scale, one operation after the other.
+fn unscaled(sgd: &Sgd, w: f32, dw: f32, v: f32) -> (f32, f32) {
+    let g = dw + sgd.weight_decay * w;
+    let v = sgd.momentum * v + g;
+    (w - sgd.lr * if sgd.nesterov { g + sgd.momentum * v } else { v }, v)
+}
+
+#[test]
+fn a_scale_of_one_changes_no_bit() {
+    for cpu in cpus() {
+        for nesterov in [false, true] {
+            let sgd = Sgd { lr: 0.1, scale: 1.0, momentum: 0.9, weight_decay: 1e-2, nesterov };
+            let mut random = Random(5);
+            let [mut w, dw, mut v] = [(); 3].map(|()| random.reals(40_001));
+            let expected = (0..w.len()).map(|i| unscaled(&sgd, w[i], dw[i], v[i]));
+            let (w_expected, v_expected): (Vec<f32>, Vec<f32>) = expected.unzip();
+            update(&cpu, &sgd, &mut w, &dw, &mut v);
+            assert_same_bits("w", &w, &w_expected);
+            assert_same_bits("v", &v, &v_expected);
+        }
+    }
+}
+
+#[test]
+fn sums_and_averages() {
+    for cpu in cpus() {
+        for len in LENGTHS {
+            let mut random = Random(11);
+            let [a, w] = [(); 2].map(|()| random.reals(len));
+            let mut sum = Fenced::new(&a);
+            sgd::accumulate(&cpu, sum.get(), &w);
+            let sum = sum.take("accumulate");
+            assert_close("sum", &sum, &reference::accumulate(&wide(&a), &wide(&w)), 1.2e-7);
+            for rate in [0.0, 0.3, 1.0] {
+                let mut average = Fenced::new(&a);
+                sgd::average(&cpu, average.get(), &w, rate);
+                let found = average.take("average");
+                let bits: Vec<f32> = a.iter().zip(&w).map(|(a, w)| a + rate * (w - a)).collect();
+                assert_same_bits("average", &found, &bits);
+                let expected = reference::average(&wide(&a), &wide(&w), f64::from(rate));
+                assert_close("average", &found, &expected, 3e-7);
+            }
+        }
     }
 }
 

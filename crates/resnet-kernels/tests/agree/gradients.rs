@@ -105,12 +105,13 @@ fn linear_and_loss() {
     check("dx", &x, &reference::linear_backward_input(n, c_in, c_out, &d, &w), |x| f(x, &w, &b));
     check("dw", &w, &dw, |w| f(&x, w, &b));
     check("db", &b, &db, |b| f(&x, &w, b));
+    let (target, weight, total) =
+        ([[0.0, 0.3, 0.0, 0.7, 0.0], [1.0, 0.0, 0.0, 0.0, 0.0], [0.2; 5]], [0.5, 2.0, 1.25], 3.75);
     for smoothing in [0.0, 0.2] {
-        let mean = |z: &[f64]| {
-            let (losses, _) = reference::softmax_cross_entropy(z, &[4, 0, 2], c_out, smoothing);
-            losses.iter().sum::<f64>() / 3.0
+        let loss = |z: &[f64]| {
+            reference::softmax_cross_entropy(z, &target.concat(), &weight, total, c_out, smoothing)
         };
-        let (_, dz) = reference::softmax_cross_entropy(&d, &[4, 0, 2], c_out, smoothing);
-        check("dlogits", &d, &dz, mean);
+        let mean = |z: &[f64]| loss(z).0.iter().sum::<f64>() / total;
+        check("dlogits", &d, &loss(&d).1, mean);
     }
 }
