@@ -104,6 +104,11 @@ impl Transform {
         &self.preprocess
     }
 
+    /// How training pictures are varied.
+    pub fn augment(&self) -> &Augment {
+        &self.augment
+    }
+
     /// Shape of the network's input.
     pub fn shape(&self) -> Shape {
         self.preprocess.shape

@@ -30,7 +30,8 @@ use crate::data::{DataError, Preprocess};
 use crate::net::{Arch, ArchError};
 use resnet_engine::exec::{ExecError, Session};
 use resnet_engine::graph::Graph;
-use resnet_engine::plan::Plan;
+use resnet_engine::plan::{ParamSlots, Plan};
+use resnet_engine::step::SlotId;
 
 /// Value of the metadata key `format`.
 pub(crate) const FORMAT: &str = "resnet/1";
@@ -125,9 +126,33 @@ impl Model {
         classes: Vec<String>,
         preprocess: Preprocess,
     ) -> Result<Model, ModelError> {
+        Model::reading(session, |slots| slots.value, arch, classes, preprocess)
+    }
+
+    /// The same of moving averages, where the session keeps them.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn of_averages(
+        session: &Session,
+        arch: Arch,
+        classes: Vec<String>,
+        preprocess: Preprocess,
+    ) -> Result<Model, ModelError> {
+        let average = |slots: &ParamSlots| slots.average.unwrap_or(slots.value);
+        Model::reading(session, average, arch, classes, preprocess)
+    }
+
+    fn reading(
+        session: &Session,
+        slot: impl Fn(&ParamSlots) -> SlotId,
+        arch: Arch,
+        classes: Vec<String>,
+        preprocess: Preprocess,
+    ) -> Result<Model, ModelError> {
         let mut tensors = Tensors::default();
         for slots in &session.plan().params {
-            let values = super::read(session, &slots.param, slots.value)?;
+            let values = super::read(session, &slots.param, slot(slots))?;
             tensors.insert(slots.name.clone(), Array::f32(slots.param.dims.clone(), values));
         }
         Ok(Model::new(arch, classes, preprocess, tensors))

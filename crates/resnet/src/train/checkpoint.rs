@@ -1,6 +1,6 @@
 //! Checkpoints: a model file with momentum and progress, from which a run goes on bit for bit.
 //!
-//! Beside the model's tensors a checkpoint holds `optimizer.momentum.NAME` for each trained
+//! Beside the model's tensors a checkpoint holds `optimizer.BUFFER.NAME` for each trained
 //! parameter, in the layout of the parameter, where a running average of the weights is kept
 //! `optimizer.weight.NAME` for each tensor, the plain names being the average, which is to be used,
 //! and in the metadata `progress` (JSON) and `recipe` (TOML, every choice of the run).
@@ -11,7 +11,6 @@ use resnet_formats::Array;
 use serde::{Deserialize, Serialize};
 
 use super::TrainError;
-use super::ema::Ema;
 use super::job::Job;
 use crate::model::{self, Model};
 use crate::train::schedule::WarmStart;
@@ -85,51 +84,54 @@ impl Progress {
     }
 }
 
-fn momentum_name(parameter: &str) -> String {
-    format!("optimizer.momentum.{parameter}")
+/// Name of the tensor that a buffer of the update rule is kept as.
+fn buffer_name(buffer: &str, parameter: &str) -> String {
+    format!("optimizer.{buffer}.{parameter}")
 }
 
-fn weight_name(parameter: &str) -> String {
-    format!("optimizer.weight.{parameter}")
+/// What the weights that are trained are called, where the plain names hold their average.
+const WEIGHT: &str = "weight";
+
+/// The buffers of a parameter by name.
+fn buffers<'a>(
+    plan: &'a Plan,
+    slots: &'a ParamSlots,
+) -> impl Iterator<Item = (&'static str, SlotId)> + use<'a> {
+    let names = plan.options.optimizer.rule.buffers().iter().copied();
+    let state = slots.training.iter().flat_map(|training| training.state.iter().copied());
+    let weight = slots.average.map(|_| (WEIGHT, slots.value));
+    names.zip(state).chain(weight)
 }
 
 /// Writes a checkpoint; the old one stays until the new one is whole.
-pub(super) fn save(job: &mut Job, progress: &Progress, path: &Path) -> Result<(), TrainError> {
-    let (arch, classes) = (job.arch.clone(), job.classes.clone());
-    let preprocess = job.preprocess.clone();
-    let averaged = job.ema.is_some();
-    let weights_to_use = if averaged { job.result() } else { &job.trainer };
-    let mut model = Model::of(weights_to_use, arch, classes, preprocess);
-    for slots in &job.trainer.plan().params {
-        if averaged {
-            let values = model::read(&job.trainer, &slots.param, slots.value);
+pub(super) fn save(job: &Job, progress: &Progress, path: &Path) -> Result<(), TrainError> {
+    let mut model = job.model()?;
+    let session = &job.learner.session;
+    for slots in &session.plan().params {
+        for (buffer, slot) in buffers(session.plan(), slots) {
+            let values = model::read(session, &slots.param, slot)?;
             let array = Array::f32(slots.param.dims.clone(), values);
-            model.tensors.insert(weight_name(&slots.name), array);
-        }
-        if let Some(training) = slots.training {
-            let values = model::read(&job.trainer, &slots.param, training.momentum);
-            model
-                .tensors
-                .insert(momentum_name(&slots.name), Array::f32(slots.param.dims.clone(), values));
+            model.tensors.insert(buffer_name(buffer, &slots.name), array);
         }
     }
     let json = serde_json::to_string(progress).expect("numbers always become JSON");
     model.tensors.metadata.insert("progress".into(), json);
-    job.describe(&mut model);
     Ok(model.save(path)?)
 }
 
-/// Loads a checkpoint into a job's training backend.
+/// Loads a checkpoint into a job.
 pub(super) fn load(job: &mut Job, path: &Path) -> Result<Progress, TrainError> {
-    let wrong = |problem: String| TrainError::Checkpoint { path: path.to_owned(), problem };
+    let wrong =
+        |problem: String| TrainError::Checkpoint { path: path.to_owned(), problem };
     let model = Model::load(path)?;
-    if model.arch != job.arch || model.classes != job.classes {
+    let task = &job.task;
+    if model.arch != task.arch || model.classes != task.classes {
         return Err(wrong(format!(
             "it is of {} with {} classes, the run trains {} with {}; it belongs to another run",
             model.arch.name(),
             model.classes.len(),
-            job.arch.name(),
-            job.classes.len()
+            task.arch.name(),
+            task.classes.len()
         )));
     }
     let progress = model.tensors.metadata.get("progress").ok_or_else(|| {
@@ -137,41 +139,33 @@ pub(super) fn load(job: &mut Job, path: &Path) -> Result<Progress, TrainError> {
     })?;
     let progress: Progress =
         serde_json::from_str(progress).map_err(|e| wrong(format!("metadata `progress`: {e}")))?;
-    if progress.images != job.images() || model.preprocess != job.preprocess {
+    if progress.images != job.images() || model.preprocess != task.preprocess {
         let ((train, eval), (train_now, eval_now)) = (progress.images, job.images());
         return Err(wrong(format!(
-            "the data has changed: it was made with {train} training and {eval} evaluation images, now there are {train_now} and {eval_now}, \
-             or their pixels differ; restore the data or start a new run"
+            "the data has changed: it was made with {train} training and {eval} evaluation images, \
+             now there are {train_now} and {eval_now}, or their pixels differ; restore the data or \
+             start a new run"
         )));
     }
-    if progress.step > job.total_steps() {
-        return Err(wrong(format!(
-            "it was made after step {}, the run has {}",
-            progress.step,
-            job.total_steps()
-        )));
+    let total = job.calendar.total();
+    if progress.step > total {
+        let step = progress.step;
+        return Err(wrong(format!("it was made after step {step}, the run has {total}")));
     }
     // The plan of the last step done: a plan that trains more begins with the step after it.
     job.enter(progress.step.saturating_sub(1))?;
-    model.apply(&mut job.trainer)?;
-    let decay = job.recipe.train.ema;
-    job.ema = (decay > 0.0).then(|| Ema::new(decay, &job.trainer));
-    let tensor = |name: String, param: &Param| {
-        let found = model.tensors.get(&name);
-        let found = found.filter(|array| array.shape() == param.dims);
-        found.and_then(Array::as_f32).ok_or_else(|| {
-            wrong(format!("tensor `{name}` is missing or not {:?} 32-bit floats", param.dims))
-        })
-    };
-    for slots in job.trainer.plan().params.clone() {
-        let param = &slots.param;
-        if decay > 0.0 {
-            let values = tensor(weight_name(&slots.name), param)?;
-            model::write(&mut job.trainer, param, slots.value, values);
-        }
-        if let Some(training) = slots.training {
-            let values = tensor(momentum_name(&slots.name), param)?;
-            model::write(&mut job.trainer, param, training.momentum, values);
+    let session = &mut job.learner.session;
+    model.apply(session)?;
+    model::begin_averages(session)?;
+    let plan = session.plan().clone();
+    for slots in &plan.params {
+        for (buffer, slot) in buffers(&plan, slots) {
+            let (name, dims) = (buffer_name(buffer, &slots.name), &slots.param.dims);
+            let found = model.tensors.get(&name).filter(|array| array.shape() == dims);
+            let values = found.and_then(Array::as_f32).ok_or_else(|| {
+                wrong(format!("tensor `{name}` is missing or not {dims:?} 32-bit floats"))
+            })?;
+            model::write(session, &slots.param, slot, values)?;
         }
     }
     Ok(progress)

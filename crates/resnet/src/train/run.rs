@@ -2,19 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use super::checkpoint::{self, Progress, Sums};
-use super::directory::{BEST, Directory, EVENTS, LAST, METRICS_CSV, MODEL, REPORT};
-use super::job::Job;
-use super::{Flow, Observer, Tick, TrainError, diverged, report};
-use crate::data::Batch;
-use crate::measure::evaluate::{Evaluation, evaluate};
-use crate::measure::metric;
-use crate::model::Model;
-use crate::train::event::{
-    self, Evaluated, Event, EventLog, MetricsCsv, RunEnded, RunStarted, Step,
-};
-use resnet_engine::exec::Backend;
 use resnet_engine::step::Space;
+
+use super::checkpoint::{self, Progress, Sums};
+use super::directory::{BEST, Directory, LAST, MODEL, REPORT};
+use super::event::{Evaluated, Event, RunEnded, RunStarted, Step};
+use super::job::Job;
+use super::learner::Gradient;
+use super::record::Record;
+use super::{Flow, Observer, Tick, TrainError, Trained, diverged, report};
+use crate::data::Epoch;
+use crate::measure::evaluate::Evaluation;
 
 /// Step events of a whole run, about.
 const STEP_EVENTS: u64 = 1000;
@@ -27,14 +25,14 @@ pub const INTERRUPTED: &str = "interrupted";
 /// A run under way.
 pub(super) struct Run<'a> {
     job: Job,
-    directory: Directory,
-    observer: &'a mut dyn Observer,
-    log: EventLog,
-    csv: MetricsCsv,
+    record: Record<'a>,
     progress: Progress,
-    /// Everything that happened, for the report.
-    history: Vec<Event>,
     evaluation: Option<Evaluation>,
+    clock: Clock,
+}
+
+/// What time is told of.
+struct Clock {
     /// When this part of the run began.
     began: Instant,
     /// Seconds of earlier parts.
@@ -44,25 +42,24 @@ pub(super) struct Run<'a> {
     window: (Instant, Duration),
     /// Images trained on since then.
     images: u64,
-    logits: Vec<f32>,
 }
 
 impl<'a> Run<'a> {
     /// A run from its first step.
     pub(super) fn start(
         mut job: Job,
-        directory: Directory,
+        directory: Option<Directory>,
         observer: &'a mut dyn Observer,
     ) -> Result<Run<'a>, TrainError> {
         job.initialise()?;
-        let progress = Progress::new(job.recipe.warm_start(job.arch.depth()), job.images());
-        let log = EventLog::create(&directory.path(EVENTS))?;
-        let csv = MetricsCsv::create(&directory.path(METRICS_CSV))?;
-        let mut run = Run::new(job, directory, observer, log, csv, progress, Vec::new());
+        let warm_start = job.recipe().warm_start(job.task.arch.depth());
+        let progress = Progress::new(warm_start, job.images());
+        let record = Record::start(directory, observer)?;
+        let mut run = Run::new(job, record, progress);
         let started = run.started();
-        run.emit(started)?;
-        for message in std::mem::take(&mut run.job.warnings) {
-            run.emit(Event::Warned { message, step: 0 })?;
+        run.record.emit(started)?;
+        for message in std::mem::take(&mut run.job.task.warnings) {
+            run.warn(message, 0)?;
         }
         run.look()?;
         Ok(run)
@@ -78,9 +75,7 @@ impl<'a> Run<'a> {
         if !last.exists() {
             // Killed before the first checkpoint, a run starts again; with its checkpoint lost,
             // that would hide the loss.
-            let before = directory.path(EVENTS);
-            let history = if before.exists() { event::read(&before)? } else { Vec::new() };
-            if history.iter().any(|event| matches!(event, Event::Saved { .. })) {
+            if Record::tells_of_checkpoint(&directory)? {
                 return Err(TrainError::Checkpoint {
                     path: last,
                     problem:
@@ -88,129 +83,111 @@ impl<'a> Run<'a> {
                             .into(),
                 });
             }
-            return Run::start(job, directory, observer);
+            return Run::start(job, Some(directory), observer);
         }
         let progress = checkpoint::load(&mut job, &last)?;
-        let (log, history) = EventLog::resume(&directory.path(EVENTS), progress.step)?;
-        let csv = MetricsCsv::resume(&directory.path(METRICS_CSV), progress.step)?;
-        let run = Run::new(job, directory, observer, log, csv, progress, history);
-        run.observer.event(&run.started());
+        let record = Record::resume(directory, progress.step, observer)?;
+        let run = Run::new(job, record, progress);
+        let started = run.started();
+        run.record.observer.event(&started);
         Ok(run)
     }
 
-    fn new(
-        job: Job,
-        directory: Directory,
-        observer: &'a mut dyn Observer,
-        log: EventLog,
-        csv: MetricsCsv,
-        progress: Progress,
-        history: Vec<Event>,
-    ) -> Run<'a> {
-        let logits = vec![0.0; job.recipe.train.batch * job.classes.len()];
-        let before = progress.seconds;
-        let window = (Instant::now(), job.train.wait());
-        Run {
-            job,
-            directory,
-            observer,
-            log,
-            csv,
-            progress,
-            history,
-            evaluation: None,
+    fn new(job: Job, record: Record<'a>, progress: Progress) -> Run<'a> {
+        let clock = Clock {
             began: Instant::now(),
-            before,
-            window,
+            before: progress.seconds,
+            window: (Instant::now(), job.learner.loader.wait()),
             images: 0,
-            logits,
-        }
+        };
+        Run { job, record, progress, evaluation: None, clock }
     }
 
     /// Trains to the end of the budget, or until the observer says stop.
-    pub(super) fn go(mut self) -> Result<RunEnded, TrainError> {
-        let (total, per_epoch) = (self.job.total_steps(), self.job.steps_per_epoch());
+    pub(super) fn go(mut self) -> Result<Trained, TrainError> {
+        let total = self.job.calendar.total();
         let event_every = (total / STEP_EVENTS).clamp(1, WIDEST_GAP);
-        let eval_every = self.job.recipe.eval_steps(per_epoch);
-        let save_every = self.job.recipe.checkpoint_steps(per_epoch);
+        let eval_every = self.job.recipe().train.eval_every;
+        let save_every = self.job.recipe().train.checkpoint_every;
         while self.progress.step < total {
-            let epoch = self.progress.step / per_epoch;
-            let from = (self.progress.step % per_epoch) as usize;
-            for batch in self.job.train.epoch(epoch, from) {
-                let mut batch = batch?;
-                let loss = self.train_on(&mut batch)?;
-                let (step, images) = (self.progress.step, batch.count);
-                drop(batch);
-                let tick =
-                    Tick { step, total, epoch: epoch + 1, epochs: self.job.epochs(), loss, images };
-                let flow = self.observer.tick(&tick);
-                let (epoch_done, done) = (step % per_epoch == 0, step == total);
-                if step % event_every == 0 || epoch_done || done {
+            self.enter()?;
+            let (epoch, from) = self.job.calendar.place(self.progress.step);
+            let from = from as usize * self.job.recipe().train.accumulate;
+            let mut batches = self.job.learner.loader.epoch(epoch, from);
+            loop {
+                let (loss, images) = self.train_on(&mut batches)?;
+                let step = self.progress.step;
+                let epochs = self.job.calendar.epochs();
+                let tick = Tick { step, total, epoch: epoch + 1, epochs, loss, images };
+                let flow = self.record.observer.tick(&tick);
+                let (epoch_done, done) = (self.job.calendar.ends_epoch(step), step == total);
+                if step.is_multiple_of(event_every) || epoch_done || done {
                     self.tell_step(epoch + 1)?;
                 }
                 self.look()?;
-                if step % eval_every == 0 || done {
+                if self.job.calendar.is_due(eval_every, step) || done {
                     self.evaluate(epoch + 1)?;
                 }
-                if step % save_every == 0 || done || flow == Flow::Stop {
+                if self.job.calendar.is_due(save_every, step) || done || flow == Flow::Stop {
                     self.save()?;
                 }
                 if flow == Flow::Stop && !done {
                     return self.end(Some(INTERRUPTED));
                 }
-                if done {
+                if epoch_done || done {
                     break;
                 }
+                self.enter()?;
             }
         }
         self.end(None)
     }
 
-    /// One step: forward, backward, update. Returns the mean loss of the batch.
-    fn train_on(&mut self, batch: &mut Batch) -> Result<f64, TrainError> {
-        for warning in &batch.warnings {
-            // Of the step under way, so that a run resumed before it tells it once.
-            self.emit(Event::Warned {
-                message: warning.to_string(),
-                step: self.progress.step + 1,
-            })?;
+    /// Enters the phase of the next step.
+    fn enter(&mut self) -> Result<(), TrainError> {
+        let step = self.progress.step;
+        if let Some(message) = self.job.announcement(step) {
+            // Of the step to come, so that a run resumed before it tells it once.
+            self.warn(message, step + 1)?;
         }
-        let lr = self.job.schedule.lr_with(self.progress.step, &self.progress.warm_start);
+        self.job.enter(step)
+    }
+
+    /// One step: forward, backward, update. Returns the mean loss and the number of images.
+    fn train_on(&mut self, batches: &mut Epoch) -> Result<(f64, usize), TrainError> {
         let before = self.progress.step;
-        if before > 0 && before == self.job.frozen_steps {
-            let message = format!("all layers are trained from step {} on", before + 1);
-            self.emit(Event::Warned { message, step: before + 1 })?;
-        }
-        self.job.enter(before)?;
-        let loss = self.job.differentiate(batch, before);
-        if !loss.is_finite() || !self.job.trainer.all_finite(Space::Grad) {
-            let job = &self.job;
-            let what = diverged::first_bad_layer(
-                &job.trainer,
-                &job.graph,
-                &batch.x,
-                &batch.labels,
-                job.threads,
-            );
+        let lr = self.job.lr(before, &self.progress.warm_start);
+        let accumulate = self.job.recipe().train.accumulate;
+        let record = &mut self.record;
+        let gradient = self.job.learner.gradient(batches, accumulate, &mut |batch| {
+            for warning in &batch.warnings {
+                // Of the step under way, so that a run resumed before it tells it once.
+                let message = warning.to_string();
+                record.emit(Event::Warned { message, step: before + 1 })?;
+            }
+            Ok(())
+        })?;
+        let gradient = gradient.expect("the calendar counts the steps of an epoch");
+        if let Some(batch) = &gradient.bad {
+            let what = diverged::first_bad_layer(&self.job, batch)?;
             return Err(self.diverged(what));
         }
-        let step = self.progress.step + 1;
-        if let Some(monitor) = self.job.monitor.as_mut().filter(|m| m.is_due(step)) {
-            monitor.before_update(&self.job.trainer);
+        let session = &self.job.learner.session;
+        if let Some(monitor) = self.job.monitor.as_mut().filter(|m| m.is_due(before + 1)) {
+            monitor.before_update(session)?;
         }
-        self.job.update(lr, before);
-        let trainer = &self.job.trainer;
-        trainer.read(trainer.plan().logits, &mut self.logits);
-        let rows = self.logits.chunks_exact(self.job.classes.len());
-        let right = rows
-            .zip(&batch.labels)
-            .filter(|(row, label)| metric::predicted(row) == Some(**label))
-            .count() as u64;
-        let images = batch.count as u64;
+        self.job.learner.update(&gradient, &self.job.task.recipe, lr, before)?;
+        self.count(&gradient, lr)?;
+        Ok((gradient.loss, gradient.images as usize))
+    }
+
+    /// Counts a step that was done.
+    fn count(&mut self, gradient: &Gradient, lr: f64) -> Result<(), TrainError> {
+        let Gradient { images, right, loss, .. } = *gradient;
         let progress = &mut self.progress;
         progress.step += 1;
         progress.lr = lr;
-        self.images += images;
+        self.clock.images += images;
         progress.since_event.add(images, loss, right);
         progress.since_evaluation.add(images, loss, right);
         if progress.warm_start.update(images - right, images) {
@@ -218,15 +195,19 @@ impl<'a> Run<'a> {
             let message = format!(
                 "the warm start is over after {step} steps; the learning rate is {rate} now"
             );
-            self.emit(Event::Warned { message, step })?;
+            self.warn(message, step)?;
         }
-        Ok(loss)
+        Ok(())
+    }
+
+    fn warn(&mut self, message: String, step: u64) -> Result<(), TrainError> {
+        self.record.emit(Event::Warned { message, step })
     }
 
     fn diverged(&mut self, what: String) -> TrainError {
-        let last = self.directory.path(LAST);
-        let kept = if last.exists() { last.display().to_string() } else { "none yet".into() };
-        let warmup = if self.job.recipe.schedule.warmup.is_zero() {
+        let kept = self.record.last();
+        let kept = kept.map_or("none yet".into(), |path| path.display().to_string());
+        let warmup = if self.job.recipe().schedule.warmup.is_zero() {
             " or a longer schedule.warmup"
         } else {
             ""
@@ -240,12 +221,12 @@ impl<'a> Run<'a> {
 
     fn tell_step(&mut self, epoch: u64) -> Result<(), TrainError> {
         let since = std::mem::take(&mut self.progress.since_event);
-        let (now, waited) = (Instant::now(), self.job.train.wait());
-        let seconds = now.duration_since(self.window.0).as_secs_f64();
-        let wait = waited.saturating_sub(self.window.1).as_secs_f64();
-        self.window = (now, waited);
-        let images = std::mem::take(&mut self.images);
-        self.emit(Event::Step(Step {
+        let (now, waited) = (Instant::now(), self.job.learner.loader.wait());
+        let seconds = now.duration_since(self.clock.window.0).as_secs_f64();
+        let wait = waited.saturating_sub(self.clock.window.1).as_secs_f64();
+        self.clock.window = (now, waited);
+        let images = std::mem::take(&mut self.clock.images);
+        self.record.emit(Event::Step(Step {
             step: self.progress.step,
             epoch,
             loss: since.mean_loss(),
@@ -264,23 +245,22 @@ impl<'a> Run<'a> {
             return Ok(());
         };
         let began = Instant::now();
-        let monitored = monitor.look(&job.trainer, step);
-        self.window.0 += began.elapsed();
-        self.emit(Event::Monitored(monitored))
+        let monitored = monitor.look(&job.learner.session, step)?;
+        self.clock.window.0 += began.elapsed();
+        self.record.emit(Event::Monitored(monitored))
     }
 
     fn evaluate(&mut self, epoch: u64) -> Result<(), TrainError> {
-        self.job.result();
-        let evaluation = evaluate(&mut self.job.evaluator, &self.job.eval, &mut |_| {})?;
-        for message in &evaluation.warnings {
-            self.emit(Event::Warned { message: message.clone(), step: self.progress.step })?;
+        let evaluation = self.job.evaluate()?;
+        for message in evaluation.warnings.clone() {
+            self.warn(message, self.progress.step)?;
         }
         let (top1, top5) = (evaluation.value("top1"), evaluation.value("top5"));
         let since: Sums = std::mem::take(&mut self.progress.since_evaluation);
         let event = Evaluated {
             epoch,
             step: self.progress.step,
-            split: self.job.eval_name.clone(),
+            split: self.job.task.eval_name.clone(),
             count: evaluation.count,
             top1,
             top5,
@@ -293,21 +273,23 @@ impl<'a> Run<'a> {
         self.evaluation = Some(evaluation);
         self.check_weights()?;
         self.progress.last = Some((top1, top5));
-        self.emit(Event::Evaluated(event))?;
+        self.record.emit(Event::Evaluated(event))?;
         if self.progress.best.is_none_or(|best| top1 > best) {
             self.progress.best = Some(top1);
             self.progress.seconds = self.seconds();
-            checkpoint::save(&mut self.job, &self.progress, &self.directory.path(BEST))?;
+            if let Some(path) = self.record.path(BEST) {
+                checkpoint::save(&self.job, &self.progress, &path)?;
+            }
         }
-        self.window = (Instant::now(), self.job.train.wait());
-        self.images = 0;
+        self.clock.window = (Instant::now(), self.job.learner.loader.wait());
+        self.clock.images = 0;
         Ok(())
     }
 
     /// A checkpoint of weights that are not finite would take the place of a good one.
     fn check_weights(&mut self) -> Result<(), TrainError> {
-        let trainer = &self.job.trainer;
-        if trainer.all_finite(Space::Param) && trainer.all_finite(Space::State) {
+        let session = &self.job.learner.session;
+        if session.all_finite(Space::Param)? && session.all_finite(Space::State)? {
             return Ok(());
         }
         Err(self.diverged("the weights are not finite after the update".into()))
@@ -316,99 +298,88 @@ impl<'a> Run<'a> {
     /// Saves the checkpoint to go on from, after everything that happened before it is on disk.
     fn save(&mut self) -> Result<(), TrainError> {
         self.check_weights()?;
+        let Some(path) = self.record.path(LAST) else { return Ok(()) };
         let waited = Instant::now();
-        self.log.sync()?;
-        self.csv.sync()?;
+        self.record.sync()?;
         self.progress.seconds = self.seconds();
-        checkpoint::save(&mut self.job, &self.progress, &self.directory.path(LAST))?;
-        self.emit(Event::Saved { path: LAST.into(), step: self.progress.step })?;
-        self.window.0 += waited.elapsed();
+        checkpoint::save(&self.job, &self.progress, &path)?;
+        self.record.emit(Event::Saved { path: LAST.into(), step: self.progress.step })?;
+        self.clock.window.0 += waited.elapsed();
         Ok(())
     }
 
     /// Ends the run: the model if the budget is spent, and the report.
-    fn end(mut self, stopped: Option<&str>) -> Result<RunEnded, TrainError> {
+    fn end(mut self, stopped: Option<&str>) -> Result<Trained, TrainError> {
+        let mut model = self.job.model()?;
         if stopped.is_none() {
             if self.evaluation.is_none() {
                 // Resumed after its last evaluation: the page still wants its pictures.
-                self.job.result();
-                self.evaluation =
-                    Some(evaluate(&mut self.job.evaluator, &self.job.eval, &mut |_| {})?);
+                self.evaluation = Some(self.job.evaluate()?);
             }
-            let (arch, classes) = (self.job.arch.clone(), self.job.classes.clone());
-            let preprocess = self.job.preprocess.clone();
-            let mut model = Model::of(self.job.result(), arch, classes, preprocess);
-            self.job.describe(&mut model);
             if let Some(evaluation) = &self.evaluation {
                 let mut metrics: serde_json::Map<String, serde_json::Value> = evaluation
                     .values
                     .iter()
                     .map(|&(name, value)| (name.into(), value.into()))
                     .collect();
-                metrics.insert("split".into(), self.job.eval_name.clone().into());
+                metrics.insert("split".into(), self.job.task.eval_name.clone().into());
                 metrics.insert("count".into(), evaluation.count.into());
                 let json = serde_json::Value::Object(metrics).to_string();
                 model.tensors.metadata.insert("metrics".into(), json);
             }
-            model.save(&self.directory.path(MODEL))?;
+            if let Some(path) = self.record.path(MODEL) {
+                model.save(&path)?;
+            }
         }
-        self.finish(stopped, false)
+        let ended = self.finish(stopped, false)?;
+        Ok(Trained { ended, model, evaluation: self.evaluation })
     }
 
     fn finish(&mut self, stopped: Option<&str>, failed: bool) -> Result<RunEnded, TrainError> {
-        let model = stopped.is_none().then(|| self.directory.path(MODEL).display().to_string());
+        let model = self.record.path(MODEL).filter(|_| stopped.is_none());
         let ended = RunEnded {
             top1: self.progress.last.map(|(top1, _)| top1),
             top5: self.progress.last.map(|(_, top5)| top5),
             best_top1: self.progress.best,
             seconds: self.seconds(),
-            model,
+            model: model.map(|path| path.display().to_string()),
             steps: self.progress.step,
             stopped: stopped.map(str::to_string),
         };
-        let page = report::page(
-            &self.job,
-            &self.directory,
-            &self.history,
-            self.evaluation.as_ref(),
-            &ended,
-            failed,
-        );
-        self.directory.write(REPORT, &page)?;
-        self.emit(Event::RunEnded(ended.clone()))?;
+        if let Some(directory) = self.record.directory() {
+            let evaluation = self.evaluation.as_ref();
+            let history = &self.record.history;
+            let page = report::page(&self.job, directory, history, evaluation, &ended, failed);
+            directory.write(REPORT, &page)?;
+        }
+        self.record.emit(Event::RunEnded(ended.clone()))?;
         Ok(ended)
     }
 
     fn seconds(&self) -> f64 {
-        self.before + self.began.elapsed().as_secs_f64()
-    }
-
-    fn emit(&mut self, event: Event) -> Result<(), TrainError> {
-        self.log.write(&event)?;
-        self.csv.write(&event)?;
-        self.observer.event(&event);
-        self.history.push(event);
-        Ok(())
+        self.clock.before + self.clock.began.elapsed().as_secs_f64()
     }
 
     fn started(&self) -> Event {
         let job = &self.job;
+        let task = &job.task;
+        let (train_images, test_images) = job.images();
         Event::RunStarted(RunStarted {
-            arch: job.arch.name(),
+            arch: task.arch.name(),
             params: job.params(),
             macs: job.macs,
-            data: job.recipe.data.source.clone(),
-            train_images: job.train.data().len() as u64,
-            test_images: job.eval.data().len() as u64,
-            epochs: job.epochs(),
-            steps: job.total_steps(),
-            batch: job.recipe.train.batch as u64,
-            seed: job.recipe.train.seed,
-            threads: job.threads as u64,
-            isa: job.isa.clone(),
-            precision: job.trainer.plan().options.precision.to_string(),
-            precision_why: job.precision_why.map(str::to_owned),
-            out: self.directory.root().display().to_string(),
+            data: task.recipe.data.source.clone(),
+            train_images,
+            test_images,
+            epochs: job.calendar.epochs(),
+            steps: job.calendar.total(),
+            batch: task.recipe.train.batch as u64,
+            seed: task.recipe.train.seed,
+            threads: task.device.threads() as u64,
+            isa: task.device.about(),
+            precision: job.learner.session.plan().options.precision.to_string(),
+            precision_why: task.precision_why.map(str::to_owned),
+            out: self.record.root(),
         })
     }
 }

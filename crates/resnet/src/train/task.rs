@@ -10,7 +10,7 @@ use crate::data::{
 use crate::model::{Model, ModelError};
 use crate::net::{Arch, ArchError};
 use crate::train::recipe::{self, ImageFacts, Recipe, RecipeError};
-use resnet_engine::exec;
+use resnet_engine::exec::{self, Device, OpenError};
 use resnet_engine::graph::{Graph, Shape};
 
 /// Warnings about the data that are told one by one.
@@ -47,6 +47,8 @@ pub struct Task {
     pub precision_why: Option<&'static str>,
     /// The model that training starts from, where the recipe names one.
     pub start: Option<Arc<Model>>,
+    /// What computes.
+    pub device: Arc<dyn Device>,
 }
 
 /// Why a recipe cannot be carried out.
@@ -65,6 +67,9 @@ pub enum TaskError {
     /// The model that training starts from.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// What computes.
+    #[error(transparent)]
+    Device(#[from] OpenError),
 }
 
 impl Task {
@@ -73,11 +78,12 @@ impl Task {
     /// # Errors
     /// [`TaskError`].
     pub fn open(recipe: Recipe) -> Result<Task, TaskError> {
+        let device = exec::cpu(recipe.train.threads)?;
         let start = match recipe.model.start.as_str() {
             "" => None,
             path => Some(Arc::new(Model::load(Path::new(path))?)),
         };
-        Task::from(recipe, start)
+        Task::from(recipe, start, device)
     }
 
     /// The same with a model to start from that is loaded already, in the place of the file that
@@ -85,13 +91,42 @@ impl Task {
     ///
     /// # Errors
     /// [`TaskError`].
-    pub fn from(mut recipe: Recipe, start: Option<Arc<Model>>) -> Result<Task, TaskError> {
+    pub fn from(
+        recipe: Recipe,
+        start: Option<Arc<Model>>,
+        device: Arc<dyn Device>,
+    ) -> Result<Task, TaskError> {
+        let pictures = Pictures::open(&recipe)?;
+        Task::on(recipe, pictures, start, device)
+    }
+
+    /// The same on pictures that are open already: some to learn from and some to evaluate on, or
+    /// without the latter a part of the former.
+    ///
+    /// # Errors
+    /// [`TaskError`].
+    pub fn of_data(
+        recipe: Recipe,
+        train: Arc<dyn Dataset>,
+        eval: Option<Arc<dyn Dataset>>,
+        start: Option<Arc<Model>>,
+        device: Arc<dyn Device>,
+    ) -> Result<Task, TaskError> {
+        let pictures = Pictures::of_data(&recipe, train, eval)?;
+        Task::on(recipe, pictures, start, device)
+    }
+
+    fn on(
+        mut recipe: Recipe,
+        pictures: Pictures,
+        start: Option<Arc<Model>>,
+        device: Arc<dyn Device>,
+    ) -> Result<Task, TaskError> {
         if let Some(start) = &start {
             recipe.model = recipe::Model { start: recipe.model.start, ..bare(&start.arch.name()) };
         }
         let arch = network(&recipe)?;
-        let pictures = Pictures::open(&recipe)?;
-        Task::fit(recipe, arch, pictures, start)
+        Task::fit(recipe, arch, pictures, start, device)
     }
 
     /// What a model file was trained for: its network and preprocessing, and the data that its
@@ -108,7 +143,8 @@ impl Task {
             recipe.data.source = data.into();
         }
         let pictures = Pictures::open(&recipe)?;
-        Task::with(recipe, model, pictures)
+        let device = exec::cpu(recipe.train.threads)?;
+        Task::with(recipe, model, pictures, device)
     }
 
     /// The same data with a model's network and preprocessing.
@@ -116,10 +152,15 @@ impl Task {
     /// # Errors
     /// [`TaskError`]; the data has a class that the model does not know.
     pub fn with_model(&self, model: &Model) -> Result<Task, TaskError> {
-        Task::with(self.recipe.clone(), model, self.pictures())
+        Task::with(self.recipe.clone(), model, self.pictures(), self.device.clone())
     }
 
-    fn with(recipe: Recipe, model: &Model, pictures: Pictures) -> Result<Task, TaskError> {
+    fn with(
+        recipe: Recipe,
+        model: &Model,
+        pictures: Pictures,
+        device: Arc<dyn Device>,
+    ) -> Result<Task, TaskError> {
         Ok(Task {
             recipe,
             train: data::with_classes(pictures.train, &model.classes)?,
@@ -133,6 +174,7 @@ impl Task {
             transform: Transform::new(model.preprocess.clone(), Augment::default())?,
             precision_why: None,
             start: None,
+            device,
         })
     }
 
@@ -184,6 +226,7 @@ impl Task {
         arch: Arch,
         pictures: Pictures,
         start: Option<Arc<Model>>,
+        device: Arc<dyn Device>,
     ) -> Result<Task, TaskError> {
         let Pictures { train, eval, eval_name, warnings } = pictures;
         let size = train.shape().map(|shape| (shape.h, shape.w));
@@ -191,7 +234,13 @@ impl Task {
             take_size(&mut recipe, &model.preprocess, size);
         }
         recipe.resolve(ImageFacts { size })?;
-        let (precision, precision_why) = exec::precision(recipe.train.precision.asked());
+        let (precision, precision_why) = match recipe.train.precision.asked() {
+            Some(precision) => (precision, None),
+            None => {
+                let (precision, why) = device.precision();
+                (precision, Some(why))
+            }
+        };
         recipe.train.precision = precision.into();
         let classes = train.classes().to_vec();
         let preprocess = match &start {
@@ -223,6 +272,7 @@ impl Task {
             warnings,
             precision_why,
             start,
+            device,
         })
     }
 }

@@ -189,8 +189,13 @@ impl Weights {
         slot: SlotId,
         w: &[f32],
     ) {
-        for (key, conv) in wanted(plan, convs).iter().filter(|(key, _)| key.0 == slot) {
-            conv.pack(cpu, w, &mut self.layouts.first.memory[self.layouts.first.at[key].clone()]);
+        let Packed { memory, at } = &mut self.layouts.first;
+        let steps = plan.steps.iter().zip(convs);
+        let steps = steps.filter(|(step, _)| step.reads.get(1) == Some(&slot));
+        for (_, conv) in steps.filter(|(step, _)| lays_out(plan, &step.kind)) {
+            if let Some(conv) = conv {
+                conv.pack(cpu, w, &mut memory[at[&key(slot, conv)].clone()]);
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 //! A row is `name: type, "range in words", range as code, "help";`. A key without a range has `""`
 //! and `any`.
 
+use super::phase::Phase;
 use super::value::{BadFiles, ClassWeights, Field, Normalize, Precision, Sampling, Setting};
 use crate::train::schedule::{Course, Duration};
 use toml::Value;
@@ -55,11 +56,18 @@ macro_rules! sections {
 
         /// How to train a network: every choice, with its value.
         #[derive(Clone, Debug, PartialEq)]
-        pub struct Recipe { $($(#[$doc])* pub $section: $type,)* }
+        pub struct Recipe {
+            $($(#[$doc])* pub $section: $type,)*
+            /// `[[phase]]`: parts of the run that differ from the rest, in order.
+            pub phase: Vec<Phase>,
+        }
 
         impl Recipe {
             pub(super) fn blank() -> Recipe {
-                Recipe { $($section: $type { $($key: <$kind as Field>::blank(),)* },)* }
+                Recipe {
+                    $($section: $type { $($key: <$kind as Field>::blank(),)* },)*
+                    phase: Vec::new(),
+                }
             }
         }
 
@@ -81,9 +89,25 @@ macro_rules! sections {
                 },
                 get: |recipe| recipe.$section.$key.write(),
             },
-        )*)*];
+        )*)* PHASE];
     };
 }
+
+/// The key of all phases; it has no section, and is written as `[[phase]]`.
+const PHASE: Key = Key {
+    name: "phase",
+    help: "Changes in the course of a run, each `from` some point on: the `side` of the square that \
+           the network sees (small pictures first are faster), images a `batch`, a factor on the \
+           rate (`lr`), whether only the last layer is trained (`freeze`). One that changes side or \
+           batch begins with the epoch nearest to its `from`.",
+    kind: <Vec<Phase> as Field>::kind,
+    range: "",
+    set: |recipe, value| {
+        recipe.phase = Field::parse(value)?;
+        Some(())
+    },
+    get: |recipe| recipe.phase.write(),
+};
 
 fn any<T>(_: &T) -> bool {
     true
@@ -138,7 +162,9 @@ sections! {
             "The budget in passes over the training images. Setting it unsets `steps`.";
         steps: Option<u64>, "from 1 to 1000000000000", |x| x.is_none_or(|x| (1..=1_000_000_000_000).contains(&x)),
             "The budget in steps. Setting it unsets `epochs`.";
-        batch: usize, "from 1 to 65536", |x| (1..=65_536).contains(x), "Images a step.";
+        batch: usize, "from 1 to 65536", |x| (1..=65_536).contains(x), "Images a batch.";
+        accumulate: usize, "from 1 to 4096", |x| (1..=4096).contains(x),
+            "Batches a step: their gradients are averaged before the weights change, as if the batch were that much larger, in the memory of one.";
         label_smoothing: f64, "from 0 to below 1", |x| (0.0..1.0).contains(x),
             "The part of a label's weight that is spread over all classes.";
         class_weights: ClassWeights, "", any,

@@ -105,6 +105,12 @@ impl Recipe {
     fn apply(&mut self, table: &Table, origin: &Origin) -> Result<(), RecipeError> {
         let mut budget = Budget::default();
         for (section, entries) in table {
+            if let (Some(key), Value::Array(_)) =
+                (KEYS.iter().find(|key| key.name == section), entries)
+            {
+                self.set(key, entries, origin)?;
+                continue;
+            }
             let known = KEYS.iter().any(|key| key.section() == section);
             let Value::Table(entries) = entries else {
                 return Err(match known {

@@ -8,14 +8,18 @@
 //! replaces those that depend on the images. Exactly one of `train.epochs` and `train.steps` is
 //! set: a recipe or override that sets one unsets the other.
 
+mod calendar;
 mod error;
 mod keys;
 mod load;
+mod phase;
 mod value;
 
+pub use calendar::{Calendar, Stretch};
 pub use error::{Origin, RecipeError};
 pub use keys::{Augment, Data, KEYS, Key, Model, Optimizer, Recipe, ScheduleKeys, Train};
 pub use load::split_override;
+pub use phase::Phase;
 pub use value::{BadFiles, ClassWeights, Normalize, Precision, Sampling, Setting};
 
 use std::path::Path;
@@ -78,7 +82,7 @@ impl Recipe {
     pub fn to_toml(&self) -> String {
         let mut text = String::new();
         let mut section = "";
-        for key in KEYS {
+        for key in KEYS.iter().filter(|key| !key.section().is_empty()) {
             if key.section() != section {
                 if !section.is_empty() {
                     text.push('\n');
@@ -87,6 +91,9 @@ impl Recipe {
                 text += &format!("[{section}]\n");
             }
             text += &format!("{} = {}\n", key.last(), key.value(self));
+        }
+        for phase in &self.phase {
+            text += &format!("\n[[phase]]\n{}", phase.to_toml());
         }
         text
     }
@@ -149,47 +156,24 @@ impl Recipe {
         self.check()
     }
 
-    /// The steps of the whole run.
-    pub fn total_steps(&self, steps_per_epoch: u64) -> u64 {
-        match (self.train.steps, self.train.epochs) {
-            (Some(steps), _) => steps,
-            (None, epochs) => epochs.unwrap_or(0).saturating_mul(steps_per_epoch),
-        }
+    /// When what happens in a run over so many training images.
+    ///
+    /// # Errors
+    /// A step would take more images than there are.
+    pub fn calendar(&self, images: u64) -> Result<Calendar, RecipeError> {
+        Calendar::new(self, images)
     }
 
-    /// Steps from one checkpoint to the next, at least 1.
-    pub fn checkpoint_steps(&self, steps_per_epoch: u64) -> u64 {
-        let total = self.total_steps(steps_per_epoch);
-        self.train.checkpoint_every.steps(steps_per_epoch, total).max(1)
-    }
-
-    /// Steps from one evaluation to the next, at least 1.
-    pub fn eval_steps(&self, steps_per_epoch: u64) -> u64 {
-        let total = self.total_steps(steps_per_epoch);
-        self.train.eval_every.steps(steps_per_epoch, total).max(1)
-    }
-
-    /// The first steps, in which only the head is trained.
-    pub fn frozen_steps(&self, steps_per_epoch: u64) -> u64 {
-        let total = self.total_steps(steps_per_epoch);
-        self.train.freeze.steps(steps_per_epoch, total).min(total)
-    }
-
-    /// The learning rate of every step.
-    pub fn schedule(&self, steps_per_epoch: u64) -> Schedule {
-        let total = self.total_steps(steps_per_epoch);
+    /// The learning rate of every step, phases left out.
+    pub fn schedule(&self, calendar: &Calendar) -> Schedule {
         let keys = &self.schedule;
         Schedule {
             course: keys.kind,
             lr: self.optimizer.lr,
-            total,
-            milestones: keys
-                .milestones
-                .iter()
-                .map(|milestone| milestone.steps(steps_per_epoch, total))
-                .collect(),
+            total: calendar.total(),
+            milestones: keys.milestones.iter().map(|&m| calendar.at(m)).collect(),
             gamma: keys.gamma,
-            warmup: keys.warmup.steps(steps_per_epoch, total),
+            warmup: calendar.at(keys.warmup),
             warmup_lr: keys.warmup_lr,
         }
     }
@@ -247,6 +231,12 @@ impl Recipe {
                 warm_start && schedule.warmup_lr == 0.0,
                 "`schedule.warmup_lr`",
                 "with a rate of 0 the training error never falls; set it to 0.01, say",
+            ),
+            (
+                self.phase.iter().any(|phase| phase.side.is_some())
+                    && self.augment.normalize == Normalize::Pixel,
+                "`phase`, `augment.normalize`",
+                "a mean for each pixel is of one size; set augment.normalize to \"channel\"",
             ),
             (
                 cut.is_some() && data.crop > cut,

@@ -84,9 +84,9 @@ fn the_paper_recipe_is_the_papers() {
         mixup: 0.0,
     };
     assert_eq!(recipe.augment, augment);
-    assert_eq!((recipe.train.epochs, recipe.total_steps(391)), (None, 64_000));
+    assert_eq!((recipe.train.epochs, recipe.calendar(391 * 128).unwrap().total()), (None, 64_000));
 
-    let schedule = recipe.schedule(391);
+    let schedule = recipe.schedule(&recipe.calendar(391 * 128).unwrap());
     assert_eq!(schedule.milestones, [32_000, 48_000]);
     for (step, lr) in [(0, 0.1), (31_999, 0.1), (32_000, 0.01), (48_000, 0.001)] {
         assert!((schedule.lr(step) - lr).abs() < 1e-15, "step {step}");
@@ -97,7 +97,7 @@ fn the_paper_recipe_is_the_papers() {
         assert_eq!(schedule.lr_with(0, &start), if warm { 0.01 } else { 0.1 });
     }
     let short = with("paper-cifar", &["epochs=10"]).unwrap();
-    assert_eq!(short.schedule(391).milestones, [1955, 2933]);
+    assert_eq!(short.schedule(&short.calendar(391 * 128).unwrap()).milestones, [1955, 2933]);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn the_imagenet_recipe_asks_for_data() {
     says(with("paper-imagenet", &[]), &["`data.source`", "--data folder:DIR"]);
     let recipe = with("paper-imagenet", &["data.source=folder:photos"]).unwrap();
     assert_eq!((recipe.train.batch, recipe.data.crop), (256, Some(224)));
-    assert_eq!(recipe.schedule(5005).milestones, [150_150, 300_300]);
+    assert_eq!(recipe.schedule(&recipe.calendar(5005 * 256).unwrap()).milestones, [150_150, 300_300]);
 }
 
 #[test]
@@ -139,9 +139,9 @@ fn overrides_are_typed() {
         }),
         ("milestones=[\"3ep\"]", |r| r.schedule.milestones == [Duration::Epochs(3.0)]),
         ("milestones=", |r| r.schedule.milestones.is_empty()),
-        ("checkpoint_every=500it", |r| r.checkpoint_steps(188) == 500),
-        ("checkpoint_every=0.001ep", |r| r.checkpoint_steps(188) == 1),
-        ("warmup=2ep", |r| r.schedule(188).warmup == 376),
+        ("checkpoint_every=500it", |r| r.train.checkpoint_every == Duration::Steps(500)),
+        ("checkpoint_every=0.001ep", |r| r.calendar(188 * 64).unwrap().is_due(r.train.checkpoint_every, 1)),
+        ("warmup=2ep", |r| r.schedule(&r.calendar(188 * 64).unwrap()).warmup == 376),
         ("kind=linear", |r| r.schedule.kind == Course::Linear),
     ];
     for (text, holds) in cases {
@@ -206,7 +206,7 @@ fn one_budget_unsets_the_other() {
     assert_eq!(budget(with("default", &["steps=100"]).unwrap()), (None, Some(100)));
     assert_eq!(budget(with("paper-cifar", &["epochs=3"]).unwrap()), (Some(3), None));
     assert_eq!(budget(with("paper-cifar", &["steps=7", "epochs=auto"]).unwrap()), (None, Some(7)));
-    assert_eq!(with("default", &["epochs=3"]).unwrap().total_steps(188), 564);
+    assert_eq!(with("default", &["epochs=3"]).unwrap().calendar(188 * 64).unwrap().total(), 564);
 }
 
 #[test]
