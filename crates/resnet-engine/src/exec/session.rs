@@ -118,7 +118,7 @@ impl Session {
     /// # Errors
     /// The device fails, or another session shares the weights.
     pub fn update(&mut self, rates: Rates) -> Result<(), ExecError> {
-        self.backend.set_rates(rates);
+        self.set_rates(rates);
         self.backend.run(self.plan.update.clone())
     }
 
@@ -135,6 +135,11 @@ impl Session {
 
     fn loss(&self) -> LossSlots {
         self.plan.loss.expect("a plan that trains has a loss")
+    }
+
+    /// Sets what update steps do from now on.
+    pub fn set_rates(&mut self, rates: Rates) {
+        self.backend.set_rates(rates);
     }
 
     /// Runs some of the plan's steps.

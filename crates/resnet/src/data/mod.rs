@@ -84,6 +84,36 @@ pub trait Dataset: Send + Sync {
     fn channels(&self) -> usize;
 }
 
+impl<D: Dataset + ?Sized> Dataset for Arc<D> {
+    fn len(&self) -> usize {
+        (**self).len()
+    }
+
+    fn classes(&self) -> &[String] {
+        (**self).classes()
+    }
+
+    fn label(&self, index: usize) -> u32 {
+        (**self).label(index)
+    }
+
+    fn name(&self, index: usize) -> String {
+        (**self).name(index)
+    }
+
+    fn read(&self, index: usize, image: &mut Image) -> Result<(), DataError> {
+        (**self).read(index, image)
+    }
+
+    fn shape(&self) -> Option<Shape> {
+        (**self).shape()
+    }
+
+    fn channels(&self) -> usize {
+        (**self).channels()
+    }
+}
+
 /// The parts of some data.
 #[derive(Clone)]
 pub struct Splits {
@@ -216,8 +246,12 @@ fn may_be_written() -> String {
     format!("data is one of {}", names.join(", "))
 }
 
-fn check_classes(source: &str, train: &dyn Dataset) -> Result<(), DataError> {
-    let first = train.label(0); // every reader refuses to give an empty split
+/// Checks that there is something to tell apart.
+pub(crate) fn check_classes(source: &str, train: &dyn Dataset) -> Result<(), DataError> {
+    if train.is_empty() {
+        return Err(DataError::Loader(format!("{source}: there are no pictures")));
+    }
+    let first = train.label(0);
     if (1..train.len()).any(|index| train.label(index) != first) {
         return Ok(());
     }

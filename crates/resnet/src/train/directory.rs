@@ -9,6 +9,8 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use resnet_engine::exec::Device;
+
 use super::TrainError;
 use crate::base::files::{self, FileError};
 use crate::train::recipe::Recipe;
@@ -47,7 +49,7 @@ impl Directory {
         root: &Path,
         recipe: &Recipe,
         command: &str,
-        threads: usize,
+        device: &dyn Device,
     ) -> Result<Directory, TrainError> {
         let mut directory = Directory { root: root.to_owned(), _lock: None };
         for name in [CONFIG, EVENTS, METRICS_CSV, MODEL, REPORT, LAST, BEST] {
@@ -58,7 +60,7 @@ impl Directory {
         let checkpoints = directory.path("checkpoints");
         let failed = |source: io::Error| FileError::Write { path: checkpoints.clone(), source };
         fs::create_dir_all(&checkpoints).map_err(failed)?;
-        let environment = serde_json::to_string_pretty(&environment(command, threads))
+        let environment = serde_json::to_string_pretty(&environment(command, device))
             .expect("texts always become JSON");
         directory.write(ENVIRONMENT, &(environment + "\n"))?;
         directory.write(CONFIG, &recipe.to_toml())?;
@@ -115,14 +117,14 @@ impl Directory {
 }
 
 /// Where a run happens.
-fn environment(command: &str, threads: usize) -> BTreeMap<&'static str, String> {
+fn environment(command: &str, device: &dyn Device) -> BTreeMap<&'static str, String> {
     let cores = resnet_engine::exec::threads(0);
     BTreeMap::from([
         ("command", command.to_string()),
         ("cores", cores.to_string()),
         ("cpu", cpu_model()),
-        ("isa", resnet_engine::exec::isa_in_use().unwrap_or_default()),
-        ("threads", threads.to_string()),
+        ("isa", device.about()),
+        ("threads", device.threads().to_string()),
         ("resnet", env!("CARGO_PKG_VERSION").to_string()),
         ("system", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
     ])

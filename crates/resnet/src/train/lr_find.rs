@@ -17,8 +17,6 @@ use crate::page::charts::page::{Page, Stat};
 use crate::page::charts::save::{save_figures, write};
 use crate::train::recipe::Recipe;
 use crate::train::task::Task;
-use resnet_engine::exec::Backend;
-use resnet_engine::step::Space;
 
 /// Steps of the test, and its first and last rate.
 const STEPS: u64 = 100;
@@ -70,15 +68,19 @@ pub struct LrFind {
 pub fn lr_find(recipe: Recipe, on: &mut dyn FnMut(u64, u64) -> Flow) -> Result<LrFind, TrainError> {
     let mut job = Job::prepare(Task::open(recipe)?)?;
     job.initialise()?;
-    let frozen = job.frozen_steps > 0;
+    let frozen = job.calendar.phases()[0].freeze;
+    let accumulate = job.recipe().train.accumulate;
     let mut points: Vec<Point> = Vec::new();
     let (mut average, mut lowest) = (0.0, f64::INFINITY);
     'test: for epoch in 0.. {
-        for batch in job.train.epoch(epoch, 0) {
+        let mut batches = job.learner.loader.epoch(epoch, 0);
+        while let Some(gradient) =
+            job.learner.gradient(&mut batches, accumulate, &mut |_| Ok(()))?
+        {
             let step = points.len() as u64;
             let lr = RATES.0 * (RATES.1 / RATES.0).powf(step as f64 / (STEPS - 1) as f64);
-            let loss = job.differentiate(&mut batch?, step);
-            if !loss.is_finite() || !job.trainer.all_finite(Space::Grad) {
+            let loss = gradient.loss;
+            if gradient.bad.is_some() {
                 break 'test;
             }
             average = SMOOTHING * average + (1.0 - SMOOTHING) * loss;
@@ -89,16 +91,16 @@ pub fn lr_find(recipe: Recipe, on: &mut dyn FnMut(u64, u64) -> Flow) -> Result<L
             if on(done, STEPS) == Flow::Stop || done == STEPS || (done > FIRST && broken) {
                 break 'test;
             }
-            job.update(lr, step);
+            job.learner.update(&gradient, &job.task.recipe, lr, step)?;
         }
     }
     Ok(LrFind {
-        arch: job.arch.name(),
-        data: job.recipe.data.source.clone(),
-        batch: job.recipe.train.batch,
+        arch: job.task.arch.name(),
+        data: job.recipe().data.source.clone(),
+        batch: job.recipe().train.batch,
         frozen,
         suggestion: suggestion(&points),
-        lr: job.recipe.optimizer.lr,
+        lr: job.recipe().optimizer.lr,
         points,
     })
 }

@@ -5,8 +5,9 @@ use super::TrainError;
 use crate::measure::probe::Probe;
 use crate::model;
 use crate::train::event::Monitored;
+use crate::train::recipe::Calendar;
 use crate::train::task::Task;
-use resnet_engine::exec::{Backend, Cpu};
+use resnet_engine::exec::{ExecError, Session};
 use resnet_engine::plan::ParamSlots;
 
 /// Pictures looked at.
@@ -33,25 +34,24 @@ impl Monitor {
     /// The monitor that the recipe asks for.
     pub(super) fn of(
         task: &Task,
-        steps_per_epoch: u64,
-        threads: usize,
+        calendar: &Calendar,
     ) -> Result<Option<Monitor>, TrainError> {
         let recipe = &task.recipe;
-        let total = recipe.total_steps(steps_per_epoch);
+        let total = calendar.total();
         if recipe.train.monitor_every.is_some_and(|every| every.is_zero()) {
             return Ok(None);
         }
         let count = Probe::affordable(&task.graph, PICTURES.min(task.train.len()))?;
         let due = match recipe.train.monitor_every {
-            Some(every) => due(total, every.steps(steps_per_epoch, total).max(1), u64::MAX),
+            Some(every) => due(total, calendar.steps(every).max(1), u64::MAX),
             None => {
-                let steps_a_look = COST * count as f64 / recipe.train.batch as f64;
+                let steps_a_look = COST * count as f64 / (recipe.train.batch * recipe.train.accumulate) as f64;
                 affordable(total, (BUDGET * total as f64 / steps_a_look) as u64)
             }
         };
         let (x, labels) = task.sample(count)?;
         Ok(Some(Monitor {
-            probe: Probe::new(&task.graph, labels.len(), threads)?,
+            probe: Probe::new(&task.graph, labels.len(), task.device.as_ref())?,
             x,
             labels,
             due,
@@ -65,26 +65,27 @@ impl Monitor {
     }
 
     /// Remembers the weights that the update is about to change.
-    pub(super) fn before_update(&mut self, trainer: &Cpu) {
-        let weights = weight_slots(trainer);
-        self.before = weights.map(|p| trainer.view(p.value).to_vec()).collect();
+    pub(super) fn before_update(&mut self, trainer: &Session) -> Result<(), ExecError> {
+        self.before = weight_slots(trainer).map(|p| trainer.get(p.value)).collect::<Result<_, _>>()?;
+        Ok(())
     }
 
     /// Looks at the network as it is after `step` steps.
-    pub(super) fn look(&mut self, trainer: &Cpu, step: u64) -> Monitored {
-        model::copy(trainer, self.probe.backend());
-        let mut measurement = self.probe.measure(&self.x, &self.labels);
+    pub(super) fn look(&mut self, trainer: &Session, step: u64) -> Result<Monitored, ExecError> {
+        model::copy(trainer, self.probe.session(), false)?;
+        let mut measurement = self.probe.measure(&self.x, &self.labels)?;
         let updates = weight_slots(trainer).zip(std::mem::take(&mut self.before));
         for (layer, (slots, before)) in measurement.layers.iter_mut().zip(updates) {
-            let squares = trainer.view(slots.value).iter().zip(&before);
+            let after = trainer.get(slots.value)?;
+            let squares = after.iter().zip(&before);
             let squares = squares.map(|(&after, &before)| f64::from(after - before).powi(2));
             layer.update_ratio = Some(squares.sum::<f64>().sqrt() / layer.weight_norm);
         }
-        Monitored { step, pictures: self.labels.len() as u64, measurement }
+        Ok(Monitored { step, pictures: self.labels.len() as u64, measurement })
     }
 }
 
-fn weight_slots(trainer: &Cpu) -> impl Iterator<Item = &ParamSlots> {
+fn weight_slots(trainer: &Session) -> impl Iterator<Item = &ParamSlots> {
     let params = trainer.plan().params.iter();
     params.filter(|p| p.param.role.is_weight())
 }

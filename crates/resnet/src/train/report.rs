@@ -25,7 +25,7 @@ pub(super) fn page(
             }
             Event::Evaluated(e) => {
                 epochs.push(EpochPoint {
-                    epoch: e.step as f64 / job.steps_per_epoch() as f64,
+                    epoch: job.calendar.epochs_at(e.step),
                     step: e.step,
                     train_loss: e.train_loss,
                     train_top1: e.train_top1,
@@ -37,7 +37,7 @@ pub(super) fn page(
                 before = e.seconds;
                 headline = Some(Headline {
                     top1: e.top1,
-                    top5: (job.classes.len() > 5).then_some(e.top5),
+                    top5: (job.task.classes.len() > 5).then_some(e.top5),
                     loss: e.loss,
                     count: e.count,
                     split: &e.split,
@@ -48,9 +48,9 @@ pub(super) fn page(
         }
     }
     rate.sort_by(f64::total_cmp);
-    let classes = job.classes.len();
+    let classes = job.task.classes.len();
     let matrix = evaluation.map_or_else(Vec::new, |e| matrix(e, classes));
-    let confused = evaluation.map(|e| confused(e, job.eval.data().as_ref())).unwrap_or_default();
+    let confused = evaluation.map(|e| confused(e, job.task.eval.as_ref())).unwrap_or_default();
     let mut environment: Vec<(String, String)> = directory.environment().into_iter().collect();
     let command = environment
         .iter()
@@ -58,15 +58,15 @@ pub(super) fn page(
         .map_or("", |(_, value)| value.as_str())
         .to_string();
     environment.retain(|(key, _)| key != "command");
-    let shape = job.preprocess.shape;
-    let train = job.train.data();
+    let shape = job.task.preprocess.shape;
+    let train = &job.task.train;
     let data = format!(
         "{}: {} images of {} classes to learn from, {} to evaluate on ({}); the network sees {} x {} pixels, {} channel{}",
-        job.recipe.data.source,
+        job.task.recipe.data.source,
         train.len(),
         classes,
-        job.eval.data().len(),
-        job.eval_name,
+        job.task.eval.len(),
+        job.task.eval_name,
         shape.w,
         shape.h,
         shape.c,
@@ -79,8 +79,8 @@ pub(super) fn page(
         Some(_) => Status::Stopped { step: ended.steps, resume: Some(&resume) },
     };
     charts::render(&RunReport {
-        title: &format!("{} on {}", job.arch.name(), job.recipe.data.source),
-        arch: &job.arch.name(),
+        title: &format!("{} on {}", job.task.arch.name(), job.task.recipe.data.source),
+        arch: &job.task.arch.name(),
         params: job.params(),
         macs: job.macs,
         data: &data,
@@ -93,10 +93,10 @@ pub(super) fn page(
         images_per_s: rate.get(rate.len() / 2).copied(),
         epochs: &epochs,
         steps: &steps,
-        classes: &job.classes,
+        classes: &job.task.classes,
         confusion: &matrix,
         confused: &confused,
-        config_toml: &job.recipe.to_toml(),
+        config_toml: &job.task.recipe.to_toml(),
         environment: &environment,
     })
 }

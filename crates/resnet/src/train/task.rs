@@ -310,6 +310,25 @@ impl Pictures {
             };
         Ok(Pictures { train, eval, eval_name, warnings })
     }
+
+    fn of_data(
+        recipe: &Recipe,
+        train: Arc<dyn Dataset>,
+        eval: Option<Arc<dyn Dataset>>,
+    ) -> Result<Pictures, TaskError> {
+        data::check_classes(&recipe.data.source, train.as_ref())?;
+        let (train, eval): (Arc<dyn Dataset>, Arc<dyn Dataset>) = match eval {
+            Some(eval) => {
+                let eval = data::with_classes(eval, train.classes())?;
+                (train, eval)
+            }
+            None => {
+                let (train, val) = data::split(train, recipe.data.val_fraction, HELD_OUT)?;
+                (Arc::new(train), Arc::new(val))
+            }
+        };
+        Ok(Pictures { train, eval, eval_name: "val".into(), warnings: Vec::new() })
+    }
 }
 
 /// The network of a recipe, options included.

@@ -16,7 +16,7 @@ use crate::base::files::{self, FileError};
 use crate::data::DataError;
 use crate::model::{Model, ModelError, PIXEL_MEAN};
 use crate::net::ArchError;
-use resnet_engine::exec::NoMemory;
+use resnet_engine::exec::ExecError;
 use resnet_engine::graph::Op;
 use resnet_engine::op::{self, ShapeError};
 
@@ -160,7 +160,7 @@ pub enum ExportError {
     Shape(#[from] ShapeError),
     /// Running it needs too much memory.
     #[error(transparent)]
-    Memory(#[from] NoMemory),
+    Exec(#[from] ExecError),
     /// The pictures to verify with.
     #[error(transparent)]
     Data(#[from] DataError),

@@ -11,7 +11,7 @@ use super::{ExportError, Format, Options, Stored, onnx};
 use crate::base::files;
 use crate::data::{Augment, DataError, Dataset, Image, Preprocess, Transform};
 use crate::model::{self, Model};
-use resnet_engine::exec::{Backend, Cpu};
+use resnet_engine::exec::{Device, Session};
 use resnet_engine::graph::Graph;
 use resnet_engine::plan;
 
@@ -47,7 +47,7 @@ pub fn verify(
     format: &Format,
     options: &Options,
     data: &Arc<dyn Dataset>,
-    threads: usize,
+    device: &dyn Device,
 ) -> Result<Difference, ExportError> {
     let (graph, tensors, preprocess) = match format.name {
         "onnx" => {
@@ -63,10 +63,10 @@ pub fn verify(
             (file.graph()?, file.tensors, file.preprocess)
         }
     };
-    let mut theirs = Runner::new(&graph, &tensors, preprocess, threads, path)?;
+    let mut theirs = Runner::new(&graph, &tensors, preprocess, device, path)?;
     drop(tensors);
     let preprocess = model.preprocess.clone();
-    let mut ours = Runner::new(&model.graph()?, &model.tensors, preprocess, threads, model.path())?;
+    let mut ours = Runner::new(&model.graph()?, &model.tensors, preprocess, device, model.path())?;
     let mut difference = Difference { images: 0, most: 0.0, allowed: 0.0, largest: 1.0, same: 0 };
     let count = PICTURES.min(data.len());
     let indices: Vec<usize> = (0..count).map(|i| i * data.len() / count).collect();
@@ -81,7 +81,7 @@ pub fn verify(
             }
         }
         let classes = model.classes.len();
-        let (a, b) = (ours.logits(&images).to_vec(), theirs.logits(&images));
+        let (a, b) = (ours.logits(&images)?.to_vec(), theirs.logits(&images)?);
         for (a, b) in a.chunks_exact(classes).zip(b.chunks_exact(classes)).take(images.len()) {
             let apart = a.iter().zip(b).map(|(a, b)| (a - b).abs());
             // A NaN is as far away as can be.
@@ -128,7 +128,7 @@ fn read_onnx(path: &Path) -> Result<onnx::Network, ExportError> {
 
 /// A network ready to run.
 struct Runner {
-    cpu: Cpu,
+    session: Session,
     transform: Transform,
     x: Vec<f32>,
     logits: Vec<f32>,
@@ -139,7 +139,7 @@ impl Runner {
         graph: &Graph,
         tensors: &Tensors,
         preprocess: Preprocess,
-        threads: usize,
+        device: &dyn Device,
         path: &Path,
     ) -> Result<Runner, ExportError> {
         let plan = plan::Plan::build(graph, plan::Options::infer(BATCH))?;
@@ -149,25 +149,19 @@ impl Runner {
             problem,
         })?;
         let logits = vec![0.0; BATCH * plan.classes];
-        let mut cpu = Cpu::new(plan, threads)?;
-        model::write_all(&mut cpu, tensors);
+        let mut session = Session::to_run(device, plan)?;
+        model::write_all(&mut session, tensors)?;
         let transform = Transform::new(preprocess, Augment::default())?;
         Ok(Runner { x: vec![0.0; BATCH * graph.input.len()], cpu, transform, logits })
     }
 
     /// Logits of up to a batch of pictures, a row each.
-    fn logits(&mut self, images: &[Image]) -> &[f32] {
+    fn logits(&mut self, images: &[Image]) -> Result<&[f32], ExportError> {
         let size = self.x.len() / BATCH;
         for (image, x) in images.iter().zip(self.x.chunks_exact_mut(size)) {
             self.transform.eval(image, x);
         }
-        let (input, output, steps) = {
-            let plan = self.cpu.plan();
-            (plan.input, plan.logits, plan.forward.clone())
-        };
-        self.cpu.write(input, &self.x);
-        self.cpu.run(steps);
-        self.cpu.read(output, &mut self.logits);
-        &self.logits
+        self.session.infer(&self.x, &mut self.logits)?;
+        Ok(&self.logits)
     }
 }

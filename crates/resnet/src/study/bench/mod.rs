@@ -3,6 +3,7 @@
 
 mod op;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use op::{OpTime, bench_op};
@@ -11,10 +12,10 @@ use serde::Serialize;
 
 use crate::base::rng::Rng;
 use crate::model;
-use resnet_engine::exec::{Backend, Cpu, Kernel, Limits, NoMemory, Sgd, kernels};
+use resnet_engine::exec::{Device, ExecError, Kernel, Limits, Rates, Session, Target};
 use resnet_engine::graph::Graph;
 use resnet_engine::op::ShapeError;
-use resnet_engine::plan::{Mode, Options, Plan};
+use resnet_engine::plan::{Mode, Optimizer, Options, Plan};
 use resnet_engine::step::{Precision, StepKind};
 
 /// What is timed.
@@ -26,8 +27,6 @@ pub struct Request {
     pub batch: usize,
     /// How maps are stored.
     pub precision: Precision,
-    /// Threads that compute.
-    pub threads: usize,
     /// How long to measure, after warm-up.
     pub time: Duration,
     /// Whether each step is timed as well.
@@ -40,9 +39,9 @@ pub enum BenchError {
     /// A layer cannot read its inputs.
     #[error(transparent)]
     Shape(#[from] ShapeError),
-    /// The plan needs too much memory.
+    /// The device; the plan may need too much memory.
     #[error(transparent)]
-    Memory(#[from] NoMemory),
+    Exec(#[from] ExecError),
 }
 
 /// How fast a network is.
@@ -102,26 +101,28 @@ pub struct StepTime {
 ///
 /// # Errors
 /// [`BenchError`].
-pub fn bench(graph: &Graph, request: Request) -> Result<Bench, BenchError> {
+pub fn bench(graph: &Graph, device: &dyn Device, request: Request) -> Result<Bench, BenchError> {
     let options = match request.mode {
         Mode::Train { label_smoothing } => Options::train(request.batch, label_smoothing),
         mode => Options { mode, ..Options::infer(request.batch) },
     };
-    let options = Options { precision: request.precision, ..options };
-    let plan = Plan::build(graph, options)?;
-    let kernels = kernels(&plan, request.threads);
-    let mut cpu = Cpu::new(plan, request.threads)?.taking_weights();
-    prepare(&mut cpu, graph);
+    let optimizer = Optimizer { weight_decay: 1e-4, ..Optimizer::default() };
+    let options = Options { precision: request.precision, optimizer, ..options };
+    let plan = Arc::new(Plan::build(graph, options)?);
+    let kernels = device.kernels(&plan);
+    let mut session = Session::to_run(device, plan.clone())?;
+    prepare(&mut session, graph)?;
 
-    let last = cpu.plan().steps.len();
-    let times = timed(request.time, || cpu.run(0..last));
+    let times = timed(request.time, || session.run(0..plan.steps.len()))?;
     let seconds = median(&times);
     // Before the limits, whose measurement takes memory of its own.
     let peak_rss_mib = peak_rss();
-    let limits = Limits::measure(request.threads);
-    let flops: f64 = cpu.plan().steps.iter().map(|s| flops(&s.kind)).sum();
-    let steps =
-        if request.steps { layers(&mut cpu, &kernels, &limits, request.time) } else { Vec::new() };
+    let limits = device.limits();
+    let flops: f64 = plan.steps.iter().map(|s| flops(&s.kind)).sum();
+    let steps = match request.steps {
+        true => layers(&mut session, &kernels, &limits, request.time)?,
+        false => Vec::new(),
+    };
     let ms = |seconds: f64| seconds * 1e3;
     let multiplies_bf16 = kernels.iter().any(|kernel| kernel.multiplies_bf16);
     let peak = peak(&limits, multiplies_bf16);
@@ -140,26 +141,25 @@ pub fn bench(graph: &Graph, request: Request) -> Result<Bench, BenchError> {
     })
 }
 
-/// Weights, images, labels, and a learning rate so small that no number ever overflows.
-fn prepare(cpu: &mut Cpu, graph: &Graph) {
-    model::initialise(cpu, graph, 1);
-    let (input, classes) = (cpu.plan().input, cpu.plan().classes);
+/// Weights, images, targets, and a learning rate so small that no number ever overflows.
+fn prepare(session: &mut Session, graph: &Graph) -> Result<(), ExecError> {
+    model::initialise(session, graph, 1)?;
+    let plan = session.plan().clone();
     let mut rng = Rng::new(1, &[]);
-    let len = cpu.plan().slots[input.0].len;
+    let len = plan.slots[plan.input.0].len;
     let x: Vec<f32> = (0..len).map(|_| rng.normal() as f32).collect();
-    cpu.write(input, &x);
-    let batch = cpu.plan().options.batch;
-    let labels: Vec<u32> = (0..batch).map(|i| (i % classes) as u32).collect();
-    cpu.set_labels(&labels);
-    cpu.set_optimizer(Sgd {
-        lr: 1e-6,
-        momentum: 0.9,
-        weight_decay: 1e-4,
-        decay_norm_bias: true,
-        nesterov: false,
-        backbone: 1.0,
-        stage: 1.0,
-    });
+    if plan.loss.is_none() {
+        return session.write(plan.input, &x);
+    }
+    let batch = plan.options.batch;
+    let mut target = vec![0.0; batch * plan.classes];
+    for (i, row) in target.chunks_exact_mut(plan.classes).enumerate() {
+        row[i % plan.classes] = 1.0;
+    }
+    let weight = vec![1.0; batch];
+    session.feed(&x, Target { target: &target, weight: &weight, total: batch as f32 })?;
+    session.set_rates(Rates { lr: 1e-6, scale: 1.0, average: 0.0 });
+    Ok(())
 }
 
 /// Batches that only warm caches and clocks up.
@@ -168,17 +168,22 @@ const WARM_UP: usize = 2;
 const LEAST: usize = 5;
 
 /// Seconds of each run, ascending.
-fn timed(time: Duration, mut run: impl FnMut()) -> Vec<f64> {
-    (0..WARM_UP).for_each(|_| run());
+fn timed(
+    time: Duration,
+    mut run: impl FnMut() -> Result<(), ExecError>,
+) -> Result<Vec<f64>, ExecError> {
+    for _ in 0..WARM_UP {
+        run()?;
+    }
     let begin = Instant::now();
     let mut times = Vec::new();
     while times.len() < LEAST || begin.elapsed() < time {
         let start = Instant::now();
-        run();
+        run()?;
         times.push(start.elapsed().as_secs_f64());
     }
     times.sort_by(f64::total_cmp);
-    times
+    Ok(times)
 }
 
 fn median(sorted: &[f64]) -> f64 {
@@ -186,18 +191,23 @@ fn median(sorted: &[f64]) -> f64 {
 }
 
 /// Whole batches again, a clock around each step.
-fn layers(cpu: &mut Cpu, kernels: &[Kernel], limits: &Limits, time: Duration) -> Vec<StepTime> {
-    let count = cpu.plan().steps.len();
+fn layers(
+    session: &mut Session,
+    kernels: &[Kernel],
+    limits: &Limits,
+    time: Duration,
+) -> Result<Vec<StepTime>, ExecError> {
+    let plan = session.plan().clone();
+    let count = plan.steps.len();
     let mut times: Vec<Vec<f64>> = vec![Vec::new(); count];
     let begin = Instant::now();
     while times[0].len() < LEAST || begin.elapsed() < time {
         for (step, times) in times.iter_mut().enumerate() {
             let start = Instant::now();
-            cpu.run(step..step + 1);
+            session.run(step..step + 1)?;
             times.push(start.elapsed().as_secs_f64());
         }
     }
-    let plan = cpu.plan();
     times.iter_mut().for_each(|times| times.sort_by(f64::total_cmp));
     let of = |step: usize| {
         let it = &plan.steps[step];
@@ -219,7 +229,7 @@ fn layers(cpu: &mut Cpu, kernels: &[Kernel], limits: &Limits, time: Duration) ->
             fraction_of_roofline: least / seconds,
         }
     };
-    (0..count).map(of).collect()
+    Ok((0..count).map(of).collect())
 }
 
 /// Operations a second that the machine does at best, on bf16 or on f32.

@@ -193,24 +193,26 @@ pub fn run(
         watch.run(number, planned.len(), &run.name, state);
         let ended = match state {
             State::Finished => None,
-            State::Resumed => Some(train::resume(
-                &run.directory,
-                Some(run.recipe.train.threads),
-                watch.observer(),
-            )),
-            State::New => Some(train::train(
-                run.recipe.clone(),
-                &run.directory,
-                &request.command,
-                watch.observer(),
-            )),
+            State::Resumed => Some(
+                Trainer::resume(&run.directory)
+                    .set("train.threads", run.recipe.train.threads)
+                    .observer(watch.observer())
+                    .run(),
+            ),
+            State::New => Some(
+                Trainer::of(run.recipe.clone())
+                    .out(&run.directory)
+                    .command(&request.command)
+                    .observer(watch.observer())
+                    .run(),
+            ),
         };
         match ended {
             None => {}
             // A network that cannot be trained is a result.
             Some(Err(error @ TrainError::Diverged { .. })) => watch.tell(&error.to_string()),
             Some(Err(error)) => return Err(error.into()),
-            Some(Ok(ended)) if ended.stopped.as_deref() == Some(INTERRUPTED) => return Ok(None),
+            Some(Ok(trained)) if trained.interrupted() => return Ok(None),
             Some(Ok(_)) => {}
         }
         records.push(Record::read(&run.directory)?);

@@ -12,7 +12,6 @@ use crate::model::{self, Model, ModelError};
 use crate::page::charts::format;
 use crate::train::event::Monitored;
 use crate::train::task::{Task, TaskError};
-use resnet_engine::exec;
 
 pub use save::save;
 
@@ -153,13 +152,13 @@ fn look(
         None => Probe::affordable(&task.graph, most).map_err(ProbeError::from)?,
     };
     let (x, labels) = task.sample(count)?;
-    let threads = exec::threads(task.recipe.train.threads);
-    let mut probe = Probe::new(&task.graph, count, threads)?;
+    let mut probe = Probe::new(&task.graph, count, task.device.as_ref())?;
     match model {
-        Some(model) => model.apply(probe.backend())?,
-        None => model::initialise(probe.backend(), &task.graph, task.recipe.train.seed),
+        Some(model) => model.apply(probe.session())?,
+        None => model::initialise(probe.session(), &task.graph, task.recipe.train.seed)
+            .map_err(ProbeError::from)?,
     }
-    let mut measurement = probe.measure(&x, &labels);
+    let mut measurement = probe.measure(&x, &labels).map_err(ProbeError::from)?;
     if model.is_none() {
         first_update(task, &mut measurement);
     }

@@ -42,6 +42,16 @@ impl Recipe {
         Ok(recipe)
     }
 
+    /// The same recipe with overrides.
+    ///
+    /// # Errors
+    /// As [`Recipe::load`].
+    pub fn with(mut self, overrides: &[(String, String)]) -> Result<Recipe, RecipeError> {
+        self.apply_overrides(overrides)?;
+        self.check()?;
+        Ok(self)
+    }
+
     /// Reads a recipe from TOML text, such as the configuration kept in a checkpoint.
     ///
     /// # Errors

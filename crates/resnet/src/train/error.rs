@@ -1,0 +1,104 @@
+//! Why a run could not go on.
+
+use std::path::PathBuf;
+
+use resnet_engine::exec::{ExecError, OpenError};
+use resnet_engine::op::ShapeError;
+
+use super::event::EventError;
+use super::recipe::RecipeError;
+use super::task::TaskError;
+use crate::base::files::FileError;
+use crate::data::DataError;
+use crate::measure::evaluate::UseError;
+use crate::measure::probe::ProbeError;
+use crate::measure::summary::SummaryError;
+use crate::model::ModelError;
+use crate::net::ArchError;
+
+/// Why a run could not go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The network, the data or the recipe.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    /// A layer cannot read its inputs.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The recipe of the run to resume.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    /// The network cannot be looked into.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// A checkpoint or model file.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The log of events.
+    #[error(transparent)]
+    Event(#[from] EventError),
+    /// A file of the run directory.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Its layers cannot be summed up.
+    #[error(transparent)]
+    Summary(#[from] SummaryError),
+    /// The device that computes; the network's plan may need too much memory.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    /// The device cannot be opened.
+    #[error(transparent)]
+    Device(#[from] OpenError),
+    /// The network cannot be evaluated.
+    #[error(transparent)]
+    Use(#[from] UseError),
+    /// The network does not exist or cannot read the images of a phase.
+    #[error(transparent)]
+    Arch(#[from] ArchError),
+    /// A phase would train other weights.
+    #[error(
+        "`phase`: with images of {side} x {side} pixels {arch} has other weights; its last layer \
+         reads maps pixel by pixel, so leave `side` out"
+    )]
+    Phase {
+        /// The side of its images.
+        side: usize,
+        /// The network.
+        arch: String,
+    },
+    /// The directory already holds a run.
+    #[error("{path} already holds {file}; continue a run with --resume {path}, or choose another --out", path = .0.display(), file = .1)]
+    Taken(PathBuf, &'static str),
+    /// Another process trains in the directory.
+    #[error("{} is in use by another `resnet train`; wait for it or stop it", .0.display())]
+    InUse(PathBuf),
+    /// The directory to resume holds no run.
+    #[error("{path} holds no run: {file} is missing; give the directory that `resnet train` printed", path = .0.display(), file = .1)]
+    NoRun(PathBuf, &'static str),
+    /// The checkpoint is of another run.
+    #[error("{}: {problem}", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        problem: String,
+    },
+    /// A number became infinite or NaN.
+    #[error(
+        "training diverged at step {step}: {what}; the last checkpoint is {kept}; try a lower lr{warmup}"
+    )]
+    Diverged {
+        /// The step, the first being 1.
+        step: u64,
+        /// Which number of which layer.
+        what: String,
+        /// The checkpoint that is kept.
+        kept: String,
+        /// A further suggestion.
+        warmup: &'static str,
+    },
+}

@@ -1,0 +1,254 @@
+//! The training library's front door.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use resnet_engine::exec::{self, Device};
+
+use super::directory::{Directory, LAST};
+use super::event::{Event, RunEnded};
+use super::job::Job;
+use super::observe::{Events, Observer};
+use super::recipe::{Recipe, RecipeError};
+use super::run::Run;
+use super::task::{Task, TaskError};
+use super::{INTERRUPTED, TrainError};
+use crate::data::Dataset;
+use crate::measure::evaluate::Evaluation;
+use crate::model::Model;
+
+/// What `data.source` says of pictures that a program gave.
+const GIVEN: &str = "given";
+
+/// Trains a network: on data that a recipe names or any [`Dataset`], with or without a run
+/// directory.
+///
+/// ```
+/// use resnet::train::Trainer;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let trained = Trainer::new("resnet8").set("steps", 5).set("batch", 8).run()?;
+/// println!("top-1 {:.1} %", 100.0 * trained.ended.top1.unwrap_or(0.0));
+/// # Ok(())
+/// # }
+/// ```
+pub struct Trainer<'a> {
+    base: Base,
+    changes: Vec<(String, String)>,
+    train: Option<Arc<dyn Dataset>>,
+    eval: Option<Arc<dyn Dataset>>,
+    start: Option<Model>,
+    device: Option<Arc<dyn Device>>,
+    out: Option<PathBuf>,
+    command: String,
+    notes: Vec<String>,
+    observer: Option<Watcher<'a>>,
+}
+
+enum Base {
+    /// A built-in recipe or a file.
+    Named(String),
+    Recipe(Box<Recipe>),
+    /// The run in a directory.
+    Resumed(PathBuf),
+}
+
+enum Watcher<'a> {
+    Borrowed(&'a mut dyn Observer),
+    Owned(Events<'a>),
+}
+
+/// A run that ended.
+#[derive(Clone, Debug)]
+pub struct Trained {
+    /// What the run says of itself.
+    pub ended: RunEnded,
+    /// The network; of a run that was stopped, as far as it came.
+    pub model: Model,
+    /// The last evaluation, if there was one.
+    pub evaluation: Option<Evaluation>,
+}
+
+impl Trained {
+    /// Whether the run was stopped before its budget was spent, and can be resumed.
+    pub fn interrupted(&self) -> bool {
+        self.ended.stopped.as_deref() == Some(INTERRUPTED)
+    }
+}
+
+impl<'a> Trainer<'a> {
+    fn from_base(base: Base) -> Trainer<'a> {
+        Trainer {
+            base,
+            changes: Vec::new(),
+            train: None,
+            eval: None,
+            start: None,
+            device: None,
+            out: None,
+            command: String::new(),
+            notes: Vec::new(),
+            observer: None,
+        }
+    }
+
+    /// Trains the network of this name, such as `resnet20`, by the recipe `default`.
+    pub fn new(network: &str) -> Trainer<'a> {
+        Trainer::recipe("default").set("model.arch", network)
+    }
+
+    /// Trains by a built-in recipe or a TOML file.
+    pub fn recipe(name_or_file: &str) -> Trainer<'a> {
+        Trainer::from_base(Base::Named(name_or_file.to_owned()))
+    }
+
+    /// Trains by a recipe.
+    pub fn of(recipe: Recipe) -> Trainer<'a> {
+        Trainer::from_base(Base::Recipe(Box::new(recipe)))
+    }
+
+    /// Continues the run in a directory where its last checkpoint stands; it ends with the same
+    /// bits as a run that never stopped. The number of threads may differ from before, and nothing
+    /// else: the recipe is the run's.
+    pub fn resume(directory: impl Into<PathBuf>) -> Trainer<'a> {
+        Trainer::from_base(Base::Resumed(directory.into()))
+    }
+
+    /// Changes a key of the recipe, by its whole name or its last part; the value is as in TOML, or
+    /// plain text. Mistakes are told by [`Trainer::run`].
+    #[must_use]
+    pub fn set(mut self, key: &str, value: impl ToString) -> Trainer<'a> {
+        self.changes.push((key.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Learns from these pictures instead of those that the recipe names.
+    #[must_use]
+    pub fn data(mut self, train: impl Dataset + 'static) -> Trainer<'a> {
+        self.train = Some(Arc::new(train));
+        self
+    }
+
+    /// Evaluates on these pictures; without them, a part of those to learn from is held out.
+    #[must_use]
+    pub fn evaluate_on(mut self, eval: impl Dataset + 'static) -> Trainer<'a> {
+        self.eval = Some(Arc::new(eval));
+        self
+    }
+
+    /// Starts from a trained model, which decides the network and its normalising; for other
+    /// classes than its own its last layer starts at zero.
+    #[must_use]
+    pub fn start_from(mut self, model: Model) -> Trainer<'a> {
+        self.start = Some(model);
+        self
+    }
+
+    /// Computes there; without it, this machine's CPU does.
+    #[must_use]
+    pub fn device(mut self, device: Arc<dyn Device>) -> Trainer<'a> {
+        self.device = Some(device);
+        self
+    }
+
+    /// Keeps the run in a directory, which must not hold one yet: events, checkpoints, the model
+    /// and a page. Without one nothing is written.
+    #[must_use]
+    pub fn out(mut self, directory: impl Into<PathBuf>) -> Trainer<'a> {
+        self.out = Some(directory.into());
+        self
+    }
+
+    /// What the page says was typed to start the run.
+    #[must_use]
+    pub fn command(mut self, command: &str) -> Trainer<'a> {
+        self.command = command.to_owned();
+        self
+    }
+
+    /// A note about the data, which becomes a warning of the run.
+    #[must_use]
+    pub fn note(mut self, note: String) -> Trainer<'a> {
+        self.notes.push(note);
+        self
+    }
+
+    /// Tells an observer, which may stop the run.
+    #[must_use]
+    pub fn observer(mut self, observer: &'a mut dyn Observer) -> Trainer<'a> {
+        self.observer = Some(Watcher::Borrowed(observer));
+        self
+    }
+
+    /// Tells a closure what happens.
+    #[must_use]
+    pub fn on_event(mut self, on: impl FnMut(&Event) + 'a) -> Trainer<'a> {
+        self.observer = Some(Watcher::Owned(Events(Box::new(on))));
+        self
+    }
+
+    /// Trains until the budget is spent or the observer says stop.
+    ///
+    /// # Errors
+    /// [`TrainError`]; what was saved until then stays.
+    pub fn run(mut self) -> Result<Trained, TrainError> {
+        let mut watcher = self.observer.take();
+        let mut nobody = ();
+        let observer: &mut dyn Observer = match &mut watcher {
+            Some(Watcher::Borrowed(observer)) => *observer,
+            Some(Watcher::Owned(events)) => events,
+            None => &mut nobody,
+        };
+        if let Base::Resumed(directory) = &self.base {
+            let (directory, recipe) = Directory::open(directory)?;
+            let recipe = recipe.with(&self.changes)?;
+            let last = directory.path(LAST);
+            // The checkpoint knows the preprocessing that the run took over from the model it
+            // started from, which may be gone.
+            if !recipe.model.start.is_empty() && last.exists() {
+                self.start = Some(Model::load(&last)?);
+            }
+            let task = self.task(recipe)?;
+            return Run::resume(Job::prepare(task)?, directory, observer)?.go();
+        }
+        let recipe = self.resolved()?;
+        let notes = std::mem::take(&mut self.notes);
+        let (out, command) = (self.out.take(), std::mem::take(&mut self.command));
+        let mut task = self.task(recipe)?;
+        task.warnings.extend(notes);
+        let job = Job::prepare(task)?;
+        let directory = out.map(|out| {
+            Directory::create(&out, job.recipe(), &command, job.task.device.as_ref())
+        });
+        Run::start(job, directory.transpose()?, observer)?.go()
+    }
+
+    /// The recipe with its changes.
+    fn resolved(&self) -> Result<Recipe, RecipeError> {
+        let mut changes = Vec::new();
+        if self.train.is_some() {
+            changes.push(("data.source".to_owned(), GIVEN.to_owned()));
+        }
+        changes.extend_from_slice(&self.changes);
+        match &self.base {
+            Base::Recipe(recipe) => recipe.as_ref().clone().with(&changes),
+            Base::Named(name) => Recipe::load(name, &changes),
+            Base::Resumed(directory) => Recipe::of_run(Path::new(directory)),
+        }
+    }
+
+    fn task(self, recipe: Recipe) -> Result<Task, TaskError> {
+        let device = match self.device {
+            Some(device) => device,
+            None => exec::cpu(recipe.train.threads)?,
+        };
+        let start = match (self.start, recipe.model.start.as_str()) {
+            (Some(model), _) => Some(Arc::new(model)),
+            (None, "") => None,
+            (None, path) => Some(Arc::new(Model::load(Path::new(path))?)),
+        };
+        match self.train {
+            Some(train) => Task::of_data(recipe, train, self.eval, start, device),
+            None => Task::from(recipe, start, device),
+        }
+    }
+}
