@@ -64,6 +64,12 @@ impl Cpu {
         Cpu { winograd, ..self }
     }
 
+    /// The same instruction set and switch on one thread, the caller's: for work that is done on
+    /// several threads at once, each with kernels of its own.
+    pub fn solo(&self) -> Cpu {
+        Cpu { proof: self.proof, pool: Pool::new(1), winograd: self.winograd }
+    }
+
     /// Whether convolutions may use Winograd's algorithm.
     pub fn winograd(&self) -> bool {
         self.winograd

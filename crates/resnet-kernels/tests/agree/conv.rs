@@ -414,6 +414,40 @@ fn any_number_of_threads_gives_the_same_bits_as<T: Number>() {
     }
 }
 
+/// What all threads have packed serves each of them alone.
+#[test]
+fn a_solo_cpu_gives_the_bits_of_the_whole() {
+    a_solo_cpu_gives_the_bits_of_the_whole_as::<f32>();
+    a_solo_cpu_gives_the_bits_of_the_whole_as::<Bf16>();
+}
+
+fn a_solo_cpu_gives_the_bits_of_the_whole_as<T: Number>() {
+    for isa in Isa::available() {
+        for switch in [true, false] {
+            let whole = Cpu::with_isa(isa, 3).unwrap().with_winograd(switch);
+            let solo = whole.solo();
+            assert_eq!((solo.threads(), solo.isa(), solo.winograd()), (1, isa, switch));
+            for shape in shapes() {
+                let o = Operands::new::<T>(&shape, Random::reals);
+                let x: Vec<T> = o.x.iter().map(|&x| T::of(x)).collect();
+                let [packed_by, alone] =
+                    [&whole, &solo].map(|cpu| Conv2d::<T>::choose(cpu, &shape));
+                assert_eq!(packed_by.packing(), alone.packing());
+                let packed = pack(&whole, &packed_by, &o.w);
+                let [one, other] = [(&whole, &packed_by), (&solo, &alone)].map(|(cpu, conv)| {
+                    let len = conv.packed_scratch_len();
+                    let mut memory = vec![f32::NAN; len.total(cpu)];
+                    let scratch = Scratch::new(cpu, &mut memory, len);
+                    let mut y = vec![T::of(f32::NAN); shape.y_len()];
+                    conv.forward_packed(cpu, &x, &packed, Epilogue::default(), &mut y, scratch);
+                    y.iter().map(|y| y.get()).collect::<Vec<f32>>()
+                });
+                assert_same_bits(&format!("{alone:?}"), &other, &one);
+            }
+        }
+    }
+}
+
 #[test]
 #[should_panic(
     expected = "convolution n1 ic2 ih4 iw4 oc3 k3 s1 p1 g1: x, w, y have 31, 54, 48 numbers instead of 32"

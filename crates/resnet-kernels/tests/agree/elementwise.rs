@@ -1,5 +1,7 @@
-use resnet_kernels::{Residual, ResidualGrad, diagnose, elementwise, reference, sgd};
-use resnet_kernels::{Sgd, sgd::update};
+use resnet_kernels::{
+    Bf16, Cpu, Isa, Number, Residual, ResidualGrad, Sgd, diagnose, elementwise, reference, sgd,
+    sgd::update,
+};
 
 use crate::support::{Fenced, Random, assert_close, assert_same_bits, cpus, wide};
 
@@ -181,11 +183,19 @@ fn sums_and_averages() {
 
 #[test]
 fn diagnoses() {
+    diagnoses_as::<f32>();
+    diagnoses_as::<Bf16>();
+}
+
+fn diagnoses_as<T: Number>() {
+    let number = |x: &f32| T::of(*x);
     for cpu in cpus() {
         for len in LENGTHS {
-            let mut x = Random(4).integers(len);
-            let expected: f64 = wide(&x).iter().map(|x| x * x).sum();
-            assert_eq!(diagnose::sum_of_squares(&cpu, &x), expected, "{len} numbers");
+            let x = Random(4).integers(len);
+            let (sum, squares) = wide(&x).iter().fold((0.0, 0.0), |a, x| (a.0 + x, a.1 + x * x));
+            let mut x: Vec<T> = x.iter().map(number).collect();
+            assert_eq!(diagnose::sums(&cpu, &x), (sum, squares), "{len} numbers");
+            assert_eq!(diagnose::sum_of_squares(&cpu, &x), squares, "{len} numbers");
             assert!(diagnose::all_finite(&cpu, &x));
             for (i, bad) in [
                 (0, f32::NAN),
@@ -193,12 +203,68 @@ fn diagnoses() {
                 (len.saturating_sub(1), f32::NEG_INFINITY),
             ] {
                 if len > 0 {
-                    let good = std::mem::replace(&mut x[i], bad);
+                    let good = std::mem::replace(&mut x[i], T::of(bad));
                     assert!(!diagnose::all_finite(&cpu, &x), "{bad} at {i} of {len}");
+                    assert!(!diagnose::sums(&cpu, &x).1.is_finite(), "{bad} at {i} of {len}");
                     x[i] = good;
                 }
             }
         }
-        assert!(diagnose::all_finite(&cpu, &[f32::MAX, f32::MIN, f32::MIN_POSITIVE / 2.0, -0.0]));
+        let most = f32::from_bits(0x7f7f_0000);
+        let finite = [most, -most, f32::MIN_POSITIVE / 2.0, -0.0];
+        assert!(diagnose::all_finite(&cpu, &finite.each_ref().map(number)));
+    }
+}
+
+#[test]
+fn sums_of_reals_have_one_order() {
+    // More numbers than the pieces that are summed apart, and some left over.
+    let x = Random(12).reals((256 << 14) + 77);
+    // They are whole multiples of 2^-23, whose sum has fewer bits than f64.
+    let whole = |x: &f32| (x * (1 << 23) as f32) as i128;
+    let expected = x.iter().map(whole).sum::<i128>() as f64 / (1u64 << 23) as f64;
+    let of_squares = x.iter().map(|x| whole(x).pow(2)).sum::<i128>() as f64 / (1u64 << 46) as f64;
+    for isa in Isa::available() {
+        let sums = |threads| diagnose::sums(&Cpu::with_isa(isa, threads).unwrap(), &x);
+        let (sum, squares) = sums(1);
+        assert_eq!(sum, expected, "{isa}");
+        assert!((squares - of_squares).abs() < 1e-12 * of_squares, "{isa}: {squares}");
+        for threads in [2, 3, 7] {
+            let same = |(a, b): (f64, f64)| {
+                (a.to_bits(), b.to_bits()) == (sum.to_bits(), squares.to_bits())
+            };
+            assert!(same(sums(threads)), "{isa}, {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn channels_that_are_never_positive_are_counted() {
+    channels_that_are_never_positive_are_counted_as::<f32>();
+    channels_that_are_never_positive_are_counted_as::<Bf16>();
+}
+
+fn channels_that_are_never_positive_are_counted_as<T: Number>() {
+    for cpu in cpus() {
+        for (pixels, channels) in
+            [(0, 3), (1, 1), (1, 9), (700, 64), (40_001, 5), (9, 2048), (21, 4500)]
+        {
+            let mut random = Random(13);
+            let mut y = vec![0.0; pixels * channels];
+            let mut dead = 0;
+            for c in 0..channels {
+                // Of what is not positive there are all kinds.
+                for pixel in y.chunks_mut(channels) {
+                    pixel[c] = [0.0, -0.0, -3.0, f32::NEG_INFINITY, f32::NAN][random.below(5)];
+                }
+                if pixels > 0 && random.below(3) > 0 {
+                    y[random.below(pixels) * channels + c] = f32::MIN_POSITIVE;
+                } else {
+                    dead += 1;
+                }
+            }
+            let y: Vec<T> = y.iter().map(|&y| T::of(y)).collect();
+            assert_eq!(diagnose::dead_channels(&cpu, &y, channels), dead, "{pixels} x {channels}");
+        }
     }
 }
