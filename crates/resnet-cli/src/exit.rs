@@ -66,6 +66,7 @@ fn is_usage(error: &(dyn std::error::Error + 'static)) -> bool {
     let finetune = |e: &FinetuneError| matches!(e, FinetuneError::Recipe(_));
     error.is::<Usage>()
         || error.downcast_ref().is_some_and(finetune)
+        || error.is::<resnet::engine::exec::OpenError>()
         || error.is::<ArchError>()
         || error.is::<RecipeError>()
         || error.downcast_ref().is_some_and(of_task)

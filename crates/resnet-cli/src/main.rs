@@ -71,9 +71,8 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
-    if let Err(unknown) = resnet::engine::exec::isa_in_use() {
-        return Err(exit::Usage(unknown).into());
-    }
+    // A wrong value in the environment is told by every command.
+    resnet::engine::exec::cpu(1)?;
     match cli.verb {
         Verb::Train(args) => cmd::train::run(args),
         Verb::Finetune(args) => cmd::finetune::run(args),

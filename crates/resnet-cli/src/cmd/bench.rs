@@ -79,13 +79,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         None => arch.default_input(),
     };
     let graph = arch.graph(input, arch.default_classes())?;
-    let threads = exec::threads(args.threads);
-    let precision = args.precision.resolve();
+    let device = exec::cpu(args.threads)?;
+    let threads = device.threads();
+    let precision = args.precision.resolve(device.as_ref());
     let request = Request {
         mode,
         batch,
         precision,
-        threads,
         time: Duration::from_secs_f64(args.seconds),
         steps: args.layers,
     };
@@ -94,9 +94,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         args.mode,
         arch.name(),
         if threads == 1 { "" } else { "s" },
-        exec::isa_in_use().unwrap_or_default()
+        device.about()
     ));
-    let found = bench(&graph, request)?;
+    let found = bench(&graph, device.as_ref(), request)?;
     let mut out = std::io::stdout().lock();
     if args.json {
         let mut json = serde_json::json!({
@@ -121,9 +121,10 @@ fn run_op(args: &Args) -> anyhow::Result<()> {
         let why = "--batch, --input and --layers are of train and infer; a convolution's shape says it all";
         return Err(Usage(why.into()).into());
     }
-    let threads = exec::threads(args.threads);
+    let device = exec::cpu(args.threads)?;
+    let threads = device.threads();
     let time = Duration::from_secs_f64(args.seconds);
-    let precision = args.precision.resolve();
+    let precision = args.precision.resolve(device.as_ref());
     let found = bench_op(&args.network, precision, threads, time).map_err(Usage)?;
     let mut out = std::io::stdout().lock();
     if args.json {

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use resnet::data::{self, OpenOptions};
+use resnet::engine::exec;
 use resnet::measure::evaluate::{self, Crops, Report, evaluate_crops};
 
 use super::precision::Asked;
@@ -75,17 +76,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         }
     };
     let part = part.ok_or_else(|| Usage(format!("{} has no split `{name}`", args.data)))?;
-    let precision = args.precision.resolve();
+    let device = exec::cpu(args.threads)?;
+    let precision = args.precision.resolve(device.as_ref());
     let progress = bar(part.len() as u64, "images");
     let on = &mut |done: usize| progress.set_position(done as u64);
-    let evaluation = evaluate_crops(
-        &mut model,
-        part.clone(),
-        crops,
-        precision,
-        resnet::engine::exec::threads(args.threads),
-        on,
-    )?;
+    let evaluation =
+        evaluate_crops(&mut model, part.clone(), crops, precision, device.as_ref(), on)?;
     progress.finish_and_clear();
     for warning in &evaluation.warnings {
         tell(&format!("warning: {warning}"));

@@ -97,8 +97,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let bytes = std::fs::metadata(&args.out)?.len();
     let difference = match &pictures {
         Some(pictures) => {
-            let threads = resnet::engine::exec::threads(args.threads);
-            Some(export::verify(&model, &args.out, format, &options, pictures, threads)?)
+            let device = resnet::engine::exec::cpu(args.threads)?;
+            let device = device.as_ref();
+            Some(export::verify(&model, &args.out, format, &options, pictures, device)?)
         }
         None => None,
     };

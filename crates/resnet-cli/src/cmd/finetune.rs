@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use resnet::train::finetune::{Finetune, RECIPE};
 use resnet::train::recipe::{Recipe, split_override};
-use resnet::train::{self, Flow};
+use resnet::train::{self, Flow, Trainer};
 
 use crate::exit::Stopped;
 use crate::observer::{self, bar, tell};
@@ -89,9 +89,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let out = args.out.unwrap_or_else(|| super::free_run("", &recipe));
     let mut observer = observer::of(args.json)?;
     let command = super::command_line();
-    let ended = train::train_noted(recipe, &out, &command, notes, observer.as_mut())?;
+    let trainer = Trainer::of(recipe).out(out).command(&command);
+    let trainer = notes.into_iter().fold(trainer, Trainer::note);
+    let trained = trainer.observer(observer.as_mut()).run()?;
     observer.finish()?;
-    super::train::finished(&ended)
+    super::train::finished(&trained.ended)
 }
 
 /// Runs a range test and tells the rate to try; its page goes into a directory.

@@ -1,6 +1,6 @@
 //! `--precision` of the commands that run a network as it is.
 
-use resnet::engine::exec;
+use resnet::engine::exec::Device;
 use resnet::engine::step::Precision;
 
 use crate::observer::tell;
@@ -17,16 +17,16 @@ pub(super) enum Asked {
 }
 
 impl Asked {
-    /// What it is here; where that was left to this machine, why is told.
-    pub(super) fn resolve(self) -> Precision {
-        let (precision, why) = exec::precision(match self {
-            Asked::F32 => Some(Precision::F32),
-            Asked::Bf16 => Some(Precision::Bf16),
-            Asked::Auto => None,
-        });
-        if let Some(why) = why {
-            tell(&format!("precision {precision}: {why}"));
+    /// What it is here; where that was left to the device, why is told.
+    pub(super) fn resolve(self, device: &dyn Device) -> Precision {
+        match self {
+            Asked::F32 => Precision::F32,
+            Asked::Bf16 => Precision::Bf16,
+            Asked::Auto => {
+                let (precision, why) = device.precision();
+                tell(&format!("precision {precision}: {why}"));
+                precision
+            }
         }
-        precision
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use resnet::base::files;
 use resnet::data::{self, DataError, Image};
+use resnet::measure::evaluate::UseError;
 use resnet::measure::predict::{Guess, Predictor};
 
 use super::precision::Asked;
@@ -60,12 +61,13 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let inputs = inputs(&args.images)?;
-    let threads = resnet::engine::exec::threads(args.threads);
-    let mut predictor = match &args.cam {
-        Some(_) => Predictor::explaining(super::load_model(&args.model)?, threads)?,
+    let device = resnet::engine::exec::cpu(args.threads)?;
+    let device = device.as_ref();
+    let predictor = match &args.cam {
+        Some(_) => Predictor::explaining(super::load_model(&args.model)?, device)?,
         None => {
             let model = super::model_file(&args.model)?;
-            Predictor::open(&model, args.precision.resolve(), threads)?
+            Predictor::open(&model, args.precision.resolve(device), device)?
         }
     };
     let mut cams = args.cam.as_deref().map(Cams::new).transpose()?;
@@ -74,34 +76,64 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         writeln!(out, "file,rank,class,label,probability")?;
     }
     let (mut done, mut failed) = (0, 0);
-    let mut image = Image::default();
-    for file in &inputs {
-        if let Err(error) = read(file, &mut image) {
+    let mut written = Ok(());
+    let classify = |i: usize| classify(&predictor, &inputs[i], args.top.get(), args.cam.is_some());
+    predictor.each(inputs.len(), classify, |i, found| match found {
+        Err(error) => {
             tell(&format!("error: {error}"));
             failed += 1;
-            continue;
         }
-        done += 1;
-        let guesses = predictor.image(&image, args.top.get());
-        let cam = match &mut cams {
-            Some(cams) => Some(cams.save(&mut predictor, &guesses, file, &image)?),
-            None => None,
-        };
-        let name = file.display().to_string();
-        if args.json {
-            write_json(&mut out, &name, &guesses, cam.as_deref())?;
-        } else if args.csv {
-            write_csv(&mut out, &name, &guesses)?;
-        } else {
-            let list: Vec<String> = guesses
-                .iter()
-                .map(|g| format!("{} {:.1} %", g.label, g.probability * 100.0))
-                .collect();
-            writeln!(out, "{name}: {}", list.join(", "))?;
+        Ok(found) if written.is_ok() => {
+            done += 1;
+            written = write_found(&mut out, &args, &mut cams, &inputs[i], &found);
         }
-    }
+        Ok(_) => {}
+    })?;
+    written?;
     anyhow::ensure!(failed == 0, "{failed} of {} files could not be classified", done + failed);
     anyhow::ensure!(done > 0, "the directories hold no files");
+    Ok(())
+}
+
+/// The guesses of a picture, and its heat map as a PNG where one is wanted.
+type Found = (Vec<Guess>, Option<Vec<u8>>);
+
+fn classify(
+    predictor: &Predictor,
+    file: &Path,
+    top: usize,
+    explain: bool,
+) -> Result<Found, UseError> {
+    let mut image = Image::default();
+    read(file, &mut image)?;
+    if !explain {
+        return Ok((predictor.image(&image, top)?, None));
+    }
+    let (guesses, cam) = predictor.explain(&image, top, None)?;
+    Ok((guesses, Some(predictor.overlay(&cam, &image))))
+}
+
+fn write_found(
+    out: &mut StdoutLock<'_>,
+    args: &Args,
+    cams: &mut Option<Cams<'_>>,
+    file: &Path,
+    (guesses, png): &Found,
+) -> anyhow::Result<()> {
+    let cam = match (cams, png) {
+        (Some(cams), Some(png)) => Some(cams.save(file, png)?),
+        _ => None,
+    };
+    let name = file.display().to_string();
+    if args.json {
+        return write_json(out, &name, guesses, cam.as_deref());
+    }
+    if args.csv {
+        return write_csv(out, &name, guesses);
+    }
+    let list: Vec<String> =
+        guesses.iter().map(|g| format!("{} {:.1} %", g.label, g.probability * 100.0)).collect();
+    writeln!(out, "{name}: {}", list.join(", "))?;
     Ok(())
 }
 
@@ -164,15 +196,7 @@ impl<'a> Cams<'a> {
     }
 
     /// Saves where the first guess was seen, and says where.
-    fn save(
-        &mut self,
-        predictor: &mut Predictor,
-        guesses: &[Guess],
-        file: &Path,
-        image: &Image,
-    ) -> anyhow::Result<PathBuf> {
-        let cam = predictor.cam(guesses[0].class);
-        let png = predictor.overlay(&cam, image);
+    fn save(&mut self, file: &Path, png: &[u8]) -> anyhow::Result<PathBuf> {
         let stem = match file.file_stem() {
             Some(_) if file.as_os_str() == STDIN => "stdin".to_string(),
             Some(stem) => files::safe_name(&stem.to_string_lossy()),
@@ -182,7 +206,7 @@ impl<'a> Cams<'a> {
         let mut names = std::iter::once(stem.clone()).chain(numbered);
         let name = names.find(|name| self.taken.insert(name.clone()));
         let path = self.folder.join(name.unwrap_or(stem) + ".png");
-        files::write_atomic(&path, |to| to.write_all(&png))?;
+        files::write_atomic(&path, |to| to.write_all(png))?;
         Ok(path)
     }
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use resnet::engine::exec::kernels;
+use resnet::engine::exec;
 use resnet::engine::graph::Shape;
 use resnet::engine::plan::{Options, Plan};
 use resnet::measure::summary::{Summary, summary};
@@ -71,10 +71,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     if args.json {
         writeln!(out, "{}", serde_json::to_string(&summary)?)?;
     } else if args.plan {
-        let options =
-            Options { precision: args.precision.resolve(), ..Options::train(args.batch, 0.0) };
+        let device = exec::cpu(1)?;
+        let options = Options {
+            precision: args.precision.resolve(device.as_ref()),
+            ..Options::train(args.batch, 0.0)
+        };
         let plan = Plan::build(&arch.graph(input, classes)?, options)?;
-        let kernels = kernels(&plan, 1);
+        let kernels = device.kernels(&plan);
         write!(out, "{}", plan.table(|step| kernels[step].name.clone()))?;
     } else {
         write_table(&mut out, &summary)?;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use resnet::train;
+use resnet::train::Trainer;
 use resnet::train::event::RunEnded;
 use resnet::train::recipe::Recipe;
 
@@ -74,11 +74,15 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
                 Usage(format!("--resume takes everything from the run; remove `{given}`")).into()
             );
         }
-        let threads = args.threads.as_deref().map(str::parse).transpose();
+        let threads = args.threads.as_deref().map(str::parse::<usize>).transpose();
         let threads = threads.map_err(|_| Usage("--threads needs a whole number".into()))?;
-        let ended = train::resume(out, threads, observer.as_mut())?;
+        let mut trainer = Trainer::resume(out);
+        if let Some(threads) = threads {
+            trainer = trainer.set("train.threads", threads);
+        }
+        let trained = trainer.observer(observer.as_mut()).run()?;
         observer.finish()?;
-        return finished(&ended);
+        return finished(&trained.ended);
     }
     let recipe = Recipe::load(&args.recipe, &overrides(&args)?)?;
     if args.lr_find {
@@ -88,9 +92,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Some(out) => out.clone(),
         None => super::free_run("", &recipe),
     };
-    let ended = train::train(recipe, &out, &super::command_line(), observer.as_mut())?;
+    let trainer = Trainer::of(recipe).out(out).command(&super::command_line());
+    let trained = trainer.observer(observer.as_mut()).run()?;
     observer.finish()?;
-    finished(&ended)
+    finished(&trained.ended)
 }
 
 /// A run that was stopped is not done.

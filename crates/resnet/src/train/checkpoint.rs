@@ -123,8 +123,7 @@ pub(super) fn save(job: &Job, progress: &Progress, path: &Path) -> Result<(), Tr
 
 /// Loads a checkpoint into a job.
 pub(super) fn load(job: &mut Job, path: &Path) -> Result<Progress, TrainError> {
-    let wrong =
-        |problem: String| TrainError::Checkpoint { path: path.to_owned(), problem };
+    let wrong = |problem: String| TrainError::Checkpoint { path: path.to_owned(), problem };
     let model = Model::load(path)?;
     let task = &job.task;
     if model.arch != task.arch || model.classes != task.classes {

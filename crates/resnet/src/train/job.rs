@@ -53,17 +53,7 @@ impl Job {
         let monitor = Monitor::of(&task, &calendar)?;
         let start = task.start.as_ref();
         let licence = start.and_then(|start| start.tensors.metadata.get(LICENCE).cloned());
-        Ok(Job {
-            macs,
-            calendar,
-            schedule,
-            learner,
-            phase: 0,
-            evaluator,
-            monitor,
-            licence,
-            task,
-        })
+        Ok(Job { macs, calendar, schedule, learner, phase: 0, evaluator, monitor, licence, task })
     }
 
     /// Every choice, nothing left to be chosen from the data.

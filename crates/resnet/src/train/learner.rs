@@ -115,9 +115,9 @@ impl Learner {
             self.session.accumulate()?;
             self.session.read(self.session.plan().logits, &mut self.logits)?;
             let rows = self.logits.chunks_exact(self.session.plan().classes);
-            let right = rows.zip(&batch.labels).filter(|(row, label)| {
-                metric::predicted(row) == Some(**label)
-            });
+            let right = rows
+                .zip(&batch.labels)
+                .filter(|(row, label)| metric::predicted(row) == Some(**label));
             all.right += right.count() as u64;
             all.images += batch.count as u64;
             all.loss += loss;
@@ -188,10 +188,7 @@ fn plan(task: &Task, graph: &Graph, stretch: &Stretch) -> Result<Arc<Plan>, Trai
         },
         precision: precision(recipe),
         optimizer: plan::Optimizer {
-            rule: Rule::Sgd {
-                momentum: optimizer.momentum as f32,
-                nesterov: optimizer.nesterov,
-            },
+            rule: Rule::Sgd { momentum: optimizer.momentum as f32, nesterov: optimizer.nesterov },
             weight_decay: optimizer.weight_decay as f32,
             decay_norm_bias: optimizer.decay_norm_bias,
             backbone: optimizer.backbone_lr as f32,

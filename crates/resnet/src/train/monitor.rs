@@ -32,10 +32,7 @@ pub(super) struct Monitor {
 
 impl Monitor {
     /// The monitor that the recipe asks for.
-    pub(super) fn of(
-        task: &Task,
-        calendar: &Calendar,
-    ) -> Result<Option<Monitor>, TrainError> {
+    pub(super) fn of(task: &Task, calendar: &Calendar) -> Result<Option<Monitor>, TrainError> {
         let recipe = &task.recipe;
         let total = calendar.total();
         if recipe.train.monitor_every.is_some_and(|every| every.is_zero()) {
@@ -45,7 +42,8 @@ impl Monitor {
         let due = match recipe.train.monitor_every {
             Some(every) => due(total, calendar.steps(every).max(1), u64::MAX),
             None => {
-                let steps_a_look = COST * count as f64 / (recipe.train.batch * recipe.train.accumulate) as f64;
+                let steps_a_look =
+                    COST * count as f64 / (recipe.train.batch * recipe.train.accumulate) as f64;
                 affordable(total, (BUDGET * total as f64 / steps_a_look) as u64)
             }
         };
@@ -66,7 +64,8 @@ impl Monitor {
 
     /// Remembers the weights that the update is about to change.
     pub(super) fn before_update(&mut self, trainer: &Session) -> Result<(), ExecError> {
-        self.before = weight_slots(trainer).map(|p| trainer.get(p.value)).collect::<Result<_, _>>()?;
+        self.before =
+            weight_slots(trainer).map(|p| trainer.get(p.value)).collect::<Result<_, _>>()?;
         Ok(())
     }
 

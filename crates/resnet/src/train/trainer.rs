@@ -216,9 +216,8 @@ impl<'a> Trainer<'a> {
         let mut task = self.task(recipe)?;
         task.warnings.extend(notes);
         let job = Job::prepare(task)?;
-        let directory = out.map(|out| {
-            Directory::create(&out, job.recipe(), &command, job.task.device.as_ref())
-        });
+        let directory = out
+            .map(|out| Directory::create(&out, job.recipe(), &command, job.task.device.as_ref()));
         Run::start(job, directory.transpose()?, observer)?.go()
     }
 

@@ -57,7 +57,7 @@ impl Packed {
         let mut end = 0;
         let mut at = HashMap::new();
         for (key, conv) in wanted {
-            at.entry(*key).or_insert_with(|| {
+            at.entry(key.clone()).or_insert_with(|| {
                 let start = end;
                 end += conv.packed_len().next_multiple_of(LINE);
                 start..start + conv.packed_len()

@@ -187,7 +187,8 @@ pub fn evaluate(
         on(count);
     }
     if count == 0 {
-        return Err(DataError::Loader("none of the pictures to evaluate on can be read".into()));
+        let none = "none of the pictures to evaluate on can be read";
+        return Err(DataError::Loader(none.into()).into());
     }
     if unread > warnings.len() {
         warnings.push(format!("and {} more pictures cannot be read", unread - warnings.len()));

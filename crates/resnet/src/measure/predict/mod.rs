@@ -205,6 +205,3 @@ impl Predictor {
         order.into_iter().take(top).map(guess).collect()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -127,11 +127,7 @@ impl Probe {
     ///
     /// # Errors
     /// [`ProbeError`].
-    pub fn new(
-        graph: &Graph,
-        pictures: usize,
-        device: &dyn Device,
-    ) -> Result<Probe, ProbeError> {
+    pub fn new(graph: &Graph, pictures: usize, device: &dyn Device) -> Result<Probe, ProbeError> {
         let plan = Plan::build(graph, Self::options(pictures))?;
         let structure = Structure::of(graph, &plan);
         Ok(Probe { session: Session::new(device, plan)?, structure })

@@ -152,7 +152,7 @@ impl Runner {
         let mut session = Session::to_run(device, plan)?;
         model::write_all(&mut session, tensors)?;
         let transform = Transform::new(preprocess, Augment::default())?;
-        Ok(Runner { x: vec![0.0; BATCH * graph.input.len()], cpu, transform, logits })
+        Ok(Runner { x: vec![0.0; BATCH * graph.input.len()], session, transform, logits })
     }
 
     /// Logits of up to a batch of pictures, a row each.

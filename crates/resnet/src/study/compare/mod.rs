@@ -23,7 +23,7 @@ use crate::study::inspect::InspectError;
 use crate::train::event::EventError;
 use crate::train::recipe::{Recipe, RecipeError};
 use crate::train::task::{Task, TaskError};
-use crate::train::{self, INTERRUPTED, Observer, TrainError};
+use crate::train::{Observer, TrainError, Trainer};
 
 pub use figures::{Look, Start, figures};
 pub use group::{Group, Mean, groups};

@@ -112,13 +112,8 @@ impl Calendar {
         let mut changes: Vec<u64> = begins.iter().copied().chain([0, thaw]).collect();
         changes.sort_unstable();
         changes.dedup();
-        let first = Stretch {
-            from: 0,
-            side: None,
-            batch: recipe.train.batch,
-            lr: 1.0,
-            freeze: false,
-        };
+        let first =
+            Stretch { from: 0, side: None, batch: recipe.train.batch, lr: 1.0, freeze: false };
         let stretch = |from: u64| {
             let begun = recipe.phase.iter().zip(&begins).filter(|(_, begin)| **begin <= from);
             let start = Stretch { from, freeze: from < thaw, ..first };
@@ -244,7 +239,8 @@ mod tests {
         assert_eq!([9, 10, 14, 15, 24].map(place), [(0, 9), (1, 0), (1, 4), (2, 0), (3, 4)]);
         assert_eq!(calendar.at(Duration::Epochs(2.4)), 10 + 7);
         assert_eq!([10, 15, 25].map(|steps| calendar.epochs_at(steps)), [1.0, 2.0, 4.0]);
-        let every = |duration| (1..=25).filter(|&s| calendar.is_due(duration, s)).collect::<Vec<_>>();
+        let every =
+            |duration| (1..=25).filter(|&s| calendar.is_due(duration, s)).collect::<Vec<_>>();
         assert_eq!(every(Duration::Epochs(1.0)), [10, 15, 20, 25]);
         assert_eq!(every(Duration::Steps(12)), [12, 24]);
         let rows = calendar.phases().iter();

@@ -105,7 +105,10 @@ fn the_imagenet_recipe_asks_for_data() {
     says(with("paper-imagenet", &[]), &["`data.source`", "--data folder:DIR"]);
     let recipe = with("paper-imagenet", &["data.source=folder:photos"]).unwrap();
     assert_eq!((recipe.train.batch, recipe.data.crop), (256, Some(224)));
-    assert_eq!(recipe.schedule(&recipe.calendar(5005 * 256).unwrap()).milestones, [150_150, 300_300]);
+    assert_eq!(
+        recipe.schedule(&recipe.calendar(5005 * 256).unwrap()).milestones,
+        [150_150, 300_300]
+    );
 }
 
 #[test]
@@ -140,7 +143,9 @@ fn overrides_are_typed() {
         ("milestones=[\"3ep\"]", |r| r.schedule.milestones == [Duration::Epochs(3.0)]),
         ("milestones=", |r| r.schedule.milestones.is_empty()),
         ("checkpoint_every=500it", |r| r.train.checkpoint_every == Duration::Steps(500)),
-        ("checkpoint_every=0.001ep", |r| r.calendar(188 * 64).unwrap().is_due(r.train.checkpoint_every, 1)),
+        ("checkpoint_every=0.001ep", |r| {
+            r.calendar(188 * 64).unwrap().is_due(r.train.checkpoint_every, 1)
+        }),
         ("warmup=2ep", |r| r.schedule(&r.calendar(188 * 64).unwrap()).warmup == 376),
         ("kind=linear", |r| r.schedule.kind == Course::Linear),
     ];

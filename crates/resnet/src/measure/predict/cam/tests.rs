@@ -46,8 +46,7 @@ fn alpha_agrees_with_differences() {
         };
         tried += 1;
         let mut predictor = Predictor::explaining(model.clone(), 2).unwrap();
-        let plain =
-            Predictor::new(model, Precision::F32, 2).unwrap().image(&picture(40, side), 4);
+        let plain = Predictor::new(model, Precision::F32, 2).unwrap().image(&picture(40, side), 4);
         assert_eq!(
             predictor.image(&picture(40, side), 4),
             plain,
@@ -94,8 +93,7 @@ fn an_overlay_has_the_picture_and_its_unseen_rim() {
     let image = picture(96, 48);
     predictor.image(&image, 1);
     let cam = predictor.cam(0);
-    let overlay =
-        image::load_from_memory(&predictor.overlay(&cam, &image)).unwrap().into_rgb8();
+    let overlay = image::load_from_memory(&predictor.overlay(&cam, &image)).unwrap().into_rgb8();
     assert_eq!((overlay.width(), overlay.height()), (96, 48));
     // The network sees the middle 48 columns; left of them pixels are darkened.
     let dark = image.pixels[0] as f32 * UNSEEN;
@@ -111,4 +109,3 @@ fn places_between_cells_are_between_their_values() {
     let cam = Cam { class: 0, height: 1, width: 2, alpha: vec![], values: vec![0.0, 1.0] };
     assert_eq!([0.0, 0.25, 0.5, 0.75, 1.0].map(|u| cam.at(0.3, u)), [0.0, 0.0, 0.5, 1.0, 1.0]);
 }
-
