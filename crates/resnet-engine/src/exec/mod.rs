@@ -1,5 +1,5 @@
-//! Runs plans. A [`Device`] prepares a plan; what it returns, a [`Backend`], runs its steps. Both see
-//! steps and slots, never a network, so another device is a second implementation of these two
+//! Runs plans. A [`Device`] prepares a plan; what it returns, a [`Backend`], runs its steps. Both
+//! see steps and slots, never a network, so another device is a second implementation of these two
 //! traits and a row of [`DEVICES`]. Everybody else holds a [`Session`].
 
 mod cpu;

@@ -18,8 +18,8 @@ fn align(n: usize) -> usize {
     n.next_multiple_of(ALIGN)
 }
 
-/// Sets every slot's offset and returns the regions, each within its memory. The slots in `host` are
-/// read or written from outside, so they live throughout; `spans` begin where others do.
+/// Sets every slot's offset and returns the regions, each within its memory. The slots in `host`
+/// are read or written from outside, so they live throughout; `spans` begin where others do.
 pub(super) fn lay_out(
     slots: &mut [Slot],
     steps: &[Step],

@@ -1,11 +1,11 @@
-//! Checkpoints: a model file with what the update rule keeps and the progress, from which a run goes
-//! on bit for bit.
+//! Checkpoints: a model file with what the update rule keeps and the progress, from which a run
+//! goes on bit for bit.
 //!
 //! Beside the model's tensors a checkpoint holds `optimizer.BUFFER.NAME` for each trained parameter
 //! and each buffer of the rule, such as `momentum`, in the layout of the parameter; where a moving
-//! average of the weights is kept `optimizer.weight.NAME` for each tensor, the plain names being the
-//! average, which is to be used; and in the metadata `progress` (JSON) and `recipe` (TOML, every
-//! choice of the run).
+//! average of the weights is kept `optimizer.weight.NAME` for each tensor, the plain names being
+//! the average, which is to be used; and in the metadata `progress` (JSON) and `recipe` (TOML,
+//! every choice of the run).
 
 use std::path::Path;
 

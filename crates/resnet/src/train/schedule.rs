@@ -1,12 +1,15 @@
 //! The learning rate as a function of the step.
 //!
 //! With warm-up over w of T steps, base rate L and start L0:
-//!   step s < w:  L0 + (L - L0) (s + 1) / w               (Goyal et al. 2017, section 2.2: a ramp)
-//!   then, with p = (s - w) / (T - w):
-//!     constant   L
-//!     step       L gamma^(milestones at or before s)     (He et al. 2015, section 4.2)
-//!     cosine     L (1 + cos(pi p)) / 2                   (Loshchilov & Hutter 2016, eq. 5, one cycle)
-//!     linear     L (1 - p)
+//!
+//! ```text
+//! step s < w:  L0 + (L - L0) (s + 1) / w        (Goyal et al. 2017, section 2.2: a ramp)
+//! then, with p = (s - w) / (T - w):
+//!   constant   L
+//!   step       L gamma^(milestones at or before s)     (He et al. 2015, section 4.2)
+//!   cosine     L (1 + cos(pi p)) / 2            (Loshchilov & Hutter 2016, eq. 5, one cycle)
+//!   linear     L (1 - p)
+//! ```
 //! [`WarmStart`] is the one thing that depends on training itself, so a checkpoint keeps it.
 
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! Sessions that answer beside each other on the same weights.
 //!
-//! One picture at a time is computed by all threads of the device; where several are wanted at once,
-//! each is computed by the thread that asks. The answers are the same bits.
+//! One picture at a time is computed by all threads of the device; where several are wanted at
+//! once, each is computed by the thread that asks. The answers are the same bits.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -105,8 +105,8 @@ impl Drop for Turn<'_> {
         let Some(mut worker) = self.worker.take() else { return };
         let mut state = self.workers.lock();
         state.working -= 1;
-        // Whoever waits finds one worker when this one is back; for more of them, more are made. One
-        // that there is no memory for is not.
+        // Whoever waits finds one worker when this one is back; for more of them, more are made.
+        // One that there is no memory for is not.
         while state.waiting > state.idle.len() + 1 && state.made < self.workers.most {
             match worker.session.fork(None) {
                 Ok(fork) => {
