@@ -38,7 +38,7 @@ fn own_dataset() {
 #[test]
 fn finetune() {
     let text = run("finetune");
-    assert!(text.contains("knows dark, bright") && percent(&text) > 30.0, "{text}");
+    assert!(text.contains("now it knows off, on") && percent(&text) > 80.0, "{text}");
 }
 
 #[test]

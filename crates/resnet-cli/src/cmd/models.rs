@@ -93,7 +93,7 @@ fn keys(out: &mut impl Write, json: bool) -> anyhow::Result<()> {
         writeln!(out, "{}", serde_json::Value::from(keys))?;
         return Ok(());
     }
-    for key in KEYS {
+    for key in KEYS.iter() {
         writeln!(out, "{} = {}\n    {}", key.name, key.value(&default), key.help)?;
     }
     Ok(())

@@ -8,7 +8,7 @@ use crate::data::{
     Preprocess, RandomResizedCrop, Subset, Transform,
 };
 use crate::model::{Model, ModelError};
-use crate::net::{Arch, ArchError};
+use crate::net::{Arch, ArchError, OPTIONS};
 use crate::train::recipe::{self, ImageFacts, Recipe, RecipeError};
 use resnet_engine::exec::{self, Device, OpenError};
 use resnet_engine::graph::{Graph, Shape};
@@ -123,7 +123,7 @@ impl Task {
         device: Arc<dyn Device>,
     ) -> Result<Task, TaskError> {
         if let Some(start) = &start {
-            recipe.model = recipe::Model { start: recipe.model.start, ..bare(&start.arch.name()) };
+            rename(&mut recipe, &start.arch.name());
         }
         let arch = network(&recipe)?;
         Task::fit(recipe, arch, pictures, start, device)
@@ -193,7 +193,8 @@ impl Task {
     /// [`TaskError`].
     pub fn with_network(&self, name: &str) -> Result<Task, TaskError> {
         let mut recipe = self.recipe.clone();
-        recipe.model = bare(name);
+        rename(&mut recipe, name);
+        recipe.model.start.clear();
         let arch = network(&recipe)?;
         Ok(Task {
             graph: arch.graph(self.preprocess.shape, self.classes.len())?,
@@ -337,25 +338,18 @@ impl Pictures {
 /// [`ArchError`].
 pub fn network(recipe: &Recipe) -> Result<Arch, ArchError> {
     let mut arch = Arch::parse(&recipe.model.arch)?;
-    for (key, value) in recipe.model.options() {
-        arch.set(&key, &value)?;
+    for option in OPTIONS {
+        if let Some(recipe::Setting(value)) = recipe.network.get(option.key) {
+            arch.set(option.key, value)?;
+        }
     }
     Ok(arch)
 }
 
-/// A network with every option as its name says.
-fn bare(name: &str) -> recipe::Model {
-    recipe::Model {
-        arch: name.into(),
-        shortcut: None,
-        norm: None,
-        init: None,
-        gain: None,
-        zero_init: None,
-        residual: None,
-        stem: None,
-        start: String::new(),
-    }
+/// Names another network, with every option as its name says.
+fn rename(recipe: &mut Recipe, name: &str) {
+    name.clone_into(&mut recipe.model.arch);
+    recipe.network.clear();
 }
 
 /// Sizes of pictures as a model wants them, where the recipe leaves them open.

@@ -1,6 +1,6 @@
 //! Top-k accuracy: the fraction of images whose class is among the k largest logits.
 
-use super::{About, Metric, rank, rows};
+use super::{Metric, rank, rows};
 
 /// Top-k accuracy. With k classes or fewer every image counts as right.
 #[derive(Clone, Debug)]
@@ -28,15 +28,6 @@ impl TopK {
 }
 
 impl Metric for TopK {
-    fn about(&self) -> About {
-        let name = match self.k {
-            1 => "top1",
-            5 => "top5",
-            _ => "topk",
-        };
-        About { name, unit: "fraction of images", higher_is_better: true }
-    }
-
     fn update(&mut self, logits: &[f32], labels: &[u32]) {
         for (row, label) in rows(logits, labels) {
             self.right += u64::from(rank(row, label).is_some_and(|rank| rank < self.k));

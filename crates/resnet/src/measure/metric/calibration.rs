@@ -8,7 +8,7 @@
 //! ECE = sum over bins of |bin| / n * |accuracy(bin) - confidence(bin)|
 //! ```
 
-use super::{About, Metric, predicted, rows};
+use super::{Metric, predicted, rows};
 
 /// Bins of confidence.
 const BINS: usize = 15;
@@ -51,10 +51,6 @@ impl Calibration {
 }
 
 impl Metric for Calibration {
-    fn about(&self) -> About {
-        About { name: "ece", unit: "fraction", higher_is_better: false }
-    }
-
     /// A row that holds a NaN counts as a wrong prediction of no confidence.
     fn update(&mut self, logits: &[f32], labels: &[u32]) {
         for (row, label) in rows(logits, labels) {

@@ -1,7 +1,7 @@
 //! Macro F1: the mean of the classes' F1 = 2 TP / (2 TP + FP + FN), over the classes that have
 //! images. Rare classes count as much as common ones.
 
-use super::{About, Confusion, Metric};
+use super::{Confusion, Metric};
 
 /// Macro F1.
 #[derive(Clone, Debug, Default)]
@@ -11,10 +11,6 @@ pub struct MacroF1 {
 }
 
 impl Metric for MacroF1 {
-    fn about(&self) -> About {
-        About { name: "macro_f1", unit: "mean over classes", higher_is_better: true }
-    }
-
     fn update(&mut self, logits: &[f32], labels: &[u32]) {
         let classes = logits.len().checked_div(labels.len()).unwrap_or(0);
         self.classes = self.classes.max(classes);

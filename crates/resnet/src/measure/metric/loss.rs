@@ -2,7 +2,7 @@
 //!
 //! The largest logit m is taken out first, log Σ exp(x - m) + m, so that nothing overflows.
 
-use super::{About, Metric, rows};
+use super::{Metric, rows};
 
 /// Mean cross-entropy, without label smoothing, summed in f64.
 #[derive(Clone, Debug, Default)]
@@ -12,10 +12,6 @@ pub struct CrossEntropy {
 }
 
 impl Metric for CrossEntropy {
-    fn about(&self) -> About {
-        About { name: "loss", unit: "nats", higher_is_better: false }
-    }
-
     fn update(&mut self, logits: &[f32], labels: &[u32]) {
         for (row, label) in rows(logits, labels) {
             self.sum += cross_entropy(row, label);

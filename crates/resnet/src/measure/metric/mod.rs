@@ -17,22 +17,8 @@ pub use f1::MacroF1;
 pub use loss::CrossEntropy;
 pub(crate) use loss::cross_entropy;
 
-/// A metric's description.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct About {
-    /// Its name in events and files.
-    pub name: &'static str,
-    /// What it counts.
-    pub unit: &'static str,
-    /// Whether a larger value is a better one.
-    pub higher_is_better: bool,
-}
-
 /// A number that is gathered batch by batch.
 pub trait Metric {
-    /// Its description.
-    fn about(&self) -> About;
-
     /// Adds a batch: `logits` `[n, classes]`, `labels` `[n]`. A row that holds a NaN counts as
     /// wrong.
     ///
@@ -124,10 +110,9 @@ mod tests {
     }
 
     #[test]
-    fn every_row_makes_the_metric_it_names() {
+    fn every_metric_has_no_value_before_the_first_image() {
         for row in METRICS {
             let mut metric = (row.new)();
-            assert_eq!(metric.about().name, row.name);
             assert!(metric.value().is_nan());
             metric.update(&[], &[]);
             assert!(metric.value().is_nan());

@@ -4,33 +4,52 @@
 //! A row is `name: type, "range in words", range as code, "help";`. A key without a range has `""`
 //! and `any`.
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
 use super::phase::Phase;
 use super::value::{BadFiles, ClassWeights, Field, Normalize, Precision, Sampling, Setting};
+use crate::net::{ArchOption, OPTIONS};
 use crate::train::schedule::{Course, Duration};
 use toml::Value;
 
 /// A key of a recipe.
+#[derive(Clone, Copy)]
 pub struct Key {
     /// Its section and name, `train.batch`.
     pub name: &'static str,
     /// What it does, in a sentence or two.
     pub help: &'static str,
-    kind: fn() -> String,
-    range: &'static str,
-    /// `None` where the value is of another kind or out of range.
-    pub(super) set: fn(&mut Recipe, &Value) -> Option<()>,
-    pub(super) get: fn(&Recipe) -> Value,
+    access: Access,
+}
+
+/// Where a key's value is.
+#[derive(Clone, Copy)]
+enum Access {
+    Field {
+        kind: fn() -> String,
+        range: &'static str,
+        set: fn(&mut Recipe, &Value) -> Option<()>,
+        get: fn(&Recipe) -> Value,
+    },
+    /// Among the options of the network.
+    Network(&'static ArchOption),
 }
 
 impl Key {
     /// The values it takes, in words.
     pub fn expected(&self) -> String {
-        format!("{} {}", (self.kind)(), self.range).trim_end().to_owned()
+        match &self.access {
+            Access::Field { kind, range, .. } => {
+                format!("{} {range}", kind()).trim_end().to_owned()
+            }
+            Access::Network(option) => format!("`auto` or {}", option.values),
+        }
     }
 
     /// Its value in a recipe, as TOML.
     pub fn value(&self, recipe: &Recipe) -> String {
-        (self.get)(recipe).to_string()
+        self.get(recipe).to_string()
     }
 
     /// The part of its name before the dot.
@@ -41,6 +60,27 @@ impl Key {
     /// The part of its name after the dot.
     pub fn last(&self) -> &'static str {
         self.name.split_once('.').map_or(self.name, |(_, last)| last)
+    }
+
+    /// Sets it; `None` where the value is of another kind or out of range.
+    pub(super) fn set(&self, recipe: &mut Recipe, value: &Value) -> Option<()> {
+        match &self.access {
+            Access::Field { set, .. } => set(recipe, value),
+            Access::Network(option) => {
+                match <Option<Setting> as Field>::parse(value)? {
+                    Some(setting) => recipe.network.insert(option.key, setting),
+                    None => recipe.network.remove(option.key),
+                };
+                Some(())
+            }
+        }
+    }
+
+    pub(super) fn get(&self, recipe: &Recipe) -> Value {
+        match &self.access {
+            Access::Field { get, .. } => get(recipe),
+            Access::Network(option) => recipe.network.get(option.key).cloned().write(),
+        }
     }
 }
 
@@ -58,6 +98,9 @@ macro_rules! sections {
         #[derive(Clone, Debug, PartialEq)]
         pub struct Recipe {
             $($(#[$doc])* pub $section: $type,)*
+            /// `[model]`: options of the network that are set, by the names in
+            /// [`OPTIONS`]; any other is as the network's name says.
+            pub network: BTreeMap<&'static str, Setting>,
             /// `[[phase]]`: parts of the run that differ from the rest, in order.
             pub phase: Vec<Phase>,
         }
@@ -66,31 +109,53 @@ macro_rules! sections {
             pub(super) fn blank() -> Recipe {
                 Recipe {
                     $($section: $type { $($key: <$kind as Field>::blank(),)* },)*
+                    network: BTreeMap::new(),
                     phase: Vec::new(),
                 }
             }
         }
 
-        /// Every key, in the order of `config.toml`.
-        pub const KEYS: &[Key] = &[$($(
+        /// The keys that are fields of [`Recipe`].
+        const FIELDS: &[Key] = &[$($(
             Key {
                 name: concat!(stringify!($section), ".", stringify!($key)),
                 help: $help,
-                kind: <$kind as Field>::kind,
-                range: $range,
-                set: |recipe, value| {
-                    let accepts: fn(&$kind) -> bool = $accepts;
-                    let value = <$kind as Field>::parse(value)?;
-                    if !accepts(&value) {
-                        return None;
-                    }
-                    recipe.$section.$key = value;
-                    Some(())
+                access: Access::Field {
+                    kind: <$kind as Field>::kind,
+                    range: $range,
+                    set: |recipe, value| {
+                        let accepts: fn(&$kind) -> bool = $accepts;
+                        let value = <$kind as Field>::parse(value)?;
+                        if !accepts(&value) {
+                            return None;
+                        }
+                        recipe.$section.$key = value;
+                        Some(())
+                    },
+                    get: |recipe| recipe.$section.$key.write(),
                 },
-                get: |recipe| recipe.$section.$key.write(),
             },
-        )*)* PHASE];
+        )*)*];
     };
+}
+
+/// Every key, in the order of `config.toml`: the network's options behind its name.
+pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
+    let options = OPTIONS.iter().map(|option| Key {
+        name: format!("model.{}", option.key).leak(),
+        help: sentence(option.help).leak(),
+        access: Access::Network(option),
+    });
+    let (model, rest): (Vec<&Key>, Vec<&Key>) =
+        FIELDS.iter().partition(|key| key.section() == "model");
+    let before = model.into_iter().copied();
+    before.chain(options).chain(rest.into_iter().copied()).chain([PHASE]).collect()
+});
+
+/// A phrase as a sentence.
+fn sentence(phrase: &str) -> String {
+    let (first, rest) = phrase.split_at(phrase.chars().next().map_or(0, char::len_utf8));
+    format!("{}{rest}.", first.to_uppercase())
 }
 
 /// The key of all phases; it has no section, and is written as `[[phase]]`.
@@ -100,13 +165,15 @@ const PHASE: Key = Key {
            the network sees (small pictures first are faster), images a `batch`, a factor on the \
            rate (`lr`), whether only the last layer is trained (`freeze`). One that changes side or \
            batch begins with the epoch nearest to its `from`.",
-    kind: <Vec<Phase> as Field>::kind,
-    range: "",
-    set: |recipe, value| {
-        recipe.phase = Field::parse(value)?;
-        Some(())
+    access: Access::Field {
+        kind: <Vec<Phase> as Field>::kind,
+        range: "",
+        set: |recipe, value| {
+            recipe.phase = Field::parse(value)?;
+            Some(())
+        },
+        get: |recipe| recipe.phase.write(),
     },
-    get: |recipe| recipe.phase.write(),
 };
 
 fn any<T>(_: &T) -> bool {
@@ -117,15 +184,7 @@ sections! {
     /// `[model]`: the network.
     model: Model {
         arch: String, "", |text| !text.is_empty(),
-            "The network's name; `resnet models` lists them. Options may follow a colon: `resnet20:shortcut=B`.";
-        shortcut: Option<Setting>, "", any,
-            "The shortcut where shapes change, `A`, `B` or `C`; `auto` is the network's own, as for all options here.";
-        norm: Option<Setting>, "", any, "`batch` or `none`: with or without batch normalisation.";
-        init: Option<Setting>, "", any, "How weights start: `he`, `xavier` or `normal:STD`.";
-        gain: Option<Setting>, "", any, "Factor on the starting weights' standard deviation.";
-        zero_init: Option<Setting>, "", any, "Whether the last gamma of each residual branch starts at zero.";
-        residual: Option<Setting>, "", any, "`false` cuts the shortcuts: the plain twin of a residual network.";
-        stem: Option<Setting>, "", any, "`cifar` gives an ImageNet network the stem for 32-pixel images.";
+            "The network's name. Options may follow a colon: `resnet20:shortcut=B`; `auto` leaves one as the name says.";
         start: String, "", any,
             "A model file that training starts from; it decides the network and its normalising. Empty: random weights. For other classes than the file's, the last layer starts at zero.";
     }

@@ -168,7 +168,7 @@ impl Recipe {
         origin: &Origin,
     ) -> Result<(), RecipeError> {
         let (name, found) = (key.name, || shown(value));
-        (key.set)(self, value).ok_or_else(|| RecipeError::Value {
+        key.set(self, value).ok_or_else(|| RecipeError::Value {
             origin: origin.clone(),
             key: name,
             expected: key.expected(),

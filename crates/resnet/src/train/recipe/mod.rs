@@ -195,8 +195,8 @@ impl Recipe {
     /// [`RecipeError`] names the keys.
     pub fn check(&self) -> Result<(), RecipeError> {
         let mut copy = self.clone();
-        for key in KEYS {
-            copy.set(key, &(key.get)(self), &Origin::Resolved)?;
+        for key in KEYS.iter() {
+            copy.set(key, &key.get(self), &Origin::Resolved)?;
         }
         let (schedule, data) = (&self.schedule, &self.data);
         let warm_start = schedule.warmup_until_train_error > 0.0;
@@ -256,23 +256,6 @@ fn refuse(rules: &[Rule]) -> Result<(), RecipeError> {
             Err(RecipeError::Together { origin: Origin::Resolved, keys, reason })
         }
         None => Ok(()),
-    }
-}
-
-impl Model {
-    /// The options that are set, as name and text, in a fixed order, for the network's parser.
-    pub fn options(&self) -> Vec<(String, String)> {
-        let options = [
-            ("shortcut", &self.shortcut),
-            ("norm", &self.norm),
-            ("init", &self.init),
-            ("gain", &self.gain),
-            ("zero_init", &self.zero_init),
-            ("residual", &self.residual),
-            ("stem", &self.stem),
-        ];
-        let set = options.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
-        set.map(|(name, Setting(text))| (name.to_owned(), text.clone())).collect()
     }
 }
 
