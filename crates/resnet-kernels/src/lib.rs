@@ -31,6 +31,7 @@ mod scratch;
 pub mod sgd;
 mod simd;
 mod split;
+pub mod time;
 
 pub use bf16::Bf16;
 pub use conv::{Conv2d, Conv2dShape, Epilogue, Map, Packing};
