@@ -4,9 +4,9 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use crate::isa::Isa;
+use crate::isa::{Isa, Proof};
 use crate::pool::Pool;
-use crate::simd::{Proof, Task};
+use crate::simd::{Scalar, Task};
 
 /// An instruction set that this machine has and the threads that run kernels.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Cpu {
     pub fn new(threads: usize) -> Cpu {
         let isa = Isa::best().unwrap_or(Isa::best_up_to(Isa::Amx));
         Cpu {
-            proof: Proof::probe(isa).unwrap_or(Proof::Scalar(crate::simd::Scalar)),
+            proof: Proof::probe(isa).unwrap_or(Proof::Scalar(Scalar)),
             pool: Pool::new(threads),
             winograd: winograd_switch().unwrap_or(true),
         }

@@ -3,6 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Amx, Avx2, Avx512};
+use crate::simd::{Scalar, Task};
+
 /// Name of the environment variable that caps the instruction set.
 pub const ISA_VARIABLE: &str = "RESNET_ISA";
 
@@ -28,7 +32,7 @@ impl Isa {
 
     /// Whether this CPU and operating system run it.
     pub fn is_supported(self) -> bool {
-        crate::simd::Proof::probe(self).is_some()
+        Proof::probe(self).is_some()
     }
 
     /// What this CPU runs, slowest first; never empty.
@@ -105,6 +109,68 @@ impl fmt::Display for UnknownIsa {
 }
 
 impl std::error::Error for UnknownIsa {}
+
+/// Proof that this CPU runs an instruction set; made only by [`Proof::probe`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Proof {
+    Scalar(Scalar),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Avx512<false>),
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16(Avx512<true>),
+    #[cfg(target_arch = "x86_64")]
+    Amx(Amx),
+}
+
+impl Proof {
+    /// The proof, if this CPU and operating system run `isa`.
+    pub(crate) fn probe(isa: Isa) -> Option<Proof> {
+        match isa {
+            Isa::Scalar => Some(Proof::Scalar(Scalar)),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => Avx2::probe().map(Proof::Avx2),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => Avx512::probe().map(Proof::Avx512),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Bf16 => Avx512::probe().map(Proof::Avx512Bf16),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx => Amx::probe().map(Proof::Amx),
+            #[cfg(not(target_arch = "x86_64"))]
+            Isa::Avx2 | Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => None,
+        }
+    }
+
+    pub(crate) fn isa(self) -> Isa {
+        match self {
+            Proof::Scalar(_) => Isa::Scalar,
+            #[cfg(target_arch = "x86_64")]
+            Proof::Avx2(_) => Isa::Avx2,
+            #[cfg(target_arch = "x86_64")]
+            Proof::Avx512(_) => Isa::Avx512,
+            #[cfg(target_arch = "x86_64")]
+            Proof::Avx512Bf16(_) => Isa::Avx512Bf16,
+            #[cfg(target_arch = "x86_64")]
+            Proof::Amx(_) => Isa::Amx,
+        }
+    }
+
+    /// Runs `task`, compiled for this instruction set.
+    pub(crate) fn run<T: Task>(self, task: T) {
+        match self {
+            Proof::Scalar(simd) => task.run(simd),
+            #[cfg(target_arch = "x86_64")]
+            Proof::Avx2(simd) => simd.run(task),
+            #[cfg(target_arch = "x86_64")]
+            Proof::Avx512(simd) => simd.run(task),
+            #[cfg(target_arch = "x86_64")]
+            Proof::Avx512Bf16(simd) => simd.run(task),
+            #[cfg(target_arch = "x86_64")]
+            Proof::Amx(amx) => amx.vectors().run(task),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

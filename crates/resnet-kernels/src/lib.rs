@@ -10,6 +10,7 @@
 //! [`mod@reference`] holds every operation again in plain f64 loops.
 
 pub mod batch_norm;
+mod bf16;
 mod columns;
 mod conv;
 mod cpu;
@@ -30,12 +31,14 @@ mod scratch;
 pub mod sgd;
 mod simd;
 mod split;
+pub mod time;
 
-pub use conv::{Conv2d, Conv2dShape, Epilogue, Packing};
+pub use bf16::Bf16;
+pub use conv::{Conv2d, Conv2dShape, Epilogue, Map, Packing};
 pub use cpu::{Cpu, WINOGRAD_VARIABLE, winograd_switch};
 pub use isa::{ISA_VARIABLE, Isa, UnknownIsa};
 pub use memory::{CACHE_LINE, LINE, line_start, zeros};
-pub use number::{Bf16, Number};
+pub use number::Number;
 pub use pool2d::Pool2dShape;
 pub use residual::{Residual, ResidualGrad};
 pub use scratch::{Scratch, ScratchLen};

@@ -1,29 +1,11 @@
 //! The numbers that maps are stored as. Arithmetic is f32 whatever the storage.
 
-use crate::conv::Rows;
+use crate::bf16::Bf16;
 use crate::simd::Simd;
-
-/// The upper half of an f32: its sign and exponent, and 7 bits of its fraction. Rounded to nearest,
-/// ties to even; a NaN stays one, subnormal numbers may become zero.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(transparent)]
-pub struct Bf16(u16);
-
-impl Bf16 {
-    /// The number with these bits.
-    pub const fn from_bits(bits: u16) -> Bf16 {
-        Bf16(bits)
-    }
-
-    /// Its bits.
-    pub const fn to_bits(self) -> u16 {
-        self.0
-    }
-}
 
 /// What a map can be stored as; nothing outside this crate can be one.
 #[expect(private_bounds, reason = "sealed: the bounds are what kernels need of it")]
-pub trait Number: Stored + Rows + Copy + Default + Send + Sync + std::fmt::Debug + 'static {
+pub trait Number: Stored + Copy + Default + Send + Sync + std::fmt::Debug + 'static {
     /// Its name in reports.
     const NAME: &'static str;
 
@@ -173,16 +155,12 @@ impl Number for Bf16 {
 
     #[inline(always)]
     fn of(x: f32) -> Bf16 {
-        let bits = x.to_bits();
-        // A carry moves into the exponent, up to infinity.
-        let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
-        let quiet = bits >> 16 | 0x40;
-        Bf16(if x.is_nan() { quiet } else { rounded } as u16)
+        Bf16::nearest(x)
     }
 
     #[inline(always)]
     fn get(self) -> f32 {
-        f32::from_bits(u32::from(self.0) << 16)
+        self.value()
     }
 
     fn words(len: usize) -> usize {
@@ -206,8 +184,8 @@ impl Number for Bf16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::isa::Isa;
-    use crate::simd::{Proof, Task};
+    use crate::isa::{Isa, Proof};
+    use crate::simd::Task;
 
     /// Narrows a vector and widens it again.
     struct Round<'a> {

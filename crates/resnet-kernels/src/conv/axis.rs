@@ -10,7 +10,7 @@
 
 use std::ops::Range;
 
-use super::Conv2dShape;
+use super::shape::Conv2dShape;
 
 /// One axis of a correlation. Output o of `count` reads inputs `first + o·step + t`, t < `taps`
 /// (zero outside `0..len`), and is written at `out_first + o·out_step`; tap t has the kernel's

@@ -1,6 +1,6 @@
 //! Gradient of the bias.
 
-use super::Conv2dShape;
+use super::shape::Conv2dShape;
 use crate::columns::{Columns, PARTIAL, Partial, Sums, as_f64, block_sums, f64_scratch};
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};

@@ -1,8 +1,8 @@
 //! How the work of a correlation is cut for the threads: its outputs into blocks, a block's output
 //! channels into parts.
 
-use super::Conv2dShape;
 use super::axis::{Axis, Blocks};
+use super::shape::Conv2dShape;
 use crate::Cpu;
 
 /// What a kernel wants of its blocks.

@@ -28,14 +28,23 @@ mod winograd;
 
 pub use epilogue::Epilogue;
 pub use shape::Conv2dShape;
-pub(crate) use table::Rows;
+use table::Rows;
 
-use crate::{Cpu, Isa, Number, Scratch, ScratchLen};
+use crate::{Bf16, Cpu, Isa, Number, Scratch, ScratchLen};
+
+/// A [`Number`] whose maps there are convolutions for. Every number is one; code that convolves maps
+/// and does other things with them as well needs no other bound.
+#[expect(private_bounds, reason = "sealed: the table of kernels is this crate's")]
+pub trait Map: Number + Rows {}
+
+impl Map for f32 {}
+
+impl Map for Bf16 {}
 
 /// A convolution of one shape, with maps stored as `T`, and the kernel chosen for it. Weights and
-/// their gradients are f32; with maps of [`Bf16`](crate::Bf16) a kernel may round the weights to it
+/// their gradients are f32; with maps of [`Bf16`] a kernel may round the weights to it
 /// as well before it multiplies them; sums are f32 until they are written.
-pub struct Conv2d<T: Number = f32> {
+pub struct Conv2d<T: Map = f32> {
     shape: Conv2dShape,
     row: &'static table::Row<T>,
     isa: Isa,
@@ -61,7 +70,7 @@ pub struct Packing {
     groups: usize,
 }
 
-impl<T: Number> Conv2d<T> {
+impl<T: Map> Conv2d<T> {
     /// The best kernel for `shape` on this CPU.
     ///
     /// # Panics
@@ -282,13 +291,13 @@ impl<T: Number> Conv2d<T> {
     }
 }
 
-impl<T: Number> Clone for Conv2d<T> {
+impl<T: Map> Clone for Conv2d<T> {
     fn clone(&self) -> Conv2d<T> {
         Conv2d { ..*self }
     }
 }
 
-impl<T: Number> std::fmt::Debug for Conv2d<T> {
+impl<T: Map> std::fmt::Debug for Conv2d<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.row.name, self.shape)
     }

@@ -1,6 +1,6 @@
 //! Sums on their way to the output map.
 
-use super::Epilogue;
+use super::epilogue::Epilogue;
 use super::tile::LANES;
 use crate::Number;
 use crate::simd::{One, Simd};

@@ -4,10 +4,12 @@
 
 #[cfg(target_arch = "x86_64")]
 use super::bf16;
+use super::epilogue::Epilogue;
+use super::shape::Conv2dShape;
 #[cfg(target_arch = "x86_64")]
 use super::winograd::Paired;
 use super::winograd::{Algorithm, F, Plain, Products};
-use super::{Conv2dShape, Epilogue, direct, winograd};
+use super::{direct, winograd};
 use crate::{Bf16, Cpu, Isa, Number, Scratch, ScratchLen};
 
 /// (cpu, shape, w, packed): the same words for the same w of the same shape, whatever the images,

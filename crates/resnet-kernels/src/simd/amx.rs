@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::__cpuid_count;
 
-use super::Avx512;
+use super::x86_64::Avx512;
 
 /// Proof of AMX with bf16 products, and of AVX-512 with bf16 beside it.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,7 @@
 //! A vector of one lane, for the columns that are left over.
 
-use super::Simd;
-use crate::number::{Bf16, Number};
+use super::vector::Simd;
+use crate::bf16::Bf16;
 
 /// Needs nothing.
 #[derive(Clone, Copy, Debug)]
@@ -31,13 +31,13 @@ impl Simd for One {
     #[inline(always)]
     unsafe fn load_bf16(self, from: *const Bf16) -> f32 {
         // SAFETY: the caller vouches for one number.
-        unsafe { *from }.get()
+        unsafe { *from }.value()
     }
 
     #[inline(always)]
     unsafe fn store_bf16(self, to: *mut Bf16, v: f32) {
         // SAFETY: the caller vouches for one number.
-        unsafe { *to = Bf16::of(v) }
+        unsafe { *to = Bf16::nearest(v) }
     }
 
     #[inline(always)]

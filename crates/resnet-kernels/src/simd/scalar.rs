@@ -1,7 +1,7 @@
 //! Portable vectors: four lanes that the compiler maps to what the build target has.
 
-use super::Simd;
-use crate::number::{Bf16, Number};
+use super::vector::Simd;
+use crate::bf16::Bf16;
 
 /// Needs nothing.
 #[derive(Clone, Copy, Debug)]
@@ -35,13 +35,13 @@ impl Simd for Scalar {
     #[inline(always)]
     unsafe fn load_bf16(self, from: *const Bf16) -> [f32; 4] {
         // SAFETY: the caller vouches for four numbers.
-        unsafe { from.cast::<[Bf16; 4]>().read() }.map(Bf16::get)
+        unsafe { from.cast::<[Bf16; 4]>().read() }.map(Bf16::value)
     }
 
     #[inline(always)]
     unsafe fn store_bf16(self, to: *mut Bf16, v: [f32; 4]) {
         // SAFETY: the caller vouches for four numbers.
-        unsafe { to.cast::<[Bf16; 4]>().write(v.map(Bf16::of)) }
+        unsafe { to.cast::<[Bf16; 4]>().write(v.map(Bf16::nearest)) }
     }
 
     #[inline(always)]

@@ -2,8 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use super::{Simd, Task};
-use crate::number::Bf16;
+use super::vector::{Simd, Task};
+use crate::bf16::Bf16;
 
 /// Proof of AVX2 and FMA.
 #[derive(Clone, Copy, Debug)]

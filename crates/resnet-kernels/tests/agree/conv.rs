@@ -1,8 +1,8 @@
 use std::collections::{HashMap, HashSet};
 
 use resnet_kernels::{
-    Bf16, CACHE_LINE, Conv2d, Conv2dShape, Cpu, Epilogue, Isa, Number, Packing, Scratch,
-    line_start, reference,
+    Bf16, CACHE_LINE, Conv2d, Conv2dShape, Cpu, Epilogue, Isa, Map, Packing, Scratch, line_start,
+    reference,
 };
 
 use crate::support::{
@@ -98,7 +98,7 @@ type Make = fn(&mut Random, usize) -> Vec<f32>;
 
 impl Operands {
     /// What is multiplied or read from a map is rounded to `T`.
-    fn new<T: Number>(shape: &Conv2dShape, make: Make) -> Operands {
+    fn new<T: Map>(shape: &Conv2dShape, make: Make) -> Operands {
         let mut random = Random(7);
         let make_rounded = |random: &mut Random, len| rounded::<T>(make(random, len));
         Operands {
@@ -114,7 +114,7 @@ impl Operands {
 
 /// Results of all passes in order: y, with bias, with everything an epilogue has (dy being the
 /// residual), dx, dx added to, dw, dw again, db.
-fn run<T: Number>(cpu: &Cpu, conv: &Conv2d<T>, o: &Operands) -> [Vec<f32>; 8] {
+fn run<T: Map>(cpu: &Cpu, conv: &Conv2d<T>, o: &Operands) -> [Vec<f32>; 8] {
     let shape = conv.shape();
     let what = format!("{} {shape}", conv.name());
     let len = conv.scratch_len();
@@ -151,7 +151,7 @@ fn run<T: Number>(cpu: &Cpu, conv: &Conv2d<T>, o: &Operands) -> [Vec<f32>; 8] {
 }
 
 /// Every kernel that takes `shape`, with the CPU it is for.
-fn kernels<'a, T: Number>(
+fn kernels<'a, T: Map>(
     cpus: &'a [Cpu],
     shape: &'a Conv2dShape,
 ) -> impl Iterator<Item = (&'a Cpu, Conv2d<T>)> {
@@ -190,7 +190,7 @@ fn integers_are_exact() {
 }
 
 /// Maps are the exact results, rounded once.
-fn integers_are_exact_as<T: Number>() {
+fn integers_are_exact_as<T: Map>() {
     let cpus = cpus();
     for shape in shapes() {
         let operands = Operands::new::<T>(&shape, Random::integers);
@@ -214,7 +214,7 @@ fn reals_stay_within_the_error_of_f32_sums() {
     reals_stay_within_the_error_of_f32_sums_as::<Bf16>();
 }
 
-fn reals_stay_within_the_error_of_f32_sums_as<T: Number>() {
+fn reals_stay_within_the_error_of_f32_sums_as<T: Map>() {
     let cpus = cpus();
     for shape in shapes() {
         let operands = Operands::new::<T>(&shape, Random::reals);
@@ -295,7 +295,7 @@ fn an_epilogue_keeps_nan() {
     an_epilogue_keeps_nan_as::<Bf16>();
 }
 
-fn an_epilogue_keeps_nan_as<T: Number>() {
+fn an_epilogue_keeps_nan_as<T: Map>() {
     let cpus = cpus();
     // Vectors that are filled, and that are not.
     for shape in ["n2 ic16 ih12 oc16 k3 p1", "n2 ic16 ih12 oc48 k3 p1"] {
@@ -327,7 +327,7 @@ fn packed_weights_are_for_one_instruction_set() {
 }
 
 /// The weights as `conv` lays them out, in zeroed memory from a cache line on.
-fn pack<T: Number>(cpu: &Cpu, conv: &Conv2d<T>, w: &[f32]) -> Vec<f32> {
+fn pack<T: Map>(cpu: &Cpu, conv: &Conv2d<T>, w: &[f32]) -> Vec<f32> {
     let mut memory = vec![0.0; conv.packed_len() + CACHE_LINE];
     let start = line_start(&memory);
     let packed = &mut memory[start..][..conv.packed_len()];
@@ -342,7 +342,7 @@ fn equal_packings_are_the_same_words() {
 }
 
 /// Every kernel has one packing for all images, steps and rims, and for any number of threads.
-fn equal_packings_are_the_same_words_as<T: Number>() {
+fn equal_packings_are_the_same_words_as<T: Map>() {
     let mut packed: HashMap<Packing, (String, Vec<f32>)> = HashMap::new();
     for isa in Isa::available() {
         let cpus = [1, 2].map(|threads| Cpu::with_isa(isa, threads).unwrap());
@@ -392,7 +392,7 @@ fn any_number_of_threads_gives_the_same_bits() {
     any_number_of_threads_gives_the_same_bits_as::<Bf16>();
 }
 
-fn any_number_of_threads_gives_the_same_bits_as<T: Number>() {
+fn any_number_of_threads_gives_the_same_bits_as<T: Map>() {
     for isa in Isa::available() {
         for shape in shapes() {
             let operands = Operands::new::<T>(&shape, Random::reals);
@@ -421,7 +421,7 @@ fn a_solo_cpu_gives_the_bits_of_the_whole() {
     a_solo_cpu_gives_the_bits_of_the_whole_as::<Bf16>();
 }
 
-fn a_solo_cpu_gives_the_bits_of_the_whole_as<T: Number>() {
+fn a_solo_cpu_gives_the_bits_of_the_whole_as<T: Map>() {
     for isa in Isa::available() {
         for switch in [true, false] {
             let whole = Cpu::with_isa(isa, 3).unwrap().with_winograd(switch);

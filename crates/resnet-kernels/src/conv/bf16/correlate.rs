@@ -14,12 +14,14 @@ use super::layout::Layout;
 use super::pack::{PackTask, STEPS};
 use crate::conv::axis::{Axis, Block, Blocks, Map, correlations};
 use crate::conv::cut::{Wanted, cut};
+use crate::conv::epilogue::Epilogue;
 use crate::conv::outputs::{NONE, Outputs};
+use crate::conv::packed;
+use crate::conv::shape::Conv2dShape;
 use crate::conv::tile::LANES;
 use crate::conv::unit::{
     MOST, OVERLAP, PANEL, PART, Product, Registers, SIDE, STEP, Unit, height, padded, panels,
 };
-use crate::conv::{Conv2dShape, Epilogue, packed};
 use crate::cpu::Parts;
 use crate::memory::CACHE_LINE;
 use crate::simd::{Simd, Task};

@@ -26,6 +26,9 @@ use crate::Bf16;
 use crate::conv::axis::{Axis, Block, Blocks, Map};
 use crate::conv::unit::STEP;
 
+/// Channels of a group that fill a tile well enough.
+pub(super) const WIDE: usize = 16;
+
 /// How blocks of a map are laid out.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {

@@ -28,14 +28,12 @@ mod layout;
 mod pack;
 mod transpose;
 
-use super::Conv2dShape;
+use crate::conv::shape::Conv2dShape;
 use crate::{Cpu, ScratchLen};
 
 pub(super) use correlate::{backward_input, forward, pack, packed_len};
 pub(super) use gradient::backward_weight;
-
-/// Channels of a group that fill a tile well enough.
-const WIDE: usize = 16;
+use layout::WIDE;
 
 /// Shapes whose tiles are full enough: several channels on both sides, or few that a kernel makes
 /// many of.

@@ -5,8 +5,8 @@
 use std::ops::Range;
 
 use super::correlate::Correlation;
-use crate::conv::Epilogue;
 use crate::conv::axis::{Block, Map};
+use crate::conv::epilogue::Epilogue;
 use crate::conv::outputs::Outputs;
 use crate::conv::tile::{Ahead, LANES, NARROW, Runs, WIDE, dot, panels};
 use crate::cpu::Parts;

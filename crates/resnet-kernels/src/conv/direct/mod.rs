@@ -8,7 +8,7 @@ mod pack;
 mod panels;
 mod stage;
 
-use super::Conv2dShape;
+use crate::conv::shape::Conv2dShape;
 use crate::{Cpu, Number, ScratchLen};
 
 pub(super) use correlate::{backward_input, forward, pack, packed_len};

@@ -18,102 +18,22 @@ mod dot;
 mod peak;
 #[cfg(test)]
 mod plain;
+mod product;
 mod tiles;
 
 #[cfg(test)]
 mod tests;
 
 use super::outputs::Outputs;
-use crate::simd::{Amx, Avx512, Proof};
+use crate::isa::Proof;
+use crate::simd::{Amx, Avx512};
 use crate::{Bf16, Cpu};
 use tiles::Tiles;
 
 pub(crate) use peak::multiply;
-
-/// Rows of a tile, and its columns of sums.
-pub(super) const SIDE: usize = 16;
-/// Numbers of the reduction in a step.
-pub(super) const STEP: usize = 32;
-/// Most tiles of a in a block.
-pub(super) const MOST: usize = 3;
-/// Columns of the wide block.
-pub(super) const PANEL: usize = 2 * SIDE;
-
-/// Steps of the reduction in a part: 36 KiB of weights in a first-level cache of 48.
-pub(super) const PART: usize = 18;
-
-/// Pixels in a row of a where rows overlap.
-pub(super) const OVERLAP: usize = 3;
-
-/// Tiles of a in a block with `columns` columns.
-pub(super) fn height(columns: usize) -> usize {
-    if columns > SIDE { 2 } else { MOST }
-}
-
-/// Columns that b has room for where `columns` are used.
-pub(super) fn padded(columns: usize) -> usize {
-    columns.next_multiple_of(SIDE)
-}
-
-/// The panels that columns are cut into: the first column, and how many.
-pub(super) fn panels(columns: std::ops::Range<usize>) -> impl Iterator<Item = (usize, usize)> {
-    let end = columns.end;
-    columns.step_by(PANEL).map(move |n| (n, PANEL.min(end - n)))
-}
-
-/// One block's operands. Distances are in bytes.
-#[repr(C)]
-pub(super) struct Product {
-    /// Rows of the reduction from here on; the offset of each step is added.
-    pub(super) a: [*const Bf16; MOST],
-    /// Sums.
-    pub(super) c: [*mut f32; MOST],
-    /// For each step what is added to `a`, in bytes, and the pairs that are not zeros of b: the
-    /// others may be left out.
-    pub(super) steps: *const [u32; 2],
-    pub(super) b: *const Bf16,
-    pub(super) a_stride: usize,
-    /// From row to row of the sums; the second tile stands beside the first.
-    pub(super) c_stride: usize,
-    pub(super) count: usize,
-    /// Whether rows are three neighbouring cells of sixteen numbers, each a cell after the one
-    /// before, and steps come in twos: what is in the second follows what is in the first.
-    pub(super) overlaps: bool,
-    /// 1 to add to the sums that are there, 0 to start from zero.
-    pub(super) add: usize,
-    /// What is needed next, of the size of b; null where there is nothing to fetch. A hint.
-    pub(super) ahead: *const Bf16,
-}
-
-/// Where sums go that are complete.
-#[derive(Clone, Copy)]
-pub(super) struct Finish<'a> {
-    proof: Avx512<true>,
-    /// An offset for each row of each tile.
-    outputs: &'a Outputs<'a, Bf16, Bf16>,
-    accumulate: bool,
-}
-
-/// One panel's operands where pairs of the reduction lie side by side in a as they do in b: words
-/// [pair][row] and, for each vector of columns, [pair][column]. Distances are in bytes.
-#[derive(Clone, Copy)]
-pub(super) struct Outer<const C: usize> {
-    pub(super) a: *const u32,
-    pub(super) a_pitch: usize,
-    pub(super) b: [*const u32; C],
-    pub(super) b_pitch: usize,
-    /// Pairs.
-    pub(super) count: usize,
-    /// The vectors' sums stand side by side.
-    pub(super) c: *mut f32,
-    pub(super) c_stride: usize,
-    /// Whether to add to the sums that are there.
-    pub(super) add: bool,
-    /// What is needed later: cache lines from here on to fetch meanwhile, at most one for each pair
-    /// of a block of rows. A hint.
-    pub(super) ahead: *const Bf16,
-    pub(super) lines: usize,
-}
+pub(super) use product::{
+    Finish, MOST, OVERLAP, Outer, PANEL, PART, Product, SIDE, STEP, height, padded, panels,
+};
 
 /// What multiplies.
 #[derive(Clone, Copy)]

@@ -1,7 +1,8 @@
 //! What a unit that multiplies bf16 can do at best: blocks whose operands stay in the first-level
 //! cache.
 
-use super::{MOST, PANEL, Product, Registers, SIDE, STEP, Unit};
+use super::product::{MOST, PANEL, Product, SIDE, STEP};
+use super::{Registers, Unit};
 use crate::Bf16;
 
 /// Steps of a block: 24 KiB of b, with a within a first-level cache of 32.

@@ -1,6 +1,6 @@
 //! The products in plain loops.
 
-use super::{Outer, Product, SIDE};
+use super::product::{Outer, Product, SIDE};
 use crate::{Bf16, Number};
 
 /// See [`Registers::multiply`](super::Registers::multiply).

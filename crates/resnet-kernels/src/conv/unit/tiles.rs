@@ -24,7 +24,7 @@ use std::arch::asm;
 use std::marker::PhantomData;
 use std::mem::offset_of;
 
-use super::{MOST, Product, SIDE};
+use super::product::{MOST, Product, SIDE};
 use crate::simd::Amx;
 
 /// Sizes of a block's tiles.

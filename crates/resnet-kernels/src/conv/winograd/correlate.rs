@@ -5,10 +5,12 @@ use std::ops::Range;
 
 use super::lines::{Algorithm, F, Line, plane};
 use super::products::{Arrange, Products};
+use super::tiles::{Map, SMALL_IN, Tiling, even, for_reading, pitch, points, stride};
 use super::weights::{SIDE, WeightTask};
-use super::{Map, SMALL_IN, Tiling, even, for_reading, pitch, points, stride};
+use crate::conv::epilogue::Epilogue;
+use crate::conv::packed;
+use crate::conv::shape::Conv2dShape;
 use crate::conv::tile::LANES;
-use crate::conv::{Conv2dShape, Epilogue, packed};
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
 use crate::split::range;

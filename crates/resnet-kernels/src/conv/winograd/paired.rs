@@ -8,8 +8,8 @@
 
 use std::ops::Range;
 
-use super::pitch;
 use super::products::{Arrange, PointGradient, Products, next};
+use super::tiles::pitch;
 use crate::conv::unit::{self, MOST, Outer, PART, Product, Registers, SIDE, STEP, Unit};
 use crate::simd::Simd;
 use crate::{Bf16, Cpu};

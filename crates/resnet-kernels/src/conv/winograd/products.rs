@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::pitch;
+use super::tiles::{self, pitch};
 use crate::Cpu;
 use crate::conv::tile::{Ahead, LANES, NARROW, Runs, TALL, WIDE, dot, heights, outer, panels};
 use crate::simd::Simd;
@@ -221,7 +221,7 @@ unsafe fn register_tile<S: Simd, const MR: usize, const NV: usize>(
 /// Whether tall tiles leave fewer rows empty, where there are registers for them.
 #[inline(always)]
 fn tall<S: Simd>(tiles: usize) -> bool {
-    S::LANES == super::LANES && tiles.next_multiple_of(TALL) < tiles.next_multiple_of(WIDE)
+    S::LANES == tiles::LANES && tiles.next_multiple_of(TALL) < tiles.next_multiple_of(WIDE)
 }
 
 /// Rows of M (+)= rows of V times a panel of U.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::lines::{Algorithm, F, plane};
 use super::products::{Arrange, Products};
-use super::{LANES, points};
+use super::tiles::{LANES, points};
 use crate::simd::{Simd, Task};
 
 /// Side of the blocks that [`Simd::transpose`] takes, and rows of U that a task makes.

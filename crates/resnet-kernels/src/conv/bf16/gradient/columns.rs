@@ -14,20 +14,16 @@
 //! other, zeros for those on the rim. With 128 output channels that takes a thirtieth of the
 //! products' time.
 
-use super::plan::Plan;
-use super::{Gradient, transpose};
-use crate::conv::Conv2dShape;
+use super::plan::{Gradient, Plan};
+use super::transpose;
 use crate::conv::axis::Block;
-use crate::conv::bf16::WIDE;
 use crate::conv::bf16::ahead::Ahead;
+use crate::conv::bf16::layout::WIDE;
 use crate::conv::outputs::NONE;
+use crate::conv::shape::Conv2dShape;
 use crate::conv::unit::{Outer, Registers, SIDE, padded, panels};
 use crate::scratch;
 use crate::simd::Simd;
-
-/// Output pixels of a block, unless one row has more: 16 KiB of a panel of x and as much of dy in a
-/// first-level cache of 48.
-pub(super) const PIXELS: usize = 256;
 
 /// Output channels from which on it pays to lay x out again for each of several taps.
 const MANY: usize = 64;

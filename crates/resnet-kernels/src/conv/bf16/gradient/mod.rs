@@ -14,43 +14,33 @@ mod narrow;
 mod plan;
 mod rows;
 
-use std::ops::Range;
-
 use super::transpose;
+use crate::conv::bias;
 use crate::conv::partials::add_partials;
+use crate::conv::shape::Conv2dShape;
 use crate::conv::unit::Unit;
-use crate::conv::{Conv2dShape, bias};
 use crate::cpu::Parts;
 use crate::simd::{Simd, Task};
 use crate::split::range;
 use crate::{Bf16, Cpu, Scratch, ScratchLen, scratch};
-use plan::Plan;
+use plan::{Gradient, Plan, Way};
 
-/// How a chunk is computed.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Way {
-    Rows,
-    Columns,
-    Narrow,
-}
-
-impl Way {
-    fn of(unit: Unit, shape: &Conv2dShape) -> Way {
-        if !unit.multiplies_columns() {
-            Way::Rows
-        } else if narrow::accepts(shape) {
-            Way::Narrow
-        } else if columns::accepts(shape) {
-            Way::Columns
-        } else {
-            Way::Rows
-        }
+/// The best way for `shape`.
+fn way(unit: Unit, shape: &Conv2dShape) -> Way {
+    if !unit.multiplies_columns() {
+        Way::Rows
+    } else if narrow::accepts(shape) {
+        Way::Narrow
+    } else if columns::accepts(shape) {
+        Way::Columns
+    } else {
+        Way::Rows
     }
 }
 
 /// Words of scratch.
 pub(super) fn scratch_len(cpu: &Cpu, shape: &Conv2dShape) -> ScratchLen {
-    let len = plan_len(&Plan::new(Way::of(Unit::of(cpu), shape), shape));
+    let len = plan_len(&Plan::new(way(Unit::of(cpu), shape), shape));
     ScratchLen { shared: len.shared.max(bias::scratch_len(shape)), ..len }
 }
 
@@ -78,7 +68,7 @@ pub(in crate::conv) fn backward_weight(
         bias::backward(cpu, dy, db, scratch.again().shared());
     }
     let unit = Unit::of(cpu);
-    let plan = Plan::new(Way::of(unit, shape), shape);
+    let plan = Plan::new(way(unit, shape), shape);
     run(cpu, unit, &plan, x, dy, dw, scratch);
 }
 
@@ -120,23 +110,6 @@ fn run(
     if !single {
         add_partials(cpu, partial, dw);
     }
-}
-
-/// One chunk's gradient for some input and output channels of one group, written to `dw` (all of
-/// w's length).
-struct Gradient<'a> {
-    plan: &'a Plan,
-    unit: Unit,
-    group: usize,
-    chunk: usize,
-    /// Of the input channels.
-    part: usize,
-    /// Output channels of the group.
-    channels: Range<usize>,
-    x: &'a [Bf16],
-    dy: &'a [Bf16],
-    dw: *mut f32,
-    scratch: &'a mut [f32],
 }
 
 impl Task for Gradient<'_> {

@@ -13,11 +13,11 @@
 //! A tap that begins at an odd position reads pairs of their own, so x is laid out twice, from the
 //! first position on and from the second.
 
-use super::plan::Plan;
-use super::{Gradient, rows, transpose};
-use crate::conv::Conv2dShape;
+use super::plan::{Gradient, Plan};
+use super::{rows, transpose};
 use crate::conv::axis::Map;
 use crate::conv::bf16::ahead::Ahead;
+use crate::conv::shape::Conv2dShape;
 use crate::conv::unit::{Outer, Registers, SIDE, STEP};
 use crate::simd::Simd;
 use crate::{Bf16, Number, scratch};

@@ -3,14 +3,13 @@
 
 use std::ops::Range;
 
-use super::{Way, columns};
 use crate::Bf16;
-use crate::conv::Conv2dShape;
 use crate::conv::axis::{Axis, Block, Blocks, flat};
-use crate::conv::bf16::layout::{Laid, Layout};
-use crate::conv::bf16::{WIDE, ahead, transpose};
+use crate::conv::bf16::layout::{Laid, Layout, WIDE};
+use crate::conv::bf16::{ahead, transpose};
 use crate::conv::outputs::NONE;
-use crate::conv::unit::{PANEL, SIDE, STEP};
+use crate::conv::shape::Conv2dShape;
+use crate::conv::unit::{PANEL, SIDE, STEP, Unit};
 
 /// Tasks to aim for: each lays x and dy out for itself, so that more cost more.
 const TASKS: usize = 8;
@@ -25,8 +24,19 @@ const DY: usize = 256 << 10;
 /// Most numbers of x and dy in a block that are fetched before they are read (600 KiB: of a
 /// second-level cache of 1 MiB). Where channels are split a task reads only part of them.
 const AHEAD: usize = 300 << 10;
+/// Output pixels of a block that is multiplied by columns, unless one row has more: 16 KiB of a
+/// panel of x and as much of dy in a first-level cache of 48.
+const PIXELS: usize = 256;
 /// Steps between visits to a tile of dw: 32 KiB of dy in a first-level cache of 48.
 pub(super) const PART: usize = 16;
+
+/// How a chunk is computed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Way {
+    Rows,
+    Columns,
+    Narrow,
+}
 
 #[derive(Clone, Copy)]
 pub(super) struct Plan {
@@ -88,7 +98,7 @@ impl Plan {
         let image = (2 * h * w * c_in).max(shape.h_out() * shape.w_out() * c_out);
         let most_images = (u32::MAX as usize / (2 * image)).max(1);
         let target = match way {
-            Way::Columns => columns::PIXELS,
+            Way::Columns => PIXELS,
             _ => (X / plan.transposed_rows().max(plan.copied_rows())).clamp(512, 2048),
         };
         let blocks = Blocks::new(n, rows.count, columns.count, target, most_images, STEP);
@@ -225,4 +235,21 @@ impl Plan {
         }
         steps
     }
+}
+
+/// One chunk's gradient for some input and output channels of one group, written to `dw` (all of
+/// w's length).
+pub(super) struct Gradient<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) unit: Unit,
+    pub(super) group: usize,
+    pub(super) chunk: usize,
+    /// Of the input channels.
+    pub(super) part: usize,
+    /// Output channels of the group.
+    pub(super) channels: Range<usize>,
+    pub(super) x: &'a [Bf16],
+    pub(super) dy: &'a [Bf16],
+    pub(super) dw: *mut f32,
+    pub(super) scratch: &'a mut [f32],
 }

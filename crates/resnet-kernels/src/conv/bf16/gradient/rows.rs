@@ -19,8 +19,8 @@
 //! dw once a block. Where there are too few channels to fill a tile, each tap's rows are copied
 //! out, so that tiles take rows of several taps.
 
-use super::plan::{PART, Plan};
-use super::{Gradient, transpose};
+use super::plan::{Gradient, PART, Plan};
+use super::transpose;
 use crate::conv::axis::Map;
 use crate::conv::unit::{MOST, PANEL, Product, Registers, SIDE, STEP, height, padded, panels};
 use crate::each::{Each, each};

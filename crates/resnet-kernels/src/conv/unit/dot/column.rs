@@ -4,7 +4,7 @@ use std::arch::asm;
 use std::mem::offset_of;
 
 use crate::Bf16;
-use crate::conv::unit::{MOST, Product, SIDE};
+use crate::conv::unit::product::{MOST, Product, SIDE};
 
 /// Sixteen rows of one vector of sums. In assembly, since a compiler keeps sixteen pointers to rows
 /// in memory: six, each for three rows, fit the registers.

@@ -23,7 +23,7 @@ mod sliding;
 
 use std::arch::x86_64::*;
 
-use super::{Finish, PANEL, Product, SIDE};
+use super::product::{Finish, PANEL, Product, SIDE};
 use crate::Bf16;
 use crate::memory::CACHE_LINE;
 use crate::simd::Avx512;

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::ROWS;
-use crate::conv::unit::Outer;
+use crate::conv::unit::product::Outer;
 use crate::memory::CACHE_LINE;
 use crate::simd::Avx512;
 

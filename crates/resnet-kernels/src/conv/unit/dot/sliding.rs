@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use crate::Bf16;
-use crate::conv::unit::{OVERLAP, Product, SIDE};
+use crate::conv::unit::product::{OVERLAP, Product, SIDE};
 
 /// Pairs of a pixel where rows overlap.
 const PIXEL: usize = SIDE / 2;
