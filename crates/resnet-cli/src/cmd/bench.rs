@@ -6,7 +6,7 @@ use std::time::Duration;
 use resnet::engine::exec;
 use resnet::engine::plan::Mode;
 use resnet::net::Arch;
-use resnet::study::bench::{Bench, Request, StepTime, bench, bench_op};
+use resnet::study::bench::{Bench, Request, StepTime, bench};
 
 use super::precision::Asked;
 use crate::exit::Usage;
@@ -125,7 +125,7 @@ fn run_op(args: &Args) -> anyhow::Result<()> {
     let threads = device.threads();
     let time = Duration::from_secs_f64(args.seconds);
     let precision = args.precision.resolve(device.as_ref());
-    let found = bench_op(&args.network, precision, threads, time).map_err(Usage)?;
+    let found = exec::time_convolution(&args.network, precision, threads, time).map_err(Usage)?;
     let mut out = std::io::stdout().lock();
     if args.json {
         let json = serde_json::json!({ "shape": args.network, "precision": precision.name(), "threads": threads, "kernels": found });

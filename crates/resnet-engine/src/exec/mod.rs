@@ -12,6 +12,7 @@ use std::sync::Arc;
 use crate::plan::Plan;
 use crate::step::{Precision, SlotId, Space};
 
+pub use cpu::{ConvTime, time_convolution};
 pub use error::{ExecError, NoMemory, OpenError};
 pub use session::{Session, Target};
 

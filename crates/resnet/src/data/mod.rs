@@ -36,6 +36,7 @@ pub use loader::{Batch, Epoch, Loader, LoaderOptions, OnBroken};
 pub use memory::Memory;
 pub use picture::{MAX_PIXELS, decode_picture, read_picture};
 pub use preprocess::{Normalize, Preprocess};
+pub use resize::shrink;
 pub(crate) use source::check_classes;
 use source::{describe, find};
 pub use source::{formats, open, register};

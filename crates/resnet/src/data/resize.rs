@@ -57,6 +57,19 @@ impl Resizer {
     }
 }
 
+/// A picture whose longest side is at most `longest` pixels, as it is where it is small enough.
+pub fn shrink(image: &Image, longest: usize) -> Image {
+    let scale = image.width.max(image.height) as f64 / longest.max(1) as f64;
+    if scale <= 1.0 {
+        return image.clone();
+    }
+    let side = |pixels: usize| ((pixels as f64 / scale).round() as usize).max(1);
+    let (width, height) = (side(image.width), side(image.height));
+    let (part, window) = ((0..image.height, 0..image.width), (0..height, 0..width));
+    let pixels = Resizer::default().resize(image, part, (height, width), window).to_vec();
+    Image { width, height, channels: image.channels, pixels }
+}
+
 /// For each output of one pass, the inputs that it is a mean of.
 #[derive(Default)]
 struct Weights {

@@ -10,6 +10,7 @@ mod chosen;
 mod executor;
 mod shapes;
 mod step;
+mod time;
 mod weights;
 
 use std::sync::Arc;
@@ -21,6 +22,8 @@ use crate::plan::Plan;
 use crate::step::Precision;
 use chosen::{Chosen, choose};
 use executor::Executor;
+
+pub use time::{ConvTime, time_convolution};
 
 /// The row of this device.
 pub(super) const KIND: DeviceKind =

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use resnet_kernels::batch_norm::{self, Mask};
 use resnet_kernels::{
-    Bf16, Conv2d, Epilogue, Number, Residual, ResidualGrad, Scratch, elementwise, linear, loss,
-    pool2d, sgd,
+    Bf16, Conv2d, Epilogue, Map, Number, Residual, ResidualGrad, Scratch, elementwise, linear,
+    loss, pool2d, sgd,
 };
 
 use super::chosen::Chosen;
@@ -92,7 +92,7 @@ struct Context<'a> {
 }
 
 /// A forward pass with weights laid out before, or now.
-fn forward<T: Number>(
+fn forward<T: Map>(
     conv: Option<&Conv2d<T>>,
     cpu: &resnet_kernels::Cpu,
     x: &[T],
@@ -198,7 +198,7 @@ impl Executor {
 }
 
 /// Runs a step whose maps are stored as `T`. `linear` is the kernel of what is f32 always.
-fn run<T: Number>(
+fn run<T: Map>(
     kind: StepKind,
     operands: [Operand; OPERANDS],
     conv: Option<&Conv2d<T>>,

@@ -1,7 +1,7 @@
 //! The page about an evaluation.
 
 use super::{Crops, Evaluation, Mistake, Report};
-use crate::data::{Dataset, Image};
+use crate::data::{Dataset, Image, shrink};
 use crate::measure::metric::Bin;
 use crate::page::charts::axis::Axis;
 use crate::page::charts::chart::{LineChart, Style};
@@ -49,7 +49,7 @@ pub(crate) fn confused(evaluation: &Evaluation, data: &dyn Dataset) -> Vec<Confu
 fn picture(mistake: &Mistake, data: &dyn Dataset) -> Option<Picture> {
     let mut image = Image::default();
     data.read(mistake.index as usize, &mut image).ok()?;
-    let image = shrink(image);
+    let image = shrink(&image, PICTURE_SIDE);
     Some(Picture {
         width: image.width,
         height: image.height,
@@ -58,23 +58,6 @@ fn picture(mistake: &Mistake, data: &dyn Dataset) -> Option<Picture> {
         name: data.name(mistake.index as usize),
         probability: mistake.probability,
     })
-}
-
-/// Every n-th pixel of a large picture, so that pages stay small.
-fn shrink(image: Image) -> Image {
-    let every = image.width.max(image.height).div_ceil(PICTURE_SIDE).max(1);
-    if every == 1 {
-        return image;
-    }
-    let (width, height, c) =
-        (image.width.div_ceil(every), image.height.div_ceil(every), image.channels);
-    let mut pixels = Vec::with_capacity(width * height * c);
-    for y in (0..image.height).step_by(every) {
-        for x in (0..image.width).step_by(every) {
-            pixels.extend_from_slice(&image.pixels[(y * image.width + x) * c..][..c]);
-        }
-    }
-    Image { width, height, channels: c, pixels }
 }
 
 /// The figures of an evaluation.

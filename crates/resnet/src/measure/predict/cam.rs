@@ -15,7 +15,7 @@ use resnet_engine::graph::{Graph, LayerId, Op, Shape};
 use resnet_engine::op::{self, ShapeError};
 
 use super::{Guess, Predictor};
-use crate::data::Image;
+use crate::data::{self, Image};
 use crate::measure::evaluate::UseError;
 use crate::page::charts::png;
 
@@ -95,9 +95,8 @@ impl Predictor {
     /// colour, what the network did not see darkened.
     pub fn overlay(&self, cam: &Cam, image: &Image) -> Vec<u8> {
         let [top, left, height, width] = self.transform.seen(image);
-        let scale = (image.width.max(image.height) as f64 / LONGEST as f64).max(1.0);
-        let side = |n: usize| ((n as f64 / scale).round() as usize).max(1);
-        let (rows, columns) = (side(image.height), side(image.width));
+        let small = data::shrink(image, LONGEST);
+        let (rows, columns) = (small.height, small.width);
         let most = cam.values.iter().copied().fold(0.0, f32::max);
         let mut pixels = Vec::with_capacity(rows * columns * 3);
         for y in 0..rows {
@@ -105,7 +104,9 @@ impl Predictor {
                 let place = |i: usize, n: usize, of: usize| (i as f64 + 0.5) * n as f64 / of as f64;
                 let (py, px) = (place(y, image.height, rows), place(x, image.width, columns));
                 let (v, u) = ((py - top) / height, (px - left) / width);
-                let colour = mean(image, (py, px), scale);
+                let pixel = &small.pixels[(y * columns + x) * small.channels..];
+                let colour: [f32; 3] =
+                    std::array::from_fn(|c| pixel[c.min(small.channels - 1)].into());
                 let seen = (0.0..1.0).contains(&u) && (0.0..1.0).contains(&v);
                 let strength = if most > 0.0 { cam.at(v, u) / most } else { 0.0 };
                 let heat = heat(strength);
@@ -169,27 +170,6 @@ impl Cam {
         let row = |y: usize| value(y, x0) * (1.0 - a) + value(y, x1) * a;
         row(y0) * (1.0 - b) + row(y1) * b
     }
-}
-
-/// Mean colour of the square of `scale` pixels around a point.
-fn mean(image: &Image, (py, px): (f64, f64), scale: f64) -> [f32; 3] {
-    let span = |p: f64, n: usize| {
-        let from = ((p - scale / 2.0).round().max(0.0) as usize).min(n - 1);
-        let to = ((p + scale / 2.0).round() as usize).clamp(from + 1, n);
-        from..to
-    };
-    let (ys, xs) = (span(py, image.height), span(px, image.width));
-    let count = (ys.len() * xs.len()) as f32;
-    let mut sum = [0f32; 3];
-    for y in ys {
-        for x in xs.clone() {
-            let pixel = &image.pixels[(y * image.width + x) * image.channels..];
-            for c in 0..3 {
-                sum[c] += f32::from(pixel[c.min(image.channels - 1)]);
-            }
-        }
-    }
-    sum.map(|s| s / count)
 }
 
 fn heat(strength: f32) -> [f32; 3] {

@@ -1,12 +1,8 @@
 //! Times a network: a whole step of training or inference, and each step of its plan against what
 //! the machine can do.
 
-mod op;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-pub use op::{OpTime, bench_op};
 
 use serde::Serialize;
 
