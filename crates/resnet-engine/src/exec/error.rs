@@ -3,7 +3,7 @@
 /// Why a device cannot be opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct OpenError(pub(super) String);
+pub struct OpenError(pub String);
 
 /// Why a plan cannot be prepared or run.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Backend, Device, ExecError, Keep, Rates, Reduce};
+use super::device::{Backend, Device, Keep, Rates, Reduce};
+use super::error::ExecError;
 use crate::plan::Plan;
 use crate::step::{LossSlots, SlotId, Space};
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::ParamSlots;
+use super::program::ParamSlots;
 use crate::graph::Graph;
 use crate::op;
 use crate::step::{Differentiate, LossSlots, Precision, Slot, SlotId, Space, Step};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Plan;
+use super::program::Plan;
 use crate::step::{Precision, Step, StepKind};
 
 impl Plan {

@@ -3,55 +3,10 @@
 
 use std::ops::Range;
 
-use super::{Options, ParamSlots};
+use super::options::Options;
+use super::program::ParamSlots;
 use crate::graph::LayerId;
-use crate::step::{Precision, Rule, Slot, SlotId, Space, Step, StepKind, Update};
-
-/// How parameters are updated: the rule, and how hard it pulls on which.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Optimizer {
-    /// The rule.
-    pub rule: Rule,
-    /// Weight decay of weight matrices.
-    pub weight_decay: f32,
-    /// Whether norms and biases decay too.
-    pub decay_norm_bias: bool,
-    /// Factor on the learning rate of the layers before the head.
-    pub backbone: f32,
-    /// A further factor for each stage between a layer and the head.
-    pub stage: f32,
-}
-
-impl Default for Optimizer {
-    /// SGD with momentum 0.9, no decay, the same rate everywhere.
-    fn default() -> Optimizer {
-        Optimizer {
-            rule: Rule::Sgd { momentum: 0.9, nesterov: false },
-            weight_decay: 0.0,
-            decay_norm_bias: true,
-            backbone: 1.0,
-            stage: 1.0,
-        }
-    }
-}
-
-impl Optimizer {
-    /// Whether stages learn at rates of their own.
-    pub fn is_staged(&self) -> bool {
-        self.backbone != 1.0 || self.stage != 1.0
-    }
-
-    /// The update of parameters so many stages below the head, which is 0.
-    fn update(&self, weights: bool, below: usize) -> Update {
-        let decays = weights || self.decay_norm_bias;
-        let lr_factors = match below {
-            0 => [1.0, 1.0],
-            1.. => [self.backbone, self.stage.powi(below as i32 - 1)],
-        };
-        let weight_decay = if decays { self.weight_decay } else { 0.0 };
-        Update { rule: self.rule, weight_decay, lr_factors }
-    }
-}
+use crate::step::{Precision, Slot, SlotId, Space, Step, StepKind};
 
 /// A slot that spans others, and the first of them.
 pub(super) type Span = (SlotId, SlotId);

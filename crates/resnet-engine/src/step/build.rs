@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Precision, Slot, SlotId, Space, Step, StepKind};
+use super::data::{Precision, Slot, SlotId, Space, Step};
+use super::kind::StepKind;
 use crate::graph::{Graph, LayerId, Shape};
 
 /// Appends forward steps.

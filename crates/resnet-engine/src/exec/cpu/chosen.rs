@@ -4,8 +4,7 @@
 use resnet_kernels::{Bf16, Conv2d, Conv2dShape, Packing, ScratchLen, batch_norm, linear};
 
 use super::shapes::conv_shape;
-use super::weights::lays_out;
-use crate::plan::Plan;
+use crate::plan::{Mode, Plan};
 use crate::step::{Norm, NormGrad, Precision, StepKind};
 
 /// The kernel of a convolution step.
@@ -126,4 +125,14 @@ pub(super) fn choose(cpu: &resnet_kernels::Cpu, plan: &Plan) -> (Vec<Option<Chos
         convs.push(chosen);
     }
     (convs, scratch)
+}
+
+/// Whether the weights of a step are laid out once: those of forward convolutions that no optimiser
+/// changes.
+pub(super) fn lays_out(plan: &Plan, kind: &StepKind) -> bool {
+    match kind {
+        StepKind::ConvNorm { .. } => true,
+        StepKind::Conv { .. } | StepKind::Linear(_) => plan.options.mode == Mode::Infer,
+        _ => false,
+    }
 }

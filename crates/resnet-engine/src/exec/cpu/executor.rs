@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use resnet_kernels::{Bf16, Cpu, Number, ScratchLen, diagnose, elementwise, zeros};
 
-use super::aligned::Aligned;
 use super::chosen::{Chosen, choose};
+use super::memory::{Aligned, installed_memory, no_memory};
 use super::weights::{Places, Weights};
-use super::{installed_memory, no_memory};
-use crate::exec::{Backend, ExecError, Keep, Rates, Reduce};
+use crate::exec::device::{Backend, Keep, Rates, Reduce};
+use crate::exec::error::ExecError;
 use crate::plan::Plan;
 use crate::step::{Memory, Precision, Slot, SlotId, Space, StepKind};
 

@@ -5,9 +5,9 @@
 //! nothing. Executors of one device share its threads, and those of one model its weights
 //! (`weights`).
 
-mod aligned;
 mod chosen;
 mod executor;
+mod memory;
 mod shapes;
 mod step;
 mod time;
@@ -17,7 +17,8 @@ use std::sync::Arc;
 
 use resnet_kernels::{Isa, peak, winograd_switch};
 
-use super::{Backend, Device, DeviceKind, ExecError, Keep, Kernel, Limits, NoMemory, OpenError};
+use super::device::{Backend, Device, DeviceKind, Keep, Kernel, Limits};
+use super::error::{ExecError, OpenError};
 use crate::plan::Plan;
 use crate::step::Precision;
 use chosen::{Chosen, choose};
@@ -96,18 +97,4 @@ impl Device for CpuDevice {
     fn prepare(&self, plan: Arc<Plan>, keep: Keep) -> Result<Box<dyn Backend>, ExecError> {
         Ok(Box::new(Executor::new(self.cpu.clone(), plan, keep)?))
     }
-}
-
-/// The error of a plan that needs so many words beside its own.
-fn no_memory(plan: &Plan, more: usize) -> NoMemory {
-    NoMemory { bytes: 4 * (plan.len() + more) as u64, batch: plan.options.batch }
-}
-
-/// Bytes of memory in this machine, where the system tells. A system that promises more than it has
-/// would kill the process later instead of refusing now.
-fn installed_memory() -> Option<u64> {
-    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = info.lines().find(|line| line.starts_with("MemTotal:"))?;
-    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kib * 1024)
 }

@@ -12,7 +12,8 @@ use resnet_kernels::{
 use super::chosen::Chosen;
 use super::executor::Executor;
 use super::shapes::pool_shape;
-use crate::exec::{ExecError, Rates};
+use crate::exec::device::Rates;
+use crate::exec::error::ExecError;
 use crate::step::{self, Linear, Memory, Precision, Rule, StepKind, Update};
 
 /// Longest list of slots of a step.

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use resnet_kernels::{Cpu, LINE, Packing};
 
-use super::aligned::Aligned;
-use super::chosen::Chosen;
-use crate::exec::{ExecError, Keep};
+use super::chosen::{Chosen, lays_out};
+use super::memory::{Aligned, no_memory};
+use crate::exec::device::Keep;
+use crate::exec::error::ExecError;
 use crate::plan::{Mode, Plan};
-use crate::step::{Memory, SlotId, Step, StepKind};
+use crate::step::{Memory, SlotId, Step};
 
 /// A weight in some layout.
 type Key = (SlotId, Packing);
@@ -144,7 +145,7 @@ impl Weights {
         if missing.iter().any(|((slot, _), _)| !self.keeps(*slot)) {
             return Err(ExecError::OtherWeights);
         }
-        let mut piece = Packed::zeros(&missing).ok_or_else(|| super::no_memory(plan, 0))?;
+        let mut piece = Packed::zeros(&missing).ok_or_else(|| no_memory(plan, 0))?;
         for (key, conv) in &missing {
             let packed = &mut piece.memory[piece.at[key].clone()];
             conv.pack(cpu, &self.values[plan.range(key.0)], packed);
@@ -220,16 +221,6 @@ impl Layouts {
             (false, more) => more.as_ref()?,
         };
         Some(&piece.memory[place.range.clone()])
-    }
-}
-
-/// Whether the weights of a step are laid out once: those of forward convolutions that no optimiser
-/// changes.
-pub(super) fn lays_out(plan: &Plan, kind: &StepKind) -> bool {
-    match kind {
-        StepKind::ConvNorm { .. } => true,
-        StepKind::Conv { .. } | StepKind::Linear(_) => plan.options.mode == Mode::Infer,
-        _ => false,
     }
 }
 
