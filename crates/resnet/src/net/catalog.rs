@@ -1,8 +1,9 @@
 //! The networks: one row each, and one row for each family of any depth.
 
+use super::arch::{Arch, Body};
 use super::chain::Chain;
+use super::error::ArchError;
 use super::residual::{Block, First, Order, Residual, Shortcut, Shortcuts, Stem, Stride};
-use super::{Arch, ArchError, Body};
 use crate::base::suggest;
 use resnet_engine::graph::{Init, Shape};
 

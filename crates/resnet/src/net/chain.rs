@@ -38,7 +38,7 @@ impl Chain {
                     Op::Conv2d { c_out, kernel: 3, stride: 1, padding: 1, groups: 1, bias: true };
                 x = next(graph, conv, x);
                 if norm {
-                    x = next(graph, super::batch_norm(false), x);
+                    x = next(graph, super::layers::batch_norm(false), x);
                 }
                 x = next(graph, Op::Relu, x);
             }

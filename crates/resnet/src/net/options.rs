@@ -1,7 +1,8 @@
 //! Options of a network: one row each.
 
+use super::arch::{Arch, Body};
+use super::error::ArchError;
 use super::residual::{Block, First, Order, Residual, Shortcut, Shortcuts, Stem, Stride};
-use super::{Arch, ArchError, Body};
 use crate::base::suggest;
 use resnet_engine::graph::Init;
 
@@ -225,6 +226,7 @@ pub(super) fn find(arch: &Arch, key: &str) -> Result<usize, ArchError> {
         arch: arch.base.clone(),
         key: key.into(),
         nearest: suggest::nearest(key, OPTIONS.iter().map(|row| row.key)).map(String::from),
+        known: keys(),
     })
 }
 
@@ -242,7 +244,7 @@ pub(super) fn apply(arch: &mut Arch, row: &ArchOption, value: &str) -> Result<()
 }
 
 /// The list of options for an error message.
-pub(super) fn keys() -> String {
+fn keys() -> String {
     let keys: Vec<&str> = OPTIONS.iter().map(|row| row.key).collect();
     format!("options are {}", keys.join(", "))
 }

@@ -312,7 +312,7 @@ impl Builder<'_> {
         if !self.norm {
             return x;
         }
-        self.graph.push(name, super::batch_norm(zero_init), &[x])
+        self.graph.push(name, super::layers::batch_norm(zero_init), &[x])
     }
 
     fn relu(&mut self, name: &str, x: LayerId) -> LayerId {
