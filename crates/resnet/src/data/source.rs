@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
+use super::describe::describe;
 use super::{DataError, Dataset, Format, OpenOptions, Splits, builtin, cifar, folder, idx};
 use crate::base::suggest::nearest;
 
@@ -147,25 +148,6 @@ pub(crate) fn check_classes(source: &str, train: &dyn Dataset) -> Result<(), Dat
         class: train.classes()[first as usize].clone(),
         count: train.len(),
     })
-}
-
-/// What a folder holds, for an error: its first few entries.
-pub(super) fn describe(folder: &Path) -> String {
-    let Ok(entries) = folder.read_dir() else {
-        return "nothing readable".to_string();
-    };
-    let mut names: Vec<String> = entries
-        .take(1000) // enough for a message, whatever the folder
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(|name| !name.starts_with('.'))
-        .collect();
-    names.sort_unstable();
-    match names.len() {
-        0 => "an empty folder".to_string(),
-        1..=4 => names.join(", "),
-        _ => format!("{}, ...", names[..4].join(", ")),
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use resnet_formats::Array;
 
-use super::Model;
+use super::model::Model;
 use resnet_engine::graph::Graph;
 use resnet_engine::op::{self, ShapeError};
 

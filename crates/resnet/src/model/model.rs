@@ -20,15 +20,16 @@
 //! model file as well.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use resnet_formats::{Array, FormatError, Tensors, safetensors};
 
-use crate::base::files::{self, FileError};
-use crate::data::{DataError, Preprocess};
+use super::error::ModelError;
+use super::layout;
+use crate::base::files::{self};
+use crate::data::Preprocess;
 use crate::net::{Arch, ArchError};
-use resnet_engine::exec::{ExecError, Session};
+use resnet_engine::exec::Session;
 use resnet_engine::graph::Graph;
 use resnet_engine::plan::{ParamSlots, Plan};
 use resnet_engine::step::SlotId;
@@ -37,8 +38,6 @@ use resnet_engine::step::SlotId;
 pub(crate) const FORMAT: &str = "resnet/1";
 /// Name of the tensor that holds the per-pixel mean.
 pub(crate) const PIXEL_MEAN: &str = "preprocess.mean";
-/// Largest model file that is opened.
-const MOST_BYTES: u64 = 8 << 30;
 
 /// A trained network, ready for use.
 #[derive(Clone, Debug)]
@@ -53,66 +52,6 @@ pub struct Model {
     pub tensors: Tensors,
     /// The file it came from; empty if it came from none.
     path: PathBuf,
-}
-
-/// Why a model file cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ModelError {
-    /// The file cannot be read or written.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The bytes are not safetensors.
-    #[error("{}: {error}", path.display())]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        error: FormatError,
-    },
-    /// The file lacks what a model file of ours has.
-    #[error(
-        "{}: metadata `{key}` {problem}; expected a model or checkpoint written by `resnet train`; \
-         `resnet import` makes a model of weights trained elsewhere",
-        path.display()
-    )]
-    Metadata {
-        /// The file.
-        path: PathBuf,
-        /// The key.
-        key: &'static str,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// The network in the metadata does not exist.
-    #[error("{}: {error}", path.display())]
-    Arch {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        error: ArchError,
-    },
-    /// The preprocessing does not fit.
-    #[error("{}: {error}", path.display())]
-    Preprocess {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        error: DataError,
-    },
-    /// The device that holds the weights.
-    #[error(transparent)]
-    Exec(#[from] ExecError),
-    /// Tensors are missing, unexpected or of the wrong shape.
-    #[error("{}: the tensors do not fit network `{arch}`: {problem}", path.display())]
-    Tensors {
-        /// The file.
-        path: PathBuf,
-        /// The network.
-        arch: String,
-        /// The first differences, named.
-        problem: String,
-    },
 }
 
 impl Model {
@@ -152,7 +91,7 @@ impl Model {
     ) -> Result<Model, ModelError> {
         let mut tensors = Tensors::default();
         for slots in &session.plan().params {
-            let values = super::read(session, &slots.param, slot(slots))?;
+            let values = layout::read(session, &slots.param, slot(slots))?;
             tensors.insert(slots.name.clone(), Array::f32(slots.param.dims.clone(), values));
         }
         Ok(Model::new(arch, classes, preprocess, tensors))
@@ -173,7 +112,7 @@ impl Model {
     /// # Errors
     /// The message names the file, what was expected and what was found.
     pub fn load(path: &Path) -> Result<Model, ModelError> {
-        let (tensors, _) = super::foreign::read(path)?;
+        let (tensors, _) = super::read::read(path)?;
         Model::of_tensors(path, tensors)
     }
 
@@ -269,7 +208,7 @@ impl Model {
     /// # Errors
     /// A tensor is missing or has another shape; the first few are named.
     pub fn check(&self, plan: &Plan) -> Result<(), ModelError> {
-        super::fit(plan, &self.tensors).map_err(|problem| self.misfit(problem))
+        layout::fit(plan, &self.tensors).map_err(|problem| self.misfit(problem))
     }
 
     /// The error of a tensor that is not there.
@@ -288,7 +227,7 @@ impl Model {
     /// As [`Model::check`]; nothing is written then.
     pub fn apply(&self, session: &mut Session) -> Result<(), ModelError> {
         self.check(session.plan())?;
-        Ok(super::write_all(session, &self.tensors)?)
+        Ok(layout::write_all(session, &self.tensors)?)
     }
 
     /// Moves the weights into a session: each array is given up once it is written, so that no more
@@ -304,42 +243,9 @@ impl Model {
             let array = self.tensors.entries.remove(&slots.name);
             if let Some(values) = array.as_ref().and_then(Array::to_f32) {
                 let inside = &mut inside;
-                super::write_through(session, &slots.param, slots.value, &values, inside)?;
+                layout::write_through(session, &slots.param, slots.value, &values, inside)?;
             }
         }
         Ok(())
-    }
-}
-
-/// Opens a file of weights and reads it as a stream.
-pub(super) fn open<T>(
-    path: &Path,
-    read: impl FnOnce(&mut File, u64) -> Result<T, FormatError>,
-) -> Result<T, ModelError> {
-    let failed = |source| FileError::Read { path: path.to_owned(), source };
-    let metadata = std::fs::metadata(path).map_err(failed)?;
-    // A pipe would be read to its end before anything is known about it, and a directory is no
-    // file.
-    if !metadata.is_file() {
-        let kind = if metadata.is_dir() {
-            std::io::ErrorKind::IsADirectory
-        } else {
-            std::io::ErrorKind::InvalidInput
-        };
-        return Err(failed(kind.into()).into());
-    }
-    if metadata.len() > MOST_BYTES {
-        return Err(FileError::TooLarge { path: path.to_owned(), limit: MOST_BYTES }.into());
-    }
-    let mut file = File::open(path).map_err(failed)?;
-    read(&mut file, metadata.len()).map_err(|error| self::failed(path, error))
-}
-
-/// The error of reading a file.
-pub(super) fn failed(path: &Path, error: FormatError) -> ModelError {
-    let path = path.to_owned();
-    match error {
-        FormatError::Io(source) => ModelError::File(FileError::Read { path, source }),
-        error => ModelError::Format { path, error },
     }
 }

@@ -7,8 +7,10 @@ use std::path::Path;
 
 use resnet_formats::{Array, safetensors};
 
-use super::model::{self, PIXEL_MEAN};
-use super::{Model, ModelError, misfit, none_of, write_through};
+use super::error::ModelError;
+use super::layout::{misfit, none_of, write_through};
+use super::model::{Model, PIXEL_MEAN};
+use super::read;
 use resnet_engine::exec::Session;
 
 /// A model without its tensors, and where they are.
@@ -32,7 +34,7 @@ impl Opened {
     /// As [`Model::load`], as far as the header goes.
     pub fn open(path: &Path) -> Result<Opened, ModelError> {
         let stream =
-            model::open(path, |file, len| safetensors::Stream::open(file.try_clone()?, len));
+            read::open(path, |file, len| safetensors::Stream::open(file.try_clone()?, len));
         // Whatever is wrong, or not of the usual kind, `load` knows better.
         let stream = stream.ok().filter(|stream| !stream.names().any(|name| name == PIXEL_MEAN));
         let Some(mut stream) = stream else {
@@ -62,7 +64,7 @@ impl Opened {
             params.iter().map(|slots| (slots.name.as_str(), slots)).collect();
         let (mut problems, mut inside) = (Vec::new(), Vec::new());
         for entry in stream {
-            let (name, array) = entry.map_err(|error| model::failed(model.path(), error))?;
+            let (name, array) = entry.map_err(|error| read::failed(model.path(), error))?;
             let Some(slots) = waiting.remove(name.as_str()) else {
                 continue;
             };

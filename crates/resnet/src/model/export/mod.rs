@@ -4,36 +4,24 @@
 //! A format is a row of [`FORMATS`]. A written file can be read back and its network run by this
 //! program's own engine on real pictures, beside the model it came from ([`verify`]).
 
+mod error;
 pub mod onnx;
+mod options;
 mod verify;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use resnet_formats::{Array, Data, FormatError, Tensors, pth, safetensors};
 
-use crate::base::files::{self, FileError};
-use crate::data::DataError;
-use crate::model::{Model, ModelError, PIXEL_MEAN};
-use crate::net::ArchError;
-use resnet_engine::exec::ExecError;
+use crate::base::files;
+use crate::model::{Model, PIXEL_MEAN};
 use resnet_engine::graph::Op;
-use resnet_engine::op::{self, ShapeError};
+use resnet_engine::op::{self};
 
-pub use resnet_formats::DataType as Stored;
-pub use verify::{Difference, verify};
-
-/// A kind of file.
-#[derive(Debug)]
-pub struct Format {
-    /// Its name.
-    pub name: &'static str,
-    /// What its files' names end with.
-    pub extensions: &'static [&'static str],
-    /// What it is, in a few words.
-    pub about: &'static str,
-    write: fn(&Model, &Options, &Path) -> Result<(), ExportError>,
-}
+pub use error::{Difference, ExportError};
+pub use options::{Format, Options, Stored};
+pub use verify::verify;
 
 /// Every kind of file.
 pub static FORMATS: &[Format] = &[
@@ -62,109 +50,6 @@ pub static FORMATS: &[Format] = &[
         },
     },
 ];
-
-/// How a file is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    /// Weight matrices are stored as 16-bit floats of this type; norms and biases stay as they are.
-    pub half: Option<Stored>,
-    /// Batch norms are folded into the convolutions before them (ONNX).
-    pub fold: bool,
-    /// The graph takes bytes as pictures have them, `[n, h, w, c]`, and normalises them itself
-    /// (ONNX).
-    pub preprocessing: bool,
-}
-
-impl Options {
-    /// Checks that the options mean something for a format.
-    ///
-    /// # Errors
-    /// [`ExportError::Options`] says which does not.
-    pub fn check(&self, format: &Format) -> Result<(), ExportError> {
-        let is_onnx = format.name == "onnx";
-        if is_onnx && self.half.is_some() {
-            let problem =
-                "16-bit storage is for safetensors and pth; an onnx file holds 32-bit floats";
-            return Err(ExportError::Options(problem.into()));
-        }
-        if !is_onnx && (self.fold || self.preprocessing) {
-            return Err(ExportError::Options(format!(
-                "folding and preprocessing change the graph, and {} holds weights alone; use onnx",
-                format.name
-            )));
-        }
-        Ok(())
-    }
-}
-
-/// Why a model cannot be exported, or its file does not do what the model does.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ExportError {
-    /// The model.
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    /// The file cannot be written or read.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The file's bytes.
-    #[error("{}: {error}", path.display())]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        error: FormatError,
-    },
-    /// Options that mean nothing together.
-    #[error("{0}")]
-    Options(String),
-    /// A number of the model has no place in 16 bits.
-    #[error(
-        "tensor `{tensor}` holds numbers that are too large for {stored}; store it as {better}"
-    )]
-    Half {
-        /// The tensor.
-        tensor: String,
-        /// The type it was to have.
-        stored: Stored,
-        /// A type with room for it.
-        better: &'static str,
-    },
-    /// The graph of a file is not one of ours.
-    #[error("{}: node `{node}`: {problem}", path.display())]
-    Graph {
-        /// The file.
-        path: PathBuf,
-        /// The operation.
-        node: String,
-        /// What is wrong.
-        problem: String,
-    },
-    /// The file's network answers otherwise than the model.
-    #[error(
-        "{}: on {} pictures its logits differ from the model's by up to {:e}, {:e} is allowed; \
-         keep the model file and report this",
-        path.display(), difference.images, difference.most, difference.allowed
-    )]
-    Differs {
-        /// The file.
-        path: PathBuf,
-        /// By how much.
-        difference: Difference,
-    },
-    /// The network.
-    #[error(transparent)]
-    Arch(#[from] ArchError),
-    /// A layer of it.
-    #[error(transparent)]
-    Shape(#[from] ShapeError),
-    /// Running it needs too much memory.
-    #[error(transparent)]
-    Exec(#[from] ExecError),
-    /// The pictures to verify with.
-    #[error(transparent)]
-    Data(#[from] DataError),
-}
 
 /// The format of this name.
 pub fn format(name: &str) -> Option<&'static Format> {

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use resnet_formats::Tensors;
 
-use super::{ExportError, Format, Options, Stored, onnx};
+use super::error::{Difference, ExportError};
+use super::onnx;
+use super::options::{Format, Options, Stored};
 use crate::base::files;
 use crate::data::{Augment, DataError, Dataset, Image, Preprocess, Transform};
 use crate::model::{self, Model};
@@ -19,21 +21,6 @@ use resnet_engine::plan;
 const PICTURES: usize = 64;
 /// Pictures in a batch.
 const BATCH: usize = 16;
-
-/// How far two networks are apart.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Difference {
-    /// Pictures that both saw.
-    pub images: usize,
-    /// Largest difference between two logits.
-    pub most: f32,
-    /// Largest difference that is allowed.
-    pub allowed: f32,
-    /// Largest logit, without its sign.
-    pub largest: f32,
-    /// Pictures with the same most likely class.
-    pub same: usize,
-}
 
 /// Runs a file's network and the model on up to 64 pictures spread evenly over `data`. Pictures
 /// that cannot be read are passed over. Logits may differ by 1e-4 of the largest one or of 1; where

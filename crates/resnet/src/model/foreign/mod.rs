@@ -11,12 +11,13 @@ mod naming;
 #[cfg(test)]
 mod tests;
 
-use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
-use resnet_formats::{Array, FormatError, Tensors, pth, safetensors};
+use resnet_formats::{Array, Tensors};
 
-use super::model::{self, Model, ModelError};
+use super::error::ModelError;
+use super::model::{FORMAT, Model};
+use super::read::read;
 use crate::base::files::FileError;
 use crate::data::{DataError, Normalize, Preprocess};
 use crate::net::{Arch, ArchError};
@@ -130,7 +131,7 @@ pub enum ImportError {
 /// [`ImportError`] names the file and what is missing, unexpected or misshapen.
 pub fn import(path: &Path, choices: &Choices) -> Result<Import, ImportError> {
     let (tensors, ignored) = read(path)?;
-    if tensors.metadata.get("format").map(String::as_str) == Some(model::FORMAT) {
+    if tensors.metadata.get("format").map(String::as_str) == Some(FORMAT) {
         return Err(ImportError::Ours { path: path.into() });
     }
     let mut assumed = Vec::new();
@@ -172,28 +173,6 @@ pub fn import(path: &Path, choices: &Choices) -> Result<Import, ImportError> {
     let model = Model::new(arch, classes, preprocess, tensors);
     model.graph()?;
     Ok(Import { model, naming: naming.name, assumed, ignored })
-}
-
-/// Tensors of a safetensors or PyTorch file under the names they have there, and what a PyTorch
-/// file holds besides.
-pub(in crate::model) fn read(path: &Path) -> Result<(Tensors, Vec<String>), ModelError> {
-    model::open(path, |from, len| {
-        let mut start = Vec::new();
-        from.take(9).read_to_end(&mut start)?;
-        from.rewind()?;
-        // The ninth byte of a safetensors file opens its header.
-        if start.get(8) == Some(&b'{') {
-            return Ok((safetensors::read_from(from, len)?, Vec::new()));
-        }
-        let pickled = start.starts_with(b"PK") || start.first() == Some(&0x80);
-        if !pickled && path.extension().is_some_and(|e| e == "safetensors") {
-            return Ok((safetensors::read_from(from, len)?, Vec::new()));
-        }
-        let found = pth::read_from(from)?;
-        let ignored = found.ignored.into_iter();
-        let ignored = ignored.map(|(name, what)| format!("{name}: {what}"));
-        Ok::<_, FormatError>((found.tensors, ignored.collect()))
-    })
 }
 
 fn unknown_names<'a>(path: &Path, names: impl Iterator<Item = &'a String>) -> ImportError {

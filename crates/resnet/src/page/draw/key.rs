@@ -1,11 +1,14 @@
 //! The key of a drawing: what is to scale, and what the signs mean that occur in it.
 
-use super::layout::{FACT, FACT_LINE};
 use super::trace::{Shortcut, Trace};
 use crate::page::charts::format;
 use crate::page::charts::label;
 use resnet_engine::graph::Op;
 
+/// Size of the facts under a name, and of the key.
+pub(super) const FACT: f64 = 12.0;
+/// From one line of facts to the next.
+pub(super) const FACT_LINE: f64 = 16.0;
 /// Room for a sign.
 pub(super) const SIGN: f64 = 74.0;
 /// The part of it that stays free before the text.

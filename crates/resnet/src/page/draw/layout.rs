@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::fold::{self, Item};
-use super::key::Key;
+use super::key::{FACT, FACT_LINE, Key};
 use super::trace::{Row, Shortcut, Trace};
 use crate::page::charts::format;
 use crate::page::charts::label;
@@ -22,10 +22,6 @@ const PAD: f64 = 11.0;
 const BETWEEN: f64 = 26.0;
 /// Size of the texts in boxes.
 pub(super) const SMALL: f64 = 11.0;
-/// Size of the facts under a name, and of the key.
-pub(super) const FACT: f64 = 12.0;
-/// From one line of facts to the next.
-pub(super) const FACT_LINE: f64 = 16.0;
 /// Size of a network's name.
 pub(super) const NAME: f64 = 15.0;
 /// How much wider than regular letters bold ones are.

@@ -3,10 +3,10 @@
 use std::fmt::Write;
 
 use super::fold::Item;
+use super::key::FACT_LINE;
 use super::key::{Entry, ROOM, SIGN, Sign};
 use super::layout::{
-    Arc, BOX, Band, Column, FACT_LINE, GAP, Layout, NAME, Place, SMALL, map_text, mark_width,
-    more_text,
+    Arc, BOX, Band, Column, GAP, Layout, NAME, Place, SMALL, map_text, mark_width, more_text,
 };
 use super::trace::{Kind, Row, Shortcut, in_words};
 use crate::page::charts::chart::Frame;

@@ -1,8 +1,9 @@
 //! The figures of a comparison.
 
+use super::error::CompareError;
 use super::group::Group;
+use super::record::Outcome;
 use super::record::Record;
-use super::{CompareError, Outcome};
 use crate::model::Model;
 use crate::net::Arch;
 use crate::page::charts::axis::Axis;

@@ -4,6 +4,7 @@
 //! conclusions, `figures` and `page` show them. Runs of one comparison share seed, batches,
 //! augmentation and the initial weights of layers that they share.
 
+mod error;
 mod figures;
 mod group;
 mod page;
@@ -16,62 +17,21 @@ mod verdict;
 
 use std::path::PathBuf;
 
-use crate::base::files::FileError;
-use crate::model::ModelError;
 use crate::net::Arch;
-use crate::study::inspect::InspectError;
-use crate::train::event::EventError;
-use crate::train::recipe::{Recipe, RecipeError};
+use crate::train::recipe::Recipe;
 use crate::train::task::{Task, TaskError};
 use crate::train::{Observer, TrainError, Trainer};
 
+pub use error::CompareError;
 pub use figures::{Look, Start, figures};
 pub use group::{Group, Mean, groups};
 pub use page::render;
-pub use record::{Outcome, Record};
+pub use record::{Outcome, Record, State};
 pub use save::save;
 pub use verdict::{Finding, conclusions};
 
 /// Most runs of one comparison.
 pub const MOST_RUNS: usize = 1000;
-
-/// Why networks cannot be compared.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CompareError {
-    /// The network, the data or the recipe.
-    #[error(transparent)]
-    Task(#[from] TaskError),
-    /// A run failed.
-    #[error(transparent)]
-    Train(#[from] TrainError),
-    /// A run's configuration.
-    #[error(transparent)]
-    Recipe(#[from] RecipeError),
-    /// A run's log.
-    #[error(transparent)]
-    Event(#[from] EventError),
-    /// A run's model.
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    /// A look into a network failed.
-    #[error(transparent)]
-    Inspect(#[from] InspectError),
-    /// A file could not be written.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// What was asked for cannot be compared.
-    #[error("{0}")]
-    Request(String),
-    /// A directory holds no run that can be compared.
-    #[error("{}: {problem}", path.display())]
-    Run {
-        /// The directory.
-        path: PathBuf,
-        /// What is missing or in the way, and what to do.
-        problem: String,
-    },
-}
 
 /// A comparison to be made.
 pub struct Request {
@@ -99,17 +59,6 @@ pub trait Watch {
 
     /// Who watches the run under way.
     fn observer(&mut self) -> &mut dyn Observer;
-}
-
-/// How a run of the comparison was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// It starts from its first step.
-    New,
-    /// It goes on.
-    Resumed,
-    /// It ended before.
-    Finished,
 }
 
 /// A plain network and its residual twin for each depth: `plain20`, `resnet20`, ...

@@ -2,12 +2,23 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{CompareError, State};
+use super::error::CompareError;
 use crate::net::Arch;
 use crate::train::event::{self, Evaluated, Event, Monitored, RunEnded, RunStarted, Step};
 use crate::train::recipe::{KEYS, Recipe};
 use crate::train::task;
 use crate::train::{CONFIG, EVENTS, INTERRUPTED, LAST, MODEL};
+
+/// How a run of the comparison was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It starts from its first step.
+    New,
+    /// It goes on.
+    Resumed,
+    /// It ended before.
+    Finished,
+}
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use super::CompareError;
+use super::error::CompareError;
 use super::figures::{Look, NAMES, figures};
 use super::group::Group;
 use super::page;

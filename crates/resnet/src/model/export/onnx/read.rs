@@ -8,8 +8,8 @@ use resnet_formats::onnx::proto::{
 };
 use resnet_formats::{Array, Data, Tensors, onnx};
 
-use super::READ;
 use super::attributes::{find, integer, list, plausible, window};
+use super::names::READ;
 use super::picture::Picture;
 use crate::data::Normalize;
 use resnet_engine::graph::{Graph, LayerId, Op, Shape, Window};

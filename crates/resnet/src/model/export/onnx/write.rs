@@ -8,9 +8,10 @@ use resnet_formats::onnx::proto::{
 };
 use resnet_formats::{Array, Data, onnx};
 
-use super::super::{ExportError, Options};
-use super::{IMAGES, IR, LOGITS, OPSET};
+use super::names::{IMAGES, IR, LOGITS, OPSET};
 use crate::data::Normalize;
+use crate::model::export::error::ExportError;
+use crate::model::export::options::Options;
 use crate::model::{Model, PIXEL_MEAN};
 use resnet_engine::graph::{Graph, Layer, LayerId, Op, Shape, Window};
 use resnet_engine::op;

@@ -1,0 +1,22 @@
+//! What a folder holds, for errors.
+
+use std::path::Path;
+
+/// What a folder holds, for an error: its first few entries.
+pub(super) fn describe(folder: &Path) -> String {
+    let Ok(entries) = folder.read_dir() else {
+        return "nothing readable".to_string();
+    };
+    let mut names: Vec<String> = entries
+        .take(1000) // enough for a message, whatever the folder
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| !name.starts_with('.'))
+        .collect();
+    names.sort_unstable();
+    match names.len() {
+        0 => "an empty folder".to_string(),
+        1..=4 => names.join(", "),
+        _ => format!("{}, ...", names[..4].join(", ")),
+    }
+}

@@ -1,0 +1,70 @@
+//! Why a model file cannot be used.
+
+use std::path::PathBuf;
+
+use resnet_engine::exec::ExecError;
+use resnet_formats::FormatError;
+
+use crate::base::files::FileError;
+use crate::data::DataError;
+use crate::net::ArchError;
+
+/// Why a model file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// The file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The bytes are not safetensors.
+    #[error("{}: {error}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: FormatError,
+    },
+    /// The file lacks what a model file of ours has.
+    #[error(
+        "{}: metadata `{key}` {problem}; expected a model or checkpoint written by `resnet train`; \
+         `resnet import` makes a model of weights trained elsewhere",
+        path.display()
+    )]
+    Metadata {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The network in the metadata does not exist.
+    #[error("{}: {error}", path.display())]
+    Arch {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: ArchError,
+    },
+    /// The preprocessing does not fit.
+    #[error("{}: {error}", path.display())]
+    Preprocess {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: DataError,
+    },
+    /// The device that holds the weights.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    /// Tensors are missing, unexpected or of the wrong shape.
+    #[error("{}: the tensors do not fit network `{arch}`: {problem}", path.display())]
+    Tensors {
+        /// The file.
+        path: PathBuf,
+        /// The network.
+        arch: String,
+        /// The first differences, named.
+        problem: String,
+    },
+}
