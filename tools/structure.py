@@ -184,6 +184,7 @@ class Module:
         self.name, self.parent, self.file, self.crate = name, parent, file, crate
         self.children, self.items, self.imports = {}, set(), defaultdict(list)
         self.globs, self.uses, self.names, self.calls = [], [], {}, {}
+        self.macros = set()
         self.root = parent.root if parent else self
 
     def around(self):
@@ -266,6 +267,7 @@ class Reader:
             return
         if code[0] == "macro_rules" and len(code) > 2:
             module.items.add(code[2])
+            module.macros.add(code[2])
             if any("macro_export" in attribute for attribute in found):
                 path = ["crate", *module.path(), code[2]]
                 module.root.imports[code[2]].append(path)
@@ -387,7 +389,7 @@ class Workspace:
                 uses += [([*path, name], at, "use") for name, at in module.names.items()
                          if name not in known and self.has(self.at(module, path), name)]
             for name, line in module.calls.items():
-                owner = next((m for m in module.around() if name in m.items), None)
+                owner = next((m for m in module.around() if name in m.macros), None)
                 if name not in known and owner:
                     uses.append((["crate", *owner.path(), name], line, "macro"))
             for path, line, how in uses:

@@ -6,11 +6,11 @@ use resnet_engine::exec::ExecError;
 use resnet_engine::op::ShapeError;
 use resnet_formats::FormatError;
 
-use super::options::Stored;
 use crate::base::files::FileError;
 use crate::data::DataError;
 use crate::model::ModelError;
 use crate::net::ArchError;
+use resnet_formats::DataType as Stored;
 
 /// Why a model cannot be exported, or its file does not do what the model does.
 #[derive(Debug, thiserror::Error)]
