@@ -4,19 +4,18 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-use crate::observer::tell;
 use resnet::measure::summary::SummaryError;
 use resnet::model::foreign::ImportError;
 use resnet::net::ArchError;
 use resnet::study::compare::CompareError;
 use resnet::study::inspect::InspectError;
 use resnet::train::TrainError;
+use resnet::train::event::RunEnded;
 use resnet::train::finetune::FinetuneError;
 use resnet::train::recipe::RecipeError;
 use resnet::train::task::TaskError;
 
-/// Left by a run that was stopped: the shell's code for an interrupt.
-pub(crate) const INTERRUPTED: u8 = 130;
+use crate::term::{INTERRUPTED, tell};
 
 /// The run was stopped, and can be resumed; said already.
 #[derive(Debug)]
@@ -29,6 +28,11 @@ impl fmt::Display for Stopped {
 }
 
 impl std::error::Error for Stopped {}
+
+/// A run that was stopped is not done.
+pub(crate) fn finished(ended: &RunEnded) -> Result<(), Stopped> {
+    if ended.stopped.is_none() { Ok(()) } else { Err(Stopped) }
+}
 
 /// The user asked for something that does not exist.
 #[derive(Debug)]

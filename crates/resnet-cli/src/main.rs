@@ -4,6 +4,7 @@
 mod cmd;
 mod exit;
 mod observer;
+mod term;
 
 use std::process::ExitCode;
 

@@ -7,13 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use resnet::train::event::{Event, RunStarted};
 use resnet::train::{Flow, INTERRUPTED, Observer, REPORT, Tick};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 
-use crate::exit;
+use crate::term::{bar, duration, flow, grouped, scaled, stop_at_signals, tell};
 
 /// Least time between two plain lines about steps.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -22,11 +20,6 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 pub(crate) trait Watcher: Observer {
     /// Ends the display.
     fn finish(&mut self) -> anyhow::Result<()>;
-}
-
-/// Prints a line on standard error. Whoever closed it does not want to know; training goes on.
-pub(crate) fn tell(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// The watcher for this terminal, stopping the run at Ctrl-C or SIGTERM; the second time leaves at
@@ -39,33 +32,6 @@ pub(crate) fn of(json: bool) -> anyhow::Result<Box<dyn Watcher>> {
 /// The same for several runs, told of in brief on standard error.
 pub(crate) fn of_many() -> anyhow::Result<Box<dyn Watcher>> {
     Ok(Box::new(Human::new(stop_at_signals()?, true)))
-}
-
-pub(crate) fn stop_at_signals() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        flag::register_conditional_shutdown(signal, exit::INTERRUPTED.into(), stop.clone())?;
-        flag::register(signal, stop.clone())?;
-    }
-    Ok(stop)
-}
-
-/// A bar on standard error if that is a terminal, hidden if not.
-pub(crate) fn bar(len: u64, unit: &str) -> ProgressBar {
-    let target = if io::stderr().is_terminal() {
-        ProgressDrawTarget::stderr()
-    } else {
-        ProgressDrawTarget::hidden()
-    };
-    let style =
-        ProgressStyle::with_template(&format!("{{pos}}/{{len}} {unit} {{wide_bar}} {{msg}}"));
-    ProgressBar::with_draw_target(Some(len), target)
-        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-}
-
-/// Whether to go on, after the signals that came in.
-pub(crate) fn flow(stop: &AtomicBool) -> Flow {
-    if stop.load(Ordering::SeqCst) { Flow::Stop } else { Flow::Go }
 }
 
 struct Json {
@@ -150,16 +116,16 @@ impl Human {
             "{} on {}: {} parameters, {} MACs an image",
             run.arch,
             run.data,
-            crate::cmd::grouped(run.params),
-            crate::cmd::scaled(run.macs)
+            grouped(run.params),
+            scaled(run.macs)
         ));
         tell(&format!(
             "{} images, tested on {}; {} epoch{}, {} steps of {}; {} thread{}, {}, {}; into {}",
-            crate::cmd::grouped(run.train_images),
-            crate::cmd::grouped(run.test_images),
+            grouped(run.train_images),
+            grouped(run.test_images),
             run.epochs,
             if run.epochs == 1 { "" } else { "s" },
-            crate::cmd::grouped(run.steps),
+            grouped(run.steps),
             run.batch,
             run.threads,
             if run.threads == 1 { "" } else { "s" },
@@ -262,27 +228,5 @@ impl Human {
 impl Watcher for Human {
     fn finish(&mut self) -> anyhow::Result<()> {
         Ok(())
-    }
-}
-
-/// `42 s`, `3 min 20 s`, `5 h 07 min`.
-fn duration(seconds: f64) -> String {
-    let s = seconds.round() as u64;
-    match s {
-        0..60 => format!("{s} s"),
-        60..3600 => format!("{} min {:02} s", s / 60, s % 60),
-        _ => format!("{} h {:02} min", s / 3600, s % 3600 / 60),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::duration;
-
-    #[test]
-    fn durations_are_read_at_a_glance() {
-        assert_eq!(duration(41.6), "42 s");
-        assert_eq!(duration(200.0), "3 min 20 s");
-        assert_eq!(duration(18_420.0), "5 h 07 min");
     }
 }

@@ -10,7 +10,7 @@ use resnet::study::bench::{Bench, Request, StepTime, bench};
 
 use super::precision::Asked;
 use crate::exit::Usage;
-use crate::observer::tell;
+use crate::term::tell;
 
 /// Arguments of `resnet bench`.
 #[derive(clap::Args)]

@@ -11,8 +11,11 @@ use resnet::train::Observer;
 use resnet::train::recipe::Recipe;
 use resnet::train::task::Task;
 
+use super::flags::{add_changes, changes};
+use super::paths::{free_directory, keep_runs};
 use crate::exit::{Stopped, Usage};
-use crate::observer::{self, Watcher, tell};
+use crate::observer::{self, Watcher};
+use crate::term::{command_line, grouped, scaled, tell};
 
 /// Depths compared where nothing else is asked for.
 const DEPTHS: &[usize] = &[20, 56];
@@ -82,13 +85,13 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let command = super::command_line();
+    let command = command_line();
     let threads = args.threads.as_deref().map(str::parse).transpose();
     let threads = threads.map_err(|_| Usage("--threads needs a whole number".into()))?;
     let trains = args.runs.is_empty() || args.depths.is_some() || args.archs.is_some();
     let (out, task, records) = if trains {
         let out = args.out.clone().unwrap_or_else(|| STORE.into());
-        super::keep_runs(&out)?;
+        keep_runs(&out)?;
         let request = Request {
             archs: networks(&args)?,
             seeds: args.seeds,
@@ -108,8 +111,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     } else {
         only_runs(&args)?;
         let out = args.out.clone();
-        let out = out.unwrap_or_else(|| super::free_directory(STORE));
-        super::keep_runs(&out)?;
+        let out = out.unwrap_or_else(|| free_directory(STORE));
+        keep_runs(&out)?;
         let (mut task, records) = compare::gather(&args.runs)?;
         task.recipe.train.threads = threads.unwrap_or(0);
         (out, task, records)
@@ -202,7 +205,7 @@ fn split_networks(list: &str) -> Vec<String> {
 }
 
 fn recipe(args: &Args) -> anyhow::Result<Recipe> {
-    let mut changes = super::changes(&[
+    let mut changes = changes(&[
         ("data.source", &args.data),
         ("train.epochs", &args.epochs),
         ("train.steps", &args.steps),
@@ -221,7 +224,7 @@ fn recipe(args: &Args) -> anyhow::Result<Recipe> {
         ))
         .into());
     }
-    super::add_changes(&mut changes, &args.changes)?;
+    add_changes(&mut changes, &args.changes)?;
     let mut recipe = Recipe::load(&args.recipe, &changes)?;
     let asked = changes.iter().any(|(key, _)| key.ends_with("monitor_every"));
     if !asked && recipe.train.monitor_every.is_some_and(|every| every.is_zero()) {
@@ -298,8 +301,8 @@ fn write_summary(out: &mut impl Write, groups: &[Group<'_>], look: &Look) -> std
             group.label,
             group.text(group.train_error()),
             group.text(group.test_error()),
-            super::grouped(started.params),
-            super::scaled(started.macs)
+            grouped(started.params),
+            scaled(started.macs)
         )?;
     }
     writeln!(out)?;

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use resnet::data::check::{Check, Depth, Severity, check};
 
-use crate::observer::bar;
+use crate::term::{bar, grouped};
 
 /// Items of a problem that are printed; `--json` has all.
 const ITEMS: usize = 8;
@@ -72,10 +72,10 @@ fn write(out: &mut impl Write, found: &Check) -> std::io::Result<()> {
             out,
             "{:<6} {:>9} pictures of {} classes, {} to {} each",
             part.split,
-            super::grouped(part.images as u64),
+            grouped(part.images as u64),
             part.classes.len(),
-            super::grouped(least as u64),
-            super::grouped(most as u64)
+            grouped(least as u64),
+            grouped(most as u64)
         )?;
     }
     for problem in &found.problems {

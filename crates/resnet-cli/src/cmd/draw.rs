@@ -9,7 +9,7 @@ use resnet::page::draw::{MOST_NETWORKS, Network, draw};
 
 use super::summary::{network, parse_shape};
 use crate::exit::Usage;
-use crate::observer::tell;
+use crate::term::tell;
 
 /// Arguments of `resnet draw`.
 #[derive(clap::Args)]

@@ -7,9 +7,10 @@ use resnet::data::{self, OpenOptions};
 use resnet::engine::exec;
 use resnet::measure::evaluate::{self, Crops, Report, evaluate_crops};
 
+use super::paths::{keep_runs, load_model};
 use super::precision::Asked;
 use crate::exit::Usage;
-use crate::observer::{bar, tell};
+use crate::term::{bar, command_line, grouped, tell};
 
 /// Arguments of `resnet eval`.
 #[derive(clap::Args)]
@@ -50,9 +51,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         other => return Err(Usage(format!("--crops is {other}, expected 1 or 10")).into()),
     };
     if let Some(out) = &args.report {
-        super::keep_runs(out)?;
+        keep_runs(out)?;
     }
-    let mut model = super::load_model(&args.model)?;
+    let mut model = load_model(&args.model)?;
     let splits = data::open(&args.data, &OpenOptions::default())?;
     for warning in &splits.warnings {
         tell(&format!("warning: {warning}"));
@@ -88,7 +89,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     }
     let (top1, top5, loss) =
         (evaluation.value("top1"), evaluation.value("top5"), evaluation.value("loss"));
-    let command = super::command_line();
+    let command = command_line();
     let report = Report {
         model: &model,
         data: &args.data,
@@ -113,9 +114,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         "{} on {} ({name}, {} images)",
         model.arch.name(),
         args.data,
-        super::grouped(evaluation.count)
+        grouped(evaluation.count)
     )?;
-    writeln!(out, "top-1  {:6.2} %   {} wrong", top1 * 100.0, super::grouped(evaluation.wrong))?;
+    writeln!(out, "top-1  {:6.2} %   {} wrong", top1 * 100.0, grouped(evaluation.wrong))?;
     if model.classes.len() > 5 {
         writeln!(out, "top-5  {:6.2} %", top5 * 100.0)?;
     }

@@ -8,8 +8,9 @@ use clap::ValueEnum;
 use resnet::data::{self, Dataset, OpenOptions};
 use resnet::model::export::{self, FORMATS, Options, Stored};
 
+use super::paths::load_model;
 use crate::exit::Usage;
-use crate::observer::tell;
+use crate::term::{grouped, tell};
 
 /// Arguments of `resnet export`.
 #[derive(clap::Args)]
@@ -75,7 +76,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             ))
         })?,
     };
-    let mut model = super::load_model(&args.model)?;
+    let mut model = load_model(&args.model)?;
     if let Some(licence) = args.licence {
         model.tensors.metadata.insert("licence".into(), licence);
     }
@@ -123,7 +124,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         "{} as {}, {} bytes: {}",
         model.arch.name(),
         format.name,
-        super::grouped(bytes),
+        grouped(bytes),
         args.out.display()
     )?;
     if let Some(d) = difference {

@@ -1,14 +1,16 @@
-//! `resnet finetune`, and the range test of `--lr-find`.
+//! `resnet finetune`.
 
-use std::io::Write;
 use std::path::PathBuf;
 
+use resnet::train::Trainer;
 use resnet::train::finetune::{Finetune, RECIPE};
-use resnet::train::recipe::{Recipe, split_override};
-use resnet::train::{self, Flow, Trainer};
+use resnet::train::recipe::split_override;
 
-use crate::exit::Stopped;
-use crate::observer::{self, bar, tell};
+use super::lr_find::find_rate;
+use super::paths::{free_run, load_model, model_file};
+use crate::exit::finished;
+use crate::observer;
+use crate::term::{command_line, tell};
 
 /// Arguments of `resnet finetune`.
 #[derive(clap::Args)]
@@ -63,7 +65,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let mut changes = super::changes(&[
+    let mut changes = super::flags::changes(&[
         ("train.epochs", &args.epochs),
         ("train.batch", &args.batch),
         ("optimizer.lr", &args.lr),
@@ -77,8 +79,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     for change in &args.changes {
         changes.push(split_override(change)?);
     }
-    let file = super::model_file(&args.model)?;
-    let model = super::load_model(&args.model)?;
+    let file = model_file(&args.model)?;
+    let model = load_model(&args.model)?;
     let job = Finetune::prepare(&file, &model, &args.data, &args.recipe, &changes)?;
     drop(model);
     let (notes, recipe) = (job.notes(), job.recipe);
@@ -86,50 +88,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         notes.iter().for_each(|note| tell(&format!("warning: {note}")));
         return find_rate(recipe, args.out, args.json);
     }
-    let out = args.out.unwrap_or_else(|| super::free_run("", &recipe));
+    let out = args.out.unwrap_or_else(|| free_run("", &recipe));
     let mut observer = observer::of(args.json)?;
-    let command = super::command_line();
+    let command = command_line();
     let trainer = Trainer::of(recipe).out(out).command(&command);
     let trainer = notes.into_iter().fold(trainer, Trainer::note);
     let trained = trainer.observer(observer.as_mut()).run()?;
     observer.finish()?;
-    super::train::finished(&trained.ended)
-}
-
-/// Runs a range test and tells the rate to try; its page goes into a directory.
-pub(super) fn find_rate(recipe: Recipe, out: Option<PathBuf>, json: bool) -> anyhow::Result<()> {
-    let out = out.unwrap_or_else(|| super::free_run("lr-find-", &recipe));
-    super::keep_runs(&out)?;
-    let stop = observer::stop_at_signals()?;
-    let progress = bar(0, "steps");
-    let found = train::lr_find(recipe, &mut |done, total| {
-        progress.set_length(total);
-        progress.set_position(done);
-        observer::flow(&stop)
-    })?;
-    progress.finish_and_clear();
-    if observer::flow(&stop) == Flow::Stop {
-        tell("stopped before the end of the test");
-        return Err(Stopped.into());
-    }
-    found.save(&out, &super::command_line())?;
-    tell(&format!("report  {}", out.join("report.html").display()));
-    let mut stdout = std::io::stdout().lock();
-    if json {
-        writeln!(stdout, "{}", serde_json::to_string(&found)?)?;
-        return Ok(());
-    }
-    let every = found.points.len().div_ceil(20).max(1);
-    writeln!(stdout, "{:>10}  {:>8}  {:>8}", "lr", "loss", "smoothed")?;
-    for point in found.points.iter().step_by(every) {
-        let (lr, loss, smoothed) = (point.lr, point.loss, point.smoothed);
-        writeln!(stdout, "{lr:>10.2e}  {loss:>8.4}  {smoothed:>8.4}")?;
-    }
-    match found.suggestion {
-        Some(lr) => writeln!(stdout, "\ntry lr={lr:.1e} (the recipe has {})", found.lr)?,
-        None => {
-            anyhow::bail!("the loss never fell, so no rate can be suggested; try a larger batch")
-        }
-    }
-    Ok(())
+    Ok(finished(&trained.ended)?)
 }

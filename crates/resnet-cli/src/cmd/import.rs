@@ -7,7 +7,7 @@ use resnet::model::foreign::{self, Choices};
 use resnet::net::Arch;
 use resnet::train::recipe::split_override;
 
-use crate::observer::tell;
+use crate::term::{grouped, tell};
 
 /// Arguments of `resnet import`.
 #[derive(clap::Args)]
@@ -77,7 +77,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     writeln!(
         out,
         "{arch}, {} classes, {tensors} tensors ({}): {}",
-        super::grouped(model.classes.len() as u64),
+        grouped(model.classes.len() as u64),
         import.naming,
         args.out.display()
     )?;

@@ -11,8 +11,10 @@ use resnet::train::event::{self, Event, Monitored};
 use resnet::train::recipe::Recipe;
 use resnet::train::task::Task;
 
+use super::flags::{add_changes, changes};
+use super::paths::{keep_runs, load_model};
 use crate::exit::Usage;
-use crate::observer::tell;
+use crate::term::{command_line, tell};
 
 /// Moments of a run that are printed, about.
 const MOMENTS: usize = 12;
@@ -82,8 +84,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let mut inspection = inspect::inspect(&task, model.as_ref(), args.pictures)?;
     inspection.take_history(&history);
     if let Some(out) = &args.out {
-        super::keep_runs(out)?;
-        inspect::save(out, &inspection, &history, &super::command_line())?;
+        keep_runs(out)?;
+        inspect::save(out, &inspection, &history, &command_line())?;
         tell(&format!("report  {}", out.join("report.html").display()));
     }
     let mut stdout = std::io::stdout().lock();
@@ -96,13 +98,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 }
 
 fn initial(args: &Args) -> anyhow::Result<Task> {
-    let mut changes = super::changes(&[
+    let mut changes = changes(&[
         ("data.source", &args.data),
         ("train.seed", &args.seed),
         ("train.threads", &args.threads),
     ]);
     changes.push(("model.arch".into(), args.network.clone()));
-    super::add_changes(&mut changes, &args.changes)?;
+    add_changes(&mut changes, &args.changes)?;
     Ok(Task::open(Recipe::load("default", &changes)?)?)
 }
 
@@ -122,7 +124,7 @@ fn trained(path: &Path) -> anyhow::Result<Model> {
     if path.is_dir() && !path.join(train::MODEL).exists() && last.exists() {
         return Ok(Model::load(&last)?);
     }
-    super::load_model(path)
+    load_model(path)
 }
 
 /// What a run's monitor saw.

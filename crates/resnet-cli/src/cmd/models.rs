@@ -6,6 +6,8 @@ use resnet::data;
 use resnet::net::{CATALOG, FAMILIES, OPTIONS};
 use resnet::train::recipe::{KEYS, RECIPES};
 
+use crate::term::{grouped, scaled};
+
 /// Arguments of `resnet models`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -28,7 +30,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     }
     writeln!(out, "{:<22} {:>5} {:>12} {:>10}  what", "network", "depth", "parameters", "MACs")?;
     for row in CATALOG {
-        let (params, macs) = (super::grouped(row.params), super::scaled(row.macs));
+        let (params, macs) = (grouped(row.params), scaled(row.macs));
         writeln!(
             out,
             "{:<22} {:>5} {params:>12} {macs:>10}  {} ({})",

@@ -3,7 +3,7 @@
 use resnet::engine::exec::Device;
 use resnet::engine::step::Precision;
 
-use crate::observer::tell;
+use crate::term::tell;
 
 /// How maps are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

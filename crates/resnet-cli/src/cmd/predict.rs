@@ -9,9 +9,10 @@ use resnet::data::{self, DataError, Image};
 use resnet::measure::evaluate::UseError;
 use resnet::measure::predict::{Guess, Predictor};
 
+use super::paths::{load_model, model_file};
 use super::precision::Asked;
 use crate::exit::Usage;
-use crate::observer::tell;
+use crate::term::tell;
 
 /// Stands for standard input among the pictures.
 const STDIN: &str = "-";
@@ -64,9 +65,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let device = resnet::engine::exec::cpu(args.threads)?;
     let device = device.as_ref();
     let predictor = match &args.cam {
-        Some(_) => Predictor::explaining(super::load_model(&args.model)?, device)?,
+        Some(_) => Predictor::explaining(load_model(&args.model)?, device)?,
         None => {
-            let model = super::model_file(&args.model)?;
+            let model = model_file(&args.model)?;
             Predictor::open(&model, args.precision.resolve(device), device)?
         }
     };

@@ -10,8 +10,10 @@ use resnet::measure::summary::{Summary, summary};
 use resnet::net::Arch;
 use resnet::train::recipe::split_override;
 
+use super::paths::load_model;
 use super::precision::Asked;
 use crate::exit::Usage;
+use crate::term::{grouped, scaled};
 
 /// Arguments of `resnet summary`.
 #[derive(clap::Args)]
@@ -95,7 +97,7 @@ pub(super) fn network(text: &str) -> anyhow::Result<(Arch, Shape, usize)> {
             Ok((arch, shape, classes))
         }
         Err(_) if path.exists() => {
-            let model = super::load_model(path)?;
+            let model = load_model(path)?;
             Ok((model.arch, model.preprocess.shape, model.classes.len()))
         }
         Err(unknown) => Err(unknown.into()),
@@ -111,7 +113,7 @@ fn write_table(out: &mut impl Write, summary: &Summary) -> std::io::Result<()> {
     )?;
     for layer in &summary.layers {
         let number = |n: u64| {
-            if n == 0 { String::new() } else { super::grouped(n) }
+            if n == 0 { String::new() } else { grouped(n) }
         };
         writeln!(
             out,
@@ -129,9 +131,9 @@ fn write_table(out: &mut impl Write, summary: &Summary) -> std::io::Result<()> {
         summary.arch,
         summary.input,
         summary.classes,
-        super::grouped(summary.params),
-        super::scaled(summary.macs),
-        super::scaled(summary.flops),
+        grouped(summary.params),
+        scaled(summary.macs),
+        scaled(summary.flops),
         summary.depth,
     )
 }

@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 
 use resnet::train::Trainer;
-use resnet::train::event::RunEnded;
 use resnet::train::recipe::Recipe;
 
-use crate::exit::{Stopped, Usage};
+use super::flags::{add_changes, changes};
+use super::lr_find::find_rate;
+use super::paths::free_run;
+use crate::exit::{Usage, finished};
 use crate::observer;
+use crate::term::command_line;
 
 /// Arguments of `resnet train`.
 #[derive(clap::Args)]
@@ -82,25 +85,20 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         }
         let trained = trainer.observer(observer.as_mut()).run()?;
         observer.finish()?;
-        return finished(&trained.ended);
+        return Ok(finished(&trained.ended)?);
     }
     let recipe = Recipe::load(&args.recipe, &overrides(&args)?)?;
     if args.lr_find {
-        return super::finetune::find_rate(recipe, args.out, args.json);
+        return find_rate(recipe, args.out, args.json);
     }
     let out = match &args.out {
         Some(out) => out.clone(),
-        None => super::free_run("", &recipe),
+        None => free_run("", &recipe),
     };
-    let trainer = Trainer::of(recipe).out(out).command(&super::command_line());
+    let trainer = Trainer::of(recipe).out(out).command(&command_line());
     let trained = trainer.observer(observer.as_mut()).run()?;
     observer.finish()?;
-    finished(&trained.ended)
-}
-
-/// A run that was stopped is not done.
-pub(super) fn finished(ended: &RunEnded) -> anyhow::Result<()> {
-    if ended.stopped.is_none() { Ok(()) } else { Err(Stopped.into()) }
+    Ok(finished(&trained.ended)?)
 }
 
 /// Flags and `key=value` as changes to the recipe, in that order.
@@ -115,10 +113,10 @@ fn overrides(args: &Args) -> anyhow::Result<Vec<(String, String)>> {
         ("train.seed", &args.seed),
         ("train.threads", &args.threads),
     ];
-    let mut overrides = super::changes(&flags);
+    let mut overrides = changes(&flags);
     if args.monitor {
         overrides.push(("train.monitor_every".into(), "auto".into()));
     }
-    super::add_changes(&mut overrides, &args.rest)?;
+    add_changes(&mut overrides, &args.rest)?;
     Ok(overrides)
 }

@@ -1,0 +1,49 @@
+//! `--lr-find` of `resnet train` and `resnet finetune`.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use resnet::train::recipe::Recipe;
+use resnet::train::{self, Flow};
+
+use super::paths::{free_run, keep_runs};
+use crate::exit::Stopped;
+use crate::term::{bar, command_line, flow, stop_at_signals, tell};
+
+/// Runs a range test and tells the rate to try; its page goes into a directory.
+pub(super) fn find_rate(recipe: Recipe, out: Option<PathBuf>, json: bool) -> anyhow::Result<()> {
+    let out = out.unwrap_or_else(|| free_run("lr-find-", &recipe));
+    keep_runs(&out)?;
+    let stop = stop_at_signals()?;
+    let progress = bar(0, "steps");
+    let found = train::lr_find(recipe, &mut |done, total| {
+        progress.set_length(total);
+        progress.set_position(done);
+        flow(&stop)
+    })?;
+    progress.finish_and_clear();
+    if flow(&stop) == Flow::Stop {
+        tell("stopped before the end of the test");
+        return Err(Stopped.into());
+    }
+    found.save(&out, &command_line())?;
+    tell(&format!("report  {}", out.join("report.html").display()));
+    let mut stdout = std::io::stdout().lock();
+    if json {
+        writeln!(stdout, "{}", serde_json::to_string(&found)?)?;
+        return Ok(());
+    }
+    let every = found.points.len().div_ceil(20).max(1);
+    writeln!(stdout, "{:>10}  {:>8}  {:>8}", "lr", "loss", "smoothed")?;
+    for point in found.points.iter().step_by(every) {
+        let (lr, loss, smoothed) = (point.lr, point.loss, point.smoothed);
+        writeln!(stdout, "{lr:>10.2e}  {loss:>8.4}  {smoothed:>8.4}")?;
+    }
+    match found.suggestion {
+        Some(lr) => writeln!(stdout, "\ntry lr={lr:.1e} (the recipe has {})", found.lr)?,
+        None => {
+            anyhow::bail!("the loss never fell, so no rate can be suggested; try a larger batch")
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! What is named by a path, and where goes what nobody named a place for.
+
+use std::path::{Path, PathBuf};
+
+use resnet::model::Model;
+use resnet::train::{self, recipe::Recipe};
+
+use crate::exit::Usage;
+
+/// Loads a model file, or the model of a run directory.
+pub(super) fn load_model(path: &Path) -> anyhow::Result<Model> {
+    Ok(Model::load(&model_file(path)?)?)
+}
+
+/// A model file, or that of a run directory.
+pub(super) fn model_file(path: &Path) -> anyhow::Result<PathBuf> {
+    if !path.is_dir() {
+        return Ok(path.to_path_buf());
+    }
+    let (model, best) = (path.join(train::MODEL), path.join(train::BEST));
+    if !model.exists() && best.exists() {
+        anyhow::bail!(
+            "{} holds an unfinished run; give its checkpoint {}",
+            path.display(),
+            best.display()
+        );
+    }
+    anyhow::ensure!(
+        model.exists(),
+        "{} holds no model: {} is missing",
+        path.display(),
+        train::MODEL
+    );
+    Ok(model)
+}
+
+/// Refuses a directory for a report that holds a run, whose own report would be replaced.
+pub(super) fn keep_runs(out: &Path) -> Result<(), Usage> {
+    if out.join(train::CONFIG).exists() {
+        return Err(Usage(format!(
+            "{} holds a run, and its report.html would be replaced; choose another --out",
+            out.display()
+        )));
+    }
+    Ok(())
+}
+
+/// `runs/PREFIXARCH-DATA`, or the first of `-2`, `-3`, ... that is not taken.
+pub(super) fn free_run(prefix: &str, recipe: &Recipe) -> PathBuf {
+    let data = match recipe.data.source.split_once(':') {
+        Some((kind, _)) => kind.to_string(),
+        None => Path::new(&recipe.data.source)
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
+    };
+    let name = resnet::base::files::safe_name(&format!("{prefix}{}-{data}", recipe.model.arch));
+    free_directory(&format!("runs/{name}"))
+}
+
+/// `first`, or the first of `first-2`, `first-3`, ... that is not taken.
+pub(super) fn free_directory(first: &str) -> PathBuf {
+    let numbered = (2..).map(|n| PathBuf::from(format!("{first}-{n}")));
+    let mut candidates = std::iter::once(PathBuf::from(first)).chain(numbered);
+    candidates.find(|path| !path.exists()).expect("numbers do not end")
+}
