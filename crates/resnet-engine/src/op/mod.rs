@@ -19,7 +19,7 @@ use crate::graph::{Graph, LayerId, Op, Shape};
 use crate::step::{Differentiate, Lower, SlotId, Step, StepKind};
 
 pub use param::{Param, Role};
-pub use softmax_cross_entropy::forward as loss;
+pub(crate) use softmax_cross_entropy::forward as loss;
 
 /// Why a layer cannot read its inputs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -124,7 +124,7 @@ pub fn all_params(graph: &Graph, shapes: &[Shape]) -> Vec<(LayerId, String, Para
 }
 
 /// Appends the forward steps of a layer and returns the slot of its output.
-pub fn forward(lower: &mut Lower<'_>, id: LayerId) -> SlotId {
+pub(crate) fn forward(lower: &mut Lower<'_>, id: LayerId) -> SlotId {
     match lower.graph.layer(id).op {
         Op::Input => lower.input(id),
         Op::Conv2d { .. } => conv2d::forward(lower, id),
@@ -140,7 +140,7 @@ pub fn forward(lower: &mut Lower<'_>, id: LayerId) -> SlotId {
 }
 
 /// Appends the backward steps of one forward step.
-pub fn backward(diff: &mut Differentiate<'_>, step: &Step) {
+pub(crate) fn backward(diff: &mut Differentiate<'_>, step: &Step) {
     match step.kind {
         StepKind::Conv { .. } => conv2d::backward(diff, step),
         // Made only where nothing is differentiated.

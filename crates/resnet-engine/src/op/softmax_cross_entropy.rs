@@ -12,7 +12,7 @@
 use crate::step::{Differentiate, LossSlots, SlotId, StepKind};
 
 /// Appends the loss step.
-pub fn forward(
+pub(crate) fn forward(
     diff: &mut Differentiate<'_>,
     logits: SlotId,
     classes: usize,

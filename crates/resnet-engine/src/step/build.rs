@@ -7,13 +7,13 @@ use super::kind::StepKind;
 use crate::graph::{Graph, LayerId, Shape};
 
 /// Appends forward steps.
-pub struct Lower<'a> {
+pub(crate) struct Lower<'a> {
     /// The network.
-    pub graph: &'a Graph,
+    pub(crate) graph: &'a Graph,
     /// Images in a batch.
-    pub batch: usize,
+    pub(crate) batch: usize,
     /// Whether the plan trains.
-    pub train: bool,
+    pub(crate) train: bool,
     /// How maps are stored.
     pub(crate) precision: Precision,
     /// Layers at the start that are not trained.
@@ -110,11 +110,11 @@ impl Lower<'_> {
 }
 
 /// Appends backward steps, and keeps track of which slot holds which gradient.
-pub struct Differentiate<'a> {
+pub(crate) struct Differentiate<'a> {
     /// The network.
-    pub graph: &'a Graph,
+    pub(crate) graph: &'a Graph,
     /// Images in a batch.
-    pub batch: usize,
+    pub(crate) batch: usize,
     pub(crate) slots: Vec<Slot>,
     pub(crate) steps: Vec<Step>,
     /// Gradient of each slot that has one.

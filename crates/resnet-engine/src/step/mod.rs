@@ -7,6 +7,6 @@ mod build;
 mod data;
 mod kind;
 
-pub use build::{Differentiate, Lower};
+pub(crate) use build::{Differentiate, Lower};
 pub use data::{LossSlots, Memory, Precision, Slot, SlotId, Space, Step};
 pub use kind::{AddGrad, Conv, Linear, Norm, NormGrad, Pool, Residual, Rule, StepKind, Update};
