@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use resnet::data::FORMATS;
+use resnet::data;
 use resnet::net::{CATALOG, FAMILIES, OPTIONS};
 use resnet::train::recipe::{KEYS, RECIPES};
 
@@ -44,7 +44,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         writeln!(out, "{:<10} {:<30} {}", option.key, option.values, option.help)?;
     }
     writeln!(out, "\ndata")?;
-    for format in FORMATS {
+    for format in data::formats() {
         let name =
             if format.takes_folder { format!("{}:DIR", format.name) } else { format.name.into() };
         writeln!(out, "{name:<14} {}", format.about)?;

@@ -51,6 +51,7 @@ impl Axis {
     }
 
     /// The input that output `o` reads for tap `t`, if it is inside.
+    #[cfg(any(test, target_arch = "x86_64"))]
     #[inline(always)]
     pub(super) fn input(&self, o: usize, t: usize) -> Option<usize> {
         let at = self.first + (o * self.step + t) as isize;

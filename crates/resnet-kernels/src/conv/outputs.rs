@@ -61,19 +61,6 @@ impl<T: Number> Outputs<'_, T, f32> {
 }
 
 impl<T: Number> Outputs<'_, T, T> {
-    /// Asks for the memory that [`Outputs::write`] will touch, so that it arrives while the sums
-    /// are computed.
-    #[inline(always)]
-    pub(super) fn fetch<S: Simd>(&self, s: S) {
-        for &to in self.to.iter().filter(|&&to| to != NONE) {
-            let at = to as usize + self.channel;
-            s.prefetch(self.y.wrapping_add(at));
-            if let Some(residual) = self.epilogue.residual {
-                s.prefetch(residual.as_ptr().wrapping_add(self.first + at));
-            }
-        }
-    }
-
     /// Writes `sums`, a row of [`LANES`] for each output, to which the old y is added if
     /// `accumulate`; offsets that are [`NONE`] are passed over.
     ///
@@ -123,6 +110,23 @@ impl<T: Number> Outputs<'_, T, T> {
                     sum = self.epilogue.apply(s, columns, sum, self.first + at);
                 }
                 T::store(s, y, sum);
+            }
+        }
+    }
+}
+
+/// What only units that multiply bf16 ask for.
+#[cfg(target_arch = "x86_64")]
+impl<T: Number> Outputs<'_, T, T> {
+    /// Asks for the memory that [`Outputs::write`] will touch, so that it arrives while the sums
+    /// are computed.
+    #[inline(always)]
+    pub(super) fn fetch<S: Simd>(&self, s: S) {
+        for &to in self.to.iter().filter(|&&to| to != NONE) {
+            let at = to as usize + self.channel;
+            s.prefetch(self.y.wrapping_add(at));
+            if let Some(residual) = self.epilogue.residual {
+                s.prefetch(residual.as_ptr().wrapping_add(self.first + at));
             }
         }
     }

@@ -102,6 +102,11 @@ pub enum DataError {
 }
 
 impl DataError {
+    /// Why a file or anything else that a program reads itself cannot be used.
+    pub fn other(what: impl Into<PathBuf>, reason: impl fmt::Display) -> DataError {
+        DataError::Picture { file: what.into(), reason: reason.to_string() }
+    }
+
     /// `source` while reading `file`.
     pub(super) fn io(file: impl Into<PathBuf>, source: io::Error) -> DataError {
         DataError::Io { file: file.into(), source }

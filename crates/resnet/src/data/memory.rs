@@ -9,7 +9,7 @@ pub struct Memory {
     name: String,
     shape: Shape,
     pixels: Vec<u8>,
-    labels: Vec<u8>,
+    labels: Vec<u32>,
     classes: Vec<String>,
 }
 
@@ -24,10 +24,11 @@ impl Memory {
         name: impl Into<String>,
         shape: Shape,
         pixels: Vec<u8>,
-        labels: Vec<u8>,
+        labels: Vec<impl Into<u32>>,
         classes: Vec<String>,
     ) -> Result<Memory, DataError> {
         let name = name.into();
+        let labels: Vec<u32> = labels.into_iter().map(Into::into).collect();
         let bytes = labels.len().checked_mul(shape.len());
         let fault = if labels.is_empty() || shape.is_empty() {
             Some("no pictures".to_string())
@@ -40,7 +41,7 @@ impl Memory {
         } else if shape.c != 1 && shape.c != 3 {
             Some(format!("{} channels, where 1 or 3 are possible", shape.c))
         } else {
-            let unknown = labels.iter().find(|&&label| usize::from(label) >= classes.len());
+            let unknown = labels.iter().find(|&&label| label as usize >= classes.len());
             unknown.map(|label| format!("label {label} of {} classes", classes.len()))
         };
         match fault {
@@ -60,7 +61,7 @@ impl Dataset for Memory {
     }
 
     fn label(&self, index: usize) -> u32 {
-        u32::from(self.labels[index])
+        self.labels[index]
     }
 
     fn name(&self, index: usize) -> String {

@@ -15,46 +15,64 @@ use crate::step::{Memory, Precision, Slot, SlotId, Space, StepKind};
 
 /// Runs a plan on this machine's cores.
 pub(super) struct Executor {
-    pub(super) cpu: Arc<Cpu>,
-    /// The caller's thread alone.
-    pub(super) solo: Cpu,
-    pub(super) gang: bool,
+    /// All threads of the device.
+    pub(super) gang: Crew,
+    /// The caller's thread alone, once that was wanted.
+    pub(super) solo: Option<Crew>,
+    /// Whether all threads run the next steps.
+    pub(super) all: bool,
     pub(super) plan: Arc<Plan>,
-    /// The kernel of each convolution step.
-    pub(super) convs: Vec<Option<Chosen>>,
     pub(super) weights: Arc<Weights>,
     pub(super) places: Places,
     /// Whether weights were written since they were laid out.
     stale: bool,
     pub(super) arena: Aligned,
     pub(super) scratch: Vec<f32>,
-    pub(super) scratch_len: ScratchLen,
     /// As many as the widest norm with fixed statistics has channels.
     pub(super) zeros: Vec<f32>,
     pub(super) rates: Rates,
 }
 
+/// Threads, and what is chosen for so many of them.
+pub(super) struct Crew {
+    pub(super) cpu: Arc<Cpu>,
+    /// The kernel of each convolution step.
+    pub(super) convs: Vec<Option<Chosen>>,
+    pub(super) scratch_len: ScratchLen,
+}
+
+impl Crew {
+    fn new(cpu: Arc<Cpu>, plan: &Plan) -> Crew {
+        let (convs, scratch_len) = choose(&cpu, plan);
+        Crew { cpu, convs, scratch_len }
+    }
+
+    /// Words of scratch.
+    fn scratch(&self) -> usize {
+        self.scratch_len.total(&self.cpu)
+    }
+}
+
 impl Executor {
     pub(super) fn new(cpu: Arc<Cpu>, plan: Arc<Plan>, keep: Keep) -> Result<Executor, ExecError> {
-        let chosen = choose(&cpu, &plan);
-        let error = no_memory(&plan, chosen.1.total(&cpu) + Weights::packed_len(&plan, &chosen.0));
+        let gang = Crew::new(cpu, &plan);
+        let error = no_memory(&plan, gang.scratch() + Weights::packed_len(&plan, &gang.convs));
         if installed_memory().is_some_and(|installed| error.bytes > installed) {
             return Err(error.into());
         }
-        let weights = Weights::zeros(&plan, &chosen.0, keep).ok_or(error)?;
-        let places = weights.places(&plan, &chosen.0);
-        Executor::on(cpu, plan, chosen, Arc::new(weights), places)
+        let weights = Weights::zeros(&plan, &gang.convs, keep).ok_or(error)?;
+        let places = weights.places(&plan, &gang.convs);
+        Executor::on(gang, plan, Arc::new(weights), places)
     }
 
     /// An executor on weights that are there.
     fn on(
-        cpu: Arc<Cpu>,
+        gang: Crew,
         plan: Arc<Plan>,
-        (convs, scratch_len): (Vec<Option<Chosen>>, ScratchLen),
         weights: Arc<Weights>,
         places: Places,
     ) -> Result<Executor, ExecError> {
-        let scratch = scratch_len.total(&cpu);
+        let scratch = gang.scratch();
         let error = no_memory(&plan, scratch);
         let arena = Aligned::zeros(plan.len_of(Memory::Arena)).ok_or(error)?;
         let scratch = zeros(scratch).ok_or(error)?;
@@ -64,17 +82,15 @@ impl Executor {
         });
         let zeros = vec![0.0; scaled.max().unwrap_or(0)];
         Ok(Executor {
-            solo: cpu.solo(),
-            cpu,
-            gang: true,
+            gang,
+            solo: None,
+            all: true,
             plan,
-            convs,
             weights,
             places,
             stale: true,
             arena,
             scratch,
-            scratch_len,
             zeros,
             rates: Rates { lr: 0.0, scale: 1.0, average: 0.0 },
         })
@@ -85,7 +101,7 @@ impl Executor {
         if std::mem::take(&mut self.stale)
             && let Some(weights) = Arc::get_mut(&mut self.weights)
         {
-            weights.pack_all(&self.cpu, &self.plan, &self.convs);
+            weights.pack_all(&self.gang.cpu, &self.plan, &self.gang.convs);
         }
     }
 
@@ -102,10 +118,12 @@ impl Executor {
     /// A number about values.
     fn reduced<T: Number>(&self, x: &[T], what: Reduce) -> f64 {
         match what {
-            Reduce::Finite => f64::from(u8::from(diagnose::all_finite(&self.cpu, x))),
-            Reduce::Sum => diagnose::sums(&self.cpu, x).0,
-            Reduce::Squares => diagnose::sums(&self.cpu, x).1,
-            Reduce::Dead { channels } => diagnose::dead_channels(&self.cpu, x, channels) as f64,
+            Reduce::Finite => f64::from(u8::from(diagnose::all_finite(&self.gang.cpu, x))),
+            Reduce::Sum => diagnose::sums(&self.gang.cpu, x).0,
+            Reduce::Squares => diagnose::sums(&self.gang.cpu, x).1,
+            Reduce::Dead { channels } => {
+                diagnose::dead_channels(&self.gang.cpu, x, channels) as f64
+            }
         }
     }
 }
@@ -136,7 +154,7 @@ impl Backend for Executor {
                 weights.values[range].copy_from_slice(from);
                 self.stale = true;
             } else {
-                weights.pack_one(&self.cpu, &self.plan, &self.convs, slot, from);
+                weights.pack_one(&self.gang.cpu, &self.plan, &self.gang.convs, slot, from);
             }
             return Ok(());
         }
@@ -144,7 +162,7 @@ impl Backend for Executor {
         match precision {
             Precision::F32 => words.copy_from_slice(from),
             Precision::Bf16 => {
-                elementwise::convert(&self.cpu, from, Bf16::view_mut(words, len), false);
+                elementwise::convert(&self.gang.cpu, from, Bf16::view_mut(words, len), false);
             }
         }
         Ok(())
@@ -156,7 +174,7 @@ impl Backend for Executor {
         match slot.precision {
             Precision::F32 => into.copy_from_slice(words),
             Precision::Bf16 => {
-                elementwise::convert(&self.cpu, Bf16::view(words, slot.len), into, false);
+                elementwise::convert(&self.gang.cpu, Bf16::view(words, slot.len), into, false);
             }
         }
         Ok(())
@@ -178,7 +196,7 @@ impl Backend for Executor {
             Memory::Weights => &self.weights.values[region],
             Memory::Arena => &self.arena[region],
         };
-        Ok(diagnose::all_finite(&self.cpu, words))
+        Ok(diagnose::all_finite(&self.gang.cpu, words))
     }
 
     fn fork(&mut self, plan: Option<Arc<Plan>>) -> Result<Box<dyn Backend>, ExecError> {
@@ -187,15 +205,20 @@ impl Backend for Executor {
         if !plan.shares_weights_with(&self.plan) {
             return Err(ExecError::OtherWeights);
         }
-        let chosen = choose(&self.cpu, &plan);
-        let places = self.weights.places_of_other(&self.cpu, &plan, &chosen.0)?;
-        let (cpu, weights) = (self.cpu.clone(), self.weights.clone());
-        let mut fork = Executor::on(cpu, plan, chosen, weights, places)?;
+        let gang = Crew::new(self.gang.cpu.clone(), &plan);
+        let places = self.weights.places_of_other(&gang.cpu, &plan, &gang.convs)?;
+        let mut fork = Executor::on(gang, plan, self.weights.clone(), places)?;
         fork.stale = false;
         Ok(Box::new(fork))
     }
 
     fn set_gang(&mut self, all: bool) {
-        self.gang = all;
+        self.all = all;
+        if !all && self.solo.is_none() {
+            let solo = Crew::new(Arc::new(self.gang.cpu.solo()), &self.plan);
+            // What threads have for themselves is less now; what they share may be more.
+            self.scratch.resize(self.scratch.len().max(solo.scratch()), 0.0);
+            self.solo = Some(solo);
+        }
     }
 }

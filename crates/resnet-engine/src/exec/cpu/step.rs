@@ -179,15 +179,15 @@ impl Executor {
             };
             Operand { words: words.expect("as many words as operands"), len, precision }
         });
-        let cpu = if self.gang { &self.cpu } else { &self.solo };
+        let crew = if let (false, Some(solo)) = (self.all, &self.solo) { solo } else { &self.gang };
         let context = Context {
-            cpu,
-            scratch: Scratch::new(cpu, &mut self.scratch, self.scratch_len),
+            cpu: &crew.cpu,
+            scratch: Scratch::new(&crew.cpu, &mut self.scratch, crew.scratch_len),
             packed,
             zeros: &self.zeros,
             rates: self.rates,
         };
-        let chosen = self.convs[index].as_ref();
+        let chosen = crew.convs[index].as_ref();
         let (f32, bf16) = (chosen.and_then(Chosen::f32), chosen.and_then(Chosen::bf16));
         match precision {
             Precision::F32 => run(step.kind, operands, f32, f32, context),

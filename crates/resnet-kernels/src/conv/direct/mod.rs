@@ -12,7 +12,6 @@ use super::Conv2dShape;
 use crate::{Cpu, Number, ScratchLen};
 
 pub(super) use correlate::{backward_input, forward, pack, packed_len};
-#[cfg(target_arch = "x86_64")]
 pub(super) use gradient::backward_weight;
 
 /// Numbers of scratch for all passes, packed weights of the forward pass left out.

@@ -10,7 +10,7 @@ use crate::data::{self, Augment, CROPS, DataError, Dataset, Loader, LoaderOption
 use crate::measure::metric::{self, Calibration, Confusion, METRICS, Metric};
 use crate::model::{Model, ModelError};
 use crate::net::ArchError;
-use resnet_engine::exec::{Device, ExecError, Session};
+use resnet_engine::exec::{self, Device, ExecError, OpenError, Session};
 use resnet_engine::op::ShapeError;
 use resnet_engine::plan::{Options, Plan};
 use resnet_engine::step::Precision;
@@ -36,6 +36,9 @@ pub enum UseError {
     /// A layer of it.
     #[error(transparent)]
     Shape(#[from] ShapeError),
+    /// The device cannot be opened.
+    #[error(transparent)]
+    Device(#[from] OpenError),
     /// Its plan, on the device.
     #[error(transparent)]
     Exec(#[from] ExecError),
@@ -61,6 +64,17 @@ pub enum Crops {
     One,
     /// Centre and corners, each also mirrored; the ten probabilities are averaged.
     Ten,
+}
+
+impl Model {
+    /// Measures the model on a data set, in f32 on this machine's CPU; see [`evaluate_model`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn evaluate(&self, data: impl Dataset + 'static) -> Result<Evaluation, UseError> {
+        let device = exec::cpu(0)?;
+        evaluate_model(&mut self.clone(), Arc::new(data), device.as_ref(), &mut |_| {})
+    }
 }
 
 /// Evaluates a model file's network, in f32, on a data set, whose classes are matched to the

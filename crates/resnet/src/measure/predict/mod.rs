@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-use resnet_engine::exec::{Device, Session};
+use resnet_engine::exec::{self, Device, ExecError, Session};
 use resnet_engine::graph::{LayerId, Shape};
 use resnet_engine::op;
 use resnet_engine::plan::{Mode, Options, Plan};
@@ -41,6 +41,16 @@ pub struct Guess {
     pub label: String,
     /// Its probability.
     pub probability: f32,
+}
+
+impl Model {
+    /// Gets ready to classify pictures, in f32 on this machine's CPU; see [`Predictor::new`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn predictor(self) -> Result<Predictor, UseError> {
+        Predictor::new(self, Precision::F32, exec::cpu(0)?.as_ref())
+    }
 }
 
 impl Predictor {
@@ -184,11 +194,7 @@ impl Predictor {
     }
 
     /// The forward pass of a picture.
-    fn run(
-        &self,
-        worker: &mut Worker,
-        image: &Image,
-    ) -> Result<(), resnet_engine::exec::ExecError> {
+    fn run(&self, worker: &mut Worker, image: &Image) -> Result<(), ExecError> {
         self.transform.eval(image, &mut worker.x);
         worker.session.infer(&worker.x, &mut worker.logits)
     }

@@ -1,0 +1,36 @@
+//! Classifies many pictures on all cores, and single ones from several threads, with one model.
+//! `cargo run --release -p resnet --example predict_many [MODEL PICTURE...]`
+
+use resnet::data::{DataError, Dataset, Image, OpenOptions, open};
+use resnet::{Model, Trainer};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let files: Vec<std::path::PathBuf> = std::env::args_os().skip(2).map(Into::into).collect();
+    if let Some(model) = std::env::args_os().nth(1) {
+        let predictor = Model::load(model.as_ref())?.predictor()?;
+        let answer = |i: usize| predictor.file(&files[i], 1);
+        predictor.each(files.len(), answer, |i, guesses| match guesses {
+            Ok(guesses) => println!("{}: {}", files[i].display(), guesses[0].label),
+            Err(error) => eprintln!("{error}"),
+        })?;
+        return Ok(());
+    }
+    let predictor = Trainer::new("resnet8").set("steps", 60).run()?.model.predictor()?;
+    let pictures = open("builtin", &OpenOptions::default())?.test.ok_or("no test pictures")?;
+    let read = |i: usize| -> Result<Image, DataError> {
+        let mut image = Image::default();
+        pictures.read(i, &mut image).map(|()| image)
+    };
+    let answer = |i: usize| predictor.image(&read(i)?, 1);
+    let mut right = 0;
+    predictor.each(200, answer, |i, guesses| {
+        right += usize::from(guesses.is_ok_and(|g| g[0].class == pictures.label(i) as usize));
+    })?;
+    println!("{right} of 200 right");
+    std::thread::scope(|scope| {
+        for i in 0..3 {
+            scope.spawn(move || println!("picture {i}: {:?}", answer(i)));
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! Pictures with labels, whatever holds them.
+
+use std::sync::Arc;
+
+use resnet_engine::graph::Shape;
+
+use super::DataError;
+
+/// One decoded picture: rows from the top, pixels from the left, a pixel's channels together (HWC).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Image {
+    /// Width in pixels.
+    pub width: usize,
+    /// Height in pixels.
+    pub height: usize,
+    /// 1 (grey) or 3 (red, green, blue).
+    pub channels: usize,
+    /// `height * width * channels` bytes.
+    pub pixels: Vec<u8>,
+}
+
+impl Image {
+    /// A grey picture of `height` rows of `width` bytes.
+    pub fn grey(width: usize, height: usize, pixels: Vec<u8>) -> Image {
+        Image { width, height, channels: 1, pixels }
+    }
+
+    /// A picture of red, green and blue, three bytes a pixel.
+    pub fn rgb(width: usize, height: usize, pixels: Vec<u8>) -> Image {
+        Image { width, height, channels: 3, pixels }
+    }
+}
+
+/// Labelled pictures, read by index from any thread.
+pub trait Dataset: Send + Sync {
+    /// Number of pictures; at most `u32::MAX`.
+    fn len(&self) -> usize;
+
+    /// Whether there are no pictures.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Class names, by label.
+    fn classes(&self) -> &[String];
+
+    /// The label of picture `index`, below `classes().len()`.
+    fn label(&self, index: usize) -> u32;
+
+    /// What to call picture `index`: its file, or a text such as `test 17`.
+    fn name(&self, index: usize) -> String {
+        format!("picture {index}")
+    }
+
+    /// Decodes picture `index` into `image`, whose memory is used again.
+    ///
+    /// # Errors
+    /// The picture's file is missing or broken; data held in memory never fails.
+    fn read(&self, index: usize, image: &mut Image) -> Result<(), DataError>;
+
+    /// The shape of every picture, if all have the same. Then they are cropped and padded by the
+    /// recipe's rules for small pictures; pictures of any size are resized.
+    fn shape(&self) -> Option<Shape> {
+        None
+    }
+
+    /// Channels of every picture: 1 or 3.
+    fn channels(&self) -> usize {
+        self.shape().map_or(3, |shape| shape.c)
+    }
+}
+
+impl<D: Dataset + ?Sized> Dataset for Arc<D> {
+    fn len(&self) -> usize {
+        (**self).len()
+    }
+
+    fn classes(&self) -> &[String] {
+        (**self).classes()
+    }
+
+    fn label(&self, index: usize) -> u32 {
+        (**self).label(index)
+    }
+
+    fn name(&self, index: usize) -> String {
+        (**self).name(index)
+    }
+
+    fn read(&self, index: usize, image: &mut Image) -> Result<(), DataError> {
+        (**self).read(index, image)
+    }
+
+    fn shape(&self) -> Option<Shape> {
+        (**self).shape()
+    }
+
+    fn channels(&self) -> usize {
+        (**self).channels()
+    }
+}
+
+/// Pictures that a closure reads.
+struct FromFn<R> {
+    classes: Vec<String>,
+    labels: Vec<u32>,
+    read: R,
+}
+
+/// Pictures that `read` decodes by index, such as a call into a database or an own file format;
+/// `labels` are numbers of `classes`. For grey pictures or those of one shape, implement
+/// [`Dataset`].
+///
+/// # Errors
+/// There is no picture, or a label has no class.
+pub fn from_fn(
+    classes: Vec<String>,
+    labels: Vec<u32>,
+    read: impl Fn(usize, &mut Image) -> Result<(), DataError> + Send + Sync + 'static,
+) -> Result<impl Dataset, DataError> {
+    if labels.is_empty() {
+        return Err(DataError::Loader("there are no pictures".into()));
+    }
+    if let Some(label) = labels.iter().find(|&&label| label as usize >= classes.len()) {
+        let known = classes.len();
+        return Err(DataError::Loader(format!("label {label}, where there are {known} classes")));
+    }
+    Ok(FromFn { classes, labels, read })
+}
+
+impl<R> Dataset for FromFn<R>
+where
+    R: Fn(usize, &mut Image) -> Result<(), DataError> + Send + Sync,
+{
+    fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn label(&self, index: usize) -> u32 {
+        self.labels[index]
+    }
+
+    fn read(&self, index: usize, image: &mut Image) -> Result<(), DataError> {
+        (self.read)(index, image)
+    }
+}

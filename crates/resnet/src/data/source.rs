@@ -1,0 +1,207 @@
+//! From a text to data: by the name of its kind, or a folder whose kind is recognised.
+
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+
+use super::{DataError, Dataset, Format, OpenOptions, Splits, builtin, cifar, folder, idx};
+use crate::base::suggest::nearest;
+
+/// Kinds of data that a program added.
+static REGISTERED: RwLock<Vec<&'static Format>> = RwLock::new(Vec::new());
+
+/// Adds a kind of data: from now on [`open`], and recipes, know its name and folders that it
+/// recognises.
+///
+/// ```
+/// use resnet::data::{self, Format};
+/// let format = Format {
+///     name: "mine",
+///     takes_folder: true,
+///     about: "pictures as our cameras write them",
+///     sniff: |folder| folder.join("camera.idx").is_file(),
+///     open: |folder, _| Err(data::DataError::other(folder, "this is only an example")),
+/// };
+/// data::register(format)?;
+/// assert!(data::formats().iter().any(|format| format.name == "mine"));
+/// # Ok::<(), data::DataError>(())
+/// ```
+///
+/// # Errors
+/// There is a kind of this name.
+pub fn register(format: Format) -> Result<(), DataError> {
+    if formats().iter().any(|known| known.name == format.name) {
+        return Err(DataError::Source {
+            given: format.name.to_owned(),
+            hint: "there is a format of this name already; choose another".into(),
+        });
+    }
+    let mut registered = REGISTERED.write().unwrap_or_else(PoisonError::into_inner);
+    registered.push(Box::leak(Box::new(format)));
+    Ok(())
+}
+
+/// Every kind of data, those that a program added last. A folder given without a name is of the
+/// first kind that recognises it.
+pub fn formats() -> Vec<&'static Format> {
+    let registered = REGISTERED.read().unwrap_or_else(PoisonError::into_inner);
+    FORMATS.iter().chain(registered.iter().copied()).collect()
+}
+
+/// The kinds of data that are built in.
+const FORMATS: &[Format] =
+    &[builtin::FORMAT, cifar::CIFAR10, cifar::CIFAR100, idx::FORMAT, folder::FORMAT];
+
+/// Opens the data that `source` names: `builtin`, `NAME:DIR` with a name of [`formats`], or a DIR
+/// whose kind is recognised.
+///
+/// # Errors
+/// The name or folder is unknown, a file is missing, cut off or of another kind, no pictures are
+/// left, or all are of one class. Nothing larger than the data itself is allocated, whatever its
+/// headers say.
+pub fn open(source: &str, options: &OpenOptions) -> Result<Splits, DataError> {
+    let (format, folder) = find(source)?;
+    let splits = (format.open)(&folder, options)?;
+    check_classes(source, splits.train.as_ref())?;
+    Ok(splits)
+}
+
+pub(super) fn find(source: &str) -> Result<(&'static Format, PathBuf), DataError> {
+    let unknown = |hint: String| Err(DataError::Source { given: source.to_string(), hint });
+    let (name, folder) = source.split_once(':').unwrap_or((source, ""));
+    let formats = formats();
+    if let Some(format) = formats.iter().find(|format| format.name == name) {
+        return match (format.takes_folder, folder.is_empty()) {
+            (true, true) if !source.contains(':') && Path::new(source).is_dir() => {
+                recognise(source)
+            }
+            (true, true) => unknown(format!("name the folder too, as {name}:DIR")),
+            (false, false) => unknown(format!("`{name}` takes no folder; write `{name}` alone")),
+            _ => Ok((format, existing_folder(folder, format.takes_folder)?)),
+        };
+    }
+    if Path::new(source).exists() {
+        return recognise(source);
+    }
+    let nearest = nearest(name, formats.iter().map(|format| format.name));
+    match nearest {
+        Some(known) if formats.iter().any(|f| f.name == known && f.takes_folder) => {
+            let folder = if folder.is_empty() { "DIR" } else { folder };
+            unknown(format!("did you mean `{known}:{folder}`?"))
+        }
+        Some(known) => unknown(format!("did you mean `{known}`?")),
+        None => unknown(format!("no such folder; {}", may_be_written())),
+    }
+}
+
+fn recognise(source: &str) -> Result<(&'static Format, PathBuf), DataError> {
+    let folder = existing_folder(source, true)?;
+    match formats().into_iter().find(|format| (format.sniff)(&folder)) {
+        Some(format) => Ok((format, folder)),
+        None => Err(DataError::content(
+            &folder,
+            "data of a known kind",
+            describe(&folder),
+            may_be_written(),
+        )),
+    }
+}
+
+fn existing_folder(text: &str, needed: bool) -> Result<PathBuf, DataError> {
+    let folder = PathBuf::from(text);
+    if !needed || folder.is_dir() {
+        return Ok(folder);
+    }
+    Err(match folder.metadata() {
+        Ok(_) => DataError::content(
+            &folder,
+            "a folder",
+            "a file",
+            "unpack an archive first, and name the folder that holds the files",
+        ),
+        Err(error) => DataError::io(folder, error),
+    })
+}
+
+fn may_be_written() -> String {
+    let names: Vec<String> = formats()
+        .iter()
+        .map(|format| match format.takes_folder {
+            true => format!("{}:DIR", format.name),
+            false => format.name.to_string(),
+        })
+        .collect();
+    format!("data is one of {}", names.join(", "))
+}
+
+/// Checks that there is something to tell apart.
+pub(crate) fn check_classes(source: &str, train: &dyn Dataset) -> Result<(), DataError> {
+    if train.is_empty() {
+        return Err(DataError::Loader(format!("{source}: there are no pictures")));
+    }
+    let first = train.label(0);
+    if (1..train.len()).any(|index| train.label(index) != first) {
+        return Ok(());
+    }
+    Err(DataError::OneClass {
+        data: source.to_string(),
+        class: train.classes()[first as usize].clone(),
+        count: train.len(),
+    })
+}
+
+/// What a folder holds, for an error: its first few entries.
+pub(super) fn describe(folder: &Path) -> String {
+    let Ok(entries) = folder.read_dir() else {
+        return "nothing readable".to_string();
+    };
+    let mut names: Vec<String> = entries
+        .take(1000) // enough for a message, whatever the folder
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| !name.starts_with('.'))
+        .collect();
+    names.sort_unstable();
+    match names.len() {
+        0 => "an empty folder".to_string(),
+        1..=4 => names.join(", "),
+        _ => format!("{}, ...", names[..4].join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::testing::TempDir;
+
+    fn message(source: &str) -> String {
+        match open(source, &OpenOptions::default()) {
+            Ok(_) => panic!("{source} was opened"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn wrong_sources_are_answered_with_what_to_try() {
+        assert_eq!(message("buildin"), "unknown data `buildin`: did you mean `builtin`?");
+        assert!(message("cifra10:/x").ends_with("did you mean `cifar10:/x`?"));
+        assert!(message("cifar10").ends_with("name the folder too, as cifar10:DIR"));
+        assert!(message("mnist:").ends_with("name the folder too, as mnist:DIR"));
+        assert!(message("builtin:x").ends_with("write `builtin` alone"));
+        assert!(
+            message("no-such-thing-at-all")
+                .contains("data is one of builtin, cifar10:DIR, cifar100:DIR")
+        );
+        assert!(message("folder:/no/such/folder").starts_with("/no/such/folder: cannot be read:"));
+        assert!(message("").contains("data is one of"));
+    }
+
+    #[test]
+    fn a_bare_folder_must_be_recognised() {
+        let dir = TempDir::new("bare");
+        assert!(message(dir.text()).contains("found an empty folder"));
+        dir.write("notes.txt", b"x");
+        assert!(message(dir.text()).contains("expected data of a known kind, found notes.txt"));
+        let file = dir.path().join("notes.txt");
+        assert!(message(file.to_str().unwrap()).contains("expected a folder, found a file"));
+    }
+}
