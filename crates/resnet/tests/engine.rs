@@ -1,12 +1,14 @@
-//! Whole networks through plan and backend: gradients, fusion, memory, threads, learning.
+//! Whole networks through plan and session: gradients, fusion, memory, threads, learning.
+
+mod support;
 
 use std::collections::HashSet;
 
 use resnet::base::rng::Rng;
-use resnet::engine::exec::{Backend, Cpu, Sgd};
+use resnet::engine::exec::{self, ExecError, Rates, Session};
 use resnet::engine::graph::Shape;
-use resnet::engine::plan::{Options, Plan};
-use resnet::engine::step::{Precision, SlotId, Space, Step, StepKind};
+use resnet::engine::plan::{Optimizer, Options, Plan};
+use resnet::engine::step::{Precision, Rule, SlotId, Space, Step, StepKind};
 use resnet::model;
 use resnet::net::Arch;
 
@@ -37,7 +39,7 @@ const CLASSES: usize = 5;
 const BATCH: usize = 4;
 
 struct Run {
-    cpu: Cpu,
+    session: Session,
     images: Vec<f32>,
     labels: Vec<u32>,
 }
@@ -45,34 +47,40 @@ struct Run {
 impl Run {
     fn new(arch: &str, options: Options, threads: usize) -> Run {
         let graph = Arch::parse(arch).unwrap().graph(SHAPE, CLASSES).unwrap();
-        let mut cpu = Cpu::new(Plan::build(&graph, options).unwrap(), threads).unwrap();
-        model::initialise(&mut cpu, &graph, 3);
+        let plan = Plan::build(&graph, options).unwrap();
+        let mut session = Session::new(exec::cpu(threads).unwrap().as_ref(), plan).unwrap();
+        model::initialise(&mut session, &graph, 3).unwrap();
         let mut rng = Rng::new(5, &[]);
         let images = (0..options.batch * SHAPE.len()).map(|_| rng.normal() as f32).collect();
         let labels = (0..options.batch).map(|i| (i % CLASSES) as u32).collect();
-        Run { cpu, images, labels }
+        Run { session, images, labels }
     }
 
     /// One step of training without the update; returns the mean loss.
     fn gradients(&mut self) -> f64 {
-        let plan = self.cpu.plan().clone();
-        self.cpu.write(plan.input, &self.images);
-        self.cpu.set_labels(&self.labels);
-        self.cpu.run(plan.forward.start..plan.backward.end);
-        let losses = self.cpu.view(plan.losses.unwrap());
-        losses.iter().map(|&l| f64::from(l)).sum::<f64>() / losses.len() as f64
+        support::feed(&mut self.session, &self.images, &self.labels);
+        self.session.forward().unwrap();
+        self.session.backward().unwrap();
+        self.session.sum_of_losses().unwrap() / self.labels.len() as f64
     }
 
-    fn update(&mut self, sgd: Sgd) {
-        self.cpu.set_optimizer(sgd);
-        self.cpu.run(self.cpu.plan().update.clone());
+    fn update(&mut self) {
+        self.session.update(Rates { lr: 0.05, scale: 1.0, average: 0.0 }).unwrap();
     }
 
     fn all_gradients(&self) -> Vec<(String, Vec<f32>)> {
-        let plan = self.cpu.plan();
-        let trained = plan.params.iter().filter_map(|p| p.training.map(|t| (p, t)));
-        trained.map(|(p, t)| (p.name.clone(), model::read(&self.cpu, &p.param, t.grad))).collect()
+        let params = self.session.plan().params.iter();
+        let trained = params.filter_map(|p| Some((p, p.training.as_ref()?.grad)));
+        trained
+            .map(|(p, grad)| (p.name.clone(), model::read(&self.session, &p.param, grad).unwrap()))
+            .collect()
     }
+}
+
+/// SGD with momentum 0.9.
+fn sgd(weight_decay: f32, nesterov: bool) -> Optimizer {
+    let rule = Rule::Sgd { momentum: 0.9, nesterov };
+    Optimizer { rule, weight_decay, ..Optimizer::default() }
 }
 
 fn length(x: impl Iterator<Item = f64>) -> f64 {
@@ -87,21 +95,23 @@ fn gradients_agree_with_differences() {
     for arch in NETWORKS.iter().filter(|arch| !arch.contains("zero_init")) {
         let mut run = Run::new(arch, Options::train(BATCH, 0.1), 2);
         run.gradients();
-        let plan = run.cpu.plan().clone();
+        let plan = run.session.plan().clone();
+        let params = plan.params.iter();
         let slots: Vec<_> =
-            plan.params.iter().filter_map(|p| p.training.map(|t| (p.value, t.grad))).collect();
+            params.filter_map(|p| Some((p.value, p.training.as_ref()?.grad))).collect();
         let mut rng = Rng::new(11, &[]);
         let mut predicted = 0.0;
         let mut step = Vec::new();
-        let total = length(slots.iter().flat_map(|(_, g)| run.cpu.view(*g)).map(|&g| f64::from(g)));
+        let get = |slot| run.session.get(slot).unwrap();
+        let total = length(slots.iter().flat_map(|(_, g)| get(*g)).map(f64::from));
         for (value, grad) in &slots {
             // Half along the gradient, half at random, so that the change stands out from rounding.
-            let grad = run.cpu.view(*grad).to_vec();
+            let grad = get(*grad);
             let scale = length(grad.iter().map(|&g| f64::from(g))) / (grad.len() as f64).sqrt();
             let direction: Vec<f64> =
                 grad.iter().map(|&g| (f64::from(g) + scale * rng.normal()) / total).collect();
             predicted += direction.iter().zip(&grad).map(|(d, &g)| d * f64::from(g)).sum::<f64>();
-            step.push((*value, direction, run.cpu.view(*value).to_vec()));
+            step.push((*value, direction, get(*value)));
         }
         let mut loss_at = |h: f64| {
             for (slot, direction, start) in &step {
@@ -110,7 +120,7 @@ fn gradients_agree_with_differences() {
                     .zip(direction)
                     .map(|(&w, d)| (f64::from(w) + h * d) as f32)
                     .collect();
-                run.cpu.write(*slot, &moved);
+                run.session.write(*slot, &moved).unwrap();
             }
             run.gradients()
         };
@@ -130,7 +140,7 @@ fn fused_and_unfused_agree() {
         let fused = Options::train(BATCH, 0.0);
         let unfused = Options { fuse: false, keep_all: true, ..fused };
         let (mut a, mut b) = (Run::new(arch, fused, 2), Run::new(arch, unfused, 2));
-        assert!(a.cpu.plan().steps.len() <= b.cpu.plan().steps.len());
+        assert!(a.session.plan().steps.len() <= b.session.plan().steps.len());
         let (x, y) = (a.gradients(), b.gradients());
         assert!((x - y).abs() < 1e-6 * y.abs(), "{arch}: loss {x} fused, {y} unfused");
         for ((name, g), (_, h)) in a.all_gradients().iter().zip(&b.all_gradients()) {
@@ -158,7 +168,7 @@ fn norms_computed_again_give_the_same_bits_in_less_memory() {
             let same = g.iter().zip(h).all(|(g, h)| g.to_bits() == h.to_bits());
             assert!(same, "{arch}: d {name}");
         }
-        let plan = a.cpu.plan();
+        let plan = a.session.plan();
         let is_again = |step: &&Step| matches!(step.kind, StepKind::NormAgain(_));
         let slots = |of: fn(&Step) -> &Vec<SlotId>| -> HashSet<SlotId> {
             let steps = plan.steps.iter().filter(is_again);
@@ -166,10 +176,10 @@ fn norms_computed_again_give_the_same_bits_in_less_memory() {
         };
         let chained = !slots(|s| &s.reads).is_disjoint(&slots(|s| &s.writes));
         assert_eq!(chained, in_chains, "{arch}");
-        let memory = |run: &Run| run.cpu.plan().region(Space::Activation).len() as f64;
+        let memory = |run: &Run| run.session.plan().region(Space::Activation).len() as f64;
         let share = memory(&a) / memory(&b);
         let has_norms =
-            a.cpu.plan().steps.iter().any(|step| matches!(step.kind, StepKind::Norm(_)));
+            a.session.plan().steps.iter().any(|step| matches!(step.kind, StepKind::Norm(_)));
         let most = if has_norms { 0.9 } else { 1.0 };
         assert!(share <= most, "{arch}: {share} of the memory");
     }
@@ -202,7 +212,7 @@ fn bf16_is_near_f32_in_half_the_memory() {
         let along = g.iter().zip(&h).map(|(g, h)| g * h).sum::<f64>();
         let cosine = along / (length(g.into_iter()) * length(h.into_iter()));
         assert!(cosine > 0.93, "{arch}: cosine {cosine}");
-        let memory = |run: &Run| run.cpu.plan().region(Space::Activation).len() as f64;
+        let memory = |run: &Run| run.session.plan().region(Space::Activation).len() as f64;
         let share = memory(&bf16) / memory(&f32);
         assert!(share < 0.55, "{arch}: {share} of the memory");
     }
@@ -210,27 +220,21 @@ fn bf16_is_near_f32_in_half_the_memory() {
 
 #[test]
 fn the_same_bits_for_any_number_of_threads() {
-    let sgd = Sgd {
-        lr: 0.05,
-        momentum: 0.9,
-        weight_decay: 1e-4,
-        decay_norm_bias: true,
-        nesterov: true,
-        backbone: 1.0,
-        stage: 1.0,
-    };
     let archs = ["resnet20", "preresnet20", "resnext50_32x4d", "classic"];
     for (arch, precision) in archs.iter().flat_map(|arch| PRECISIONS.map(|p| (arch, p))) {
         let weights_after = |threads| {
-            let mut run = Run::new(arch, train(BATCH, 0.1, precision), threads);
+            let optimizer = sgd(1e-4, true);
+            let options = Options { optimizer, ..train(BATCH, 0.1, precision) };
+            let mut run = Run::new(arch, options, threads);
             for _ in 0..3 {
                 run.gradients();
-                run.update(sgd);
+                run.update();
             }
             let bits = |space| -> Vec<u32> {
-                let plan = run.cpu.plan();
+                let plan = run.session.plan();
                 let of_space = plan.params.iter().filter(|p| plan.slots[p.value.0].space == space);
-                of_space.flat_map(|p| run.cpu.view(p.value)).map(|v| v.to_bits()).collect()
+                let values = of_space.flat_map(|p| run.session.get(p.value).unwrap());
+                values.map(f32::to_bits).collect()
             };
             (bits(Space::Param), bits(Space::State))
         };
@@ -246,22 +250,14 @@ fn the_same_bits_for_any_number_of_threads() {
 
 #[test]
 fn a_network_learns_32_images_by_heart() {
-    let sgd = Sgd {
-        lr: 0.05,
-        momentum: 0.9,
-        weight_decay: 0.0,
-        decay_norm_bias: true,
-        nesterov: false,
-        backbone: 1.0,
-        stage: 1.0,
-    };
     let archs = ["resnet20", "plain20", "preresnet20"];
     for (arch, precision) in archs.iter().flat_map(|arch| PRECISIONS.map(|p| (arch, p))) {
-        let mut run = Run::new(arch, train(32, 0.0, precision), 2);
+        let options = Options { optimizer: sgd(0.0, false), ..train(32, 0.0, precision) };
+        let mut run = Run::new(arch, options, 2);
         let first = run.gradients();
         let mut last = first;
         for _ in 0..60 {
-            run.update(sgd);
+            run.update();
             last = run.gradients();
         }
         assert!(first > 1.0 && last < 0.05, "{arch}, {precision}: loss from {first} to {last}");
@@ -276,58 +272,66 @@ fn weights_that_were_taken_give_the_same_logits() {
         let options = Options { precision, ..Options::infer(2) };
         let logits = |mut run: Run| {
             let graph = Arch::parse(arch).unwrap().graph(SHAPE, CLASSES).unwrap();
-            let plan = run.cpu.plan().clone();
             let mut all = Vec::new();
             for seed in [3, 4] {
-                model::initialise(&mut run.cpu, &graph, seed);
-                run.cpu.write(plan.input, &run.images);
-                run.cpu.run(plan.forward.clone());
-                all.push(run.cpu.view(plan.logits).to_vec());
+                model::initialise(&mut run.session, &graph, seed).unwrap();
+                all.push(infer(&mut run.session, &run.images));
             }
             assert_ne!(all[0], all[1], "{arch}");
             all
         };
         let kept = logits(Run::new(arch, options, 2));
         let mut taking = Run::new(arch, options, 2);
-        taking.cpu = taking.cpu.taking_weights();
+        taking.session = to_run(&taking.session);
         assert_eq!(logits(taking), kept, "{arch}, {precision}");
     }
 }
 
+/// Another session for the same plan, which only runs.
+fn to_run(session: &Session) -> Session {
+    Session::to_run(exec::cpu(2).unwrap().as_ref(), session.plan().clone()).unwrap()
+}
+
+/// Logits of images.
+fn infer(session: &mut Session, images: &[f32]) -> Vec<f32> {
+    let mut logits = vec![0.0; session.plan().options.batch * CLASSES];
+    session.infer(images, &mut logits).unwrap();
+    logits
+}
+
 #[test]
-#[should_panic(expected = "weights that were taken are not given back")]
 fn weights_that_were_taken_cannot_be_read() {
-    let run = Run::new("resnet8", Options::infer(1), 1);
-    let slot = run.cpu.plan().params[0].value;
-    run.cpu.taking_weights().view(slot);
+    let run = to_run(&Run::new("resnet8", Options::infer(1), 1).session);
+    let conv = &run.plan().params[0];
+    let refused = |read: Result<f64, ExecError>| {
+        assert_eq!(read, Err(ExecError::NotKept(conv.name.clone())));
+    };
+    refused(run.get(conv.value).map(|values| f64::from(values[0])));
+    refused(run.norm(conv.value));
+    refused(run.is_finite(conv.value).map(f64::from));
+    refused(model::read(&run, &conv.param, conv.value).map(|values| f64::from(values[0])));
+    let mut other = Run::new("resnet8", Options::infer(1), 1).session;
+    refused(model::copy(&run, &mut other, false).map(|()| 0.0));
+    // What no kernel lays out is kept.
+    let gamma = run.plan().params.iter().find(|p| p.name == "bn1.weight").unwrap();
+    assert_eq!(run.get(gamma.value).unwrap().len(), gamma.param.len());
 }
 
 #[test]
 fn inference_takes_new_weights() {
-    let mut run = Run::new("resnet20", Options::train(8, 0.0), 2);
-    let mut infer = Run::new("resnet20", Options::infer(8), 2);
-    let sgd = Sgd {
-        lr: 0.05,
-        momentum: 0.9,
-        weight_decay: 1e-4,
-        decay_norm_bias: true,
-        nesterov: true,
-        backbone: 1.0,
-        stage: 1.0,
-    };
+    let optimizer = sgd(1e-4, true);
+    let mut run = Run::new("resnet20", Options { optimizer, ..Options::train(8, 0.0) }, 2);
+    let mut used = Run::new("resnet20", Options::infer(8), 2);
     let mut before = Vec::new();
     for _ in 0..2 {
         run.gradients();
-        run.update(sgd);
-        let logits = |infer: &mut Cpu| {
-            model::copy(&run.cpu, infer);
-            let plan = infer.plan().clone();
-            infer.write(plan.input, &run.images);
-            infer.run(plan.forward);
-            infer.view(plan.logits).to_vec()
+        run.update();
+        let logits = |session: &mut Session| {
+            model::copy(&run.session, session, false).unwrap();
+            infer(session, &run.images)
         };
-        let found = logits(&mut infer.cpu);
-        let fresh = logits(&mut Run::new("resnet20", Options::infer(8), 2).cpu);
+        let found = logits(&mut used.session);
+        let fresh = logits(&mut Run::new("resnet20", Options::infer(8), 2).session);
         assert_eq!(found, fresh, "weights of before were used");
         assert_ne!(found, before);
         before = found;
@@ -341,16 +345,11 @@ fn inference_uses_running_statistics_row_by_row() {
     trained.gradients();
     let images = &trained.images;
     let logits = |batch: usize, images: &[f32]| {
-        let mut cpu = Cpu::new(Plan::build(&graph, Options::infer(batch)).unwrap(), 2).unwrap();
-        model::copy(&trained.cpu, &mut cpu);
-        let plan = cpu.plan().clone();
-        let mut all = Vec::new();
-        for images in images.chunks(batch * SHAPE.len()) {
-            cpu.write(plan.input, images);
-            cpu.run(plan.forward.clone());
-            all.extend_from_slice(cpu.view(plan.logits));
-        }
-        all
+        let plan = Plan::build(&graph, Options::infer(batch)).unwrap();
+        let mut session = Session::new(exec::cpu(2).unwrap().as_ref(), plan).unwrap();
+        model::copy(&trained.session, &mut session, false).unwrap();
+        let images = images.chunks(batch * SHAPE.len());
+        images.flat_map(|images| infer(&mut session, images)).collect::<Vec<f32>>()
     };
     let mut turned = images.clone();
     turned.rotate_left(SHAPE.len());

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use resnet::base::rng::Rng;
 use resnet::model::Model;
-use resnet::train::event::Event;
+use resnet::train::event::{Event, RunEnded};
 use resnet::train::finetune::{Finetune, RECIPE};
 use resnet::train::recipe::Recipe;
-use resnet::train::{self, Flow, Observer, Tick};
+use resnet::train::{self, Flow, Observer, Tick, Trainer};
 
 /// A folder that disappears with the test.
 struct Folder(PathBuf);
@@ -54,7 +54,7 @@ impl Folder {
     fn base(&self) -> PathBuf {
         let recipe =
             recipe("default", &["arch=resnet8", "steps=8", "batch=16", "data.val_fraction=0.1"]);
-        train::train(recipe, &self.path("base"), "", &mut ()).unwrap();
+        train(recipe, &self.path("base"));
         self.path("base").join(train::MODEL)
     }
 }
@@ -80,6 +80,10 @@ fn recipe(name: &str, texts: &[&str]) -> Recipe {
 fn prepare(model: &Path, data: &str, texts: &[&str]) -> Finetune {
     let loaded = Model::load(model).unwrap();
     Finetune::prepare(model, &loaded, data, RECIPE, &changes(texts)).unwrap()
+}
+
+fn train(recipe: Recipe, out: &Path) -> RunEnded {
+    Trainer::of(recipe).out(out).run().unwrap().ended
 }
 
 /// Stops after some steps, and remembers what happened.
@@ -121,7 +125,8 @@ fn a_stopped_run_goes_on_bit_for_bit_before_at_and_after_the_thaw() {
         let texts = [EVERYTHING, &[&threads]].concat();
         let mut watch = Watch { stop, ..Watch::default() };
         let job = prepare(&base, &data, &texts);
-        let ended = train::train(job.recipe, &folder.path(name), "", &mut watch).unwrap();
+        let trainer = Trainer::of(job.recipe).out(folder.path(name));
+        let ended = trainer.observer(&mut watch).run().unwrap().ended;
         assert_eq!(ended.stopped.is_some(), stop.is_some());
         (ended, watch.events)
     };
@@ -140,7 +145,8 @@ fn a_stopped_run_goes_on_bit_for_bit_before_at_and_after_the_thaw() {
         // The model it started from is not needed any more.
         let hidden = folder.path("hidden");
         fs::rename(&base, &hidden).unwrap();
-        let ended = train::resume(&folder.path(&name), Some(3), &mut ()).unwrap();
+        let resumed = Trainer::resume(folder.path(&name)).set("threads", 3).run();
+        let ended = resumed.unwrap().ended;
         fs::rename(&hidden, &base).unwrap();
         assert_eq!(ended.steps, total);
         assert!(read(&name) == whole, "stopped after step {stop}, it ends with other bits");
@@ -158,7 +164,7 @@ fn what_is_frozen_stays_and_the_head_learns() {
     ];
     for (name, texts) in cases {
         let job = prepare(&base, &data, texts);
-        let ended = train::train(job.recipe, &folder.path(name), "", &mut ()).unwrap();
+        let ended = train(job.recipe, &folder.path(name));
         assert!(ended.top1.unwrap() > 0.9, "{name}: {ended:?}");
         let after = Model::load(&folder.path(name).join(train::MODEL)).unwrap();
         assert_eq!(after.classes, ["dark", "grey", "light"]);
@@ -177,7 +183,7 @@ fn checkpoints_hold_the_average_under_plain_names() {
     let folder = Folder::new();
     let (data, base) = (folder.photos(), folder.base());
     let job = prepare(&base, &data, &["epochs=2", "ema=0.9", "freeze=50%"]);
-    train::train(job.recipe, &folder.path("run"), "", &mut ()).unwrap();
+    train(job.recipe, &folder.path("run"));
     let model = Model::load(&folder.path("run").join(train::MODEL)).unwrap();
     let last = Model::load(&folder.path("run").join(train::LAST)).unwrap();
     for name in ["fc.weight", "conv1.weight", "bn1.running_mean"] {
@@ -194,11 +200,11 @@ fn the_same_classes_keep_their_head() {
     let folder = Folder::new();
     let (data, base) = (folder.photos(), folder.base());
     let first = prepare(&base, &data, &["epochs=10", "freeze=100%"]);
-    train::train(first.recipe, &folder.path("first"), "", &mut ()).unwrap();
+    train(first.recipe, &folder.path("first"));
     let model = folder.path("first").join(train::MODEL);
     let again = prepare(&model, &data, &["epochs=1"]);
     assert!(again.recipe.train.freeze.is_zero());
-    let ended = train::train(again.recipe, &folder.path("again"), "", &mut ()).unwrap();
+    let ended = train(again.recipe, &folder.path("again"));
     assert!(ended.top1.unwrap() > 0.9, "{ended:?}");
 }
 
@@ -221,7 +227,10 @@ fn choices_follow_the_data_and_give_way_to_changes() {
     assert!(notes[1].contains("`light`: 6, the largest 24"), "{notes:?}");
     let given = prepare(&base, &data, &["steps=9", "batch=8", "freeze=2it", "ema=0"]).recipe;
     assert_eq!((given.train.steps, given.train.epochs, given.train.batch), (Some(9), None, 8));
-    assert_eq!((given.train.ema, given.frozen_steps(5)), (0.0, 2));
+    assert_eq!(given.train.ema, 0.0);
+    let calendar = given.calendar(42).unwrap();
+    let phases: Vec<_> = calendar.phases().iter().map(|phase| (phase.from, phase.freeze)).collect();
+    assert_eq!(phases, [(0, true), (2, false)]);
 
     let missing = recipe_error(&base, "no-such-folder");
     assert!(missing.contains("no-such-folder"), "{missing}");

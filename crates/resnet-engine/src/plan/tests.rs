@@ -1,6 +1,6 @@
 use super::*;
 use crate::graph::{Op, Window};
-use crate::step::StepKind;
+use crate::step::{Memory, Rule, StepKind};
 
 const NORM: Op = Op::BatchNorm { eps: 1e-5, momentum: 0.1, zero_init: false };
 
@@ -163,22 +163,33 @@ fn what_lives_together_does_not_overlap() {
         Options { fuse: false, ..Options::train(3, 0.0) },
         Options::infer(2),
         fixed_norms(),
-        Options { staged: true, ..Options::train(2, 0.0) },
+        staged(),
+        Options { accumulate: true, average: true, ..staged() },
         explaining(),
     ] {
         let plan = Plan::build(&residual(), options).unwrap();
-        for step in plan.steps.iter().filter(|s| !matches!(s.kind, StepKind::Sgd { .. })) {
-            let ranges: Vec<_> =
-                step.reads.iter().chain(&step.writes).map(|id| plan.range(*id)).collect();
-            for (i, a) in ranges.iter().enumerate() {
-                assert!(!a.is_empty() && a.end <= plan.len());
-                assert!(
-                    ranges[..i].iter().all(|b| a.end <= b.start || b.end <= a.start),
-                    "{step:?}"
-                );
+        for step in &plan.steps {
+            let ids = step.reads.iter().chain(&step.writes);
+            let places: Vec<_> = ids.map(|id| (memory(&plan, *id), plan.range(*id))).collect();
+            for (i, (memory, a)) in places.iter().enumerate() {
+                assert!(!a.is_empty() && a.end <= plan.len_of(*memory));
+                let apart = |(other, b): &(Memory, Range<usize>)| {
+                    memory != other || a.end <= b.start || b.end <= a.start
+                };
+                assert!(places[..i].iter().all(apart), "{step:?}");
             }
         }
     }
+}
+
+fn memory(plan: &Plan, id: SlotId) -> Memory {
+    plan.slots[id.0].space.memory()
+}
+
+/// Two stages, the head apart, each with a rate of its own.
+fn staged() -> Options {
+    let optimizer = Optimizer { backbone: 0.5, stage: 0.25, ..Optimizer::default() };
+    Options { optimizer, ..Options::train(2, 0.0) }
 }
 
 #[test]
@@ -255,23 +266,30 @@ fn fixed_norms_hand_the_gradient_on_without_learning() {
 fn every_read_sees_the_last_write(plan: &Plan) {
     let number = |id: SlotId| u16::try_from(id.0).unwrap();
     // Two bytes a word: the plan of large maps has tens of millions.
-    let mut owner: Vec<u16> = vec![u16::MAX; plan.len()];
-    let mut claim = |id: SlotId| owner[plan.range(id)].fill(number(id));
+    let mut owners = [Memory::Weights, Memory::Arena].map(|m| vec![u16::MAX; plan.len_of(m)]);
+    let mut claim = |id: SlotId| {
+        owners[memory(plan, id) as usize][plan.range(id)].fill(number(id));
+    };
     plan.params.iter().for_each(|p| claim(p.value));
     claim(plan.input);
-    if plan.losses.is_none() {
-        claim(plan.gradients.last().unwrap().unwrap());
+    match plan.loss {
+        Some(LossSlots { target, weight, total, .. }) => {
+            [target, weight, total].into_iter().for_each(claim);
+        }
+        None => claim(plan.gradients.last().unwrap().unwrap()),
     }
-    for step in plan.steps.iter().filter(|s| !matches!(s.kind, StepKind::Sgd { .. })) {
+    for step in plan.steps.iter().filter(|s| !s.kind.spans()) {
         for id in &step.reads {
             assert!(
-                owner[plan.range(*id)].iter().all(|&o| o == number(*id)),
+                owners[memory(plan, *id) as usize][plan.range(*id)]
+                    .iter()
+                    .all(|&o| o == number(*id)),
                 "{} was overwritten",
                 plan.slots[id.0].name
             );
         }
         for id in &step.writes {
-            owner[plan.range(*id)].fill(number(*id));
+            owners[memory(plan, *id) as usize][plan.range(*id)].fill(number(*id));
         }
     }
 }
@@ -302,11 +320,104 @@ fn weights_come_before_norms_and_biases() {
         plan.steps[plan.update.clone()].iter().map(|s| plan.range(s.writes[0])).collect();
     assert_eq!(spans[0].end, spans[1].start);
     assert_eq!(spans[0].start..spans[1].end, plan.region(Space::Param));
-    for p in plan.params.iter().filter_map(|p| p.training.map(|t| (p.value, t))) {
-        let (value, training) = p;
-        let at = plan.range(value).start - plan.region(Space::Param).start;
-        assert_eq!(plan.range(training.grad).start - plan.region(Space::Grad).start, at);
-        assert_eq!(plan.range(training.momentum).start - plan.region(Space::Momentum).start, at);
+    let within = |space, slot: SlotId| plan.range(slot).start - plan.region(space).start;
+    for (p, training) in plan.params.iter().filter_map(|p| Some((p, p.training.as_ref()?))) {
+        let at = within(Space::Param, p.value);
+        assert_eq!(within(Space::Grad, training.grad), at);
+        assert_eq!(within(Space::Optimizer, training.state[0]), at);
+    }
+}
+
+#[test]
+fn sums_and_averages_lie_as_what_they_are_of() {
+    let options = Options { accumulate: true, average: true, ..Options::train(1, 0.0) };
+    let plan = Plan::build(&residual(), options).unwrap();
+    let within = |space, slot: SlotId| plan.range(slot).start - plan.region(space).start;
+    for p in &plan.params {
+        let space = plan.slots[p.value.0].space;
+        let behind = if space == Space::State { plan.region(Space::Param).len() } else { 0 };
+        assert_eq!(
+            within(Space::Average, p.average.unwrap()),
+            behind + within(space, p.value),
+            "{}",
+            p.name
+        );
+        if let Some(training) = &p.training {
+            let sum = training.sum.unwrap();
+            assert_eq!(within(Space::Sum, sum), within(Space::Grad, training.grad), "{}", p.name);
+        }
+    }
+}
+
+/// What is done once a step touches every number of its spaces once.
+#[test]
+fn updates_and_averages_cover_their_spaces() {
+    let options = Options { accumulate: true, average: true, ..staged() };
+    let plan = Plan::build(&residual(), options).unwrap();
+    assert_eq!(names(&plan, plan.accumulate.clone()), ["input accumulate"]);
+    let update = &plan.steps[plan.update.clone()];
+    assert_eq!(
+        names(&plan, plan.update.clone()),
+        [
+            "conv1 sgd",
+            "layer1.0.conv1 sgd",
+            "fc sgd",
+            "bn1 sgd",
+            "layer1.0.bn1 sgd",
+            "fc sgd",
+            "input clear",
+            "input average",
+            "input average",
+        ]
+    );
+    // Through reads or writes, by position.
+    let covered = |of: fn(&Step) -> &Vec<SlotId>, at: usize, only: fn(&StepKind) -> bool| {
+        let slots = update.iter().filter(|s| only(&s.kind)).map(|s| of(s)[at]);
+        let ranges: Vec<_> = slots.map(|slot| plan.range(slot)).collect();
+        assert!(ranges.windows(2).all(|pair| pair[0].end == pair[1].start), "{ranges:?}");
+        ranges[0].start..ranges[ranges.len() - 1].end
+    };
+    let updates = |kind: &StepKind| matches!(kind, StepKind::Update(_));
+    assert_eq!(covered(|s| &s.reads, 0, updates), plan.region(Space::Sum));
+    assert_eq!(covered(|s| &s.writes, 0, updates), plan.region(Space::Param));
+    assert_eq!(covered(|s| &s.writes, 1, updates), plan.region(Space::Optimizer));
+    let clears = |kind: &StepKind| *kind == StepKind::Clear;
+    assert_eq!(covered(|s| &s.writes, 0, clears), plan.region(Space::Sum));
+    let averages = |kind: &StepKind| *kind == StepKind::Average;
+    assert_eq!(covered(|s| &s.writes, 0, averages), plan.region(Space::Average));
+    let accumulate = &plan.steps[plan.accumulate.start];
+    assert_eq!(plan.range(accumulate.reads[0]), plan.region(Space::Grad));
+    assert_eq!(plan.range(accumulate.writes[0]), plan.region(Space::Sum));
+}
+
+#[test]
+fn stages_have_rates_of_their_own() {
+    let plan = Plan::build(&residual(), staged()).unwrap();
+    let factors = plan.steps[plan.update.clone()].iter().map(|step| match step.kind {
+        StepKind::Update(update) => update.lr_factors,
+        _ => panic!("{step:?}"),
+    });
+    let stages = [[0.5, 0.25], [0.5, 1.0], [1.0, 1.0]];
+    assert_eq!(factors.collect::<Vec<_>>(), [stages, stages].concat());
+    let equal = Plan::build(&residual(), Options::train(2, 0.0)).unwrap();
+    assert_eq!(equal.update.len(), 2);
+}
+
+#[test]
+fn only_matrices_decay_where_norms_and_biases_do_not() {
+    for decay_norm_bias in [true, false] {
+        let optimizer = Optimizer { weight_decay: 0.5, decay_norm_bias, ..Optimizer::default() };
+        let plan =
+            Plan::build(&residual(), Options { optimizer, ..Options::train(2, 0.0) }).unwrap();
+        let decays = plan.steps[plan.update.clone()].iter().map(|step| match step.kind {
+            StepKind::Update(update) => {
+                assert_eq!(update.rule, Rule::Sgd { momentum: 0.9, nesterov: false });
+                update.weight_decay
+            }
+            _ => panic!("{step:?}"),
+        });
+        let others = if decay_norm_bias { 0.5 } else { 0.0 };
+        assert_eq!(decays.collect::<Vec<_>>(), [0.5, others]);
     }
 }
 

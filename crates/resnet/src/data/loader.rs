@@ -119,10 +119,11 @@ pub struct Batch {
     pub x: Vec<f32>,
     /// Labels; 0 from `count` on.
     pub labels: Vec<u32>,
-    /// What is wanted of the network, `[batch, classes]`, each row adding up to 1; empty where no
-    /// targets are made.
+    /// What is wanted of the network, `[batch, classes]`, each row adding up to 1; 0 from `count`
+    /// on; empty where no targets are made.
     pub target: Vec<f32>,
-    /// How much each picture counts in the loss; empty where no targets are made.
+    /// How much each picture counts in the loss; 0 from `count` on; empty where no targets are
+    /// made.
     pub weight: Vec<f32>,
     /// Index of each picture in the data; 0 from `count` on.
     pub indices: Vec<u32>,
@@ -369,6 +370,8 @@ impl Job {
             let key = (options.seed, self.epoch, step as u64);
             let Batch { x, labels, target, weight, count, .. } = &mut batch;
             let classes = data.classes().len();
+            target[*count * classes..].fill(0.0);
+            weight[*count..].fill(0.0);
             let (target, weight) = (&mut target[..*count * classes], &mut weight[..*count]);
             targets.write(key, &labels[..*count], &mut x[..*count * size], target, weight);
         }

@@ -91,17 +91,18 @@ mod tests {
     use crate::data::{Normalize, Preprocess};
     use crate::model;
     use crate::net::Arch;
-    use resnet_engine::exec::Cpu;
+    use resnet_engine::exec;
     use resnet_engine::graph::Shape;
     use resnet_engine::plan::{Options, Plan};
 
     const SHAPE: Shape = Shape::new(3, 16, 16);
 
-    fn cpu() -> Cpu {
+    fn session() -> Session {
         let graph = Arch::parse("resnet8").unwrap().graph(SHAPE, 3).unwrap();
-        let mut cpu = Cpu::new(Plan::build(&graph, Options::infer(1)).unwrap(), 1).unwrap();
-        model::initialise(&mut cpu, &graph, 5);
-        cpu
+        let plan = Plan::build(&graph, Options::infer(1)).unwrap();
+        let mut session = Session::new(exec::cpu(1).unwrap().as_ref(), plan).unwrap();
+        model::initialise(&mut session, &graph, 5).unwrap();
+        session
     }
 
     fn model() -> Model {
@@ -109,7 +110,7 @@ mod tests {
         let classes = ["a", "b", "c"].map(str::to_owned).to_vec();
         let normalize = Normalize::Channel { mean: vec![0.5; 3], std: vec![0.25; 3] };
         let preprocess = Preprocess { shape: SHAPE, resize: None, normalize };
-        Model::of(&cpu(), arch, classes, preprocess)
+        Model::of(&session(), arch, classes, preprocess).unwrap()
     }
 
     #[test]
@@ -117,12 +118,11 @@ mod tests {
         let folder = TempDir::new("opened");
         let path = folder.path().join("model.safetensors");
         model().save(&path).unwrap();
-        let (mut one, mut other) = (cpu(), cpu());
-        for cpu in [&mut one, &mut other] {
-            let zeros: Vec<_> = cpu.plan().params.iter().map(|p| p.value).collect();
-            for slot in zeros {
-                let len = cpu.view(slot).len();
-                cpu.write(slot, &vec![0.0; len]);
+        let (mut one, mut other) = (session(), session());
+        for session in [&mut one, &mut other] {
+            let plan = session.plan().clone();
+            for slots in &plan.params {
+                session.write(slots.value, &vec![0.0; slots.param.len()]).unwrap();
             }
         }
         Model::load(&path).unwrap().hand_over(&mut one).unwrap();
@@ -130,7 +130,8 @@ mod tests {
         assert!(opened.stream.is_some() && opened.model.tensors.entries.is_empty());
         opened.hand_over(&mut other).unwrap();
         for slots in &one.plan().params {
-            assert_eq!(one.view(slots.value), other.view(slots.value), "{}", slots.name);
+            let [one, other] = [&one, &other].map(|session| session.get(slots.value).unwrap());
+            assert_eq!(one, other, "{}", slots.name);
         }
     }
 
@@ -149,9 +150,9 @@ mod tests {
             let mut model = model();
             spoil(&mut model);
             model.save(&path).unwrap();
-            let expected = Model::load(&path).unwrap().hand_over(&mut cpu()).unwrap_err();
+            let expected = Model::load(&path).unwrap().hand_over(&mut session()).unwrap_err();
             let opened = Opened::open(&path).unwrap();
-            let found = opened.hand_over(&mut cpu()).unwrap_err();
+            let found = opened.hand_over(&mut session()).unwrap_err();
             assert_eq!(found.to_string(), expected.to_string());
         }
         let bytes = std::fs::read(&path).unwrap();

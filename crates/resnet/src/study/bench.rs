@@ -262,6 +262,7 @@ fn peak_rss() -> Option<f64> {
 mod tests {
     use super::{Request, bench};
     use crate::net::Arch;
+    use resnet_engine::exec;
     use resnet_engine::graph::Shape;
     use resnet_engine::plan::Mode;
     use resnet_engine::step::Precision;
@@ -270,19 +271,13 @@ mod tests {
     #[test]
     fn every_step_is_timed_and_the_sums_agree() {
         let graph = Arch::parse("resnet8").unwrap().graph(Shape::new(3, 16, 16), 10).unwrap();
+        let device = exec::cpu(1).unwrap();
         let train = Mode::Train { label_smoothing: 0.0 };
         for (mode, precision) in
             [(train, Precision::F32), (train, Precision::Bf16), (Mode::Infer, Precision::F32)]
         {
-            let request = Request {
-                mode,
-                batch: 4,
-                precision,
-                threads: 1,
-                time: Duration::ZERO,
-                steps: true,
-            };
-            let found = bench(&graph, request).unwrap();
+            let request = Request { mode, batch: 4, precision, time: Duration::ZERO, steps: true };
+            let found = bench(&graph, device.as_ref(), request).unwrap();
             assert!(found.images_per_s > 0.0 && found.gflops > 0.0 && found.fraction_of_peak > 0.0);
             assert!(
                 found.ms_range.0 <= found.ms_per_batch && found.ms_per_batch <= found.ms_range.1

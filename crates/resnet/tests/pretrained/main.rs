@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use resnet::data::{Augment, CIFAR10_CLASSES, Dataset, Image, Memory, Transform};
-use resnet::engine::exec::{Backend, Cpu, threads};
+use resnet::engine::exec::{self, Session};
 use resnet::engine::graph::Shape;
 use resnet::engine::plan::{Options, Plan};
 use resnet::engine::step::Precision;
@@ -48,16 +48,10 @@ fn f32s<'a>(tensors: &'a Tensors, name: &str) -> &'a [f32] {
 fn logits(model: &Model, inputs: &[f32]) -> Vec<f32> {
     let batch = inputs.len() / model.preprocess.shape.len();
     let plan = Plan::build(&model.graph().unwrap(), Options::infer(batch)).unwrap();
-    let mut cpu = Cpu::new(plan, threads(0)).unwrap();
-    model.clone().hand_over(&mut cpu).unwrap();
-    let (input, output, steps) = {
-        let plan = cpu.plan();
-        (plan.input, plan.logits, plan.forward.clone())
-    };
+    let mut session = Session::to_run(exec::cpu(0).unwrap().as_ref(), plan).unwrap();
+    model.clone().hand_over(&mut session).unwrap();
     let mut logits = vec![0.0; batch * model.classes.len()];
-    cpu.write(input, inputs);
-    cpu.run(steps);
-    cpu.read(output, &mut logits);
+    session.infer(inputs, &mut logits).unwrap();
     logits
 }
 
@@ -118,7 +112,9 @@ fn cifar_networks_make_exactly_the_published_mistakes() {
         let want = f32s(&golden, &format!("{arch}.logits256"));
         assert_close(arch, &logits(&model, &inputs), want, 1e-3);
 
-        let evaluation = evaluate_model(&mut model, test.clone(), threads(0), &mut |_| ()).unwrap();
+        let device = exec::cpu(0).unwrap();
+        let evaluation =
+            evaluate_model(&mut model, test.clone(), device.as_ref(), &mut |_| ()).unwrap();
         println!("{arch}: {} wrong of {}", evaluation.wrong, evaluation.count);
         assert_eq!(evaluation.count, 10_000);
         assert!(evaluation.wrong.abs_diff(wrong) <= 2, "{arch}: {} wrong", evaluation.wrong);
@@ -164,7 +160,8 @@ fn photos_get_the_reference_classes() {
     else {
         return;
     };
-    let mut predictor = Predictor::new(resnet50(&weights), Precision::F32, threads(0)).unwrap();
+    let device = exec::cpu(0).unwrap();
+    let predictor = Predictor::new(resnet50(&weights), Precision::F32, device.as_ref()).unwrap();
     let table = std::fs::read_to_string(golden.join("resnet50-imagenet-samples.tsv")).unwrap();
     let (mut same, mut count, mut most) = (0, 0, 0.0f32);
     for line in table.lines().skip(1) {

@@ -1,5 +1,6 @@
 //! What a probe finds, against PyTorch's autograd in f64.
 
+use resnet::engine::exec;
 use resnet::engine::graph::Shape;
 use resnet::measure::probe::Probe;
 use resnet::model;
@@ -53,15 +54,16 @@ fn gradients_responses_and_terms_of_blocks() {
         let input = Shape::new(3, want.side, want.side);
         let graph = arch.graph(input, want.classes).unwrap();
         let prefix = format!("{}/{}/", want.arch, want.salt);
-        let mut probe = Probe::new(&graph, want.batch, 2).unwrap();
-        let backend = probe.backend();
-        model::initialise(backend, &graph, 0);
-        for p in trained(backend) {
+        let device = exec::cpu(2).unwrap();
+        let mut probe = Probe::new(&graph, want.batch, device.as_ref()).unwrap();
+        let session = probe.session();
+        model::initialise(session, &graph, 0).unwrap();
+        for p in trained(session) {
             let value = hashed::parameter(&prefix, &p.name, &p.param.dims);
-            model::write(backend, &p.param, p.value, &value);
+            model::write(session, &p.param, p.value, &value).unwrap();
         }
         let (x, labels) = hashed_batch(&prefix, 0, want.batch, want.side, want.classes);
-        let got = probe.measure(&x, &labels);
+        let got = probe.measure(&x, &labels).unwrap();
 
         let arch = &want.arch;
         close(&format!("{arch} loss"), got.loss, want.loss);

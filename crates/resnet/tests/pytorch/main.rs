@@ -4,14 +4,18 @@
 mod fixture;
 mod hashed;
 mod inspect;
+#[path = "../support/mod.rs"]
+mod support;
+mod targets;
 
 use std::collections::BTreeMap;
 
 use fixture::{Curve, Digests, Network, assert_close, distance, l2};
 use hashed::Hashed;
-use resnet::engine::exec::{Backend, Cpu, Sgd};
+use resnet::engine::exec::{self, Rates, Session};
 use resnet::engine::graph::{Graph, Shape};
-use resnet::engine::plan::{Options, ParamSlots, Plan};
+use resnet::engine::plan::{Optimizer, Options, ParamSlots, Plan};
+use resnet::engine::step::Rule;
 use resnet::model;
 use resnet::net::Arch;
 
@@ -60,62 +64,58 @@ impl Case {
         Case { fixture, prefix, graph }
     }
 
-    /// A backend with the hashed weights.
-    fn backend(&self, fuse: bool) -> Cpu {
-        let options = Options { fuse, ..Options::train(self.fixture.batch, 0.0) };
-        let mut backend = Cpu::new(Plan::build(&self.graph, options).unwrap(), 2).unwrap();
-        model::initialise(&mut backend, &self.graph, 0);
-        for p in trained(&backend) {
+    /// A session with the hashed weights.
+    fn session(&self, options: Options) -> Session {
+        let plan = Plan::build(&self.graph, options).unwrap();
+        let mut session = Session::new(exec::cpu(2).unwrap().as_ref(), plan).unwrap();
+        model::initialise(&mut session, &self.graph, 0).unwrap();
+        for p in trained(&session) {
             let value = self.start(&p);
-            model::write(&mut backend, &p.param, p.value, &value);
+            model::write(&mut session, &p.param, p.value, &value).unwrap();
         }
-        backend
+        session
     }
 
     fn start(&self, p: &ParamSlots) -> Vec<f32> {
         hashed::parameter(&self.prefix, &p.name, &p.param.dims)
     }
 
-    fn set_batch(&self, backend: &mut dyn Backend, batch: usize) {
+    /// Images and labels.
+    fn batch(&self, batch: usize) -> (Vec<f32>, Vec<u32>) {
         let Network { batch: n, side, classes, .. } = self.fixture;
-        let (x, labels) = hashed_batch(&self.prefix, batch, n, side, classes);
-        backend.write(backend.plan().input, &x);
-        backend.set_labels(&labels);
+        hashed_batch(&self.prefix, batch, n, side, classes)
     }
 
     /// Logits, loss, gradients, running statistics, and the logits that inference then gives.
     fn check_step(&self, fuse: bool) {
         let Network { arch, logits, eval_logits, gradients, buffers, loss, .. } = &self.fixture;
-        let mut backend = self.backend(fuse);
-        self.set_batch(&mut backend, 0);
-        let (forward, backward) = (backend.plan().forward.clone(), backend.plan().backward.clone());
-        backend.run(forward);
+        let train = Options { fuse, ..Options::train(self.fixture.batch, 0.0) };
+        let mut session = self.session(train);
+        let (x, labels) = self.batch(0);
+        support::feed(&mut session, &x, &labels);
+        session.forward().unwrap();
         assert_close(
             &format!("{arch} logits"),
-            &read_logits(&backend),
+            &read_logits(&session),
             &logits.concat(),
             TOLERANCE,
         );
-        assert_close(&format!("{arch} loss"), &[mean_loss(&backend)], &[*loss], TOLERANCE);
-        backend.run(backward);
+        assert_close(&format!("{arch} loss"), &[mean_loss(&session)], &[*loss], TOLERANCE);
+        session.backward().unwrap();
 
-        let grads = trained(&backend).into_iter().map(|p| {
-            let grad = model::read(&backend, &p.param, p.training.unwrap().grad);
+        let grads = trained(&session).into_iter().map(|p| {
+            let grad = model::read(&session, &p.param, p.training.unwrap().grad).unwrap();
             (p.name, widen(&grad))
         });
         compare_all(&format!("{arch} gradient"), grads.collect(), gradients, TOLERANCE);
 
-        let state = backend.plan().params.iter().filter(|p| !p.param.role.is_trained());
-        let state =
-            state.map(|p| (p.name.clone(), widen(&model::read(&backend, &p.param, p.value))));
-        compare_all(&format!("{arch} state"), state.collect(), buffers, TOLERANCE);
+        compare_all(&format!("{arch} state"), state(&session), buffers, TOLERANCE);
 
         let options = Options { fuse, ..Options::infer(self.fixture.batch) };
-        let mut infer = Cpu::new(Plan::build(&self.graph, options).unwrap(), 2).unwrap();
-        model::copy(&backend, &mut infer);
-        self.set_batch(&mut infer, 0);
-        let forward = infer.plan().forward.clone();
-        infer.run(forward);
+        let mut infer = self.session(options);
+        model::copy(&session, &mut infer, false).unwrap();
+        infer.write(infer.plan().input, &x).unwrap();
+        infer.forward().unwrap();
         assert_close(
             &format!("{arch} eval logits"),
             &read_logits(&infer),
@@ -128,27 +128,24 @@ impl Case {
     /// tells PyTorch's momentum from one that carries the learning rate.
     fn check_curve(&self, name: &str, curve: &Curve) {
         let what = format!("{} {name}", self.fixture.arch);
-        let mut backend = self.backend(true);
+        let optimizer = Optimizer {
+            rule: Rule::Sgd { momentum: self.fixture.momentum as f32, nesterov: curve.nesterov },
+            weight_decay: self.fixture.weight_decay as f32,
+            decay_norm_bias: curve.decay_norm_bias,
+            ..Optimizer::default()
+        };
+        let options = Options { optimizer, ..Options::train(self.fixture.batch, 0.0) };
+        let mut session = self.session(options);
         let mut losses = Vec::new();
-        let plan = backend.plan();
-        let (forward, backward, update) =
-            (plan.forward.clone(), plan.backward.clone(), plan.update.clone());
         for step in 0..curve.losses.len() {
             let drop = if step < curve.losses.len() / 2 { 1.0 } else { 0.1 };
-            backend.set_optimizer(Sgd {
-                lr: (self.fixture.lr * drop) as f32,
-                momentum: self.fixture.momentum as f32,
-                weight_decay: self.fixture.weight_decay as f32,
-                decay_norm_bias: curve.decay_norm_bias,
-                nesterov: curve.nesterov,
-                backbone: 1.0,
-                stage: 1.0,
-            });
-            self.set_batch(&mut backend, step % 2);
-            backend.run(forward.clone());
-            losses.push(mean_loss(&backend));
-            backend.run(backward.clone());
-            backend.run(update.clone());
+            let lr = (self.fixture.lr * drop) as f32;
+            let (x, labels) = self.batch(step % 2);
+            support::feed(&mut session, &x, &labels);
+            session.forward().unwrap();
+            losses.push(mean_loss(&session));
+            session.backward().unwrap();
+            session.update(Rates { lr, scale: 1.0, average: 0.0 }).unwrap();
         }
         for (step, (got, want)) in losses.iter().zip(&curve.losses).enumerate() {
             let off = (got - want).abs() / want.abs();
@@ -157,8 +154,8 @@ impl Case {
                 "{what}, step {step}: loss {got}, in PyTorch {want}, off by {off:.1e}"
             );
         }
-        let moved = trained(&backend).into_iter().map(|p| {
-            let end = model::read(&backend, &p.param, p.value);
+        let moved = trained(&session).into_iter().map(|p| {
+            let end = model::read(&session, &p.param, p.value).unwrap();
             let moved =
                 end.iter().zip(self.start(&p)).map(|(&w, start)| f64::from(w) - f64::from(start));
             (p.name.clone(), moved.collect())
@@ -167,27 +164,28 @@ impl Case {
     }
 }
 
-fn trained(backend: &dyn Backend) -> Vec<ParamSlots> {
-    let params = backend.plan().params.iter();
+fn trained(session: &Session) -> Vec<ParamSlots> {
+    let params = session.plan().params.iter();
     params.filter(|p| p.param.role.is_trained()).cloned().collect()
+}
+
+/// Running statistics.
+fn state(session: &Session) -> BTreeMap<String, Vec<f64>> {
+    let state = session.plan().params.iter().filter(|p| !p.param.role.is_trained());
+    let read = |p: &ParamSlots| model::read(session, &p.param, p.value).unwrap();
+    state.map(|p| (p.name.clone(), widen(&read(p)))).collect()
 }
 
 fn widen(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&v| f64::from(v)).collect()
 }
 
-fn read_logits(backend: &dyn Backend) -> Vec<f64> {
-    let plan = backend.plan();
-    let mut logits = vec![0.0; plan.options.batch * plan.classes];
-    backend.read(plan.logits, &mut logits);
-    widen(&logits)
+fn read_logits(session: &Session) -> Vec<f64> {
+    widen(&session.get(session.plan().logits).unwrap())
 }
 
-fn mean_loss(backend: &dyn Backend) -> f64 {
-    let n = backend.plan().options.batch;
-    let mut losses = vec![0.0; n];
-    backend.read(backend.plan().losses.unwrap(), &mut losses);
-    widen(&losses).iter().sum::<f64>() / n as f64
+fn mean_loss(session: &Session) -> f64 {
+    session.sum_of_losses().unwrap() / session.plan().options.batch as f64
 }
 
 /// Asserts the same names on both sides, and every tensor within `tolerance` of its digest relative

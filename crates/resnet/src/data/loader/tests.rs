@@ -10,7 +10,7 @@ const SHAPE: Shape = Shape::new(1, 4, 4);
 /// 37 pictures whose pixels tell their index.
 fn numbered() -> Arc<dyn Dataset> {
     let pixels = (0..37u8).flat_map(|index| (0..16).map(move |pixel| index * 6 + pixel)).collect();
-    let labels = (0..37).map(|index| index % 5).collect();
+    let labels: Vec<u8> = (0..37).map(|index| index % 5).collect();
     let classes = (0..5).map(|label| format!("class {label}")).collect();
     Arc::new(Memory::new("train", SHAPE, pixels, labels, classes).unwrap())
 }
@@ -26,20 +26,26 @@ fn loader(data: Arc<dyn Dataset>, options: LoaderOptions) -> Loader {
     Loader::new(data, transform(SHAPE), options).unwrap()
 }
 
-/// All that a trainer sees of a batch.
-type Seen = (usize, usize, Vec<f32>, Vec<u32>, Vec<u32>);
+/// All that a trainer sees of a batch; the last are targets and weights.
+type Seen = (usize, usize, Vec<f32>, Vec<u32>, Vec<u32>, Vec<f32>, Vec<f32>);
 
 fn seen(loader: &Loader, epoch: u64, from: usize) -> Vec<Seen> {
     let batches = loader.epoch(epoch, from).map(|batch| {
         let batch = batch.unwrap();
-        (batch.step, batch.count, batch.x.clone(), batch.labels.clone(), batch.indices.clone())
+        let (x, labels, indices) = (batch.x.clone(), batch.labels.clone(), batch.indices.clone());
+        let (target, weight) = (batch.target.clone(), batch.weight.clone());
+        (batch.step, batch.count, x, labels, indices, target, weight)
     });
     batches.collect()
 }
 
 #[test]
 fn workers_change_nothing() {
-    let options = |workers| LoaderOptions::train(5, 11, workers);
+    let mixing = Targets { mixup: 0.4, class_weights: vec![1.0, 2.0, 3.0, 4.0, 5.0] };
+    let options = |workers| LoaderOptions {
+        targets: Some(mixing.clone()),
+        ..LoaderOptions::train(5, 11, workers)
+    };
     let expected = [0, 1].map(|epoch| seen(&loader(numbered(), options(0)), epoch, 0));
     assert_eq!(expected[0].len(), 7);
     assert_ne!(expected[0], expected[1]);
@@ -61,8 +67,10 @@ fn workers_change_nothing() {
 
 #[test]
 fn a_resumed_epoch_is_the_rest_of_it() {
-    for workers in [0, 2] {
-        let loader = loader(numbered(), LoaderOptions::train(4, 3, workers));
+    for (workers, mixup) in [(0, 0.0), (2, 0.0), (0, 0.4), (2, 0.4)] {
+        let targets = Some(Targets { mixup, ..Targets::default() });
+        let options = LoaderOptions { targets, ..LoaderOptions::train(4, 3, workers) };
+        let loader = loader(numbered(), options);
         let whole = seen(&loader, 5, 0);
         for from in 0..=whole.len() + 1 {
             assert_eq!(seen(&loader, 5, from), whole[from.min(whole.len())..]);
@@ -75,7 +83,7 @@ fn an_epoch_is_every_picture_once() {
     let data = numbered();
     let options = LoaderOptions { drop_last: false, ..LoaderOptions::train(8, 1, 1) };
     let mut order = Vec::new();
-    for (_, count, _, labels, indices) in seen(&loader(data.clone(), options), 0, 0) {
+    for (_, count, _, labels, indices, ..) in seen(&loader(data.clone(), options), 0, 0) {
         for (&label, &index) in labels.iter().zip(&indices).take(count) {
             assert_eq!(label, data.label(index as usize));
             order.push(index);
@@ -90,14 +98,55 @@ fn an_epoch_is_every_picture_once() {
 }
 
 #[test]
+fn targets_are_those_of_the_labels() {
+    // The order, a short last batch included, comes back in the same buffers.
+    let options = LoaderOptions { drop_last: false, ..LoaderOptions::train(5, 11, 1) };
+    let loader = loader(numbered(), options);
+    for epoch in 0..3 {
+        for (_, count, _, labels, _, target, weight) in seen(&loader, epoch, 0) {
+            for (i, row) in target.chunks_exact(5).enumerate() {
+                let wanted = |class| f32::from(u8::from(i < count && labels[i] == class));
+                assert_eq!(row, [0, 1, 2, 3, 4].map(wanted));
+                assert_eq!(weight[i], f32::from(u8::from(i < count)));
+            }
+            assert_eq!((target.len(), weight.len()), (25, 5));
+        }
+    }
+}
+
+#[test]
+fn mixed_pictures_keep_their_labels_and_change_their_targets() {
+    let made = |mixup| {
+        let targets = Some(Targets { mixup, ..Targets::default() });
+        seen(&loader(numbered(), LoaderOptions { targets, ..LoaderOptions::train(6, 11, 1) }), 1, 0)
+    };
+    for (plain, mixed) in made(0.0).iter().zip(&made(0.7)) {
+        assert_eq!((&plain.3, &plain.4), (&mixed.3, &mixed.4));
+        let part = mixed.5.iter().fold(0.0f32, |most, &t| if t < 1.0 { most.max(t) } else { most });
+        for i in 0..6 {
+            let (a, b) = (plain.3[i] as usize, plain.3[5 - i] as usize);
+            let row = &mixed.5[i * 5..][..5];
+            if a != b {
+                assert!((row[a] - part).abs() < 1e-6 && (row[b] - 1.0 + part).abs() < 1e-6);
+            }
+            let input = |of: &Seen, i: usize| of.2[i * 16..][..16].to_vec();
+            let own = input(plain, i).into_iter().zip(input(plain, 5 - i));
+            for ((own, other), mixed) in own.zip(input(mixed, i)) {
+                assert!((mixed - part * own - (1.0 - part) * other).abs() < 1e-3);
+            }
+        }
+    }
+    assert_ne!(made(0.7)[0].5, made(0.7)[1].5, "each batch has a part of its own");
+}
+
+#[test]
 fn evaluation_is_in_order_with_a_short_end() {
     let data = numbered();
     let batches = seen(&loader(data, LoaderOptions::eval(10, 2)), 0, 0);
     assert_eq!(batches.len(), 4);
-    let indices: Vec<u32> =
-        batches.iter().flat_map(|(_, count, .., indices)| indices[..*count].to_vec()).collect();
+    let indices: Vec<u32> = batches.iter().flat_map(|batch| batch.4[..batch.1].to_vec()).collect();
     assert_eq!(indices, (0..37).collect::<Vec<u32>>());
-    let (_, count, x, labels, indices) = &batches[3];
+    let (_, count, x, labels, indices, target, weight) = &batches[3];
     assert_eq!((*count, x.len(), labels.len(), indices.len()), (7, 160, 10, 10));
     assert_eq!(
         x[16..32].iter().map(|x| x.round() as u8).collect::<Vec<_>>(),
@@ -108,6 +157,7 @@ fn evaluation_is_in_order_with_a_short_end() {
             && labels[7..] == [0, 0, 0]
             && indices[7..] == [0, 0, 0]
     );
+    assert!(target.is_empty() && weight.is_empty());
 }
 
 /// Pictures of [`numbered`] of which some fail to be read, and one may panic.

@@ -3,7 +3,7 @@ use crate::data::{Memory, OpenOptions, open};
 
 fn memory(shape: Shape, pixels: Vec<u8>) -> Memory {
     let count = pixels.len() / shape.len();
-    Memory::new("train", shape, pixels, vec![0; count], vec!["a".into()]).unwrap()
+    Memory::new("train", shape, pixels, vec![0u8; count], vec!["a".into()]).unwrap()
 }
 
 fn channel(normalize: Normalize) -> (Vec<f32>, Vec<f32>) {

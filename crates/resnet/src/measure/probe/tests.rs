@@ -2,6 +2,7 @@ use super::{Measurement, Probe, Trend, Verdict};
 use crate::base::rng::Rng;
 use crate::model;
 use crate::net::Arch;
+use resnet_engine::exec;
 use resnet_engine::graph::Shape;
 
 const PICTURES: usize = 8;
@@ -95,15 +96,15 @@ fn the_same_bits_for_any_number_of_threads() {
 #[test]
 fn a_channel_that_never_fires_is_dead() {
     let graph = Arch::parse("plain8").unwrap().graph(Shape::new(1, 8, 8), 3).unwrap();
-    let mut probe = Probe::new(&graph, 2, 1).unwrap();
+    let mut probe = Probe::new(&graph, 2, exec::cpu(1).unwrap().as_ref()).unwrap();
     model::initialise(probe.session(), &graph, 1).unwrap();
-    let backend = probe.backend();
-    let slots = resnet_engine::exec::Backend::plan(backend).params.clone();
-    let beta = slots.iter().find(|p| p.name == "bn1.bias").unwrap();
+    let session = probe.session();
+    let plan = session.plan().clone();
+    let beta = plan.params.iter().find(|p| p.name == "bn1.bias").unwrap();
     let mut values = vec![0.0; 16];
     values[..4].fill(-100.0);
-    model::write(backend, &beta.param, beta.value, &values);
+    model::write(session, &beta.param, beta.value, &values).unwrap();
     let x: Vec<f32> = (0..128).map(|i| (i % 7) as f32).collect();
-    let found = probe.measure(&x, &[0, 1]);
+    let found = probe.measure(&x, &[0, 1]).unwrap();
     assert_eq!(found.layers[0].dead, Some(0.25));
 }

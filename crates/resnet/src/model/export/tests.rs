@@ -5,6 +5,7 @@ use crate::base::files::TestDir;
 use crate::base::rng::Rng;
 use crate::data::{Dataset, Memory, Normalize, Preprocess};
 use crate::net::Arch;
+use resnet_engine::exec;
 use resnet_engine::graph::Shape;
 
 /// A model whose every number is its own: norms too, so that a mix-up shows.
@@ -52,7 +53,9 @@ fn pictures() -> Arc<dyn Dataset> {
 fn round_trip(model: &Model, name: &str, options: &Options, path: &Path) -> Difference {
     let format = format(name).unwrap();
     export(model, format, options, path).unwrap();
-    verify(model, path, format, options, &pictures(), 2).unwrap_or_else(|e| panic!("{e}"))
+    let device = exec::cpu(2).unwrap();
+    let verified = verify(model, path, format, options, &pictures(), device.as_ref());
+    verified.unwrap_or_else(|e| panic!("{e}"))
 }
 
 const NETWORKS: &[(&str, usize)] = &[
@@ -185,7 +188,9 @@ fn a_file_that_answers_otherwise_is_refused() {
         let mut other = model.clone();
         change(&mut other);
         export(&other, onnx, &options, &path).unwrap();
-        verify(&model, &path, onnx, &options, &pictures(), 1).unwrap_err().to_string()
+        let device = exec::cpu(1).unwrap();
+        let verified = verify(&model, &path, onnx, &options, &pictures(), device.as_ref());
+        verified.unwrap_err().to_string()
     };
     let error = refused(&|other| {
         let array = other.tensors.get("fc.bias").unwrap().as_f32().unwrap();

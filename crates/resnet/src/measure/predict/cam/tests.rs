@@ -1,12 +1,14 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::base::rng::Rng;
 use crate::data::{Normalize, Preprocess};
 use crate::model::{self, Model};
 use crate::net::Arch;
-use resnet_engine::exec::Cpu;
+use resnet_engine::exec::{self, Session};
 use resnet_engine::graph::Shape;
 use resnet_engine::plan::{Options, Plan};
-use resnet_engine::step::Precision;
+use resnet_engine::step::{Precision, SlotId};
 
 const NETWORKS: [&str; 6] = [
     "resnet20",
@@ -21,12 +23,13 @@ fn model(arch: &str, side: usize) -> Option<Model> {
     let arch = Arch::parse(arch).ok()?;
     let shape = Shape::new(3, side, side);
     let graph = arch.graph(shape, 4).ok()?;
-    let mut cpu = Cpu::new(Plan::build(&graph, Options::infer(1)).unwrap(), 2).unwrap();
-    model::initialise(&mut cpu, &graph, 5);
+    let plan = Plan::build(&graph, Options::infer(1)).unwrap();
+    let mut session = Session::new(exec::cpu(2).unwrap().as_ref(), plan).unwrap();
+    model::initialise(&mut session, &graph, 5).unwrap();
     let normalize = Normalize::Channel { mean: vec![0.5; 3], std: vec![0.25; 3] };
     let preprocess = Preprocess { shape, resize: None, normalize };
     let classes = (0..4).map(|i| format!("class {i}")).collect();
-    Some(Model::of(&cpu, arch, classes, preprocess))
+    Some(Model::of(&session, arch, classes, preprocess).unwrap())
 }
 
 fn picture(width: usize, height: usize) -> Image {
@@ -45,26 +48,31 @@ fn alpha_agrees_with_differences() {
             continue;
         };
         tried += 1;
-        let mut predictor = Predictor::explaining(model.clone(), 2).unwrap();
-        let plain = Predictor::new(model, Precision::F32, 2).unwrap().image(&picture(40, side), 4);
+        let device = exec::cpu(2).unwrap();
+        let predictor = Predictor::explaining(model.clone(), device.as_ref()).unwrap();
+        let plain = Predictor::new(model, Precision::F32, device.as_ref()).unwrap();
+        let plain = plain.image(&picture(40, side), 4).unwrap();
         assert_eq!(
-            predictor.image(&picture(40, side), 4),
+            predictor.image(&picture(40, side), 4).unwrap(),
             plain,
             "{arch}: explaining changes the answer"
         );
-        let cam = predictor.cam(2);
+        let (guesses, cam) = predictor.explain(&picture(40, side), 4, Some(2)).unwrap();
+        assert_eq!(guesses, plain, "{arch}: explaining changes the answer");
+        assert_eq!(cam.class, 2);
         let shape = predictor.shape_of_layer;
         assert!(shape.h * shape.w > 1, "{arch}");
-        let plan = predictor.cpu.plan().clone();
-        let slot = plan.outputs[predictor.layer.unwrap().0].unwrap();
+        let (plan, slot, start) = maps(&predictor);
         let after = plan.steps.iter().position(|step| step.writes.contains(&slot)).unwrap() + 1;
-        let start = predictor.cpu.view(slot).to_vec();
-        let mut logit = |channel: usize, h: f32| {
+        let logit = |channel: usize, h: f32| {
             let mut moved = start.clone();
             moved.iter_mut().skip(channel).step_by(shape.c).for_each(|x| *x += h);
-            predictor.cpu.write(slot, &moved);
-            predictor.cpu.run(after..plan.forward.end);
-            f64::from(predictor.cpu.view(plan.logits)[2])
+            let logits = predictor.workers.with(|worker| {
+                worker.session.write(slot, &moved)?;
+                worker.session.run(after..plan.forward.end)?;
+                worker.session.get(plan.logits)
+            });
+            f64::from(logits.unwrap()[2])
         };
         let most = cam.alpha.iter().fold(0f32, |most, a| most.max(a.abs()));
         assert!(most > 0.0, "{arch}");
@@ -86,20 +94,38 @@ fn alpha_agrees_with_differences() {
     assert!(tried >= 5, "{tried}");
 }
 
+/// The maps of the layer that is looked at, for the picture that was explained last.
+fn maps(predictor: &Predictor) -> (Arc<Plan>, SlotId, Vec<f32>) {
+    let maps = predictor.workers.with(|worker| {
+        let plan = worker.session.plan().clone();
+        let slot = plan.outputs[predictor.layer.unwrap().0].unwrap();
+        Ok((plan, slot, worker.session.get(slot)?))
+    });
+    maps.unwrap()
+}
+
+#[test]
+fn the_most_likely_class_is_explained_where_none_is_named() {
+    let device = exec::cpu(1).unwrap();
+    let predictor = Predictor::explaining(model("resnet20", 32).unwrap(), device.as_ref()).unwrap();
+    let (guesses, cam) = predictor.explain(&picture(40, 32), 1, None).unwrap();
+    assert_eq!(cam.class, guesses[0].class);
+    assert_eq!(cam, predictor.explain(&picture(40, 32), 1, Some(cam.class)).unwrap().1);
+}
+
 #[test]
 fn an_overlay_has_the_picture_and_its_unseen_rim() {
     let model = model("resnet20", 32).unwrap();
-    let mut predictor = Predictor::explaining(model, 1).unwrap();
+    let predictor = Predictor::explaining(model, exec::cpu(1).unwrap().as_ref()).unwrap();
     let image = picture(96, 48);
-    predictor.image(&image, 1);
-    let cam = predictor.cam(0);
+    let (_, cam) = predictor.explain(&image, 1, Some(0)).unwrap();
     let overlay = image::load_from_memory(&predictor.overlay(&cam, &image)).unwrap().into_rgb8();
     assert_eq!((overlay.width(), overlay.height()), (96, 48));
     // The network sees the middle 48 columns; left of them pixels are darkened.
     let dark = image.pixels[0] as f32 * UNSEEN;
     assert_eq!(overlay.get_pixel(0, 0).0[0], dark.round() as u8);
     let large = picture(1300, 40);
-    predictor.image(&large, 1);
+    predictor.image(&large, 1).unwrap();
     let overlay = image::load_from_memory(&predictor.overlay(&cam, &large)).unwrap();
     assert_eq!((overlay.width(), overlay.height()), (640, 20));
 }
