@@ -20,6 +20,9 @@ use crate::model::Model;
 /// What `data.source` says of pictures that a program gave.
 const GIVEN: &str = "given";
 
+/// What may change when a run goes on.
+const FREE: [&str; 2] = ["train.threads", "train.workers"];
+
 /// Trains a network: on data that a recipe names or any [`Dataset`], with or without a run
 /// directory.
 ///
@@ -107,7 +110,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Continues the run in a directory where its last checkpoint stands; it ends with the same
-    /// bits as a run that never stopped. The number of threads may differ from before, and nothing
+    /// bits as a run that never stopped. `train.threads` and `train.workers` may be set, and nothing
     /// else: the recipe is the run's.
     pub fn resume(directory: impl Into<PathBuf>) -> Trainer<'a> {
         Trainer::from_base(Base::Resumed(directory.into()))
@@ -200,6 +203,10 @@ impl<'a> Trainer<'a> {
         };
         if let Base::Resumed(directory) = &self.base {
             let (directory, recipe) = Directory::open(directory)?;
+            let may_change = |key: &str| FREE.iter().any(|free| free.ends_with(key));
+            if let Some((key, _)) = self.changes.iter().find(|(key, _)| !may_change(key)) {
+                return Err(RecipeError::Fixed(key.clone()).into());
+            }
             let recipe = recipe.with(&self.changes)?;
             let last = directory.path(LAST);
             // The checkpoint knows the preprocessing that the run took over from the model it

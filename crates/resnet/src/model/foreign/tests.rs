@@ -28,7 +28,7 @@ fn renamed(tensors: Tensors, rename: impl Fn(&str) -> String) -> Tensors {
 fn write(dir: &TestDir, tensors: &Tensors) -> PathBuf {
     let path = dir.0.join("weights.safetensors");
     let mut bytes = Vec::new();
-    safetensors::write(tensors, &mut bytes).unwrap();
+    resnet_formats::safetensors::write(tensors, &mut bytes).unwrap();
     std::fs::write(&path, bytes).unwrap();
     path
 }

@@ -56,6 +56,9 @@ pub enum RecipeError {
         /// What is wrong.
         message: String,
     },
+    /// A run that goes on keeps its recipe.
+    #[error("`{0}`: a run that goes on keeps its recipe; only threads and workers may change")]
+    Fixed(String),
     /// No key has this name.
     #[error("{origin}unknown key `{key}`{nearest}")]
     UnknownKey {
