@@ -99,7 +99,7 @@ impl Job {
             changes.push(format!("batches have {} images", now.batch));
         }
         if before.lr != now.lr {
-            changes.push(format!("the learning rate is multiplied with {}", now.lr));
+            changes.push(format!("the learning rate is multiplied by {}", now.lr));
         }
         (!changes.is_empty()).then(|| format!("{} from step {} on", changes.join(", "), step + 1))
     }
