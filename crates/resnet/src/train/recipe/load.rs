@@ -115,13 +115,11 @@ impl Recipe {
     fn apply(&mut self, table: &Table, origin: &Origin) -> Result<(), RecipeError> {
         let mut budget = Budget::default();
         for (section, entries) in table {
-            if let (Some(key), Value::Array(_)) =
-                (KEYS.iter().find(|key| key.name == section), entries)
-            {
+            if let Some(key) = KEYS.iter().find(|key| key.name == section) {
                 self.set(key, entries, origin)?;
                 continue;
             }
-            let known = KEYS.iter().any(|key| key.section() == section);
+            let known = sections().any(|known| known == section);
             let Value::Table(entries) = entries else {
                 return Err(match known {
                     true => shape(origin, section, "a section of keys", entries),
@@ -254,16 +252,20 @@ fn readings(text: &str) -> (Value, Option<Value>) {
     }
 }
 
+/// The section of each key that has one.
+fn sections() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().map(Key::section).filter(|section| !section.is_empty())
+}
+
 fn unknown(origin: &Origin, name: &str) -> RecipeError {
     let last = name.rsplit('.').next().unwrap_or(name);
-    let sections = KEYS.iter().map(Key::section);
     let same_last = KEYS.iter().find(|key| key.last() == last).map(|key| key.name);
     let near_last = || {
         let last = nearest(last, KEYS.iter().map(Key::last))?;
         KEYS.iter().find(|key| key.last() == last).map(|key| key.name)
     };
     let found = same_last
-        .or_else(|| nearest(name, KEYS.iter().map(|key| key.name).chain(sections)))
+        .or_else(|| nearest(name, KEYS.iter().map(|key| key.name).chain(sections())))
         .or_else(near_last);
     RecipeError::UnknownKey {
         origin: origin.clone(),

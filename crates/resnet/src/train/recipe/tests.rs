@@ -21,11 +21,13 @@ fn says(result: Result<Recipe, RecipeError>, parts: &[&str]) {
 fn the_default_recipe_sets_every_key() {
     let table: toml::Table = RECIPES[0].text.parse().unwrap();
     let is_option = |key: &Key| crate::net::OPTIONS.iter().any(|o| o.key == key.last());
-    let fields = KEYS.iter().filter(|key| key.name != "phase" && !is_option(key));
+    // Phases, which have no section, are what a recipe may have beside its keys.
+    let fields = KEYS.iter().filter(|key| !key.section().is_empty() && !is_option(key));
     for key in fields {
         let set = table[key.section()].get(key.last());
         assert!(set.is_some(), "{}", key.name);
     }
+    assert_eq!(Recipe::default().phase, []);
     assert_eq!(with("default", &[]).unwrap(), Recipe::default());
 }
 
@@ -200,10 +202,18 @@ fn wrong_overrides_are_explained() {
         ("epoch=3", &["did you mean `train.epochs`?"]),
         ("epochs", &["key=value", "found `epochs`"]),
         ("=3", &["key=value"]),
+        ("phase=3", &["`phase`", "a list of tables", "found 3"]),
+        ("phase=[{side=8}]", &["`phase`", "each with `from`"]),
+        ("phase=[{from=\"1ep\", side=0}]", &["`phase`", "`side` (pixels)"]),
+        ("phase=[{from=\"1ep\", batch=0}]", &["`phase`", "`batch` (images)"]),
+        ("phase=[{from=\"1ep\", lr=0}]", &["`phase`", "`lr` (a factor)"]),
+        ("phase=[{from=\"1ep\", speed=2}]", &["`phase`", "each with `from`"]),
     ];
     for (text, parts) in cases {
         says(with("default", &[text]), parts);
     }
+    let error = with("default", &["x=3"]).unwrap_err().to_string();
+    assert!(error.ends_with("unknown key `x`"), "no key is near: {error}");
     says(with("default", &["crop=64", "resize=32"]), &["`data.crop`", "`data.resize`"]);
     says(
         with("default", &["epochs=3", "steps=100"]),
@@ -338,6 +348,32 @@ fn automatic_values_follow_the_images() {
         let error = recipe.resolve(ImageFacts { size }).unwrap_err().to_string();
         assert!(error.contains("`data.resize`, `data.crop`"), "{error}");
     }
+}
+
+#[test]
+fn phases_are_read_and_written() {
+    let text = "phase=[{from=\"0it\", side=16, lr=0.5}, {from=\"50%\", side=32}, \
+                {from=\"2ep\", batch=8, freeze=true}]";
+    let recipe = with("default", &[text]).unwrap();
+    let none = Phase { from: Duration::Steps(0), side: None, batch: None, lr: None, freeze: None };
+    let phases = [
+        Phase { side: Some(16), lr: Some(0.5), ..none.clone() },
+        Phase { from: Duration::Percent(50.0), side: Some(32), ..none.clone() },
+        Phase { from: Duration::Epochs(2.0), batch: Some(8), freeze: Some(true), ..none },
+    ];
+    assert_eq!(recipe.phase, phases);
+    let written = recipe.to_toml();
+    assert_eq!(written.matches("\n[[phase]]\n").count(), 3, "{written}");
+    assert_eq!(Recipe::from_toml(&written).unwrap(), recipe);
+    // Given phases take the place of a recipe's.
+    assert_eq!(recipe.with(&[("phase".to_owned(), "[]".to_owned())]).unwrap().phase, []);
+
+    let sides = "phase=[{from=\"1ep\", side=8}]";
+    says(with("default", &[sides, "normalize=pixel"]), &["`phase`, `augment.normalize`"]);
+    let dir = TestDir::new("recipe-phases");
+    let path = dir.0.join("my.toml");
+    fs::write(&path, "[phase]\nfrom = \"1ep\"\n").unwrap();
+    says(with(path.to_str().unwrap(), &[]), &["`phase`: expected a list of tables"]);
 }
 
 #[test]
