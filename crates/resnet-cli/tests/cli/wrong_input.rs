@@ -53,6 +53,33 @@ fn names_that_do_not_exist() {
 }
 
 #[test]
+fn flags_that_a_command_lacks() {
+    let folder = Folder::new();
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["finetune", "run", "--data", "builtin"], &["--steps", "--seeds", "--resume"]),
+        (&["compare"], &["--freeze-epochs", "--monitor", "--lr-find", "--resume"]),
+        (
+            &["inspect", "resnet20"],
+            &["--recipe", "--epochs", "--steps", "--batch", "--lr", "--precision"],
+        ),
+        (&["train"], &["--seeds", "--freeze-epochs"]),
+    ];
+    for (command, flags) in cases {
+        for flag in *flags {
+            let unexpected = format!("unexpected argument '{flag}'");
+            refused(&folder.run(&[*command, &[flag, "1"]].concat()), 2, &[&unexpected]);
+        }
+    }
+    for flag in ["--data", "--recipe", "--epochs", "--steps", "--batch", "--lr", "--precision"] {
+        refused(
+            &folder.run(&["train", "--resume", "run", flag, "1"]),
+            2,
+            &["--resume <DIR>", "cannot be used with", flag],
+        );
+    }
+}
+
+#[test]
 fn data_that_is_not_there() {
     let folder = Folder::new();
     fs::create_dir(folder.path("empty")).unwrap();
