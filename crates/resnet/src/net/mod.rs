@@ -143,6 +143,14 @@ pub enum ArchError {
     },
 }
 
+impl ArchError {
+    /// Whether the caller asked for something that does not exist or does not fit, rather than
+    /// something failing: always, for a network is what was asked for.
+    pub fn is_usage(&self) -> bool {
+        true
+    }
+}
+
 fn did_you_mean(nearest: &[String], otherwise: &str) -> String {
     match nearest {
         [] => format!("; {otherwise}"),

@@ -166,6 +166,14 @@ pub enum ExportError {
     Data(#[from] DataError),
 }
 
+impl ExportError {
+    /// Whether the caller asked for something that does not exist or does not fit, rather than
+    /// something failing. The network is the model's own, so what is wrong with it is a failure.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, ExportError::Options(_))
+    }
+}
+
 /// The format of this name.
 pub fn format(name: &str) -> Option<&'static Format> {
     FORMATS.iter().find(|format| format.name == name)
