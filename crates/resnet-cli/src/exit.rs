@@ -4,9 +4,12 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use resnet::engine::exec::OpenError;
 use resnet::measure::summary::SummaryError;
+use resnet::model::export::ExportError;
 use resnet::model::foreign::ImportError;
 use resnet::net::ArchError;
+use resnet::study::bench::BenchError;
 use resnet::study::compare::CompareError;
 use resnet::study::inspect::InspectError;
 use resnet::train::TrainError;
@@ -58,49 +61,31 @@ pub(crate) fn code(error: &anyhow::Error) -> ExitCode {
     if error.is::<Stopped>() {
         return ExitCode::from(INTERRUPTED);
     }
-    // Messages contain their causes, so the chain is for looking up kinds only.
+    // Messages contain their causes.
     tell(&format!("error: {error}"));
-    ExitCode::from(if error.chain().any(is_usage) { 2 } else { 1 })
+    ExitCode::from(if is_usage(error) { 2 } else { 1 })
 }
 
-fn is_usage(error: &(dyn std::error::Error + 'static)) -> bool {
-    let summary = |e: &SummaryError| matches!(e, SummaryError::Arch(_) | SummaryError::Shape(_));
-    let inspect = |e: &InspectError| matches!(e, InspectError::Task(e) if of_task(e));
-    let import = |e: &ImportError| matches!(e, ImportError::Choice { .. } | ImportError::Arch(_));
-    let finetune = |e: &FinetuneError| matches!(e, FinetuneError::Recipe(_));
+/// Whether it was the request that was wrong. Errors tell by themselves; a device cannot be opened
+/// where a variable of the environment says something that does not exist.
+fn is_usage(error: &anyhow::Error) -> bool {
+    fn says<E: std::error::Error + Send + Sync + 'static>(
+        error: &anyhow::Error,
+        is_usage: fn(&E) -> bool,
+    ) -> bool {
+        error.downcast_ref().is_some_and(is_usage)
+    }
     error.is::<Usage>()
-        || error.downcast_ref().is_some_and(finetune)
-        || error.is::<resnet::engine::exec::OpenError>()
-        || error.is::<ArchError>()
-        || error.is::<RecipeError>()
-        || error.downcast_ref().is_some_and(of_task)
-        || error.downcast_ref().is_some_and(of_train)
-        || error.downcast_ref().is_some_and(of_compare)
-        || error.downcast_ref().is_some_and(inspect)
-        || error.downcast_ref().is_some_and(summary)
-        || error.downcast_ref().is_some_and(import)
-}
-
-fn of_task(error: &TaskError) -> bool {
-    matches!(error, TaskError::Arch(_) | TaskError::Recipe(_))
-}
-
-fn of_train(error: &TrainError) -> bool {
-    match error {
-        TrainError::Task(error) => of_task(error),
-        TrainError::Recipe(_)
-        | TrainError::Shape(_)
-        | TrainError::Taken(..)
-        | TrainError::NoRun(..) => true,
-        _ => false,
-    }
-}
-
-fn of_compare(error: &CompareError) -> bool {
-    match error {
-        CompareError::Request(_) | CompareError::Run { .. } => true,
-        CompareError::Task(error) => of_task(error),
-        CompareError::Train(error) => of_train(error),
-        _ => false,
-    }
+        || error.is::<OpenError>()
+        || says(error, ArchError::is_usage)
+        || says(error, RecipeError::is_usage)
+        || says(error, TaskError::is_usage)
+        || says(error, TrainError::is_usage)
+        || says(error, FinetuneError::is_usage)
+        || says(error, SummaryError::is_usage)
+        || says(error, BenchError::is_usage)
+        || says(error, InspectError::is_usage)
+        || says(error, CompareError::is_usage)
+        || says(error, ImportError::is_usage)
+        || says(error, ExportError::is_usage)
 }

@@ -91,3 +91,13 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Completions(args) => cmd::completions::run(args, Cli::command()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Cli, CommandFactory};
+
+    #[test]
+    fn every_command_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

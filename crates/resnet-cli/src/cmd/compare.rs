@@ -11,7 +11,7 @@ use resnet::train::Observer;
 use resnet::train::recipe::Recipe;
 use resnet::train::task::Task;
 
-use super::flags::{add_changes, changes};
+use super::flags::{BudgetFlags, add_changes, changes};
 use super::paths::{free_directory, keep_runs};
 use crate::exit::{Stopped, Usage};
 use crate::observer::{self, Watcher};
@@ -33,6 +33,10 @@ const DEEPEST: usize = 10_000;
   resnet compare --archs resnet110,preresnet110 --data cifar10:DIR --epochs 10
   resnet compare --runs runs/a runs/b      runs made earlier
 The same command again goes on where it was stopped, and adds what is missing.")]
+#[command(
+    mut_arg("recipe", |arg| arg.default_value("depth")),
+    mut_arg("seed", |arg| arg.help("First seed"))
+)]
 pub(crate) struct Args {
     /// Changes to the recipe, such as batch=128
     #[arg(value_name = "KEY=VALUE")]
@@ -46,36 +50,11 @@ pub(crate) struct Args {
     /// Directories of finished runs: alone, or beside those that --depths or --archs trains
     #[arg(long, value_name = "DIR", num_args = 1..)]
     runs: Vec<PathBuf>,
-    /// The pictures: builtin, cifar10:DIR, cifar100:DIR, mnist:DIR, folder:DIR, or DIR
-    #[arg(long, value_name = "DATA")]
-    data: Option<String>,
-    /// A built-in recipe or a TOML file
-    #[arg(long, value_name = "NAME|FILE", default_value = "depth")]
-    recipe: String,
-    /// Passes over the training images
-    #[arg(long, value_name = "N")]
-    epochs: Option<String>,
-    /// Steps, instead of epochs
-    #[arg(long, value_name = "N", conflicts_with = "epochs")]
-    steps: Option<String>,
-    /// Images a step
-    #[arg(long, value_name = "N")]
-    batch: Option<String>,
-    /// Learning rate
-    #[arg(long, value_name = "X")]
-    lr: Option<String>,
-    /// How maps are stored: f32, bf16, or auto for what is faster here
-    #[arg(long, value_name = "P")]
-    precision: Option<String>,
-    /// First seed
-    #[arg(long, value_name = "N")]
-    seed: Option<String>,
+    #[command(flatten)]
+    flags: BudgetFlags,
     /// Runs of each network, each with its own seed
     #[arg(long, value_name = "N", default_value_t = 1)]
     seeds: u64,
-    /// Threads that compute; 0 is one for each core
-    #[arg(long, value_name = "N")]
-    threads: Option<String>,
     /// Directory of the comparison [default: runs/compare]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -86,8 +65,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let command = command_line();
-    let threads = args.threads.as_deref().map(str::parse).transpose();
-    let threads = threads.map_err(|_| Usage("--threads needs a whole number".into()))?;
+    let threads = args.flags.recipe.task.threads()?;
     let trains = args.runs.is_empty() || args.depths.is_some() || args.archs.is_some();
     let (out, task, records) = if trains {
         let out = args.out.clone().unwrap_or_else(|| STORE.into());
@@ -122,16 +100,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 
 /// Refuses what has no meaning where nothing is trained.
 fn only_runs(args: &Args) -> Result<(), Usage> {
-    let flags = [
-        ("--data", args.data.is_some()),
-        ("--epochs", args.epochs.is_some()),
-        ("--steps", args.steps.is_some()),
-        ("--batch", args.batch.is_some()),
-        ("--lr", args.lr.is_some()),
-        ("--precision", args.precision.is_some()),
-        ("--seed", args.seed.is_some()),
-    ];
-    let mut given = flags.iter().filter(|(_, given)| *given).map(|(name, _)| *name);
+    let flags = args.flags.rows().into_iter().filter(|(flag, ..)| *flag != "--threads");
+    let mut given = flags.filter_map(|(flag, _, value)| value.is_some().then_some(flag));
     match given.next().or(args.changes.first().map(String::as_str)) {
         Some(given) => Err(Usage(format!(
             "--runs alone takes runs as they are; remove `{given}`, or name networks to train by --depths or --archs"
@@ -205,16 +175,7 @@ fn split_networks(list: &str) -> Vec<String> {
 }
 
 fn recipe(args: &Args) -> anyhow::Result<Recipe> {
-    let mut changes = changes(&[
-        ("data.source", &args.data),
-        ("train.epochs", &args.epochs),
-        ("train.steps", &args.steps),
-        ("train.batch", &args.batch),
-        ("optimizer.lr", &args.lr),
-        ("train.precision", &args.precision),
-        ("train.seed", &args.seed),
-        ("train.threads", &args.threads),
-    ]);
+    let mut changes = changes(&args.flags.rows());
     let named = args.changes.iter().filter(|word| !word.contains('=') || word.contains(':'));
     let named: Vec<&str> = named.map(String::as_str).collect();
     if !named.is_empty() {
@@ -225,7 +186,7 @@ fn recipe(args: &Args) -> anyhow::Result<Recipe> {
         .into());
     }
     add_changes(&mut changes, &args.changes)?;
-    let mut recipe = Recipe::load(&args.recipe, &changes)?;
+    let mut recipe = Recipe::load(&args.flags.recipe.name, &changes)?;
     let asked = changes.iter().any(|(key, _)| key.ends_with("monitor_every"));
     if !asked && recipe.train.monitor_every.is_some_and(|every| every.is_zero()) {
         // The report wants to show where the gradient went.

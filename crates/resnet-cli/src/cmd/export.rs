@@ -88,7 +88,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         fold: args.fold,
         preprocessing: args.with_preprocessing,
     };
-    options.check(format).map_err(|error| Usage(error.to_string()))?;
+    options.check(format)?;
     // The pictures are opened first: a wrong name should not cost the writing.
     let pictures = match args.verify {
         true => Some(pictures(&args.data)?),

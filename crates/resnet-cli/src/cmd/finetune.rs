@@ -6,11 +6,16 @@ use resnet::train::Trainer;
 use resnet::train::finetune::{Finetune, RECIPE};
 use resnet::train::recipe::split_override;
 
+use super::flags::{RecipeFlags, changes};
 use super::lr_find::find_rate;
 use super::paths::{free_run, load_model, model_file};
 use crate::exit::finished;
 use crate::observer;
 use crate::term::{command_line, tell};
+
+/// Pictures of one's own come first: few models have to learn those inside the program.
+const DATA: &str =
+    "The pictures: folder:DIR, cifar10:DIR, cifar100:DIR, mnist:DIR, builtin, or DIR";
 
 /// Arguments of `resnet finetune`.
 #[derive(clap::Args)]
@@ -20,39 +25,22 @@ use crate::term::{command_line, tell};
   resnet finetune resnet50.safetensors --data folder:photos --lr-find
 The last layer is made anew and trained alone at first; then all layers are, early ones more slowly. What is not given is
 chosen by the number of pictures; config.toml in the run directory has every choice. `resnet train --resume DIR` goes on.")]
+#[command(
+    mut_arg("data", |arg| arg.required(true).help(DATA)),
+    mut_arg("recipe", |arg| arg.default_value(RECIPE)),
+    mut_arg("lr", |arg| arg.help("Learning rate of the last layer"))
+)]
 pub(crate) struct Args {
     /// Model file, checkpoint or run directory
     model: PathBuf,
     /// Changes to the recipe, such as lr=0.005 mixup=0.2 sampling=balanced ema=0
     #[arg(value_name = "KEY=VALUE")]
     changes: Vec<String>,
-    /// The pictures: folder:DIR, cifar10:DIR, cifar100:DIR, mnist:DIR, builtin, or DIR
-    #[arg(long, value_name = "DATA")]
-    data: String,
-    /// A built-in recipe or a TOML file
-    #[arg(long, value_name = "NAME|FILE", default_value = RECIPE)]
-    recipe: String,
-    /// Passes over the training images
-    #[arg(long, value_name = "N")]
-    epochs: Option<String>,
+    #[command(flatten)]
+    flags: RecipeFlags,
     /// Epochs at the start that train the last layer alone
     #[arg(long, value_name = "N")]
     freeze_epochs: Option<u32>,
-    /// Images a step
-    #[arg(long, value_name = "N")]
-    batch: Option<String>,
-    /// Learning rate of the last layer
-    #[arg(long, value_name = "X")]
-    lr: Option<String>,
-    /// How maps are stored: f32, bf16, or auto for what is faster here
-    #[arg(long, value_name = "P")]
-    precision: Option<String>,
-    /// Seed of all randomness
-    #[arg(long, value_name = "N")]
-    seed: Option<String>,
-    /// Threads that compute; 0 is one for each core
-    #[arg(long, value_name = "N")]
-    threads: Option<String>,
     /// Find a learning rate instead: a short run whose rate rises, with a figure
     #[arg(long)]
     lr_find: bool,
@@ -64,15 +52,9 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let mut changes = super::flags::changes(&[
-        ("train.epochs", &args.epochs),
-        ("train.batch", &args.batch),
-        ("optimizer.lr", &args.lr),
-        ("train.precision", &args.precision),
-        ("train.seed", &args.seed),
-        ("train.threads", &args.threads),
-    ]);
+pub(crate) fn run(mut args: Args) -> anyhow::Result<()> {
+    let data = args.flags.task.data.take().expect("the command is refused without --data");
+    let mut changes = changes(&args.flags.rows());
     if let Some(epochs) = args.freeze_epochs {
         changes.push(("train.freeze".into(), format!("{epochs}ep")));
     }
@@ -81,7 +63,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     }
     let file = model_file(&args.model)?;
     let model = load_model(&args.model)?;
-    let job = Finetune::prepare(&file, &model, &args.data, &args.recipe, &changes)?;
+    let job = Finetune::prepare(&file, &model, &data, &args.flags.name, &changes)?;
     drop(model);
     let (notes, recipe) = (job.notes(), job.recipe);
     if args.lr_find {

@@ -11,13 +11,16 @@ use resnet::train::event::{self, Event, Monitored};
 use resnet::train::recipe::Recipe;
 use resnet::train::task::Task;
 
-use super::flags::{add_changes, changes};
+use super::flags::{TaskFlags, add_changes, changes};
 use super::paths::{keep_runs, load_model};
 use crate::exit::Usage;
 use crate::term::{command_line, tell};
 
 /// Moments of a run that are printed, about.
 const MOMENTS: usize = 12;
+
+/// A model knows the pictures that it was trained on.
+const DATA: &str = "The pictures [default: those the model was trained on, or builtin]";
 
 /// Arguments of `resnet inspect`.
 #[derive(clap::Args)]
@@ -27,6 +30,10 @@ const MOMENTS: usize = 12;
   resnet inspect runs/resnet20-builtin --out look
 A run that was trained with --monitor is shown along its way. Gradients are of the mean loss of one batch
 of training pictures, not augmented. Healthy: less than 1000-fold from the last convolution to the first.")]
+#[command(
+    mut_arg("data", |arg| arg.help(DATA)),
+    mut_arg("seed", |arg| arg.help("Seed of the initial weights"))
+)]
 pub(crate) struct Args {
     /// Network, model file, checkpoint or run directory
     #[arg(value_name = "ARCH|MODEL")]
@@ -34,18 +41,11 @@ pub(crate) struct Args {
     /// Options of the network, or other changes to the recipe, such as norm=none
     #[arg(value_name = "KEY=VALUE")]
     changes: Vec<String>,
-    /// The pictures [default: those the model was trained on, or builtin]
-    #[arg(long, value_name = "DATA")]
-    data: Option<String>,
+    #[command(flatten)]
+    flags: TaskFlags,
     /// Pictures looked at [default: 32, fewer if they are large]
     #[arg(long, value_name = "N")]
     pictures: Option<usize>,
-    /// Seed of the initial weights
-    #[arg(long, value_name = "N")]
-    seed: Option<String>,
-    /// Threads that compute; 0 is one for each core
-    #[arg(long, value_name = "N")]
-    threads: Option<String>,
     /// Directory for report.html, the figures and inspect.json
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -64,7 +64,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let (task, model) = match Arch::parse(&args.network) {
         Ok(_) => (initial(&args)?, None),
         Err(_) if path.exists() => {
-            if !args.changes.is_empty() || args.seed.is_some() {
+            if !args.changes.is_empty() || args.flags.seed.is_some() {
                 return Err(Usage(format!(
                     "{} is a trained model; --seed and changes such as `{}` are for networks as they start",
                     args.network,
@@ -98,22 +98,16 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 }
 
 fn initial(args: &Args) -> anyhow::Result<Task> {
-    let mut changes = changes(&[
-        ("data.source", &args.data),
-        ("train.seed", &args.seed),
-        ("train.threads", &args.threads),
-    ]);
+    let mut changes = changes(&args.flags.rows());
     changes.push(("model.arch".into(), args.network.clone()));
     add_changes(&mut changes, &args.changes)?;
     Ok(Task::open(Recipe::load("default", &changes)?)?)
 }
 
 fn of_model(args: &Args, model: &Model) -> anyhow::Result<Task> {
-    let mut task = Task::of_model(model, args.data.as_deref())?;
-    if let Some(threads) = &args.threads {
-        let threads = threads.parse();
-        task.recipe.train.threads =
-            threads.map_err(|_| Usage("--threads needs a whole number".into()))?;
+    let mut task = Task::of_model(model, args.flags.data.as_deref())?;
+    if let Some(threads) = args.flags.threads()? {
+        task.recipe.train.threads = threads;
     }
     Ok(task)
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use resnet::train::Trainer;
 use resnet::train::recipe::Recipe;
 
-use super::flags::{add_changes, changes};
+use super::flags::{BudgetFlags, add_changes, changes};
 use super::lr_find::find_rate;
 use super::paths::free_run;
 use crate::exit::{Usage, finished};
@@ -24,33 +24,8 @@ pub(crate) struct Args {
     /// The network, then changes to the recipe: [ARCH] [key=value ...]
     #[arg(value_name = "ARCH|KEY=VALUE")]
     rest: Vec<String>,
-    /// The pictures: builtin, cifar10:DIR, cifar100:DIR, mnist:DIR, folder:DIR, or DIR
-    #[arg(long, value_name = "DATA")]
-    data: Option<String>,
-    /// A built-in recipe or a TOML file
-    #[arg(long, value_name = "NAME|FILE", default_value = "default")]
-    recipe: String,
-    /// Passes over the training images
-    #[arg(long, value_name = "N")]
-    epochs: Option<String>,
-    /// Steps, instead of epochs
-    #[arg(long, value_name = "N", conflicts_with = "epochs")]
-    steps: Option<String>,
-    /// Images a step
-    #[arg(long, value_name = "N")]
-    batch: Option<String>,
-    /// Learning rate
-    #[arg(long, value_name = "X")]
-    lr: Option<String>,
-    /// How maps are stored: f32, bf16, or auto for what is faster here
-    #[arg(long, value_name = "P")]
-    precision: Option<String>,
-    /// Seed of all randomness
-    #[arg(long, value_name = "N")]
-    seed: Option<String>,
-    /// Threads that compute; 0 is one for each core
-    #[arg(long, value_name = "N")]
-    threads: Option<String>,
+    #[command(flatten)]
+    flags: BudgetFlags,
     /// Look at every layer's gradients and responses on the way, in 2 % of the time
     #[arg(long)]
     monitor: bool,
@@ -77,17 +52,15 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
                 Usage(format!("--resume takes everything from the run; remove `{given}`")).into()
             );
         }
-        let threads = args.threads.as_deref().map(str::parse::<usize>).transpose();
-        let threads = threads.map_err(|_| Usage("--threads needs a whole number".into()))?;
         let mut trainer = Trainer::resume(out);
-        if let Some(threads) = threads {
+        if let Some(threads) = args.flags.recipe.task.threads()? {
             trainer = trainer.set("train.threads", threads);
         }
         let trained = trainer.observer(observer.as_mut()).run()?;
         observer.finish()?;
         return Ok(finished(&trained.ended)?);
     }
-    let recipe = Recipe::load(&args.recipe, &overrides(&args)?)?;
+    let recipe = Recipe::load(&args.flags.recipe.name, &overrides(&args)?)?;
     if args.lr_find {
         return find_rate(recipe, args.out, args.json);
     }
@@ -103,17 +76,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 
 /// Flags and `key=value` as changes to the recipe, in that order.
 fn overrides(args: &Args) -> anyhow::Result<Vec<(String, String)>> {
-    let flags = [
-        ("data.source", &args.data),
-        ("train.epochs", &args.epochs),
-        ("train.steps", &args.steps),
-        ("train.batch", &args.batch),
-        ("optimizer.lr", &args.lr),
-        ("train.precision", &args.precision),
-        ("train.seed", &args.seed),
-        ("train.threads", &args.threads),
-    ];
-    let mut overrides = changes(&flags);
+    let mut overrides = changes(&args.flags.rows());
     if args.monitor {
         overrides.push(("train.monitor_every".into(), "auto".into()));
     }

@@ -53,6 +53,72 @@ fn names_that_do_not_exist() {
 }
 
 #[test]
+fn flags_that_a_command_lacks() {
+    let folder = Folder::new();
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["finetune", "run", "--data", "builtin"], &["--steps", "--seeds", "--resume"]),
+        (&["compare"], &["--freeze-epochs", "--monitor", "--lr-find", "--resume"]),
+        (
+            &["inspect", "resnet20"],
+            &["--recipe", "--epochs", "--steps", "--batch", "--lr", "--precision"],
+        ),
+        (&["train"], &["--seeds", "--freeze-epochs"]),
+    ];
+    for (command, flags) in cases {
+        for flag in *flags {
+            let unexpected = format!("unexpected argument '{flag}'");
+            refused(&folder.run(&[*command, &[flag, "1"]].concat()), 2, &[&unexpected]);
+        }
+    }
+    for flag in ["--data", "--recipe", "--epochs", "--steps", "--batch", "--lr", "--precision"] {
+        refused(
+            &folder.run(&["train", "--resume", "run", flag, "1"]),
+            2,
+            &["--resume <DIR>", "cannot be used with", flag],
+        );
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_told_by_every_command() {
+    let folder = Folder::new();
+    folder.digits(64, 20, 4);
+    folder.write("phases.toml", b"base = \"default\"\n[[phase]]\nfrom = \"0ep\"\nside = 16\n");
+    folder.write("broken/config.toml", b"x = [");
+    let crop = "data.crop=4096";
+    let large: &[&str] = &["classifier.0", "numbers", "smaller"];
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["train", "classic", "--recipe", "phases.toml"], &["phase", "16", "classic"]),
+        (
+            &["train", "vgg16", "data.crop=32", "data.resize=32", "--recipe", "phases.toml"],
+            &["vgg16", "16x16", "32x32"],
+        ),
+        (&["train", "vgg16", crop, "data.resize=4096", "--batch", "1"], large),
+        (&["inspect", "vgg16", crop, "data.resize=4096"], large),
+        (&["bench", "train", "vgg16", "--input", "3x4096x4096", "--batch", "1"], large),
+        (&["inspect", "vgg16"], &["vgg16", "28"]),
+        (&["train", "--resume", "broken"], &["config.toml", "TOML"]),
+        (&["compare", "--runs", "broken"], &["config.toml", "TOML"]),
+        (&["train", "--recipe", "paper-imagenet"], &["data.source", "--data folder:DIR"]),
+        (&["compare", "--recipe", "nowhere.toml"], &["nowhere.toml"]),
+        (&["draw", "resnet34", "--input", "3x0x3"], &["3x0x3"]),
+    ];
+    for (args, words) in cases {
+        refused(&folder.run(args), 2, words);
+        assert!(!folder.path("runs").exists(), "{args:?} left something behind");
+    }
+    // What was asked for exists and fits, and still it cannot be done.
+    let failures: &[(&[&str], &[&str])] = &[
+        (&["train", "model.start=phases.toml"], &["phases.toml"]),
+        (&["compare", "--data", "folder:nowhere"], &["nowhere"]),
+        (&["inspect", "resnet8", "--data", "mnist:nowhere"], &["nowhere"]),
+    ];
+    for (args, words) in failures {
+        refused(&folder.run(args), 1, words);
+    }
+}
+
+#[test]
 fn data_that_is_not_there() {
     let folder = Folder::new();
     fs::create_dir(folder.path("empty")).unwrap();

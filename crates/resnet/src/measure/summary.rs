@@ -55,6 +55,14 @@ pub enum SummaryError {
     Shape(#[from] ShapeError),
 }
 
+impl SummaryError {
+    /// Whether the caller asked for something that does not exist or does not fit, rather than
+    /// something failing: always, for nothing is read or run.
+    pub fn is_usage(&self) -> bool {
+        true
+    }
+}
+
 /// Summarises a network for inputs of a shape.
 ///
 /// # Errors

@@ -104,3 +104,11 @@ fn did_you_mean(nearest: &[String], otherwise: &str) -> String {
         names => format!("; did you mean {}? {otherwise}", names.join(" or ")),
     }
 }
+
+impl ArchError {
+    /// Whether the caller asked for something that does not exist or does not fit, rather than
+    /// something failing: always, for a network is what was asked for.
+    pub fn is_usage(&self) -> bool {
+        true
+    }
+}

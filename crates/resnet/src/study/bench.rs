@@ -40,6 +40,17 @@ pub enum BenchError {
     Exec(#[from] ExecError),
 }
 
+impl BenchError {
+    /// Whether the caller asked for something that does not exist or does not fit, rather than
+    /// something failing.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            BenchError::Shape(_) => true,
+            BenchError::Exec(_) => false,
+        }
+    }
+}
+
 /// How fast a network is.
 #[derive(Clone, Debug, Serialize)]
 pub struct Bench {

@@ -102,3 +102,31 @@ pub enum TrainError {
         warmup: &'static str,
     },
 }
+
+impl TrainError {
+    /// Whether the caller asked for something that does not exist or does not fit, rather than
+    /// something failing. What broke while a run was under way is a failure.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            TrainError::Task(error) => error.is_usage(),
+            TrainError::Recipe(error) => error.is_usage(),
+            TrainError::Arch(error) => error.is_usage(),
+            TrainError::Summary(error) => error.is_usage(),
+            TrainError::Probe(error) => error.is_usage(),
+            TrainError::Shape(_)
+            | TrainError::Device(_)
+            | TrainError::Phase { .. }
+            | TrainError::Taken(..)
+            | TrainError::NoRun(..) => true,
+            TrainError::Data(_)
+            | TrainError::Model(_)
+            | TrainError::Event(_)
+            | TrainError::File(_)
+            | TrainError::Exec(_)
+            | TrainError::Use(_)
+            | TrainError::InUse(_)
+            | TrainError::Checkpoint { .. }
+            | TrainError::Diverged { .. } => false,
+        }
+    }
+}

@@ -33,6 +33,17 @@ pub enum FinetuneError {
     Recipe(#[from] RecipeError),
 }
 
+impl FinetuneError {
+    /// Whether the caller asked for something that does not exist or does not fit, rather than
+    /// something failing.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            FinetuneError::Recipe(error) => error.is_usage(),
+            FinetuneError::Model(_) | FinetuneError::Data(_) => false,
+        }
+    }
+}
+
 /// What is to be trained, and what was found in the data.
 #[derive(Clone, Debug)]
 pub struct Finetune {

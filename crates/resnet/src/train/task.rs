@@ -72,6 +72,19 @@ pub enum TaskError {
     Device(#[from] OpenError),
 }
 
+impl TaskError {
+    /// Whether the caller asked for something that does not exist or does not fit, rather than
+    /// something failing. Data and models that cannot be read are failures.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            TaskError::Arch(error) => error.is_usage(),
+            TaskError::Recipe(error) => error.is_usage(),
+            TaskError::Device(_) => true,
+            TaskError::Data(_) | TaskError::Model(_) => false,
+        }
+    }
+}
+
 impl Task {
     /// Opens the recipe's data and fits the network to it.
     ///

@@ -116,6 +116,17 @@ pub enum ProbeError {
     Exec(#[from] ExecError),
 }
 
+impl ProbeError {
+    /// Whether the caller asked for something that does not exist or does not fit, rather than
+    /// something failing.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            ProbeError::Shape(_) => true,
+            ProbeError::Exec(_) => false,
+        }
+    }
+}
+
 /// A network prepared to be looked into.
 pub struct Probe {
     session: Session,

@@ -95,3 +95,11 @@ pub struct Difference {
     /// Pictures with the same most likely class.
     pub same: usize,
 }
+
+impl ExportError {
+    /// Whether the caller asked for something that does not exist or does not fit, rather than
+    /// something failing. The network is the model's own, so what is wrong with it is a failure.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, ExportError::Options(_))
+    }
+}

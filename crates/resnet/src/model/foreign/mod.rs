@@ -122,6 +122,25 @@ pub enum ImportError {
     Preprocess(#[from] DataError),
 }
 
+impl ImportError {
+    /// Whether the caller asked for something that does not exist or does not fit, rather than
+    /// something failing. A file that is not what it should be is a failure.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            ImportError::Arch(error) => error.is_usage(),
+            ImportError::Choice { .. } => true,
+            ImportError::Model(_)
+            | ImportError::File(_)
+            | ImportError::Ours { .. }
+            | ImportError::Names { .. }
+            | ImportError::Tensors { .. }
+            | ImportError::Numbers { .. }
+            | ImportError::Classes { .. }
+            | ImportError::Preprocess(_) => false,
+        }
+    }
+}
+
 /// Reads a file of weights trained elsewhere and makes a complete model of it.
 ///
 /// safetensors and PyTorch's files are told apart by their first bytes. Arrays keep the type they

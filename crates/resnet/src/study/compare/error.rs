@@ -47,3 +47,18 @@ pub enum CompareError {
         problem: String,
     },
 }
+
+impl CompareError {
+    /// Whether the caller asked for something that does not exist or does not fit, rather than
+    /// something failing.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            CompareError::Task(error) => error.is_usage(),
+            CompareError::Train(error) => error.is_usage(),
+            CompareError::Recipe(error) => error.is_usage(),
+            CompareError::Inspect(error) => error.is_usage(),
+            CompareError::Request(_) | CompareError::Run { .. } => true,
+            CompareError::Event(_) | CompareError::Model(_) | CompareError::File(_) => false,
+        }
+    }
+}

@@ -33,6 +33,18 @@ pub enum InspectError {
     Probe(#[from] ProbeError),
 }
 
+impl InspectError {
+    /// Whether the caller asked for something that does not exist or does not fit, rather than
+    /// something failing.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            InspectError::Task(error) => error.is_usage(),
+            InspectError::Probe(error) => error.is_usage(),
+            InspectError::Model(_) | InspectError::Data(_) => false,
+        }
+    }
+}
+
 /// What was found in a network.
 #[derive(Clone, Debug, Serialize)]
 pub struct Inspection {

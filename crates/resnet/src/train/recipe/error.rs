@@ -123,3 +123,11 @@ pub enum RecipeError {
     #[error("expected key=value, such as lr=0.05, found `{0}`")]
     NotOverride(String),
 }
+
+impl RecipeError {
+    /// Whether the caller asked for something that does not exist or does not fit, rather than
+    /// something failing: always, for a recipe is what was asked for.
+    pub fn is_usage(&self) -> bool {
+        true
+    }
+}
