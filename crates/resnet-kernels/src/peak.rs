@@ -131,11 +131,11 @@ mod tests {
     use crate::{Cpu, Isa};
 
     #[test]
-    fn limits_are_those_of_a_computer() {
+    fn limits_are_rates() {
         let cpu = Cpu::with_isa(Isa::Scalar, 2).unwrap();
-        // No machine in use computes less than 0.1 or more than 100,000 GFLOP/s on two scalar
-        // threads.
-        assert!((1e8..1e14).contains(&flops(&cpu)));
-        assert!((1e8..1e14).contains(&bandwidth(&cpu)));
+        // Whatever the machine does beside: per second, not per operation.
+        for limit in [flops(&cpu), bandwidth(&cpu)] {
+            assert!(limit.is_finite() && limit > 1.0, "{limit}");
+        }
     }
 }

@@ -313,17 +313,24 @@ fn an_epilogue_keeps_nan_as<T: Map>() {
 }
 
 #[test]
-#[should_panic(expected = "chosen for 1 threads and scalar")]
-fn packed_weights_are_for_one_instruction_set() {
+fn packed_weights_are_for_the_cpu_that_the_kernel_was_chosen_for() {
+    let shape: Conv2dShape = "ic2 ih4 oc3 k3 p1".parse().unwrap();
+    let conv = Conv2d::<f32>::choose(&Cpu::with_isa(Isa::Scalar, 1).unwrap(), &shape);
+    let pack = |cpu: Cpu| {
+        let mut packed = vec![0.0; conv.packed_len()];
+        let w = vec![0.0; shape.w_len()];
+        let packed = std::panic::AssertUnwindSafe(|| conv.pack(&cpu, &w, &mut packed));
+        let refused = std::panic::catch_unwind(packed).unwrap_err();
+        refused.downcast_ref::<String>().cloned().unwrap_or_default()
+    };
+    let error = pack(Cpu::with_isa(Isa::Scalar, 2).unwrap());
+    assert!(error.contains("chosen for 1 threads and scalar, called with 2"), "{error}");
+    // A machine with nothing better has no other instruction set to mix up.
     let best = Isa::best_up_to(Isa::Amx);
-    let (scalar, other) = (Cpu::with_isa(Isa::Scalar, 1), Cpu::with_isa(best, 1));
-    let shape = "ic2 ih4 oc3 k3 p1".parse().unwrap();
-    let conv = Conv2d::<f32>::choose(&scalar.unwrap(), &shape);
-    let mut packed = vec![0.0; conv.packed_len()];
-    // A machine with nothing better has nothing to mix up.
-    let other = other.filter(|cpu| cpu.isa() > Isa::Scalar);
-    let other = other.unwrap_or_else(|| panic!("chosen for 1 threads and scalar"));
-    conv.pack(&other, &vec![0.0; shape.w_len()], &mut packed);
+    if best > Isa::Scalar {
+        let error = pack(Cpu::with_isa(best, 1).unwrap());
+        assert!(error.contains("chosen for 1 threads and scalar, called with 1"), "{error}");
+    }
 }
 
 /// The weights as `conv` lays them out, in zeroed memory from a cache line on.
