@@ -54,7 +54,7 @@ enum Body {
 #[non_exhaustive]
 pub enum ArchError {
     /// No row and no family has this name.
-    #[error("unknown network `{name}`{}", did_you_mean(nearest, "`resnet models` lists all"))]
+    #[error("unknown network `{name}`{}", like(nearest))]
     UnknownNetwork {
         /// What was asked for.
         name: String,
@@ -148,6 +148,14 @@ impl ArchError {
     /// something failing: always, for a network is what was asked for.
     pub fn is_usage(&self) -> bool {
         true
+    }
+}
+
+/// The end of an error about a name of the catalogue.
+fn like(nearest: &[String]) -> String {
+    match nearest {
+        [] => "; expected a name of the catalogue, such as resnet20 or vgg16_bn".to_string(),
+        names => format!("; did you mean {}?", names.join(" or ")),
     }
 }
 

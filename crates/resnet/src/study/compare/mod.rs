@@ -28,7 +28,7 @@ use crate::train::{Observer, TrainError, Trainer};
 pub use figures::{Look, Start, figures};
 pub use group::{Group, Mean, groups};
 pub use page::render;
-pub use record::{Outcome, Record};
+pub use record::{Outcome, Record, RunProblem};
 pub use save::save;
 pub use verdict::{Finding, conclusions};
 
@@ -69,7 +69,7 @@ pub enum CompareError {
         /// The directory.
         path: PathBuf,
         /// What is missing or in the way, and what to do.
-        problem: String,
+        problem: RunProblem,
     },
 }
 
@@ -100,7 +100,7 @@ pub struct Request {
     pub out: PathBuf,
     /// Directories of runs made earlier, to be compared as well.
     pub runs: Vec<PathBuf>,
-    /// What was typed.
+    /// What was typed; it goes on as well.
     pub command: String,
 }
 
@@ -155,7 +155,7 @@ fn plan(request: &Request) -> Result<(Task, Vec<Planned>), CompareError> {
     }
     if request.recipe.train.seed > i64::MAX as u64 - request.seeds {
         return refuse(format!(
-            "seeds from {} on are too large; use a smaller --seed",
+            "seeds from {} on are too large; use a smaller seed",
             request.recipe.train.seed
         ));
     }
@@ -211,6 +211,7 @@ pub fn run(
             State::Resumed => Some(
                 Trainer::resume(&run.directory)
                     .set("train.threads", run.recipe.train.threads)
+                    .resume_command(&request.command)
                     .observer(watch.observer())
                     .run(),
             ),
@@ -218,6 +219,7 @@ pub fn run(
                 Trainer::of(run.recipe.clone())
                     .out(&run.directory)
                     .command(&request.command)
+                    .resume_command(&request.command)
                     .observer(watch.observer())
                     .run(),
             ),
@@ -263,10 +265,7 @@ fn check(records: &[Record]) -> Result<(), CompareError> {
         if let Some(other) = records[..i].iter().find(same) {
             return Err(CompareError::Run {
                 path: record.directory.clone(),
-                problem: format!(
-                    "it is the same run as {}: network, recipe and seed; name each run once",
-                    other.directory.display()
-                ),
+                problem: RunProblem::Same { of: other.directory.clone() },
             });
         }
     }
@@ -297,12 +296,11 @@ fn check_same_data(records: &[Record]) -> Result<(), CompareError> {
     match records.iter().find(|other| !same(first, other)) {
         Some(other) => Err(CompareError::Run {
             path: other.directory.clone(),
-            problem: format!(
-                "its data is {}, that of {} is {}; only runs on the same data can be compared",
-                tell(other),
-                first.directory.display(),
-                tell(first)
-            ),
+            problem: RunProblem::Data {
+                found: tell(other),
+                of: first.directory.clone(),
+                expected: tell(first),
+            },
         }),
         None => Ok(()),
     }

@@ -117,7 +117,7 @@ sections! {
     /// `[model]`: the network.
     model: Model {
         arch: String, "", |text| !text.is_empty(),
-            "The network's name; `resnet models` lists them. Options may follow a colon: `resnet20:shortcut=B`.";
+            "The network's name. Options may follow a colon: `resnet20:shortcut=B`.";
         shortcut: Option<Setting>, "", any,
             "The shortcut where shapes change, `A`, `B` or `C`; `auto` is the network's own, as for all options here.";
         norm: Option<Setting>, "", any, "`batch` or `none`: with or without batch normalisation.";
