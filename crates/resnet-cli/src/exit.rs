@@ -18,6 +18,7 @@ use resnet::train::finetune::FinetuneError;
 use resnet::train::recipe::RecipeError;
 use resnet::train::task::TaskError;
 
+use crate::hints;
 use crate::term::{INTERRUPTED, tell};
 
 /// The run was stopped, and can be resumed; said already.
@@ -62,7 +63,7 @@ pub(crate) fn code(error: &anyhow::Error) -> ExitCode {
         return ExitCode::from(INTERRUPTED);
     }
     // Messages contain their causes.
-    tell(&format!("error: {error}"));
+    tell(&format!("error: {error}{}", hints::of_error(error)));
     ExitCode::from(if is_usage(error) { 2 } else { 1 })
 }
 

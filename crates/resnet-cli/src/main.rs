@@ -3,6 +3,7 @@
 
 mod cmd;
 mod exit;
+mod hints;
 mod observer;
 mod term;
 
@@ -14,7 +15,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 #[derive(Parser)]
 #[command(name = "resnet", version, propagate_version = true, disable_help_subcommand = true)]
 #[command(
-    after_help = "`resnet train` alone trains ResNet-20 on built-in pictures. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped."
+    after_help = "`resnet train` alone trains ResNet-20 on built-in pictures. Exit codes: 0 done, \
+        1 failed, 2 wrong usage, 130 stopped."
 )]
 struct Cli {
     #[command(subcommand)]

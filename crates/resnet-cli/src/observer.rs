@@ -11,6 +11,7 @@ use indicatif::ProgressBar;
 use resnet::train::event::{Event, RunStarted};
 use resnet::train::{Flow, INTERRUPTED, Observer, REPORT, Tick};
 
+use crate::hints;
 use crate::term::{bar, duration, flow, grouped, scaled, stop_at_signals, tell};
 
 /// Least time between two plain lines about steps.
@@ -156,14 +157,17 @@ impl Observer for Human {
                     None if self.line.elapsed() >= LINE_EVERY => {
                         self.line = Instant::now();
                         let total = self.started.as_ref().map_or(0, |run| run.steps);
-                        tell(&format!("step {}/{total}  loss {:.4}  lr {:.4}  {:.0} images/s  {left}",
-                            step.step, step.loss, step.lr, step.images_per_s));
+                        tell(&format!(
+                            "step {}/{total}  loss {:.4}  lr {:.4}  {:.0} images/s  {left}",
+                            step.step, step.loss, step.lr, step.images_per_s
+                        ));
                     }
                     None => {}
                 }
             }
             Event::Evaluated(e) => self.say(&format!(
-                "epoch {:>3}  train: loss {:.4}, top-1 {:5.2} %   {}: loss {:.4}, top-1 {:5.2} %   {}",
+                "epoch {:>3}  train: loss {:.4}, top-1 {:5.2} %   \
+                 {}: loss {:.4}, top-1 {:5.2} %   {}",
                 e.epoch,
                 e.train_loss,
                 e.train_top1 * 100.0,
@@ -187,8 +191,10 @@ impl Observer for Human {
                         duration(end.seconds),
                         end.top1.unwrap_or(f64::NAN) * 100.0
                     )),
-                    (Some(reason), _) if reason == INTERRUPTED => tell(&format!("stopped after {} steps; continue with: resnet train --resume {out}",
-                        end.steps
+                    (Some(reason), _) if reason == INTERRUPTED => tell(&format!(
+                        "stopped after {} steps; continue with: {}",
+                        end.steps,
+                        hints::resume(out)
                     )),
                     _ => {}
                 }

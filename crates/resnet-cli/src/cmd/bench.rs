@@ -18,9 +18,12 @@ use crate::term::tell;
   resnet bench train resnet20 --batch 128
   resnet bench infer resnet50 --batch 1 --layers
   resnet bench op 'n32 ic64 ih56 oc64 k3 p1'
-Times are medians after warm-up. FLOPs are two a multiply-add, of convolutions and linear layers. The roofline is
-the least time that the machine's arithmetic and memory, both measured in the same sitting, allow for a step.
-RESNET_ISA=scalar|avx2|avx512|avx512bf16|amx caps the instruction set, RESNET_WINOGRAD=off leaves out Winograd's algorithm.")]
+Times are medians after warm-up. FLOPs are two a multiply-add, of convolutions and linear layers. \
+The roofline is
+the least time that the machine's arithmetic and memory, both measured in the same sitting, allow \
+for a step.
+RESNET_ISA=scalar|avx2|avx512|avx512bf16|amx caps the instruction set, RESNET_WINOGRAD=off leaves \
+out Winograd's algorithm.")]
 pub(crate) struct Args {
     /// train (forward, backward, update), infer, or op: every kernel for one convolution, checked
     /// against f64
@@ -100,7 +103,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     if args.json {
         let mut json = serde_json::json!({
-            "arch": arch.name(), "mode": args.mode, "precision": precision.name(), "batch": batch, "threads": threads,
+            "arch": arch.name(), "mode": args.mode, "precision": precision.name(),
+            "batch": batch, "threads": threads,
         });
         let more = serde_json::to_value(&found)?;
         if let (Some(json), Some(more)) = (json.as_object_mut(), more.as_object()) {
@@ -118,7 +122,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 
 fn run_op(args: &Args) -> anyhow::Result<()> {
     if args.batch.is_some() || args.input.is_some() || args.layers {
-        let why = "--batch, --input and --layers are of train and infer; a convolution's shape says it all";
+        let why = "--batch, --input and --layers are of train and infer; \
+                   a convolution's shape says it all";
         return Err(Usage(why.into()).into());
     }
     let device = exec::cpu(args.threads)?;
@@ -128,7 +133,10 @@ fn run_op(args: &Args) -> anyhow::Result<()> {
     let found = exec::time_convolution(&args.network, precision, threads, time).map_err(Usage)?;
     let mut out = std::io::stdout().lock();
     if args.json {
-        let json = serde_json::json!({ "shape": args.network, "precision": precision.name(), "threads": threads, "kernels": found });
+        let json = serde_json::json!({
+            "shape": args.network, "precision": precision.name(), "threads": threads,
+            "kernels": found,
+        });
         writeln!(out, "{json}")?;
         return Ok(());
     }

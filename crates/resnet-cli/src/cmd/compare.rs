@@ -104,7 +104,8 @@ fn only_runs(args: &Args) -> Result<(), Usage> {
     let mut given = flags.filter_map(|(flag, _, value)| value.is_some().then_some(flag));
     match given.next().or(args.changes.first().map(String::as_str)) {
         Some(given) => Err(Usage(format!(
-            "--runs alone takes runs as they are; remove `{given}`, or name networks to train by --depths or --archs"
+            "--runs alone takes runs as they are; remove `{given}`, or name networks to train by \
+             --depths or --archs"
         ))),
         None => Ok(()),
     }
@@ -145,7 +146,8 @@ fn networks(args: &Args) -> Result<Vec<String>, Usage> {
         let depth = depth.filter(|depth| (1..=DEEPEST).contains(depth));
         let depth = depth.ok_or_else(|| {
             Usage(format!(
-                "--depths is `{list}`: found `{text}`, expected whole numbers from 1 to {DEEPEST}, such as 20,32,44,56"
+                "--depths is `{list}`: found `{text}`, expected whole numbers from 1 to \
+                 {DEEPEST}, such as 20,32,44,56"
             ))
         })?;
         if depths.contains(&depth) {
@@ -227,7 +229,8 @@ fn json(groups: &[Group<'_>], look: &Look) -> serde_json::Value {
             serde_json::json!({
                 "arch": run.started.arch, "depth": group.depth, "residual": group.residual,
                 "seed": run.started.seed, "params": run.started.params, "macs": run.started.macs,
-                "train_error": run.train_error, "test_error": run.test_error, "seconds": run.seconds,
+                "train_error": run.train_error, "test_error": run.test_error,
+                "seconds": run.seconds,
                 "diverged": run.outcome != Outcome::Finished,
             })
         })

@@ -4,9 +4,8 @@ use clap_complete::Shell;
 
 /// Arguments of `resnet completions`.
 #[derive(clap::Args)]
-#[command(
-    after_help = "Example, for bash:\n  resnet completions bash > ~/.local/share/bash-completion/completions/resnet"
-)]
+#[command(after_help = "Example, for bash:
+  resnet completions bash > ~/.local/share/bash-completion/completions/resnet")]
 pub(crate) struct Args {
     /// The shell
     shell: Shell,

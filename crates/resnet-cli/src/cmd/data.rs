@@ -26,7 +26,8 @@ enum Verb {
 #[derive(clap::Args)]
 #[command(after_help = "Example:
   resnet data check folder:photos
-Errors are what makes training fail or its result mislead: damaged files, pictures in two splits or two classes, classes
+Errors are what makes training fail or its result mislead: damaged files, pictures in two splits \
+or two classes, classes
 without pictures. The exit code is then 1; warnings alone leave 0, or 1 with --strict.")]
 struct CheckArgs {
     /// The pictures: builtin, cifar10:DIR, cifar100:DIR, mnist:DIR, folder:DIR, or DIR

@@ -37,7 +37,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     if args.networks.len() > MOST_NETWORKS {
         return Err(Usage(format!(
-            "{} networks are too many for one drawing; it has room for {MOST_NETWORKS}, make several",
+            "{} networks are too many for one drawing; it has room for {MOST_NETWORKS}, make \
+             several",
             args.networks.len()
         ))
         .into());
@@ -55,7 +56,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         if let (Some(before), true) = (networks.last(), text.contains('=') && !text.contains(':')) {
             let (name, joint) = (&before.name, if before.name.contains(':') { ',' } else { ':' });
             return Err(Usage(format!(
-                "`{text}` is no network; an option belongs to its network's name: {name}{joint}{text}"
+                "`{text}` is no network; an option belongs to its network's name: \
+                 {name}{joint}{text}"
             ))
             .into());
         }

@@ -66,7 +66,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Some("test") => ("test".into(), splits.test),
         None if splits.test.is_none() => {
             tell(&format!(
-                "warning: {} has no second split; these pictures may be those the model learned from",
+                "warning: {} has no second split; these pictures may be those the model learned \
+                 from",
                 args.data
             ));
             ("train".into(), Some(splits.train))

@@ -17,8 +17,10 @@ use crate::term::{grouped, tell};
 #[command(after_help = "Examples:
   resnet export runs/resnet18-folder -o resnet18.onnx --fold --with-preprocessing --verify
   resnet export runs/resnet18-folder -o resnet18.pth --half f16
-The weights have torchvision's names: torchvision's networks load them with strict=True. Classes, preprocessing, recipe and
-licence travel with them: in a safetensors file's and an ONNX model's metadata, and in extra/metadata.json of a pth.")]
+The weights have torchvision's names: torchvision's networks load them with strict=True. Classes, \
+preprocessing, recipe and
+licence travel with them: in a safetensors file's and an ONNX model's metadata, and in \
+extra/metadata.json of a pth.")]
 pub(crate) struct Args {
     /// Model file, checkpoint or run directory
     model: PathBuf,
@@ -113,7 +115,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             })
         });
         let json = serde_json::json!({
-            "arch": model.arch.name(), "format": format.name, "file": args.out.display().to_string(),
+            "arch": model.arch.name(), "format": format.name,
+            "file": args.out.display().to_string(),
             "bytes": bytes, "verified": verified,
         });
         writeln!(out, "{json}")?;
@@ -130,7 +133,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     if let Some(d) = difference {
         writeln!(
             out,
-            "verified on {} pictures of {}: logits differ by at most {:.1e} ({:.1e} is allowed, the largest logit is {:.1}), {} of {} with the same top-1",
+            "verified on {} pictures of {}: logits differ by at most {:.1e} ({:.1e} is allowed, \
+             the largest logit is {:.1}), {} of {} with the same top-1",
             d.images, args.data, d.most, d.allowed, d.largest, d.same, d.images
         )?;
     }

@@ -10,6 +10,7 @@ use super::flags::{RecipeFlags, changes};
 use super::lr_find::find_rate;
 use super::paths::{free_run, load_model, model_file};
 use crate::exit::finished;
+use crate::hints;
 use crate::observer;
 use crate::term::{command_line, tell};
 
@@ -23,8 +24,10 @@ const DATA: &str =
   resnet finetune resnet50.safetensors --data folder:photos
   resnet finetune resnet50.safetensors --data folder:photos --epochs 12 --freeze-epochs 4 lr=0.005
   resnet finetune resnet50.safetensors --data folder:photos --lr-find
-The last layer is made anew and trained alone at first; then all layers are, early ones more slowly. What is not given is
-chosen by the number of pictures; config.toml in the run directory has every choice. `resnet train --resume DIR` goes on.")]
+The last layer is made anew and trained alone at first; then all layers are, early ones more \
+slowly. What is not given is
+chosen by the number of pictures; config.toml in the run directory has every choice. `resnet \
+train --resume DIR` goes on.")]
 #[command(
     mut_arg("data", |arg| arg.required(true).help(DATA)),
     mut_arg("recipe", |arg| arg.default_value(RECIPE)),
@@ -72,8 +75,10 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<()> {
     }
     let out = args.out.unwrap_or_else(|| free_run("", &recipe));
     let mut observer = observer::of(args.json)?;
-    let command = command_line();
-    let trainer = Trainer::of(recipe).out(out).command(&command);
+    let trainer = Trainer::of(recipe)
+        .command(&command_line())
+        .resume_command(&hints::resume(out.display()))
+        .out(out);
     let trainer = notes.into_iter().fold(trainer, Trainer::note);
     let trained = trainer.observer(observer.as_mut()).run()?;
     observer.finish()?;

@@ -48,8 +48,8 @@ pub(super) struct RecipeFlags {
     precision: Option<String>,
 }
 
-/// The same, where the budget may be counted in steps as well. `resnet finetune` fits its own to the
-/// pictures, in epochs.
+/// The same, where the budget may be counted in steps as well. `resnet finetune` fits its own to
+/// the pictures, in epochs.
 #[derive(clap::Args)]
 pub(super) struct BudgetFlags {
     #[command(flatten)]

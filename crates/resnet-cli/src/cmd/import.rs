@@ -7,6 +7,7 @@ use resnet::model::foreign::{self, Choices};
 use resnet::net::Arch;
 use resnet::train::recipe::split_override;
 
+use crate::hints;
 use crate::term::{grouped, tell};
 
 /// Arguments of `resnet import`.
@@ -15,8 +16,10 @@ use crate::term::{grouped, tell};
   resnet import resnet18-f37072fd.pth --classes imagenet_class_index.json -o resnet18.safetensors
   resnet import resnet50.safetensors --arch resnet50_v1 -o resnet50.safetensors \\
     preprocess.mean=0.485,0.458,0.408 preprocess.std=0.0039216
-Names of torchvision, timm (resnet, resnext, resnetv2) and the CIFAR networks of pytorch_resnet_cifar10 and pytorch-cifar
-are known, and the network is found by them and the shapes. Whatever had to be assumed is told. Nothing in a file is executed.")]
+Names of torchvision, timm (resnet, resnext, resnetv2) and the CIFAR networks of \
+pytorch_resnet_cifar10 and pytorch-cifar
+are known, and the network is found by them and the shapes. Whatever had to be assumed is told. \
+Nothing in a file is executed.")]
 pub(crate) struct Args {
     /// Weights: .safetensors, .pth, .pt, .th
     file: PathBuf,
@@ -55,7 +58,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         choices.classes = Some((file, names));
     }
     let import = foreign::import(&args.file, &choices)?;
-    for text in &import.assumed {
+    let assumed: Vec<String> = import
+        .assumed
+        .iter()
+        .map(|assumption| format!("{assumption}{}", hints::of_assumption(assumption)))
+        .collect();
+    for text in &assumed {
         tell(&format!("assumed: {text}"));
     }
     for text in &import.ignored {
@@ -67,9 +75,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     if args.json {
         let json = serde_json::json!({
-            "arch": arch, "naming": import.naming, "classes": model.classes.len(), "tensors": tensors,
+            "arch": arch, "naming": import.naming, "classes": model.classes.len(),
+            "tensors": tensors,
             "preprocess": model.preprocess, "licence": model.tensors.metadata.get("licence"),
-            "assumed": import.assumed, "left_out": import.ignored, "model": args.out.display().to_string(),
+            "assumed": assumed, "left_out": import.ignored, "model": args.out.display().to_string(),
         });
         writeln!(out, "{json}")?;
         return Ok(());

@@ -28,8 +28,10 @@ const DATA: &str = "The pictures [default: those the model was trained on, or bu
   resnet inspect plain56 norm=none gain=0.5       gradients that vanish
   resnet inspect resnet56 --data cifar10:DIR
   resnet inspect runs/resnet20-builtin --out look
-A run that was trained with --monitor is shown along its way. Gradients are of the mean loss of one batch
-of training pictures, not augmented. Healthy: less than 1000-fold from the last convolution to the first.")]
+A run that was trained with --monitor is shown along its way. Gradients are of the mean loss of \
+one batch
+of training pictures, not augmented. Healthy: less than 1000-fold from the last convolution to \
+the first.")]
 #[command(
     mut_arg("data", |arg| arg.help(DATA)),
     mut_arg("seed", |arg| arg.help("Seed of the initial weights"))
@@ -66,7 +68,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Err(_) if path.exists() => {
             if !args.changes.is_empty() || args.flags.seed.is_some() {
                 return Err(Usage(format!(
-                    "{} is a trained model; --seed and changes such as `{}` are for networks as they start",
+                    "{} is a trained model; --seed and changes such as `{}` are for networks as \
+                     they start",
                     args.network,
                     args.changes.first().map_or("norm=none", String::as_str)
                 ))

@@ -4,8 +4,9 @@ use std::io::Write;
 
 use resnet::data;
 use resnet::net::{CATALOG, FAMILIES, OPTIONS};
-use resnet::train::recipe::{KEYS, RECIPES};
+use resnet::train::recipe::{KEYS, Key, RECIPES};
 
+use crate::hints;
 use crate::term::{grouped, scaled};
 
 /// Arguments of `resnet models`.
@@ -63,7 +64,8 @@ fn json() -> serde_json::Value {
         .iter()
         .map(|row| {
             serde_json::json!({
-                "arch": row.name, "depth": row.depth, "params": row.params, "macs": row.macs, "flops": 2 * row.macs,
+                "arch": row.name, "depth": row.depth, "params": row.params, "macs": row.macs,
+                "flops": 2 * row.macs,
                 "about": row.about, "source": row.source,
             })
         })
@@ -78,7 +80,14 @@ fn json() -> serde_json::Value {
         .collect();
     let recipes: Vec<_> =
         RECIPES.iter().map(|r| serde_json::json!({"name": r.name, "about": r.about})).collect();
-    serde_json::json!({"models": networks, "families": families, "options": options, "recipes": recipes})
+    serde_json::json!({
+        "models": networks, "families": families, "options": options, "recipes": recipes,
+    })
+}
+
+/// What a key means.
+fn help(key: &Key) -> String {
+    format!("{}{}", key.help, hints::of_key(key))
 }
 
 fn keys(out: &mut impl Write, json: bool) -> anyhow::Result<()> {
@@ -88,7 +97,8 @@ fn keys(out: &mut impl Write, json: bool) -> anyhow::Result<()> {
             .iter()
             .map(|key| {
                 serde_json::json!({
-                    "key": key.name, "default": key.value(&default), "expected": key.expected(), "help": key.help,
+                    "key": key.name, "default": key.value(&default), "expected": key.expected(),
+                    "help": help(key),
                 })
             })
             .collect();
@@ -96,7 +106,7 @@ fn keys(out: &mut impl Write, json: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     for key in KEYS.iter() {
-        writeln!(out, "{} = {}\n    {}", key.name, key.value(&default), key.help)?;
+        writeln!(out, "{} = {}\n    {}", key.name, key.value(&default), help(key))?;
     }
     Ok(())
 }

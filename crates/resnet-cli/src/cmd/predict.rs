@@ -156,7 +156,11 @@ fn write_json(
 ) -> anyhow::Result<()> {
     let top: Vec<_> = guesses
         .iter()
-        .map(|g| serde_json::json!({"class": g.class, "label": g.label, "probability": g.probability}))
+        .map(|g| {
+            serde_json::json!({
+                "class": g.class, "label": g.label, "probability": g.probability,
+            })
+        })
         .collect();
     let mut line = serde_json::json!({"file": name, "top": top});
     if let Some(cam) = cam {

@@ -9,6 +9,7 @@ use super::flags::{BudgetFlags, add_changes, changes};
 use super::lr_find::find_rate;
 use super::paths::free_run;
 use crate::exit::{Usage, finished};
+use crate::hints;
 use crate::observer;
 use crate::term::command_line;
 
@@ -36,7 +37,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Continue the run in this directory; takes --threads and --json only
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["data", "recipe", "epochs", "steps", "batch", "lr", "precision", "seed", "monitor", "out"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = [
+        "data", "recipe", "epochs", "steps", "batch", "lr", "precision", "seed", "monitor", "out",
+    ])]
     resume: Option<PathBuf>,
     /// One JSON event a line on standard output
     #[arg(long)]
@@ -52,7 +55,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
                 Usage(format!("--resume takes everything from the run; remove `{given}`")).into()
             );
         }
-        let mut trainer = Trainer::resume(out);
+        let mut trainer = Trainer::resume(out).resume_command(&hints::resume(out.display()));
         if let Some(threads) = args.flags.recipe.task.threads()? {
             trainer = trainer.set("train.threads", threads);
         }
@@ -68,8 +71,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Some(out) => out.clone(),
         None => free_run("", &recipe),
     };
-    let trainer = Trainer::of(recipe).out(out).command(&command_line());
-    let trained = trainer.observer(observer.as_mut()).run()?;
+    let trained = Trainer::of(recipe)
+        .command(&command_line())
+        .resume_command(&hints::resume(out.display()))
+        .out(out)
+        .observer(observer.as_mut())
+        .run()?;
     observer.finish()?;
     Ok(finished(&trained.ended)?)
 }

@@ -175,7 +175,8 @@ fn an_interrupted_run_saves_and_can_be_resumed() {
     assert_eq!(last["event"], "run_ended", "{last}");
     assert_eq!(last["stopped"], "interrupted", "{last}");
     assert!(last["model"].is_null());
-    assert!(folder.path("stopped/report.html").is_file());
+    let page = fs::read_to_string(folder.path("stopped/report.html")).unwrap();
+    assert!(page.contains("To go on: resnet train --resume stopped"), "the page says how");
     folder.ok(&["train", "--resume", "stopped", "--json"]);
     assert!(
         fs::read(folder.path("stopped/model.safetensors")).unwrap()

@@ -26,8 +26,8 @@ pub enum ModelError {
     },
     /// The file lacks what a model file of ours has.
     #[error(
-        "{}: metadata `{key}` {problem}; expected a model or checkpoint written by `resnet train`; \
-         `resnet import` makes a model of weights trained elsewhere",
+        "{}: metadata `{key}` {problem}; expected a model or checkpoint that training wrote; \
+         import weights trained elsewhere first",
         path.display()
     )]
     Metadata {

@@ -2,7 +2,7 @@
 //!
 //! One safetensors file. Tensors have torchvision's names and layouts; the metadata says which
 //! network they belong to, what its classes are called and how pictures become its inputs, so that
-//! no command has to ask again.
+//! nothing has to be asked again.
 //!
 //! | metadata | content |
 //! |---|---|
@@ -16,8 +16,8 @@
 //! | `preprocess` | JSON of [`Preprocess`]; a per-pixel mean is the tensor `preprocess.mean`, `[h, w, c]` |
 //! | `preprocess.mean` | the same as a JSON list, in files whose tensors are the network's alone |
 //!
-//! A PyTorch file that `resnet export` wrote has the same metadata beside its tensors, and is a
-//! model file as well.
+//! A PyTorch file that [`export`](super::export) wrote has the same metadata beside its tensors, and
+//! is a model file as well.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@ use resnet_engine::graph::Shape;
 #[non_exhaustive]
 pub enum ArchError {
     /// No row and no family has this name.
-    #[error("unknown network `{name}`{}", did_you_mean(nearest, "`resnet models` lists all"))]
+    #[error("unknown network `{name}`{}", like(nearest))]
     UnknownNetwork {
         /// What was asked for.
         name: String,
@@ -96,6 +96,14 @@ pub enum ArchError {
         /// What can be built.
         expected: String,
     },
+}
+
+/// The end of an error about a name of the catalogue.
+fn like(nearest: &[String]) -> String {
+    match nearest {
+        [] => "; expected a name of the catalogue, such as resnet20 or vgg16_bn".to_string(),
+        names => format!("; did you mean {}?", names.join(" or ")),
+    }
 }
 
 fn did_you_mean(nearest: &[String], otherwise: &str) -> String {

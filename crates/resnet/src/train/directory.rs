@@ -41,9 +41,15 @@ pub(super) struct Directory {
     /// `config.toml`, locked while the run is under way; the lock ends with the process, however it
     /// ends.
     _lock: Option<File>,
+    /// What goes on with the run, where somebody said it.
+    pub(super) resume_command: Option<String>,
 }
 
 impl Directory {
+    fn of(root: &Path) -> Directory {
+        Directory { root: root.to_owned(), _lock: None, resume_command: None }
+    }
+
     /// Makes the directory of a new run. Files of the same names are never replaced.
     pub(super) fn create(
         root: &Path,
@@ -51,7 +57,7 @@ impl Directory {
         command: &str,
         device: &dyn Device,
     ) -> Result<Directory, TrainError> {
-        let mut directory = Directory { root: root.to_owned(), _lock: None };
+        let mut directory = Directory::of(root);
         for name in [CONFIG, EVENTS, METRICS_CSV, MODEL, REPORT, LAST, BEST] {
             if directory.path(name).exists() {
                 return Err(TrainError::Taken(root.to_owned(), name));
@@ -70,7 +76,7 @@ impl Directory {
 
     /// Opens the directory of a run that began before.
     pub(super) fn open(root: &Path) -> Result<(Directory, Recipe), TrainError> {
-        let mut directory = Directory { root: root.to_owned(), _lock: None };
+        let mut directory = Directory::of(root);
         if !directory.path(CONFIG).is_file() {
             return Err(TrainError::NoRun(root.to_owned(), CONFIG));
         }

@@ -71,13 +71,13 @@ pub enum TrainError {
         arch: String,
     },
     /// The directory already holds a run.
-    #[error("{path} already holds {file}; continue a run with --resume {path}, or choose another --out", path = .0.display(), file = .1)]
+    #[error("{} already holds {}; continue that run, or choose another directory", .0.display(), .1)]
     Taken(PathBuf, &'static str),
     /// Another process trains in the directory.
-    #[error("{} is in use by another `resnet train`; wait for it or stop it", .0.display())]
+    #[error("{} is in use: another process trains there; wait for it or stop it", .0.display())]
     InUse(PathBuf),
     /// The directory to resume holds no run.
-    #[error("{path} holds no run: {file} is missing; give the directory that `resnet train` printed", path = .0.display(), file = .1)]
+    #[error("{} holds no run: {} is missing; give the directory of a run", .0.display(), .1)]
     NoRun(PathBuf, &'static str),
     /// The checkpoint is of another run.
     #[error("{}: {problem}", path.display())]

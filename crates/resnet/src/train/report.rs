@@ -72,11 +72,12 @@ pub(super) fn page(
         shape.c,
         if shape.c == 1 { "" } else { "s" }
     );
-    let resume = format!("resnet train --resume {}", directory.root().display());
     let status = match ended.stopped.as_deref() {
         None => Status::Finished,
         Some(reason) if failed => Status::Failed { step: ended.steps, reason },
-        Some(_) => Status::Stopped { step: ended.steps, resume: Some(&resume) },
+        Some(_) => {
+            Status::Stopped { step: ended.steps, resume: directory.resume_command.as_deref() }
+        }
     };
     charts::render(&RunReport {
         title: &format!("{} on {}", job.task.arch.name(), job.task.recipe.data.source),

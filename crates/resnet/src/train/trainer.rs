@@ -43,6 +43,7 @@ pub struct Trainer<'a> {
     device: Option<Arc<dyn Device>>,
     out: Option<PathBuf>,
     command: String,
+    resume_command: Option<String>,
     notes: Vec<String>,
     observer: Option<Watcher<'a>>,
 }
@@ -89,6 +90,7 @@ impl<'a> Trainer<'a> {
             device: None,
             out: None,
             command: String::new(),
+            resume_command: None,
             notes: Vec::new(),
             observer: None,
         }
@@ -168,6 +170,13 @@ impl<'a> Trainer<'a> {
         self
     }
 
+    /// What the page of a run that was stopped says to type to go on; without it, nothing.
+    #[must_use]
+    pub fn resume_command(mut self, command: &str) -> Trainer<'a> {
+        self.resume_command = Some(command.to_owned());
+        self
+    }
+
     /// A note about the data, which becomes a warning of the run.
     #[must_use]
     pub fn note(mut self, note: String) -> Trainer<'a> {
@@ -202,7 +211,8 @@ impl<'a> Trainer<'a> {
             None => &mut nobody,
         };
         if let Base::Resumed(directory) = &self.base {
-            let (directory, recipe) = Directory::open(directory)?;
+            let (mut directory, recipe) = Directory::open(directory)?;
+            directory.resume_command = self.resume_command.take();
             let may_change = |key: &str| FREE.iter().any(|free| free.ends_with(key));
             if let Some((key, _)) = self.changes.iter().find(|(key, _)| !may_change(key)) {
                 return Err(RecipeError::Fixed(key.clone()).into());
@@ -220,12 +230,18 @@ impl<'a> Trainer<'a> {
         let recipe = self.resolved()?;
         let notes = std::mem::take(&mut self.notes);
         let (out, command) = (self.out.take(), std::mem::take(&mut self.command));
+        let resume_command = self.resume_command.take();
         let mut task = self.task(recipe)?;
         task.warnings.extend(notes);
         let job = Job::prepare(task)?;
-        let directory = out
-            .map(|out| Directory::create(&out, job.recipe(), &command, job.task.device.as_ref()));
-        Run::start(job, directory.transpose()?, observer)?.go()
+        let create = |out: PathBuf| -> Result<Directory, TrainError> {
+            let device = job.task.device.as_ref();
+            let mut directory = Directory::create(&out, job.recipe(), &command, device)?;
+            directory.resume_command = resume_command;
+            Ok(directory)
+        };
+        let directory = out.map(create).transpose()?;
+        Run::start(job, directory, observer)?.go()
     }
 
     /// The recipe with its changes.

@@ -131,7 +131,8 @@ fn resnet50(folder: &Path) -> Model {
     choices.set("preprocess.std", &of_255([1.0; 3])).unwrap();
     let file = folder.join("resnet50-imagenet-caffe-f16.safetensors");
     let found = import(&file, &choices).unwrap();
-    assert_eq!(found.assumed, ["preprocess.crop=224", "preprocess.resize=256"]);
+    let assumed: Vec<String> = found.assumed.iter().map(ToString::to_string).collect();
+    assert_eq!(assumed, ["preprocess.crop=224", "preprocess.resize=256"]);
     found.model
 }
 

@@ -1,6 +1,7 @@
 //! What can be said about foreign weights that they do not say themselves.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::ImportError;
@@ -31,6 +32,45 @@ pub struct Choices {
     pub resize: Option<usize>,
     /// Side of the network's input, in pixels.
     pub crop: Option<usize>,
+}
+
+/// Something about weights that nobody said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Assumption {
+    /// Which network they are of.
+    Network {
+        /// The one taken.
+        arch: String,
+        /// Those that have the same tensors.
+        others: Vec<String>,
+    },
+    /// The names of so many classes are their numbers.
+    Numbered(usize),
+    /// The classes are CIFAR-10's.
+    Cifar10,
+    /// A part of the preprocessing.
+    Preprocess {
+        /// Which, as [`Choices::set`] calls it after `preprocess.`
+        key: &'static str,
+        /// What it was taken to be.
+        value: String,
+    },
+}
+
+impl fmt::Display for Assumption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Assumption::Network { arch, others } => {
+                write!(f, "the network is {arch}; {} has the same tensors", others.join(" or "))
+            }
+            Assumption::Numbered(count) => {
+                write!(f, "the {count} classes are called by their numbers")
+            }
+            Assumption::Cifar10 => f.write_str("the classes are CIFAR-10's"),
+            Assumption::Preprocess { key, value } => write!(f, "preprocess.{key}={value}"),
+        }
+    }
 }
 
 impl Choices {

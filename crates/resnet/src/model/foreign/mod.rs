@@ -24,7 +24,7 @@ use crate::net::{Arch, ArchError};
 use infer::{Candidate, Dims};
 use resnet_engine::graph::Shape;
 
-pub use choices::{Choices, read_classes};
+pub use choices::{Assumption, Choices, read_classes};
 pub use infer::Mismatch;
 pub use naming::{NAMINGS, Naming};
 
@@ -35,8 +35,8 @@ pub struct Import {
     pub model: Model,
     /// Whose names the tensors had.
     pub naming: &'static str,
-    /// What was taken for granted, one sentence each.
-    pub assumed: Vec<String>,
+    /// What was taken for granted.
+    pub assumed: Vec<Assumption>,
     /// What the file holds besides, one phrase each.
     pub ignored: Vec<String>,
 }
@@ -60,7 +60,7 @@ pub enum ImportError {
     /// The tensors' names are of no known kind.
     #[error(
         "{}: the names of its tensors are not known; found {found}, expected those of {}; \
-         rename them, or say which network it is with --arch",
+         rename them, or say which network it is",
         path.display(), expected
     )]
     Names {
@@ -73,8 +73,10 @@ pub enum ImportError {
     },
     /// The tensors are not those of the network.
     #[error(
-        "{}: the tensors ({naming}) do not fit network `{arch}`{}: {mismatch}",
-        path.display(), if *asked { "" } else { ", the nearest that is known; --arch names another" }
+        "{}: the tensors ({naming}) do not fit network `{arch}`{}: {mismatch}{}",
+        path.display(),
+        if *asked { "" } else { ", the nearest that is known" },
+        if *asked { "" } else { "; say which network it is, if another" }
     )]
     Tensors {
         /// The file.
@@ -213,7 +215,7 @@ fn network(
     naming: &'static Naming,
     found: &Dims,
     choices: &Choices,
-    assumed: &mut Vec<String>,
+    assumed: &mut Vec<Assumption>,
 ) -> Result<Arch, ImportError> {
     let wrong = |arch: &Arch, asked, mismatch| ImportError::Tensors {
         path: path.into(),
@@ -251,11 +253,7 @@ fn network(
         others.push(v1.name());
     }
     if !others.is_empty() {
-        assumed.push(format!(
-            "the network is {}; {} has the same tensors, and --arch takes it",
-            arch.name(),
-            others.join(" or ")
-        ));
+        assumed.push(Assumption::Network { arch: arch.name(), others });
     }
     Ok(arch)
 }
@@ -287,7 +285,7 @@ fn classes(
     naming: &Naming,
     count: usize,
     choices: &Choices,
-    assumed: &mut Vec<String>,
+    assumed: &mut Vec<Assumption>,
 ) -> Result<Vec<String>, ImportError> {
     if let Some((path, classes)) = &choices.classes {
         if classes.len() != count {
@@ -303,12 +301,10 @@ fn classes(
         return Ok(classes.clone());
     }
     if count == 10 && naming.name == "pytorch_resnet_cifar10" {
-        assumed.push("the classes are CIFAR-10's".into());
+        assumed.push(Assumption::Cifar10);
         return Ok(crate::data::CIFAR10_CLASSES.iter().map(ToString::to_string).collect());
     }
-    assumed.push(format!(
-        "the {count} classes are called by their numbers; --classes FILE names them"
-    ));
+    assumed.push(Assumption::Numbered(count));
     Ok((0..count).map(|class| class.to_string()).collect())
 }
 
@@ -317,19 +313,19 @@ fn preprocess(
     naming: &Naming,
     channels: usize,
     choices: &Choices,
-    assumed: &mut Vec<String>,
+    assumed: &mut Vec<Assumption>,
 ) -> Result<Preprocess, ImportError> {
     let small = arch.default_input().h < 64;
     let crop = choices.crop.unwrap_or_else(|| {
         let crop = if small { 32 } else { 224 };
-        assumed.push(format!("preprocess.crop={crop}"));
+        assumed.push(Assumption::Preprocess { key: "crop", value: crop.to_string() });
         crop
     });
     let resize = choices.resize.unwrap_or_else(|| {
         // 256 for a crop of 224, and in proportion, as the field does it.
         let resize = if small { 0 } else { (crop * 8).div_ceil(7) };
         let none = if resize == 0 { " (none)" } else { "" };
-        assumed.push(format!("preprocess.resize={resize}{none}"));
+        assumed.push(Assumption::Preprocess { key: "resize", value: format!("{resize}{none}") });
         resize
     });
     let usual = if small { naming::CIFAR } else { naming::IMAGENET };
@@ -337,10 +333,10 @@ fn preprocess(
         1 => vec![of_rgb.iter().sum::<f32>() / 3.0],
         _ => of_rgb.to_vec(),
     });
-    let mut take = |key: &str, chosen: &Option<Vec<f32>>, usual: &Vec<f32>| {
+    let mut take = |key: &'static str, chosen: &Option<Vec<f32>>, usual: &Vec<f32>| {
         let list = chosen.clone().unwrap_or_else(|| {
             let texts: Vec<String> = usual.iter().map(ToString::to_string).collect();
-            assumed.push(format!("preprocess.{key}={}", texts.join(",")));
+            assumed.push(Assumption::Preprocess { key, value: texts.join(",") });
             usual.clone()
         });
         // One number counts for every channel.

@@ -72,7 +72,8 @@ fn networks_are_known_by_their_tensors() {
         let import = import(&path, &Choices::default()).unwrap_or_else(|e| panic!("{arch}: {e}"));
         assert_eq!(import.model.arch.name(), arch);
         assert_eq!(import.model.classes.len(), classes, "{arch}");
-        let network = import.assumed.iter().find(|text| text.starts_with("the network"));
+        let mut assumed = import.assumed.iter().map(ToString::to_string);
+        let network = assumed.find(|text| text.starts_with("the network"));
         match network {
             Some(text) => assert!(!told.is_empty() && text.contains(told), "{arch}: {text}"),
             None => assert!(told.is_empty(), "{arch}: {told} was not told"),
@@ -177,7 +178,8 @@ fn what_is_said_is_taken_and_what_is_assumed_is_told() {
     std::fs::write(&list, "cat\ndog\r\nfish\n\n").unwrap();
     choices.classes = Some((list.clone(), read_classes(&list).unwrap()));
     let found = import(&path, &choices).unwrap();
-    assert_eq!(found.assumed, ["preprocess.resize=74"]);
+    let resize = Assumption::Preprocess { key: "resize", value: "74".into() };
+    assert_eq!(found.assumed, [resize]);
     let model = found.model;
     assert_eq!(model.classes, ["cat", "dog", "fish"]);
     assert_eq!(model.tensors.metadata["licence"], "BSD-3-Clause");

@@ -15,8 +15,11 @@ fn unknown_names_get_the_nearest() {
         ("vgg", "did you mean vgg16 or vgg19 or vgg16_bn?"),
         ("resnext50", "did you mean resnext50_32x4d?"),
         ("wrn28", "did you mean wrn28_10?"),
-        ("inception_v3", "unknown network `inception_v3`; `resnet models` lists all"),
-        ("", "unknown network ``; `resnet models` lists all"),
+        (
+            "inception_v3",
+            "unknown network `inception_v3`; expected a name of the catalogue, such as",
+        ),
+        ("", "unknown network ``; expected a name"),
         ("resnet020", "did you mean resnet20"),
         (
             "resnet21",

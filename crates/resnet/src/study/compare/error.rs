@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::record::RunProblem;
+
 use crate::base::files::FileError;
 use crate::model::ModelError;
 use crate::study::inspect::InspectError;
@@ -44,7 +46,7 @@ pub enum CompareError {
         /// The directory.
         path: PathBuf,
         /// What is missing or in the way, and what to do.
-        problem: String,
+        problem: RunProblem,
     },
 }
 

@@ -126,7 +126,7 @@ fn networks() -> Option<Figure> {
         .collect();
     Some(Figure {
         name: "networks".into(),
-        caption: "resnet draw ARCH... draws any network so.".into(),
+        caption: "Figure 3 of He et al. 2015; any network can be drawn so.".into(),
         drawing: Drawing::Done {
             element: embed(&drawn, "networks").ok()?,
             file: draw(&drawn).ok()?,

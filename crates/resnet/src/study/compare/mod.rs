@@ -26,7 +26,7 @@ pub use error::CompareError;
 pub use figures::{Look, Start, figures};
 pub use group::{Group, Mean, groups};
 pub use page::render;
-pub use record::{Outcome, Record, State};
+pub use record::{Outcome, Record, RunProblem, State};
 pub use save::save;
 pub use verdict::{Finding, conclusions};
 
@@ -45,7 +45,7 @@ pub struct Request {
     pub out: PathBuf,
     /// Directories of runs made earlier, to be compared as well.
     pub runs: Vec<PathBuf>,
-    /// What was typed.
+    /// What was typed; it goes on as well.
     pub command: String,
 }
 
@@ -89,7 +89,7 @@ fn plan(request: &Request) -> Result<(Task, Vec<Planned>), CompareError> {
     }
     if request.recipe.train.seed > i64::MAX as u64 - request.seeds {
         return refuse(format!(
-            "seeds from {} on are too large; use a smaller --seed",
+            "seeds from {} on are too large; use a smaller seed",
             request.recipe.train.seed
         ));
     }
@@ -145,6 +145,7 @@ pub fn run(
             State::Resumed => Some(
                 Trainer::resume(&run.directory)
                     .set("train.threads", run.recipe.train.threads)
+                    .resume_command(&request.command)
                     .observer(watch.observer())
                     .run(),
             ),
@@ -152,6 +153,7 @@ pub fn run(
                 Trainer::of(run.recipe.clone())
                     .out(&run.directory)
                     .command(&request.command)
+                    .resume_command(&request.command)
                     .observer(watch.observer())
                     .run(),
             ),
@@ -197,10 +199,7 @@ fn check(records: &[Record]) -> Result<(), CompareError> {
         if let Some(other) = records[..i].iter().find(same) {
             return Err(CompareError::Run {
                 path: record.directory.clone(),
-                problem: format!(
-                    "it is the same run as {}: network, recipe and seed; name each run once",
-                    other.directory.display()
-                ),
+                problem: RunProblem::Same { of: other.directory.clone() },
             });
         }
     }
@@ -231,12 +230,11 @@ fn check_same_data(records: &[Record]) -> Result<(), CompareError> {
     match records.iter().find(|other| !same(first, other)) {
         Some(other) => Err(CompareError::Run {
             path: other.directory.clone(),
-            problem: format!(
-                "its data is {}, that of {} is {}; only runs on the same data can be compared",
-                tell(other),
-                first.directory.display(),
-                tell(first)
-            ),
+            problem: RunProblem::Data {
+                found: tell(other),
+                of: first.directory.clone(),
+                expected: tell(first),
+            },
         }),
         None => Ok(()),
     }

@@ -34,6 +34,74 @@ pub enum Outcome {
     },
 }
 
+/// Why a directory holds no run that can be compared.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunProblem {
+    /// It holds none at all.
+    #[error("it holds no run: {CONFIG} is missing; give the directories of runs")]
+    Missing,
+    /// It holds another than the one to be trained there.
+    #[error(
+        "it holds a run of another recipe: {key} is {found} there and {wanted} here{}; \
+         choose another directory",
+        and_more(*more)
+    )]
+    Other {
+        /// The first key that differs.
+        key: &'static str,
+        /// Its value there.
+        found: String,
+        /// The value wanted.
+        wanted: String,
+        /// How many other keys differ.
+        more: usize,
+    },
+    /// Nothing is known of what happened.
+    #[error("{EVENTS} is missing, so the run cannot be compared")]
+    NoEvents,
+    /// It is under way, or was killed.
+    #[error("its run has not ended; continue it")]
+    NotEnded,
+    /// It was stopped.
+    #[error("its run was stopped after {steps} of {total} steps; continue it")]
+    Stopped {
+        /// Steps done.
+        steps: u64,
+        /// Steps of the whole run.
+        total: u64,
+    },
+    /// It was named before, or copied.
+    #[error(
+        "it is the same run as {}: network, recipe and seed; name each run once",
+        of.display()
+    )]
+    Same {
+        /// The other's directory.
+        of: PathBuf,
+    },
+    /// It learned from other pictures than the first.
+    #[error(
+        "its data is {found}, that of {} is {expected}; only runs on the same data can be compared",
+        of.display()
+    )]
+    Data {
+        /// Its pictures.
+        found: String,
+        /// The first run's directory.
+        of: PathBuf,
+        /// The first run's pictures.
+        expected: String,
+    },
+}
+
+fn and_more(keys: usize) -> String {
+    match keys {
+        0 => String::new(),
+        n => format!(" (and {n} more differ)"),
+    }
+}
+
 /// A run.
 #[derive(Clone, Debug)]
 pub struct Record {
@@ -93,18 +161,15 @@ pub(super) fn check_recipe(directory: &Path, wanted: &Recipe) -> Result<(), Comp
     };
     match &differences(&there, wanted)[..] {
         [] => Ok(()),
-        [(key, there, wanted), rest @ ..] => {
-            let more = match rest.len() {
-                0 => String::new(),
-                n => format!(" (and {n} more differ)"),
-            };
-            Err(CompareError::Run {
-                path: directory.to_owned(),
-                problem: format!(
-                    "it holds a run of another recipe: {key} is {there} there and {wanted} here{more}; choose another --out"
-                ),
-            })
-        }
+        [(key, found, wanted), rest @ ..] => Err(CompareError::Run {
+            path: directory.to_owned(),
+            problem: RunProblem::Other {
+                key,
+                found: found.clone(),
+                wanted: wanted.clone(),
+                more: rest.len(),
+            },
+        }),
     }
 }
 
@@ -140,15 +205,13 @@ impl Record {
     /// # Errors
     /// It holds no run, or one that has not ended.
     pub fn read(directory: &Path) -> Result<Record, CompareError> {
-        let wrong = |problem: String| CompareError::Run { path: directory.to_owned(), problem };
+        let wrong = |problem| CompareError::Run { path: directory.to_owned(), problem };
         let Some(recipe) = config(directory)? else {
-            return Err(wrong(format!(
-                "it holds no run: {CONFIG} is missing; give directories that `resnet train` made"
-            )));
+            return Err(wrong(RunProblem::Missing));
         };
         let path = directory.join(EVENTS);
         if !path.exists() {
-            return Err(wrong(format!("{EVENTS} is missing, so the run cannot be compared")));
+            return Err(wrong(RunProblem::NoEvents));
         }
         let (mut started, mut ended) = (None, None);
         let (mut steps, mut evaluations, mut monitored) = (Vec::new(), Vec::new(), Vec::new());
@@ -163,20 +226,13 @@ impl Record {
             }
         }
         let (Some(started), Some(ended)) = (started, ended) else {
-            return Err(wrong(format!(
-                "its run has not ended; continue it with: resnet train --resume {}",
-                directory.display()
-            )));
+            return Err(wrong(RunProblem::NotEnded));
         };
         let outcome = match ended.stopped {
             None => Outcome::Finished,
             Some(reason) if reason == INTERRUPTED => {
-                return Err(wrong(format!(
-                    "its run was stopped after {} of {} steps; continue it with: resnet train --resume {}",
-                    ended.steps,
-                    started.steps,
-                    directory.display()
-                )));
+                let (steps, total) = (ended.steps, started.steps);
+                return Err(wrong(RunProblem::Stopped { steps, total }));
             }
             Some(reason) => Outcome::Diverged { step: ended.steps, reason },
         };

@@ -11,7 +11,7 @@ pub enum Origin {
     BuiltIn(&'static str),
     /// A recipe file.
     File(PathBuf),
-    /// Flags or `key=value`.
+    /// Changes made over a recipe.
     Overrides,
     /// All of them together.
     Resolved,
@@ -101,6 +101,9 @@ pub enum RecipeError {
         /// What it is.
         found: String,
     },
+    /// The recipe names no pictures.
+    #[error("`data.source`: this recipe needs images; set it to folder:DIR, say")]
+    NoImages,
     /// Keys whose values do not go together.
     #[error("{origin}{keys}: {reason}")]
     Together {

@@ -45,7 +45,7 @@ pub const RECIPES: &[BuiltIn] = &[
     },
     BuiltIn {
         name: "depth",
-        about: "a few hundred steps: what `resnet compare` trains twins with",
+        about: "a few hundred steps: what comparisons over depth train twins with",
         text: include_str!("../recipes/depth.toml"),
     },
     BuiltIn {
@@ -199,14 +199,12 @@ impl Recipe {
             copy.set(key, &key.get(self), &Origin::Resolved)?;
         }
         let (schedule, data) = (&self.schedule, &self.data);
+        if data.source.is_empty() {
+            return Err(RecipeError::NoImages);
+        }
         let warm_start = schedule.warmup_until_train_error > 0.0;
         let cut = data.resize.filter(|&resize| resize > 0);
         refuse(&[
-            (
-                data.source.is_empty(),
-                "`data.source`",
-                "this recipe needs images; pass --data folder:DIR, say",
-            ),
             (
                 self.train.epochs.is_some() == self.train.steps.is_some(),
                 "`train.epochs`, `train.steps`",

@@ -109,7 +109,7 @@ fn the_paper_recipe_is_the_papers() {
 
 #[test]
 fn the_imagenet_recipe_asks_for_data() {
-    says(with("paper-imagenet", &[]), &["`data.source`", "--data folder:DIR"]);
+    says(with("paper-imagenet", &[]), &["`data.source`", "folder:DIR"]);
     let recipe = with("paper-imagenet", &["data.source=folder:photos"]).unwrap();
     assert_eq!((recipe.train.batch, recipe.data.crop), (256, Some(224)));
     assert_eq!(

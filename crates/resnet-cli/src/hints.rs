@@ -1,0 +1,228 @@
+//! What to type: the flag or command behind what the library says in words of its own.
+//!
+//! A hint is the end of a sentence of the library's.
+
+use std::error::Error;
+use std::fmt::Display;
+use std::path::Path;
+
+use resnet::measure::evaluate::UseError;
+use resnet::measure::summary::SummaryError;
+use resnet::model::ModelError;
+use resnet::model::export::ExportError;
+use resnet::model::foreign::{Assumption, ImportError};
+use resnet::net::ArchError;
+use resnet::study::compare::{CompareError, RunProblem};
+use resnet::study::inspect::InspectError;
+use resnet::train::TrainError;
+use resnet::train::finetune::FinetuneError;
+use resnet::train::recipe::{Key, RecipeError};
+use resnet::train::task::TaskError;
+
+/// The command that goes on with the run in a directory.
+pub(crate) fn resume(directory: impl Display) -> String {
+    format!("resnet train --resume {directory}")
+}
+
+/// Ends the message of an error; empty where the library has said it all.
+pub(crate) fn of_error(error: &anyhow::Error) -> String {
+    fn ask<E: Error + Send + Sync + 'static>(
+        error: &anyhow::Error,
+        hint: fn(&E) -> Option<String>,
+    ) -> Option<String> {
+        error.downcast_ref().and_then(hint)
+    }
+    ask(error, arch)
+        .or_else(|| ask(error, recipe))
+        .or_else(|| ask(error, model))
+        .or_else(|| ask(error, task))
+        .or_else(|| ask(error, train))
+        .or_else(|| ask(error, finetune))
+        .or_else(|| ask(error, summary))
+        .or_else(|| ask(error, use_error))
+        .or_else(|| ask(error, inspect))
+        .or_else(|| ask(error, compare))
+        .or_else(|| ask(error, import))
+        .or_else(|| ask(error, export))
+        .unwrap_or_default()
+}
+
+/// Ends what an import took for granted.
+pub(crate) fn of_assumption(assumption: &Assumption) -> &'static str {
+    match assumption {
+        Assumption::Network { .. } => ", and --arch takes it",
+        Assumption::Numbered(_) => "; --classes FILE names them",
+        _ => "",
+    }
+}
+
+/// Follows the help of a recipe's key.
+pub(crate) fn of_key(key: &Key) -> &'static str {
+    match key.name {
+        "model.arch" => " `resnet models` lists the names.",
+        _ => "",
+    }
+}
+
+fn arch(error: &ArchError) -> Option<String> {
+    match error {
+        ArchError::UnknownNetwork { nearest, .. } => {
+            let joint = if nearest.is_empty() { ";" } else { "" };
+            Some(format!("{joint} `resnet models` lists all"))
+        }
+        _ => None,
+    }
+}
+
+fn recipe(error: &RecipeError) -> Option<String> {
+    match error {
+        RecipeError::NoImages => Some(": --data folder:DIR".into()),
+        _ => None,
+    }
+}
+
+fn model(error: &ModelError) -> Option<String> {
+    match error {
+        ModelError::Metadata { .. } => Some(": `resnet import` makes a model of them".into()),
+        ModelError::Arch { error, .. } => arch(error),
+        _ => None,
+    }
+}
+
+fn task(error: &TaskError) -> Option<String> {
+    match error {
+        TaskError::Arch(error) => arch(error),
+        TaskError::Recipe(error) => recipe(error),
+        TaskError::Model(error) => model(error),
+        _ => None,
+    }
+}
+
+fn train(error: &TrainError) -> Option<String> {
+    match error {
+        TrainError::Task(error) => task(error),
+        TrainError::Recipe(error) => recipe(error),
+        TrainError::Arch(error) => arch(error),
+        TrainError::Model(error) => model(error),
+        TrainError::Use(error) => use_error(error),
+        TrainError::Taken(path, _) => Some(format!(": {}, or --out DIR", resume(path.display()))),
+        TrainError::InUse(_) => Some("; look for another `resnet`".into()),
+        TrainError::NoRun(..) => Some(", as `resnet train` printed it".into()),
+        _ => None,
+    }
+}
+
+fn finetune(error: &FinetuneError) -> Option<String> {
+    match error {
+        FinetuneError::Recipe(error) => recipe(error),
+        FinetuneError::Model(error) => model(error),
+        _ => None,
+    }
+}
+
+fn summary(error: &SummaryError) -> Option<String> {
+    match error {
+        SummaryError::Arch(error) => arch(error),
+        _ => None,
+    }
+}
+
+fn use_error(error: &UseError) -> Option<String> {
+    match error {
+        UseError::Model(error) => model(error),
+        _ => None,
+    }
+}
+
+fn inspect(error: &InspectError) -> Option<String> {
+    match error {
+        InspectError::Task(error) => task(error),
+        InspectError::Model(error) => model(error),
+        _ => None,
+    }
+}
+
+fn compare(error: &CompareError) -> Option<String> {
+    match error {
+        CompareError::Task(error) => task(error),
+        CompareError::Train(error) => train(error),
+        CompareError::Recipe(error) => recipe(error),
+        CompareError::Model(error) => model(error),
+        CompareError::Inspect(error) => inspect(error),
+        CompareError::Run { path, problem } => run(path, problem),
+        _ => None,
+    }
+}
+
+fn run(path: &Path, problem: &RunProblem) -> Option<String> {
+    match problem {
+        RunProblem::Missing => Some(", as `resnet train` makes them".into()),
+        RunProblem::NotEnded | RunProblem::Stopped { .. } => {
+            Some(format!(" with: {}", resume(path.display())))
+        }
+        RunProblem::Other { .. } => Some(" with --out".into()),
+        _ => None,
+    }
+}
+
+fn import(error: &ImportError) -> Option<String> {
+    match error {
+        ImportError::Arch(error) => arch(error),
+        ImportError::Names { .. } | ImportError::Tensors { asked: false, .. } => {
+            Some(": --arch NETWORK".into())
+        }
+        _ => None,
+    }
+}
+
+fn export(error: &ExportError) -> Option<String> {
+    match error {
+        ExportError::Model(error) => model(error),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// What the terminal shows of an error.
+    fn shown(error: impl Into<anyhow::Error>) -> String {
+        let error = error.into();
+        format!("{error}{}", of_error(&error))
+    }
+
+    #[test]
+    fn hints_end_the_sentences_of_the_library() {
+        let taken = || TrainError::Taken("a".into(), "config.toml");
+        let unknown = ArchError::UnknownNetwork { name: "x".into(), nearest: Vec::new() };
+        let like = ArchError::UnknownNetwork { name: "x".into(), nearest: vec!["resnet20".into()] };
+        let run = |problem| CompareError::Run { path: PathBuf::from("a"), problem };
+        for (shown, end) in [
+            (shown(taken()), "another directory: resnet train --resume a, or --out DIR"),
+            (shown(CompareError::Train(taken())), "resnet train --resume a, or --out DIR"),
+            (shown(TrainError::InUse("a".into())), "stop it; look for another `resnet`"),
+            (
+                shown(TrainError::NoRun("a".into(), "config.toml")),
+                "the directory of a run, as `resnet train` printed it",
+            ),
+            (shown(unknown), "or vgg16_bn; `resnet models` lists all"),
+            (shown(TaskError::Arch(like)), "did you mean resnet20? `resnet models` lists all"),
+            (
+                shown(TrainError::Task(TaskError::Recipe(RecipeError::NoImages))),
+                "set it to folder:DIR, say: --data folder:DIR",
+            ),
+            (
+                shown(run(RunProblem::Missing)),
+                "give the directories of runs, as `resnet train` makes them",
+            ),
+            (shown(run(RunProblem::NotEnded)), "continue it with: resnet train --resume a"),
+        ] {
+            assert!(shown.ends_with(end), "{shown}");
+        }
+        // What needs no flag stands as it is.
+        assert!(shown(RecipeError::NotOverride("x".into())).ends_with("found `x`"));
+    }
+}

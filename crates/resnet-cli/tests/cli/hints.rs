@@ -1,0 +1,73 @@
+//! What to type is said by the command line, at the end of what the library says.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::Folder;
+use crate::wrong_input::refused;
+
+#[test]
+fn errors_end_in_what_to_type() {
+    let folder = Folder::new();
+    folder.digits(64, 20, 4);
+    let small = ["train", "resnet8", "--data", "mnist:digits", "--steps", "1", "--batch", "16"];
+    folder.ok(&[&small[..], &["--out", "run"]].concat());
+    let taken = folder.run(&[&small[..], &["--out", "run"]].concat());
+    refused(&taken, 2, &["another directory: resnet train --resume run, or --out DIR\n"]);
+    let cases: &[(&[&str], i32, &str)] = &[
+        (
+            &["train", "--resume", "digits"],
+            2,
+            "the directory of a run, as `resnet train` printed it\n",
+        ),
+        (
+            &["compare", "--runs", "digits"],
+            2,
+            "the directories of runs, as `resnet train` makes them\n",
+        ),
+        (&["inspect", "resnt20"], 2, "did you mean resnet20? `resnet models` lists all\n"),
+        (&["draw", "nothing"], 2, "`nothing`; expected a name of the catalogue, such as"),
+        (&["draw", "nothing"], 2, "; `resnet models` lists all\n"),
+        (&["train", "--recipe", "paper-imagenet"], 2, "say: --data folder:DIR\n"),
+    ];
+    for (args, code, end) in cases {
+        refused(&folder.run(args), *code, &[end]);
+    }
+    // The command that is shown is one that works.
+    folder.ok(&["train", "--resume", "run"]);
+}
+
+/// Whoever uses the library has no flags.
+#[test]
+fn the_library_speaks_of_no_flags_and_no_commands() {
+    const VERBS: [&str; 13] = [
+        "train", "finetune", "eval", "predict", "data", "import", "export", "compare", "inspect",
+        "summary", "draw", "bench", "models",
+    ];
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut folders: Vec<_> = ["resnet", "resnet-engine", "resnet-formats", "resnet-kernels"]
+        .map(|name| crates.join(name).join("src"))
+        .into();
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs" || e == "toml") {
+                files += 1;
+                // Pages have style sheets, whose names begin with two dashes.
+                let styled = path.components().any(|part| part.as_os_str() == "page");
+                let text = fs::read_to_string(&path).unwrap();
+                for (number, line) in (1..).zip(text.lines()) {
+                    let mut after = line.split("--").skip(1);
+                    let flag = after.any(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()));
+                    let command = VERBS.iter().any(|verb| line.contains(&format!("resnet {verb}")));
+                    let here = format!("{}:{number}: {line}", path.display());
+                    assert!((!flag || styled) && !command, "{here}");
+                }
+            }
+        }
+    }
+    assert!(files > 100, "{files} files were read");
+}
