@@ -153,7 +153,7 @@ impl Evaluation {
 /// Warnings that are kept.
 const WARNINGS: usize = 100;
 
-/// Runs every image of `loader` through a backend prepared for inference with the loader's batch
+/// Runs every image of `loader` through a session prepared for inference with the loader's batch
 /// (times its crops), and calls `on` with the number of images done.
 ///
 /// # Errors
