@@ -119,16 +119,6 @@ fn a_fork_gives_the_bits_of_a_session_of_its_own() {
     }
 }
 
-/// A network whose weights are laid out alike for any batch.
-#[test]
-fn a_fork_of_what_cannot_be_read_takes_another_batch() {
-    let graph = graph("resnet20");
-    let mut packed = to_run(&graph, Options::infer(BATCH));
-    let mut fork = packed.fork(Some(plan(&graph, Options::infer(2)))).unwrap();
-    let own = infer(&mut session(&graph, Options::infer(2)), &images(BATCH));
-    assert_eq!(infer(&mut fork, &images(BATCH)), own);
-}
-
 #[test]
 fn shared_weights_do_not_change() {
     let graph = graph("resnet20");

@@ -26,6 +26,8 @@ pub(super) struct Executor {
     pub(super) places: Places,
     /// Whether weights were written since they were laid out.
     stale: bool,
+    /// Whether weights changed since the last fork.
+    pub(super) changed: bool,
     pub(super) arena: Aligned,
     pub(super) scratch: Vec<f32>,
     /// As many as the widest norm with fixed statistics has channels.
@@ -89,6 +91,7 @@ impl Executor {
             weights,
             places,
             stale: true,
+            changed: false,
             arena,
             scratch,
             zeros,
@@ -101,7 +104,8 @@ impl Executor {
         if std::mem::take(&mut self.stale)
             && let Some(weights) = Arc::get_mut(&mut self.weights)
         {
-            weights.pack_all(&self.gang.cpu, &self.plan, &self.gang.convs);
+            let Crew { cpu, convs, .. } = &self.gang;
+            weights.pack_all(cpu, &self.plan, convs, &mut self.places);
         }
     }
 
@@ -150,6 +154,7 @@ impl Backend for Executor {
         let Slot { space, precision, len, .. } = self.plan.slots[slot.0];
         if space.memory() == Memory::Weights {
             let weights = Arc::get_mut(&mut self.weights).ok_or(ExecError::Shared)?;
+            self.changed = true;
             if weights.keeps(slot) {
                 weights.values[range].copy_from_slice(from);
                 self.stale = true;
@@ -201,6 +206,11 @@ impl Backend for Executor {
 
     fn fork(&mut self, plan: Option<Arc<Plan>>) -> Result<Box<dyn Backend>, ExecError> {
         self.pack();
+        if std::mem::take(&mut self.changed)
+            && let Some(weights) = Arc::get_mut(&mut self.weights)
+        {
+            weights.forget_others(&self.plan, &self.gang.convs);
+        }
         let plan = plan.unwrap_or_else(|| self.plan.clone());
         if !plan.shares_weights_with(&self.plan) {
             return Err(ExecError::OtherWeights);

@@ -151,6 +151,7 @@ impl Executor {
                 precision = Precision::Bf16;
             }
         }
+        self.changed |= matches!(step.kind, StepKind::Update(_));
         let [weights, arena] = ranges;
         let apart = "slots that live at once do not overlap";
         let mut arena = self.arena.get_disjoint_mut(arena).expect(apart).into_iter();

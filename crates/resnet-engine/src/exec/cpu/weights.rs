@@ -29,7 +29,7 @@ pub(super) struct Weights {
 pub(super) struct Layouts {
     /// For the plan that the weights were made with.
     first: Packed,
-    /// For plans of executors that came later.
+    /// For plans of executors that came later, of the weights as they are.
     more: Mutex<Vec<Arc<Packed>>>,
 }
 
@@ -200,15 +200,38 @@ impl Weights {
         }
     }
 
-    /// Lays out all that is kept.
-    pub(super) fn pack_all(&mut self, cpu: &Cpu, plan: &Plan, convs: &[Option<Chosen>]) {
-        let Weights { values, packed_only, layouts: Layouts { first, .. } } = self;
+    /// Lays out all that is kept, for the only executor there is.
+    pub(super) fn pack_all(
+        &mut self,
+        cpu: &Cpu,
+        plan: &Plan,
+        convs: &[Option<Chosen>],
+        places: &mut Places,
+    ) {
+        self.forget_others(plan, convs);
+        let Weights { values, packed_only, layouts: Layouts { first, more } } = self;
+        let mut own = places.more.as_mut().and_then(Arc::get_mut);
         for (key, conv) in wanted(plan, convs) {
-            if !packed_only.contains(&key.0) {
-                let packed = &mut first.memory[first.at[&key].clone()];
-                conv.pack(cpu, &values[plan.range(key.0)], packed);
+            if packed_only.contains(&key.0) {
+                continue;
             }
+            let piece = match (first.at.contains_key(&key), &mut own) {
+                (false, Some(own)) => &mut **own,
+                _ => &mut *first,
+            };
+            let packed = &mut piece.memory[piece.at[&key].clone()];
+            conv.pack(cpu, &values[plan.range(key.0)], packed);
         }
+        let more = more.get_mut().unwrap_or_else(PoisonError::into_inner);
+        more.extend(places.more.clone());
+    }
+
+    /// Forgets what was laid out for plans of executors that are gone, before the weights changed.
+    pub(super) fn forget_others(&mut self, plan: &Plan, convs: &[Option<Chosen>]) {
+        let Layouts { first, more } = &mut self.layouts;
+        more.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+        let own: HashSet<Key> = wanted(plan, convs).into_iter().map(|(key, _)| key).collect();
+        first.at.retain(|key, _| own.contains(key));
     }
 }
 
