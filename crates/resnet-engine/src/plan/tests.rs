@@ -1,6 +1,8 @@
+use std::ops::Range;
+
 use super::*;
-use crate::graph::{Op, Window};
-use crate::step::{Memory, Rule, StepKind};
+use crate::graph::{Graph, LayerId, Op, Shape, Window};
+use crate::step::{LossSlots, Memory, Precision, Rule, SlotId, Space, Step, StepKind};
 
 const NORM: Op = Op::BatchNorm { eps: 1e-5, momentum: 0.1, zero_init: false };
 
