@@ -76,7 +76,7 @@ fn arch(error: &ArchError) -> Option<String> {
 
 fn recipe(error: &RecipeError) -> Option<String> {
     match error {
-        RecipeError::NoImages => Some(": --data folder:DIR".into()),
+        RecipeError::NoImages => Some(", or pass --data folder:DIR".into()),
         _ => None,
     }
 }
@@ -169,7 +169,7 @@ fn import(error: &ImportError) -> Option<String> {
     match error {
         ImportError::Arch(error) => arch(error),
         ImportError::Names { .. } | ImportError::Tensors { asked: false, .. } => {
-            Some(": --arch NETWORK".into())
+            Some(" with --arch".into())
         }
         _ => None,
     }
@@ -212,7 +212,7 @@ mod tests {
             (shown(TaskError::Arch(like)), "did you mean resnet20? `resnet models` lists all"),
             (
                 shown(TrainError::Task(TaskError::Recipe(RecipeError::NoImages))),
-                "set it to folder:DIR, say: --data folder:DIR",
+                "set it to folder:DIR, say, or pass --data folder:DIR",
             ),
             (
                 shown(run(RunProblem::Missing)),

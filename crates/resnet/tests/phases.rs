@@ -47,13 +47,10 @@ fn pictures(name: &str, counts: [usize; 3]) -> Memory {
     Memory::new(name, shape, pixels, labels, classes).unwrap()
 }
 
-/// Training images.
-const IMAGES: usize = 50;
-
 /// A recipe's changes.
 type Changes = [(&'static str, &'static str)];
 
-/// A run of [`IMAGES`] pictures by ten, so five steps an epoch, or the rest of one.
+/// A run of fifty pictures by ten, so five steps an epoch, or the rest of one.
 fn trainer<'a>(base: Trainer<'a>, changes: &Changes) -> Trainer<'a> {
     let trainer =
         base.data(pictures("train", [25, 15, 10])).evaluate_on(pictures("eval", [4, 4, 4]));

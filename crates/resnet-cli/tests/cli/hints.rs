@@ -28,7 +28,7 @@ fn errors_end_in_what_to_type() {
         (&["inspect", "resnt20"], 2, "did you mean resnet20? `resnet models` lists all\n"),
         (&["draw", "nothing"], 2, "`nothing`; expected a name of the catalogue, such as"),
         (&["draw", "nothing"], 2, "; `resnet models` lists all\n"),
-        (&["train", "--recipe", "paper-imagenet"], 2, "say: --data folder:DIR\n"),
+        (&["train", "--recipe", "paper-imagenet"], 2, "say, or pass --data folder:DIR\n"),
     ];
     for (args, code, end) in cases {
         refused(&folder.run(args), *code, &[end]);

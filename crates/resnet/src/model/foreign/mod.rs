@@ -76,7 +76,7 @@ pub enum ImportError {
         "{}: the tensors ({naming}) do not fit network `{arch}`{}: {mismatch}{}",
         path.display(),
         if *asked { "" } else { ", the nearest that is known" },
-        if *asked { "" } else { "; say which network it is, if another" }
+        if *asked { "" } else { "; if it is another, say which" }
     )]
     Tensors {
         /// The file.
