@@ -200,7 +200,7 @@ fn a_phase_trains_on_images_of_its_size() {
         _ => None,
     });
     let told: Vec<_> = told.collect();
-    let expected = "images are 12 x 12 pixels, the learning rate is multiplied with 0.5 from step \
+    let expected = "images are 12 x 12 pixels, the learning rate is multiplied by 0.5 from step \
                     11 on";
     assert_eq!(told, [(11, expected)]);
     // The same run in small images alone parts from it with the phase, and not before.

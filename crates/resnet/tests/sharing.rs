@@ -27,7 +27,7 @@ const SHAPE: Shape = Shape::new(3, 16, 16);
 const CLASSES: usize = 5;
 const BATCH: usize = 6;
 const PRECISIONS: [Precision; 2] = [Precision::F32, Precision::Bf16];
-const RATES: Rates = Rates { lr: 0.05, scale: 1.0, average: 0.0 };
+const RATES: Rates = Rates { lr: 0.001, scale: 1.0, average: 0.0 };
 
 fn graph(arch: &str) -> Graph {
     Arch::parse(arch).unwrap().graph(SHAPE, CLASSES).unwrap()
@@ -66,6 +66,7 @@ fn infer(session: &mut Session, images: &[f32]) -> Vec<f32> {
     let mut all = Vec::new();
     for x in batches {
         session.infer(x, &mut logits).unwrap();
+        assert!(logits.iter().all(|z| z.is_finite()), "{logits:?}");
         all.extend_from_slice(&logits);
     }
     all

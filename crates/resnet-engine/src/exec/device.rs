@@ -37,7 +37,7 @@ pub trait Device: Send + Sync {
     /// What runs each step of a plan, without taking memory for it.
     fn kernels(&self, plan: &Plan) -> Vec<Kernel>;
 
-    /// Takes memory for a plan; its weights are zero.
+    /// Takes memory for a plan; weights, sums and what update rules keep are zero.
     ///
     /// # Errors
     /// There is not enough memory.

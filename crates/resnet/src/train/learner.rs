@@ -263,3 +263,6 @@ pub(super) fn workers(task: &Task) -> usize {
     let asked = task.recipe.train.workers;
     asked.unwrap_or_else(|| loader_workers(task.train.as_ref(), task.device.threads()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,6 +62,7 @@ struct Thaw {
     frozen: Snapshot,
     end: Snapshot,
     thawed_head: Digests,
+    thawed_head_without_momentum: Digests,
 }
 
 #[derive(Deserialize)]
@@ -325,5 +326,18 @@ fn averages_of_weights_and_statistics() {
             false => p.average,
         });
         compare_all(&format!("{what} state"), averages, &want.buffers, TOLERANCE);
+    }
+}
+
+/// The tolerance tells a head that kept its momentum at the thaw from one that did not: from the
+/// sums under hashed signs.
+#[test]
+fn momentum_lost_at_the_thaw_would_be_seen() {
+    let thaw = Net::load().fixture.thaw;
+    for (name, kept) in &thaw.thawed_head {
+        let lost = &thaw.thawed_head_without_momentum[name];
+        let squares = lost[1..5].iter().zip(&kept[1..5]).map(|(a, b)| (a - b) * (a - b));
+        let apart = squares.sum::<f64>().sqrt() / 2.0 / kept[0];
+        assert!(apart > 10.0 * MOVED_TOLERANCE, "{name}: {apart}");
     }
 }
