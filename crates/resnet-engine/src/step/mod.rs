@@ -1,7 +1,8 @@
-//! Steps and slots: what a plan is made of, and the two builders that operations append to (`build`).
+//! Steps and slots: what a plan is made of, and the two builders that operations append to
+//! (`build`).
 //!
-//! A step is one kernel launch; a slot is a piece of memory it reads or writes. Both are plain data:
-//! a backend needs nothing else, and never sees a network.
+//! A step is one kernel launch; a slot is a piece of memory it reads or writes. Both are plain
+//! data: a backend needs nothing else, and never sees a network.
 
 mod build;
 mod data;

@@ -32,8 +32,8 @@ use table::Rows;
 
 use crate::{Bf16, Cpu, Isa, Number, Scratch, ScratchLen};
 
-/// A [`Number`] whose maps there are convolutions for. Every number is one; code that convolves maps
-/// and does other things with them as well needs no other bound.
+/// A [`Number`] whose maps there are convolutions for. Every number is one; code that convolves
+/// maps and does other things with them as well needs no other bound.
 #[expect(private_bounds, reason = "sealed: the table of kernels is this crate's")]
 pub trait Map: Number + Rows {}
 

@@ -1,4 +1,5 @@
-//! Weights: how they start, how they lie on disk and inside, model files, and other programs' files.
+//! Weights: how they start, how they lie on disk and inside, model files, and other programs'
+//! files.
 
 mod error;
 pub mod export;

@@ -16,8 +16,8 @@
 //! | `preprocess` | JSON of [`Preprocess`]; a per-pixel mean is the tensor `preprocess.mean`, `[h, w, c]` |
 //! | `preprocess.mean` | the same as a JSON list, in files whose tensors are the network's alone |
 //!
-//! A PyTorch file that [`export`](super::export) wrote has the same metadata beside its tensors, and
-//! is a model file as well.
+//! A PyTorch file that [`export`](super::export) wrote has the same metadata beside its tensors,
+//! and is a model file as well.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -112,8 +112,8 @@ impl<'a> Trainer<'a> {
     }
 
     /// Continues the run in a directory where its last checkpoint stands; it ends with the same
-    /// bits as a run that never stopped. `train.threads` and `train.workers` may be set, and nothing
-    /// else: the recipe is the run's.
+    /// bits as a run that never stopped. `train.threads` and `train.workers` may be set, and
+    /// nothing else: the recipe is the run's.
     pub fn resume(directory: impl Into<PathBuf>) -> Trainer<'a> {
         Trainer::from_base(Base::Resumed(directory.into()))
     }

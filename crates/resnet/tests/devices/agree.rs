@@ -10,9 +10,9 @@ const BATCH: usize = 4;
 
 /// Relative, of logits and losses; f32 is off by a few millionths behind twenty layers.
 const TOLERANCE: f64 = 1e-4;
-/// Relative, of each gradient, and of how far each parameter, statistic and buffer moved. Mostly they
-/// are off by a hundred-thousandth; where rounding crosses a ReLU's kink, by some thousandths. A
-/// wrong step is off by tenths.
+/// Relative, of each gradient, and of how far each parameter, statistic and buffer moved. Mostly
+/// they are off by a hundred-thousandth; where rounding crosses a ReLU's kink, by some thousandths.
+/// A wrong step is off by tenths.
 const GRADIENT_TOLERANCE: f64 = 1e-2;
 
 fn options() -> Options {

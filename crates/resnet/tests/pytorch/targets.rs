@@ -1,5 +1,5 @@
-//! What a loss is taken against, and what steps of training do one after another, against PyTorch in
-//! f64: mixed, weighed and smoothed labels, a thaw, a sum of gradients, averaged weights.
+//! What a loss is taken against, and what steps of training do one after another, against PyTorch
+//! in f64: mixed, weighed and smoothed labels, a thaw, a sum of gradients, averaged weights.
 
 use std::collections::BTreeMap;
 

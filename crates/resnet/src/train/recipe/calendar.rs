@@ -3,7 +3,7 @@
 //! Where phases change the batch, epochs have different numbers of steps. A phase that changes the
 //! batch or the images begins with an epoch, the one nearest to its `from`; any other at its step.
 
-use super::{Recipe, RecipeError, refuse};
+use super::{Recipe, RecipeError};
 use crate::train::schedule::Duration;
 
 /// The steps of a run, for data of some size.
@@ -83,11 +83,12 @@ impl Calendar {
                 step
             }));
         }
-        refuse(&[(
-            calendar.segments.iter().any(|segment| segment.per_epoch == 0),
-            "`train.batch`, `train.accumulate`",
-            "a step takes more images than there are to train on; lower one of them",
-        )])?;
+        let batches = recipe.phase.iter().filter_map(|phase| phase.batch);
+        let most = batches.chain([recipe.train.batch]).find(|&batch| per_epoch(batch) == 0);
+        if let Some(batch) = most {
+            let accumulate = recipe.train.accumulate;
+            return Err(RecipeError::TooFew { batch, accumulate, images });
+        }
         let last = calendar.segments[calendar.segments.len() - 1];
         calendar.total = match (recipe.train.steps, recipe.train.epochs) {
             (Some(steps), _) => steps,
@@ -226,7 +227,7 @@ mod tests {
         let recipe = [("batch", "10"), ("accumulate", "4")].map(|(k, v)| (k.into(), v.into()));
         let recipe = Recipe::load("default", &recipe).unwrap();
         let error = Calendar::new(&recipe, 39).unwrap_err().to_string();
-        assert!(error.contains("`train.accumulate`") && error.contains("lower one"), "{error}");
+        assert!(error.contains("a step takes 4") && error.contains("batch of 9 or"), "{error}");
     }
 
     /// 100 images: 10 steps an epoch by tens, 5 by twenties.

@@ -56,6 +56,21 @@ pub enum RecipeError {
         /// What is wrong.
         message: String,
     },
+    /// A step takes more images than there are.
+    #[error(
+        "the batch is {batch}{}, but the data has only {images} pictures to train on; \
+         use a batch of {} or less",
+        if *accumulate > 1 { format!(", and a step takes {accumulate}") } else { String::new() },
+        (images / *accumulate as u64).max(1)
+    )]
+    TooFew {
+        /// Images a batch.
+        batch: usize,
+        /// Batches a step.
+        accumulate: usize,
+        /// Images to train on.
+        images: u64,
+    },
     /// A run that goes on keeps its recipe.
     #[error("`{0}`: a run that goes on keeps its recipe; only threads and workers may change")]
     Fixed(String),
@@ -131,6 +146,6 @@ impl RecipeError {
     /// Whether the caller asked for something that does not exist or does not fit, rather than
     /// something failing: always, for a recipe is what was asked for.
     pub fn is_usage(&self) -> bool {
-        true
+        !matches!(self, RecipeError::TooFew { .. })
     }
 }
