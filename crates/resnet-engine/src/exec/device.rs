@@ -9,7 +9,7 @@ use crate::step::{Precision, SlotId, Space};
 
 /// A kind of device.
 pub struct DeviceKind {
-    /// What [`open`] calls it.
+    /// What [`open`](super::open) calls it.
     pub name: &'static str,
     /// One line for lists.
     pub about: &'static str,
@@ -19,7 +19,7 @@ pub struct DeviceKind {
 
 /// Something that runs plans. All that it prepares share its threads.
 pub trait Device: Send + Sync {
-    /// Its name in [`DEVICES`].
+    /// Its name in [`DEVICES`](super::DEVICES).
     fn name(&self) -> &'static str;
 
     /// What computes, such as an instruction set.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use resnet_formats::Array;
 
-use super::model::Model;
+use super::file::Model;
 use resnet_engine::graph::Graph;
 use resnet_engine::op::{self, ShapeError};
 

@@ -3,15 +3,15 @@
 
 mod error;
 pub mod export;
+mod file;
 pub mod foreign;
 mod head;
 mod layout;
-mod model;
 mod opened;
 mod read;
 
 pub use error::ModelError;
+pub use file::Model;
+pub(crate) use file::PIXEL_MEAN;
 pub use layout::{begin_averages, copy, fit, initial, initialise, read, write, write_all};
-pub use model::Model;
-pub(crate) use model::PIXEL_MEAN;
 pub use opened::Opened;

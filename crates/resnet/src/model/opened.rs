@@ -8,8 +8,8 @@ use std::path::Path;
 use resnet_formats::{Array, safetensors};
 
 use super::error::ModelError;
+use super::file::{Model, PIXEL_MEAN};
 use super::layout::{misfit, none_of, write_through};
-use super::model::{Model, PIXEL_MEAN};
 use super::read;
 use resnet_engine::exec::Session;
 

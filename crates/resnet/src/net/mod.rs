@@ -2,7 +2,8 @@
 //! options ([`OPTIONS`]).
 //!
 //! An [`Arch`] is a row plus options, written `resnet20:shortcut=B,norm=none`. It becomes a
-//! [`Graph`] once the shape of the images and the number of classes are known.
+//! [`Graph`](resnet_engine::graph::Graph) once the shape of the images and the number of classes
+//! are known.
 //!
 //! To add a network of known blocks, add a row to `catalog.rs`; a kind of block, a variant to
 //! `Block::convs` in `residual.rs`; an option, a row to `options.rs`.

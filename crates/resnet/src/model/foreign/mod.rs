@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use resnet_formats::{Array, Tensors};
 
 use super::error::ModelError;
-use super::model::{FORMAT, Model};
+use super::file::{FORMAT, Model};
 use super::read::read;
 use crate::base::files::FileError;
 use crate::data::{DataError, Normalize, Preprocess};

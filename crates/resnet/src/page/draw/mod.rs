@@ -5,9 +5,9 @@
 //! weights; what stands at the same height has maps of the same size. A shortcut is an arc from
 //! where the map is kept to where it is added.
 //!
-//! From the bottom up: `trace` finds rows and shortcuts in a [`Graph`], `fold` leaves out
-//! repetitions, `layout` gives everything its place, `paint` and `key` write the SVG. Nothing knows
-//! any network by name.
+//! From the bottom up: `trace` finds rows and shortcuts in a
+//! [`Graph`](resnet_engine::graph::Graph), `fold` leaves out repetitions, `layout` gives everything
+//! its place, `paint` and `key` write the SVG. Nothing knows any network by name.
 
 mod fold;
 mod key;
@@ -17,8 +17,6 @@ mod paint;
 mod trace;
 
 pub use network::{DrawError, MOST_NETWORKS, Network};
-
-/// Most networks in one drawing; more columns than this are narrower than their texts on any
 
 /// Networks side by side, as an SVG file of its own for light and dark screens.
 ///

@@ -5,6 +5,7 @@ use resnet_engine::op::ShapeError;
 
 use crate::net::{Arch, ArchError};
 
+/// Most networks in one drawing; more columns than this are narrower than their texts on any
 /// screen.
 pub const MOST_NETWORKS: usize = 12;
 
