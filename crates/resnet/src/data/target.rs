@@ -5,7 +5,8 @@
 //! (Zhang et al. 2018). With labels a and b of the two and w the classes' weights, or 1,
 //!
 //! ```text
-//! u = p w[a]     v = (1 - p) w[b]     target = (u onehot(a) + v onehot(b)) / (u + v)     weight = u + v
+//! u = p w[a]     v = (1 - p) w[b]     weight = u + v
+//! target = (u onehot(a) + v onehot(b)) / (u + v)
 //! ```
 //! so that the loss, the mean over weight, is the mixed images' u l(a) + v l(b) over all u + v.
 
@@ -58,7 +59,9 @@ impl Targets {
             false => self.class_weights[label as usize],
         };
         target.fill(0.0);
-        for (i, row) in target.chunks_exact_mut(target_len(target.len(), n)).enumerate() {
+        // Data has a class for each label, so rows are not empty unless there are none.
+        let classes = (target.len() / n.max(1)).max(1);
+        for (i, row) in target.chunks_exact_mut(classes).enumerate() {
             let (a, b) = (labels[i], labels[n - 1 - i]);
             let (u, v) = (part * of_class(a), (1.0 - part) * of_class(b));
             weight[i] = u + v;
@@ -70,10 +73,6 @@ impl Targets {
             }
         }
     }
-}
-
-fn target_len(all: usize, n: usize) -> usize {
-    (all / n.max(1)).max(1)
 }
 
 /// The part of itself that each image of a batch keeps, at least one half.
