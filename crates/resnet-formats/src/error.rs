@@ -53,6 +53,16 @@ pub enum FormatError {
         /// The type in the file.
         found: String,
     },
+    /// The content is not what was written.
+    #[error(
+        "the file is damaged: its checksum is {expected}, that of its content {found}; copy it again from where it is whole, or, if another program wrote it with the texts of an older file, leave out `resnet.crc32` and write `resnet/1` as `format` there"
+    )]
+    Checksum {
+        /// What the file says.
+        expected: String,
+        /// What its content says.
+        found: String,
+    },
     /// Bytes follow that no tensor claims.
     #[error("{found} bytes follow the last tensor; the file is damaged or two files were joined")]
     Trailing {

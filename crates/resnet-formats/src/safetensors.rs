@@ -2,7 +2,8 @@
 //!
 //! The JSON maps each tensor to `{"dtype", "shape", "data_offsets": [begin, end]}`, offsets counted
 //! from the end of the header, and `__metadata__` to texts. Tensors must cover the data without gap
-//! or overlap. Integers of 8, 16 and 32 bits and booleans are widened to 64-bit integers. The
+//! or overlap. What is written here carries a [`CHECKSUM`] among its texts, which is verified where a
+//! file has one. Integers of 8, 16 and 32 bits and booleans are widened to 64-bit integers. The
 //! header is read here rather than by the `safetensors` crate because that crate's errors do not
 //! name the tensor, it writes metadata in random order, and it lets the last of two equal names
 //! win. Tests hold both to the same answers.
@@ -22,6 +23,12 @@ pub const MAX_HEADER: u64 = 64 << 20;
 
 const METADATA: &str = "__metadata__";
 
+/// The text that holds the CRC-32 of the file, as 8 hexadecimal digits: of the header, in which
+/// these digits are zeros, and of the numbers.
+pub const CHECKSUM: &str = "resnet.crc32";
+/// The digits while there are none.
+const NO_CHECKSUM: &str = "00000000";
+
 /// Reads a whole file's bytes.
 ///
 /// # Errors
@@ -37,14 +44,17 @@ pub fn read(bytes: &[u8]) -> Result<Tensors, FormatError> {
 pub fn read_from(from: impl Read, len: u64) -> Result<Tensors, FormatError> {
     let mut stream = Stream::open(from, len)?;
     let metadata = std::mem::take(&mut stream.metadata);
-    let entries = stream.collect::<Result<BTreeMap<_, _>, _>>()?;
+    let entries = stream.by_ref().collect::<Result<BTreeMap<_, _>, _>>()?;
     Ok(Tensors { entries, metadata })
 }
 
 /// A file whose header was read and checked; iterating reads its tensors one after another, in
-/// their order in the file, up to the first error. Only the tensor at hand is in memory.
+/// their order in the file, up to the first error, and behind the last verifies the checksum, where
+/// there is one. Only the tensor at hand is in memory.
 pub struct Stream<R> {
     from: R,
+    /// The checksum that the file has, and that of what was read so far.
+    sums: Option<(String, crc32fast::Hasher)>,
     /// The texts of the header.
     pub metadata: BTreeMap<String, String>,
     tensors: std::vec::IntoIter<(String, Element, Vec<usize>)>,
@@ -56,14 +66,17 @@ impl<R: Read> Stream<R> {
     /// # Errors
     /// [`FormatError`] names the tensor and the field that is wrong.
     pub fn open(mut from: R, len: u64) -> Result<Stream<R>, FormatError> {
-        let (header, data_len) = header(&mut from, len)?;
+        let (raw, data_len) = header(&mut from, len)?;
+        let header: Header =
+            serde_json::from_slice(&raw).map_err(|e| FormatError::Header(e.to_string()))?;
         let Header { mut tensors, metadata } = header;
+        let sums = metadata.get(CHECKSUM).map(|sum| (sum.clone(), begin_sum(raw, sum)));
         tensors.sort_by_key(|(_, entry)| (entry.data_offsets.0, entry.data_offsets.1));
         let layouts = layouts(&tensors, data_len)?;
         let names = tensors.into_iter().map(|(name, _)| name);
         let tensors = names.zip(layouts);
         let tensors: Vec<_> = tensors.map(|(name, (e, shape))| (name, e, shape)).collect();
-        Ok(Stream { from, metadata, tensors: tensors.into_iter() })
+        Ok(Stream { from, sums, metadata, tensors: tensors.into_iter() })
     }
 
     /// Names of the tensors that are still to come.
@@ -76,18 +89,51 @@ impl<R: Read> Iterator for Stream<R> {
     type Item = Result<(String, Array), FormatError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (name, element, shape) = self.tensors.next()?;
+        let Some((name, element, shape)) = self.tensors.next() else {
+            let (expected, sum) = self.sums.take()?;
+            let found = digits(sum);
+            return (expected != found).then_some(Err(FormatError::Checksum { expected, found }));
+        };
         let bytes = shape.iter().product::<usize>() * element.size();
-        let data = read_data(&mut self.from, element, bytes, |_| ());
+        let sums = &mut self.sums;
+        let data = read_data(&mut self.from, element, bytes, |part| {
+            if let Some((_, sum)) = sums {
+                sum.update(part);
+            }
+        });
         if data.is_err() {
             self.tensors = Vec::new().into_iter();
+            self.sums = None;
         }
         Some(data.map(|data| (name, Array::new(shape, data).expect("sizes were compared"))))
     }
 }
 
-/// The header, and how many bytes follow it.
-fn header(mut from: impl Read, len: u64) -> Result<(Header, u64), FormatError> {
+/// The place of the checksum's digits in a header.
+fn digits_in(header: &[u8], digits: &str) -> Option<std::ops::Range<usize>> {
+    let start = format!("\"{CHECKSUM}\":\"");
+    let whole = format!("{start}{digits}\"");
+    // Quotes inside of texts are escaped, so nothing else looks like this.
+    let at = header.windows(whole.len()).position(|part| part == whole.as_bytes())?;
+    Some(at + start.len()..at + start.len() + digits.len())
+}
+
+/// The checksum of a header whose digits are not known yet.
+fn begin_sum(mut header: Vec<u8>, digits: &str) -> crc32fast::Hasher {
+    if let Some(place) = digits_in(&header, digits) {
+        header[place].fill(b'0');
+    }
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(&header);
+    sum
+}
+
+fn digits(sum: crc32fast::Hasher) -> String {
+    format!("{:08x}", sum.finalize())
+}
+
+/// The header's bytes, and how many bytes follow it.
+fn header(mut from: impl Read, len: u64) -> Result<(Vec<u8>, u64), FormatError> {
     let Some(after_length) = len.checked_sub(8) else {
         return Err(FormatError::Truncated {
             field: "the header's length",
@@ -110,17 +156,25 @@ fn header(mut from: impl Read, len: u64) -> Result<(Header, u64), FormatError> {
     };
     let mut header = vec![0; header_len as usize];
     from.read_exact(&mut header)?;
-    let header = serde_json::from_slice(&header).map_err(|e| FormatError::Header(e.to_string()))?;
     Ok((header, data_len))
 }
 
-/// Writes arrays sorted by name, so equal arrays give equal bytes.
+/// Writes arrays sorted by name, so equal arrays give equal bytes, and their [`CHECKSUM`].
 ///
 /// # Errors
 /// [`FormatError::Io`] when the writer fails; [`FormatError::Tensor`] for a tensor with a reserved
 /// name.
 pub fn write(tensors: &Tensors, mut to: impl Write) -> Result<(), FormatError> {
-    let header = encode_header(tensors)?;
+    let mut header = encode_header(tensors)?;
+    let mut sum = begin_sum(header.clone(), NO_CHECKSUM);
+    for array in tensors.entries.values() {
+        each_block(array.data(), |block| {
+            sum.update(block);
+            Ok(())
+        })?;
+    }
+    let place = digits_in(&header, NO_CHECKSUM).expect("every header has the digits");
+    header[place].copy_from_slice(digits(sum).as_bytes());
     to.write_all(&(header.len() as u64).to_le_bytes())?;
     to.write_all(&header)?;
     for array in tensors.entries.values() {
@@ -236,10 +290,10 @@ fn layouts(
 fn encode_header(tensors: &Tensors) -> Result<Vec<u8>, FormatError> {
     let as_json = |e: serde_json::Error| FormatError::Header(e.to_string());
     let mut header = vec![b'{'];
-    if !tensors.metadata.is_empty() {
-        header.extend(format!("\"{METADATA}\":").bytes());
-        serde_json::to_writer(&mut header, &tensors.metadata).map_err(as_json)?;
-    }
+    let mut metadata = tensors.metadata.clone();
+    metadata.insert(CHECKSUM.into(), NO_CHECKSUM.into());
+    header.extend(format!("\"{METADATA}\":").bytes());
+    serde_json::to_writer(&mut header, &metadata).map_err(as_json)?;
     let mut offset = 0;
     for (name, array) in &tensors.entries {
         if name == METADATA {
@@ -250,9 +304,7 @@ fn encode_header(tensors: &Tensors) -> Result<Vec<u8>, FormatError> {
                 found: name.clone(),
             });
         }
-        if header.len() > 1 {
-            header.push(b',');
-        }
+        header.push(b',');
         let data_type = array.data().data_type();
         let begin = offset;
         offset += (array.data().len() * data_type.size()) as u64;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use resnet_formats::safetensors::CHECKSUM;
 use resnet_formats::{Array, Data, FormatError, Tensors, safetensors};
 
 fn sample() -> Tensors {
@@ -27,6 +28,13 @@ fn bytes(tensors: &Tensors) -> Vec<u8> {
     bytes
 }
 
+/// What a file holds, but for its checksum.
+fn read(bytes: &[u8]) -> Result<Tensors, FormatError> {
+    let mut tensors = safetensors::read(bytes)?;
+    tensors.metadata.remove(CHECKSUM);
+    Ok(tensors)
+}
+
 /// A file with this header and `data` zero bytes.
 fn file(header: &str, data: usize) -> Vec<u8> {
     let mut file = (header.len() as u64).to_le_bytes().to_vec();
@@ -39,15 +47,18 @@ fn file(header: &str, data: usize) -> Vec<u8> {
 fn what_is_written_is_read() {
     for tensors in [sample(), Tensors::default()] {
         let written = bytes(&tensors);
-        assert_eq!(safetensors::read(&written).unwrap(), tensors);
+        assert_eq!(read(&written).unwrap(), tensors);
         assert_eq!(bytes(&tensors), written);
+        // What was read is written with its own checksum.
+        assert_eq!(bytes(&safetensors::read(&written).unwrap()), written);
     }
 }
 
 #[test]
 fn a_stream_hands_out_the_same_arrays_up_to_the_first_error() {
     let file = bytes(&sample());
-    let stream = safetensors::Stream::open(&file[..], file.len() as u64).unwrap();
+    let mut stream = safetensors::Stream::open(&file[..], file.len() as u64).unwrap();
+    assert!(stream.metadata.remove(CHECKSUM).is_some());
     assert_eq!(stream.metadata, sample().metadata);
     let found: BTreeMap<_, _> = stream.map(Result::unwrap).collect();
     assert_eq!(found, sample().entries);
@@ -65,7 +76,7 @@ fn long_arrays_pass_in_blocks() {
     let mut tensors = Tensors::default();
     tensors.insert("long", Array::f32(vec![50_001], values));
     tensors.insert("next", Array::counter(3));
-    assert_eq!(safetensors::read(&bytes(&tensors)).unwrap(), tensors);
+    assert_eq!(read(&bytes(&tensors)).unwrap(), tensors);
 }
 
 #[test]
@@ -74,9 +85,15 @@ fn the_bytes_are_these() {
     tensors.insert("b", Array::f32(vec![1], vec![1.0]));
     tensors.insert("a", Array::counter(2));
     tensors.metadata.insert("k".into(), "v".into());
-    let header = r#"{"__metadata__":{"k":"v"},"a":{"dtype":"U64","shape":[],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}}"#;
-    let mut expected = file(&format!("{header:<136}"), 0);
-    expected.extend([2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0x3f]);
+    let header = |sum: &str| {
+        let texts = format!(r#"{{"k":"v","resnet.crc32":"{sum}"}}"#);
+        let entries = r#""a":{"dtype":"U64","shape":[],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}"#;
+        format!("{:<160}", format!(r#"{{"__metadata__":{texts},{entries}}}"#))
+    };
+    let numbers = [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0x3f];
+    let sum = crc32fast::hash(&[header("00000000").as_bytes(), &numbers].concat());
+    let mut expected = file(&header(&format!("{sum:08x}")), 0);
+    expected.extend(numbers);
     assert_eq!(bytes(&tensors), expected);
 }
 
@@ -97,7 +114,12 @@ fn the_reference_implementation_agrees() {
     let metadata = header.metadata().as_ref().unwrap();
     assert_eq!(metadata["arch"], tensors.metadata["arch"]);
 
-    let again = ::safetensors::serialize(theirs.tensors(), Some(metadata.clone())).unwrap();
+    let mut texts = metadata.clone();
+    let again = ::safetensors::serialize(theirs.tensors(), Some(texts.clone())).unwrap();
+    let error = safetensors::read(&again).unwrap_err();
+    assert!(error.to_string().contains("another program"), "{error}");
+    texts.remove(CHECKSUM);
+    let again = ::safetensors::serialize(theirs.tensors(), Some(texts)).unwrap();
     assert_eq!(safetensors::read(&again).unwrap(), tensors);
 }
 
@@ -114,15 +136,17 @@ fn a_file_cut_anywhere_is_an_error() {
 }
 
 #[test]
-fn a_flipped_byte_never_panics() {
+fn a_flipped_bit_is_refused_but_for_the_name_of_the_checksum() {
     let whole = bytes(&sample());
-    let data = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
-    for at in 0..data {
+    let texts = safetensors::read(&whole).unwrap().metadata;
+    for at in 0..whole.len() {
         for bit in 0..8 {
             let mut damaged = whole.clone();
             damaged[at] ^= 1 << bit;
+            // Whoever knows that there was one looks for it; see the model files.
             if let Ok(tensors) = safetensors::read(&damaged) {
-                assert_eq!(safetensors::read(&bytes(&tensors)).unwrap(), tensors);
+                assert!(tensors.metadata.get(CHECKSUM).is_none(), "byte {at}, bit {bit}");
+                assert_ne!(tensors.metadata, texts);
             }
         }
     }

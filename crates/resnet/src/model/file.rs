@@ -6,7 +6,8 @@
 //!
 //! | metadata | content |
 //! |---|---|
-//! | `format` | `resnet/1` |
+//! | `format` | `resnet/2`; `resnet/1` in files without a checksum |
+//! | `resnet.crc32` | the file's checksum, see [`safetensors::CHECKSUM`] |
 //! | `arch` | the network with its options, as [`Arch::parse`] reads it |
 //! | `classes` | JSON list of class names |
 //! | `licence` | of the weights, where it is known |
@@ -22,6 +23,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use resnet_formats::safetensors::CHECKSUM;
 use resnet_formats::{Array, FormatError, Tensors, safetensors};
 
 use super::error::ModelError;
@@ -34,10 +36,17 @@ use resnet_engine::graph::Graph;
 use resnet_engine::plan::{ParamSlots, Plan};
 use resnet_engine::step::SlotId;
 
-/// Value of the metadata key `format`.
-pub(crate) const FORMAT: &str = "resnet/1";
+/// Value of the metadata key `format` in files that may be without a checksum of their own.
+const FORMAT: &str = "resnet/1";
+/// The same in files that have one.
+pub(crate) const CHECKED: &str = "resnet/2";
 /// Name of the tensor that holds the per-pixel mean.
 pub(crate) const PIXEL_MEAN: &str = "preprocess.mean";
+
+/// Whether texts are those of a model file.
+pub(super) fn is_ours(metadata: &BTreeMap<String, String>) -> bool {
+    metadata.get("format").is_some_and(|format| [FORMAT, CHECKED].contains(&format.as_str()))
+}
 
 /// A trained network, ready for use.
 #[derive(Clone, Debug)]
@@ -118,6 +127,7 @@ impl Model {
 
     /// A model of what a file holds.
     pub(super) fn of_tensors(path: &Path, mut tensors: Tensors) -> Result<Model, ModelError> {
+        let sum = tensors.metadata.remove(CHECKSUM);
         let mut take = |key: &'static str| {
             tensors.metadata.remove(key).ok_or_else(|| ModelError::Metadata {
                 path: path.to_owned(),
@@ -128,8 +138,15 @@ impl Model {
         let wrong =
             |key, problem: String| ModelError::Metadata { path: path.to_owned(), key, problem };
         let format = take("format")?;
-        if format != FORMAT {
-            return Err(wrong("format", format!("is `{format}`, this version reads `{FORMAT}`")));
+        match format.as_str() {
+            CHECKED if sum.is_none() => {
+                return Err(wrong(CHECKSUM, "is missing, though the file had one".into()));
+            }
+            FORMAT | CHECKED => {}
+            other => {
+                let problem = format!("is `{other}`, this version reads `{CHECKED}`");
+                return Err(wrong("format", problem));
+            }
         }
         let (arch, classes, preprocess) = (take("arch")?, take("classes")?, take("preprocess")?);
         let arch = Arch::parse(&arch)
@@ -167,6 +184,7 @@ impl Model {
     pub fn save(&self, path: &Path) -> Result<(), ModelError> {
         let mut tensors = self.tensors.clone();
         tensors.metadata = self.metadata();
+        tensors.metadata.insert("format".into(), CHECKED.into());
         if let Some(mean) = self.preprocess.pixel_mean() {
             let shape = self.preprocess.shape;
             tensors.insert(PIXEL_MEAN, Array::f32(vec![shape.h, shape.w, shape.c], mean.to_vec()));

@@ -12,6 +12,6 @@ mod read;
 
 pub use error::ModelError;
 pub use file::Model;
-pub(crate) use file::PIXEL_MEAN;
+pub(crate) use file::{CHECKED, PIXEL_MEAN};
 pub use layout::{begin_averages, copy, fit, initial, initialise, read, write, write_all};
 pub use opened::Opened;

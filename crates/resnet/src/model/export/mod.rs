@@ -15,7 +15,7 @@ use std::path::Path;
 use resnet_formats::{Array, Data, FormatError, Tensors, pth, safetensors};
 
 use crate::base::files;
-use crate::model::{Model, PIXEL_MEAN};
+use crate::model::{CHECKED, Model, PIXEL_MEAN};
 use resnet_engine::graph::Op;
 use resnet_engine::op::{self};
 
@@ -36,7 +36,8 @@ pub static FORMATS: &[Format] = &[
         extensions: &["safetensors"],
         about: "weights with torchvision's names, and everything this program needs",
         write: |model, options, path| {
-            let tensors = state_dict(model, options)?;
+            let mut tensors = state_dict(model, options)?;
+            tensors.metadata.insert("format".into(), CHECKED.into());
             write_tensors(path, |to| safetensors::write(&tensors, to))
         },
     },

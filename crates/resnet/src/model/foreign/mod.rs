@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use resnet_formats::{Array, Tensors};
 
 use super::error::ModelError;
-use super::file::{FORMAT, Model};
+use super::file::{Model, is_ours};
 use super::read::read;
 use crate::base::files::FileError;
 use crate::data::{DataError, Normalize, Preprocess};
@@ -152,7 +152,7 @@ impl ImportError {
 /// [`ImportError`] names the file and what is missing, unexpected or misshapen.
 pub fn import(path: &Path, choices: &Choices) -> Result<Import, ImportError> {
     let (tensors, ignored) = read(path)?;
-    if tensors.metadata.get("format").map(String::as_str) == Some(FORMAT) {
+    if is_ours(&tensors.metadata) {
         return Err(ImportError::Ours { path: path.into() });
     }
     let mut assumed = Vec::new();
