@@ -19,6 +19,7 @@ use resnet::train::recipe::RecipeError;
 use resnet::train::task::TaskError;
 
 use crate::hints;
+use crate::observer::Watcher;
 use crate::term::{INTERRUPTED, tell};
 
 /// The run was stopped, and can be resumed; said already.
@@ -33,9 +34,13 @@ impl fmt::Display for Stopped {
 
 impl std::error::Error for Stopped {}
 
-/// A run that was stopped is not done.
-pub(crate) fn finished(ended: &RunEnded) -> Result<(), Stopped> {
-    if ended.stopped.is_none() { Ok(()) } else { Err(Stopped) }
+/// A run that was stopped is not done, also where it stopped because nobody reads what it prints.
+pub(crate) fn finished(ended: &RunEnded, watcher: &mut dyn Watcher) -> anyhow::Result<()> {
+    let displayed = watcher.finish();
+    match ended.stopped {
+        Some(_) => Err(Stopped.into()),
+        None => displayed,
+    }
 }
 
 /// The user asked for something that does not exist.

@@ -57,6 +57,10 @@ impl Observer for Json {
     fn tick(&mut self, _: &Tick) -> Flow {
         flow(&self.stop)
     }
+
+    fn evaluating(&mut self, _: u64, _: u64) -> Flow {
+        flow(&self.stop)
+    }
 }
 
 impl Watcher for Json {
@@ -186,11 +190,26 @@ impl Observer for Human {
                 }
                 let out = self.started.as_ref().map_or("", |run| run.out.as_str());
                 match (&end.stopped, &end.model) {
-                    (None, Some(model)) => tell(&format!(
-                        "done in {}: top-1 {:.2} %\nmodel   {model}\nreport  {out}/{REPORT}",
-                        duration(end.seconds),
-                        end.top1.unwrap_or(f64::NAN) * 100.0
-                    )),
+                    (None, Some(model)) => {
+                        if let Some(patience) = end.patience_spent {
+                            tell(&format!(
+                                "ended after {} steps: {patience} evaluation{} without a better \
+                                 top-1",
+                                grouped(end.steps),
+                                if patience == 1 { "" } else { "s" }
+                            ));
+                        }
+                        let (top1, which) = match end.kept_step {
+                            Some(step) => (end.best_top1, format!(", the best, of step {step}")),
+                            None => (end.top1, String::new()),
+                        };
+                        tell(&format!(
+                            "done in {}: top-1 {:.2} %{which}\nmodel   {model}\n\
+                             report  {out}/{REPORT}",
+                            duration(end.seconds),
+                            top1.unwrap_or(f64::NAN) * 100.0
+                        ));
+                    }
                     (Some(reason), _) if reason == INTERRUPTED => tell(&format!(
                         "stopped after {} steps; continue with: {}",
                         end.steps,
@@ -208,6 +227,19 @@ impl Observer for Human {
         if let Some(bar) = &self.bar {
             bar.set_position(tick.step);
         }
+        self.flow()
+    }
+
+    fn evaluating(&mut self, done: u64, of: u64) -> Flow {
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("evaluating {}/{}", grouped(done), grouped(of)));
+        }
+        self.flow()
+    }
+}
+
+impl Human {
+    fn flow(&mut self) -> Flow {
         let flow = flow(&self.stop);
         if flow == Flow::Stop && !self.told {
             self.told = true;
@@ -215,9 +247,7 @@ impl Observer for Human {
         }
         flow
     }
-}
 
-impl Human {
     /// The time left at the pace so far.
     fn left(&self, step: u64) -> String {
         let total = self.started.as_ref().map_or(step, |run| run.steps);

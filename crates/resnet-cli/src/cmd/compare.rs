@@ -1,8 +1,9 @@
 //! `resnet compare`.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use resnet::base::files::free_directory;
 use resnet::study::compare::{
     self, Group, Look, Outcome, Record, Request, State, Watch, conclusions, groups,
 };
@@ -12,7 +13,7 @@ use resnet::train::recipe::Recipe;
 use resnet::train::task::Task;
 
 use super::flags::{BudgetFlags, add_changes, changes};
-use super::paths::{free_directory, keep_runs};
+use super::paths::keep_runs;
 use crate::exit::{Stopped, Usage};
 use crate::observer::{self, Watcher};
 use crate::term::{command_line, grouped, scaled, tell};
@@ -88,10 +89,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         }
     } else {
         only_runs(&args)?;
-        let out = args.out.clone();
-        let out = out.unwrap_or_else(|| free_directory(STORE));
-        keep_runs(&out)?;
+        args.out.as_deref().map_or(Ok(()), keep_runs)?;
         let (mut task, records) = compare::gather(&args.runs)?;
+        let out = match &args.out {
+            Some(out) => out.clone(),
+            None => free_directory(Path::new(STORE))?,
+        };
         task.recipe.train.threads = threads.unwrap_or(0);
         (out, task, records)
     };

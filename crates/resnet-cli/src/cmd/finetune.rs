@@ -8,11 +8,10 @@ use resnet::train::recipe::split_override;
 
 use super::flags::{RecipeFlags, changes};
 use super::lr_find::find_rate;
-use super::paths::{free_run, load_model, model_file};
+use super::paths::{load_model, model_file, place};
 use crate::exit::finished;
-use crate::hints;
 use crate::observer;
-use crate::term::{command_line, tell};
+use crate::term::tell;
 
 /// Pictures of one's own come first: few models have to learn those inside the program.
 const DATA: &str =
@@ -73,14 +72,9 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<()> {
         notes.iter().for_each(|note| tell(&format!("warning: {note}")));
         return find_rate(recipe, args.out, args.json);
     }
-    let out = args.out.unwrap_or_else(|| free_run("", &recipe));
     let mut observer = observer::of(args.json)?;
-    let trainer = Trainer::of(recipe)
-        .command(&command_line())
-        .resume_command(&hints::resume(out.display()))
-        .out(out);
+    let trainer = place(Trainer::of(recipe.clone()), args.out, &recipe);
     let trainer = notes.into_iter().fold(trainer, Trainer::note);
     let trained = trainer.observer(observer.as_mut()).run()?;
-    observer.finish()?;
-    Ok(finished(&trained.ended)?)
+    finished(&trained.ended, observer.as_mut())
 }

@@ -3,17 +3,18 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use resnet::base::files::free_directory;
 use resnet::train::recipe::Recipe;
 use resnet::train::{self, Flow};
 
-use super::paths::{free_run, keep_runs};
+use super::paths::{keep_runs, usual_run};
 use crate::exit::Stopped;
 use crate::term::{bar, command_line, flow, stop_at_signals, tell};
 
 /// Runs a range test and tells the rate to try; its page goes into a directory.
 pub(super) fn find_rate(recipe: Recipe, out: Option<PathBuf>, json: bool) -> anyhow::Result<()> {
-    let out = out.unwrap_or_else(|| free_run("lr-find-", &recipe));
-    keep_runs(&out)?;
+    out.as_deref().map_or(Ok(()), keep_runs)?;
+    let usual = usual_run("lr-find-", &recipe);
     let stop = stop_at_signals()?;
     let progress = bar(0, "steps");
     let found = train::lr_find(recipe, &mut |done, total| {
@@ -26,6 +27,10 @@ pub(super) fn find_rate(recipe: Recipe, out: Option<PathBuf>, json: bool) -> any
         tell("stopped before the end of the test");
         return Err(Stopped.into());
     }
+    let out = match out {
+        Some(out) => out,
+        None => free_directory(&usual)?,
+    };
     found.save(&out, &command_line())?;
     tell(&format!("report  {}", out.join("report.html").display()));
     let mut stdout = std::io::stdout().lock();

@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use resnet::model::Model;
-use resnet::train::{self, recipe::Recipe};
+use resnet::train::{self, Trainer, recipe::Recipe};
 
 use crate::exit::Usage;
+use crate::hints;
+use crate::term::command_line;
 
 /// Loads a model file, or the model of a run directory.
 pub(super) fn load_model(path: &Path) -> anyhow::Result<Model> {
@@ -45,8 +47,8 @@ pub(super) fn keep_runs(out: &Path) -> Result<(), Usage> {
     Ok(())
 }
 
-/// `runs/PREFIXARCH-DATA`, or the first of `-2`, `-3`, ... that is not taken.
-pub(super) fn free_run(prefix: &str, recipe: &Recipe) -> PathBuf {
+/// `runs/PREFIXARCH-DATA`, where a run goes that nobody named a place for, or beside it.
+pub(super) fn usual_run(prefix: &str, recipe: &Recipe) -> PathBuf {
     let data = match recipe.data.source.split_once(':') {
         Some((kind, _)) => kind.to_string(),
         None => Path::new(&recipe.data.source)
@@ -56,12 +58,20 @@ pub(super) fn free_run(prefix: &str, recipe: &Recipe) -> PathBuf {
             .into_owned(),
     };
     let name = resnet::base::files::safe_name(&format!("{prefix}{}-{data}", recipe.model.arch));
-    free_directory(&format!("runs/{name}"))
+    PathBuf::from(format!("runs/{name}"))
 }
 
-/// `first`, or the first of `first-2`, `first-3`, ... that is not taken.
-pub(super) fn free_directory(first: &str) -> PathBuf {
-    let numbered = (2..).map(|n| PathBuf::from(format!("{first}-{n}")));
-    let mut candidates = std::iter::once(PathBuf::from(first)).chain(numbered);
-    candidates.find(|path| !path.exists()).expect("numbers do not end")
+/// Gives a run the directory that was named, or else one beside those of the same name.
+pub(super) fn place<'a>(
+    trainer: Trainer<'a>,
+    out: Option<PathBuf>,
+    recipe: &Recipe,
+) -> Trainer<'a> {
+    let trainer = trainer
+        .command(&command_line())
+        .resume_command(|directory| hints::resume(directory.display()));
+    match out {
+        Some(out) => trainer.out(out),
+        None => trainer.out_beside(usual_run("", recipe)),
+    }
 }

@@ -7,11 +7,10 @@ use resnet::train::recipe::Recipe;
 
 use super::flags::{BudgetFlags, add_changes, changes};
 use super::lr_find::find_rate;
-use super::paths::free_run;
-use crate::exit::{Usage, finished};
+use super::paths::place;
+use crate::exit::finished;
 use crate::hints;
 use crate::observer;
-use crate::term::command_line;
 
 /// Arguments of `resnet train`.
 #[derive(clap::Args)]
@@ -36,9 +35,10 @@ pub(crate) struct Args {
     /// Directory of the run [default: runs/ARCH-DATA]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Continue the run in this directory; takes --threads and --json only
+    /// Continue the run in this directory, or one that has ended with more --epochs or --steps;
+    /// --data says where its pictures are now
     #[arg(long, value_name = "DIR", conflicts_with_all = [
-        "data", "recipe", "epochs", "steps", "batch", "lr", "precision", "seed", "monitor", "out",
+        "recipe", "batch", "lr", "precision", "seed", "monitor", "out",
     ])]
     resume: Option<PathBuf>,
     /// One JSON event a line on standard output
@@ -49,36 +49,20 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let mut observer = observer::of(args.json)?;
     if let Some(out) = &args.resume {
-        if !args.rest.is_empty() {
-            let given = args.rest.join(" ");
-            return Err(
-                Usage(format!("--resume takes everything from the run; remove `{given}`")).into()
-            );
-        }
-        let mut trainer = Trainer::resume(out).resume_command(&hints::resume(out.display()));
-        if let Some(threads) = args.flags.recipe.task.threads()? {
-            trainer = trainer.set("train.threads", threads);
-        }
+        let trainer =
+            Trainer::resume(out).resume_command(|directory| hints::resume(directory.display()));
+        let changes = overrides(&args)?.into_iter();
+        let trainer = changes.fold(trainer, |trainer, (key, value)| trainer.set(&key, value));
         let trained = trainer.observer(observer.as_mut()).run()?;
-        observer.finish()?;
-        return Ok(finished(&trained.ended)?);
+        return finished(&trained.ended, observer.as_mut());
     }
     let recipe = Recipe::load(&args.flags.recipe.name, &overrides(&args)?)?;
     if args.lr_find {
         return find_rate(recipe, args.out, args.json);
     }
-    let out = match &args.out {
-        Some(out) => out.clone(),
-        None => free_run("", &recipe),
-    };
-    let trained = Trainer::of(recipe)
-        .command(&command_line())
-        .resume_command(&hints::resume(out.display()))
-        .out(out)
-        .observer(observer.as_mut())
-        .run()?;
-    observer.finish()?;
-    Ok(finished(&trained.ended)?)
+    let trainer = place(Trainer::of(recipe.clone()), args.out, &recipe);
+    let trained = trainer.observer(observer.as_mut()).run()?;
+    finished(&trained.ended, observer.as_mut())
 }
 
 /// Flags and `key=value` as changes to the recipe, in that order.

@@ -1,8 +1,12 @@
 //! Files that are either the old one or the new one, never half of each.
 
-use std::fs::{self, File};
+use std::collections::BTreeSet;
+use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Why a file could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -60,10 +64,11 @@ pub fn safe_name(text: &str) -> String {
 
 /// Writes a file through a temporary one beside it: write, sync, rename, sync the directory.
 /// Whatever fails, and whenever the process is killed, `path` holds either its old content or all
-/// of the new.
+/// of the new, also where several processes write it at once.
 ///
-/// The temporary file is `.NAME.partial`; one left by a killed process is replaced by the next
-/// write. A link is followed; a device or pipe is written directly.
+/// The temporary file is `.NAME.UNIQUE.partial`; what killed processes left of such files is removed
+/// when another file is written there later. A link is followed; a device or pipe is written
+/// directly.
 ///
 /// # Errors
 /// [`FileError::Write`], also for an error that `write` returns.
@@ -85,39 +90,160 @@ fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) ->
         Ok(_) => fs::canonicalize(path)?,
         Err(_) => path.to_owned(),
     };
-    let Some(name) = target.file_name() else {
-        return Err(io::ErrorKind::IsADirectory.into());
+    let partial = Partial::fill(&target, write)?;
+    fs::rename(&partial.path, &target)?;
+    sync_directory(directory_of(&target))
+}
+
+/// Writes a file that is not there yet: of several who try at once one succeeds, and nobody ever
+/// sees half of it.
+///
+/// # Errors
+/// [`FileError::Write`]; the kind of its source is `AlreadyExists` where there is such a file.
+pub fn create_whole(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let create = || {
+        let partial = Partial::fill(path, |to| to.write_all(bytes))?;
+        match fs::hard_link(&partial.path, path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+            // Some file systems have no second names for a file.
+            Err(_) => File::create_new(path).and_then(|mut file| {
+                file.write_all(bytes)?;
+                file.sync_all()
+            })?,
+            Ok(()) => {}
+        }
+        sync_directory(directory_of(path))
     };
-    let directory = match target.parent() {
+    create().map_err(|source| FileError::Write { path: path.to_owned(), source })
+}
+
+/// Makes a directory that was not there: `first`, or the first of `first-2`, `first-3`, ... that
+/// nobody has. Directories around it are made as well.
+///
+/// # Errors
+/// [`FileError::Write`].
+pub fn free_directory(first: &Path) -> Result<PathBuf, FileError> {
+    let failed = |path: &Path, source| FileError::Write { path: path.to_owned(), source };
+    let around = directory_of(first);
+    fs::create_dir_all(around).map_err(|error| failed(around, error))?;
+    let mut path = first.to_owned();
+    for number in 2u64.. {
+        match fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let mut name = first.as_os_str().to_owned();
+                name.push(format!("-{number}"));
+                path = name.into();
+            }
+            Err(error) => return Err(failed(&path, error)),
+        }
+    }
+    unreachable!("numbers do not end")
+}
+
+/// The directory that a file is in.
+fn directory_of(file: &Path) -> &Path {
+    match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
-    };
-    let mut partial = std::ffi::OsString::from(".");
-    partial.push(name);
-    partial.push(".partial");
-    let partial = directory.join(partial);
-
-    let result = fill(&partial, write).and_then(|()| fs::rename(&partial, &target));
-    match result {
-        Ok(()) => sync_directory(directory),
-        Err(error) => {
-            // The first error is the one to report; a temporary file that stays is replaced by the
-            // next write.
-            let _ = fs::remove_file(&partial);
-            Err(error)
-        }
     }
 }
 
-fn fill(partial: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    match fs::remove_file(partial) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+/// A temporary file with all its content, gone when dropped unless it was renamed.
+struct Partial {
+    path: PathBuf,
+    /// Locked, so that others know that somebody is at it.
+    _file: File,
+}
+
+/// How temporary files end.
+const PARTIAL: &str = ".partial";
+/// A temporary file that nobody has locked and that is older is a killed process's.
+const ABANDONED: Duration = Duration::from_secs(60);
+/// The same where there are no locks.
+const LONG_ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Partial {
+    /// Writes and syncs a temporary file beside `target`.
+    fn fill(
+        target: &Path,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<Partial> {
+        let Some(name) = target.file_name() else {
+            return Err(io::ErrorKind::IsADirectory.into());
+        };
+        let directory = directory_of(target);
+        sweep(directory);
+        let (path, file) = loop {
+            let path = directory.join(partial_name(&name.to_string_lossy()));
+            match File::create_new(&path) {
+                Ok(file) => break (path, file),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        };
+        // Where there are no locks, age alone tells what was abandoned.
+        let _ = file.try_lock();
+        let partial = Partial { path, _file: file };
+        let mut to = BufWriter::with_capacity(1 << 16, &partial._file);
+        write(&mut to)?;
+        to.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        Ok(partial)
     }
-    let mut file = BufWriter::with_capacity(1 << 16, File::create_new(partial)?);
-    write(&mut file)?;
-    let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-    file.sync_all()
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // After a rename it is not there any more. Another error is not the one to report.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// A name that no other writer has, for a temporary file beside `name`.
+fn partial_name(name: &str) -> String {
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    let write = WRITES.fetch_add(1, Ordering::Relaxed);
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
+    let start: String = safe_name(name).chars().take(100).collect();
+    format!(".{start}.{:x}-{write:x}-{time:x}{PARTIAL}", std::process::id())
+}
+
+/// Whether a file's name is one that [`partial_name`] gives.
+fn is_partial(name: &str) -> bool {
+    let unique = name.strip_prefix('.').and_then(|name| name.strip_suffix(PARTIAL));
+    let unique = unique.and_then(|name| name.rsplit_once('.')).map(|(_, unique)| unique);
+    unique.is_some_and(|unique| {
+        let hex = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_hexdigit());
+        unique.split('-').count() == 3 && unique.split('-').all(hex)
+    })
+}
+
+/// Removes what killed processes left in a directory; each directory is looked at once.
+fn sweep(directory: &Path) {
+    static SWEPT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    let mut swept = SWEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if !swept.insert(directory.to_owned()) {
+        return;
+    }
+    drop(swept);
+    remove_abandoned(directory);
+}
+
+fn remove_abandoned(directory: &Path) {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_str().is_some_and(is_partial)) {
+        let modified = entry.metadata().and_then(|metadata| metadata.modified());
+        let age = modified.ok().and_then(|time| time.elapsed().ok()).unwrap_or_default();
+        let Ok(file) = File::open(entry.path()) else { continue };
+        let abandoned = match file.try_lock() {
+            Ok(()) => age > ABANDONED,
+            Err(TryLockError::WouldBlock) => false,
+            Err(TryLockError::Error(_)) => age > LONG_ABANDONED,
+        };
+        if abandoned {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Makes a rename survive a power loss. Some file systems cannot sync a directory; the rename
@@ -217,13 +343,91 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_process_left_is_replaced() {
+    fn what_a_killed_process_left_is_removed() {
         let dir = TestDir::new("killed");
-        let path = dir.0.join("last");
-        fs::write(dir.0.join(".last.partial"), "half").unwrap();
-        write_atomic(&path, |to| to.write_all(b"whole")).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "whole");
-        assert_eq!(names(&dir.0), ["last"]);
+        let left = |age: u64| {
+            let path = dir.0.join(partial_name("last"));
+            let file = File::create(&path).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+            (path, file)
+        };
+        let (old, _) = left(3600);
+        let (fresh, _) = left(1);
+        let (locked, lock) = left(3600);
+        lock.lock().unwrap();
+        let other = dir.0.join(".of.somebody.partial");
+        fs::write(&other, "").unwrap();
+        write_atomic(&dir.0.join("last"), |to| to.write_all(b"whole")).unwrap();
+        assert!(!old.exists());
+        assert!(fresh.exists() && locked.exists() && other.exists());
+    }
+
+    #[test]
+    fn readers_never_see_half_a_file_of_two_writers() {
+        let dir = TestDir::new("writers");
+        let path = dir.0.join("model");
+        let size = 1 << 18;
+        fs::write(&path, vec![0; size]).unwrap();
+        let done = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for value in [1, 2] {
+                let (path, done) = (&path, &done);
+                scope.spawn(move || {
+                    for _ in 0..30 {
+                        write_atomic(path, |to| {
+                            (0..size)
+                                .step_by(1 << 12)
+                                .try_for_each(|_| to.write_all(&[value; 1 << 12]))
+                        })
+                        .unwrap();
+                    }
+                    done.fetch_add(1, Ordering::SeqCst);
+                });
+            }
+            while done.load(Ordering::SeqCst) < 2 {
+                let bytes = fs::read(&path).unwrap();
+                assert_eq!(bytes.len(), size);
+                assert!(bytes.iter().all(|&byte| byte == bytes[0]));
+            }
+        });
+        assert_eq!(names(&dir.0), ["model"]);
+    }
+
+    #[test]
+    fn of_many_who_create_a_file_one_does() {
+        let dir = TestDir::new("create");
+        let path = dir.0.join("config");
+        let created = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for number in 0..16u8 {
+                let (path, created) = (&path, &created);
+                scope.spawn(move || match create_whole(path, &[number; 5000]) {
+                    Ok(()) => _ = created.fetch_add(1, Ordering::SeqCst),
+                    Err(FileError::Write { source, .. }) => {
+                        assert_eq!(source.kind(), io::ErrorKind::AlreadyExists);
+                    }
+                    Err(other) => panic!("{other}"),
+                });
+            }
+        });
+        assert_eq!(created.into_inner(), 1);
+        let bytes = fs::read(&path).unwrap();
+        assert!(bytes.len() == 5000 && bytes.iter().all(|&byte| byte == bytes[0]));
+        assert_eq!(names(&dir.0), ["config"]);
+    }
+
+    #[test]
+    fn of_many_who_want_a_directory_each_gets_one() {
+        let dir = TestDir::new("free");
+        let first = dir.0.join("runs").join("a");
+        let made: Vec<PathBuf> = std::thread::scope(|scope| {
+            let take = || scope.spawn(|| free_directory(&first).unwrap());
+            let all: Vec<_> = (0..16).map(|_| take()).collect();
+            all.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        let distinct: BTreeSet<&PathBuf> = made.iter().collect();
+        assert_eq!(distinct.len(), 16);
+        assert!(made.contains(&first) && made.contains(&dir.0.join("runs").join("a-16")));
     }
 
     #[test]

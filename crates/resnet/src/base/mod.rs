@@ -4,3 +4,4 @@ pub mod files;
 pub(crate) mod number;
 pub mod rng;
 pub mod suggest;
+pub(crate) mod threads;

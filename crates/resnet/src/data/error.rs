@@ -107,6 +107,12 @@ impl DataError {
         DataError::Picture { file: what.into(), reason: reason.to_string() }
     }
 
+    /// Whether the system failed, such as for want of memory or open files, rather than a picture
+    /// being damaged. It ends what is under way: the next time the same picture may be read.
+    pub fn is_of_system(&self) -> bool {
+        matches!(self, DataError::Io { .. })
+    }
+
     /// `source` while reading `file`.
     pub(super) fn io(file: impl Into<PathBuf>, source: io::Error) -> DataError {
         DataError::Io { file: file.into(), source }

@@ -397,6 +397,7 @@ impl Job {
         };
         match options.on_broken {
             OnBroken::Fail => Err(error),
+            _ if error.is_of_system() => Err(error),
             OnBroken::LeaveOut => {
                 warn("left out");
                 Ok(None)
@@ -404,9 +405,13 @@ impl Job {
             OnBroken::Replace => {
                 for step in 1..data.len().min(REPLACEMENTS + 1) {
                     let index = (wanted as usize + step) % data.len();
-                    if data.read(index, image).is_ok() {
-                        warn(&format!("{} is used in its place", data.name(index)));
-                        return Ok(Some(index as u32));
+                    match data.read(index, image) {
+                        Ok(()) => {
+                            warn(&format!("{} is used in its place", data.name(index)));
+                            return Ok(Some(index as u32));
+                        }
+                        Err(error) if error.is_of_system() => return Err(error),
+                        Err(_) => {}
                     }
                 }
                 Err(error)

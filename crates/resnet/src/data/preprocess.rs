@@ -1,11 +1,10 @@
 //! What is done to every picture before the network sees it: part of the network, and stored with
 //! it.
 
-use std::thread;
-
 use serde::{Deserialize, Serialize};
 
 use super::{DataError, Dataset, Image};
+use crate::base::threads;
 use resnet_engine::graph::Shape;
 
 /// Resizing, cropping and normalising, as a model file carries them.
@@ -220,27 +219,16 @@ fn measure<T: Send>(
     measure: impl Fn(&Image) -> T + Sync,
 ) -> Result<Vec<T>, DataError> {
     let indices: Vec<usize> = sample(data).collect();
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(16);
-    let part = indices.len().div_ceil(threads).max(1);
+    let one = |image: &mut Image, &index: &usize| data.read(index, image).map(|()| measure(image));
     let mut measured = Vec::with_capacity(indices.len());
     let mut first_error = None;
-    thread::scope(|scope| {
-        let run = |part: &[usize]| -> Vec<Result<T, DataError>> {
-            let mut image = Image::default();
-            let mut one = |&index| data.read(index, &mut image).map(|()| measure(&image));
-            part.iter().map(&mut one).collect()
-        };
-        let parts: Vec<_> =
-            indices.chunks(part).map(|part| scope.spawn(move || run(part))).collect();
-        for part in parts {
-            for result in part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
-                match result {
-                    Ok(value) => measured.push(value),
-                    Err(error) => first_error = first_error.take().or(Some(error)),
-                }
-            }
+    for result in threads::map_with(&indices, threads::cores(), Image::default, one) {
+        match result {
+            Ok(value) => measured.push(value),
+            Err(error) if error.is_of_system() => return Err(error),
+            Err(error) => first_error = first_error.or(Some(error)),
         }
-    });
+    }
     match measured.is_empty() {
         false => Ok(measured),
         true => {

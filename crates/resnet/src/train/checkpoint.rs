@@ -7,13 +7,16 @@
 //! the average, which is to be used; and in the metadata `progress` (JSON) and `recipe` (TOML,
 //! every choice of the run).
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use resnet_formats::Array;
 use serde::{Deserialize, Serialize};
 
 use super::TrainError;
+use super::directory::CONFIG;
 use super::job::Job;
+use super::recipe::Recipe;
 use crate::model::{self, Model};
 use crate::train::schedule::WarmStart;
 use resnet_engine::plan::{ParamSlots, Plan};
@@ -36,10 +39,19 @@ pub(super) struct Progress {
     pub(super) last: Option<(f64, f64)>,
     /// The best top-1 so far.
     pub(super) best: Option<f64>,
+    /// Steps done when it was measured; 0 in checkpoints that do not say.
+    #[serde(default)]
+    pub(super) best_step: u64,
+    /// Evaluations since then.
+    #[serde(default)]
+    pub(super) since_best: u64,
     /// Seconds of training so far.
     pub(super) seconds: f64,
     /// Training and evaluation images; other data would be another run.
     pub(super) images: (u64, u64),
+    /// What tells the data apart; empty in checkpoints that do not say.
+    #[serde(default)]
+    pub(super) data: String,
 }
 
 /// Sums over training steps.
@@ -71,7 +83,7 @@ impl Sums {
 }
 
 impl Progress {
-    pub(super) fn new(warm_start: WarmStart, images: (u64, u64)) -> Progress {
+    pub(super) fn new(warm_start: WarmStart, images: (u64, u64), data: String) -> Progress {
         Progress {
             step: 0,
             since_event: Sums::default(),
@@ -80,8 +92,11 @@ impl Progress {
             lr: 0.0,
             last: None,
             best: None,
+            best_step: 0,
+            since_best: 0,
             seconds: 0.0,
             images,
+            data,
         }
     }
 }
@@ -90,6 +105,9 @@ impl Progress {
 fn buffer_name(buffer: &str, parameter: &str) -> String {
     format!("optimizer.{buffer}.{parameter}")
 }
+
+/// The metadata that says where the run stands.
+const PROGRESS: &str = "progress";
 
 /// What the weights that are trained are called, where the plain names hold their average.
 const WEIGHT: &str = "weight";
@@ -117,8 +135,51 @@ pub(super) fn save(job: &Job, progress: &Progress, path: &Path) -> Result<(), Tr
         }
     }
     let json = serde_json::to_string(progress).expect("numbers always become JSON");
-    model.tensors.metadata.insert("progress".into(), json);
+    model.tensors.metadata.insert(PROGRESS.into(), json);
     Ok(model.save(path)?)
+}
+
+/// What may be another when a run goes on: where things are, how fast it goes, how long it goes on,
+/// what is looked at and kept.
+pub(super) const FREE: [&str; 10] = [
+    "train.epochs",
+    "train.steps",
+    "train.patience",
+    "train.keep",
+    "train.threads",
+    "train.workers",
+    "train.checkpoint_every",
+    "train.monitor_every",
+    "data.source",
+    "model.start",
+];
+
+/// Refuses a recipe that is not the one that the checkpoint was trained by.
+fn check_recipe(model: &Model, recipe: &Recipe) -> Result<(), String> {
+    let Some(text) = model.tensors.metadata.get("recipe") else { return Ok(()) };
+    let own = Recipe::from_toml(text).map_err(|error| format!("metadata `recipe`: {error}"))?;
+    let differences = own.differences(recipe, &FREE);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<String> = differences
+        .iter()
+        .map(|(key, own, other)| format!("`{key}` was {own} and is {other}"))
+        .collect();
+    Err(format!(
+        "the run's {CONFIG} has changed since: {}; change it back, or start a new run",
+        list.join(", ")
+    ))
+}
+
+/// The weights to use of a checkpoint, without what only training needs.
+pub(super) fn weights(job: &Job, path: &Path) -> Result<Model, TrainError> {
+    let mut model = Model::load(path)?;
+    let plan = job.learner.session.plan();
+    let names: HashSet<&str> = plan.params.iter().map(|slots| slots.name.as_str()).collect();
+    model.tensors.entries.retain(|name, _| names.contains(name.as_str()));
+    model.tensors.metadata.remove(PROGRESS);
+    Ok(model)
 }
 
 /// Loads a checkpoint into a job.
@@ -135,19 +196,21 @@ pub(super) fn load(job: &mut Job, path: &Path) -> Result<Progress, TrainError> {
             task.classes.len()
         )));
     }
-    let progress = model.tensors.metadata.get("progress").ok_or_else(|| {
+    let progress = model.tensors.metadata.get(PROGRESS).ok_or_else(|| {
         wrong("it holds weights but no progress: a model file, not a checkpoint".into())
     })?;
     let progress: Progress =
         serde_json::from_str(progress).map_err(|e| wrong(format!("metadata `progress`: {e}")))?;
-    if progress.images != job.images() || model.preprocess != task.preprocess {
+    let changed = progress.images != job.images() || model.preprocess != task.preprocess;
+    if changed || !progress.data.is_empty() && progress.data != job.data {
         let ((train, eval), (train_now, eval_now)) = (progress.images, job.images());
         return Err(wrong(format!(
             "the data has changed: it was made with {train} training and {eval} evaluation images, \
-             now there are {train_now} and {eval_now}, or their pixels differ; restore the data or \
-             start a new run"
+             now there are {train_now} and {eval_now}, or their names, classes or pixels differ; \
+             restore the data or start a new run"
         )));
     }
+    check_recipe(&model, &task.recipe).map_err(wrong)?;
     let total = job.calendar.total();
     if progress.step > total {
         let step = progress.step;

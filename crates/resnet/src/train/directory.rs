@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use resnet_engine::exec::Device;
@@ -32,14 +32,32 @@ pub(super) const METRICS_CSV: &str = "metrics.csv";
 /// Every choice of the run.
 pub const CONFIG: &str = "config.toml";
 const ENVIRONMENT: &str = "environment.json";
+/// In the environment, the directory that the run's paths are relative to.
+const BEGAN_IN: &str = "directory";
+/// The folder of checkpoints.
+const CHECKPOINTS: &str = "checkpoints";
+/// What the process that trains here has locked.
+const LOCK: &str = ".lock";
+/// What a directory that is free for a run must not hold.
+const NAMES: [&str; 7] = [CONFIG, EVENTS, METRICS_CSV, MODEL, REPORT, LAST, BEST];
 /// Largest small file that is read back.
 const MOST_BYTES: u64 = 1 << 20;
+
+/// Where a new run goes.
+pub(super) enum Place {
+    /// This directory, which may be there but must not hold a run.
+    At(PathBuf),
+    /// The first of `DIR`, `DIR-2`, `DIR-3`, ... that nobody has.
+    Free(PathBuf),
+}
+
+/// Says what to type to go on with the run in a directory.
+pub(super) type ResumeCommand = Box<dyn Fn(&Path) -> String>;
 
 /// A run directory.
 pub(super) struct Directory {
     root: PathBuf,
-    /// `config.toml`, locked while the run is under way; the lock ends with the process, however it
-    /// ends.
+    /// Locked while the run is under way; the lock ends with the process, however it ends.
     _lock: Option<File>,
     /// What goes on with the run, where somebody said it.
     pub(super) resume_command: Option<String>,
@@ -50,28 +68,82 @@ impl Directory {
         Directory { root: root.to_owned(), _lock: None, resume_command: None }
     }
 
-    /// Makes the directory of a new run. Files of the same names are never replaced.
+    /// Makes the directory of a new run, which is then nobody else's. Files of the same names are
+    /// never replaced; where the run is refused, what was made for it is gone.
     pub(super) fn create(
-        root: &Path,
+        place: &Place,
         recipe: &Recipe,
         command: &str,
         device: &dyn Device,
     ) -> Result<Directory, TrainError> {
+        let environment = environment(command, device);
+        match place {
+            Place::At(root) => {
+                let made = !root.exists();
+                fs::create_dir_all(root)
+                    .map_err(|source| FileError::Write { path: root.clone(), source })?;
+                Directory::claim(root, made, recipe, &environment)
+            }
+            Place::Free(first) => loop {
+                let root = files::free_directory(first)?;
+                match Directory::claim(&root, true, recipe, &environment) {
+                    // Somebody was told to take this very directory, and was faster.
+                    Err(TrainError::Taken(..) | TrainError::InUse(_)) => {}
+                    claimed => return claimed,
+                }
+            },
+        }
+    }
+
+    /// Takes a directory that is there; `made` for the run, it goes again where it is refused.
+    fn claim(
+        root: &Path,
+        made: bool,
+        recipe: &Recipe,
+        environment: &BTreeMap<&str, String>,
+    ) -> Result<Directory, TrainError> {
         let mut directory = Directory::of(root);
-        for name in [CONFIG, EVENTS, METRICS_CSV, MODEL, REPORT, LAST, BEST] {
-            if directory.path(name).exists() {
-                return Err(TrainError::Taken(root.to_owned(), name));
+        let taken =
+            |names: &[&'static str]| match names.iter().find(|name| root.join(name).exists()) {
+                Some(name) => Err(TrainError::Taken(root.to_owned(), name)),
+                None => Ok(()),
+            };
+        // Before a lock: what is not ours gets no file of ours.
+        taken(&NAMES)?;
+        directory.lock()?;
+        match files::create_whole(&directory.path(CONFIG), recipe.to_toml().as_bytes()) {
+            Err(FileError::Write { source, .. }) if source.kind() == ErrorKind::AlreadyExists => {
+                return Err(TrainError::Taken(root.to_owned(), CONFIG));
+            }
+            created => created?,
+        }
+        let fill = || -> Result<(), TrainError> {
+            taken(&NAMES[1..])?;
+            let checkpoints = root.join(CHECKPOINTS);
+            fs::create_dir_all(&checkpoints)
+                .map_err(|source| FileError::Write { path: checkpoints, source })?;
+            let json = serde_json::to_string_pretty(environment).expect("texts become JSON");
+            Ok(directory.write(ENVIRONMENT, &(json + "\n"))?)
+        };
+        match fill() {
+            Ok(()) => Ok(directory),
+            Err(error) => {
+                directory.give_back(made);
+                Err(error)
             }
         }
-        let checkpoints = directory.path("checkpoints");
-        let failed = |source: io::Error| FileError::Write { path: checkpoints.clone(), source };
-        fs::create_dir_all(&checkpoints).map_err(failed)?;
-        let environment = serde_json::to_string_pretty(&environment(command, device))
-            .expect("texts always become JSON");
-        directory.write(ENVIRONMENT, &(environment + "\n"))?;
-        directory.write(CONFIG, &recipe.to_toml())?;
-        directory.lock()?;
-        Ok(directory)
+    }
+
+    /// Removes what a claim made. Directories that are not empty stay; nothing else can be done
+    /// where removing fails.
+    fn give_back(self, made: bool) {
+        let _ = fs::remove_file(self.path(ENVIRONMENT));
+        let _ = fs::remove_file(self.path(CONFIG));
+        let _ = fs::remove_dir(self.path(CHECKPOINTS));
+        if made {
+            let _ = fs::remove_file(self.path(LOCK));
+            let _ = fs::remove_dir(&self.root);
+        }
     }
 
     /// Opens the directory of a run that began before.
@@ -81,14 +153,30 @@ impl Directory {
             return Err(TrainError::NoRun(root.to_owned(), CONFIG));
         }
         directory.lock()?;
-        let recipe = Recipe::of_run(&directory.path(CONFIG))?;
+        let recipe = recipe_of_run(root)?;
+        // Killed at its very beginning, the run has none yet.
+        let checkpoints = directory.path(CHECKPOINTS);
+        fs::create_dir_all(&checkpoints)
+            .map_err(|source| FileError::Write { path: checkpoints, source })?;
         Ok((directory, recipe))
+    }
+
+    /// Writes the recipe that the run goes on by, where it is another than before.
+    pub(super) fn keep_recipe(&self, recipe: &Recipe) -> Result<(), TrainError> {
+        let path = self.path(CONFIG);
+        let text = recipe.to_toml();
+        let bytes = files::read_bounded(&path, MOST_BYTES)?;
+        if bytes != text.as_bytes() {
+            self.write(CONFIG, &text)?;
+        }
+        Ok(())
     }
 
     /// Keeps other processes out.
     fn lock(&mut self) -> Result<(), TrainError> {
-        let path = self.path(CONFIG);
-        let file = File::open(&path).map_err(|source| FileError::Read { path, source })?;
+        let path = self.path(LOCK);
+        let options = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = options.map_err(|source| FileError::Write { path, source })?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => Err(TrainError::InUse(self.root.clone())),
             // Some file systems have no locks; the run can do without.
@@ -122,6 +210,41 @@ impl Directory {
     }
 }
 
+/// The recipe of the run in a directory. Paths in it are as they were typed when the run began;
+/// where nothing is there any more, as seen from where it began.
+///
+/// # Errors
+/// The directory holds no run, or one whose configuration cannot be read.
+pub fn recipe_of_run(root: &Path) -> Result<Recipe, TrainError> {
+    let config = root.join(CONFIG);
+    if !config.is_file() {
+        return Err(TrainError::NoRun(root.to_owned(), CONFIG));
+    }
+    let mut recipe = Recipe::of_run(&config)?;
+    let environment = Directory::of(root).environment();
+    let Some(began) = environment.get(BEGAN_IN).map(Path::new) else {
+        return Ok(recipe);
+    };
+    let from_there = |text: &str| {
+        let (kind, path) = match text.split_once(':') {
+            Some((kind, path)) if !Path::new(text).exists() => (Some(kind), path),
+            _ => (None, text),
+        };
+        let there = began.join(path);
+        if path.is_empty() || Path::new(path).exists() || !there.exists() {
+            return None;
+        }
+        let there = there.to_str()?;
+        Some(kind.map_or(there.to_owned(), |kind| format!("{kind}:{there}")))
+    };
+    for path in [&mut recipe.data.source, &mut recipe.model.start] {
+        if let Some(there) = from_there(path) {
+            *path = there;
+        }
+    }
+    Ok(recipe)
+}
+
 /// Where a run happens.
 fn environment(command: &str, device: &dyn Device) -> BTreeMap<&'static str, String> {
     let cores = resnet_engine::exec::threads(0);
@@ -129,6 +252,7 @@ fn environment(command: &str, device: &dyn Device) -> BTreeMap<&'static str, Str
         ("command", command.to_string()),
         ("cores", cores.to_string()),
         ("cpu", cpu_model()),
+        (BEGAN_IN, std::env::current_dir().unwrap_or_default().to_string_lossy().into_owned()),
         ("isa", device.about()),
         ("threads", device.threads().to_string()),
         ("resnet", env!("CARGO_PKG_VERSION").to_string()),

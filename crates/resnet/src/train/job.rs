@@ -8,11 +8,11 @@ use resnet_engine::plan::{Options, Plan};
 use super::TrainError;
 use super::learner::{self, Learner};
 use super::monitor::Monitor;
-use super::recipe::{Calendar, Recipe};
+use super::recipe::{Calendar, Keep, Recipe};
 use super::schedule::Schedule;
 use super::task::Task;
-use crate::data::{Loader, LoaderOptions, OnBroken};
-use crate::measure::evaluate::{BATCH, Evaluation, evaluate};
+use crate::data::{self, Loader, LoaderOptions, OnBroken};
+use crate::measure::evaluate::{BATCH, Evaluation, evaluate_while};
 use crate::measure::summary;
 use crate::model::{self, Model};
 
@@ -31,6 +31,8 @@ pub(super) struct Job {
     pub(super) evaluator: Evaluator,
     /// Looks into the network now and then, where asked for.
     pub(super) monitor: Option<Monitor>,
+    /// What tells the data apart.
+    pub(super) data: String,
     /// The licence of the model to start from, which goes with what is made of it.
     licence: Option<String>,
 }
@@ -53,7 +55,19 @@ impl Job {
         let monitor = Monitor::of(&task, &calendar)?;
         let start = task.start.as_ref();
         let licence = start.and_then(|start| start.tensors.metadata.get(LICENCE).cloned());
-        Ok(Job { macs, calendar, schedule, learner, phase: 0, evaluator, monitor, licence, task })
+        let data = data::fingerprint(&[task.train.as_ref(), task.eval.as_ref()]);
+        Ok(Job {
+            macs,
+            calendar,
+            schedule,
+            learner,
+            phase: 0,
+            evaluator,
+            monitor,
+            data,
+            licence,
+            task,
+        })
     }
 
     /// Every choice, nothing left to be chosen from the data.
@@ -110,10 +124,34 @@ impl Job {
     }
 
     /// Measures the weights to use: the average, where one is kept, or those that are trained.
-    pub(super) fn evaluate(&mut self) -> Result<Evaluation, TrainError> {
+    /// `on` hears of the images done, and ends it by a `false`: there is no evaluation then.
+    pub(super) fn evaluate(
+        &mut self,
+        on: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Option<Evaluation>, TrainError> {
         let Evaluator { session, loader } = &mut self.evaluator;
         model::copy(&self.learner.session, session, true)?;
-        Ok(evaluate(session, loader, &mut |_| {})?)
+        Ok(evaluate_while(session, loader, on)?)
+    }
+
+    /// Measures a model of the same network.
+    pub(super) fn evaluate_model(
+        &mut self,
+        model: &Model,
+        on: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Option<Evaluation>, TrainError> {
+        let Evaluator { session, loader } = &mut self.evaluator;
+        model.clone().hand_over(session)?;
+        Ok(evaluate_while(session, loader, on)?)
+    }
+
+    /// Whether the run leaves its best weights rather than its last.
+    pub(super) fn keeps_best(&self) -> bool {
+        match self.task.recipe.train.keep {
+            Keep::Best => true,
+            Keep::Last => false,
+            Keep::Auto => !self.task.eval_is_test,
+        }
     }
 
     /// A model of the weights to use, with what goes with it.

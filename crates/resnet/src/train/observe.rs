@@ -35,6 +35,12 @@ pub trait Observer {
 
     /// A step was done.
     fn tick(&mut self, tick: &Tick) -> Flow;
+
+    /// An evaluation is under way: images done, and all of them. One that is stopped is done again
+    /// when the run goes on.
+    fn evaluating(&mut self, _done: u64, _of: u64) -> Flow {
+        Flow::Go
+    }
 }
 
 /// Watches nothing.

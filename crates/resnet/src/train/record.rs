@@ -42,7 +42,7 @@ impl<'a> Record<'a> {
         observer: &'a mut dyn Observer,
     ) -> Result<Record<'a>, TrainError> {
         let (log, history) = EventLog::resume(&directory.path(EVENTS), step)?;
-        let csv = MetricsCsv::resume(&directory.path(METRICS_CSV), step)?;
+        let csv = MetricsCsv::resume(&directory.path(METRICS_CSV), &history)?;
         Ok(Record { observer, kept: Some(Kept { directory, log, csv }), history })
     }
 

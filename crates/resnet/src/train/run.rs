@@ -13,6 +13,7 @@ use super::record::Record;
 use super::{Flow, Observer, Tick, TrainError, Trained, diverged, report};
 use crate::data::Epoch;
 use crate::measure::evaluate::Evaluation;
+use crate::model::Model;
 
 /// Step events of a whole run, about.
 const STEP_EVENTS: u64 = 1000;
@@ -28,6 +29,8 @@ pub(super) struct Run<'a> {
     record: Record<'a>,
     progress: Progress,
     evaluation: Option<Evaluation>,
+    /// The best model so far, where it is to be left and no file holds it.
+    best: Option<Model>,
     clock: Clock,
 }
 
@@ -45,16 +48,17 @@ struct Clock {
 }
 
 impl<'a> Run<'a> {
-    /// A run from its first step.
+    /// A run from its first step. What may fail before anything is kept has been done when `create`
+    /// is asked for a directory.
     pub(super) fn start(
         mut job: Job,
-        directory: Option<Directory>,
+        create: impl FnOnce(&Job) -> Result<Option<Directory>, TrainError>,
         observer: &'a mut dyn Observer,
     ) -> Result<Run<'a>, TrainError> {
         job.initialise()?;
         let warm_start = job.recipe().warm_start(job.task.arch.depth());
-        let progress = Progress::new(warm_start, job.images());
-        let record = Record::start(directory, observer)?;
+        let progress = Progress::new(warm_start, job.images(), job.data.clone());
+        let record = Record::start(create(&job)?, observer)?;
         let mut run = Run::new(job, record, progress);
         let started = run.started();
         run.record.emit(started)?;
@@ -83,9 +87,11 @@ impl<'a> Run<'a> {
                             .into(),
                 });
             }
-            return Run::start(job, Some(directory), observer);
+            return Run::start(job, |_| Ok(Some(directory)), observer);
         }
         let progress = checkpoint::load(&mut job, &last)?;
+        // What was changed is of the run from here on.
+        directory.keep_recipe(job.recipe())?;
         let record = Record::resume(directory, progress.step, observer)?;
         let run = Run::new(job, record, progress);
         let started = run.started();
@@ -100,16 +106,22 @@ impl<'a> Run<'a> {
             window: (Instant::now(), job.learner.loader.wait()),
             images: 0,
         };
-        Run { job, record, progress, evaluation: None, clock }
+        Run { job, record, progress, evaluation: None, best: None, clock }
     }
 
-    /// Trains to the end of the budget, or until the observer says stop.
+    /// Trains to the end of the budget, until patience is spent, or until the observer says stop.
     pub(super) fn go(mut self) -> Result<Trained, TrainError> {
         let total = self.job.calendar.total();
         let event_every = (total / STEP_EVENTS).clamp(1, WIDEST_GAP);
-        let eval_every = self.job.recipe().train.eval_every;
         let save_every = self.job.recipe().train.checkpoint_every;
-        while self.progress.step < total {
+        if self.owes_evaluation() {
+            let flow = self.evaluate()?;
+            self.save()?;
+            if flow == Flow::Stop {
+                return self.end(Some(INTERRUPTED));
+            }
+        }
+        while !self.is_over() {
             self.enter()?;
             let (epoch, from) = self.job.calendar.place(self.progress.step);
             let from = from as usize * self.job.recipe().train.accumulate;
@@ -119,28 +131,47 @@ impl<'a> Run<'a> {
                 let step = self.progress.step;
                 let epochs = self.job.calendar.epochs();
                 let tick = Tick { step, total, epoch: epoch + 1, epochs, loss, images };
-                let flow = self.record.observer.tick(&tick);
+                let mut flow = self.record.observer.tick(&tick);
                 let (epoch_done, done) = (self.job.calendar.ends_epoch(step), step == total);
                 if step.is_multiple_of(event_every) || epoch_done || done {
                     self.tell_step(epoch + 1)?;
                 }
                 self.look()?;
-                if self.job.calendar.is_due(eval_every, step) || done {
-                    self.evaluate(epoch + 1)?;
+                if self.owes_evaluation() && self.evaluate()? == Flow::Stop {
+                    flow = Flow::Stop;
                 }
-                if self.job.calendar.is_due(save_every, step) || done || flow == Flow::Stop {
+                let over = self.is_over();
+                if self.job.calendar.is_due(save_every, step) || over || flow == Flow::Stop {
                     self.save()?;
                 }
-                if flow == Flow::Stop && !done {
+                if flow == Flow::Stop && (!over || self.owes_evaluation()) {
                     return self.end(Some(INTERRUPTED));
                 }
-                if epoch_done || done {
+                if epoch_done || over {
                     break;
                 }
                 self.enter()?;
             }
         }
         self.end(None)
+    }
+
+    /// Whether there is nothing more to train.
+    fn is_over(&self) -> bool {
+        self.progress.step >= self.job.calendar.total() || self.patience_spent().is_some()
+    }
+
+    /// The patience, once it is spent.
+    fn patience_spent(&self) -> Option<u64> {
+        let patience = self.job.recipe().train.patience;
+        (patience > 0 && self.progress.since_best >= patience).then_some(patience)
+    }
+
+    /// Whether an evaluation is due that was not made, or was stopped on the way.
+    fn owes_evaluation(&self) -> bool {
+        let (step, every) = (self.progress.step, self.job.recipe().train.eval_every);
+        let due = self.job.calendar.is_due(every, step) || step == self.job.calendar.total();
+        due && self.progress.since_evaluation.steps > 0
     }
 
     /// Enters the phase of the next step.
@@ -215,7 +246,7 @@ impl<'a> Run<'a> {
         let error = TrainError::Diverged { step: self.progress.step + 1, what, kept, warmup };
         // The run has failed for its own reason; a report that cannot be written as well must not
         // hide it.
-        let _ = self.finish(Some(&error.to_string()), true);
+        let _ = self.finish(Some(&error.to_string()), None, true);
         error
     }
 
@@ -250,15 +281,21 @@ impl<'a> Run<'a> {
         self.record.emit(Event::Monitored(monitored))
     }
 
-    fn evaluate(&mut self, epoch: u64) -> Result<(), TrainError> {
-        let evaluation = self.job.evaluate()?;
+    /// Evaluates the weights, unless the observer stops it: nothing has happened then.
+    fn evaluate(&mut self) -> Result<Flow, TrainError> {
+        let (_, images) = self.job.images();
+        let observer = &mut self.record.observer;
+        let mut on = |done: usize| observer.evaluating(done as u64, images) == Flow::Go;
+        let Some(evaluation) = self.job.evaluate(&mut on)? else {
+            return Ok(Flow::Stop);
+        };
         for message in evaluation.warnings.clone() {
             self.warn(message, self.progress.step)?;
         }
         let (top1, top5) = (evaluation.value("top1"), evaluation.value("top5"));
         let since: Sums = std::mem::take(&mut self.progress.since_evaluation);
         let event = Evaluated {
-            epoch,
+            epoch: self.job.calendar.place(self.progress.step - 1).0 + 1,
             step: self.progress.step,
             split: self.job.task.eval_name.clone(),
             count: evaluation.count,
@@ -275,15 +312,39 @@ impl<'a> Run<'a> {
         self.progress.last = Some((top1, top5));
         self.record.emit(Event::Evaluated(event))?;
         if self.progress.best.is_none_or(|best| top1 > best) {
-            self.progress.best = Some(top1);
-            self.progress.seconds = self.seconds();
-            if let Some(path) = self.record.path(BEST) {
-                checkpoint::save(&self.job, &self.progress, &path)?;
-            }
+            self.best_so_far(top1)?;
+        } else {
+            self.progress.since_best += 1;
         }
         self.clock.window = (Instant::now(), self.job.learner.loader.wait());
         self.clock.images = 0;
+        Ok(Flow::Go)
+    }
+
+    /// Keeps the present weights as the best.
+    fn best_so_far(&mut self, top1: f64) -> Result<(), TrainError> {
+        let progress = &mut self.progress;
+        progress.best = Some(top1);
+        (progress.best_step, progress.since_best) = (progress.step, 0);
+        self.progress.seconds = self.seconds();
+        match self.record.path(BEST) {
+            Some(path) => checkpoint::save(&self.job, &self.progress, &path)?,
+            None if self.job.keeps_best() => self.best = Some(self.job.model()?),
+            None => {}
+        }
         Ok(())
+    }
+
+    /// The best model, where it is to be left and is not the present one.
+    fn best(&mut self) -> Result<Option<Model>, TrainError> {
+        let later = self.progress.best_step > 0 && self.progress.best_step < self.progress.step;
+        if !later || !self.job.keeps_best() {
+            return Ok(None);
+        }
+        match self.record.path(BEST) {
+            Some(path) => Ok(Some(checkpoint::weights(&self.job, &path)?)),
+            None => Ok(self.best.take()),
+        }
     }
 
     /// A checkpoint of weights that are not finite would take the place of a good one.
@@ -308,13 +369,22 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Ends the run: the model if the budget is spent, and the report.
+    /// Ends the run: the model if there is nothing more to train, and the report.
     fn end(mut self, stopped: Option<&str>) -> Result<Trained, TrainError> {
-        let mut model = self.job.model()?;
+        let best = if stopped.is_none() { self.best()? } else { None };
+        let kept_step = best.is_some().then_some(self.progress.best_step);
+        let mut whole = |_| true;
+        let mut model = match best {
+            Some(best) => {
+                self.evaluation = self.job.evaluate_model(&best, &mut whole)?;
+                best
+            }
+            None => self.job.model()?,
+        };
         if stopped.is_none() {
             if self.evaluation.is_none() {
                 // Resumed after its last evaluation: the page still wants its pictures.
-                self.evaluation = Some(self.job.evaluate()?);
+                self.evaluation = self.job.evaluate(&mut whole)?;
             }
             if let Some(evaluation) = &self.evaluation {
                 let mut metrics: serde_json::Map<String, serde_json::Value> = evaluation
@@ -331,11 +401,16 @@ impl<'a> Run<'a> {
                 model.save(&path)?;
             }
         }
-        let ended = self.finish(stopped, false)?;
+        let ended = self.finish(stopped, kept_step, false)?;
         Ok(Trained { ended, model, evaluation: self.evaluation })
     }
 
-    fn finish(&mut self, stopped: Option<&str>, failed: bool) -> Result<RunEnded, TrainError> {
+    fn finish(
+        &mut self,
+        stopped: Option<&str>,
+        kept_step: Option<u64>,
+        failed: bool,
+    ) -> Result<RunEnded, TrainError> {
         let model = self.record.path(MODEL).filter(|_| stopped.is_none());
         let ended = RunEnded {
             top1: self.progress.last.map(|(top1, _)| top1),
@@ -343,6 +418,8 @@ impl<'a> Run<'a> {
             best_top1: self.progress.best,
             seconds: self.seconds(),
             model: model.map(|path| path.display().to_string()),
+            kept_step,
+            patience_spent: self.patience_spent().filter(|_| stopped.is_none()),
             steps: self.progress.step,
             stopped: stopped.map(str::to_string),
         };

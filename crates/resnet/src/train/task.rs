@@ -41,6 +41,8 @@ pub struct Task {
     pub eval: Arc<dyn Dataset>,
     /// What the data calls them.
     pub eval_name: String,
+    /// Whether they are a test split, by which nothing may be chosen.
+    pub eval_is_test: bool,
     /// What the data says should be known.
     pub warnings: Vec<String>,
     /// Why maps are stored as the recipe says, where it left that to this machine.
@@ -179,6 +181,7 @@ impl Task {
             train: data::with_classes(pictures.train, &model.classes)?,
             eval: data::with_classes(pictures.eval, &model.classes)?,
             eval_name: pictures.eval_name,
+            eval_is_test: pictures.eval_is_test,
             warnings: pictures.warnings,
             arch: model.arch.clone(),
             graph: model.graph()?,
@@ -196,6 +199,7 @@ impl Task {
             train: self.train.clone(),
             eval: self.eval.clone(),
             eval_name: self.eval_name.clone(),
+            eval_is_test: self.eval_is_test,
             warnings: Vec::new(),
         }
     }
@@ -242,7 +246,7 @@ impl Task {
         start: Option<Arc<Model>>,
         device: Arc<dyn Device>,
     ) -> Result<Task, TaskError> {
-        let Pictures { train, eval, eval_name, warnings } = pictures;
+        let Pictures { train, eval, eval_name, eval_is_test, warnings } = pictures;
         let size = train.shape().map(|shape| (shape.h, shape.w));
         if let Some(model) = &start {
             take_size(&mut recipe, &model.preprocess, size);
@@ -283,6 +287,7 @@ impl Task {
             train,
             eval,
             eval_name,
+            eval_is_test,
             warnings,
             precision_why,
             start,
@@ -296,6 +301,7 @@ struct Pictures {
     train: Arc<dyn Dataset>,
     eval: Arc<dyn Dataset>,
     eval_name: String,
+    eval_is_test: bool,
     warnings: Vec<String>,
 }
 
@@ -322,7 +328,8 @@ impl Pictures {
                     (Arc::new(train), Arc::new(val), "val".into())
                 }
             };
-        Ok(Pictures { train, eval, eval_name, warnings })
+        let eval_is_test = is_test(&eval_name);
+        Ok(Pictures { train, eval, eval_name, eval_is_test, warnings })
     }
 
     fn of_data(
@@ -341,8 +348,14 @@ impl Pictures {
                 (Arc::new(train), Arc::new(val))
             }
         };
-        Ok(Pictures { train, eval, eval_name: "val".into(), warnings: Vec::new() })
+        let (eval_name, eval_is_test) = ("val".into(), false);
+        Ok(Pictures { train, eval, eval_name, eval_is_test, warnings: Vec::new() })
     }
+}
+
+/// Whether a split of this name is there to measure what was chosen elsewhere.
+fn is_test(name: &str) -> bool {
+    name.to_lowercase().starts_with("test")
 }
 
 /// The network of a recipe, options included.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use resnet_engine::exec::{self, Device};
 
-use super::directory::{Directory, LAST};
+use super::checkpoint::FREE;
+use super::directory::{Directory, LAST, Place, ResumeCommand};
 use super::event::{Event, RunEnded};
 use super::job::Job;
 use super::observe::{Events, Observer};
@@ -19,9 +20,6 @@ use crate::model::Model;
 
 /// What `data.source` says of pictures that a program gave.
 const GIVEN: &str = "given";
-
-/// What may change when a run goes on.
-const FREE: [&str; 2] = ["train.threads", "train.workers"];
 
 /// Trains a network: on data that a recipe names or any [`Dataset`], with or without a run
 /// directory.
@@ -41,9 +39,9 @@ pub struct Trainer<'a> {
     eval: Option<Arc<dyn Dataset>>,
     start: Option<Model>,
     device: Option<Arc<dyn Device>>,
-    out: Option<PathBuf>,
+    out: Option<Place>,
     command: String,
-    resume_command: Option<String>,
+    resume_command: Option<ResumeCommand>,
     notes: Vec<String>,
     observer: Option<Watcher<'a>>,
 }
@@ -112,8 +110,13 @@ impl<'a> Trainer<'a> {
     }
 
     /// Continues the run in a directory where its last checkpoint stands; it ends with the same
-    /// bits as a run that never stopped. `train.threads` and `train.workers` may be set, and
-    /// nothing else: the recipe is the run's.
+    /// bits as a run that never stopped.
+    ///
+    /// The recipe is the run's. What may be set is how fast it goes (`train.threads`,
+    /// `train.workers`), where its files are (`data.source`), what is looked at and kept
+    /// (`train.monitor_every`, `train.checkpoint_every`, `train.keep`), and when it ends
+    /// (`train.epochs`, `train.steps`, `train.patience`): a finished run goes on with more epochs,
+    /// at the rates that the longer run has from there on.
     pub fn resume(directory: impl Into<PathBuf>) -> Trainer<'a> {
         Trainer::from_base(Base::Resumed(directory.into()))
     }
@@ -159,7 +162,15 @@ impl<'a> Trainer<'a> {
     /// and a page. Without one nothing is written.
     #[must_use]
     pub fn out(mut self, directory: impl Into<PathBuf>) -> Trainer<'a> {
-        self.out = Some(directory.into());
+        self.out = Some(Place::At(directory.into()));
+        self
+    }
+
+    /// Keeps the run in the first of `directory`, `directory-2`, `directory-3`, ... that nobody
+    /// has; the event of its start says which.
+    #[must_use]
+    pub fn out_beside(mut self, directory: impl Into<PathBuf>) -> Trainer<'a> {
+        self.out = Some(Place::Free(directory.into()));
         self
     }
 
@@ -170,10 +181,11 @@ impl<'a> Trainer<'a> {
         self
     }
 
-    /// What the page of a run that was stopped says to type to go on; without it, nothing.
+    /// What the page of a run that was stopped in this directory says to type to go on; without
+    /// it, nothing.
     #[must_use]
-    pub fn resume_command(mut self, command: &str) -> Trainer<'a> {
-        self.resume_command = Some(command.to_owned());
+    pub fn resume_command(mut self, command: impl Fn(&Path) -> String + 'static) -> Trainer<'a> {
+        self.resume_command = Some(Box::new(command));
         self
     }
 
@@ -212,10 +224,13 @@ impl<'a> Trainer<'a> {
         };
         if let Base::Resumed(directory) = &self.base {
             let (mut directory, recipe) = Directory::open(directory)?;
-            directory.resume_command = self.resume_command.take();
-            let may_change = |key: &str| FREE.iter().any(|free| free.ends_with(key));
+            let root = directory.root().to_owned();
+            directory.resume_command = self.resume_command.take().map(|command| command(&root));
+            let may_change = |key: &str| {
+                FREE.iter().any(|free| *free == key || free.split('.').nth(1) == Some(key))
+            };
             if let Some((key, _)) = self.changes.iter().find(|(key, _)| !may_change(key)) {
-                return Err(RecipeError::Fixed(key.clone()).into());
+                return Err(RecipeError::Fixed { key: key.clone(), free: &FREE }.into());
             }
             let recipe = recipe.with(&self.changes)?;
             let last = directory.path(LAST);
@@ -233,15 +248,15 @@ impl<'a> Trainer<'a> {
         let resume_command = self.resume_command.take();
         let mut task = self.task(recipe)?;
         task.warnings.extend(notes);
-        let job = Job::prepare(task)?;
-        let create = |out: PathBuf| -> Result<Directory, TrainError> {
+        let create = |job: &Job| -> Result<Option<Directory>, TrainError> {
+            let Some(place) = out else { return Ok(None) };
             let device = job.task.device.as_ref();
-            let mut directory = Directory::create(&out, job.recipe(), &command, device)?;
-            directory.resume_command = resume_command;
-            Ok(directory)
+            let mut directory = Directory::create(&place, job.recipe(), &command, device)?;
+            let root = directory.root().to_owned();
+            directory.resume_command = resume_command.map(|command| command(&root));
+            Ok(Some(directory))
         };
-        let directory = out.map(create).transpose()?;
-        Run::start(job, directory, observer)?.go()
+        Run::start(Job::prepare(task)?, create, observer)?.go()
     }
 
     /// The recipe with its changes.

@@ -163,6 +163,20 @@ pub fn evaluate(
     loader: &Loader,
     on: &mut dyn FnMut(usize),
 ) -> Result<Evaluation, UseError> {
+    let mut on = |done| {
+        on(done);
+        true
+    };
+    let evaluation = evaluate_while(session, loader, &mut on)?;
+    Ok(evaluation.expect("nobody ends it"))
+}
+
+/// The same while `on` says `true`; without an evaluation once it said `false`.
+pub(crate) fn evaluate_while(
+    session: &mut Session,
+    loader: &Loader,
+    on: &mut dyn FnMut(usize) -> bool,
+) -> Result<Option<Evaluation>, UseError> {
     let classes = session.plan().classes;
     let mut logits = vec![0.0; session.plan().options.batch * classes];
     let mut metrics: Vec<_> = METRICS.iter().map(|row| (row.name, (row.new)())).collect();
@@ -198,7 +212,9 @@ pub fn evaluate(
             }
         }
         count += batch.count;
-        on(count);
+        if !on(count) {
+            return Ok(None);
+        }
     }
     if count == 0 {
         let none = "none of the pictures to evaluate on can be read";
@@ -208,7 +224,7 @@ pub fn evaluate(
         warnings.push(format!("and {} more pictures cannot be read", unread - warnings.len()));
     }
     let values = metrics.iter().map(|(name, metric)| (*name, metric.value())).collect();
-    Ok(Evaluation {
+    Ok(Some(Evaluation {
         values,
         count: count as u64,
         wrong,
@@ -216,7 +232,7 @@ pub fn evaluate(
         calibration,
         mistakes,
         warnings,
-    })
+    }))
 }
 
 /// Turns the logits of several crops of each picture, one after another, into one row a picture at

@@ -15,7 +15,7 @@ mod save;
 mod tests;
 mod verdict;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::net::Arch;
 use crate::train::recipe::Recipe;
@@ -136,6 +136,10 @@ pub fn run(
     for run in &planned {
         record::check_recipe(&run.directory, &run.recipe)?;
     }
+    let again = {
+        let command = request.command.clone();
+        move |_: &Path| command.clone()
+    };
     let mut records = Vec::new();
     for (number, run) in (1..).zip(&planned) {
         let state = record::state(&run.directory)?;
@@ -145,7 +149,7 @@ pub fn run(
             State::Resumed => Some(
                 Trainer::resume(&run.directory)
                     .set("train.threads", run.recipe.train.threads)
-                    .resume_command(&request.command)
+                    .resume_command(again.clone())
                     .observer(watch.observer())
                     .run(),
             ),
@@ -153,7 +157,7 @@ pub fn run(
                 Trainer::of(run.recipe.clone())
                     .out(&run.directory)
                     .command(&request.command)
-                    .resume_command(&request.command)
+                    .resume_command(again.clone())
                     .observer(watch.observer())
                     .run(),
             ),

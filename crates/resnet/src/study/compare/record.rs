@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::error::CompareError;
 use crate::net::Arch;
 use crate::train::event::{self, Evaluated, Event, Monitored, RunEnded, RunStarted, Step};
-use crate::train::recipe::{KEYS, Recipe};
+use crate::train::recipe::Recipe;
 use crate::train::task;
 use crate::train::{CONFIG, EVENTS, INTERRUPTED, LAST, MODEL};
 
@@ -140,9 +140,7 @@ const WITHOUT_EFFECT: [&str; 4] =
 
 /// Keys in which two recipes differ, with both values.
 pub(super) fn differences(a: &Recipe, b: &Recipe) -> Vec<(&'static str, String, String)> {
-    let keys = KEYS.iter().filter(|key| !WITHOUT_EFFECT.contains(&key.name));
-    let pairs = keys.map(|key| (key.name, key.value(a), key.value(b)));
-    pairs.filter(|(_, a, b)| a != b).collect()
+    a.differences(b, &WITHOUT_EFFECT)
 }
 
 /// The configuration of a run directory, if it has one.

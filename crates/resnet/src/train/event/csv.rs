@@ -1,6 +1,6 @@
 //! `metrics.csv`: one row an evaluation, for spreadsheets and plots. No field ever needs quoting.
 
-use super::log::{lines, writing};
+use super::log::writing;
 use super::{Evaluated, Event};
 use crate::base::files::FileError;
 use std::fmt::Display;
@@ -44,28 +44,16 @@ impl MetricsCsv {
         Ok(csv)
     }
 
-    /// Opens the table of a run that goes on from a checkpoint of `step` steps, after cutting off
-    /// the first row of a later step, or one cut short, and all that follows.
+    /// Makes the table of a run that goes on anew from its events, so that a lost or damaged one
+    /// is no loss.
     ///
     /// # Errors
-    /// [`FileError`].
-    pub fn resume(path: &Path, step: u64) -> Result<MetricsCsv, FileError> {
-        let kept = lines(path)?
-            .into_iter()
-            .enumerate()
-            .take_while(|(number, line)| {
-                line.complete && (*number == 0 || row_step(&line.text).is_some_and(|s| s <= step))
-            })
-            .map(|(_, line)| line.bytes);
-        let end: u64 = kept.sum();
-        if end == 0 {
-            return MetricsCsv::create(path);
-        }
-        let file = writing(path, File::options().append(true).open(path))?;
-        writing(path, file.set_len(end))?;
-        Ok(MetricsCsv { path: path.to_owned(), file })
+    /// [`FileError::Write`].
+    pub fn resume(path: &Path, events: &[Event]) -> Result<MetricsCsv, FileError> {
+        let mut csv = MetricsCsv::create(path)?;
+        events.iter().try_for_each(|event| csv.write(event))?;
+        Ok(csv)
     }
-
     /// Adds a row if the event is an evaluation.
     ///
     /// # Errors
@@ -94,11 +82,6 @@ impl MetricsCsv {
     }
 }
 
-fn row_step(row: &[u8]) -> Option<u64> {
-    let first = row.split(|&byte| byte == b',').next()?;
-    std::str::from_utf8(first).ok()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,24 +105,22 @@ mod tests {
     }
 
     #[test]
-    fn a_table_killed_at_any_byte_and_resumed_is_the_whole_table() {
+    fn a_table_that_was_cut_or_lost_is_made_again() {
         let dir = TestDir::new("csv-killed");
         let path = dir.0.join("metrics.csv");
-        let mut csv = MetricsCsv::create(&path).unwrap();
         let rows = [10, 20, 30].map(evaluated);
-        for row in &rows {
-            csv.write(row).unwrap();
-        }
+        let mut csv = MetricsCsv::create(&path).unwrap();
+        rows.iter().for_each(|row| csv.write(row).unwrap());
         let whole = fs::read(&path).unwrap();
-        for killed in 0..=whole.len() {
-            fs::write(&path, &whole[..killed]).unwrap();
-            let rows_left =
-                whole[..killed].iter().filter(|&&b| b == b'\n').count().saturating_sub(1);
-            let mut csv = MetricsCsv::resume(&path, 20).unwrap();
-            for row in &rows[rows_left.min(2)..] {
-                csv.write(row).unwrap();
+        for killed in [None, Some(0), Some(40), Some(whole.len() - 1), Some(whole.len())] {
+            match killed {
+                None => fs::remove_file(&path).unwrap(),
+                Some(killed) => fs::write(&path, &whole[..killed]).unwrap(),
             }
-            assert_eq!(fs::read(&path).unwrap(), whole, "killed at {killed}");
+            let events = [step(5), rows[0].clone(), rows[1].clone()];
+            let mut csv = MetricsCsv::resume(&path, &events).unwrap();
+            csv.write(&rows[2]).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), whole, "killed at {killed:?}");
         }
     }
 }

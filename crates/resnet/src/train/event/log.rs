@@ -132,17 +132,17 @@ pub(super) fn writing<T>(path: &Path, result: io::Result<T>) -> Result<T, FileEr
 }
 
 /// A line of a text file.
-pub(super) struct Line {
+struct Line {
     /// Without its line break.
-    pub(super) text: Vec<u8>,
+    text: Vec<u8>,
     /// With its line break.
-    pub(super) bytes: u64,
+    bytes: u64,
     /// Whether it has one.
-    pub(super) complete: bool,
+    complete: bool,
 }
 
 /// All lines of a file, each cut off at [`LONGEST`].
-pub(super) fn lines(path: &Path) -> Result<Vec<Line>, FileError> {
+fn lines(path: &Path) -> Result<Vec<Line>, FileError> {
     let failed = |source| FileError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     if file.metadata().map_err(failed)?.len() > LARGEST {

@@ -189,6 +189,12 @@ pub struct RunEnded {
     pub seconds: f64,
     /// The model's file; `null` if the run ended without one.
     pub model: Option<String>,
+    /// Steps done when the model's weights were the best, where they are not the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_step: Option<u64>,
+    /// Evaluations without a better top-1 after which the run ended before its budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience_spent: Option<u64>,
     /// Steps done.
     pub steps: u64,
     /// Why the run ended before its budget; absent if it did not.
@@ -235,6 +241,8 @@ pub(crate) mod tests {
             best_top1: Some(0.875),
             seconds: 25.0,
             model: Some("model.safetensors".into()),
+            kept_step: None,
+            patience_spent: None,
             steps,
             stopped: None,
         })
@@ -315,6 +323,8 @@ pub(crate) mod tests {
             best_top1: None,
             seconds: 1.0,
             model: None,
+            kept_step: None,
+            patience_spent: None,
             steps: 3,
             stopped: Some("interrupted".into()),
         };

@@ -72,8 +72,15 @@ pub enum RecipeError {
         images: u64,
     },
     /// A run that goes on keeps its recipe.
-    #[error("`{0}`: a run that goes on keeps its recipe; only threads and workers may change")]
-    Fixed(String),
+    #[error(
+        "`{key}`: a run that goes on keeps its recipe; what may change is {}", free.join(", ")
+    )]
+    Fixed {
+        /// The key.
+        key: String,
+        /// Those that may change.
+        free: &'static [&'static str],
+    },
     /// No key has this name.
     #[error("{origin}unknown key `{key}`{nearest}")]
     UnknownKey {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use super::phase::Phase;
-use super::value::{BadFiles, ClassWeights, Field, Normalize, Precision, Sampling, Setting};
+use super::value::{BadFiles, ClassWeights, Field, Keep, Normalize, Precision, Sampling, Setting};
 use crate::net::{ArchOption, OPTIONS};
 use crate::train::schedule::{Course, Duration};
 use toml::Value;
@@ -243,6 +243,10 @@ sections! {
             "How far apart checkpoints are; a killed run loses at most this.";
         eval_every: Duration, "above 0", |x| !x.is_zero(),
             "How far apart evaluations are; the last step is always followed by one.";
+        keep: Keep, "", any,
+            "The weights that the run leaves: of its `best` evaluation by top-1, or its `last`; `auto` is `best` with a validation split, `last` with a test split, which must not choose.";
+        patience: u64, "from 0 to 1000000", |x| *x <= 1_000_000,
+            "Evaluations without a better top-1 after which the run ends; 0 spends the whole budget.";
         monitor_every: Option<Duration>, "", any,
             "How far apart looks at the gradients and responses of every layer are; `0it` never looks, `auto` looks at the start, at the end, and between them as often as 2 % of the time allows.";
     }

@@ -20,7 +20,7 @@ pub use error::{Origin, RecipeError};
 pub use keys::{Augment, Data, KEYS, Key, Model, Optimizer, Recipe, ScheduleKeys, Train};
 pub use load::split_override;
 pub use phase::Phase;
-pub use value::{BadFiles, ClassWeights, Normalize, Precision, Sampling, Setting};
+pub use value::{BadFiles, ClassWeights, Keep, Normalize, Precision, Sampling, Setting};
 
 use std::path::Path;
 
@@ -154,6 +154,14 @@ impl Recipe {
         ];
         refuse(&rules)?;
         self.check()
+    }
+
+    /// Keys in which it differs from another recipe, with its value and the other's, but for keys
+    /// that do not count.
+    pub fn differences(&self, other: &Recipe, but: &[&str]) -> Vec<(&'static str, String, String)> {
+        let keys = KEYS.iter().filter(|key| !but.contains(&key.name));
+        let pairs = keys.map(|key| (key.name, key.value(self), key.value(other)));
+        pairs.filter(|(_, own, other)| own != other).collect()
     }
 
     /// When what happens in a run over so many training images.

@@ -101,6 +101,20 @@ pub enum BadFiles {
 
 named! { BadFiles { Skip = "skip", Refuse = "refuse" } }
 
+/// Which weights a run leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// The best where they are chosen on a validation split, the last where all there is is a test
+    /// split, whose pictures must not choose.
+    Auto,
+    /// Those of the evaluation with the highest top-1, of several the first.
+    Best,
+    /// Those after the last step.
+    Last,
+}
+
+named! { Keep { Auto = "auto", Best = "best", Last = "last" } }
+
 /// How images are brought to mean zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Normalize {
