@@ -74,6 +74,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
+    term::survive_file_limits()?;
     // A wrong value in the environment is told by every command.
     resnet::engine::exec::cpu(1)?;
     match cli.verb {

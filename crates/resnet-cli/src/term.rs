@@ -41,6 +41,14 @@ pub(crate) fn stop_at_signals() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
+/// Makes a file that grows over the limit of `ulimit -f` an error of the write that says so. Left
+/// alone, the system ends the process without a word.
+pub(crate) fn survive_file_limits() -> anyhow::Result<()> {
+    #[cfg(unix)]
+    flag::register(signal_hook::consts::signal::SIGXFSZ, Arc::default())?;
+    Ok(())
+}
+
 /// Whether to go on, after the signals that came in.
 pub(crate) fn flow(stop: &AtomicBool) -> Flow {
     if stop.load(Ordering::SeqCst) { Flow::Stop } else { Flow::Go }

@@ -1,51 +1,16 @@
 //! Runs whose images, batches, rates and frozen layers change on the way: each phase does what it
 //! says, and a run that is stopped anywhere ends with the bits of one that never was.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+#[path = "support/runs.rs"]
+mod runs;
 
-use resnet::base::rng::Rng;
-use resnet::data::Memory;
-use resnet::engine::graph::Shape;
+use std::fs;
+use std::path::Path;
+
 use resnet::model::Model;
 use resnet::train::event::{Event, RunEnded};
 use resnet::train::{self, Flow, Observer, Tick, TrainError, Trainer};
-
-/// A folder that disappears with the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Folder {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let unique = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("resnet-phases-{}-{unique}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Noise of three classes that differ in brightness; `counts` pictures of each.
-fn pictures(name: &str, counts: [usize; 3]) -> Memory {
-    let shape = Shape::new(3, 12, 12);
-    let mut rng = Rng::named(2, name);
-    let labels: Vec<u8> = (0..3u8).flat_map(|class| vec![class; counts[class as usize]]).collect();
-    let pixels = labels.iter().flat_map(|&class| vec![class; shape.len()]);
-    let pixels = pixels.map(|class| 30 + 70 * class + rng.below(60) as u8).collect();
-    let classes = ["dark", "grey", "light"].map(String::from).to_vec();
-    Memory::new(name, shape, pixels, labels, classes).unwrap()
-}
+use runs::{Folder, pictures};
 
 /// A recipe's changes.
 type Changes = [(&'static str, &'static str)];
@@ -62,10 +27,11 @@ fn new<'a>(network: &str, changes: &Changes) -> Trainer<'a> {
     trainer(fixed, changes)
 }
 
-/// Stops after some steps, and remembers what happened.
+/// Stops after some steps, or in the evaluation behind some step, and remembers what happened.
 #[derive(Default)]
 struct Watch {
     stop: Option<u64>,
+    stop_evaluating: Option<u64>,
     events: Vec<Event>,
     ticks: Vec<Tick>,
 }
@@ -89,6 +55,13 @@ impl Observer for Watch {
     fn tick(&mut self, tick: &Tick) -> Flow {
         self.ticks.push(*tick);
         if self.stop == Some(tick.step) { Flow::Stop } else { Flow::Go }
+    }
+
+    fn evaluating(&mut self, done: u64, of: u64) -> Flow {
+        assert!(done <= of);
+        let step = self.ticks.last().map(|tick| tick.step);
+        let stop = self.stop_evaluating.is_some() && self.stop_evaluating == step;
+        if stop { Flow::Stop } else { Flow::Go }
     }
 }
 
@@ -122,9 +95,16 @@ fn goes_on(changes: &Changes, total: u64, stops: &[u64]) {
     let finished = |ended: &RunEnded| assert_eq!((ended.steps, &ended.stopped), (total, &None));
     let whole = new("resnet8", changes).set("threads", 2).out(folder.path("whole")).run().unwrap();
     finished(&whole.ended);
-    for &stop in stops {
-        let name = format!("stop{stop}");
-        let mut watch = Watch { stop: Some(stop), ..Watch::default() };
+    let after_steps =
+        stops.iter().map(|&step| (step, Watch { stop: Some(step), ..Watch::default() }));
+    let evaluated =
+        [5, total].map(|step| (step, Watch { stop_evaluating: Some(step), ..Watch::default() }));
+    let evaluated = evaluated.into_iter().filter(|(step, _)| {
+        let events = resnet::train::event::read(&folder.path("whole").join(train::EVENTS)).unwrap();
+        events.iter().any(|event| matches!(event, Event::Evaluated(seen) if seen.step == *step))
+    });
+    for (number, (stop, mut watch)) in after_steps.chain(evaluated).enumerate() {
+        let name = format!("stop{number}");
         let run = new("resnet8", changes).set("threads", 2).out(folder.path(&name));
         let stopped = run.observer(&mut watch).run().unwrap();
         assert!(stopped.interrupted() && stopped.ended.steps == stop);

@@ -44,9 +44,8 @@ pub enum FileError {
 fn advice(error: &io::Error) -> &'static str {
     use io::ErrorKind::*;
     match error.kind() {
-        StorageFull | QuotaExceeded | FileTooLarge => {
-            "free some space there or choose another directory"
-        }
+        StorageFull | QuotaExceeded => "free some space there or choose another directory",
+        FileTooLarge => "raise the limit of the size of files, or choose another file system",
         PermissionDenied | ReadOnlyFilesystem => "choose a place that you may use",
         NotFound | NotADirectory => "check the path",
         IsADirectory => "name a file, not a directory",
