@@ -1,4 +1,4 @@
-//! A folder a class, of JPEG, PNG, WebP and GIF pictures.
+//! A folder a class, of pictures of any format that is read.
 //!
 //! The folder holds `train/` and a second split (`val/`, `valid/`, `validation/` or `test/`), each
 //! with a folder a class; or the class folders themselves, as a single split. Classes are the
@@ -24,7 +24,7 @@ use resnet_engine::graph::Shape;
 pub(super) const FORMAT: Format = Format {
     name: "folder",
     takes_folder: true,
-    about: "a folder a class of JPEG, PNG, WebP or GIF pictures, in train/ and val/ or in a single split",
+    about: "a folder a class of pictures (JPEG, PNG, WebP, GIF, BMP, TIFF, PNM), in train/ and val/ or in a single split",
     sniff: |folder| list(folder).is_ok_and(|entries| !entries.folders.is_empty()),
     open,
 };

@@ -2,14 +2,26 @@
 //! decoded, and nothing is allocated that a file could make large.
 //!
 //! Formats are told by content, never by the file's extension: JPEG (ITU T.81), PNG (W3C), WebP
-//! (RFC 9649), GIF89a.
+//! (RFC 9649), GIF89a here, BMP, TIFF 6.0 and PNM in `header/plain.rs`; `header/strangers.rs` names
+//! the files that are none of these.
+
+mod plain;
+mod strangers;
 
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::sync::OnceLock;
 
 use image::ImageFormat;
 
-/// Pixels of the largest picture that is decoded: 100 million, which is 300 MB of RGB.
-pub const MAX_PIXELS: u64 = 100_000_000;
+/// Pixels of the largest picture that is decoded where nothing else was asked for: 2^27, more than
+/// a telephone's 108 million; 400 MB of RGB.
+const MAX_PIXELS: u64 = 1 << 27;
+/// The variable of the environment that asks for another number.
+const MAX_PIXELS_VARIABLE: &str = "RESNET_MAX_PIXELS";
+/// Most that may be asked for: the sides are below 2^16.
+const MOST_PIXELS: u64 = 1 << 32;
+/// So many pixels any file may declare: 1 million, which cost little.
+const FREE_PIXELS: u64 = 1 << 20;
 /// Bytes of the largest picture file that is read.
 const MAX_FILE: u64 = 512 << 20;
 /// Pixels of the longest side.
@@ -25,6 +37,42 @@ pub(super) struct Header {
     pub(super) height: u32,
     /// Whether EXIF data may turn the picture on its side.
     pub(super) may_turn: bool,
+    /// Whether it is a sequential JPEG whose colours come one after another, in scans of their own.
+    pub(super) separate_scans: bool,
+}
+
+/// Pixels of the largest picture that is decoded: 2^27, or what the variable `RESNET_MAX_PIXELS` of
+/// the environment says.
+pub fn max_pixels() -> u64 {
+    static ASKED: OnceLock<u64> = OnceLock::new();
+    *ASKED.get_or_init(|| most_pixels(std::env::var(MAX_PIXELS_VARIABLE).ok().as_deref()))
+}
+
+/// The number that a text asks for; a text that is none asks for nothing.
+fn most_pixels(asked: Option<&str>) -> u64 {
+    let asked = asked.and_then(|text| text.trim().replace('_', "").parse().ok());
+    asked.filter(|pixels| *pixels > 0).unwrap_or(MAX_PIXELS).min(MOST_PIXELS)
+}
+
+/// Most pixels that one byte of a file can stand for. A format's own limit where it has one: the
+/// shortest codes of JPEG are a bit for 64 samples, PNG's deflate makes 1,032 bytes of one, GIF's
+/// longest codes stand for 4,096 pixels. WebP and TIFF know pictures of one colour that take no
+/// bytes at all; what is beyond this number in them is no photograph.
+fn pixels_a_byte(format: ImageFormat) -> u64 {
+    match format {
+        ImageFormat::Jpeg => 1024,
+        ImageFormat::Png => 8 * 1032,
+        ImageFormat::Gif => 4096,
+        ImageFormat::Bmp => 128,
+        ImageFormat::Pnm => 8,
+        _ => 1 << 16,
+    }
+}
+
+impl Header {
+    fn of(format: ImageFormat, width: u32, height: u32, may_turn: bool) -> Header {
+        Header { format, width, height, may_turn, separate_scans: false }
+    }
 }
 
 /// Reads the header of a file of `length` bytes. An error is the reason why the file cannot be
@@ -48,9 +96,23 @@ pub(super) fn read<R: Read + Seek>(file: R, length: u64) -> Result<Header, Strin
     if width == 0 || height == 0 {
         return Err(format!("declares {width} x {height} pixels: no picture"));
     }
-    if u64::from(width) * u64::from(height) > MAX_PIXELS || width.max(height) > MAX_SIDE {
+    let pixels = u64::from(width) * u64::from(height);
+    if width.max(height) > MAX_SIDE {
         return Err(format!(
-            "declares {width} x {height} pixels; at most {MAX_PIXELS}, and {MAX_SIDE} a side, are decoded"
+            "declares {width} x {height} pixels; at most {MAX_SIDE} a side are decoded"
+        ));
+    }
+    if pixels > max_pixels() {
+        return Err(format!(
+            "declares {width} x {height} pixels; at most {} are decoded; to read it, set the \
+             environment's {MAX_PIXELS_VARIABLE} to {pixels}",
+            max_pixels()
+        ));
+    }
+    if pixels > FREE_PIXELS.max(length.saturating_mul(pixels_a_byte(header.format))) {
+        return Err(format!(
+            "declares {width} x {height} pixels, which its {length} bytes cannot hold; it is \
+             damaged, or made to fill the memory"
         ));
     }
     Ok(header)
@@ -81,16 +143,10 @@ fn parse<R: Read + Seek>(reader: &mut BufReader<R>, length: u64) -> Result<Heade
         [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => png(reader, length),
         [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => gif(reader, length),
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P'] => webp(reader, length),
-        _ => reason(match start {
-            [b'B', b'M', ..] => "is a BMP picture; convert it to JPEG or PNG".to_string(),
-            [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..] => {
-                "is a TIFF picture; convert it to JPEG or PNG".to_string()
-            }
-            [_, _, _, _, b'f', b't', b'y', b'p', ..] => {
-                "is a HEIC, AVIF or video file; convert it to JPEG or PNG".to_string()
-            }
-            _ => "is not a JPEG, PNG, WebP or GIF picture".to_string(),
-        }),
+        [b'B', b'M', ..] => plain::bmp(reader),
+        [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..] => plain::tiff(reader),
+        [b'P', b'1'..=b'6', b' ' | b'\t' | b'\r' | b'\n' | b'#', ..] => plain::pnm(reader),
+        _ => reason(strangers::name(&start)),
     }
 }
 
@@ -103,6 +159,8 @@ fn bytes<const N: usize>(reader: &mut impl Read) -> io::Result<[u8; N]> {
 fn jpeg<R: Read + Seek>(reader: &mut BufReader<R>, length: u64) -> Result<Header, Fault> {
     let mut size = None;
     let mut may_turn = false;
+    let mut sequential = false;
+    let mut components = 0;
     reader.seek_relative(2)?;
     for _ in 0..MAX_CHUNKS {
         while bytes::<1>(reader)? != [0xff] {} // decoders pass over stray bytes between segments
@@ -120,9 +178,14 @@ fn jpeg<R: Read + Seek>(reader: &mut BufReader<R>, length: u64) -> Result<Header
             return reason(format!("has a segment of impossible length {segment}"));
         };
         match marker {
-            0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) && left >= 5 => {
-                let [_precision, height @ .., w1, w0] = bytes::<5>(reader)?;
-                left -= 5;
+            0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) && left >= 6 => {
+                let [precision, height @ .., w1, w0] = bytes::<5>(reader)?;
+                [components] = bytes(reader)?;
+                left -= 6;
+                if let Some(text) = strangers::jpeg(marker, precision) {
+                    return reason(text);
+                }
+                sequential = marker != 0xc2;
                 size = Some((u16::from_be_bytes([w1, w0]), u16::from_be_bytes(height)));
             }
             0xe1 if left >= 6 => {
@@ -133,6 +196,7 @@ fn jpeg<R: Read + Seek>(reader: &mut BufReader<R>, length: u64) -> Result<Header
                 let Some((width, height)) = size else {
                     return reason("has no frame header before its picture");
                 };
+                let [of_scan] = bytes(reader)?;
                 if !ends_with_or_holds(reader, length, &[0xff, 0xd9])? {
                     return reason("is cut off: its end-of-image marker is missing");
                 }
@@ -141,6 +205,7 @@ fn jpeg<R: Read + Seek>(reader: &mut BufReader<R>, length: u64) -> Result<Header
                     width: width.into(),
                     height: height.into(),
                     may_turn,
+                    separate_scans: sequential && of_scan < components,
                 });
             }
             _ => {}
@@ -172,7 +237,7 @@ fn png<R: Read + Seek>(reader: &mut BufReader<R>, length: u64) -> Result<Header,
                 if !ends_with_or_holds(reader, length, END)? {
                     return reason("is cut off: its IEND chunk is missing");
                 }
-                return Ok(Header { format: ImageFormat::Png, width, height, may_turn });
+                return Ok(Header::of(ImageFormat::Png, width, height, may_turn));
             }
             _ if size.is_none() => return reason("has no IHDR chunk at its start"),
             _ => {}
@@ -185,12 +250,8 @@ fn png<R: Read + Seek>(reader: &mut BufReader<R>, length: u64) -> Result<Header,
 fn gif<R: Read + Seek>(reader: &mut BufReader<R>, _: u64) -> Result<Header, Fault> {
     reader.seek_relative(6)?;
     let [w0, w1, h0, h1] = bytes(reader)?;
-    Ok(Header {
-        format: ImageFormat::Gif,
-        width: u16::from_le_bytes([w0, w1]).into(),
-        height: u16::from_le_bytes([h0, h1]).into(),
-        may_turn: false,
-    })
+    let side = |low, high| u16::from_le_bytes([low, high]).into();
+    Ok(Header::of(ImageFormat::Gif, side(w0, w1), side(h0, h1), false))
 }
 
 fn webp<R: Read + Seek>(reader: &mut BufReader<R>, length: u64) -> Result<Header, Fault> {
@@ -218,7 +279,7 @@ fn webp<R: Read + Seek>(reader: &mut BufReader<R>, length: u64) -> Result<Header
         }
         _ => return reason("is a WebP file without a picture at its start"),
     };
-    Ok(Header { format: ImageFormat::WebP, width, height, may_turn })
+    Ok(Header::of(ImageFormat::WebP, width, height, may_turn))
 }
 
 /// Whether a file ends with `mark`, as nearly all do, or holds it anywhere from here on. Bytes may
@@ -255,5 +316,21 @@ fn ends_with_or_holds<R: Read + Seek>(
         }
         let used = buffer.len();
         reader.consume(used);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_on_pixels_is_the_users() {
+        assert!(most_pixels(None) > 12_000 * 9_000, "a telephone's picture");
+        for (text, expected) in
+            [("5", 5), ("200_000_000", 200_000_000), ("0", MAX_PIXELS), ("many", MAX_PIXELS)]
+        {
+            assert_eq!(most_pixels(Some(text)), expected, "{text}");
+        }
+        assert_eq!(most_pixels(Some("18446744073709551615")), MOST_PIXELS);
     }
 }

@@ -38,7 +38,7 @@ pub(crate) use fingerprint::fingerprint;
 pub use format::{BadFiles, Format, OpenOptions, Splits};
 pub use loader::{Batch, Epoch, Loader, LoaderOptions, OnBroken};
 pub use memory::Memory;
-pub use picture::{MAX_PIXELS, decode_picture, read_picture};
+pub use picture::{decode_picture, max_pixels, read_picture};
 pub use preprocess::{Normalize, Preprocess};
 pub use resize::shrink;
 pub(crate) use source::check_classes;

@@ -1,29 +1,35 @@
-//! Picture files, decoded: JPEG, PNG, WebP and GIF to RGB.
+//! Picture files, decoded: JPEG, PNG, WebP, GIF, BMP, TIFF and PNM to RGB.
 //!
 //! EXIF orientation is applied, so that pictures stand upright. Grey becomes equal red, green and
 //! blue, CMYK is converted, 16 bits become 8, transparency is laid over white, and of an animation
-//! the first frame counts.
+//! or of several pages the first counts.
+//!
+//! The decoders are those of `image`, but for JPEGs whose colours come in scans of their own: its
+//! decoder takes them for one scan and gives garbage without an error, so `jpeg-decoder` has them.
 
 use std::fs::File;
 use std::io::{Cursor, Read, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+use image::{DynamicImage, GrayImage, ImageDecoder, ImageReader, Limits, RgbImage};
+use jpeg_decoder::PixelFormat;
 
 use super::header::{self, Header};
 use super::{DataError, Image};
 
-pub use super::header::MAX_PIXELS;
+pub use super::header::max_pixels;
 
-/// What one decoder may allocate: 100 million pixels of 16-bit RGBA and room to work in.
-const MAX_ALLOCATION: u64 = 1 << 30;
+/// What one decoder may allocate for each pixel: 16-bit RGBA, and as much again to work in.
+const BYTES_A_PIXEL: u64 = 16;
+/// And besides, whatever the picture.
+const FREE_BYTES: u64 = 64 << 20;
 
 /// Decodes the picture in `file` into `image`, as RGB.
 ///
 /// # Errors
 /// The file cannot be read, is empty, of another format, damaged, cut off, or declares more than
-/// [`MAX_PIXELS`]; the size is checked before anything is decoded.
+/// [`max_pixels`] or than its bytes can hold; the size is checked before anything is decoded.
 pub fn read_picture(file: &Path, image: &mut Image) -> Result<(), DataError> {
     decode(file, image).map_err(|reason| DataError::Picture { file: file.to_path_buf(), reason })
 }
@@ -91,13 +97,43 @@ fn decode_bytes(packed: &[u8], header: Header) -> Result<DynamicImage, String> {
     let mut limits = Limits::default();
     limits.max_image_width = Some(header.width);
     limits.max_image_height = Some(header.height);
-    limits.max_alloc = Some(MAX_ALLOCATION);
+    let pixels = u64::from(header.width) * u64::from(header.height);
+    limits.max_alloc = Some(FREE_BYTES + BYTES_A_PIXEL * pixels);
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(damaged)?;
     let orientation = decoder.orientation().map_err(damaged)?;
-    let mut decoded = DynamicImage::from_decoder(decoder).map_err(damaged)?;
+    let mut decoded = match header.separate_scans {
+        true => decode_scans(packed, header)?,
+        false => DynamicImage::from_decoder(decoder).map_err(damaged)?,
+    };
+    if matches!(decoded, DynamicImage::ImageRgb32F(_) | DynamicImage::ImageRgba32F(_)) {
+        return Err("holds 32-bit floats, which mean no colours; convert it to 8 bits".into());
+    }
     decoded.apply_orientation(orientation);
     Ok(decoded)
+}
+
+/// A sequential JPEG whose colours come one after another.
+fn decode_scans(packed: &[u8], header: Header) -> Result<DynamicImage, String> {
+    let mut decoder = jpeg_decoder::Decoder::new(packed);
+    let pixels = header.width as usize * header.height as usize;
+    decoder.set_max_decoding_buffer_size(pixels * 4);
+    let bytes = decoder.decode().map_err(|error| format!("is damaged: {error}"))?;
+    let (width, height) = (header.width, header.height);
+    let decoded = match decoder.info().map(|info| info.pixel_format) {
+        Some(PixelFormat::RGB24) => {
+            RgbImage::from_raw(width, height, bytes).map(DynamicImage::ImageRgb8)
+        }
+        Some(PixelFormat::L8) => {
+            GrayImage::from_raw(width, height, bytes).map(DynamicImage::ImageLuma8)
+        }
+        _ => {
+            return Err("is a JPEG of four colours in scans of their own, which is not read; \
+                        convert it to a usual JPEG or PNG"
+                .into());
+        }
+    };
+    decoded.ok_or_else(|| "is damaged: its picture is of another size".into())
 }
 
 fn to_rgb(decoded: DynamicImage) -> Vec<u8> {

@@ -47,7 +47,16 @@ impl Drop for TempDir {
 
 /// A folder of the shared test data, or a line that says what is skipped.
 pub(super) fn shared(name: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data").join(name);
+    beside(&format!("data/{name}"))
+}
+
+/// A folder of the shared inputs that once went wrong, or a line that says what is skipped.
+pub(crate) fn cases(name: &str) -> Option<PathBuf> {
+    beside(&format!("cases/{name}"))
+}
+
+fn beside(name: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared").join(name);
     if path.exists() {
         return Some(path);
     }

@@ -1,4 +1,4 @@
-use super::super::testing::{TempDir, flat_png, jpeg, pattern, png, shared};
+use super::super::testing::{TempDir, cases, flat_png, jpeg, pattern, png, shared};
 use super::*;
 
 fn read(bytes: &[u8]) -> Result<Image, String> {
@@ -180,7 +180,7 @@ fn cut_off_files_are_told() {
         read(&file).unwrap();
         for length in 0..file.len() {
             let text = reason(&file[..length]);
-            let told = ["is empty", "is cut off", "is not a JPEG", "ends before"]
+            let told = ["is empty", "is cut off", "is not a JPEG", "ends before", "is damaged"]
                 .iter()
                 .any(|start| text.starts_with(start));
             assert!(told, "{length} of {}: {text}", file.len());
@@ -220,7 +220,8 @@ fn damaged_files_never_panic() {
 fn hostile_headers_are_refused_before_decoding() {
     assert_eq!(reason(&[]), "is empty (0 bytes)");
     let text = reason(&png([60_000, 60_000], 8, 2, &[], &[vec![0; 16]]));
-    assert!(text.starts_with("declares 60000 x 60000 pixels; at most 100000000"), "{text}");
+    assert!(text.starts_with("declares 60000 x 60000 pixels; at most 134217728"), "{text}");
+    assert!(text.ends_with("RESNET_MAX_PIXELS to 3600000000"), "{text}");
     assert!(reason(&png([100_000, 1], 8, 0, &[], &[vec![0; 16]])).contains("65535 a side"));
     assert!(reason(&png([0, 5], 8, 0, &[], &[])).contains("declares 0 x 5 pixels"));
 
@@ -237,15 +238,122 @@ fn hostile_headers_are_refused_before_decoding() {
     assert!(reason(&webp).contains("declares 60000 x 60000 pixels"), "{}", reason(&webp));
 
     // Allowed by the header, but the picture is not there: refused without the 300 MB it asks for.
-    assert!(reason(&png([10_000, 10_000], 8, 2, &[], &[vec![0; 16]])).starts_with("is damaged"));
+    let text = reason(&png([10_000, 10_000], 8, 2, &[], &[vec![0; 16]]));
+    assert!(text.contains("bytes cannot hold"), "{text}");
+}
+
+#[test]
+fn a_few_bytes_that_declare_many_pixels_are_refused() {
+    let Some(folder) = cases("pictures") else {
+        return;
+    };
+    for name in ["screen.gif", "anim.webp"] {
+        let text = reason(&std::fs::read(folder.join(name)).unwrap());
+        assert!(text.starts_with("declares 10000 x 10000 pixels, which its"), "{name}: {text}");
+    }
+}
+
+/// The mean of each colour, in the order of [`Image::pixels`].
+fn means(image: &Image) -> [f64; 3] {
+    let (pixels, _) = image.pixels.as_chunks::<3>();
+    [0, 1, 2].map(|c| pixels.iter().map(|p| f64::from(p[c])).sum::<f64>() / pixels.len() as f64)
+}
+
+#[test]
+fn jpegs_in_several_scans_are_those_in_one() {
+    let Some(folder) = cases("jpeg-scans") else {
+        return;
+    };
+    for kind in ["444", "422", "440", "420", "411", "grey"] {
+        for restarts in ["r0", "r2"] {
+            let [one, several] = ["inter", "nonint"].map(|scans| {
+                let name = format!("{kind}-48x40-{scans}-{restarts}.jpg");
+                read(&std::fs::read(folder.join(name)).unwrap()).unwrap()
+            });
+            assert_eq!((one.width, one.height), (48, 40));
+            let apart = one.pixels.iter().zip(&several.pixels).map(|(a, b)| a.abs_diff(*b));
+            let apart = apart.map(f64::from).sum::<f64>() / one.pixels.len() as f64;
+            assert!(apart < 0.5, "{kind} {restarts}: {apart} apart");
+            let expected = if kind == "grey" { [131.9; 3] } else { [118.05, 137.95, 137.35] };
+            for image in [&one, &several] {
+                let means = means(image);
+                let near = means.iter().zip(expected).all(|(a, b)| (a - b).abs() < 0.5);
+                assert!(near, "{kind} {restarts}: {means:?}, expected {expected:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn plain_formats_are_read_and_damaged_ones_refused() {
+    use image::{ImageFormat, codecs::pnm};
+    let Image { pixels, .. } = pattern(17, 9, 3);
+    let rgb = image::RgbImage::from_raw(17, 9, pixels.clone()).unwrap();
+    let written = |format| {
+        let mut file = Cursor::new(Vec::new());
+        rgb.write_to(&mut file, format).unwrap();
+        file.into_inner()
+    };
+    let [binary, ascii] = [pnm::SampleEncoding::Binary, pnm::SampleEncoding::Ascii].map(|how| {
+        let mut file = Vec::new();
+        let subtype = pnm::PnmSubtype::Pixmap(how);
+        let encoder = pnm::PnmEncoder::new(&mut file).with_subtype(subtype);
+        rgb.write_with_encoder(encoder).unwrap();
+        file
+    });
+    let commented = [b"P6 # a photo\n17 # wide\n9\n255\n".as_slice(), &pixels].concat();
+    for file in [written(ImageFormat::Bmp), written(ImageFormat::Tiff), binary, ascii, commented] {
+        let image = read(&file).unwrap();
+        assert_eq!((image.width, image.height), (17, 9));
+        assert_eq!(image.pixels, pixels);
+        for length in 0..file.len() * 3 / 4 {
+            reason(&file[..length]);
+        }
+        let mut damaged = file.clone();
+        for at in 0..file.len().min(200) {
+            damaged[at] ^= 1 << (at % 8);
+            let _ = read(&damaged);
+            damaged[at] = file[at];
+        }
+    }
+    let grey = read(b"P5\n2 2\n255\n\0\x40\x80\xff").unwrap();
+    assert_eq!(grey.pixels, [0, 0, 0, 64, 64, 64, 128, 128, 128, 255, 255, 255]);
+    assert!(reason(b"P6\n9000 9000\n255\n...").contains("bytes cannot hold"));
+    let mut bmp = written(ImageFormat::Bmp);
+    bmp[18..26].copy_from_slice(&[0x10, 0x27, 0, 0, 0x10, 0x27, 0, 0]);
+    assert!(reason(&bmp).contains("declares 10000 x 10000 pixels, which its"));
+    let floats = image::Rgb32FImage::from_pixel(4, 4, image::Rgb([0.5, 900.0, -3.0]));
+    let mut file = Cursor::new(Vec::new());
+    image::DynamicImage::ImageRgb32F(floats).write_to(&mut file, ImageFormat::Tiff).unwrap();
+    assert!(reason(&file.into_inner()).contains("32-bit floats"));
 }
 
 #[test]
 fn other_files_are_named() {
-    assert!(reason(b"BM......").contains("BMP"));
-    assert!(reason(b"\0\0\0\x20ftypheic\0\0\0\0").contains("HEIC"));
-    assert!(reason(b"II\x2a\0........").contains("TIFF"));
-    assert!(reason(b"<!DOCTYPE html>").contains("is not a JPEG, PNG, WebP or GIF picture"));
+    let arithmetic = |marker: u8, precision: u8| {
+        let frame = [0xff, marker, 0, 11, precision, 0, 8, 0, 8, 1, 1, 0x11, 0];
+        reason(&[&[0xff, 0xd8], &frame[..], &[0xff, 0xd9]].concat())
+    };
+    assert!(
+        arithmetic(0xc9, 8).contains("arithmetic coding")
+            && arithmetic(0xca, 8).contains("jpegtran")
+    );
+    assert!(arithmetic(0xc3, 8).contains("lossless JPEG"));
+    assert!(arithmetic(0xc1, 12).contains("12 bits a sample"));
+    for (start, part) in [
+        (b"\0\0\0\x20ftypheic\0\0\0\0".as_slice(), "HEIC picture, as iPhones take them"),
+        (b"\0\0\0\x20ftypavif\0\0\0\0", "AVIF"),
+        (b"\0\0\0\x20ftypisom\0\0\0\0", "is a video"),
+        (b"\xff\x0a\0\0\0\0\0\0\0\0\0\0", "JPEG XL"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (b"8BPS\0\x01\0\0\0\0\0\0", "Photoshop"),
+        (b"II\x2a\0\x10\0\0\0CR\x02\0", "raw picture"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"<!DOCTYPE html>", "is not a JPEG, PNG, WebP, GIF, BMP, TIFF or PNM picture"),
+    ] {
+        let text = reason(start);
+        assert!(text.contains(part), "{text}");
+    }
     let dir = TempDir::new("no-file");
     let mut image = Image::default();
     let error = read_picture(dir.path(), &mut image).unwrap_err().to_string();
