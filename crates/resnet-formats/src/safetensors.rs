@@ -79,9 +79,9 @@ impl<R: Read> Stream<R> {
         Ok(Stream { from, sums, metadata, tensors: tensors.into_iter() })
     }
 
-    /// Names of the tensors that are still to come.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors.as_slice().iter().map(|(name, ..)| name.as_str())
+    /// Names and shapes of the tensors that are still to come.
+    pub fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        self.tensors.as_slice().iter().map(|(name, _, shape)| (name.as_str(), shape.as_slice()))
     }
 }
 

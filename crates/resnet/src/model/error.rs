@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use resnet_engine::exec::ExecError;
+use resnet_engine::op::ShapeError;
 use resnet_formats::FormatError;
 
 use crate::base::files::FileError;
@@ -45,6 +46,14 @@ pub enum ModelError {
         path: PathBuf,
         /// What is wrong.
         error: ArchError,
+    },
+    /// The network cannot read images of the shape that the file says.
+    #[error("{}: {error}", path.display())]
+    Shape {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: ShapeError,
     },
     /// The preprocessing does not fit.
     #[error("{}: {error}", path.display())]

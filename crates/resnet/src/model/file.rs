@@ -20,19 +20,21 @@
 //! A PyTorch file that [`export`](super::export) wrote has the same metadata beside its tensors,
 //! and is a model file as well.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use resnet_formats::safetensors::CHECKSUM;
 use resnet_formats::{Array, FormatError, Tensors, safetensors};
 
 use super::error::ModelError;
-use super::layout;
+use super::layout::{self, misfit, misshapen, none_of};
+use super::read::{self, Found};
 use crate::base::files::{self};
 use crate::data::Preprocess;
 use crate::net::{Arch, ArchError};
 use resnet_engine::exec::Session;
 use resnet_engine::graph::Graph;
+use resnet_engine::op::{self, Param};
 use resnet_engine::plan::{ParamSlots, Plan};
 use resnet_engine::step::SlotId;
 
@@ -116,20 +118,42 @@ impl Model {
         Model { arch, classes, preprocess, tensors, path: PathBuf::new() }
     }
 
-    /// Reads a model file or a checkpoint. Numbers go from the file straight into their arrays.
+    /// Reads a model file or a checkpoint. Numbers go from the file straight into their arrays, once
+    /// the header's shapes are known to be the network's.
     ///
     /// # Errors
-    /// The message names the file, what was expected and what was found.
+    /// The message names the file, what was expected and what was found: in the texts, or, as
+    /// [`Model::check_weights`] finds it, in the tensors.
     pub fn load(path: &Path) -> Result<Model, ModelError> {
-        let (tensors, _) = super::read::read(path)?;
-        Model::of_tensors(path, tensors)
+        match read::find(path)? {
+            Found::Stream(mut stream) => {
+                let model = Model::described(path, std::mem::take(&mut stream.metadata))?;
+                model.check_shapes(&stream.shapes().collect())?;
+                model.with(read::rest(path, stream)?)
+            }
+            Found::Whole(tensors, _) => {
+                let model = Model::described(path, tensors.metadata)?;
+                model.with(tensors.entries)
+            }
+        }
     }
 
-    /// A model of what a file holds.
-    pub(super) fn of_tensors(path: &Path, mut tensors: Tensors) -> Result<Model, ModelError> {
-        let sum = tensors.metadata.remove(CHECKSUM);
+    /// The model with what its file holds, checked.
+    pub(super) fn with(mut self, entries: BTreeMap<String, Array>) -> Result<Model, ModelError> {
+        self.tensors.entries = entries;
+        self.take_mean()?;
+        self.check_weights()?;
+        Ok(self)
+    }
+
+    /// A model of a file's texts, still without tensors, and without a per-pixel mean.
+    pub(super) fn described(
+        path: &Path,
+        mut metadata: BTreeMap<String, String>,
+    ) -> Result<Model, ModelError> {
+        let sum = metadata.remove(CHECKSUM);
         let mut take = |key: &'static str| {
-            tensors.metadata.remove(key).ok_or_else(|| ModelError::Metadata {
+            metadata.remove(key).ok_or_else(|| ModelError::Metadata {
                 path: path.to_owned(),
                 key,
                 problem: "is missing".into(),
@@ -153,23 +177,32 @@ impl Model {
             .map_err(|error| ModelError::Arch { path: path.to_owned(), error })?;
         let classes: Vec<String> =
             serde_json::from_str(&classes).map_err(|e| wrong("classes", e.to_string()))?;
-        let mut preprocess: Preprocess =
+        let preprocess: Preprocess =
             serde_json::from_str(&preprocess).map_err(|e| wrong("preprocess", e.to_string()))?;
-        let bad = |error| ModelError::Preprocess { path: path.to_owned(), error };
-        if preprocess.pixel_mean().is_some() {
-            let mean = tensors.entries.remove(PIXEL_MEAN);
-            let text = tensors.metadata.remove(PIXEL_MEAN);
+        let tensors = Tensors { metadata, ..Tensors::default() };
+        Ok(Model { arch, classes, preprocess, tensors, path: path.to_owned() })
+    }
+
+    /// Takes the per-pixel mean, where there is one, out of the tensors or texts.
+    pub(super) fn take_mean(&mut self) -> Result<(), ModelError> {
+        let bad = |error| ModelError::Preprocess { path: self.path.clone(), error };
+        if self.preprocess.pixel_mean().is_some() {
+            let mean = self.tensors.entries.remove(PIXEL_MEAN);
+            let text = self.tensors.metadata.remove(PIXEL_MEAN);
             let mean = match (mean.as_ref().and_then(Array::to_f32), text) {
                 (Some(mean), _) => mean.into_owned(),
                 (None, Some(text)) => {
-                    serde_json::from_str(&text).map_err(|e| wrong(PIXEL_MEAN, e.to_string()))?
+                    serde_json::from_str(&text).map_err(|e| ModelError::Metadata {
+                        path: self.path.clone(),
+                        key: PIXEL_MEAN,
+                        problem: e.to_string(),
+                    })?
                 }
                 (None, None) => Vec::new(),
             };
-            preprocess.set_pixel_mean(mean).map_err(bad)?;
+            self.preprocess.set_pixel_mean(mean).map_err(bad)?;
         }
-        preprocess.check().map_err(bad)?;
-        Ok(Model { arch, classes, preprocess, tensors, path: path.to_owned() })
+        self.preprocess.check().map_err(bad)
     }
 
     /// The file it came from; empty if it came from none.
@@ -219,6 +252,40 @@ impl Model {
     /// The network cannot read inputs of the preprocessing's shape.
     pub fn graph(&self) -> Result<Graph, ArchError> {
         self.arch.graph(self.preprocess.shape, self.classes.len())
+    }
+
+    /// Every parameter of the network.
+    fn params(&self) -> Result<Vec<(String, Param)>, ModelError> {
+        let path = || self.path.clone();
+        let graph = self.graph().map_err(|error| ModelError::Arch { path: path(), error })?;
+        let shapes =
+            op::shapes(&graph).map_err(|error| ModelError::Shape { path: path(), error })?;
+        let params = op::all_params(&graph, &shapes).into_iter();
+        Ok(params.map(|(_, name, param)| (name, param)).collect())
+    }
+
+    /// Checks the shapes that a file says its tensors have, before memory is taken for any, or for
+    /// a network that they are not of.
+    pub(super) fn check_shapes(&self, found: &HashMap<&str, &[usize]>) -> Result<(), ModelError> {
+        let params = self.params()?;
+        let problems = params
+            .iter()
+            .filter_map(|(name, param)| misshapen(name, param, found.get(&**name).copied()));
+        none_of(problems).map_err(|problem| self.misfit(problem))
+    }
+
+    /// Checks that the tensors are those of the network: all there, of the right shape, floats and
+    /// finite, no variance negative. Whatever uses a model may rely on it; one that was read from a
+    /// file has been checked.
+    ///
+    /// # Errors
+    /// The network cannot read its inputs; or the first few tensors that do not fit, and how many
+    /// more.
+    pub fn check_weights(&self) -> Result<(), ModelError> {
+        let params = self.params()?;
+        let problems =
+            params.iter().filter_map(|(name, param)| misfit(name, param, self.tensors.get(name)));
+        none_of(problems).map_err(|problem| self.misfit(problem))
     }
 
     /// Checks that the tensors are those of a plan.

@@ -6,7 +6,7 @@
 use resnet_engine::exec::{ExecError, Session};
 use resnet_engine::graph::{Graph, Init};
 use resnet_engine::op::{Param, Role};
-use resnet_engine::plan::{ParamSlots, Plan};
+use resnet_engine::plan::Plan;
 use resnet_engine::step::SlotId;
 use resnet_formats::{Array, Tensors};
 
@@ -112,25 +112,39 @@ pub fn read(session: &Session, param: &Param, slot: SlotId) -> Result<Vec<f32>, 
 /// The first few that are not, and how many more.
 pub fn fit(plan: &Plan, tensors: &Tensors) -> Result<(), String> {
     let problems = plan.params.iter();
-    none_of(problems.filter_map(|slots| misfit(slots, tensors.get(&slots.name))))
+    none_of(
+        problems.filter_map(|slots| misfit(&slots.name, &slots.param, tensors.get(&slots.name))),
+    )
 }
 
 /// What is wrong with a tensor as a parameter's value.
-pub(super) fn misfit(slots: &ParamSlots, array: Option<&Array>) -> Option<String> {
-    let (name, dims) = (&slots.name, &slots.param.dims);
-    let Some(array) = array else {
-        return Some(format!("`{name}` is missing"));
-    };
-    if array.shape() != dims {
-        return Some(format!("`{name}` is {:?}, expected {dims:?}", array.shape()));
-    }
-    match array.to_f32() {
-        None => Some(format!("`{name}` does not hold floats")),
-        Some(values) if values.iter().any(|x| !x.is_finite()) => {
-            Some(format!("`{name}` holds numbers that are not finite"))
-        }
+pub(super) fn misfit(name: &str, param: &Param, array: Option<&Array>) -> Option<String> {
+    misshapen(name, param, array.map(Array::shape))
+        .or_else(|| misvalued(name, param.role == Role::RunningVar, array?))
+}
+
+/// What is wrong with the shape of a parameter's value; `None` stands for a tensor that is missing.
+pub(super) fn misshapen(name: &str, param: &Param, found: Option<&[usize]>) -> Option<String> {
+    let dims = &param.dims;
+    match found {
+        None => Some(format!("`{name}` is missing")),
+        Some(found) if found != dims => Some(format!("`{name}` is {found:?}, expected {dims:?}")),
         Some(_) => None,
     }
+}
+
+/// What is wrong with the numbers of a parameter's value.
+pub(super) fn misvalued(name: &str, variance: bool, array: &Array) -> Option<String> {
+    let Some(values) = array.to_f32() else {
+        return Some(format!("`{name}` does not hold floats"));
+    };
+    if values.iter().any(|x| !x.is_finite()) {
+        return Some(format!("`{name}` holds numbers that are not finite"));
+    }
+    if variance && values.iter().any(|&x| x < 0.0) {
+        return Some(format!("`{name}` holds negative numbers, and variances have none"));
+    }
+    None
 }
 
 /// The first few problems, and how many more, as one error.

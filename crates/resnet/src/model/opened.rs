@@ -10,7 +10,7 @@ use resnet_formats::{Array, safetensors};
 use super::error::ModelError;
 use super::file::{Model, PIXEL_MEAN};
 use super::layout::{misfit, none_of, write_through};
-use super::read;
+use super::read::{self, Found};
 use resnet_engine::exec::Session;
 
 /// A model without its tensors, and where they are.
@@ -33,18 +33,20 @@ impl Opened {
     /// # Errors
     /// As [`Model::load`], as far as the header goes.
     pub fn open(path: &Path) -> Result<Opened, ModelError> {
-        let stream =
-            read::open(path, |file, len| safetensors::Stream::open(file.try_clone()?, len));
-        // Whatever is wrong, or not of the usual kind, `load` knows better.
-        let stream = stream.ok().filter(|stream| !stream.names().any(|name| name == PIXEL_MEAN));
-        let Some(mut stream) = stream else {
-            return Ok(Opened { model: Model::load(path)?, stream: None });
+        let mut stream = match read::find(path)? {
+            Found::Stream(stream) => stream,
+            Found::Whole(tensors, _) => {
+                let model = Model::described(path, tensors.metadata)?.with(tensors.entries)?;
+                return Ok(model.into());
+            }
         };
-        let tensors = resnet_formats::Tensors {
-            metadata: std::mem::take(&mut stream.metadata),
-            ..Default::default()
-        };
-        Ok(Opened { model: Model::of_tensors(path, tensors)?, stream: Some(stream) })
+        let mut model = Model::described(path, std::mem::take(&mut stream.metadata))?;
+        model.check_shapes(&stream.shapes().collect())?;
+        if stream.shapes().any(|(name, _)| name == PIXEL_MEAN) {
+            return Ok(model.with(read::rest(path, stream)?)?.into());
+        }
+        model.take_mean()?;
+        Ok(Opened { model, stream: Some(stream) })
     }
 
     /// Writes the weights into a session, each as it is read; returns the model, which has none.
@@ -68,7 +70,7 @@ impl Opened {
             let Some(slots) = waiting.remove(name.as_str()) else {
                 continue;
             };
-            problems.extend(misfit(slots, Some(&array)));
+            problems.extend(misfit(&slots.name, &slots.param, Some(&array)));
             if problems.is_empty()
                 && let Some(values) = Array::to_f32(&array)
             {
@@ -76,7 +78,7 @@ impl Opened {
             }
         }
         let missing = params.iter().filter(|slots| waiting.contains_key(slots.name.as_str()));
-        problems.extend(missing.filter_map(|slots| misfit(slots, None)));
+        problems.extend(missing.filter_map(|slots| misfit(&slots.name, &slots.param, None)));
         match none_of(problems.into_iter()) {
             Ok(()) => Ok(model),
             Err(problem) => Err(model.misfit(problem)),
@@ -150,9 +152,9 @@ mod tests {
             let mut model = model();
             spoil(&mut model);
             model.save(&path).unwrap();
-            let expected = Model::load(&path).unwrap().hand_over(&mut session()).unwrap_err();
-            let opened = Opened::open(&path).unwrap();
-            let found = opened.hand_over(&mut session()).unwrap_err();
+            let expected = Model::load(&path).unwrap_err();
+            let opened = Opened::open(&path);
+            let found = opened.and_then(|opened| opened.hand_over(&mut session())).unwrap_err();
             assert_eq!(found.to_string(), expected.to_string());
         }
         let bytes = std::fs::read(&path).unwrap();
