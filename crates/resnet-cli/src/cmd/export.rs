@@ -45,6 +45,9 @@ pub(crate) struct Args {
     /// Take u8 pictures [n, h, w, c], already resized and cropped, and normalise them inside (onnx)
     #[arg(long)]
     with_preprocessing: bool,
+    /// Version of ONNX's operations, up to 26 [default: the oldest that the graph needs] (onnx)
+    #[arg(long, value_name = "N")]
+    opset: Option<u32>,
     /// Licence of the weights, kept in the file
     #[arg(long, value_name = "TEXT")]
     licence: Option<String>,
@@ -89,6 +92,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         }),
         fold: args.fold,
         preprocessing: args.with_preprocessing,
+        opset: args.opset,
     };
     options.check(format)?;
     // The pictures are opened first: a wrong name should not cost the writing.

@@ -106,6 +106,7 @@ fn write_tensors(
 /// The network's tensors alone, with the counters that PyTorch expects beside batch norms, and all
 /// metadata.
 fn state_dict(model: &Model, options: &Options) -> Result<Tensors, ExportError> {
+    model.check_weights()?;
     let graph = model.graph()?;
     let shapes = op::shapes(&graph)?;
     let mut tensors = Tensors { metadata: model.metadata(), ..Tensors::default() };

@@ -29,6 +29,8 @@ pub struct Options {
     /// The graph takes bytes as pictures have them, `[n, h, w, c]`, and normalises them itself
     /// (ONNX).
     pub preprocessing: bool,
+    /// Version of ONNX's operations; the oldest that the graph needs where it is not said (ONNX).
+    pub opset: Option<u32>,
 }
 
 impl Options {
@@ -42,6 +44,12 @@ impl Options {
             let problem =
                 "16-bit storage is for safetensors and pth; an onnx file holds 32-bit floats";
             return Err(ExportError::Options(problem.into()));
+        }
+        if !is_onnx && self.opset.is_some() {
+            return Err(ExportError::Options(format!(
+                "an opset is the version of a graph's operations, and {} holds weights alone",
+                format.name
+            )));
         }
         if !is_onnx && (self.fold || self.preprocessing) {
             return Err(ExportError::Options(format!(

@@ -198,10 +198,76 @@ fn a_file_that_answers_otherwise_is_refused() {
         other.tensors.insert("fc.bias", Array::f32(vec![4], moved));
     });
     assert!(error.contains("model.onnx: on 40 pictures its logits differ"), "{error}");
-    let error = refused(&|other| {
-        other.tensors.insert("fc.bias", Array::f32(vec![4], vec![f32::NAN; 4]));
-    });
+    // The file's own numbers are looked at too.
+    let mut proto = onnx::from_model(&model, &options).unwrap();
+    tensor(&mut proto, "fc.bias").raw_data = Some(f32::NAN.to_le_bytes().repeat(4).into());
+    write_tensors(&path, |to| resnet_formats::onnx::write(&proto, to)).unwrap();
+    let device = exec::cpu(1).unwrap();
+    let verified = verify(&model, &path, onnx, &options, &pictures(), device.as_ref());
+    let error = verified.unwrap_err().to_string();
     assert!(error.contains("`fc.bias` holds numbers that are not finite"), "{error}");
+}
+
+#[test]
+fn a_model_that_does_not_fit_its_network_is_not_exported() {
+    let dir = TestDir::new("misfit");
+    type Change = fn(&mut Model);
+    let changes: &[(Change, &str)] = &[
+        (|m| m.arch = Arch::parse("resnet50").unwrap(), "do not fit network `resnet50`"),
+        (|m| m.classes.push("e".into()), "`fc.weight` is [4, 64], expected [5, 64]"),
+        (|m| drop(m.tensors.entries.remove("bn1.bias")), "`bn1.bias` is missing"),
+        (
+            |m| m.tensors.insert("fc.bias", Array::f32(vec![4], vec![f32::INFINITY; 4])),
+            "`fc.bias` holds numbers that are not finite",
+        ),
+        (
+            |m| m.tensors.insert("bn1.running_var", Array::f32(vec![16], vec![-0.5; 16])),
+            "`bn1.running_var` holds negative numbers",
+        ),
+    ];
+    for (change, part) in changes {
+        let mut model = model("resnet8", 16, 3);
+        change(&mut model);
+        for format in FORMATS {
+            for fold in [false, format.name == "onnx"] {
+                let path = dir.0.join(format.name);
+                let options = Options { fold, ..Options::default() };
+                let error = export(&model, format, &options, &path).unwrap_err().to_string();
+                assert!(error.contains(part) && !path.exists(), "{}: {error}", format.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_oldest_opset_that_the_graph_needs_is_written_and_others_on_request() {
+    let write = |arch: &str, options: &Options| {
+        let proto = onnx::from_model(&model(arch, 16, 3), options)?;
+        Ok((proto.ir_version.unwrap(), proto.opset_import[0].version.unwrap()))
+    };
+    let plain = Options::default();
+    let folded = Options { fold: true, preprocessing: true, ..plain };
+    let newest = Options { opset: Some(26), ..folded };
+    for (arch, options, expected) in [
+        ("resnet8", plain, (8, 15)),
+        ("preresnet8", folded, (8, 15)),
+        ("resnet8", folded, (7, 14)),
+        ("resnet8:norm=none", plain, (7, 14)),
+        ("resnet8", newest, (13, 26)),
+        ("resnet8", Options { opset: Some(20), ..plain }, (9, 20)),
+    ] {
+        let written: Result<_, ExportError> = write(arch, &options);
+        assert_eq!(written.unwrap(), expected, "{arch}: {options:?}");
+    }
+    for opset in [0, 13, 14, 27, u32::MAX] {
+        let written: Result<_, ExportError> =
+            write("resnet8", &Options { opset: Some(opset), ..plain });
+        let error = written.unwrap_err().to_string();
+        assert!(error.contains("expected 15 to 26"), "{error}");
+    }
+    let dir = TestDir::new("opset");
+    let model = model("resnet8", 16, 3);
+    assert_eq!(round_trip(&model, "onnx", &newest, &dir.0.join("newest.onnx")).same, 40);
 }
 
 #[test]
@@ -266,7 +332,10 @@ fn tensor<'a>(model: &'a mut Proto, name: &str) -> &'a mut resnet_formats::onnx:
 fn options_that_mean_nothing_are_refused() {
     let half = Options { half: Some(Stored::F16), ..Options::default() };
     let fold = Options { fold: true, ..Options::default() };
-    for (name, options, part) in [("onnx", half, "16-bit"), ("pth", fold, "use onnx")] {
+    let opset = Options { opset: Some(17), ..Options::default() };
+    for (name, options, part) in
+        [("onnx", half, "16-bit"), ("pth", fold, "use onnx"), ("pth", opset, "holds weights alone")]
+    {
         let error = options.check(format(name).unwrap()).unwrap_err();
         assert!(error.to_string().contains(part), "{error}");
     }

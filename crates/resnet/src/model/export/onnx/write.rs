@@ -8,7 +8,7 @@ use resnet_formats::onnx::proto::{
 };
 use resnet_formats::{Array, Data, onnx};
 
-use super::names::{IMAGES, IR, LOGITS, OPSET};
+use super::names::{self, IMAGES, LOGITS};
 use crate::data::Normalize;
 use crate::model::export::error::ExportError;
 use crate::model::export::options::Options;
@@ -19,8 +19,9 @@ use resnet_engine::op;
 /// The ONNX model of a model.
 ///
 /// # Errors
-/// [`ExportError::Model`] if a tensor is missing; the network cannot be built.
+/// [`ExportError::Model`] if a tensor is missing or does not fit; the network cannot be built.
 pub fn from_model(model: &Model, options: &Options) -> Result<ModelProto, ExportError> {
+    model.check_weights()?;
     let graph = model.graph()?;
     let shapes = op::shapes(&graph)?;
     let mut readers = vec![0; graph.layers.len()];
@@ -78,13 +79,21 @@ pub fn from_model(model: &Model, options: &Options) -> Result<ModelProto, Export
             "{IMAGES}: f32, [batch, {c}, {h}, {w}], normalised as `preprocess` in the metadata says"
         )
     };
+    let needed = names::needed(&out.node);
+    let opset = options.opset.map_or(needed, i64::from);
+    let ir = names::ir(opset).filter(|_| opset >= needed).ok_or_else(|| {
+        ExportError::Options(format!(
+            "opset {opset} does not have the operations of this graph; expected {needed} to {}",
+            names::newest()
+        ))
+    })?;
     Ok(ModelProto {
-        ir_version: Some(IR),
+        ir_version: Some(ir),
         producer_name: Some("resnet".into()),
         producer_version: Some(env!("CARGO_PKG_VERSION").into()),
         doc_string: Some(about),
         graph: Some(out),
-        opset_import: vec![OperatorSet { domain: Some(String::new()), version: Some(OPSET) }],
+        opset_import: vec![OperatorSet { domain: Some(String::new()), version: Some(opset) }],
         metadata_props: metadata
             .into_iter()
             .map(|(key, value)| Property { key: Some(key), value: Some(value) })
