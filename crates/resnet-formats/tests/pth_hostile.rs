@@ -34,25 +34,34 @@ fn nothing_is_executed() {
         ("__builtin__.exec", call("__builtin__\nexec\n"), &["`__builtin__.exec`", "run code"]),
         ("subprocess.Popen", call("subprocess\nPopen\n"), &["`subprocess.Popen`", "run code"]),
         (
-            "nested torch.load",
-            call("torch.storage\n_load_from_bytes\n"),
-            &["_load_from_bytes", "inside a stream"],
-        ),
-        (
-            "a method of an accepted class",
-            call("collections\nOrderedDict.__reduce_ex__\n"),
-            &["OrderedDict.__reduce_ex__"],
-        ),
-        ("options", call("argparse\nNamespace\n"), &["`argparse.Namespace`", "options"]),
-        (
             "complex numbers",
             call("torch\nComplexFloatStorage\n"),
             &["ComplexFloatStorage", "numbers of this type"],
         ),
+        // What is not refused by its name is a placeholder, and a placeholder is no state dict.
         (
-            "sparse tensor",
-            call("torch._utils\n_rebuild_sparse_tensor\n"),
-            &["_rebuild_sparse_tensor", "sparse"],
+            "nested torch.load",
+            call("torch.storage\n_load_from_bytes\n"),
+            &["an object of torch.storage._load_from_bytes", "model.state_dict()"],
+        ),
+        (
+            "a method of an accepted class",
+            call("collections\nOrderedDict.__reduce_ex__\n"),
+            &["an object of collections.OrderedDict.__reduce_ex__"],
+        ),
+        ("options", call("argparse\nNamespace\n"), &["an object of argparse.Namespace"]),
+        (
+            "a call of a call",
+            [
+                b"\x80\x02cbuiltins\ngetattr\n(",
+                &text("os")[..],
+                &text("system"),
+                b"tR(",
+                &text("x"),
+                b"tR.",
+            ]
+            .concat(),
+            &["an object of builtins.getattr"],
         ),
         (
             "STACK_GLOBAL",
@@ -69,7 +78,8 @@ fn nothing_is_executed() {
         ),
         ("INST", b"\x80\x02(ios\nsystem\n.".to_vec(), &["instruction 0x69", "any class"]),
         ("OBJ", b"\x80\x02(cos\nsystem\no.".to_vec(), &["`os.system`"]),
-        ("NEWOBJ_EX", b"\x80\x04)}\x92.".to_vec(), &["instruction 0x92", "any class"]),
+        ("NEWOBJ_EX", b"\x80\x04cos\nsystem\n)}\x92.".to_vec(), &["`os.system`", "run code"]),
+        ("NEWOBJ_EX of nothing", b"\x80\x04)}\x92.".to_vec(), &["values on the stack"]),
         ("EXT1", b"\x80\x02\x82\x01.".to_vec(), &["instruction 0x82", "by a number"]),
         ("text persistent id", b"\x80\x02Pstorage\n.".to_vec(), &["instruction 0x50"]),
         ("out-of-band bytes", b"\x80\x05\x97.".to_vec(), &["instruction 0x97", "outside the file"]),
@@ -80,6 +90,54 @@ fn nothing_is_executed() {
         ),
     ]);
     assert!(!witness.exists());
+}
+
+#[test]
+fn a_placeholder_cannot_be_a_weight() {
+    let under = |name: &str, value: &[u8]| {
+        let whole = tensor(&claim());
+        [b"\x80\x02}(", &text("a.bias")[..], &whole, &text(name), value, b"u."].concat()
+    };
+    let object = |class: &str| [b"c", class.as_bytes(), b")R"].concat();
+    pickles(vec![
+        (
+            "a sparse tensor",
+            under("a.weight", &object("torch._utils\n_rebuild_sparse_tensor\n")),
+            &["`a.weight`, value: expected a tensor", "_rebuild_sparse_tensor", "sparse"],
+        ),
+        (
+            "an array of numpy's",
+            under("a.weight", &object("numpy.core.multiarray\n_reconstruct\n")),
+            &["`a.weight`", "numpy arrays are not read"],
+        ),
+        (
+            "a tensor over a placeholder",
+            under(
+                "a.weight",
+                &[
+                    b"ctorch._utils\n_rebuild_tensor_v2\n(".to_vec(),
+                    object("torch.storage\n_load_from_bytes\n"),
+                    int(0),
+                    ints(&[2]),
+                    ints(&[1]),
+                    b"tR".to_vec(),
+                ]
+                .concat(),
+            ),
+            &["`a.weight`", "inside a stream"],
+        ),
+        (
+            "a class instead of an object",
+            under("a.weight", b"cmodels\nWeight\n"),
+            &["`a.weight`", "the name models.Weight"],
+        ),
+    ]);
+    let beside = under("args", &object("argparse\nNamespace\n"));
+    for file in [archive(&beside), stream(&beside, 2, &[0; 8])] {
+        let found = pth::read(&file).unwrap();
+        assert_eq!(found.tensors.entries.keys().collect::<Vec<_>>(), ["a.bias"]);
+        assert_eq!(found.ignored["args"], "an object of argparse.Namespace");
+    }
 }
 
 #[test]

@@ -33,6 +33,10 @@ impl From<FormatError> for Problem {
 
 /// The value that calling `callee` with `arguments` stands for.
 pub(super) fn call(arena: &mut Arena, callee: Value, arguments: Value) -> Result<Value, Problem> {
+    if let Some(class) = arena.class(callee) {
+        let object = Node::Object(class.into());
+        return Ok(arena.add(object)?);
+    }
     let Value::Global(global) = callee else {
         return Err(Problem::Wrong("a name to call", arena.describe(callee)));
     };
@@ -44,6 +48,7 @@ pub(super) fn call(arena: &mut Arena, callee: Value, arguments: Value) -> Result
     match (global, &**items) {
         (Global::Dict, []) => Ok(arena.add(Node::Dict(Vec::new()))?),
         (Global::Dict, &[entries]) => dict(arena, entries),
+        (Global::EmptyDict, _) => Ok(arena.add(Node::Dict(Vec::new()))?),
         (Global::List, []) => Ok(arena.add(Node::List(Vec::new()))?),
         (Global::List | Global::Size, &[items]) => {
             let Some(items) = arena.sequence(items).map(<[Value]>::to_vec) else {
@@ -66,6 +71,7 @@ pub(super) fn call(arena: &mut Arena, callee: Value, arguments: Value) -> Result
         }
         (Global::Parameter, &[data, ..]) => match arena.tensor(data) {
             Some(_) => Ok(data),
+            None if arena.class(data).is_some() => Ok(data),
             None => Err(Problem::Wrong("a tensor", arena.describe(data))),
         },
         (Global::Encode, &[text, encoding]) => {
@@ -131,6 +137,10 @@ fn dict(arena: &mut Arena, from: Value) -> Result<Value, Problem> {
 /// A number of numpy's: `f8`, what `best_prec1` often is, becomes one; others are read over.
 fn scalar(arena: &mut Arena, kind: Value, bytes: Value) -> Result<Value, Problem> {
     match (arena.node(kind), arena.node(bytes)) {
+        // An object's bytes may be any value.
+        (Some(Node::NumpyType(code)), _) if code.starts_with('O') => {
+            Ok(arena.add(Node::Opaque("a numpy number"))?)
+        }
         (Some(Node::NumpyType(code)), Some(Node::Bytes(bytes))) => {
             let bytes: Result<[u8; 8], _> = bytes[..].try_into();
             match (&**code, bytes) {
@@ -149,6 +159,9 @@ fn tensor(
     [offset, shape, strides]: [Value; 3],
     element: Option<Element>,
 ) -> Result<Value, Problem> {
+    if arena.class(storage).is_some() {
+        return Ok(storage);
+    }
     let (Value::Node(at), Some(Node::Storage(found))) = (storage, arena.node(storage)) else {
         return Err(Problem::Wrong("a tensor's storage", arena.describe(storage)));
     };
@@ -214,10 +227,11 @@ pub(super) fn persistent(arena: &mut Arena, id: Value) -> Result<Value, Problem>
     Ok(arena.add(Node::Storage(Box::new(storage)))?)
 }
 
-/// Attributes set after a call. Those of dictionaries (`_metadata`) and tensors are read over, and
+/// Attributes set after a call. Those of placeholders, dictionaries (`_metadata`) and tensors are read over, and
 /// so are those of numpy types, but for the byte order.
 pub(super) fn set_state(arena: &mut Arena, object: Value, state: Value) -> Result<(), Problem> {
     match arena.node(object) {
+        Some(Node::Class(_) | Node::Object(_)) => Ok(()),
         Some(Node::Dict(_) | Node::Tensor(_)) if arena.dict(state).is_some() => Ok(()),
         Some(Node::Tensor(_)) if arena.sequence(state).is_some() => Ok(()),
         Some(Node::NumpyType(_)) => {

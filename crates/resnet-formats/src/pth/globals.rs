@@ -1,8 +1,10 @@
 //! The names a pickle may ask for, and why others are refused.
 //!
 //! A pickle names functions and classes of Python and has them called. Here a name is a row of
-//! [`ALLOWED`] or an error; what a row stands for is built by [`super::pickle`] from the arguments
-//! alone.
+//! [`ALLOWED`], whose value is built by [`super::pickle`] from the arguments alone; or a way to run
+//! code or numbers of an unknown kind, an error; or anything else, such as the class of a training
+//! program's options, and becomes a placeholder that holds its name and nothing more. A placeholder
+//! may stand beside weights, never among them.
 
 use crate::numbers::Element;
 
@@ -11,6 +13,9 @@ use crate::numbers::Element;
 pub(super) enum Global {
     /// A dictionary.
     Dict,
+    /// A dictionary that is filled later; its arguments, such as what makes missing values, mean
+    /// nothing here.
+    EmptyDict,
     /// A list.
     List,
     /// A tensor from (storage, offset, shape, strides, ...).
@@ -39,8 +44,13 @@ pub(super) enum Global {
 const ALLOWED: &[(&str, &str, Global)] = &[
     ("collections", "OrderedDict", Global::Dict),
     ("collections", "Counter", Global::Dict),
+    ("collections", "defaultdict", Global::EmptyDict),
+    ("builtins", "dict", Global::Dict),
+    ("builtins", "list", Global::List),
     ("builtins", "set", Global::List),
+    ("builtins", "frozenset", Global::List),
     ("__builtin__", "set", Global::List),
+    ("__builtin__", "frozenset", Global::List),
     ("torch._utils", "_rebuild_tensor", Global::Tensor),
     ("torch._utils", "_rebuild_tensor_v2", Global::Tensor),
     ("torch._utils", "_rebuild_tensor_v3", Global::TypedTensor),
@@ -84,31 +94,50 @@ pub(super) fn find(module: &str, name: &str) -> Option<Global> {
     row.map(|row| row.2)
 }
 
-/// Why a name has no row.
-pub(super) fn reason(module: &str, name: &str) -> &'static str {
+/// Types of Python's own that options are made of.
+const PLAIN: &[&str] = &[
+    "bool",
+    "bytearray",
+    "bytes",
+    "complex",
+    "float",
+    "getattr",
+    "int",
+    "object",
+    "range",
+    "slice",
+    "str",
+    "tuple",
+    "type",
+];
+
+/// Why a name without a row is refused; `None` if a placeholder may stand for it. Nothing is
+/// executed either way, but a file that asks for these is no checkpoint.
+pub(super) fn refusal(module: &str, name: &str) -> Option<&'static str> {
     let root = module.split('.').next().unwrap_or(module);
     match root {
+        "builtins" | "__builtin__" if PLAIN.contains(&name) => None,
         "os" | "posix" | "nt" | "subprocess" | "sys" | "builtins" | "__builtin__" | "shutil"
-        | "socket" | "runpy" | "importlib" | "pty" | "code" | "operator" | "functools"
-        | "webbrowser" | "ctypes" | "pickle" | "_pickle" => {
-            "it is a function of Python that weights never need, and a way to run code"
+        | "socket" | "runpy" | "importlib" | "pty" | "code" | "operator" | "webbrowser"
+        | "ctypes" | "pickle" | "_pickle" => {
+            Some("it is a function of Python that weights never need, and a way to run code")
         }
-        "argparse" | "pathlib" | "datetime" | "omegaconf" | "easydict" => {
-            "the file holds the training program's options as Python objects"
-        }
+        "torch" if name.ends_with("Storage") => Some("numbers of this type are not read"),
+        _ => None,
+    }
+}
+
+/// Why an object of such a class cannot be weights.
+pub(super) fn unread(class: &str) -> &'static str {
+    let root = class.split('.').next().unwrap_or(class);
+    match root {
         "numpy" => "numpy arrays are not read, PyTorch tensors are",
-        "torch" if name.ends_with("Storage") || name.starts_with("complex") => {
-            "numbers of this type are not read"
-        }
-        "torch" if module == "torch.storage" => {
+        "torch" if class.starts_with("torch.storage.") => {
             "the tensor was pickled without torch.save, as a stream inside a stream"
         }
-        "torch" if module == "torch._utils" => {
+        "torch" if class.starts_with("torch._utils.") => {
             "sparse, quantised and wrapped tensors are not read, plain ones are"
         }
-        "torch" | "torchvision" | "timm" | "__main__" | "models" => {
-            "the file holds a Python object, such as a whole module, instead of a state dict"
-        }
-        _ => "only tensors, dictionaries, lists, texts and numbers are read",
+        _ => "it is no plain tensor",
     }
 }

@@ -157,7 +157,7 @@ impl<R: BufRead> Machine<'_, R> {
             b'q' => self.length1().and_then(|at| self.put(at as u32)),
             b'r' => self.length4().and_then(|at| self.put(at as u32)),
             0x94 => self.put(self.memo.len() as u32),
-            // GLOBAL, STACK_GLOBAL, REDUCE, NEWOBJ, BUILD, BINPERSID
+            // GLOBAL, STACK_GLOBAL, NEWOBJ_EX, REDUCE, NEWOBJ, BUILD, BINPERSID
             b'c' => {
                 let (module, name) = (self.source.line()?, self.source.line()?);
                 self.global(&module, &name)
@@ -170,6 +170,12 @@ impl<R: BufRead> Machine<'_, R> {
                 };
                 let (module, name) = (module.to_owned(), name.to_owned());
                 self.global(&module, &name)
+            }
+            0x92 => {
+                let parts = self.pop_many(3)?;
+                let value = build::call(&mut self.arena, parts[0], parts[1])
+                    .map_err(|problem| problem.at(self.source.at))?;
+                self.push(value)
             }
             b'R' | 0x81 => {
                 let [callee, arguments] = self.pop_pair()?;
@@ -193,7 +199,7 @@ impl<R: BufRead> Machine<'_, R> {
                 at: self.source.at,
                 name: format!("instruction 0x{other:02x}"),
                 reason: match other {
-                    b'i' | b'o' | 0x92 => "it creates an object of any class",
+                    b'i' | b'o' => "it creates an object of any class",
                     0x82..=0x84 => "it calls a function by a number that other programs chose",
                     b'P' => "it names an outside object in text, which torch.save does not",
                     0x97 | 0x98 => "it asks for bytes outside the file",
@@ -204,12 +210,18 @@ impl<R: BufRead> Machine<'_, R> {
     }
 
     fn global(&mut self, module: &str, name: &str) -> Result<(), FormatError> {
-        match globals::find(module, name) {
-            Some(global) => self.push(Value::Global(global)),
-            None => Err(FormatError::Refused {
+        if let Some(global) = globals::find(module, name) {
+            return self.push(Value::Global(global));
+        }
+        match globals::refusal(module, name) {
+            None => {
+                let full = format!("{}.{}", shorten(module), shorten(name));
+                self.push_node(Node::Class(full.into()))
+            }
+            Some(reason) => Err(FormatError::Refused {
                 at: self.source.at,
                 name: format!("{}.{}", shorten(module), shorten(name)),
-                reason: globals::reason(module, name),
+                reason,
             }),
         }
     }
@@ -262,6 +274,7 @@ impl<R: BufRead> Machine<'_, R> {
                 to.extend(items);
                 Ok(())
             }
+            Some(Node::Object(_)) => Ok(()),
             _ => Err(self.wrong("a list to append to", self.arena.describe(list))),
         }
     }
@@ -278,6 +291,7 @@ impl<R: BufRead> Machine<'_, R> {
                 to.extend(pairs.iter().map(|&[key, value]| (key, value)));
                 Ok(())
             }
+            Some(Node::Object(_)) => Ok(()),
             _ => Err(self.wrong("a dictionary to set items of", self.arena.describe(dict))),
         }
     }

@@ -1,5 +1,6 @@
 //! Finds the state dict in what a checkpoint holds.
 
+use super::globals::unread;
 use super::value::{Arena, Value, shorten};
 use crate::error::FormatError;
 use std::collections::BTreeMap;
@@ -64,8 +65,25 @@ pub(super) fn find(arena: &Arena, object: Value) -> Result<State<'_>, FormatErro
                 state.ignore(shorten(name), arena.describe(value));
             }
         }
+        // Beside weights an object may be anything. With a weight's name it would be a weight that is
+        // passed over.
+        for (&name, &value) in &entries {
+            let class = arena.class(value).filter(|_| name.contains('.'));
+            if let Some(class) = class.filter(|_| !name.ends_with("_extra_state")) {
+                return Err(FormatError::Tensor {
+                    tensor: shorten(name),
+                    field: "value",
+                    expected: "a tensor".into(),
+                    found: format!("{}; {}", arena.describe(value), unread(class)),
+                });
+            }
+        }
         if state.tensors.is_empty() && !entries.is_empty() {
-            let keys: Vec<_> = entries.keys().take(8).map(|key| shorten(key)).collect();
+            let shown = entries.iter().take(8).map(|(key, &value)| match arena.class(value) {
+                Some(_) => format!("{} ({})", shorten(key), arena.describe(value)),
+                None => shorten(key),
+            });
+            let keys: Vec<_> = shown.collect();
             return Err(content(format!("a dictionary of {}", keys.join(", "))));
         }
         break;

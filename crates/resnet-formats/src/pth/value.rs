@@ -43,6 +43,10 @@ pub(super) enum Node {
     NumpyType(Box<str>),
     /// Something read over, by what it is.
     Opaque(&'static str),
+    /// The name of a class or function that is not known, module first.
+    Class(Box<str>),
+    /// What one of these would make, by its name.
+    Object(Box<str>),
 }
 
 /// A run of numbers that tensors look into.
@@ -161,6 +165,14 @@ impl Arena {
         }
     }
 
+    /// The name of the class of a placeholder.
+    pub(super) fn class(&self, value: Value) -> Option<&str> {
+        match self.node(value)? {
+            Node::Class(name) | Node::Object(name) => Some(name),
+            _ => None,
+        }
+    }
+
     pub(super) fn storage(&self, at: u32) -> Option<&Storage> {
         match self.nodes.get(at as usize)? {
             Node::Storage(storage) => Some(storage),
@@ -196,6 +208,8 @@ impl Arena {
                 Node::Tensor(tensor) => format!("a tensor of {:?}", self.integers(tensor.shape)),
                 Node::NumpyType(_) => "a numpy type".into(),
                 Node::Opaque(what) => (*what).into(),
+                Node::Class(name) => format!("the name {}", shorten(name)),
+                Node::Object(name) => format!("an object of {}", shorten(name)),
             },
         }
     }
