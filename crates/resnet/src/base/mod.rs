@@ -4,4 +4,5 @@ pub mod files;
 pub(crate) mod number;
 pub mod rng;
 pub mod suggest;
+pub mod text;
 pub(crate) mod threads;

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::base::text;
+
 /// What a folder holds, for an error: its first few entries.
 pub(super) fn describe(folder: &Path) -> String {
     let Ok(entries) = folder.read_dir() else {
@@ -10,7 +12,7 @@ pub(super) fn describe(folder: &Path) -> String {
     let mut names: Vec<String> = entries
         .take(1000) // enough for a message, whatever the folder
         .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .map(|entry| text::name(&entry.file_name()).to_string())
         .filter(|name| !name.starts_with('.'))
         .collect();
     names.sort_unstable();

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::base::text;
+
 /// Why data cannot be opened, read or prepared.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -17,7 +19,7 @@ pub enum DataError {
         hint: String,
     },
     /// A file or folder is not what its place asks for.
-    #[error("{}: expected {expected}, found {found}; {hint}", .file.display())]
+    #[error("{}: expected {expected}, found {found}; {hint}", text::path(.file))]
     Content {
         /// The file or folder.
         file: PathBuf,
@@ -29,7 +31,7 @@ pub enum DataError {
         hint: Box<str>,
     },
     /// The system refused to read a file or folder.
-    #[error("{}: cannot be read: {source}", .file.display())]
+    #[error("{}: cannot be read: {source}", text::path(.file))]
     Io {
         /// The file or folder.
         file: PathBuf,
@@ -37,7 +39,7 @@ pub enum DataError {
         source: io::Error,
     },
     /// A picture cannot be used.
-    #[error("{}: {reason}", .file.display())]
+    #[error("{}: {reason}", text::path(.file))]
     Picture {
         /// The picture file.
         file: PathBuf,
@@ -153,7 +155,7 @@ impl Warning {
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.file {
-            Some(file) => write!(f, "{}: {}", file.display(), self.message),
+            Some(file) => write!(f, "{}: {}", text::path(file), self.message),
             None => f.write_str(&self.message),
         }
     }
