@@ -59,25 +59,19 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         tell(&format!("warning: {warning}"));
     }
     let (name, part) = match args.split.as_deref() {
-        Some("train") => ("train".to_string(), Some(splits.train)),
-        Some("val") if splits.test_name == "val" => ("val".into(), splits.test),
-        Some("val") => ("val".into(), splits.val),
-        Some("test") if splits.test_name == "val" => ("test".into(), None),
-        Some("test") => ("test".into(), splits.test),
-        None if splits.test.is_none() => {
-            tell(&format!(
-                "warning: {} has no second split; these pictures may be those the model learned \
-                 from",
-                args.data
-            ));
-            ("train".into(), Some(splits.train))
-        }
-        None => (splits.test_name, splits.test),
-        Some(other) => {
-            return Err(Usage(format!("--split is `{other}`, expected train, val or test")).into());
-        }
+        Some(name) => splits.part(name).ok_or_else(|| no_split(name, &args.data))?,
+        None => match splits.test {
+            Some(test) => (splits.test_name, test),
+            None => {
+                tell(&format!(
+                    "warning: {} has no second split; these pictures may be those the model \
+                     learned from",
+                    args.data
+                ));
+                ("train".into(), splits.train)
+            }
+        },
     };
-    let part = part.ok_or_else(|| Usage(format!("{} has no split `{name}`", args.data)))?;
     let device = exec::cpu(args.threads)?;
     let precision = args.precision.resolve(device.as_ref());
     let progress = bar(part.len() as u64, "images");
@@ -139,4 +133,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         )?;
     }
     Ok(())
+}
+
+fn no_split(name: &str, data: &str) -> Usage {
+    Usage(match name {
+        "train" | "val" | "test" => format!("{data} has no split `{name}`"),
+        other => format!("--split is `{other}`, expected train, val or test"),
+    })
 }

@@ -13,9 +13,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::Serialize;
 
-use super::folder::{self, Survey};
+use super::folder::{self, Surveyed};
 use super::picture::{read_bytes, read_picture};
 use super::{DataError, Dataset, Image, OpenOptions};
+use crate::base::text;
 
 /// A class with this many times fewer training pictures than the largest is told of.
 pub const IMBALANCE: f64 = 3.0;
@@ -63,6 +64,8 @@ pub enum Kind {
     Imbalance,
     /// Pictures much smaller than the others.
     Tiny,
+    /// Folders beside the splits that are none by their names, or not the only ones of their kind.
+    Unused,
 }
 
 /// A kind of problem: how bad it is, and what to do about it.
@@ -88,6 +91,7 @@ const KINDS: &[About] = &[
     About { kind: Kind::Duplicate, severity: Severity::Warning, what: "pictures that are there more than once", advice: "keep one of each" },
     About { kind: Kind::Tiny, severity: Severity::Warning, what: "pictures much smaller than the others", advice: "look at them; thumbnails and icons teach little" },
     About { kind: Kind::Placeholder, severity: Severity::Warning, what: "GIFs among other pictures, taken for placeholders and skipped", advice: "remove them, or convert them to PNG" },
+    About { kind: Kind::Unused, severity: Severity::Warning, what: "folders that are not what their names or places say", advice: "rename or remove them" },
     About { kind: Kind::Foreign, severity: Severity::Warning, what: "files that are no pictures and are skipped", advice: "remove them" },
 ];
 
@@ -226,16 +230,15 @@ struct Pictures {
 /// wrong with it.
 type Seen = Result<((usize, usize), Option<u128>), String>;
 
-fn of_folder(surveys: Vec<Survey>) -> (Vec<Pictures>, Findings) {
-    let mut findings = Vec::new();
+fn of_folder(surveyed: Surveyed) -> (Vec<Pictures>, Findings) {
+    let unused = surveyed.unused.iter().map(|folder| (Kind::Unused, folder.to_string()));
+    let mut findings: Findings = unused.collect();
     let mut parts = Vec::new();
-    for survey in surveys {
-        for (file, reason) in survey.strays {
-            findings.push((Kind::Foreign, format!("{}: {reason}", file.display())));
-        }
+    for survey in surveyed.splits {
+        findings.extend(survey.strays.iter().map(|stray| (Kind::Foreign, stray.to_string())));
         let mut pictures = Vec::new();
         for found in survey.files {
-            let name = found.file.display().to_string();
+            let name = text::path(&found.file).to_string();
             let ending = found.file.extension().map(|e| e.to_ascii_lowercase());
             let is_picture = ending.is_some_and(|e| ENDINGS.iter().any(|known| e == *known));
             match found.header {
@@ -462,6 +465,9 @@ fn of_classes(splits: &[Part], findings: &mut Findings) {
     let train = &splits[0];
     let largest = train.classes.iter().map(|c| c.images).max().unwrap_or(0);
     let mut with_pictures = 0;
+    for split in splits[1..].iter().filter(|split| split.images == 0) {
+        findings.push((Kind::EmptyClass, format!("all of {}", split.split)));
+    }
     for (i, class) in train.classes.iter().enumerate() {
         let name = &class.class;
         let elsewhere = || splits[1..].iter().filter(move |s| s.classes[i].images > 0);

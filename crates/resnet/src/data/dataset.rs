@@ -58,9 +58,16 @@ pub trait Dataset: Send + Sync {
     /// The picture's file is missing or broken; data held in memory never fails.
     fn read(&self, index: usize, image: &mut Image) -> Result<(), DataError>;
 
-    /// The shape of every picture, if all have the same. Then they are cropped and padded by the
-    /// recipe's rules for small pictures; pictures of any size are resized.
+    /// The shape of the pictures, if all have the same, or all but a few, which are resized to
+    /// cover it. Then they are cropped and padded by the recipe's rules for small pictures; pictures
+    /// of any size are resized.
     fn shape(&self) -> Option<Shape> {
+        None
+    }
+
+    /// The range of sizes, for people, where there is no one shape and it is known:
+    /// `120 x 90 to 500 x 375 pixels`.
+    fn sizes(&self) -> Option<String> {
         None
     }
 
@@ -93,6 +100,10 @@ impl<D: Dataset + ?Sized> Dataset for Arc<D> {
 
     fn shape(&self) -> Option<Shape> {
         (**self).shape()
+    }
+
+    fn sizes(&self) -> Option<String> {
+        (**self).sizes()
     }
 
     fn channels(&self) -> usize {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::role::{Role, role};
 use super::{DataError, Dataset, Warning};
 
 /// The parts of some data.
@@ -15,10 +16,25 @@ pub struct Splits {
     /// What results are reported on: the official test pictures, or a folder's `test/` or, without
     /// one, its `val/`.
     pub test: Option<Arc<dyn Dataset>>,
-    /// What the data calls `test`: `test`, `val`, ...
+    /// What the data calls `test`: `test`, `val`, `Validation`, ...
     pub test_name: String,
     /// What was skipped, what looks wrong.
     pub warnings: Vec<Warning>,
+}
+
+impl Splits {
+    /// The part that a name means, and what the data calls it: `train`, `val` or `test`, in any of
+    /// the ways in which folders of splits are called.
+    pub fn part(&self, name: &str) -> Option<(String, Arc<dyn Dataset>)> {
+        let wanted = role(name)?.0;
+        let last = role(&self.test_name).map_or(Role::Test, |(role, _)| role);
+        match wanted {
+            Role::Train => Some(("train".to_string(), self.train.clone())),
+            wanted if wanted == last => Some((self.test_name.clone(), self.test.clone()?)),
+            Role::Val => Some(("val".to_string(), self.val.clone()?)),
+            Role::Test => None,
+        }
+    }
 }
 
 /// What to do about files that cannot be used.

@@ -23,11 +23,13 @@ mod memory;
 mod picture;
 mod preprocess;
 mod resize;
+mod role;
 mod source;
 mod subset;
 mod target;
 #[cfg(test)]
 pub(crate) mod testing;
+mod walk;
 
 pub use augment::{Augment, CROPS, RandomResizedCrop, Transform};
 pub use cifar::CIFAR10_CLASSES;
@@ -46,3 +48,4 @@ use source::find;
 pub use source::{formats, open, register};
 pub use subset::{Subset, split, with_classes};
 pub use target::Targets;
+pub use walk::{Walk, files_in};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{DataError, Dataset, Image};
 use crate::base::rng::Rng;
 use crate::base::suggest::nearest;
+use crate::base::text::composed;
 use resnet_engine::graph::Shape;
 
 /// Some pictures of a data set, in a given order.
@@ -53,6 +54,10 @@ impl Dataset for Subset {
         self.data.shape()
     }
 
+    fn sizes(&self) -> Option<String> {
+        self.data.sizes()
+    }
+
     fn channels(&self) -> usize {
         self.data.channels()
     }
@@ -97,7 +102,7 @@ pub fn split(
 }
 
 /// `data` with labels numbered by `classes`, such as those of a trained model. Equal names are the
-/// same class.
+/// same class, whether a letter with an accent is one character in them or two.
 ///
 /// # Errors
 /// A class of `data` that has pictures is not among `classes`.
@@ -108,7 +113,11 @@ pub fn with_classes(
     if data.classes() == classes {
         return Ok(data);
     }
-    let find = |name: &String| classes.iter().position(|known| known == name);
+    let known: Vec<String> = classes.iter().map(|name| composed(name)).collect();
+    let find = |name: &String| {
+        let name = composed(name);
+        known.iter().position(|known| *known == name)
+    };
     let labels: Vec<Option<usize>> = data.classes().iter().map(find).collect();
     let unknown = (0..data.len()).find(|&index| labels[data.label(index) as usize].is_none());
     if let Some(index) = unknown {
@@ -162,6 +171,10 @@ impl Dataset for Relabelled {
 
     fn shape(&self) -> Option<Shape> {
         self.data.shape()
+    }
+
+    fn sizes(&self) -> Option<String> {
+        self.data.sizes()
     }
 
     fn channels(&self) -> usize {

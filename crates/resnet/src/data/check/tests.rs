@@ -147,3 +147,44 @@ fn the_stray_gif_of_the_ants_and_bees_is_a_warning() {
     assert!(gif[0].items[0].ends_with("train/ants/imageNotFound.gif"), "{gif:?}");
     assert_eq!(check.severity(), Some(Severity::Warning), "{:?}", check.problems);
 }
+
+#[test]
+fn the_check_reads_the_splits_that_training_reads() {
+    let dir = clean("check-names");
+    std::fs::rename(dir.path().join("val"), dir.path().join("Holdout_Set")).unwrap();
+    write(&dir, "elsewhere/a/1.png", 250);
+    write(&dir, "Holdout_Set/c/1.png", 251);
+    let check = found(&dir, Depth::Quick);
+    let splits: Vec<_> = check.splits.iter().map(|s| s.split.as_str()).collect();
+    assert_eq!(splits, ["train", "Holdout_Set"]);
+    assert_eq!(items(&check, Kind::UnknownClass, &dir), ["`c` of Holdout_Set"]);
+    let unused = items(&check, Kind::Unused, &dir);
+    assert_eq!(unused.len(), 1);
+    assert!(unused[0].starts_with("elsewhere: is not used"), "{unused:?}");
+    // What training refuses, a check refuses too.
+    std::fs::remove_dir_all(dir.path().join("Holdout_Set")).unwrap();
+    let source = format!("folder:{}", dir.text());
+    let error = check_error(&source);
+    assert!(error.contains("elsewhere holds classes of train/"), "{error}");
+    assert_eq!(
+        super::super::open(&source, &OpenOptions::default()).err().unwrap().to_string(),
+        error
+    );
+}
+
+fn check_error(source: &str) -> String {
+    check(source, Depth::Quick, &|_| {}).unwrap_err().to_string()
+}
+
+#[test]
+fn a_second_split_without_pictures_is_an_error_as_in_training() {
+    let dir = clean("check-empty-split");
+    for class in ["a", "b"] {
+        for n in 0..3 {
+            std::fs::remove_file(dir.path().join(format!("val/{class}/{n}.png"))).unwrap();
+        }
+    }
+    let check = found(&dir, Depth::Quick);
+    assert_eq!(items(&check, Kind::EmptyClass, &dir), ["all of val"]);
+    assert_eq!(check.severity(), Some(Severity::Error));
+}

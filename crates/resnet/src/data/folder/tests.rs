@@ -1,4 +1,4 @@
-use super::super::testing::{TempDir, flat_png, jpeg, pattern, shared};
+use super::super::testing::{TempDir, cases, flat_png, jpeg, pattern, shared};
 use super::*;
 
 const RED: [u8; 3] = [200, 0, 0];
@@ -57,7 +57,8 @@ fn classes_and_files_are_sorted() {
 
 #[test]
 fn second_splits_have_many_names() {
-    for name in ["val", "valid", "validation", "test"] {
+    for name in ["val", "valid", "validation", "test", "Val", "dev", "eval", "holdout", "Test_Set"]
+    {
         let dir = TempDir::new("names");
         pictures(&dir, &["train/a/1", "train/b/1", &format!("{name}/a/1"), &format!("{name}/b/1")]);
         let splits = open_dir(&dir).unwrap();
@@ -138,10 +139,115 @@ fn folders_without_use_are_refused() {
 }
 
 #[test]
-fn splits_in_capitals_are_not_classes() {
-    let dir = TempDir::new("capitals");
-    pictures(&dir, &["Train/a/1", "Train/b/1", "Val/a/1", "Val/b/1"]);
-    assert!(fails(&dir).contains("expected train/ in lower case"));
+fn a_second_split_under_another_name_is_used() {
+    for (train, second) in [
+        ("Train", "Val"),
+        ("training", "testing"),
+        ("training_set", "test_set"),
+        ("TRAIN", "Validation"),
+        ("train", "holdout"),
+    ] {
+        let dir = TempDir::new("other-names");
+        let class = |split: &str, class: &str| format!("{split}/{class}/1");
+        let files = [class(train, "a"), class(train, "b"), class(second, "a"), class(second, "b")];
+        pictures(&dir, &files.each_ref().map(String::as_str));
+        let splits = open_dir(&dir).unwrap();
+        assert_eq!(splits.train.classes(), ["a", "b"], "{train}");
+        assert_eq!((splits.test_name.as_str(), splits.test.as_ref().unwrap().len()), (second, 2));
+        assert_eq!(warnings(&splits, &dir), [""; 0]);
+        let part = |name| splits.part(name).map(|(name, _)| name);
+        assert_eq!(part("train").as_deref(), Some("train"));
+        assert_eq!(part(second).as_deref(), Some(second));
+        assert_eq!(part("val").is_some(), second.to_lowercase().starts_with("val"), "{second}");
+    }
+}
+
+#[test]
+fn the_cases_of_other_names_are_opened() {
+    let Some(cases) = cases("splits") else { return };
+    for (case, name) in
+        [("train-Val", "Val"), ("training-testing", "testing"), ("train-holdout", "holdout")]
+    {
+        let source = cases.join(case).display().to_string();
+        let splits = super::super::open(&source, &OpenOptions::default()).unwrap();
+        assert_eq!(splits.train.classes(), ["cat", "dog"], "{case}");
+        let sizes = (splits.train.len(), splits.test.as_ref().unwrap().len());
+        assert_eq!((sizes, splits.test_name.as_str()), ((12, 12), name), "{case}");
+    }
+}
+
+#[test]
+fn splits_of_unknown_names_are_refused_or_named() {
+    let dir = TempDir::new("unknown");
+    pictures(&dir, &["train/a/1", "train/b/1", "mine/a/1", "mine/b/1", "notes/1.txt"]);
+    let error = fails(&dir);
+    assert!(error.contains("a second split called val/, valid/, validation/, dev/"), "{error}");
+    assert!(error.contains("mine holds classes of train/"), "{error}");
+    pictures(&dir, &["val/a/1", "val/b/1"]);
+    let found = warnings(&open_dir(&dir).unwrap(), &dir);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].starts_with("mine: is not used: splits are called train/"), "{found:?}");
+    assert!(found[1].starts_with("notes: is not used"), "{found:?}");
+    let only = TempDir::new("years");
+    pictures(&only, &["train2017/a/1", "train2017/b/1", "val2017/a/1", "val2017/b/1"]);
+    assert!(fails(&only).contains("train2017 and val2017 hold the same folders"));
+}
+
+#[test]
+fn a_class_may_have_the_name_of_a_split() {
+    let dir = TempDir::new("vehicles");
+    pictures(&dir, &["bus/1", "car/1", "train/1"]);
+    let splits = open_dir(&dir).unwrap();
+    assert_eq!(splits.train.classes(), ["bus", "car", "train"]);
+    assert!(warnings(&splits, &dir)[0].starts_with("train: is taken for a class"));
+    let two = TempDir::new("two");
+    pictures(&two, &["good/1", "test/1"]);
+    assert!(fails(&two).contains("a class of this name needs another"), "{}", fails(&two));
+}
+
+#[test]
+fn a_letter_with_an_accent_is_one_name_however_it_is_written() {
+    let dir = TempDir::new("accents");
+    pictures(&dir, &["train/cafe\u{301}/1", "train/the/1", "val/caf\u{e9}/1", "val/the/1"]);
+    let splits = open_dir(&dir).unwrap();
+    assert_eq!(splits.train.classes(), ["caf\u{e9}", "the"]);
+    assert_eq!(splits.test.as_ref().unwrap().label(0), 0);
+    let listed = ["the".to_string(), "cafe\u{301}".to_string()];
+    let seen = super::super::with_classes(splits.train, &listed).unwrap();
+    assert_eq!((seen.label(0), seen.label(1)), (1, 0));
+    // Linux can hold both.
+    pictures(&dir, &["train/caf\u{e9}/2"]);
+    assert!(fails(&dir).contains("two called `caf\u{e9}`"), "{}", fails(&dir));
+}
+
+#[test]
+fn one_picture_of_another_size_does_not_change_how_all_are_read() {
+    let dir = TempDir::new("odd-size");
+    for n in 0..10 {
+        dir.write(&format!("train/a/{n}.png"), &flat_png(32, 32, [n, 0, 0]));
+        dir.write(&format!("train/b/{n}.png"), &flat_png(32, 32, [0, n, 0]));
+        dir.write(&format!("val/a/{n}.png"), &flat_png(32, 32, [0, 0, n]));
+    }
+    dir.write("train/a/odd.png", &flat_png(48, 40, RED));
+    dir.write("val/b/odd.png", &flat_png(20, 20, RED));
+    let splits = open_dir(&dir).unwrap();
+    assert_eq!(splits.train.shape(), Some(Shape::new(3, 32, 32)));
+    assert_eq!(splits.train.sizes(), None);
+    let found = warnings(&splits, &dir);
+    assert_eq!(
+        found,
+        [
+            "train: 1 of 21 pictures is not 32 x 32 pixels as the others (but 48 x 40, say); it is resized to cover that",
+            "val: 1 of 11 pictures is not 32 x 32 pixels as the training pictures (but 20 x 20, say); it is resized to cover that",
+        ]
+    );
+    // Where sizes are many, or the pictures photos, each is resized.
+    for n in 0..3 {
+        dir.write(&format!("train/b/odd{n}.png"), &flat_png(48, 40 + n, RED));
+    }
+    let splits = open_dir(&dir).unwrap();
+    assert_eq!(splits.train.shape(), None);
+    assert_eq!(splits.train.sizes().as_deref(), Some("32 x 32 to 48 x 42 pixels"));
 }
 
 #[test]
@@ -182,8 +288,9 @@ fn links_do_not_lead_in_circles() {
     assert_eq!(splits.train.classes(), ["a", "b", "real"]);
     assert_eq!(names(splits.train.as_ref(), &dir), ["a/1.png", "a/2.png", "b/1.png", "real/1.png"]);
     let found = warnings(&splits, &dir);
-    assert_eq!(found[0], "a/up: is a link to a folder; skipped");
-    assert!(found[1].starts_with("a/3.png: cannot be read"), "{}", found[1]);
+    assert!(found[0].starts_with("a/3.png: is a link to "), "{}", found[0]);
+    assert!(found[0].ends_with("gone, which is not there; skipped"), "{}", found[0]);
+    assert_eq!(found[1], "a/up: is a link to a folder that holds it; skipped");
 }
 
 #[test]

@@ -1,0 +1,71 @@
+//! The files of a split, and what their headers say.
+
+use std::path::PathBuf;
+use std::thread;
+
+use image::ImageFormat;
+
+use super::super::header::Header;
+use super::super::picture::read_header;
+use super::super::walk::{entries, loses_only_itself, walk};
+use super::super::{DataError, Warning};
+use super::layout::{Layout, Split};
+
+/// GIFs are placeholders if fewer than one picture in this many is a GIF.
+const PLACEHOLDERS: usize = 50;
+
+/// The files of a split's class folders with their labels, sorted.
+pub(super) fn list_split(
+    layout: &Layout,
+    split: &Split,
+    classes: &[String],
+    bad: &mut Vec<Warning>,
+) -> Result<Vec<(PathBuf, u32)>, DataError> {
+    let beside = entries(&split.folder)?;
+    bad.extend(beside.dangling);
+    for file in beside.files {
+        bad.push(Warning::file(file, "lies beside the class folders"));
+    }
+    let mut files = Vec::new();
+    for class in &split.classes {
+        let label = classes.iter().position(|known| *known == class.name);
+        let label = label.unwrap_or_default() as u32;
+        match walk(&class.folder, Some(&layout.root)) {
+            Ok(inside) => {
+                bad.extend(inside.left_out);
+                files.extend(inside.files.into_iter().map(|file| (file, label)));
+            }
+            Err(DataError::Io { file, source }) if loses_only_itself(&source) => {
+                bad.push(Warning::file(file, format!("cannot be read: {source}")));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(files)
+}
+
+/// The number of GIFs and of other pictures, if the GIFs are so few that they are placeholders.
+pub(super) fn holds_placeholders(headers: &[Result<Header, String>]) -> Option<(usize, usize)> {
+    let readable = || headers.iter().flatten();
+    let gifs = readable().filter(|h| h.format == ImageFormat::Gif).count();
+    let others = readable().count() - gifs;
+    (gifs > 0 && gifs * PLACEHOLDERS < others).then_some((gifs, others))
+}
+
+/// Headers of `files`, in order, read by a few threads: on a slow disk, waiting is most of the
+/// work.
+pub(super) fn read_headers(files: &[(PathBuf, u32)]) -> Vec<Result<Header, String>> {
+    let threads = thread::available_parallelism().map_or(1, usize::from).clamp(2, 8);
+    let part = files.len().div_ceil(threads).max(64);
+    thread::scope(|scope| {
+        let read = |part: &[(PathBuf, u32)]| -> Vec<_> {
+            part.iter().map(|(file, _)| read_header(file)).collect()
+        };
+        let parts: Vec<_> =
+            files.chunks(part).map(|part| scope.spawn(move || read(part))).collect();
+        let joined = parts.into_iter().map(|part| part.join());
+        joined
+            .flat_map(|part| part.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    })
+}
