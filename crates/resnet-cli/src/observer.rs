@@ -141,6 +141,9 @@ impl Human {
         if let Some(why) = &run.precision_why {
             tell(&format!("precision {}: {why}", run.precision));
         }
+        if let Some(sizes) = &run.sizes {
+            tell(&format!("pictures of {sizes}"));
+        }
     }
 }
 

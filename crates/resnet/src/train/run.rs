@@ -456,6 +456,7 @@ impl<'a> Run<'a> {
             isa: task.device.about(),
             precision: job.learner.session.plan().options.precision.to_string(),
             precision_why: task.precision_why.map(str::to_owned),
+            sizes: task.sizes.clone(),
             out: self.record.root(),
         })
     }

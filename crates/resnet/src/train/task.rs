@@ -47,6 +47,8 @@ pub struct Task {
     pub warnings: Vec<String>,
     /// Why maps are stored as the recipe says, where it left that to this machine.
     pub precision_why: Option<&'static str>,
+    /// Of pictures of different sizes: which sizes, and how they become inputs of one.
+    pub sizes: Option<String>,
     /// The model that training starts from, where the recipe names one.
     pub start: Option<Arc<Model>>,
     /// What computes.
@@ -189,6 +191,7 @@ impl Task {
             preprocess: model.preprocess.clone(),
             transform: Transform::new(model.preprocess.clone(), Augment::default())?,
             precision_why: None,
+            sizes: None,
             start: None,
             device,
         })
@@ -276,6 +279,7 @@ impl Task {
                 }
             }),
         };
+        let sizes = train.sizes().map(|sizes| told(&sizes, &preprocess, &augment));
         let transform = Transform::new(preprocess.clone(), augment)?;
         Ok(Task {
             recipe,
@@ -290,6 +294,7 @@ impl Task {
             eval_is_test,
             warnings,
             precision_why,
+            sizes,
             start,
             device,
         })
@@ -356,6 +361,20 @@ impl Pictures {
 /// Whether a split of this name is there to measure what was chosen elsewhere.
 fn is_test(name: &str) -> bool {
     name.to_lowercase().starts_with("test")
+}
+
+/// What becomes of pictures whose sizes differ.
+fn told(sizes: &str, preprocess: &Preprocess, augment: &Augment) -> String {
+    let Shape { h, w, .. } = preprocess.shape;
+    let side = match preprocess.resize {
+        Some(side) => format!("their shorter side becomes {side}"),
+        None => format!("they are resized to cover {w} x {h}"),
+    };
+    let random = match augment.random_resized_crop {
+        Some(_) => ", in training a random part of any size",
+        None => "",
+    };
+    format!("{sizes}: {side}, the middle {w} x {h} is used{random}")
 }
 
 /// The network of a recipe, options included.

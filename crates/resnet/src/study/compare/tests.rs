@@ -42,6 +42,7 @@ fn record(arch: &str, seed: u64, train_error: f64, changes: &[(&str, &str)]) -> 
             isa: "scalar".into(),
             precision: "f32".into(),
             precision_why: None,
+            sizes: None,
             out: String::new(),
         },
         recipe,

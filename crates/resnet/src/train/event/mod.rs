@@ -96,6 +96,9 @@ pub struct RunStarted {
     /// Why, where that was left to this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precision_why: Option<String>,
+    /// How pictures of different sizes become inputs of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sizes: Option<String>,
     /// The run directory.
     pub out: String,
 }
@@ -264,6 +267,7 @@ pub(crate) mod tests {
             isa: "avx2".into(),
             precision: "f32".into(),
             precision_why: None,
+            sizes: None,
             out: "runs/1".into(),
         })
     }
