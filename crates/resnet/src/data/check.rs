@@ -14,9 +14,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde::Serialize;
 
 use super::folder::{self, Surveyed};
+use super::header::Fault;
 use super::picture::{read_bytes, read_picture};
 use super::{DataError, Dataset, Image, OpenOptions};
-use crate::base::text;
+use crate::base::{text, threads};
 
 /// A class with this many times fewer training pictures than the largest is told of.
 pub const IMBALANCE: f64 = 3.0;
@@ -292,33 +293,15 @@ fn look(parts: &[Pictures], depth: Depth, on: &(dyn Fn(usize) + Sync)) -> Vec<Ve
         .enumerate()
         .flat_map(|(p, part)| (0..part.pictures.len()).map(move |i| (p, i)))
         .collect();
-    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(16);
-    let work = || {
-        let mut image = Image::default();
-        let mut results = Vec::new();
-        loop {
-            let job = next.fetch_add(1, Ordering::Relaxed);
-            let Some(&(p, i)) = jobs.get(job) else {
-                return results;
-            };
-            let seen = look_at(&parts[p], i, depth, &lengths, &mut image);
-            results.push((p, i, seen));
-            on(done.fetch_add(1, Ordering::Relaxed) + 1);
-        }
+    let done = AtomicUsize::new(0);
+    let look = |image: &mut Image, &(p, i): &(usize, usize)| {
+        let seen = look_at(&parts[p], i, depth, &lengths, image);
+        on(done.fetch_add(1, Ordering::Relaxed) + 1);
+        seen
     };
-    let mut seen: Vec<Vec<Seen>> =
-        parts.iter().map(|part| vec![Err(String::new()); part.pictures.len()]).collect();
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        for worker in workers {
-            let results = worker.join();
-            for (p, i, result) in results.unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
-                seen[p][i] = result;
-            }
-        }
-    });
-    seen
+    let results = threads::map_with(&jobs, threads::cores(), Image::default, look);
+    let mut results = results.into_iter();
+    parts.iter().map(|part| results.by_ref().take(part.pictures.len()).collect()).collect()
 }
 
 /// Lengths in bytes that more than one file has, by length: files of other lengths equal none.
@@ -353,7 +336,7 @@ fn look_at(
             if !lengths.contains_key(&length) {
                 return Ok((*size, None));
             }
-            let bytes = read_bytes(file)?;
+            let bytes = read_bytes(file).map_err(Fault::text)?;
             Ok((*size, Some(hash(&[], &bytes))))
         }
         (Place::File(file, _), Depth::Full) => match read_picture(file, image) {

@@ -115,7 +115,7 @@ pub(super) fn survey(folder: &Path) -> Result<Surveyed, DataError> {
         let classes = names(&split.classes);
         let mut strays = Vec::new();
         let files = list_split(&layout, split, &classes, &mut strays)?;
-        let headers = read_headers(&files);
+        let headers = read_headers(&files)?;
         let placeholders = holds_placeholders(&headers);
         let found = |((file, class), header): ((PathBuf, u32), Result<Header, String>)| Found {
             file,
@@ -233,7 +233,7 @@ fn scan(
     bad: &mut Vec<Warning>,
 ) -> Result<Folder, DataError> {
     let files = list_split(layout, split, classes, bad)?;
-    let headers = read_headers(&files);
+    let headers = read_headers(&files)?;
     let placeholders = holds_placeholders(&headers);
     let mut sizes = Sizes::default();
     let mut kept = Vec::with_capacity(files.len());

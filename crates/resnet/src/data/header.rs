@@ -9,9 +9,12 @@ mod plain;
 mod strangers;
 
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
 use std::sync::OnceLock;
 
 use image::ImageFormat;
+
+use super::DataError;
 
 /// Pixels of the largest picture that is decoded where nothing else was asked for: 2^27, more than
 /// a telephone's 108 million; 400 MB of RGB.
@@ -75,42 +78,42 @@ impl Header {
     }
 }
 
-/// Reads the header of a file of `length` bytes. An error is the reason why the file cannot be
-/// used, to follow its name.
-pub(super) fn read<R: Read + Seek>(file: R, length: u64) -> Result<Header, String> {
+/// Reads the header of a file of `length` bytes.
+pub(super) fn read<R: Read + Seek>(file: R, length: u64) -> Result<Header, Fault> {
     if length == 0 {
-        return Err("is empty (0 bytes)".to_string());
+        return reason("is empty (0 bytes)");
     }
     if length > MAX_FILE {
-        return Err(format!("is too large a file ({length} bytes, at most {MAX_FILE} are read)"));
+        return reason(format!(
+            "is too large a file ({length} bytes, at most {MAX_FILE} are read)"
+        ));
     }
     let mut reader = BufReader::with_capacity(4096, file);
     let header = parse(&mut reader, length).map_err(|error| match error {
-        Fault::Reason(reason) => reason,
         Fault::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            format!("is cut off: it ends within its header ({length} bytes)")
+            Fault::Reason(format!("is cut off: it ends within its header ({length} bytes)"))
         }
-        Fault::Io(error) => format!("cannot be read: {error}"),
+        error => error,
     })?;
     let Header { width, height, .. } = header;
     if width == 0 || height == 0 {
-        return Err(format!("declares {width} x {height} pixels: no picture"));
+        return reason(format!("declares {width} x {height} pixels: no picture"));
     }
     let pixels = u64::from(width) * u64::from(height);
     if width.max(height) > MAX_SIDE {
-        return Err(format!(
+        return reason(format!(
             "declares {width} x {height} pixels; at most {MAX_SIDE} a side are decoded"
         ));
     }
     if pixels > max_pixels() {
-        return Err(format!(
+        return reason(format!(
             "declares {width} x {height} pixels; at most {} are decoded; to read it, set the \
              environment's {MAX_PIXELS_VARIABLE} to {pixels}",
             max_pixels()
         ));
     }
     if pixels > FREE_PIXELS.max(length.saturating_mul(pixels_a_byte(header.format))) {
-        return Err(format!(
+        return reason(format!(
             "declares {width} x {height} pixels, which its {length} bytes cannot hold; it is \
              damaged, or made to fill the memory"
         ));
@@ -118,9 +121,37 @@ pub(super) fn read<R: Read + Seek>(file: R, length: u64) -> Result<Header, Strin
     Ok(header)
 }
 
-enum Fault {
+/// Why a picture file cannot be used.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// What is in it; the text follows its name.
     Reason(String),
+    /// The system did not read it.
     Io(io::Error),
+}
+
+impl Fault {
+    /// A text that follows the file's name.
+    pub(super) fn text(self) -> String {
+        match self {
+            Fault::Reason(reason) => reason,
+            Fault::Io(error) => format!("cannot be read: {error}"),
+        }
+    }
+
+    /// The error of a file.
+    pub(super) fn of(self, file: &Path) -> DataError {
+        match self {
+            Fault::Reason(reason) => DataError::Picture { file: file.to_owned(), reason },
+            Fault::Io(error) => DataError::io(file, error),
+        }
+    }
+}
+
+impl From<String> for Fault {
+    fn from(reason: String) -> Fault {
+        Fault::Reason(reason)
+    }
 }
 
 impl From<io::Error> for Fault {

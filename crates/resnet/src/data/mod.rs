@@ -43,6 +43,7 @@ pub use memory::Memory;
 pub use picture::{decode_picture, max_pixels, read_picture};
 pub use preprocess::{Normalize, Preprocess};
 pub use resize::shrink;
+pub(crate) use role::is_test;
 pub(crate) use source::check_classes;
 use source::find;
 pub use source::{formats, open, register};

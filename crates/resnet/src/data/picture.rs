@@ -15,7 +15,7 @@ use std::path::Path;
 use image::{DynamicImage, GrayImage, ImageDecoder, ImageReader, Limits, RgbImage};
 use jpeg_decoder::PixelFormat;
 
-use super::header::{self, Header};
+use super::header::{self, Fault, Header};
 use super::{DataError, Image};
 
 pub use super::header::max_pixels;
@@ -31,24 +31,25 @@ const FREE_BYTES: u64 = 64 << 20;
 /// The file cannot be read, is empty, of another format, damaged, cut off, or declares more than
 /// [`max_pixels`] or than its bytes can hold; the size is checked before anything is decoded.
 pub fn read_picture(file: &Path, image: &mut Image) -> Result<(), DataError> {
-    decode(file, image).map_err(|reason| DataError::Picture { file: file.to_path_buf(), reason })
+    let (header, opened, length) = open(file).map_err(|fault| fault.of(file))?;
+    let packed = read_opened(opened, length).map_err(|fault| fault.of(file))?;
+    decode_into(&packed, header, image).map_err(|reason| Fault::Reason(reason).of(file))
 }
 
-/// Reads the header of `file`; an error is the reason why the file cannot be used.
-pub(super) fn read_header(file: &Path) -> Result<Header, String> {
+/// Reads the header of `file`.
+pub(super) fn read_header(file: &Path) -> Result<Header, Fault> {
     open(file).map(|(header, _, _)| header)
 }
 
-/// The bytes of a picture file; an error is the reason why it cannot be used.
-pub(super) fn read_bytes(file: &Path) -> Result<Vec<u8>, String> {
+/// The bytes of a picture file.
+pub(super) fn read_bytes(file: &Path) -> Result<Vec<u8>, Fault> {
     let (_, opened, length) = open(file)?;
     read_opened(opened, length)
 }
 
-fn read_opened(opened: File, length: u64) -> Result<Vec<u8>, String> {
+fn read_opened(opened: File, length: u64) -> Result<Vec<u8>, Fault> {
     let mut packed = Vec::with_capacity(length as usize);
-    let read = opened.take(length).read_to_end(&mut packed);
-    read.map_err(|error| format!("cannot be read: {error}"))?;
+    opened.take(length).read_to_end(&mut packed)?;
     Ok(packed)
 }
 
@@ -58,27 +59,21 @@ fn read_opened(opened: File, length: u64) -> Result<Vec<u8>, String> {
 /// As [`read_picture`]; the message calls it `name`.
 pub fn decode_picture(name: &str, packed: &[u8], image: &mut Image) -> Result<(), DataError> {
     let header = header::read(&mut Cursor::new(packed), packed.len() as u64);
-    let decoded = header.and_then(|header| decode_into(packed, header, image));
-    decoded.map_err(|reason| DataError::Picture { file: name.into(), reason })
+    let decoded = header.and_then(|header| Ok(decode_into(packed, header, image)?));
+    decoded.map_err(|fault| fault.of(Path::new(name)))
 }
 
-fn open(file: &Path) -> Result<(Header, File, u64), String> {
-    let failed = |error: std::io::Error| format!("cannot be read: {error}");
+fn open(file: &Path) -> Result<(Header, File, u64), Fault> {
     // A pipe would wait for ever when opened, so what is not a plain file is refused by its
     // metadata.
-    let metadata = file.metadata().map_err(failed)?;
+    let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Err("is not a file".to_string());
+        return Err(Fault::Reason("is not a file".to_string()));
     }
-    let mut opened = File::open(file).map_err(failed)?;
+    let mut opened = File::open(file)?;
     let header = header::read(&mut opened, metadata.len())?;
-    opened.rewind().map_err(failed)?;
+    opened.rewind()?;
     Ok((header, opened, metadata.len()))
-}
-
-fn decode(file: &Path, image: &mut Image) -> Result<(), String> {
-    let (header, opened, length) = open(file)?;
-    decode_into(&read_opened(opened, length)?, header, image)
 }
 
 fn decode_into(packed: &[u8], header: Header, image: &mut Image) -> Result<(), String> {

@@ -38,6 +38,11 @@ pub(super) fn role(name: &str) -> Option<(Role, usize)> {
     })
 }
 
+/// Whether a split of this name is there to report on, so that nothing may be chosen by it.
+pub(crate) fn is_test(name: &str) -> bool {
+    matches!(role(name), Some((Role::Test, _)))
+}
+
 /// Whether one of the words in a name is that of a split: `train2017`, `my-val`.
 pub(super) fn mentions_role(name: &str) -> bool {
     name.split(|c: char| !c.is_alphabetic()).any(|word| role(word).is_some())

@@ -333,7 +333,7 @@ impl Pictures {
                     (Arc::new(train), Arc::new(val), "val".into())
                 }
             };
-        let eval_is_test = is_test(&eval_name);
+        let eval_is_test = data::is_test(&eval_name);
         Ok(Pictures { train, eval, eval_name, eval_is_test, warnings })
     }
 
@@ -356,11 +356,6 @@ impl Pictures {
         let (eval_name, eval_is_test) = ("val".into(), false);
         Ok(Pictures { train, eval, eval_name, eval_is_test, warnings: Vec::new() })
     }
-}
-
-/// Whether a split of this name is there to measure what was chosen elsewhere.
-fn is_test(name: &str) -> bool {
-    name.to_lowercase().starts_with("test")
 }
 
 /// What becomes of pictures whose sizes differ.

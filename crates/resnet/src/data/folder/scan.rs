@@ -1,15 +1,15 @@
 //! The files of a split, and what their headers say.
 
 use std::path::PathBuf;
-use std::thread;
 
 use image::ImageFormat;
 
-use super::super::header::Header;
+use super::super::header::{Fault, Header};
 use super::super::picture::read_header;
 use super::super::walk::{entries, loses_only_itself, walk};
 use super::super::{DataError, Warning};
 use super::layout::{Layout, Split};
+use crate::base::threads;
 
 /// GIFs are placeholders if fewer than one picture in this many is a GIF.
 const PLACEHOLDERS: usize = 50;
@@ -52,20 +52,18 @@ pub(super) fn holds_placeholders(headers: &[Result<Header, String>]) -> Option<(
     (gifs > 0 && gifs * PLACEHOLDERS < others).then_some((gifs, others))
 }
 
-/// Headers of `files`, in order, read by a few threads: on a slow disk, waiting is most of the
-/// work.
-pub(super) fn read_headers(files: &[(PathBuf, u32)]) -> Vec<Result<Header, String>> {
-    let threads = thread::available_parallelism().map_or(1, usize::from).clamp(2, 8);
-    let part = files.len().div_ceil(threads).max(64);
-    thread::scope(|scope| {
-        let read = |part: &[(PathBuf, u32)]| -> Vec<_> {
-            part.iter().map(|(file, _)| read_header(file)).collect()
-        };
-        let parts: Vec<_> =
-            files.chunks(part).map(|part| scope.spawn(move || read(part))).collect();
-        let joined = parts.into_iter().map(|part| part.join());
-        joined
-            .flat_map(|part| part.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
-    })
+/// Headers of `files`, in order, or why one of them cannot be used; read by a few threads, since on
+/// a slow disk waiting is most of the work.
+///
+/// # Errors
+/// The system failed: no files can be told from this.
+pub(super) fn read_headers(
+    files: &[(PathBuf, u32)],
+) -> Result<Vec<Result<Header, String>>, DataError> {
+    let read = |(): &mut (), (file, _): &(PathBuf, u32)| match read_header(file) {
+        Ok(header) => Ok(Ok(header)),
+        Err(Fault::Io(error)) if !loses_only_itself(&error) => Err(DataError::io(file, error)),
+        Err(fault) => Ok(Err(fault.text())),
+    };
+    threads::map_with(files, threads::cores().clamp(2, 8), || (), read).into_iter().collect()
 }
