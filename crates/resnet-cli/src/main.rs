@@ -6,6 +6,7 @@ mod exit;
 mod hints;
 mod observer;
 mod term;
+mod weights;
 
 use std::process::ExitCode;
 
@@ -15,7 +16,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 #[derive(Parser)]
 #[command(name = "resnet", version, propagate_version = true, disable_help_subcommand = true)]
 #[command(
-    after_help = "`resnet train` alone trains ResNet-20 on built-in pictures. Exit codes: 0 done, \
+    after_help = "`resnet train` alone trains ResNet-20 on built-in pictures; `resnet finetune resnet50 --data \
+        DIR` teaches a published network yours. Exit codes: 0 done, \
         1 failed, 2 wrong usage, 130 stopped."
 )]
 struct Cli {
@@ -36,6 +38,8 @@ enum Verb {
     Predict(cmd::predict::Args),
     /// Look pictures over before training
     Data(cmd::data::Args),
+    /// List published weights, or fetch them
+    Weights(cmd::weights::Args),
     /// Make a model of weights trained elsewhere
     Import(cmd::import::Args),
     /// Write a model for other tools: ONNX, safetensors, PyTorch
@@ -83,6 +87,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Eval(args) => cmd::eval::run(args),
         Verb::Predict(args) => cmd::predict::run(args),
         Verb::Data(args) => cmd::data::run(args),
+        Verb::Weights(args) => cmd::weights::run(args),
         Verb::Import(args) => cmd::import::run(args),
         Verb::Export(args) => cmd::export::run(args),
         Verb::Compare(args) => cmd::compare::run(args),

@@ -15,7 +15,7 @@ const LIBRARY: &[&[&str]] = &[
     &["net", "data", "page/charts", "train/schedule", "measure/metric"],
     &["page/draw", "model", "measure/probe", "train/recipe"],
     &["model/foreign", "measure/summary"],
-    &["model/export", "train/event", "train/task", "measure/evaluate"],
+    &["model/export", "model/published", "train/event", "train/task", "measure/evaluate"],
     &["measure/predict", "train", "study/bench"],
     &["train/finetune", "study/inspect"],
     &["study/compare"],

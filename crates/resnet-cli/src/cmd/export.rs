@@ -22,7 +22,7 @@ preprocessing, recipe and
 licence travel with them: in a safetensors file's and an ONNX model's metadata, and in \
 extra/metadata.json of a pth.")]
 pub(crate) struct Args {
-    /// Model file, checkpoint or run directory
+    /// Model file, checkpoint or run directory, or published weights such as resnet50
     model: PathBuf,
     /// onnx, safetensors or pth [default: what the file's name ends with]
     #[arg(long, value_name = "FORMAT")]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use resnet::data::OpenOptions;
 use resnet::train::Trainer;
 use resnet::train::finetune::{Finetune, RECIPE};
 use resnet::train::recipe::split_override;
@@ -12,6 +13,7 @@ use super::paths::{load_model, model_file, place};
 use crate::exit::finished;
 use crate::observer;
 use crate::term::tell;
+use crate::weights::Weights;
 
 /// Pictures of one's own come first: few models have to learn those inside the program.
 const DATA: &str =
@@ -20,9 +22,9 @@ const DATA: &str =
 /// Arguments of `resnet finetune`.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  resnet finetune resnet50.safetensors --data folder:photos
-  resnet finetune resnet50.safetensors --data folder:photos --epochs 12 --freeze-epochs 4 lr=0.005
-  resnet finetune resnet50.safetensors --data folder:photos --lr-find
+  resnet finetune resnet50 --data folder:photos                 fetches the weights the first time
+  resnet finetune runs/mine --data folder:photos --epochs 12 --freeze-epochs 4 lr=0.005
+  resnet finetune resnet50 --data folder:photos --lr-find
 The last layer is made anew and trained alone at first; then all layers are, early ones more \
 slowly. What is not given is
 chosen by the number of pictures; config.toml in the run directory has every choice. `resnet \
@@ -33,7 +35,7 @@ train --resume DIR` goes on.")]
     mut_arg("lr", |arg| arg.help("Learning rate of the last layer"))
 )]
 pub(crate) struct Args {
-    /// Model file, checkpoint or run directory
+    /// Model file, checkpoint or run directory, or published weights such as resnet50
     model: PathBuf,
     /// Changes to the recipe, such as lr=0.005 mixup=0.2 sampling=balanced ema=0
     #[arg(value_name = "KEY=VALUE")]
@@ -62,6 +64,12 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<()> {
     }
     for change in &args.changes {
         changes.push(split_override(change)?);
+    }
+    if let Some(weights) = Weights::of_path(&args.model)
+        && weights.here()?.is_none()
+    {
+        // A wrong name should not cost a download.
+        resnet::data::open(&data, &OpenOptions::default())?;
     }
     let file = model_file(&args.model)?;
     let model = load_model(&args.model)?;

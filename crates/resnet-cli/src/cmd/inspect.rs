@@ -15,6 +15,7 @@ use super::flags::{TaskFlags, add_changes, changes};
 use super::paths::{keep_runs, load_model};
 use crate::exit::Usage;
 use crate::term::{command_line, tell};
+use crate::weights::Weights;
 
 /// Moments of a run that are printed, about.
 const MOMENTS: usize = 12;
@@ -37,7 +38,7 @@ the first.")]
     mut_arg("seed", |arg| arg.help("Seed of the initial weights"))
 )]
 pub(crate) struct Args {
-    /// Network, model file, checkpoint or run directory
+    /// Network, model file, checkpoint, run directory, or published weights such as resnet50.v1
     #[arg(value_name = "ARCH|MODEL")]
     network: String,
     /// Options of the network, or other changes to the recipe, such as norm=none
@@ -65,7 +66,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let mut history = Vec::new();
     let (task, model) = match Arch::parse(&args.network) {
         Ok(_) => (initial(&args)?, None),
-        Err(_) if path.exists() => {
+        Err(_) if path.exists() || Weights::of_path(path).is_some() => {
             if !args.changes.is_empty() || args.flags.seed.is_some() {
                 return Err(Usage(format!(
                     "{} is a trained model; --seed and changes such as `{}` are for networks as \

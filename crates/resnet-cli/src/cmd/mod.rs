@@ -19,3 +19,4 @@ mod precision;
 pub(crate) mod predict;
 pub(crate) mod summary;
 pub(crate) mod train;
+pub(crate) mod weights;

@@ -3,20 +3,35 @@
 use std::path::{Path, PathBuf};
 
 use resnet::model::Model;
+use resnet::model::published::Published;
 use resnet::train::{self, Trainer, recipe::Recipe};
 
 use crate::exit::Usage;
 use crate::hints;
 use crate::term::command_line;
+use crate::weights::Weights;
 
-/// Loads a model file, or the model of a run directory.
+/// Loads a model file, the model of a run directory, or published weights.
 pub(super) fn load_model(path: &Path) -> anyhow::Result<Model> {
     Ok(Model::load(&model_file(path)?)?)
 }
 
-/// A model file, or that of a run directory.
+/// A model file, that of a run directory, or one made of published weights, which are fetched if
+/// they are not here.
 pub(super) fn model_file(path: &Path) -> anyhow::Result<PathBuf> {
+    if let Some(weights) = Weights::of_path(path) {
+        return weights.model();
+    }
     if !path.is_dir() {
+        let plain = !path.exists() && path.extension().is_none() && path.components().count() == 1;
+        if let Some(near) = path.to_str().filter(|_| plain).and_then(Published::nearest) {
+            return Err(Usage(format!(
+                "`{}` is no file, run or published weights; did you mean {near}? `resnet weights` \
+                 lists those",
+                path.display()
+            ))
+            .into());
+        }
         return Ok(path.to_path_buf());
     }
     let (model, best) = (path.join(train::MODEL), path.join(train::BEST));

@@ -28,7 +28,7 @@ const MOST_BYTES: u64 = 512 << 20;
   cat photo.jpg | resnet predict resnet50.safetensors -
 A file that is no picture is named and skipped; the exit code is then 1.")]
 pub(crate) struct Args {
-    /// Model file, checkpoint or run directory
+    /// Model file, checkpoint or run directory, or published weights such as resnet50
     model: PathBuf,
     /// Pictures, directories of pictures, or - for one picture on standard input
     #[arg(required = true, value_name = "IMAGE|DIR|-")]

@@ -8,6 +8,7 @@ mod finetune;
 mod hints;
 mod inspect;
 mod promises;
+mod published;
 mod runs;
 mod support;
 mod weights;

@@ -8,6 +8,7 @@ pub mod foreign;
 mod head;
 mod layout;
 mod opened;
+pub mod published;
 mod read;
 
 pub use error::ModelError;

@@ -83,6 +83,7 @@ const PRE_BOTTLENECK: Residual = Residual { order: Order::Before, ..BOTTLENECK }
 const PLAIN: Residual = Residual { shortcuts: Shortcuts::Absent, ..RESNET };
 const RESNEXT_4: Residual = Residual { groups: 32, width_per_group: 4, ..BOTTLENECK };
 const RESNEXT_8: Residual = Residual { groups: 32, width_per_group: 8, ..BOTTLENECK };
+const RESNEXT_64: Residual = Residual { groups: 64, width_per_group: 4, ..BOTTLENECK };
 const WIDE: Residual = Residual { width_per_group: 128, ..BOTTLENECK };
 
 const CIFAR: Residual = Residual {
@@ -157,6 +158,7 @@ pub static CATALOG: &[Row] = &[
 
     imagenet("resnext50_32x4d",  50,  RESNEXT_4, [3, 4, 6, 3],   25_028_904,  4_230_479_872, RESNEXT, "32 groups of 4 channels"),
     imagenet("resnext101_32x8d", 101, RESNEXT_8, [3, 4, 23, 3],  88_791_336, 16_414_015_488, RESNEXT, "32 groups of 8 channels"),
+    imagenet("resnext101_64x4d", 101, RESNEXT_64, [3, 4, 23, 3], 83_455_272, 15_460_270_080, RESNEXT, "64 groups of 4 channels"),
     imagenet("wide_resnet50_2",  50,  WIDE,      [3, 4, 6, 3],   68_883_240, 11_398_021_120, "Zagoruyko & Komodakis 2016; torchvision", "twice the inner channels"),
     imagenet("wide_resnet101_2", 101, WIDE,      [3, 4, 23, 3], 126_886_696, 22_753_050_624, "Zagoruyko & Komodakis 2016; torchvision", "twice the inner channels"),
     cifar("wrn28_10", 28, widen(CIFAR_WIDE, 10), [4; 3],         36_479_194,  5_243_328_768, WRN, "pre-activation, ten times the channels"),
