@@ -133,7 +133,7 @@ fn a_stopped_run_goes_on_bit_for_bit_before_at_and_after_the_thaw() {
     let (ended, events) = run("whole", None, "2");
     let total = ended.steps;
     assert_eq!(total, 28, "42 photos, 7 steps an epoch");
-    let thawed = |e: &Event| matches!(e, Event::Warned { message, step: 15 } if message.contains("all layers"));
+    let thawed = |e: &Event| matches!(e, Event::Entered { message, step: 15 } if message.contains("all layers"));
     assert!(events.iter().any(thawed), "{events:?}");
     let read = |name: &str| fs::read(folder.path(name).join(train::MODEL)).unwrap();
     let whole = read("whole");
@@ -182,7 +182,7 @@ fn what_is_frozen_stays_and_the_head_learns() {
 fn checkpoints_hold_the_average_under_plain_names() {
     let folder = Folder::new();
     let (data, base) = (folder.photos(), folder.base());
-    let job = prepare(&base, &data, &["epochs=2", "ema=0.9", "freeze=50%"]);
+    let job = prepare(&base, &data, &["epochs=2", "ema=0.9", "freeze=50%", "keep=last"]);
     train(job.recipe, &folder.path("run"));
     let model = Model::load(&folder.path("run").join(train::MODEL)).unwrap();
     let last = Model::load(&folder.path("run").join(train::LAST)).unwrap();
@@ -216,7 +216,7 @@ fn choices_follow_the_data_and_give_way_to_changes() {
     fs::copy(photos.join("train/grey/1.png"), photos.join("val/grey/leak.png")).unwrap();
     let chosen = prepare(&base, &data, &[]);
     let recipe = &chosen.recipe;
-    assert_eq!((recipe.train.batch, recipe.train.epochs), (4, Some(30)));
+    assert_eq!((recipe.train.batch, recipe.train.epochs), (4, Some(11)));
     assert_eq!(recipe.train.class_weights, resnet::train::recipe::ClassWeights::Balanced);
     assert!(recipe.train.freeze_norm && recipe.train.ema > 0.9);
     assert_eq!(recipe.model.arch, "resnet8");
@@ -240,4 +240,54 @@ fn recipe_error(model: &Path, data: &str) -> String {
     let loaded = Model::load(model).unwrap();
     let prepared = Finetune::prepare(model, &loaded, data, RECIPE, &[]);
     prepared.expect_err("there is no such data").to_string()
+}
+
+/// Looks for the page of a run at every step.
+struct Reader {
+    report: PathBuf,
+    /// What each step found.
+    found: Vec<Option<String>>,
+}
+
+impl Observer for Reader {
+    fn event(&mut self, _: &Event) {}
+
+    fn tick(&mut self, _: &Tick) -> Flow {
+        self.found.push(fs::read_to_string(&self.report).ok());
+        Flow::Go
+    }
+}
+
+#[test]
+fn a_report_exists_while_a_run_goes_on() {
+    let folder = Folder::new();
+    let (data, base) = (folder.photos(), folder.base());
+    let job = prepare(&base, &data, &["epochs=2", "batch=14", "eval_every=1ep"]);
+    let out = folder.path("run");
+    let mut reader = Reader { report: out.join(train::REPORT), found: Vec::new() };
+    Trainer::of(job.recipe).out(&out).observer(&mut reader).run().unwrap();
+    let found = &reader.found;
+    assert_eq!(found.len(), 6, "42 photos, 3 steps an epoch");
+    assert!(found[..3].iter().all(Option::is_none));
+    for text in &found[3..] {
+        let text = text.as_ref().expect("the first evaluation writes it");
+        assert!(text.contains("Running: 3 of 6"), "it says that the run goes on");
+    }
+    let last = fs::read_to_string(&reader.report).unwrap();
+    assert!(last.contains("Finished: 2 epochs") && !last.contains("Running"));
+}
+
+#[test]
+fn very_few_pictures_train_the_last_layer_alone_at_a_rate_for_their_batch() {
+    let folder = Folder::new();
+    let (data, base) = (folder.photos(), folder.base());
+    let recipe = prepare(&base, &data, &[]).recipe;
+    assert_eq!((recipe.train.batch, recipe.optimizer.lr), (4, 0.0025));
+    let phases = recipe.calendar(42).unwrap().phases().to_vec();
+    assert!(phases[0].freeze, "{phases:?}");
+    assert_eq!(phases.last().unwrap().from, recipe.calendar(42).unwrap().total(), "{phases:?}");
+    let given = prepare(&base, &data, &["batch=8", "freeze=50%"]).recipe;
+    assert_eq!((given.train.batch, given.optimizer.lr), (8, 0.005));
+    let given = prepare(&base, &data, &["lr=0.02"]).recipe;
+    assert_eq!((given.train.batch, given.optimizer.lr), (4, 0.02));
 }

@@ -25,8 +25,18 @@ fn prepared() -> Folder {
 }
 
 fn tuned(folder: &Folder) -> Outcome {
-    folder
-        .ok(&["finetune", "base", "--data", "photos", "--epochs", "8", "--out", "tuned", "--json"])
+    folder.ok(&[
+        "finetune",
+        "base",
+        "--data",
+        "photos",
+        "--epochs",
+        "8",
+        "freeze=60%",
+        "--out",
+        "tuned",
+        "--json",
+    ])
 }
 
 #[test]

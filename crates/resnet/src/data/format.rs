@@ -52,6 +52,8 @@ pub enum BadFiles {
 pub struct OpenOptions {
     /// What to do about stray and broken files.
     pub bad_files: BadFiles,
+    /// Whether pictures of a single class will do: to measure a network on, not to learn from.
+    pub one_class: bool,
 }
 
 /// A kind of data: how it is named, recognised and opened.

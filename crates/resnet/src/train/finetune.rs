@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::data::DataError;
 use crate::data::check::{Check, Depth, IMBALANCE, Kind, Problem, check};
 use crate::model::{Model, ModelError};
-use crate::train::recipe::{Recipe, RecipeError};
+use crate::train::recipe::{Follows, Recipe, RecipeError};
 
 /// Pictures seen in a run, about, where the data is small.
 const SEEN: f64 = 2000.0;
@@ -17,6 +17,15 @@ const SEEN: f64 = 2000.0;
 const EPOCHS: (f64, f64) = (5.0, 30.0);
 /// Below this many training pictures the features are trusted more than the data.
 const FEW: usize = 2000;
+/// Below this many they are trusted alone: what thaws fits each picture by heart.
+const VERY_FEW: usize = 200;
+/// Steps that a new last layer takes then, about, and least and most epochs: seen more often than
+/// that, the same few pictures make the network surer but no better.
+const HEAD_STEPS: f64 = 120.0;
+const HEAD_EPOCHS: (f64, f64) = (10.0, 30.0);
+/// The rate of the last layer, and the batch that it is for. Smaller batches have noisier
+/// gradients, and a rate that is as much lower.
+const RATE: (f64, f64) = (0.01, 16.0);
 
 /// Why a network cannot be taught other classes.
 #[derive(Debug, thiserror::Error)]
@@ -54,9 +63,9 @@ pub struct Finetune {
 }
 
 impl Finetune {
-    /// Looks at the data and chooses what the changes leave open: batch, epochs, how many of them
-    /// train the head alone, how long weights are averaged, whether rare classes count more.
-    /// `model` is the file that `path` names.
+    /// Looks at the data and chooses what the changes leave open: batch and rate, epochs, how many
+    /// of them train the head alone, how long weights are averaged, whether rare classes count
+    /// more. `model` is the file that `path` names.
     ///
     /// # Errors
     /// [`FinetuneError`].
@@ -82,7 +91,12 @@ impl Finetune {
             all.extend(chosen.into_iter().filter(|c| !(budget && names(c, "epochs"))));
         }
         all.extend_from_slice(changes);
-        let recipe = Recipe::load(base, &all)?;
+        let mut recipe = Recipe::load(base, &all)?;
+        // What is chosen here is a guess: part of the pictures may be held out.
+        if base == RECIPE {
+            recipe.batch_follows =
+                Follows(!changes.iter().any(|(key, _)| key == "batch" || key == "train.batch"));
+        }
         Ok(Finetune { recipe, check })
     }
 
@@ -123,21 +137,28 @@ fn defaults(check: &Check, model: &Model, changes: &[(String, String)]) -> Vec<(
         _ if few => 16,
         _ => 32,
     };
-    let epochs = (SEEN / images as f64).round().clamp(EPOCHS.0, EPOCHS.1);
+    let batch = given("batch").unwrap_or(f64::from(batch).min(images as f64));
+    let lr = RATE.0 * (batch / RATE.1).min(1.0);
+    let epochs = match images < VERY_FEW {
+        true => (HEAD_STEPS * batch / images as f64).round().clamp(HEAD_EPOCHS.0, HEAD_EPOCHS.1),
+        false => (SEEN / images as f64).round().clamp(EPOCHS.0, EPOCHS.1),
+    };
     let epochs = given("epochs").unwrap_or(epochs);
-    let steps = (epochs * images as f64 / given("batch").unwrap_or(f64::from(batch))).max(1.0);
+    let steps = (epochs * images as f64 / batch).max(1.0);
     let steps = given("steps").unwrap_or(steps);
     // The average reaches back over about the last tenth of the run.
     let ema = (1.0 - 10.0 / steps).clamp(0.5, 0.9999);
     let known: Vec<&String> = train.classes.iter().map(|c| &c.class).collect();
     let freeze = match (known == model.classes.iter().collect::<Vec<_>>(), few) {
         (true, _) => "0it",
+        (false, true) if images < VERY_FEW => "100%",
         (false, true) => "60%",
         (false, false) => "20%",
     };
     let weights = if check.imbalance() >= IMBALANCE { "balanced" } else { "none" };
     [
         ("train.batch", batch.to_string()),
+        ("optimizer.lr", lr.to_string()),
         ("train.epochs", epochs.to_string()),
         ("train.ema", format!("{ema:.4}")),
         ("train.freeze", freeze.to_string()),

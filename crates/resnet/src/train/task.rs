@@ -255,6 +255,10 @@ impl Task {
             take_size(&mut recipe, &model.preprocess, size);
         }
         recipe.resolve(ImageFacts { size })?;
+        if recipe.batch_follows.0 {
+            let most = (train.len() / recipe.train.accumulate).max(1);
+            recipe.train.batch = recipe.train.batch.min(most);
+        }
         let (precision, precision_why) = match recipe.train.precision.asked() {
             Some(precision) => (precision, None),
             None => {
@@ -316,7 +320,8 @@ impl Pictures {
             recipe::BadFiles::Skip => data::BadFiles::Skip,
             recipe::BadFiles::Refuse => data::BadFiles::Refuse,
         };
-        let splits = data::open(&recipe.data.source, &OpenOptions { bad_files })?;
+        let splits =
+            data::open(&recipe.data.source, &OpenOptions { bad_files, ..OpenOptions::default() })?;
         let mut warnings: Vec<String> = splits.warnings.iter().map(ToString::to_string).collect();
         if warnings.len() > WARNINGS {
             let more = warnings.len() - WARNINGS;

@@ -265,7 +265,7 @@ fn bad_files_are_named() {
     assert_eq!(found[1], "train/a/empty.jpg: is empty (0 bytes); skipped");
     assert!(found[2].starts_with("train/b/cut.jpg: is cut off"), "{}", found[2]);
 
-    let refuse = OpenOptions { bad_files: BadFiles::Refuse };
+    let refuse = OpenOptions { bad_files: BadFiles::Refuse, ..OpenOptions::default() };
     let error = super::super::open(dir.text(), &refuse).err().unwrap().to_string();
     assert!(
         error.starts_with("3 of the files cannot be used: ")
@@ -344,7 +344,7 @@ fn real_photos_with_a_stray_file() {
         splits.train.read(index * 24, &mut image).unwrap();
         assert_eq!(image.pixels.len(), image.width * image.height * 3);
     }
-    let refuse = OpenOptions { bad_files: BadFiles::Refuse };
+    let refuse = OpenOptions { bad_files: BadFiles::Refuse, ..OpenOptions::default() };
     let error = super::super::open(folder.to_str().unwrap(), &refuse).err().unwrap().to_string();
     assert!(
         error.contains("1 of the files cannot be used") && error.contains("imageNotFound.gif"),

@@ -103,6 +103,9 @@ macro_rules! sections {
             pub network: BTreeMap<&'static str, Setting>,
             /// `[[phase]]`: parts of the run that differ from the rest, in order.
             pub phase: Vec<Phase>,
+            /// Whether `train.batch` is nobody's wish, but a built-in recipe's or one that was
+            /// chosen for the data: fewer images than that make it smaller.
+            pub batch_follows: Follows,
         }
 
         impl Recipe {
@@ -111,6 +114,7 @@ macro_rules! sections {
                     $($section: $type { $($key: <$kind as Field>::blank(),)* },)*
                     network: BTreeMap::new(),
                     phase: Vec::new(),
+                    batch_follows: Follows(true),
                 }
             }
         }
@@ -137,6 +141,17 @@ macro_rules! sections {
             },
         )*)*];
     };
+}
+
+/// Whether a value gives way to the data. It says where the value came from and is no part of it:
+/// recipes that differ in this alone are equal.
+#[derive(Clone, Copy, Debug)]
+pub struct Follows(pub bool);
+
+impl PartialEq for Follows {
+    fn eq(&self, _: &Follows) -> bool {
+        true
+    }
 }
 
 /// Every key, in the order of `config.toml`: the network's options behind its name.

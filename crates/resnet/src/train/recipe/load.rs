@@ -1,7 +1,7 @@
 //! From names, files and overrides to a recipe.
 
 use super::error::{Origin, RecipeError};
-use super::keys::{KEYS, Key, Recipe};
+use super::keys::{Follows, KEYS, Key, Recipe};
 use super::value::AUTO;
 use super::{BuiltIn, RECIPES};
 use crate::base::files::read_bounded;
@@ -166,6 +166,9 @@ impl Recipe {
         origin: &Origin,
     ) -> Result<(), RecipeError> {
         let (name, found) = (key.name, || shown(value));
+        if name == "train.batch" {
+            self.batch_follows = Follows(matches!(origin, Origin::BuiltIn(_)));
+        }
         key.set(self, value).ok_or_else(|| RecipeError::Value {
             origin: origin.clone(),
             key: name,

@@ -17,7 +17,7 @@ mod value;
 
 pub use calendar::{Calendar, Stretch};
 pub use error::{Origin, RecipeError};
-pub use keys::{Augment, Data, KEYS, Key, Model, Optimizer, Recipe, ScheduleKeys, Train};
+pub use keys::{Augment, Data, Follows, KEYS, Key, Model, Optimizer, Recipe, ScheduleKeys, Train};
 pub use load::split_override;
 pub use phase::Phase;
 pub use value::{BadFiles, ClassWeights, Keep, Normalize, Precision, Sampling, Setting};
