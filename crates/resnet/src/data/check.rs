@@ -2,8 +2,11 @@
 //! twice, classes that are empty, missing or rare, pictures that are too small to tell anything.
 //!
 //! Quick, it reads headers, and compares the bytes of files of equal length. In full, it decodes
-//! every picture, and compares pixels: a picture saved again without loss is then found too, and
-//! one that is damaged inside. Content is compared by 128 bits of hash.
+//! every picture, and compares pixels: a picture saved again without loss is then found too, one
+//! that is damaged inside, and those of two splits that look the same. Content is compared by 128
+//! bits of hash.
+
+mod alike;
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
@@ -18,6 +21,7 @@ use super::header::Fault;
 use super::picture::{read_bytes, read_picture};
 use super::{DataError, Dataset, Image, OpenOptions};
 use crate::base::{text, threads};
+use alike::Look;
 
 /// A class with this many times fewer training pictures than the largest is told of.
 pub const IMBALANCE: f64 = 3.0;
@@ -49,6 +53,8 @@ pub enum Kind {
     Placeholder,
     /// The same picture in two splits: what is learned is also what is tested.
     Leak,
+    /// Pictures in two splits that look the same.
+    Near,
     /// The same picture in two classes.
     Conflict,
     /// The same picture twice in a class of a split.
@@ -84,6 +90,7 @@ const KINDS: &[About] = &[
     About { kind: Kind::Corrupt, severity: Severity::Error, what: "damaged or unreadable picture files", advice: "replace or remove them" },
     About { kind: Kind::Leak, severity: Severity::Error, what: "pictures in more than one split", advice: "keep each in one: a network is not to be tested on what it learned from" },
     About { kind: Kind::Conflict, severity: Severity::Error, what: "pictures in more than one class", advice: "keep each in its own" },
+    About { kind: Kind::Near, severity: Severity::Warning, what: "pictures that look like one in another split", advice: "look at them; if they are the same scene, keep them in one split" },
     About { kind: Kind::EmptyClass, severity: Severity::Error, what: "classes without pictures", advice: "add pictures, or remove the folders" },
     About { kind: Kind::UnknownClass, severity: Severity::Error, what: "classes that the training pictures lack", advice: "rename the folders, or add training pictures" },
     About { kind: Kind::OneClass, severity: Severity::Error, what: "class only", advice: "a classifier needs at least two" },
@@ -190,7 +197,8 @@ pub fn check(source: &str, depth: Depth, on: &(dyn Fn(usize) + Sync)) -> Result<
             }
         }
     }
-    same(&parts, &seen, &mut findings);
+    alike::same(&parts, &seen, &mut findings);
+    alike::near(&parts, &seen, &mut findings);
     tiny(&parts, &seen, &mut findings);
     of_classes(&splits, &mut findings);
     let in_memory = parts.iter().all(|part| part.data.is_some());
@@ -229,7 +237,7 @@ struct Pictures {
 
 /// What a look at a picture gave: its size, and its content's hash where that was taken; or what is
 /// wrong with it.
-type Seen = Result<((usize, usize), Option<u128>), String>;
+type Seen = Result<((usize, usize), Option<(u128, Option<Look>)>), String>;
 
 fn of_folder(surveyed: Surveyed) -> (Vec<Pictures>, Findings) {
     let unused = surveyed.unused.iter().map(|folder| (Kind::Unused, folder.to_string()));
@@ -328,7 +336,7 @@ fn look_at(
     let pixels = |image: &Image| {
         let size = (image.width, image.height);
         let shape = [size.0, size.1, image.channels].map(|n| n as u64);
-        Ok((size, Some(hash(&shape, &image.pixels))))
+        Ok((size, Some((hash(&shape, &image.pixels), Look::of(image)))))
     };
     match (&part.pictures[index].place, depth) {
         (Place::File(file, size), Depth::Quick) => {
@@ -337,7 +345,7 @@ fn look_at(
                 return Ok((*size, None));
             }
             let bytes = read_bytes(file).map_err(Fault::text)?;
-            Ok((*size, Some(hash(&[], &bytes))))
+            Ok((*size, Some((hash(&[], &bytes), None))))
         }
         (Place::File(file, _), Depth::Full) => match read_picture(file, image) {
             Ok(()) => pixels(image),
@@ -387,37 +395,6 @@ fn count(part: &Pictures, seen: &[Seen], classes: &[String]) -> Part {
         split: part.split.clone(),
         images: counts.values().sum(),
         classes: classes.iter().map(class).collect(),
-    }
-}
-
-/// Pictures of equal content.
-fn same(parts: &[Pictures], seen: &[Vec<Seen>], findings: &mut Findings) {
-    let mut groups: BTreeMap<u128, Vec<(usize, usize)>> = BTreeMap::new();
-    for (p, seen) in seen.iter().enumerate() {
-        for (i, seen) in seen.iter().enumerate() {
-            if let Ok((_, Some(hash))) = seen {
-                groups.entry(*hash).or_default().push((p, i));
-            }
-        }
-    }
-    let mut groups: Vec<_> = groups.into_values().filter(|g| g.len() > 1).collect();
-    groups.sort_unstable();
-    for group in groups {
-        let picture = |&(p, i): &(usize, usize)| &parts[p].pictures[i];
-        let names: Vec<&str> = group.iter().map(|at| picture(at).name.as_str()).collect();
-        let names = names.join(" = ");
-        let (p, class) = (group[0].0, &picture(&group[0]).class);
-        let across = group.iter().any(|at| at.0 != p);
-        let conflict = group.iter().any(|at| picture(at).class != *class);
-        if across {
-            findings.push((Kind::Leak, names.clone()));
-        }
-        if conflict {
-            findings.push((Kind::Conflict, names.clone()));
-        }
-        if !across && !conflict {
-            findings.push((Kind::Duplicate, names));
-        }
     }
 }
 

@@ -188,3 +188,41 @@ fn a_second_split_without_pictures_is_an_error_as_in_training() {
     assert_eq!(items(&check, Kind::EmptyClass, &dir), ["all of val"]);
     assert_eq!(check.severity(), Some(Severity::Error));
 }
+
+/// A picture with a few large shapes, which a seed places.
+fn scene(width: usize, height: usize, seed: usize, brighter: f32) -> Image {
+    let pixel = |at: usize| {
+        let (x, y) = (at % width, at / width);
+        let (x, y) = (x as f32 / width as f32, y as f32 / height as f32);
+        let wave = |k: usize| {
+            let turn = (seed * 7 + k * 3) as f32;
+            ((x * (2.0 + turn % 5.0) + y * (turn % 7.0) + turn) * 2.0).sin() * 50.0
+        };
+        let v = 110.0 + brighter + wave(1) + wave(2);
+        [v as u8, (v * 0.9) as u8, (255.0 - v) as u8 / 2]
+    };
+    let pixels = (0..width * height).flat_map(pixel).collect();
+    Image { width, height, channels: 3, pixels }
+}
+
+#[test]
+fn pictures_that_look_the_same_in_two_splits_are_found() {
+    let dir = TempDir::new("check-near");
+    for (split, class, seed) in
+        [("train", "a", 1), ("train", "b", 2), ("val", "a", 3), ("val", "b", 4), ("train", "a", 5)]
+    {
+        let file = format!("{split}/{class}/{seed}.jpg");
+        dir.write(&file, &jpeg(&scene(160, 120, seed, 0.0), 90));
+    }
+    assert_eq!(items(&found(&dir, Depth::Full), Kind::Near, &dir), [""; 0]);
+    // Smaller, brighter and packed harder; and one in its own split, which is no matter.
+    dir.write("val/a/again.jpg", &jpeg(&scene(120, 90, 1, 12.0), 60));
+    dir.write("train/b/again.jpg", &jpeg(&scene(120, 90, 2, 12.0), 60));
+    // Empty pictures are all alike and tell nothing.
+    dir.write("train/a/white.png", &flat_png(90, 60, [255; 3]));
+    dir.write("val/a/white.png", &flat_png(60, 90, [254; 3]));
+    let check = found(&dir, Depth::Full);
+    assert_eq!(items(&check, Kind::Near, &dir), ["train/a/1.jpg ~ val/a/again.jpg"]);
+    assert_eq!(check.severity(), Some(Severity::Warning));
+    assert_eq!(found(&dir, Depth::Quick).problems, []);
+}
