@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
-use resnet::train::event::{Event, RunStarted};
+use resnet::model::published::Published;
+use resnet::page::charts::format::wilson;
+use resnet::train::event::{Event, Pace, RunStarted};
 use resnet::train::{Flow, INTERRUPTED, Observer, REPORT, Tick};
 
 use crate::hints;
@@ -81,8 +83,8 @@ struct Human {
     started: Option<RunStarted>,
     /// When the last plain line was written.
     line: Instant,
-    /// Time and step of the first tick, for the time left.
-    first: Option<(Instant, u64)>,
+    /// For the time left.
+    clock: Clock,
 }
 
 impl Human {
@@ -94,7 +96,7 @@ impl Human {
             told: false,
             started: None,
             line: Instant::now(),
-            first: None,
+            clock: Clock::default(),
         }
     }
 
@@ -106,7 +108,7 @@ impl Human {
     }
 
     fn begin(&mut self, run: &RunStarted) {
-        self.first = None;
+        self.clock = Clock::of(run);
         if !self.brief {
             self.introduce(run);
         }
@@ -143,6 +145,19 @@ impl Human {
         }
         if let Some(sizes) = &run.sizes {
             tell(&format!("pictures of {sizes}"));
+        }
+        if let Some((low, high)) = wilson(1.0, run.test_images).filter(|(low, _)| *low < 0.9) {
+            tell(&format!(
+                "{} image{} to test on tell little: even with all of them right, the accuracy on \
+                 others like them is {:.0} to {:.0} % (95 % interval)",
+                run.test_images,
+                if run.test_images == 1 { "" } else { "s" },
+                low * 100.0,
+                high * 100.0
+            ));
+        }
+        if let Some(advice) = few(run) {
+            tell(&advice);
         }
     }
 }
@@ -183,6 +198,7 @@ impl Observer for Human {
                 e.top1 * 100.0,
                 duration(e.seconds)
             )),
+            Event::Entered { message, .. } => self.say(message),
             Event::Warned { message, .. } => self.say(&format!("warning: {message}")),
             Event::RunEnded(end) => {
                 if let Some(bar) = self.bar.take() {
@@ -207,10 +223,14 @@ impl Observer for Human {
                             None => (end.top1, String::new()),
                         };
                         tell(&format!(
-                            "done in {}: top-1 {:.2} %{which}\nmodel   {model}\n\
+                            "done in {}: top-1 {:.2} %{which}{}\nmodel   {model}\n\
                              report  {out}/{REPORT}",
                             duration(end.seconds),
-                            top1.unwrap_or(f64::NAN) * 100.0
+                            top1.unwrap_or(f64::NAN) * 100.0,
+                            worth(
+                                top1.unwrap_or(f64::NAN),
+                                self.started.as_ref().map_or(0, |run| run.test_images)
+                            )
                         ));
                     }
                     (Some(reason), _) if reason == INTERRUPTED => tell(&format!(
@@ -226,7 +246,7 @@ impl Observer for Human {
     }
 
     fn tick(&mut self, tick: &Tick) -> Flow {
-        self.first.get_or_insert((Instant::now(), tick.step));
+        self.clock.tick(tick.step, Instant::now());
         if let Some(bar) = &self.bar {
             bar.set_position(tick.step);
         }
@@ -253,19 +273,137 @@ impl Human {
 
     /// The time left at the pace so far.
     fn left(&self, step: u64) -> String {
-        let total = self.started.as_ref().map_or(step, |run| run.steps);
-        match self.first {
-            Some((since, first)) if step > first => {
-                let pace = since.elapsed().as_secs_f64() / (step - first) as f64;
-                format!("{} left", duration(pace * total.saturating_sub(step) as f64))
-            }
-            _ => String::new(),
+        match self.clock.left(step, Instant::now()) {
+            Some(seconds) => format!("{} left", duration(seconds)),
+            None => String::new(),
         }
     }
+}
+
+/// Tells the time left of a run whose steps do not all cost the same.
+#[derive(Default)]
+struct Clock {
+    steps: u64,
+    pace: Vec<Pace>,
+    /// Time and step of the first tick of this phase, and the phase's first step.
+    since: Option<(Instant, u64, u64)>,
+    /// Seconds a step of cost 1, as of the phase before.
+    before: Option<f64>,
+}
+
+impl Clock {
+    fn of(run: &RunStarted) -> Clock {
+        let all = vec![Pace { from: 0, cost: 1.0 }];
+        let pace = if run.pace.is_empty() { all } else { run.pace.clone() };
+        Clock { steps: run.steps, pace, ..Clock::default() }
+    }
+
+    /// What the last of so many steps costs, and the first step of its phase.
+    fn at(&self, steps: u64) -> (f64, u64) {
+        let last = steps.saturating_sub(1);
+        let phase = self.pace.iter().rfind(|phase| phase.from <= last);
+        phase.map_or((1.0, 0), |phase| (phase.cost, phase.from))
+    }
+
+    /// Counts that so many steps were done.
+    fn tick(&mut self, steps: u64, now: Instant) {
+        let (_, phase) = self.at(steps);
+        match self.since {
+            Some((_, _, of)) if of == phase => {}
+            Some(_) => {
+                self.before = self.unit(steps - 1, now).or(self.before);
+                self.since = Some((now, steps, phase));
+            }
+            None => self.since = Some((now, steps, phase)),
+        }
+    }
+
+    /// Seconds a step of cost 1, by the steps of this phase.
+    fn unit(&self, steps: u64, now: Instant) -> Option<f64> {
+        let (since, first, _) = self.since.filter(|(_, first, _)| steps > *first)?;
+        let seconds = now.duration_since(since).as_secs_f64();
+        Some(seconds / (steps - first) as f64 / self.at(steps).0)
+    }
+
+    /// Seconds that the steps behind the first so many take, as the steps so far went.
+    fn left(&self, steps: u64, now: Instant) -> Option<f64> {
+        let unit = self.unit(steps, now).or(self.before)?;
+        let ends = self.pace.iter().skip(1).map(|phase| phase.from).chain([self.steps]);
+        let cost = self.pace.iter().zip(ends).map(|(phase, end)| {
+            end.min(self.steps).saturating_sub(phase.from.max(steps)) as f64 * phase.cost
+        });
+        Some(unit * cost.sum::<f64>())
+    }
+}
+
+/// What an accuracy on so many pictures is worth, where they are few.
+pub(crate) fn worth(top1: f64, count: u64) -> String {
+    match wilson(top1, count) {
+        Some((low, high)) if count < 2000 => format!(
+            " (of {} image{}; 95 % interval {:.1} to {:.1} %)",
+            grouped(count),
+            if count == 1 { "" } else { "s" },
+            low * 100.0,
+            high * 100.0
+        ),
+        _ => String::new(),
+    }
+}
+
+/// Training pictures a class below which a network that knows pictures already does better than one
+/// that starts from nothing.
+const FEW: u64 = 200;
+
+/// What to do about few pictures.
+fn few(run: &RunStarted) -> Option<String> {
+    let folder = match run.data.split_once(':') {
+        Some((kind, folder)) => (kind == "folder").then_some(folder)?,
+        None => Some(run.data.as_str()).filter(|data| std::path::Path::new(data).is_dir())?,
+    };
+    let few = run.start.is_empty() && run.train_images < FEW * run.classes;
+    let network = Published::find(&run.arch).map_or("resnet50".into(), Published::name);
+    few.then(|| {
+        format!(
+            "{} images of {} classes are few to start from nothing; this starts from a trained \
+             network: resnet finetune {network} --data {folder}",
+            grouped(run.train_images),
+            grouped(run.classes)
+        )
+    })
 }
 
 impl Watcher for Human {
     fn finish(&mut self) -> anyhow::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_knows_that_layers_will_thaw() {
+        let pace = vec![Pace { from: 0, cost: 1.0 }, Pace { from: 60, cost: 3.0 }];
+        let mut clock = Clock { steps: 100, pace, ..Clock::default() };
+        let began = Instant::now();
+        let at = |seconds: f64| began + Duration::from_secs_f64(seconds);
+        assert_eq!(clock.left(0, at(0.0)), None);
+        // A second a step while all but the last layer is frozen.
+        (1..=60).for_each(|step| clock.tick(step, at(step as f64)));
+        assert_eq!(clock.left(11, at(11.0)).map(f64::round), Some(49.0 + 40.0 * 3.0));
+        assert_eq!(clock.left(60, at(60.0)).map(f64::round), Some(120.0));
+        // Two and a half in truth, which counts once it is seen.
+        clock.tick(61, at(62.5));
+        assert!(clock.left(61, at(62.5)).is_some_and(|left| left > 100.0));
+        clock.tick(71, at(87.5));
+        assert_eq!(clock.left(71, at(87.5)).map(f64::round), Some((29.0f64 * 2.5).round()));
+    }
+
+    #[test]
+    fn few_pictures_are_worth_an_interval() {
+        assert_eq!(worth(1.0, 3), " (of 3 images; 95 % interval 43.9 to 100.0 %)");
+        assert_eq!(worth(0.9, 10_000), "");
+        assert_eq!(worth(f64::NAN, 3), "");
     }
 }

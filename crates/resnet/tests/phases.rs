@@ -81,7 +81,7 @@ fn told(run: &Path) -> Vec<String> {
         }
         Event::Evaluated(seen) => Some(format!("{}: {} {}", seen.step, seen.loss, seen.train_loss)),
         Event::Monitored(seen) => Some(format!("{}: {:?}", seen.step, seen.measurement)),
-        Event::Warned { message, step } => Some(format!("{step}: {message}")),
+        Event::Entered { message, step } => Some(format!("{step}: {message}")),
         _ => None,
     };
     events.into_iter().filter_map(line).collect()
@@ -176,7 +176,7 @@ fn a_run_with_everything_goes_on_bit_for_bit() {
 fn a_phase_trains_on_images_of_its_size() {
     let watch = watched("resnet8", SIDES);
     let told = watch.events.iter().filter_map(|event| match event {
-        Event::Warned { message, step } => Some((*step, message.as_str())),
+        Event::Entered { message, step } => Some((*step, message.as_str())),
         _ => None,
     });
     let told: Vec<_> = told.collect();

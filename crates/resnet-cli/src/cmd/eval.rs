@@ -2,28 +2,38 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use resnet::data::{self, OpenOptions};
+use resnet::Precision;
+use resnet::data::{self, Dataset, OpenOptions};
 use resnet::engine::exec;
-use resnet::measure::evaluate::{self, Crops, Report, evaluate_crops};
+use resnet::measure::evaluate::{self, Crops, How, Report, evaluate_as};
+use resnet::model::Model;
+use resnet::train;
+use resnet::train::recipe::Recipe;
+use resnet::train::task::Task;
 
 use super::paths::{keep_runs, load_model};
 use super::precision::Asked;
 use crate::exit::Usage;
+use crate::observer::worth;
 use crate::term::{bar, command_line, grouped, tell};
 
 /// Arguments of `resnet eval`.
 #[derive(clap::Args)]
 #[command(after_help = "Example:
-  resnet eval runs/resnet20-builtin --data builtin --report look
+  resnet eval runs/resnet20-builtin --report look
+  resnet eval resnet50 --data folder:photos --batch 8
 Classes are matched by name. The model's own resizing, cropping and normalising are used.")]
 pub(crate) struct Args {
-    /// Model file, checkpoint or run directory
+    /// Model file, checkpoint or run directory, or published weights such as resnet50
     model: PathBuf,
-    /// The pictures: builtin, cifar10:DIR, cifar100:DIR, mnist:DIR, folder:DIR, or DIR
-    #[arg(long, value_name = "DATA", default_value = "builtin")]
-    data: String,
-    /// Which part of them: train, val or test [default: test, or what the data has in its place]
+    /// The pictures: builtin, cifar10:DIR, cifar100:DIR, mnist:DIR, folder:DIR, or DIR [default:
+    /// those that a run evaluated on, or builtin]
+    #[arg(long, value_name = "DATA")]
+    data: Option<String>,
+    /// Which part of them: train, val or test [default: what the run evaluated on, or test, or what
+    /// the data has in its place]
     #[arg(long, value_name = "SPLIT")]
     split: Option<String>,
     /// Views of each picture: 1, or 10 (centre and corners, each also mirrored), whose
@@ -33,6 +43,9 @@ pub(crate) struct Args {
     /// Directory for report.html, figures and eval.json
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
+    /// Pictures a batch [default: as many as a GiB holds, at most 100]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    batch: Option<u32>,
     /// How maps are stored: f32, bf16, or auto for what is faster here
     #[arg(long, value_name = "P", value_enum, default_value = "f32", hide_possible_values = true)]
     precision: Asked,
@@ -54,30 +67,19 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         keep_runs(out)?;
     }
     let mut model = load_model(&args.model)?;
-    let splits = data::open(&args.data, &OpenOptions::default())?;
-    for warning in &splits.warnings {
-        tell(&format!("warning: {warning}"));
-    }
-    let (name, part) = match args.split.as_deref() {
-        Some(name) => splits.part(name).ok_or_else(|| no_split(name, &args.data))?,
-        None => match splits.test {
-            Some(test) => (splits.test_name, test),
-            None => {
-                tell(&format!(
-                    "warning: {} has no second split; these pictures may be those the model \
-                     learned from",
-                    args.data
-                ));
-                ("train".into(), splits.train)
-            }
-        },
-    };
+    let (source, name, part) = pictures(&args, &model)?;
     let device = exec::cpu(args.threads)?;
     let precision = args.precision.resolve(device.as_ref());
+    if let Some(trained) = trained_in(&model).filter(|trained| *trained != precision) {
+        tell(&format!(
+            "evaluated in {precision}; while it was trained, in {trained}, which gives slightly \
+             other numbers: --precision {trained} repeats them"
+        ));
+    }
     let progress = bar(part.len() as u64, "images");
     let on = &mut |done: usize| progress.set_position(done as u64);
-    let evaluation =
-        evaluate_crops(&mut model, part.clone(), crops, precision, device.as_ref(), on)?;
+    let how = How { crops, precision, batch: args.batch.map(|n| n as usize) };
+    let evaluation = evaluate_as(&mut model, part.clone(), how, device.as_ref(), on)?;
     progress.finish_and_clear();
     for warning in &evaluation.warnings {
         tell(&format!("warning: {warning}"));
@@ -87,7 +89,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let command = command_line();
     let report = Report {
         model: &model,
-        data: &args.data,
+        data: &source,
         split: &name,
         crops,
         evaluation: &evaluation,
@@ -108,10 +110,16 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         out,
         "{} on {} ({name}, {} images)",
         model.arch.name(),
-        args.data,
+        source,
         grouped(evaluation.count)
     )?;
-    writeln!(out, "top-1  {:6.2} %   {} wrong", top1 * 100.0, grouped(evaluation.wrong))?;
+    writeln!(
+        out,
+        "top-1  {:6.2} %   {} wrong{}",
+        top1 * 100.0,
+        grouped(evaluation.wrong),
+        worth(top1, evaluation.count)
+    )?;
     if model.classes.len() > 5 {
         writeln!(out, "top-5  {:6.2} %", top5 * 100.0)?;
     }
@@ -140,4 +148,57 @@ fn no_split(name: &str, data: &str) -> Usage {
         "train" | "val" | "test" => format!("{data} has no split `{name}`"),
         other => format!("--split is `{other}`, expected train, val or test"),
     })
+}
+
+/// The pictures that are asked for, what they are called and which part of them: where nothing is,
+/// those that the model was evaluated on while it was trained.
+fn pictures(args: &Args, model: &Model) -> anyhow::Result<(String, String, Arc<dyn Dataset>)> {
+    let recipe = model.tensors.metadata.get("recipe");
+    let recipe = recipe.map(|text| Recipe::from_toml(text)).transpose()?;
+    if let (None, Some(recipe)) = (&args.data, &recipe) {
+        if recipe.data.source == train::GIVEN {
+            let who = "the run's pictures were a program's own; name some with --data";
+            return Err(Usage(who.into()).into());
+        }
+        let task = Task::of_model(model, None)?;
+        for warning in &task.warnings {
+            tell(&format!("warning: {warning}"));
+        }
+        let source = recipe.data.source.clone();
+        match args.split.as_deref() {
+            None => return Ok((source, task.eval_name, task.eval)),
+            Some("train") => return Ok((source, "train".into(), task.train)),
+            Some(name) if name == task.eval_name => return Ok((source, task.eval_name, task.eval)),
+            Some(_) => {}
+        }
+    }
+    let source = match (&args.data, recipe) {
+        (Some(source), _) => source.clone(),
+        (None, Some(recipe)) => recipe.data.source,
+        (None, None) => "builtin".into(),
+    };
+    let splits = data::open(&source, &OpenOptions { one_class: true, ..OpenOptions::default() })?;
+    for warning in &splits.warnings {
+        tell(&format!("warning: {warning}"));
+    }
+    let (name, part) = match args.split.as_deref() {
+        Some(name) => splits.part(name).ok_or_else(|| no_split(name, &source))?,
+        None => match splits.test {
+            Some(test) => (splits.test_name, test),
+            None => {
+                tell(&format!(
+                    "warning: {source} has no second split; these pictures may be those the model \
+                     learned from"
+                ));
+                ("train".into(), splits.train)
+            }
+        },
+    };
+    Ok((source, name, part))
+}
+
+/// How maps were stored while a model was trained.
+fn trained_in(model: &Model) -> Option<Precision> {
+    let recipe = Recipe::from_toml(model.tensors.metadata.get("recipe")?).ok()?;
+    recipe.train.precision.asked()
 }

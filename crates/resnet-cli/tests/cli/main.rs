@@ -5,6 +5,7 @@ mod commands;
 mod compare;
 mod draw;
 mod finetune;
+mod first_use;
 mod hints;
 mod inspect;
 mod promises;

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use resnet_engine::exec::Session;
-use resnet_engine::plan::{Options, Plan};
 
 use super::TrainError;
+use super::event::Pace;
 use super::learner::{self, Learner};
 use super::monitor::Monitor;
 use super::recipe::{Calendar, Keep, Recipe};
 use super::schedule::Schedule;
 use super::task::Task;
 use crate::data::{self, Loader, LoaderOptions, OnBroken};
-use crate::measure::evaluate::{BATCH, Evaluation, evaluate_while};
+use crate::measure::evaluate::{BATCH, Evaluation, evaluate_while, plan_within};
 use crate::measure::summary;
 use crate::model::{self, Model};
 
@@ -118,6 +118,21 @@ impl Job {
         (!changes.is_empty()).then(|| format!("{} from step {} on", changes.join(", "), step + 1))
     }
 
+    /// About what steps cost, where phases make that differ: a frozen layer runs forward only, a
+    /// trained one backward as well, to its inputs and to its weights.
+    pub(super) fn pace(&self) -> Vec<Pace> {
+        let all = self.calendar.phases().iter();
+        let phases: Vec<_> = all.filter(|phase| phase.from < self.calendar.total()).collect();
+        let own = self.task.preprocess.shape.h as f64;
+        let pace = phases.iter().map(|phase| Pace {
+            from: phase.from,
+            cost: phase.batch as f64
+                * phase.side.map_or(1.0, |side| (side as f64 / own).powi(2))
+                * if phase.freeze { 1.0 } else { 3.0 },
+        });
+        if phases.len() > 1 { pace.collect() } else { Vec::new() }
+    }
+
     /// The learning rate of a step.
     pub(super) fn lr(&self, step: u64, warm_start: &super::schedule::WarmStart) -> f64 {
         self.schedule.lr_with(step, warm_start) * self.learner.lr_factor()
@@ -192,16 +207,15 @@ impl Job {
 
 impl Evaluator {
     fn new(task: &Task) -> Result<Evaluator, TrainError> {
-        let batch = BATCH.min(task.eval.len());
+        let precision = learner::precision(&task.recipe);
+        let most = BATCH.min(task.eval.len()).max(1);
+        let (plan, batch) = plan_within(&task.graph, precision, most, 1)?;
         let options = LoaderOptions::eval(batch, learner::workers(task));
         let options = match learner::on_broken(&task.recipe) {
             OnBroken::Fail => LoaderOptions { on_broken: OnBroken::Fail, ..options },
             _ => options,
         };
         let loader = Loader::new(task.eval.clone(), task.transform.clone(), options)?;
-        let precision = learner::precision(&task.recipe);
-        let options = Options { precision, ..Options::infer(batch) };
-        let plan = Plan::build(&task.graph, options)?;
         Ok(Evaluator { session: Session::to_run(task.device.as_ref(), plan)?, loader })
     }
 }

@@ -30,4 +30,4 @@ pub use error::TrainError;
 pub use lr_find::{LrFind, lr_find};
 pub use observe::{Flow, Observer, Tick};
 pub use run::INTERRUPTED;
-pub use trainer::{Trained, Trainer};
+pub use trainer::{GIVEN, Trained, Trainer};

@@ -4,15 +4,15 @@ use super::directory::Directory;
 use super::job::Job;
 use crate::measure::evaluate::{Evaluation, confused, matrix};
 use crate::page::charts::{self, EpochPoint, Headline, RunReport, Status, StepPoint};
-use crate::train::event::{Event, RunEnded};
+use crate::train::event::Event;
 
 pub(super) fn page(
     job: &Job,
     directory: &Directory,
     history: &[Event],
     evaluation: Option<&Evaluation>,
-    ended: &RunEnded,
-    failed: bool,
+    status: Status<'_>,
+    seconds: f64,
 ) -> String {
     let (mut steps, mut epochs, mut headline) = (Vec::new(), Vec::<EpochPoint>::new(), None);
     let mut rate = Vec::new();
@@ -61,24 +61,18 @@ pub(super) fn page(
     let shape = job.task.preprocess.shape;
     let train = &job.task.train;
     let data = format!(
-        "{}: {} images of {} classes to learn from, {} to evaluate on ({}); the network sees {} x {} pixels, {} channel{}",
+        "{}: {} images of {} classes to learn from, {} to evaluate on ({}, in {}); the network sees {} x {} pixels, {} channel{}",
         job.task.recipe.data.source,
         train.len(),
         classes,
         job.task.eval.len(),
         job.task.eval_name,
+        job.task.recipe.train.precision.asked().unwrap_or_default(),
         shape.w,
         shape.h,
         shape.c,
         if shape.c == 1 { "" } else { "s" }
     );
-    let status = match ended.stopped.as_deref() {
-        None => Status::Finished,
-        Some(reason) if failed => Status::Failed { step: ended.steps, reason },
-        Some(_) => {
-            Status::Stopped { step: ended.steps, resume: directory.resume_command.as_deref() }
-        }
-    };
     charts::render(&RunReport {
         title: &format!("{} on {}", job.task.arch.name(), job.task.recipe.data.source),
         arch: &job.task.arch.name(),
@@ -90,7 +84,7 @@ pub(super) fn page(
         finished: None,
         status,
         headline,
-        seconds: Some(ended.seconds),
+        seconds: Some(seconds),
         images_per_s: rate.get(rate.len() / 2).copied(),
         epochs: &epochs,
         steps: &steps,

@@ -14,6 +14,7 @@ use super::{Flow, Observer, Tick, TrainError, Trained, diverged, report};
 use crate::data::Epoch;
 use crate::measure::evaluate::Evaluation;
 use crate::model::Model;
+use crate::page::charts::Status;
 
 /// Step events of a whole run, about.
 const STEP_EVENTS: u64 = 1000;
@@ -179,7 +180,7 @@ impl<'a> Run<'a> {
         let step = self.progress.step;
         if let Some(message) = self.job.announcement(step) {
             // Of the step to come, so that a run resumed before it tells it once.
-            self.warn(message, step + 1)?;
+            self.record.emit(Event::Entered { message, step: step + 1 })?;
         }
         self.job.enter(step)
     }
@@ -226,7 +227,7 @@ impl<'a> Run<'a> {
             let message = format!(
                 "the warm start is over after {step} steps; the learning rate is {rate} now"
             );
-            self.warn(message, step)?;
+            self.record.emit(Event::Entered { message, step })?;
         }
         Ok(())
     }
@@ -311,6 +312,7 @@ impl<'a> Run<'a> {
         self.check_weights()?;
         self.progress.last = Some((top1, top5));
         self.record.emit(Event::Evaluated(event))?;
+        self.report_so_far()?;
         if self.progress.best.is_none_or(|best| top1 > best) {
             self.best_so_far(top1)?;
         } else {
@@ -426,11 +428,32 @@ impl<'a> Run<'a> {
         if let Some(directory) = self.record.directory() {
             let evaluation = self.evaluation.as_ref();
             let history = &self.record.history;
-            let page = report::page(&self.job, directory, history, evaluation, &ended, failed);
+            let resume = directory.resume_command.as_deref();
+            let status = match ended.stopped.as_deref() {
+                None => Status::Finished,
+                Some(reason) if failed => Status::Failed { step: ended.steps, reason },
+                Some(_) => Status::Stopped { step: ended.steps, resume },
+            };
+            let page =
+                report::page(&self.job, directory, history, evaluation, status, ended.seconds);
             directory.write(REPORT, &page)?;
         }
         self.record.emit(Event::RunEnded(ended.clone()))?;
         Ok(ended)
+    }
+
+    /// The page as far as the run has come; its end writes the last.
+    fn report_so_far(&mut self) -> Result<(), TrainError> {
+        let Some(directory) = self.record.directory() else { return Ok(()) };
+        let (step, of) = (self.progress.step, self.job.calendar.total());
+        if step == of {
+            return Ok(());
+        }
+        let status = Status::Running { step, of };
+        let evaluation = self.evaluation.as_ref();
+        let history = &self.record.history;
+        let page = report::page(&self.job, directory, history, evaluation, status, self.seconds());
+        Ok(directory.write(REPORT, &page)?)
     }
 
     fn seconds(&self) -> f64 {
@@ -454,6 +477,9 @@ impl<'a> Run<'a> {
             seed: task.recipe.train.seed,
             threads: task.device.threads() as u64,
             isa: task.device.about(),
+            classes: task.classes.len() as u64,
+            start: task.recipe.model.start.clone(),
+            pace: job.pace(),
             precision: job.learner.session.plan().options.precision.to_string(),
             precision_why: task.precision_why.map(str::to_owned),
             sizes: task.sizes.clone(),

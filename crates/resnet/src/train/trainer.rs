@@ -19,7 +19,7 @@ use crate::measure::evaluate::Evaluation;
 use crate::model::Model;
 
 /// What `data.source` says of pictures that a program gave.
-const GIVEN: &str = "given";
+pub const GIVEN: &str = "given";
 
 /// Trains a network: on data that a recipe names or any [`Dataset`], with or without a run
 /// directory.

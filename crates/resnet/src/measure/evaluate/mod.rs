@@ -11,9 +11,10 @@ use crate::measure::metric::{self, Calibration, Confusion, METRICS, Metric};
 use crate::model::{Model, ModelError};
 use crate::net::ArchError;
 use resnet_engine::exec::{self, Device, ExecError, OpenError, Session};
+use resnet_engine::graph::Graph;
 use resnet_engine::op::ShapeError;
 use resnet_engine::plan::{Options, Plan};
-use resnet_engine::step::Precision;
+use resnet_engine::step::{Memory, Precision};
 
 pub(crate) use page::{confused, matrix};
 pub use save::{Report, save};
@@ -107,14 +108,46 @@ pub fn evaluate_crops(
     device: &dyn Device,
     on: &mut dyn FnMut(usize),
 ) -> Result<Evaluation, UseError> {
+    evaluate_as(model, data, How { crops, precision, batch: None }, device, on)
+}
+
+/// How to evaluate.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct How {
+    /// How to look at each picture.
+    pub crops: Crops,
+    /// How maps are stored.
+    pub precision: Precision,
+    /// Pictures a batch; left open, as many as keep the cores busy in about a GiB.
+    pub batch: Option<usize>,
+}
+
+/// The same with every choice.
+///
+/// # Errors
+/// As [`evaluate_model`].
+pub fn evaluate_as(
+    model: &mut Model,
+    data: Arc<dyn Dataset>,
+    how: How,
+    device: &dyn Device,
+    on: &mut dyn FnMut(usize),
+) -> Result<Evaluation, UseError> {
     let data = data::with_classes(data, &model.classes)?;
-    let (crops, most) = match crops {
+    let (crops, most) = match how.crops {
         Crops::One => (1, BATCH),
         Crops::Ten => (CROPS, BATCH / CROPS),
     };
-    let batch = most.min(data.len()).max(1);
-    let options = Options { precision, ..Options::infer(batch * crops) };
-    let plan = Plan::build(&model.graph()?, options)?;
+    let graph = model.graph()?;
+    let len = data.len().max(1);
+    let (plan, batch) = match how.batch {
+        Some(batch) => {
+            let batch = batch.clamp(1, len);
+            let options = Options { precision: how.precision, ..Options::infer(batch * crops) };
+            (Plan::build(&graph, options)?, batch)
+        }
+        None => plan_within(&graph, how.precision, most.min(len), crops)?,
+    };
     let mut session = Session::to_run(device, plan)?;
     let transform = Transform::new(model.preprocess.clone(), Augment::default())?;
     let workers = loader_workers(data.as_ref(), device.threads());
@@ -122,6 +155,28 @@ pub fn evaluate_crops(
     let loader = Loader::new(data, transform, options)?;
     model.hand_over(&mut session)?;
     evaluate(&mut session, &loader, on)
+}
+
+/// Most bytes that the maps of an evaluation take where fewer images a batch would do.
+const MOST_BYTES: usize = 1 << 30;
+
+/// A plan that evaluates up to `most` pictures a batch, and how many: fewer where their maps would
+/// take more than [`MOST_BYTES`]. It is the same on every machine.
+pub(crate) fn plan_within(
+    graph: &Graph,
+    precision: Precision,
+    most: usize,
+    crops: usize,
+) -> Result<(Plan, usize), ShapeError> {
+    let build =
+        |batch: usize| Plan::build(graph, Options { precision, ..Options::infer(batch * crops) });
+    let plan = build(most)?;
+    let bytes = plan.len_of(Memory::Arena).saturating_mul(4);
+    if bytes <= MOST_BYTES || most == 1 {
+        return Ok((plan, most));
+    }
+    let batch = (most as u64 * MOST_BYTES as u64 / bytes as u64).max(1) as usize;
+    Ok((build(batch)?, batch))
 }
 
 /// What a network does on a data set.
@@ -265,7 +320,21 @@ pub fn softmax(row: &[f32]) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{average, softmax};
+    use super::{MOST_BYTES, average, plan_within, softmax};
+    use crate::Shape;
+    use crate::net::Arch;
+    use resnet_engine::step::{Memory, Precision};
+
+    #[test]
+    fn the_batch_of_an_evaluation_follows_memory() {
+        for (side, all) in [(224, true), (512, false), (1024, false)] {
+            let graph = Arch::parse("resnet50").unwrap().graph(Shape::new(3, side, side), 5);
+            let (plan, batch) = plan_within(&graph.unwrap(), Precision::F32, 100, 1).unwrap();
+            assert_eq!(batch == 100, all, "{side}: {batch}");
+            assert!(batch >= 4 && plan.len_of(Memory::Arena) * 4 <= MOST_BYTES, "{side}: {batch}");
+            assert_eq!(plan.options.batch, batch);
+        }
+    }
 
     #[test]
     fn crops_are_averaged_by_probability() {

@@ -48,11 +48,18 @@ pub struct RunReport<'a> {
     pub environment: &'a [(String, String)],
 }
 
-/// How a run ended.
+/// How a run ended, or that it did not yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status<'a> {
     /// The whole budget was spent.
     Finished,
+    /// It goes on.
+    Running {
+        /// Steps done.
+        step: u64,
+        /// Steps of the whole run.
+        of: u64,
+    },
     /// It was interrupted.
     Stopped {
         /// Steps done.
@@ -190,6 +197,14 @@ fn status(report: &RunReport<'_>) -> (Tone, String) {
             );
             (Tone::Good, format!("Finished: {done}."))
         }
+        Status::Running { step, of } => (
+            Tone::Plain,
+            format!(
+                "Running: {} of {}. Open it again for more.",
+                format::thousands(step),
+                format::plural(of, "step")
+            ),
+        ),
         Status::Stopped { step, resume } => {
             let go_on = resume.map(|r| format!(" To go on: {r}")).unwrap_or_default();
             (

@@ -220,7 +220,7 @@ impl Record {
                 Event::Evaluated(event) => evaluations.push(event),
                 Event::Monitored(event) => monitored.push(event),
                 Event::RunEnded(event) => ended = Some(event),
-                Event::Saved { .. } | Event::Warned { .. } => {}
+                Event::Saved { .. } | Event::Entered { .. } | Event::Warned { .. } => {}
             }
         }
         let (Some(started), Some(ended)) = (started, ended) else {

@@ -28,6 +28,9 @@ fn record(arch: &str, seed: u64, train_error: f64, changes: &[(&str, &str)]) -> 
         directory: PathBuf::from(format!("{arch}-{seed}")),
         arch: task::network(&recipe).unwrap(),
         started: RunStarted {
+            classes: 0,
+            start: String::new(),
+            pace: Vec::new(),
             arch: arch.into(),
             params: 1,
             macs: 2,

@@ -37,6 +37,13 @@ pub enum Event {
         /// Steps done when it was made.
         step: u64,
     },
+    /// Something that was planned begins, such as a phase.
+    Entered {
+        /// What changes, in a sentence.
+        message: String,
+        /// The first step of it, or the last before it.
+        step: u64,
+    },
     /// Something that the user should know.
     Warned {
         /// What, and what to do.
@@ -57,7 +64,9 @@ impl Event {
             Event::Step(step) => Some(step.step),
             Event::Evaluated(evaluated) => Some(evaluated.step),
             Event::Monitored(monitored) => Some(monitored.step),
-            Event::Saved { step, .. } | Event::Warned { step, .. } => Some(*step),
+            Event::Saved { step, .. }
+            | Event::Entered { step, .. }
+            | Event::Warned { step, .. } => Some(*step),
             Event::RunEnded(_) => None,
         }
     }
@@ -90,6 +99,15 @@ pub struct RunStarted {
     pub threads: u64,
     /// The instruction set that the kernels use.
     pub isa: String,
+    /// Classes that it tells apart; 0 in logs that do not say.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub classes: u64,
+    /// The model that it starts from; empty for random weights.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub start: String,
+    /// What its steps cost, where that changes on the way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pace: Vec<Pace>,
     /// How maps are stored: `f32` or `bf16`.
     #[serde(default = "f32_name")]
     pub precision: String,
@@ -101,6 +119,20 @@ pub struct RunStarted {
     pub sizes: Option<String>,
     /// The run directory.
     pub out: String,
+}
+
+/// About what a step costs from some step on, next to others of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pace {
+    /// The first such step, the run's first being 0.
+    pub from: u64,
+    /// The cost: of an image forward is 1, of all three passes 3.
+    pub cost: f64,
+}
+
+/// For fields that are left out.
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// The precision of runs that do not say.
@@ -265,6 +297,9 @@ pub(crate) mod tests {
             seed: 1,
             threads: 2,
             isa: "avx2".into(),
+            classes: 0,
+            start: String::new(),
+            pace: Vec::new(),
             precision: "f32".into(),
             precision_why: None,
             sizes: None,
@@ -290,6 +325,10 @@ pub(crate) mod tests {
             (
                 Event::Saved { path: "checkpoints/last.safetensors".into(), step: 20 },
                 r#"{"event":"saved","path":"checkpoints/last.safetensors","step":20}"#,
+            ),
+            (
+                Event::Entered { message: "all layers are trained".into(), step: 5 },
+                r#"{"event":"entered","message":"all layers are trained","step":5}"#,
             ),
             (
                 Event::Warned { message: "a \"quoted\"\nline".into(), step: 0 },
