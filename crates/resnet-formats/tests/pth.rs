@@ -70,6 +70,27 @@ fn checkpoints_are_unwrapped_and_it_is_said() {
 }
 
 #[test]
+fn checkpoints_of_training_programs_hold_any_class_beside_the_weights() {
+    for name in ["references.pth", "references-stream.pth", "references-protocol5.pth"] {
+        let found = read(name);
+        assert_eq!(found.tensors, plain(), "{name}");
+        assert_eq!(found.path, ["model"]);
+        let ignored = |key: &str| found.ignored[key].as_str();
+        assert_eq!(ignored("args"), "an object of argparse.Namespace");
+        assert_eq!(ignored("metrics"), "a dictionary of 1 entry");
+        assert_eq!(ignored("model_ema"), "a dictionary of 1 entry");
+        assert_eq!(ignored("lr_scheduler"), "a dictionary of 2 entries");
+    }
+    let found = read("lightning.pth");
+    assert_eq!(found.path, ["state_dict"]);
+    assert_eq!(found.tensors.entries.len(), 4);
+    assert!(found.tensors.get("model.conv1.weight").is_some());
+    assert!(found.tensors.get("criterion.weight").is_some());
+    assert_eq!(found.ignored["state_dict.train_acc._extra_state"], "an object of __main__.Program");
+    assert_eq!(found.ignored["hyper_parameters"], "a dictionary of 3 entries");
+}
+
+#[test]
 fn views_become_contiguous() {
     for name in ["views.pth", "views-stream.pth"] {
         // Channels last: PyTorch counts [1, 2, 2, 3] in its own order, the numbers lie in another.

@@ -165,7 +165,7 @@ fn zip64_fields_are_read_and_checked() {
         file.extend([1, 0, extra_len, 0]);
         file.extend(8u64.to_le_bytes());
         file.extend(8u64.to_le_bytes());
-        file.extend((offset + claimed_offset).to_le_bytes());
+        file.extend(offset.wrapping_add(claimed_offset).to_le_bytes());
         let grown = u64::from(bytes) + 28;
         let at = file.len() as u64 + locator;
         file.extend(b"PK\x06\x06\x2c\0\0\0\0\0\0\0\x2d\0\x2d\0\0\0\0\0\0\0\0\0");

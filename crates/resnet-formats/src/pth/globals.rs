@@ -94,21 +94,23 @@ pub(super) fn find(module: &str, name: &str) -> Option<Global> {
     row.map(|row| row.2)
 }
 
-/// Types of Python's own that options are made of.
-const PLAIN: &[&str] = &[
-    "bool",
-    "bytearray",
-    "bytes",
-    "complex",
-    "float",
-    "getattr",
-    "int",
-    "object",
-    "range",
-    "slice",
-    "str",
-    "tuple",
-    "type",
+/// Functions of Python's own that run code or reach for files.
+const HARMFUL: &[&str] = &[
+    "__import__",
+    "apply",
+    "breakpoint",
+    "compile",
+    "delattr",
+    "eval",
+    "exec",
+    "execfile",
+    "file",
+    "globals",
+    "input",
+    "locals",
+    "open",
+    "setattr",
+    "vars",
 ];
 
 /// Why a name without a row is refused; `None` if a placeholder may stand for it. Nothing is
@@ -116,7 +118,7 @@ const PLAIN: &[&str] = &[
 pub(super) fn refusal(module: &str, name: &str) -> Option<&'static str> {
     let root = module.split('.').next().unwrap_or(module);
     match root {
-        "builtins" | "__builtin__" if PLAIN.contains(&name) => None,
+        "builtins" | "__builtin__" if !HARMFUL.contains(&name) => None,
         "os" | "posix" | "nt" | "subprocess" | "sys" | "builtins" | "__builtin__" | "shutil"
         | "socket" | "runpy" | "importlib" | "pty" | "code" | "operator" | "webbrowser"
         | "ctypes" | "pickle" | "_pickle" => {
