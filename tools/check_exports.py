@@ -1,12 +1,13 @@
 """Checks exported files in the programs they are for: ONNX Runtime, PyTorch, torchvision.
 
     pip install onnxruntime torch torchvision safetensors
-    python3 tools/check_exports.py target/release/resnet [ARCH ...]
+    python3 tools/check_exports.py target/release/resnet [--runtime PYTHON] ... [ARCH ...]
 
 For each network, PyTorch is the reference. Its weights go through `resnet import` and `resnet export`, and then:
 
 - ONNX Runtime's logits of 64 pictures, with batch norm kept and folded, with and without preprocessing inside, in batches of
-  several sizes, are within 1e-4 of PyTorch's;
+  several sizes, are within 1e-4 of PyTorch's, and so are those of every other ONNX Runtime that a `--runtime` names by its
+  Python, and those of a file of the newest opset in the present one;
 - what `resnet predict` says of a picture is what ONNX Runtime computes of its bytes;
 - `.pth` (torch.load with weights_only=True) and `.safetensors` load into the network with strict=True, bit for bit, and in f16
   as PyTorch itself rounds.
@@ -24,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import run_onnx
 import safetensors
 import safetensors.torch
 import torch
@@ -40,6 +42,7 @@ MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 NETWORKS = {
     "resnet20": (32, 10),
     "preresnet110": (32, 10),
+    "resnet18": (224, 1000),
     "resnet50": (224, 1000),
     "resnext50_32x4d": (224, 1000),
 }
@@ -85,18 +88,6 @@ def run(*words):
     return done.stdout
 
 
-def session(path):
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 2  # warnings would say that the model is dated or odd
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def logits(runtime, x):
-    """In batches of different sizes: the batch is dynamic."""
-    parts = np.split(x, [1, 8, 40])
-    return np.concatenate([runtime.run(["logits"], {"images": part})[0] for part in parts])
-
-
 def say(text):
     print(text, flush=True)
 
@@ -110,17 +101,24 @@ def check(ok, text):
 check.failed = 0
 
 
-def check_onnx(resnet, folder, model, bytes_, x, want):
-    for flags in ([], ["--fold"], ["--with-preprocessing"], ["--fold", "--with-preprocessing"]):
+def check_onnx(resnet, folder, model, bytes_, x, want, runtimes):
+    variants = [[], ["--fold"], ["--with-preprocessing"], ["--fold", "--with-preprocessing"]]
+    for flags in (["--opset", "26"], *variants):
         path = folder / "model.onnx"
         report = json.loads(run(resnet, "export", model, "-o", path, "--verify", "--json", *flags))
-        runtime = session(path)
+        runtime = run_onnx.session(path)
         given = bytes_ if "--with-preprocessing" in flags else x.numpy()
-        got = logits(runtime, given)
+        got = run_onnx.logits(runtime, given)
         apart = float(np.abs(got - want).max())
         text = " ".join(["onnx", *flags])
         ours = report["verified"]["largest_difference"]
         check(apart <= TOLERANCE, f"{text}: {apart:.1e} from PyTorch; our engine, file against model: {ours:.1e}")
+        for python in [] if "--opset" in flags else runtimes:
+            images, answers = folder / "images.npy", folder / "answers.npy"
+            np.save(images, given)
+            version = run(python, ROOT / "tools/run_onnx.py", path, images, answers).strip()
+            other = float(np.abs(np.load(answers) - want).max())
+            check(other <= TOLERANCE, f"{text}: ONNX Runtime {version}: {other:.1e} from PyTorch")
         texts = runtime.get_modelmeta().custom_metadata_map
         check(json.loads(texts["preprocess"])["shape"][1] == x.shape[2], f"{text}: metadata {', '.join(sorted(texts))}")
     # What is predicted of a file is what the graph with preprocessing inside makes of its bytes.
@@ -161,7 +159,11 @@ def check_weights(resnet, folder, model, arch, side, classes, net):
 
 
 def main():
-    resnet, *archs = sys.argv[1:] or sys.exit(__doc__)
+    resnet, *rest = sys.argv[1:] or sys.exit(__doc__)
+    runtimes, archs = [], []
+    while rest:
+        word = rest.pop(0)
+        (runtimes if word == "--runtime" else archs).append(rest.pop(0) if word == "--runtime" else word)
     resnet = Path(resnet).resolve()
     say(f"ONNX Runtime {onnxruntime.__version__}, PyTorch {torch.__version__}")
     for arch in archs or NETWORKS:
@@ -184,7 +186,7 @@ def main():
                 )
             )
             check(report["arch"] == arch and report["classes"] == classes, f"import: {report['arch']}, {report['naming']}")
-            check_onnx(resnet, folder, model, bytes_, x, want)
+            check_onnx(resnet, folder, model, bytes_, x, want, runtimes)
             check_weights(resnet, folder, model, arch, side, classes, net)
     if check.failed:
         sys.exit(f"{check.failed} checks failed")
