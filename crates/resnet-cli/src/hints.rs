@@ -52,6 +52,7 @@ pub(crate) fn of_assumption(assumption: &Assumption) -> &'static str {
     match assumption {
         Assumption::Network { .. } => ", and --arch takes it",
         Assumption::Numbered(_) => "; --classes FILE names them",
+        Assumption::NoHead => ": resnet finetune MODEL --data folder:DIR",
         _ => "",
     }
 }

@@ -101,6 +101,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         false => None,
     };
     export::export(&model, format, &options, &args.out)?;
+    let warning = export::warning(&model, format);
+    if let Some(text) = &warning {
+        tell(&format!("warning: {text}"));
+    }
     let bytes = std::fs::metadata(&args.out)?.len();
     let difference = match &pictures {
         Some(pictures) => {
@@ -121,7 +125,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         let json = serde_json::json!({
             "arch": model.arch.name(), "format": format.name,
             "file": args.out.display().to_string(),
-            "bytes": bytes, "verified": verified,
+            "bytes": bytes, "verified": verified, "warning": warning,
         });
         writeln!(out, "{json}")?;
         return Ok(());

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use resnet::model::foreign::{self, Choices};
+use resnet::model::foreign::{self, Assumption, Choices};
 use resnet::net::Arch;
 use resnet::train::recipe::split_override;
 
@@ -16,17 +16,19 @@ use crate::term::{grouped, tell};
   resnet import resnet18-f37072fd.pth --classes imagenet_class_index.json -o resnet18.safetensors
   resnet import resnet50.safetensors --arch resnet50_v1 -o resnet50.safetensors \\
     preprocess.mean=0.485,0.458,0.408 preprocess.std=0.0039216
-Names of torchvision, timm (resnet, resnext, resnetv2) and the CIFAR networks of \
-pytorch_resnet_cifar10 and pytorch-cifar
-are known, and the network is found by them and the shapes. Whatever had to be assumed is told. \
-Nothing in a file is executed.")]
+Names of torchvision, timm (resnet, resnext, resnetv2), OpenMMLab, Hugging Face, detectron2 and \
+the CIFAR networks of
+pytorch_resnet_cifar10 and pytorch-cifar are known, and the network is found by them and the \
+shapes. Whatever had to be
+assumed or was left out is told. Weights without a last layer can be fine-tuned. Nothing in a file \
+is executed.")]
 pub(crate) struct Args {
     /// Weights: .safetensors, .pth, .pt, .th
     file: PathBuf,
     /// The network, where the weights cannot say it: resnet50 and resnet50_v1 have the same tensors
     #[arg(long)]
     arch: Option<String>,
-    /// Class names: one a line, or a JSON index {"0": ["n01440764", "tench"], ...}
+    /// Class names: one a line, a JSON index {"0": ["n01440764", "tench"], ...}, class_to_idx, id2label
     #[arg(long, value_name = "FILE")]
     classes: Option<PathBuf>,
     /// Licence of the weights, kept in the model file
@@ -54,8 +56,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         choices.set(&key, &value)?;
     }
     if let Some(file) = args.classes {
-        let names = foreign::read_classes(&file)?;
-        choices.classes = Some((file, names));
+        let list = foreign::read_classes(&file)?;
+        choices.aliases = list.aliases;
+        choices.classes = Some((file, list.names));
     }
     let import = foreign::import(&args.file, &choices)?;
     let assumed: Vec<String> = import
@@ -71,6 +74,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     }
     let model = &import.model;
     model.save(&args.out)?;
+    let named = !import
+        .assumed
+        .iter()
+        .any(|assumption| matches!(assumption, Assumption::Numbered(_) | Assumption::NoHead));
+    let check = named.then(|| format!("resnet eval {} --data folder:DIR", args.out.display()));
     let (arch, tensors) = (model.arch.name(), model.tensors.entries.len());
     let mut out = std::io::stdout().lock();
     if args.json {
@@ -79,6 +87,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             "tensors": tensors,
             "preprocess": model.preprocess, "licence": model.tensors.metadata.get("licence"),
             "assumed": assumed, "left_out": import.ignored, "model": args.out.display().to_string(),
+            "check": check,
         });
         writeln!(out, "{json}")?;
         return Ok(());
@@ -90,5 +99,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         import.naming,
         args.out.display()
     )?;
+    if let Some(check) = check {
+        writeln!(out, "check it on labelled pictures, a folder for each class: {check}")?;
+    }
     Ok(())
 }

@@ -47,6 +47,6 @@ pub(crate) use role::is_test;
 pub(crate) use source::check_classes;
 use source::find;
 pub use source::{formats, open, register};
-pub use subset::{Subset, split, with_classes};
+pub use subset::{Subset, split, with_aliases, with_classes};
 pub use target::Targets;
 pub use walk::{Walk, files_in};

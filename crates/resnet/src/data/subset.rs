@@ -110,13 +110,29 @@ pub fn with_classes(
     data: Arc<dyn Dataset>,
     classes: &[String],
 ) -> Result<Arc<dyn Dataset>, DataError> {
+    with_aliases(data, classes, &[])
+}
+
+/// The same where data may call a class by its other name in `aliases`, which are by label too.
+///
+/// # Errors
+/// As [`with_classes`].
+pub fn with_aliases(
+    data: Arc<dyn Dataset>,
+    classes: &[String],
+    aliases: &[String],
+) -> Result<Arc<dyn Dataset>, DataError> {
     if data.classes() == classes {
         return Ok(data);
     }
-    let known: Vec<String> = classes.iter().map(|name| composed(name)).collect();
+    let composed_all = |names: &[String]| -> Vec<String> {
+        names.iter().map(|name| composed(name)).collect()
+    };
+    let (known, others) = (composed_all(classes), composed_all(aliases));
     let find = |name: &String| {
         let name = composed(name);
-        known.iter().position(|known| *known == name)
+        let at = known.iter().position(|known| *known == name);
+        at.or_else(|| others.iter().position(|known| *known == name))
     };
     let labels: Vec<Option<usize>> = data.classes().iter().map(find).collect();
     let unknown = (0..data.len()).find(|&index| labels[data.label(index) as usize].is_none());

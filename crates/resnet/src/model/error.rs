@@ -63,6 +63,16 @@ pub enum ModelError {
         /// What is wrong.
         error: DataError,
     },
+    /// There is no trained last layer.
+    #[error(
+        "{}: the weights came without a last layer, so the model knows no classes; fine-tune it on \
+         pictures of your own first",
+        path.display()
+    )]
+    Headless {
+        /// The file.
+        path: PathBuf,
+    },
     /// The device that holds the weights.
     #[error(transparent)]
     Exec(#[from] ExecError),

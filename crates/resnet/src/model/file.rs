@@ -10,6 +10,8 @@
 //! | `resnet.crc32` | the file's checksum, see [`safetensors::CHECKSUM`] |
 //! | `arch` | the network with its options, as [`Arch::parse`] reads it |
 //! | `classes` | JSON list of class names |
+//! | `classes.aliases` | JSON list of other names of the classes, where data may call them otherwise |
+//! | `head` | `none` if the last layer is still to be trained: weights imported without one |
 //! | `licence` | of the weights, where it is known |
 //! | `recipe` | TOML of the recipe it was trained with, if it was trained here |
 //! | `metrics` | JSON of its last evaluation: every metric, `split` and `count` |
@@ -44,6 +46,11 @@ const FORMAT: &str = "resnet/1";
 pub(crate) const CHECKED: &str = "resnet/2";
 /// Name of the tensor that holds the per-pixel mean.
 pub(crate) const PIXEL_MEAN: &str = "preprocess.mean";
+
+/// Metadata key of other names of the classes.
+pub(super) const ALIASES: &str = "classes.aliases";
+/// Metadata key of a model without a trained last layer.
+pub(super) const HEADLESS: &str = "head";
 
 /// Whether texts are those of a model file.
 pub(super) fn is_ours(metadata: &BTreeMap<String, String>) -> bool {
@@ -244,6 +251,25 @@ impl Model {
         let preprocess = json(serde_json::to_string(&self.preprocess));
         metadata.insert("preprocess".into(), preprocess);
         metadata
+    }
+
+    /// Other names of the classes by label, by which data may call them too; empty if there are
+    /// none.
+    pub fn aliases(&self) -> Vec<String> {
+        let text = self.tensors.metadata.get(ALIASES);
+        text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+    }
+
+    /// Checks that the model tells classes apart: weights that were imported without a last layer do
+    /// not before they are fine-tuned.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn check_head(&self) -> Result<(), ModelError> {
+        match self.tensors.metadata.contains_key(HEADLESS) {
+            true => Err(ModelError::Headless { path: self.path.clone() }),
+            false => Ok(()),
+        }
     }
 
     /// The network's layers.

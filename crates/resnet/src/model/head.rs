@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use resnet_formats::Array;
 
-use super::file::Model;
+use super::file::{ALIASES, HEADLESS, Model};
 use resnet_engine::graph::Graph;
 use resnet_engine::op::{self, ShapeError};
 
@@ -18,6 +18,10 @@ impl Model {
     /// The graph cannot read its inputs.
     pub fn for_classes(mut self, classes: &[String], graph: &Graph) -> Result<Model, ShapeError> {
         let new_head = self.classes != classes;
+        if new_head {
+            self.tensors.metadata.remove(ALIASES);
+            self.tensors.metadata.remove(HEADLESS);
+        }
         self.classes = classes.to_vec();
         let params = op::all_params(graph, &op::shapes(graph)?);
         let names: HashSet<&str> = params.iter().map(|(_, name, _)| name.as_str()).collect();

@@ -178,10 +178,12 @@ impl Task {
         pictures: Pictures,
         device: Arc<dyn Device>,
     ) -> Result<Task, TaskError> {
+        model.check_head()?;
+        let named = |data| data::with_aliases(data, &model.classes, &model.aliases());
         Ok(Task {
             recipe,
-            train: data::with_classes(pictures.train, &model.classes)?,
-            eval: data::with_classes(pictures.eval, &model.classes)?,
+            train: named(pictures.train)?,
+            eval: named(pictures.eval)?,
             eval_name: pictures.eval_name,
             eval_is_test: pictures.eval_is_test,
             warnings: pictures.warnings,

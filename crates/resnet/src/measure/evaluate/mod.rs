@@ -133,7 +133,8 @@ pub fn evaluate_as(
     device: &dyn Device,
     on: &mut dyn FnMut(usize),
 ) -> Result<Evaluation, UseError> {
-    let data = data::with_classes(data, &model.classes)?;
+    model.check_head()?;
+    let data = data::with_aliases(data, &model.classes, &model.aliases())?;
     let (crops, most) = match how.crops {
         Crops::One => (1, BATCH),
         Crops::Ten => (CROPS, BATCH / CROPS),

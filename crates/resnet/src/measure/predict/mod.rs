@@ -98,6 +98,7 @@ impl Predictor {
             precision,
             ..Options::infer(1)
         };
+        opened.model.check_head()?;
         let graph = opened.model.graph()?;
         let shape_of_layer = op::shapes(&graph)?[layer.unwrap_or(graph.output()).0];
         let mut session = Session::to_run(device, Plan::build(&graph, options)?)?;

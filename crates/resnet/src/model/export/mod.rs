@@ -16,7 +16,8 @@ use resnet_formats::{Array, Data, FormatError, Tensors, pth, safetensors};
 
 use crate::base::files;
 use crate::model::{CHECKED, Model, PIXEL_MEAN};
-use resnet_engine::graph::Op;
+use crate::net::Arch;
+use resnet_engine::graph::{Graph, Op};
 use resnet_engine::op::{self};
 
 pub use error::{Difference, ExportError};
@@ -74,7 +75,45 @@ pub fn export(
     path: &Path,
 ) -> Result<(), ExportError> {
     options.check(format)?;
+    model.check_head()?;
     (format.write)(model, options, path)
+}
+
+/// Networks of torchvision's with bottlenecks, whose names are ours too.
+const TORCHVISION: [&str; 7] = [
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnext50_32x4d",
+    "resnext101_32x8d",
+    "wide_resnet50_2",
+    "wide_resnet101_2",
+];
+/// Metadata key of what whoever loads the weights elsewhere has to know.
+const NOTE: &str = "note";
+
+/// What whoever loads a file of weights elsewhere has to know: a network of torchvision's has the
+/// same tensors and computes something else.
+pub fn warning(model: &Model, format: &Format) -> Option<String> {
+    if format.name == "onnx" {
+        return None;
+    }
+    let ours = model.graph().ok()?;
+    let params = |graph: &Graph| -> Option<Vec<(String, Vec<usize>)>> {
+        let params = op::all_params(graph, &op::shapes(graph).ok()?).into_iter();
+        Some(params.map(|(_, name, param)| (name, param.dims)).collect())
+    };
+    let found = params(&ours)?;
+    let twin = TORCHVISION.into_iter().find(|name| {
+        let theirs = Arch::parse(name).and_then(|arch| arch.graph(ours.input, model.classes.len()));
+        theirs.is_ok_and(|theirs| theirs != ours && params(&theirs).as_ref() == Some(&found))
+    })?;
+    Some(format!(
+        "torchvision's {twin} takes the weights of {} with strict=True and answers differently: its \
+         bottlenecks have their strides in the 3x3 convolution (v1.5), not in the first 1x1 (v1); an \
+         onnx file holds the whole network",
+        model.arch.name()
+    ))
 }
 
 fn write_onnx(model: &Model, options: &Options, path: &Path) -> Result<(), ExportError> {
@@ -111,6 +150,9 @@ fn state_dict(model: &Model, options: &Options) -> Result<Tensors, ExportError> 
     let shapes = op::shapes(&graph)?;
     let mut tensors = Tensors { metadata: model.metadata(), ..Tensors::default() };
     tensors.metadata.remove("progress");
+    if let Some(note) = FORMATS.last().and_then(|weights| warning(model, weights)) {
+        tensors.metadata.insert(NOTE.into(), note);
+    }
     if let Some(mean) = model.preprocess.pixel_mean() {
         let json = serde_json::to_string(mean).expect("numbers always become JSON");
         tensors.metadata.insert(PIXEL_MEAN.into(), json);

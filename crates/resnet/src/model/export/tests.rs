@@ -344,6 +344,36 @@ fn options_that_mean_nothing_are_refused() {
 }
 
 #[test]
+fn weights_that_torchvision_would_misread_are_told() {
+    let dir = TestDir::new("note");
+    let zeros = |arch: &str| {
+        let mut model = model("resnet8", 32, 3);
+        model.arch = Arch::parse(arch).unwrap();
+        let graph = model.graph().unwrap();
+        model.tensors.entries.clear();
+        for (_, name, param) in op::all_params(&graph, &op::shapes(&graph).unwrap()) {
+            model.tensors.insert(name, Array::f32(param.dims.clone(), vec![0.0; param.len()]));
+        }
+        model
+    };
+    let told = |arch: &str, format: &str| {
+        warning(&zeros(arch), super::format(format).unwrap()).unwrap_or_default()
+    };
+    for format in ["pth", "safetensors"] {
+        let text = told("resnet50_v1", format);
+        assert!(text.contains("torchvision's resnet50 takes the weights of resnet50_v1"), "{text}");
+    }
+    assert!(told("resnet50:stride=v1", "pth").contains("torchvision's resnet50"));
+    for (arch, format) in [("resnet50_v1", "onnx"), ("resnet50", "pth"), ("resnet18", "pth")] {
+        assert_eq!(told(arch, format), "", "{arch} {format}");
+    }
+    let path = dir.0.join("model.pth");
+    export(&zeros("resnet50_v1"), format("pth").unwrap(), &Options::default(), &path).unwrap();
+    let note = &Model::load(&path).unwrap().tensors.metadata["note"];
+    assert!(note.contains("strict=True"), "{note}");
+}
+
+#[test]
 fn damaged_graphs_never_panic() {
     let inside = Options { preprocessing: true, ..Options::default() };
     let proto = onnx::from_model(&model("resnet8", 16, 3), &inside).unwrap();

@@ -22,6 +22,9 @@ pub struct Choices {
     pub arch: Option<Arch>,
     /// Class names by label, and the file they came from.
     pub classes: Option<(PathBuf, Vec<String>)>,
+    /// Other names of the classes by label, such as the folders of ImageNet, by which data may call
+    /// them too.
+    pub aliases: Option<Vec<String>>,
     /// The weights' licence.
     pub licence: Option<String>,
     /// Mean of each channel, of 0..1; one number for all.
@@ -49,6 +52,12 @@ pub enum Assumption {
     Numbered(usize),
     /// The classes are CIFAR-10's.
     Cifar10,
+    /// The layer of this name is the last one.
+    Head(String),
+    /// The weights are without a last layer, and only good to begin fine-tuning with.
+    NoHead,
+    /// What no weights show.
+    Unseen,
     /// A part of the preprocessing.
     Preprocess {
         /// Which, as [`Choices::set`] calls it after `preprocess.`
@@ -68,6 +77,14 @@ impl fmt::Display for Assumption {
                 write!(f, "the {count} classes are called by their numbers")
             }
             Assumption::Cifar10 => f.write_str("the classes are CIFAR-10's"),
+            Assumption::Head(name) => write!(f, "the last layer is {name}"),
+            Assumption::NoHead => f.write_str(
+                "there is no last layer: the model can be fine-tuned, and knows no classes before",
+            ),
+            Assumption::Unseen => f.write_str(
+                "what weights do not show: ReLU, plain max pooling, no dilation, norms with \
+                 eps=1e-5; a network with another activation or blur pooling answers wrongly",
+            ),
             Assumption::Preprocess { key, value } => write!(f, "preprocess.{key}={value}"),
         }
     }
@@ -114,24 +131,45 @@ impl Choices {
     }
 }
 
-/// Class names by label from a file: one name a line, or JSON, a list of names or an index `{"0":
-/// ["n01440764", "tench"], ...}` whose last text is the name. A name that stands for several
-/// classes of an index gets the class's first text behind it.
+/// Classes by label.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClassList {
+    /// Their names.
+    pub names: Vec<String>,
+    /// Other names, where the list has two for each class.
+    pub aliases: Option<Vec<String>>,
+}
+
+/// Classes by label from a file: one name a line, or JSON: a list of names; an index `{"0":
+/// ["n01440764", "tench"], ...}` whose last text is the name and whose first is another one; what
+/// ImageFolder calls `class_to_idx`, `{"tench": 0, ...}`; what Hugging Face's configurations call
+/// `id2label`, alone or in one. A name that stands for several classes of an index gets the class's
+/// first text behind it.
 ///
 /// # Errors
-/// The file cannot be read, is no such list, or has gaps.
-pub fn read_classes(path: &Path) -> Result<Vec<String>, ImportError> {
+/// The file cannot be read, is no such list, has gaps, or calls two classes the same.
+pub fn read_classes(path: &Path) -> Result<ClassList, ImportError> {
     let bytes = read_bounded(path, MOST_BYTES)?;
     let wrong = |problem: String| ImportError::Classes { path: path.into(), problem };
     let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8 text".into()))?;
     let text = text.trim_start_matches('\u{feff}');
     let json = |error: serde_json::Error| {
         wrong(format!(
-            "{error}; expected one name a line, a JSON list of names, or an index like {{\"0\": [\"n01440764\", \"tench\"]}}"
+            "{error}; expected one name a line, a JSON list of names, an index like {{\"0\": [\"n01440764\", \"tench\"]}}, or a class_to_idx like {{\"tench\": 0}}"
         ))
     };
+    let mut aliases = None;
     let classes = match text.trim_start().as_bytes().first() {
-        Some(b'{') => index(serde_json::from_str(text).map_err(json)?).map_err(wrong)?,
+        Some(b'{') => {
+            let entries = match serde_json::from_str(text).map_err(json)? {
+                Index::Config { id2label } => id2label,
+                Index::Labels(labels) => by_label(labels).map_err(wrong)?,
+                Index::Entries(entries) => entries,
+            };
+            let (names, others) = index(entries).map_err(wrong)?;
+            aliases = others;
+            names
+        }
         Some(b'[') => serde_json::from_str(text).map_err(json)?,
         _ => {
             let lines = text.lines().map(str::trim).collect::<Vec<_>>();
@@ -147,7 +185,38 @@ pub fn read_classes(path: &Path) -> Result<Vec<String>, ImportError> {
     if classes.is_empty() {
         return Err(wrong("it names no classes".into()));
     }
-    Ok(classes)
+    let mut labels: HashMap<&str, usize> = HashMap::new();
+    for (label, class) in classes.iter().enumerate() {
+        if let Some(first) = labels.insert(class, label) {
+            return Err(wrong(format!(
+                "class `{class}` stands there twice, for the labels {first} and {label}; give each \
+                 class a name of its own"
+            )));
+        }
+    }
+    Ok(ClassList { names: classes, aliases })
+}
+
+/// The kinds of JSON objects that name classes.
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum Index {
+    Config { id2label: BTreeMap<String, Entry> },
+    Labels(BTreeMap<String, u64>),
+    Entries(BTreeMap<String, Entry>),
+}
+
+/// An index from labels by names.
+fn by_label(labels: BTreeMap<String, u64>) -> Result<BTreeMap<String, Entry>, String> {
+    let mut entries = BTreeMap::new();
+    for (name, label) in labels {
+        if let Some(Entry::Name(other)) =
+            entries.insert(label.to_string(), Entry::Name(name.clone()))
+        {
+            return Err(format!("label {label} stands there for `{other}` and for `{name}`"));
+        }
+    }
+    Ok(entries)
 }
 
 /// One entry of an index: the name, or texts of which the last is the name.
@@ -158,7 +227,10 @@ enum Entry {
     Texts(Vec<String>),
 }
 
-fn index(entries: BTreeMap<String, Entry>) -> Result<Vec<String>, String> {
+/// Names by label, and the first texts where every class has one.
+type Named = (Vec<String>, Option<Vec<String>>);
+
+fn index(entries: BTreeMap<String, Entry>) -> Result<Named, String> {
     let count = entries.len();
     let mut classes: Vec<Option<(String, String)>> = vec![None; count];
     for (key, entry) in entries {
@@ -181,6 +253,7 @@ fn index(entries: BTreeMap<String, Entry>) -> Result<Vec<String>, String> {
     };
     let mut counts: HashMap<&str, usize> = HashMap::new();
     classes.iter().for_each(|(_, name)| *counts.entry(name).or_default() += 1);
+    let firsts: Vec<String> = classes.iter().map(|(first, _)| first.clone()).collect();
     let named = classes.iter().map(|(first, name)| {
         if counts[name.as_str()] > 1 && !first.is_empty() {
             format!("{name} ({first})")
@@ -188,5 +261,6 @@ fn index(entries: BTreeMap<String, Entry>) -> Result<Vec<String>, String> {
             name.clone()
         }
     });
-    Ok(named.collect())
+    let all = !firsts.iter().any(String::is_empty);
+    Ok((named.collect(), all.then_some(firsts)))
 }

@@ -8,6 +8,8 @@
 mod choices;
 mod infer;
 mod naming;
+mod rest;
+mod strangers;
 #[cfg(test)]
 mod tests;
 
@@ -16,15 +18,16 @@ use std::path::{Path, PathBuf};
 use resnet_formats::{Array, Tensors};
 
 use super::error::ModelError;
-use super::file::{Model, is_ours};
+use super::file::{ALIASES, HEADLESS, Model, is_ours};
 use super::read::read;
 use crate::base::files::FileError;
 use crate::data::{DataError, Normalize, Preprocess};
 use crate::net::{Arch, ArchError};
 use infer::{Candidate, Dims};
 use resnet_engine::graph::Shape;
+use rest::Head;
 
-pub use choices::{Assumption, Choices, read_classes};
+pub use choices::{Assumption, Choices, ClassList, read_classes};
 pub use infer::Mismatch;
 pub use naming::{NAMINGS, Naming};
 
@@ -59,9 +62,9 @@ pub enum ImportError {
     },
     /// The tensors' names are of no known kind.
     #[error(
-        "{}: the names of its tensors are not known; found {found}, expected those of {}; \
+        "{}: the names of its tensors are not known; found {found}, expected those of {}{}; \
          rename them, or say which network it is",
-        path.display(), expected
+        path.display(), expected, like(looks_like)
     )]
     Names {
         /// The file.
@@ -70,12 +73,15 @@ pub enum ImportError {
         found: String,
         /// The namings that are known.
         expected: String,
+        /// What the network looks like, where it is none of ours.
+        looks_like: Option<String>,
     },
     /// The tensors are not those of the network.
     #[error(
-        "{}: the tensors ({naming}) do not fit network `{arch}`{}: {mismatch}{}",
+        "{}: the tensors ({naming}) do not fit network `{arch}`{}: {mismatch}{}{}",
         path.display(),
         if *asked { "" } else { ", the nearest that is known" },
+        like(looks_like),
         if *asked { "" } else { "; if it is another, say which" }
     )]
     Tensors {
@@ -89,6 +95,8 @@ pub enum ImportError {
         asked: bool,
         /// The differences.
         mismatch: Mismatch,
+        /// What the network looks like, where it is none of ours.
+        looks_like: Option<String>,
     },
     /// A tensor's numbers cannot be weights.
     #[error("{}: tensor `{tensor}` {problem}", path.display())]
@@ -124,6 +132,11 @@ pub enum ImportError {
     Preprocess(#[from] DataError),
 }
 
+/// The part of a sentence that says what network tensors look like.
+fn like(what: &Option<String>) -> String {
+    what.as_ref().map_or(String::new(), |what| format!("; it looks like {what}, which is not read"))
+}
+
 impl ImportError {
     /// Whether the caller asked for something that does not exist or does not fit, rather than
     /// something failing. A file that is not what it should be is a failure.
@@ -151,7 +164,7 @@ impl ImportError {
 /// # Errors
 /// [`ImportError`] names the file and what is missing, unexpected or misshapen.
 pub fn import(path: &Path, choices: &Choices) -> Result<Import, ImportError> {
-    let (tensors, ignored) = read(path)?;
+    let (tensors, mut ignored) = read(path)?;
     if is_ours(&tensors.metadata) {
         return Err(ImportError::Ours { path: path.into() });
     }
@@ -160,17 +173,10 @@ pub fn import(path: &Path, choices: &Choices) -> Result<Import, ImportError> {
     let Some((naming, prefix)) = Naming::of(&entries) else {
         return Err(unknown_names(path, entries.keys()));
     };
-    let mut tensors = Tensors::default();
-    for (name, array) in entries {
-        // Counters of training steps are no part of what a network computes.
-        if !name.ends_with(".num_batches_tracked") {
-            let name = match name.strip_prefix(&prefix) {
-                Some(rest) => naming.rename(rest),
-                None => name,
-            };
-            tensors.insert(name, array);
-        }
-    }
+    let (entries, left_out) = rest::sort(entries, naming, &prefix);
+    ignored.extend(left_out);
+    let mut tensors = Tensors { entries, ..Tensors::default() };
+    let head = rest::head(&mut tensors.entries, &mut ignored);
     let found: Dims = tensors
         .entries
         .iter()
@@ -180,8 +186,32 @@ pub fn import(path: &Path, choices: &Choices) -> Result<Import, ImportError> {
     let ends = infer::ends_for(&arch, &found);
     let needed = infer::needed(&arch, ends, choices.crop)?;
     make_weights(path, &mut tensors, &needed)?;
-    let classes = classes(&arch, naming, ends.classes, choices, &mut assumed)?;
-    let preprocess = preprocess(&arch, naming, ends.channels, choices, &mut assumed)?;
+    let classes = match head {
+        Head::Missing => {
+            if let Some((path, _)) = &choices.classes {
+                let problem = "it names classes, and the weights have no last layer to tell them \
+                               apart; import them without it, and fine-tune";
+                return Err(ImportError::Classes { path: path.clone(), problem: problem.into() });
+            }
+            assumed.push(Assumption::NoHead);
+            tensors.metadata.insert(HEADLESS.into(), "none".into());
+            vec!["none".into()]
+        }
+        Head::Renamed(_) | Head::Ours => {
+            classes(&arch, naming, ends.classes, choices, &mut assumed)?
+        }
+    };
+    if let Head::Renamed(name) = &head {
+        assumed.push(Assumption::Head(name.clone()));
+    }
+    let kernel = found.get("conv1.weight").and_then(|dims| dims.get(2)).copied();
+    let small = arch.default_input().h < 64 || kernel == Some(3);
+    let preprocess = preprocess(small, naming, ends.channels, choices, &mut assumed)?;
+    assumed.push(Assumption::Unseen);
+    if let Some(aliases) = choices.aliases.as_ref().filter(|list| list.len() == classes.len()) {
+        let json = serde_json::to_string(aliases).expect("names always become JSON");
+        tensors.metadata.insert(ALIASES.into(), json);
+    }
     let licence = choices.licence.clone();
     let known = ["licence", "license"].iter().find_map(|key| metadata.get(*key).cloned());
     if let Some(licence) = licence.or(known) {
@@ -196,7 +226,8 @@ pub fn import(path: &Path, choices: &Choices) -> Result<Import, ImportError> {
     Ok(Import { model, naming: naming.name, assumed, ignored })
 }
 
-fn unknown_names<'a>(path: &Path, names: impl Iterator<Item = &'a String>) -> ImportError {
+fn unknown_names<'a>(path: &Path, names: impl Iterator<Item = &'a String> + Clone) -> ImportError {
+    let looks_like = strangers::looks_like(names.clone());
     let mut found: Vec<&str> = names.take(5).map(String::as_str).collect();
     if found.len() == 5 {
         found[4] = "...";
@@ -206,6 +237,7 @@ fn unknown_names<'a>(path: &Path, names: impl Iterator<Item = &'a String>) -> Im
         path: path.into(),
         found: if found.is_empty() { "none".into() } else { found.join(", ") },
         expected: expected.join("; "),
+        looks_like,
     }
 }
 
@@ -223,6 +255,7 @@ fn network(
         arch: arch.name(),
         asked,
         mismatch,
+        looks_like: strangers::looks_like(found.keys()),
     };
     if let Some(arch) = &choices.arch {
         let needed = infer::needed(arch, infer::ends_for(arch, found), choices.crop)?;
@@ -268,6 +301,9 @@ fn make_weights(path: &Path, tensors: &mut Tensors, needed: &Dims) -> Result<(),
             Some(values) if values.iter().any(|x| !x.is_finite()) => {
                 return Err(wrong("holds numbers that are not finite"));
             }
+            Some(values) if name.ends_with(".running_var") && values.iter().any(|&x| x < 0.0) => {
+                return Err(wrong("holds negative numbers, and variances have none"));
+            }
             Some(_) => {}
         }
         if let Some(dims) = needed.get(name)
@@ -309,13 +345,12 @@ fn classes(
 }
 
 fn preprocess(
-    arch: &Arch,
+    small: bool,
     naming: &Naming,
     channels: usize,
     choices: &Choices,
     assumed: &mut Vec<Assumption>,
 ) -> Result<Preprocess, ImportError> {
-    let small = arch.default_input().h < 64;
     let crop = choices.crop.unwrap_or_else(|| {
         let crop = if small { 32 } else { 224 };
         assumed.push(Assumption::Preprocess { key: "crop", value: crop.to_string() });

@@ -9,8 +9,9 @@ pub struct Naming {
     pub name: &'static str,
     /// Tensors that only this naming, among those above it in the table, has all of.
     marks: &'static [&'static str],
-    /// From its names to ours, the first that fits: `*` stands for a number, `+` in the result for
-    /// the next one plus one, and a pattern that ends in a dot fits any name that begins so.
+    /// From its names to ours, the first that fits: `*` stands for a number, `+` and `-` in the
+    /// result for the next one plus or minus one, and a pattern that ends in a dot fits any name
+    /// that begins so.
     renames: &'static [(&'static str, &'static str)],
     /// Options that its networks have where they can.
     pub(super) options: &'static [(&'static str, &'static str)],
@@ -45,6 +46,37 @@ pub static NAMINGS: &[Naming] = &[
         normalize: Some(HALVES),
     },
     Naming {
+        name: "Hugging Face",
+        marks: &[
+            "embedder.embedder.convolution.weight",
+            "encoder.stages.0.layers.0.layer.0.convolution.weight",
+        ],
+        renames: &[
+            ("embedder.embedder.convolution.", "conv1."),
+            ("embedder.embedder.normalization.", "bn1."),
+            ("encoder.stages.*.layers.*.shortcut.convolution.", "layer+.*.downsample.0."),
+            ("encoder.stages.*.layers.*.shortcut.normalization.", "layer+.*.downsample.1."),
+            ("encoder.stages.*.layers.*.layer.*.convolution.", "layer+.*.conv+."),
+            ("encoder.stages.*.layers.*.layer.*.normalization.", "layer+.*.bn+."),
+        ],
+        options: &[],
+        normalize: None,
+    },
+    Naming {
+        name: "detectron2",
+        marks: &["stem.conv1.weight", "res2.0.conv1.weight"],
+        renames: &[
+            ("stem.conv1.norm.", "bn1."),
+            ("stem.conv1.", "conv1."),
+            ("res*.*.conv*.norm.", "layer-.*.bn*."),
+            ("res*.*.conv*.", "layer-.*.conv*."),
+            ("res*.*.shortcut.norm.", "layer-.*.downsample.1."),
+            ("res*.*.shortcut.", "layer-.*.downsample.0."),
+        ],
+        options: &[],
+        normalize: None,
+    },
+    Naming {
         name: "pytorch-cifar",
         marks: &["conv1.weight", "linear.weight", "layer2.0.shortcut.0.weight"],
         renames: &[("layer*.*.shortcut.", "layer*.*.downsample."), ("linear.", "fc.")],
@@ -59,7 +91,7 @@ pub static NAMINGS: &[Naming] = &[
         normalize: Some(IMAGENET),
     },
     Naming {
-        name: "torchvision, timm resnet and resnext",
+        name: "torchvision, timm resnet and resnext, OpenMMLab",
         marks: &["conv1.weight", "layer1.0.conv1.weight"],
         renames: &[],
         options: &[],
@@ -87,9 +119,24 @@ impl Naming {
                 let mut marks = naming.marks.iter();
                 marks.all(|mark| tensors.contains_key(&format!("{prefix}{mark}")))
             };
-            let prefix = prefixes.filter(fits).min_by_key(|prefix| prefix.len())?;
+            // The network itself before copies of it, and before what holds several.
+            let rank = |prefix: &&str| (is_twin(prefix), prefix.len());
+            let prefix = prefixes.filter(fits).min_by_key(rank)?;
             Some((naming, prefix.to_owned()))
         })
+    }
+
+    /// What stands before the names of another copy of the network, if this is a name in one.
+    pub(super) fn copy<'a, T>(
+        &self,
+        tensors: &BTreeMap<String, T>,
+        name: &'a str,
+    ) -> Option<&'a str> {
+        let ends = name.match_indices('.').map(|(dot, _)| &name[..=dot]);
+        let mut prefixes = ends.filter(|prefix| {
+            self.marks.iter().all(|mark| tensors.contains_key(&format!("{prefix}{mark}")))
+        });
+        prefixes.next()
     }
 
     /// Our name for one of its names.
@@ -97,6 +144,12 @@ impl Naming {
         let mut rows = self.renames.iter();
         rows.find_map(|(from, to)| rewrite(name, from, to)).unwrap_or_else(|| name.to_owned())
     }
+}
+
+/// Whether a prefix is that of a copy that was kept beside the network.
+fn is_twin(prefix: &str) -> bool {
+    let mut words = prefix.split(['.', '_']);
+    words.any(|word| matches!(word, "ema" | "teacher" | "momentum" | "target" | "k" | "swa"))
 }
 
 /// `name` with its beginning `from` written as `to`.
@@ -118,6 +171,7 @@ fn rewrite(name: &str, from: &str, to: &str) -> Option<String> {
         match c {
             '*' => result += &numbers.next()?.to_string(),
             '+' => result += &numbers.next()?.checked_add(1)?.to_string(),
+            '-' => result += &numbers.next()?.checked_sub(1)?.to_string(),
             c => result.push(c),
         }
     }
@@ -137,15 +191,20 @@ mod tests {
     fn namings_are_told_apart() {
         let plain = ["conv1.weight", "layer1.0.conv1.weight"];
         let found = |names: &[&str]| naming(&[&plain[..], names].concat()).unwrap().0;
-        assert_eq!(found(&["fc.weight"]), "torchvision, timm resnet and resnext");
+        assert_eq!(found(&["fc.weight"]), "torchvision, timm resnet and resnext, OpenMMLab");
         assert_eq!(found(&["linear.weight"]), "pytorch_resnet_cifar10");
         let b = ["linear.weight", "layer2.0.shortcut.0.weight"];
         assert_eq!(found(&b), "pytorch-cifar");
         assert_eq!(naming(&["conv1.weight", "other"]), None);
         assert_eq!(
             naming(&["model.net.conv1.weight", "model.net.layer1.0.conv1.weight", "step"]),
-            Some(("torchvision, timm resnet and resnext", "model.net.".into()))
+            Some(("torchvision, timm resnet and resnext, OpenMMLab", "model.net.".into()))
         );
+        let both = ["ema", "student"].map(|whose| {
+            ["conv1.weight", "layer1.0.conv1.weight"].map(|name| format!("{whose}.{name}"))
+        });
+        let both: Vec<&str> = both.iter().flatten().map(String::as_str).collect();
+        assert_eq!(naming(&both).unwrap().1, "student.");
         // `xconv1.weight` is another name, not a prefix.
         assert_eq!(naming(&["xconv1.weight", "xlayer1.0.conv1.weight"]), None);
     }
@@ -164,6 +223,29 @@ mod tests {
             ("stages.4294967295.blocks.0.conv1.weight", "stages.4294967295.blocks.0.conv1.weight"),
         ] {
             assert_eq!(timm.rename(theirs), ours);
+        }
+    }
+
+    #[test]
+    fn names_of_hugging_face_and_detectron2_become_torchvisions() {
+        let row = |name| NAMINGS.iter().find(|naming| naming.name == name).unwrap();
+        let (face, detectron) = (row("Hugging Face"), row("detectron2"));
+        for (naming, theirs, ours) in [
+            (face, "embedder.embedder.normalization.running_mean", "bn1.running_mean"),
+            (face, "encoder.stages.3.layers.2.layer.1.convolution.weight", "layer4.2.conv2.weight"),
+            (face, "encoder.stages.0.layers.0.layer.2.normalization.bias", "layer1.0.bn3.bias"),
+            (
+                face,
+                "encoder.stages.1.layers.0.shortcut.normalization.weight",
+                "layer2.0.downsample.1.weight",
+            ),
+            (detectron, "stem.conv1.norm.running_var", "bn1.running_var"),
+            (detectron, "res2.0.conv1.weight", "layer1.0.conv1.weight"),
+            (detectron, "res5.2.conv3.norm.bias", "layer4.2.bn3.bias"),
+            (detectron, "res3.0.shortcut.norm.weight", "layer2.0.downsample.1.weight"),
+            (detectron, "res3.0.shortcut.weight", "layer2.0.downsample.0.weight"),
+        ] {
+            assert_eq!(naming.rename(theirs), ours);
         }
     }
 }

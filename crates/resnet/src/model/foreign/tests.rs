@@ -108,6 +108,9 @@ fn foreign_names_lead_to_the_same_networks() {
     let found = import(&path, &choices).unwrap();
     assert_eq!(found.model.arch.name(), "resnet18:stem=cifar");
     assert_eq!(found.naming, "pytorch-cifar");
+    // A stem for pictures of 32 pixels, whatever the network was designed for.
+    let preprocess = &found.model.preprocess;
+    assert_eq!((preprocess.shape, preprocess.resize), (Shape::new(3, 32, 32), None));
 
     for (arch, named) in [
         ("preresnet50:first_norm=both", "preresnet50:first_norm=branch"),
@@ -176,10 +179,10 @@ fn what_is_said_is_taken_and_what_is_assumed_is_told() {
     choices.set("preprocess.crop", "64").unwrap();
     let list = dir.0.join("classes.txt");
     std::fs::write(&list, "cat\ndog\r\nfish\n\n").unwrap();
-    choices.classes = Some((list.clone(), read_classes(&list).unwrap()));
+    choices.classes = Some((list.clone(), read_classes(&list).unwrap().names));
     let found = import(&path, &choices).unwrap();
     let resize = Assumption::Preprocess { key: "resize", value: "74".into() };
-    assert_eq!(found.assumed, [resize]);
+    assert_eq!(found.assumed, [resize, Assumption::Unseen]);
     let model = found.model;
     assert_eq!(model.classes, ["cat", "dog", "fish"]);
     assert_eq!(model.tensors.metadata["licence"], "BSD-3-Clause");
@@ -212,6 +215,12 @@ fn stored_halves_stay_as_they_are_and_numbers_must_be_finite() {
     weights.insert("fc.bias", Array::f32(vec![10], vec![f32::NAN; 10]));
     let error = import(&write(&dir, &weights), &Choices::default()).unwrap_err();
     assert!(error.to_string().contains("`fc.bias` holds numbers that are not finite"), "{error}");
+    weights.insert("fc.bias", Array::f32(vec![10], vec![0.0; 10]));
+    let variance =
+        weights.entries.insert("bn1.running_var".into(), Array::f32(vec![16], vec![-1.0; 16]));
+    let error = import(&write(&dir, &weights), &Choices::default()).unwrap_err();
+    assert!(error.to_string().contains("`bn1.running_var` holds negative numbers"), "{error}");
+    weights.entries.insert("bn1.running_var".into(), variance.unwrap());
     let whole = Array::new(vec![10], resnet_formats::Data::I64(vec![1; 10])).unwrap();
     weights.insert("fc.bias", whole);
     let error = import(&write(&dir, &weights), &Choices::default()).unwrap_err();
@@ -222,12 +231,27 @@ fn stored_halves_stay_as_they_are_and_numbers_must_be_finite() {
 fn class_lists() {
     let dir = TestDir::new("classes");
     let path = dir.0.join("list");
-    let read = |text: &str| {
+    let list = |text: &str| {
         std::fs::write(&path, text).unwrap();
         read_classes(&path).map_err(|e| e.to_string())
     };
+    let read = |text: &str| list(text).map(|list| list.names);
     assert_eq!(read("a\nb b\n").unwrap(), ["a", "b b"]);
     assert_eq!(read("[\"a\", \"b\"]").unwrap(), ["a", "b"]);
+    for text in [
+        "{\"cat\": 0, \"dog\": 1}",
+        "{\"dog\": 1, \"cat\": 0}",
+        "{\"id2label\": {\"0\": \"cat\", \"1\": \"dog\"}, \"label2id\": {\"cat\": 0}, \"depths\": [3]}",
+        "{\"0\": \"cat\", \"1\": \"dog\"}",
+    ] {
+        assert_eq!(list(text).unwrap().names, ["cat", "dog"], "{text}");
+        assert_eq!(list(text).unwrap().aliases, None, "{text}");
+    }
+    let wnids = list("{\"0\": [\"n1\", \"tench\"], \"1\": [\"n2\", \"crane\"]}").unwrap();
+    assert_eq!(
+        (wnids.names, wnids.aliases),
+        (vec!["tench".into(), "crane".into()], Some(vec!["n1".into(), "n2".into()]))
+    );
     let index = "{\"1\": [\"n2\", \"crane\"], \"0\": [\"n1\", \"crane\"], \"2\": [\"n3\", \"tench\"], \"3\": \"x\"}";
     assert_eq!(read(index).unwrap(), ["crane (n1)", "crane (n2)", "tench", "x"]);
     for (text, part) in [
@@ -236,7 +260,11 @@ fn class_lists() {
         ("{}", "names no classes"),
         ("{\"0\": \"a\", \"7\": \"b\"}", "label `7` of 2 classes"),
         ("{\"0\": \"a\", \"00\": \"b\"}", "stands there twice"),
-        ("{\"0\": 3}", "expected one name a line"),
+        ("a\nb\na\n", "class `a` stands there twice, for the labels 0 and 2"),
+        ("[\"b\", \"b\"]", "class `b` stands there twice"),
+        ("{\"a\": 0, \"b\": 0}", "label 0 stands there for `a` and for `b`"),
+        ("{\"a\": 0, \"b\": 2}", "label `2` of 2 classes"),
+        ("{\"0\": true}", "expected one name a line"),
         ("[1]", "expected one name a line"),
     ] {
         let error = read(text).unwrap_err();
@@ -256,5 +284,186 @@ fn choices_are_checked() {
     ] {
         let error = choices.set(key, value).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
+    }
+}
+
+/// Our names as Hugging Face's transformers has them.
+fn hugging_face(name: &str) -> String {
+    let parts: Vec<&str> = name.split('.').collect();
+    let kind = |part: &str| if part.starts_with("bn") { "normalization" } else { "convolution" };
+    let number = |part: &str| part[part.len() - 1..].parse::<usize>().unwrap() - 1;
+    match parts[..] {
+        ["fc", last] => format!("classifier.1.{last}"),
+        [layer @ ("conv1" | "bn1"), last] => {
+            format!("resnet.embedder.embedder.{}.{last}", kind(layer))
+        }
+        [stage, block, "downsample", at, last] => {
+            let kind = if at == "0" { "convolution" } else { "normalization" };
+            format!("resnet.encoder.stages.{}.layers.{block}.shortcut.{kind}.{last}", number(stage))
+        }
+        [stage, block, layer, last] => format!(
+            "resnet.encoder.stages.{}.layers.{block}.layer.{}.{}.{last}",
+            number(stage),
+            number(layer),
+            kind(layer)
+        ),
+        _ => panic!("{name}"),
+    }
+}
+
+/// Our names as detectron2 has them.
+fn detectron2(name: &str) -> String {
+    let parts: Vec<&str> = name.split('.').collect();
+    let body = "backbone.bottom_up";
+    let conv = |layer: &str| {
+        layer.replace("bn", "conv") + if layer.starts_with("bn") { ".norm" } else { "" }
+    };
+    match parts[..] {
+        ["fc", last] => format!("linear.{last}"),
+        [layer, last] => format!("{body}.stem.{}.{last}", conv(layer)),
+        [stage, block, "downsample", at, last] => {
+            let stage = stage[5..].parse::<usize>().unwrap() + 1;
+            let norm = if at == "1" { ".norm" } else { "" };
+            format!("{body}.res{stage}.{block}.shortcut{norm}.{last}")
+        }
+        [stage, block, layer, last] => {
+            let stage = stage[5..].parse::<usize>().unwrap() + 1;
+            format!("{body}.res{stage}.{block}.{}.{last}", conv(layer))
+        }
+        _ => panic!("{name}"),
+    }
+}
+
+#[test]
+fn names_of_openmmlab_hugging_face_and_detectron2_are_known() {
+    let dir = TestDir::new("zoos");
+    let openmmlab = |name: &str| match name.strip_prefix("fc.") {
+        Some(last) => format!("head.fc.{last}"),
+        None => format!("backbone.{name}"),
+    };
+    let pooled = |name: &str| name.replace("fc.", "fc.1.");
+    type Rename<'a> = &'a dyn Fn(&str) -> String;
+    let namings: [(Rename, &str); 4] = [
+        (&openmmlab, "head.fc"),
+        (&hugging_face, "classifier.1"),
+        (&detectron2, "linear"),
+        (&pooled, "fc.1"),
+    ];
+    for (arch, classes) in [("resnet50", 3), ("resnet18", 7)] {
+        let whole = tensors(arch, classes);
+        for (rename, head) in namings {
+            let path = write(&dir, &renamed(whole.clone(), rename));
+            let found =
+                import(&path, &Choices::default()).unwrap_or_else(|e| panic!("{head}: {e}"));
+            assert_eq!(
+                (found.model.arch.name().as_str(), found.model.classes.len()),
+                (arch, classes)
+            );
+            assert!(found.assumed.contains(&Assumption::Head(head.into())), "{:?}", found.assumed);
+            assert_eq!(found.model.tensors.entries, whole.entries, "{head}");
+            found.model.check_weights().unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_stands_beside_the_network_is_left_out_and_told() {
+    let dir = TestDir::new("beside");
+    let whole = tensors("resnet20", 4);
+    let mut file = renamed(whole.clone(), |name| format!("model.{name}"));
+    for copy in ["ema_model", "teacher.net"] {
+        file.entries.extend(renamed(whole.clone(), |name| format!("{copy}.{name}")).entries);
+    }
+    let number = || Array::f32(vec![1], vec![0.5]);
+    for name in
+        ["criterion.weight", "train_acc.tp", "train_acc.fp", "model.layer1.0.total_ops", "val_loss"]
+    {
+        file.insert(name, number());
+    }
+    let found = import(&write(&dir, &file), &Choices::default()).unwrap();
+    assert_eq!(found.model.tensors.entries, whole.entries);
+    let copies = whole.entries.len();
+    assert_eq!(
+        found.ignored,
+        [
+            "*.total_ops: a tensor".to_owned(),
+            "criterion.*: a tensor".into(),
+            format!("ema_model.*: {copies} tensors"),
+            format!("teacher.net.*: {copies} tensors"),
+            "train_acc.*: 2 tensors".into(),
+            "val_loss.*: a tensor".into(),
+        ]
+    );
+    // What may be a part of what is computed is not passed over.
+    for name in ["model.layer1.0.scale", "normalize.mean", "neck.0.weight"] {
+        let mut file = renamed(whole.clone(), |name| format!("model.{name}"));
+        file.insert(name, number());
+        let error = import(&write(&dir, &file), &Choices::default()).unwrap_err().to_string();
+        assert!(error.contains("1 unexpected"), "{name}: {error}");
+    }
+    // The same without a prefix.
+    let mut file = whole.clone();
+    file.insert("criterion.weight", number());
+    let found = import(&write(&dir, &file), &Choices::default()).unwrap();
+    assert_eq!(found.ignored, ["criterion.*: a tensor"]);
+}
+
+#[test]
+fn weights_without_a_last_layer_can_be_fine_tuned_and_nothing_else() {
+    let dir = TestDir::new("headless");
+    let whole = tensors("resnet20", 4);
+    let mut body = renamed(whole.clone(), |name| format!("backbone.{name}"));
+    body.entries.retain(|name, _| !name.contains("fc."));
+    let mut mlp = whole.clone();
+    mlp.entries.retain(|name, _| !name.starts_with("fc."));
+    let mut detector = body.clone();
+    for layer in ["fc.0", "fc.2"] {
+        mlp.insert(format!("{layer}.weight"), Array::f32(vec![64, 64], vec![0.0; 64 * 64]));
+    }
+    detector.insert("neck.fpn.weight", Array::f32(vec![1], vec![0.0]));
+    for (file, left_out) in
+        [(body, vec![]), (mlp, vec!["fc.*: 2 tensors"]), (detector, vec!["neck.*: a tensor"])]
+    {
+        let found = import(&write(&dir, &file), &Choices::default()).unwrap();
+        assert_eq!(found.ignored, left_out);
+        assert!(found.assumed.contains(&Assumption::NoHead), "{:?}", found.assumed);
+        let saved = dir.0.join("model.safetensors");
+        found.model.save(&saved).unwrap();
+        let model = Model::load(&saved).unwrap();
+        let error = model.check_head().unwrap_err().to_string();
+        assert!(error.contains("fine-tune it"), "{error}");
+        let classes = ["ant".to_owned(), "bee".to_owned()];
+        let graph = model.arch.graph(model.preprocess.shape, 2).unwrap();
+        let taught = model.for_classes(&classes, &graph).unwrap();
+        taught.check_head().unwrap();
+        taught.check_weights().unwrap();
+        assert_eq!(taught.tensors.get("conv1.weight"), whole.get("conv1.weight"));
+    }
+}
+
+#[test]
+fn networks_that_are_not_read_are_named() {
+    let dir = TestDir::new("strangers");
+    let with = |names: &[&str]| {
+        let mut file = tensors("resnet18", 4);
+        for name in names {
+            file.insert(*name, Array::f32(vec![1], vec![0.0]));
+        }
+        file
+    };
+    let mut grouped = with(&[]);
+    grouped.entries.retain(|name, _| !name.contains("running"));
+    let mut vit = Tensors::default();
+    vit.insert("cls_token", Array::f32(vec![1], vec![0.0]));
+    for (file, part) in [
+        (with(&["layer1.0.se.fc1.weight"]), "squeeze and excitation (SE-ResNet)"),
+        (with(&["conv1.0.weight", "conv1.3.weight"]), "ResNet-C, -D, -T or -S"),
+        (with(&["layer2.0.downsample.2.weight"]), "ResNet-D"),
+        (with(&["layer1.0.convs.0.weight"]), "Res2Net"),
+        (grouped, "group norm"),
+        (vit, "looks like a vision transformer"),
+    ] {
+        let error = import(&write(&dir, &file), &Choices::default()).unwrap_err().to_string();
+        assert!(error.contains(part) && error.contains("it looks like"), "`{part}`: {error}");
     }
 }
