@@ -12,6 +12,10 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+/// Says so where memory is at its end, and leaves with a code of its own.
+#[global_allocator]
+static MEMORY: resnet::engine::exec::Telling = resnet::engine::exec::Telling;
+
 /// Residual networks, and the plain networks they are measured against, on your own pictures.
 #[derive(Parser)]
 #[command(name = "resnet", version, propagate_version = true, disable_help_subcommand = true)]

@@ -9,6 +9,7 @@
 //!
 //! [`mod@reference`] holds every operation again in plain f64 loops.
 
+mod allocator;
 pub mod batch_norm;
 mod bf16;
 mod columns;
@@ -33,6 +34,7 @@ mod simd;
 mod split;
 pub mod time;
 
+pub use allocator::Telling;
 pub use bf16::Bf16;
 pub use conv::{Conv2d, Conv2dShape, Epilogue, Map, Packing};
 pub use cpu::{Cpu, WINOGRAD_VARIABLE, winograd_switch};

@@ -1,5 +1,7 @@
 //! Cache lines, and large memory for plans and packed weights.
 
+use crate::allocator::may_fail;
+
 /// Bytes of a cache line.
 pub const CACHE_LINE: usize = 64;
 /// Numbers of f32 in a cache line.
@@ -14,7 +16,7 @@ const LARGE: usize = 4 << 20;
 pub fn zeros(len: usize) -> Option<Vec<f32>> {
     // Asked for first: `vec!` would abort the process.
     let mut probe: Vec<f32> = Vec::new();
-    probe.try_reserve_exact(len).ok()?;
+    may_fail(|| probe.try_reserve_exact(len)).ok()?;
     drop(probe);
     let memory = vec![0.0; len];
     if size_of_val(&memory[..]) >= LARGE {

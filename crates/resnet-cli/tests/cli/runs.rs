@@ -76,7 +76,7 @@ fn a_start_that_is_refused_leaves_nothing_in_the_way() {
     assert_eq!(refused.code, 2, "{}", refused.err);
     let names: Vec<_> = fs::read_dir(folder.path("kept")).unwrap().map(Result::unwrap).collect();
     assert_eq!(names.len(), 1, "only what was there");
-    let refused = folder.run(&[RUN, &["--out", "new", "crop=40"]].concat());
+    let refused = folder.run(&[RUN, &["--out", "new", "batch=1000"]].concat());
     assert_ne!(refused.code, 0);
     assert!(!folder.path("new").exists(), "{}", refused.err);
     folder.ok(&[RUN, &["--out", "new"]].concat());

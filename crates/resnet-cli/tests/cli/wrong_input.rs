@@ -281,10 +281,10 @@ fn runs_that_cannot_go_on() {
     let resume = ["train", "--resume", "run"];
 
     // Another process holds the run.
-    let config = fs::File::open(folder.path("run/config.toml")).unwrap();
-    config.lock().unwrap();
+    let lock = fs::File::open(folder.path("run/.lock")).unwrap();
+    lock.lock().unwrap();
     refused(&folder.run(&resume), 1, &["run", "in use"]);
-    drop(config);
+    drop(lock);
     folder.ok(&resume);
 
     // Other data would be another run.

@@ -9,7 +9,7 @@ mod session;
 
 use std::sync::Arc;
 
-pub use cpu::{ConvTime, time_convolution};
+pub use cpu::{ConvTime, Telling, time_convolution};
 pub use device::{Backend, Device, DeviceKind, Keep, Kernel, Limits, Rates, Reduce};
 pub use error::{ExecError, NoMemory, OpenError};
 pub use session::{Session, Target};

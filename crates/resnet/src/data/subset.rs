@@ -125,9 +125,8 @@ pub fn with_aliases(
     if data.classes() == classes {
         return Ok(data);
     }
-    let composed_all = |names: &[String]| -> Vec<String> {
-        names.iter().map(|name| composed(name)).collect()
-    };
+    let composed_all =
+        |names: &[String]| -> Vec<String> { names.iter().map(|name| composed(name)).collect() };
     let (known, others) = (composed_all(classes), composed_all(aliases));
     let find = |name: &String| {
         let name = composed(name);

@@ -125,7 +125,7 @@ fn resnet50(folder: &Path) -> Model {
     let mut choices =
         Choices { arch: Some(Arch::parse("resnet50_v1").unwrap()), ..Choices::default() };
     let list = folder.join("../imagenet/imagenet_class_index.json");
-    choices.classes = Some((list.clone(), read_classes(&list).unwrap()));
+    choices.classes = Some((list.clone(), read_classes(&list).unwrap().names));
     let of_255 = |values: [f64; 3]| values.map(|v| (v / 255.0).to_string()).join(",");
     choices.set("preprocess.mean", &of_255([123.68, 116.779, 103.939])).unwrap();
     choices.set("preprocess.std", &of_255([1.0; 3])).unwrap();

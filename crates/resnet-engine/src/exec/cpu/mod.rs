@@ -24,6 +24,7 @@ use crate::step::Precision;
 use chosen::{Chosen, choose};
 use executor::Executor;
 
+pub use resnet_kernels::Telling;
 pub use time::{ConvTime, time_convolution};
 
 /// The row of this device.
