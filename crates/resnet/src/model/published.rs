@@ -193,7 +193,7 @@ mod tests {
         let path = dir.0.join("index.json");
         std::fs::write(&path, CLASSES).unwrap();
         let classes = imagenet_classes();
-        assert_eq!(classes, foreign::read_classes(&path).unwrap());
+        assert_eq!(classes, foreign::read_classes(&path).unwrap().names);
         assert_eq!((classes.len(), classes[0].as_str()), (1000, "tench"));
         assert_eq!(classes[134], "crane (n02012849)");
         let unique: std::collections::HashSet<_> = classes.iter().collect();
