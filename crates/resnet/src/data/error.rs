@@ -82,6 +82,21 @@ pub enum DataError {
         /// The nearest name, or what to try.
         hint: Box<str>,
     },
+    /// A folder called by a number may be one of two classes of a model whose classes have no names.
+    #[error(
+        "{place}: class `{class}` is label {class} of the model by its number, but {other} where \
+         folders are numbered sorted as text, as ImageFolder does; the model's classes have numbers \
+         for names, as none were given when it was imported: import it again with a list of its \
+         class names"
+    )]
+    Numbered {
+        /// Where the class was found.
+        place: Box<str>,
+        /// Its name.
+        class: Box<str>,
+        /// Its label where folders are numbered sorted as text.
+        other: usize,
+    },
     /// Data cannot be divided as asked.
     #[error("cannot split off a validation part: {0}")]
     Split(String),

@@ -149,11 +149,17 @@ pub fn with_aliases(
             hint: hint.into(),
         });
     }
-    Ok(Arc::new(Relabelled {
-        data,
-        classes: classes.to_vec(),
-        labels: labels.into_iter().map(|label| label.unwrap_or_default() as u32).collect(),
-    }))
+    let labels = labels.into_iter().map(|label| label.unwrap_or_default() as u32).collect();
+    Ok(relabelled(data, classes.to_vec(), labels))
+}
+
+/// `data` whose labels are those of `classes`; `labels` are the new ones by the old.
+pub(super) fn relabelled(
+    data: Arc<dyn Dataset>,
+    classes: Vec<String>,
+    labels: Vec<u32>,
+) -> Arc<dyn Dataset> {
+    Arc::new(Relabelled { data, classes, labels })
 }
 
 struct Relabelled {

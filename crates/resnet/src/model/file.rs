@@ -16,6 +16,7 @@
 //! | `recipe` | TOML of the recipe it was trained with, if it was trained here |
 //! | `metrics` | JSON of its last evaluation: every metric, `split` and `count` |
 //! | `imported_from` | the file it was imported from, if it was |
+//! | `classes_from` | the file that its class names were imported from, if they were |
 //! | `preprocess` | JSON of [`Preprocess`]; a per-pixel mean is the tensor `preprocess.mean`, `[h, w, c]` |
 //! | `preprocess.mean` | the same as a JSON list, in files whose tensors are the network's alone |
 //!

@@ -6,6 +6,7 @@ pub mod export;
 mod file;
 pub mod foreign;
 mod head;
+mod labels;
 mod layout;
 mod opened;
 pub mod published;

@@ -179,11 +179,10 @@ impl Task {
         device: Arc<dyn Device>,
     ) -> Result<Task, TaskError> {
         model.check_head()?;
-        let named = |data| data::with_aliases(data, &model.classes, &model.aliases());
         Ok(Task {
             recipe,
-            train: named(pictures.train)?,
-            eval: named(pictures.eval)?,
+            train: model.relabel(pictures.train)?,
+            eval: model.relabel(pictures.eval)?,
             eval_name: pictures.eval_name,
             eval_is_test: pictures.eval_is_test,
             warnings: pictures.warnings,

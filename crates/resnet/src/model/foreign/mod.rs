@@ -19,8 +19,10 @@ use resnet_formats::{Array, Tensors};
 
 use super::error::ModelError;
 use super::file::{ALIASES, HEADLESS, Model, is_ours};
+use super::labels::{CLASSES_FROM, IMPORTED_FROM};
 use super::read::read;
 use crate::base::files::FileError;
+use crate::base::text;
 use crate::data::{DataError, Normalize, Preprocess};
 use crate::net::{Arch, ArchError};
 use infer::{Candidate, Dims};
@@ -219,7 +221,10 @@ pub fn import(path: &Path, choices: &Choices) -> Result<Import, ImportError> {
     }
     if let Some(name) = path.file_name() {
         let name = name.to_string_lossy().into_owned();
-        tensors.metadata.insert("imported_from".into(), name);
+        tensors.metadata.insert(IMPORTED_FROM.into(), name);
+    }
+    if let Some((file, _)) = &choices.classes {
+        tensors.metadata.insert(CLASSES_FROM.into(), text::path(file).to_string());
     }
     let model = Model::new(arch, classes, preprocess, tensors);
     model.graph()?;
