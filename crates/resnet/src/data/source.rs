@@ -114,7 +114,17 @@ fn existing_folder(text: &str, needed: bool) -> Result<PathBuf, DataError> {
     if !needed || folder.is_dir() {
         return Ok(folder);
     }
+    let ending = folder.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    let list =
+        matches!(ending.as_deref(), Some("csv" | "tsv" | "jsonl" | "ndjson" | "json" | "txt"));
     Err(match folder.metadata() {
+        Ok(_) if list => DataError::content(
+            &folder,
+            "a folder",
+            "a list",
+            "lists are not read yet: put the pictures of each class, or links to them, into a folder \
+             with the class's name, and these into train/ and val/; name the folder that holds both",
+        ),
         Ok(_) => DataError::content(
             &folder,
             "a folder",
@@ -186,6 +196,14 @@ mod tests {
         dir.write("notes.txt", b"x");
         assert!(message(dir.text()).contains("expected data of a known kind, found notes.txt"));
         let file = dir.path().join("notes.txt");
+        assert!(message(file.to_str().unwrap()).contains("expected a folder, found a list"));
+        let file = dir.write("all.zip", b"x");
         assert!(message(file.to_str().unwrap()).contains("expected a folder, found a file"));
+        for name in ["labels.csv", "labels.TSV", "metadata.jsonl"] {
+            let file = dir.write(name, b"x");
+            for source in [file.display().to_string(), format!("folder:{}", file.display())] {
+                assert!(message(&source).contains("lists are not read yet: put the pictures"));
+            }
+        }
     }
 }

@@ -20,8 +20,11 @@ const MAX_DEPTH: usize = 32;
 pub struct Walk {
     /// The files, sorted by path.
     pub files: Vec<PathBuf>,
-    /// Files and folders that were left out, each with the reason.
-    pub left_out: Vec<Warning>,
+    /// What could not be reached, each with the reason: folders that cannot be read, links that
+    /// lead nowhere.
+    pub lost: Vec<Warning>,
+    /// Links to folders that were passed over, each with the reason.
+    pub passed: Vec<Warning>,
 }
 
 /// The files of a folder and of the folders inside it, whatever they hold. Names that begin with a
@@ -126,25 +129,29 @@ impl<'a> Walker<'a> {
         Ok(self.found)
     }
 
-    fn leave_out(&mut self, path: PathBuf, why: impl Into<String>) {
-        self.found.left_out.push(Warning::file(path, why));
+    fn lose(&mut self, path: PathBuf, why: impl Into<String>) {
+        self.found.lost.push(Warning::file(path, why));
+    }
+
+    fn pass(&mut self, link: PathBuf, why: impl Into<String>) {
+        self.found.passed.push(Warning::file(link, why));
     }
 
     fn enter(&mut self, folder: &Path, depth: usize) -> Result<(), DataError> {
         let entries = match (self.list)(folder) {
             Ok(entries) => entries,
             Err(error) if depth > 0 && loses_only_itself(&error) => {
-                self.leave_out(folder.to_path_buf(), format!("cannot be read: {error}"));
+                self.lose(folder.to_path_buf(), format!("cannot be read: {error}"));
                 return Ok(());
             }
             Err(error) => return Err(DataError::io(folder, error)),
         };
         self.found.files.extend(entries.files);
-        self.found.left_out.extend(entries.dangling);
+        self.found.lost.extend(entries.dangling);
         for inside in entries.folders {
             let link = fs::symlink_metadata(&inside).is_ok_and(|found| found.is_symlink());
             if depth == MAX_DEPTH {
-                self.leave_out(inside, "lies too deep");
+                self.lose(inside, "lies too deep");
             } else if link {
                 self.links.insert(inside, depth + 1);
             } else if self.seen.insert(resolved(&inside)) {
@@ -158,13 +165,13 @@ impl<'a> Walker<'a> {
         let to = resolved(&link);
         let inside = |part: &PathBuf| to.starts_with(part);
         if self.home.starts_with(&to) {
-            self.leave_out(link, "is a link to a folder that holds it");
+            self.pass(link, "is a link to a folder that holds it");
         } else if self.of.as_ref().is_some_and(inside) && !inside(&self.home) {
             let why = format!("is a link to {}, another part of the data", text::path(&to));
-            self.leave_out(link, why);
+            self.pass(link, why);
         } else if self.seen.contains(&to) {
             let why = format!("is a link to {}, whose files are here already", text::path(&to));
-            self.leave_out(link, why);
+            self.pass(link, why);
         } else {
             self.seen.insert(to);
             self.enter(&link, depth)?;
@@ -191,7 +198,7 @@ mod tests {
             roots.iter().fold(text, |text, root| text.replace(&format!("{}/", root.display()), ""))
         };
         let files = walk.files.iter().map(|file| short(text::path(file).to_string()));
-        let left_out = walk.left_out.iter().map(|why| short(why.to_string()));
+        let left_out = walk.lost.iter().chain(&walk.passed).map(|why| short(why.to_string()));
         (files.collect(), left_out.collect())
     }
 

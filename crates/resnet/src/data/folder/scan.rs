@@ -32,7 +32,8 @@ pub(super) fn list_split(
         let label = label.unwrap_or_default() as u32;
         match walk(&class.folder, Some(&layout.root)) {
             Ok(inside) => {
-                bad.extend(inside.left_out);
+                bad.extend(inside.lost);
+                bad.extend(inside.passed);
                 files.extend(inside.files.into_iter().map(|file| (file, label)));
             }
             Err(DataError::Io { file, source }) if loses_only_itself(&source) => {

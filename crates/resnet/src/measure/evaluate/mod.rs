@@ -6,7 +6,7 @@ mod worst;
 
 use std::sync::Arc;
 
-use crate::data::{self, Augment, CROPS, DataError, Dataset, Loader, LoaderOptions, Transform};
+use crate::data::{Augment, CROPS, DataError, Dataset, Loader, LoaderOptions, Transform};
 use crate::measure::metric::{self, Calibration, Confusion, METRICS, Metric};
 use crate::model::{Model, ModelError};
 use crate::net::ArchError;
@@ -46,6 +46,19 @@ pub enum UseError {
     /// A picture, the data or the preprocessing.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// The numbers of a network grow without bound on a picture, although its weights are finite.
+    #[error(
+        "{what}{}the answers of `{arch}` are not numbers (infinite or NaN): its weights are too \
+         large for these pictures, or its running statistics are not theirs; train it again with a \
+         lower rate, or check how pictures are normalised",
+        if what.is_empty() { "" } else { ": " }
+    )]
+    NotFinite {
+        /// The picture, or how many of them; empty where the caller knows.
+        what: String,
+        /// The network.
+        arch: String,
+    },
 }
 
 /// Loader threads that keep up with `threads` that compute: pictures of one size lie in memory and
@@ -134,7 +147,7 @@ pub fn evaluate_as(
     on: &mut dyn FnMut(usize),
 ) -> Result<Evaluation, UseError> {
     model.check_head()?;
-    let data = data::with_aliases(data, &model.classes, &model.aliases())?;
+    let data = model.relabel(data)?;
     let (crops, most) = match how.crops {
         Crops::One => (1, BATCH),
         Crops::Ten => (CROPS, BATCH / CROPS),
@@ -155,7 +168,18 @@ pub fn evaluate_as(
     let options = LoaderOptions { crops, ..LoaderOptions::eval(batch, workers) };
     let loader = Loader::new(data, transform, options)?;
     model.hand_over(&mut session)?;
-    evaluate(&mut session, &loader, on)
+    let evaluation = evaluate(&mut session, &loader, on)?;
+    match evaluation.not_finite.first() {
+        None => Ok(evaluation),
+        Some(&first) => {
+            let name = loader.data().name(first as usize);
+            let what = match evaluation.not_finite.len() - 1 {
+                0 => name,
+                more => format!("{name} and {more} more of {} pictures", evaluation.count),
+            };
+            Err(UseError::NotFinite { what, arch: model.arch.name() })
+        }
+    }
 }
 
 /// Most bytes that the maps of an evaluation take where fewer images a batch would do.
@@ -195,6 +219,8 @@ pub struct Evaluation {
     pub calibration: Calibration,
     /// The worst mistakes, and examples of each.
     pub mistakes: Mistakes,
+    /// Images whose logits are not all finite, by index; they count as wrong.
+    pub not_finite: Vec<u32>,
     /// Warnings about pictures that could not be read; of many, the first, and how many more.
     pub warnings: Vec<String>,
 }
@@ -237,7 +263,7 @@ pub(crate) fn evaluate_while(
     let mut logits = vec![0.0; session.plan().options.batch * classes];
     let mut metrics: Vec<_> = METRICS.iter().map(|row| (row.name, (row.new)())).collect();
     let (mut confusion, mut calibration) = (Confusion::default(), Calibration::default());
-    let (mut mistakes, mut wrong) = (Mistakes::default(), 0);
+    let (mut mistakes, mut wrong, mut not_finite) = (Mistakes::default(), 0, Vec::new());
     let (mut warnings, mut unread, mut count) = (Vec::new(), 0, 0);
     let crops = loader.crops();
     for batch in loader.epoch(0, 0) {
@@ -254,6 +280,9 @@ pub(crate) fn evaluate_while(
         confusion.update(rows, labels);
         calibration.update(rows, labels);
         for (i, row) in rows.chunks_exact(classes).enumerate() {
+            if row.iter().any(|x| !x.is_finite()) {
+                not_finite.push(batch.indices[i]);
+            }
             let predicted = metric::predicted(row);
             if predicted != Some(labels[i]) {
                 wrong += 1;
@@ -287,6 +316,7 @@ pub(crate) fn evaluate_while(
         confusion,
         calibration,
         mistakes,
+        not_finite,
         warnings,
     }))
 }

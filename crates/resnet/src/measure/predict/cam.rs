@@ -71,7 +71,7 @@ impl Predictor {
     /// likely one.
     ///
     /// # Errors
-    /// The device fails.
+    /// The device fails, or the network's answer is not finite.
     ///
     /// # Panics
     /// If the predictor was not made by [`Predictor::explaining`], or there is no such class.
@@ -82,13 +82,17 @@ impl Predictor {
         class: Option<usize>,
     ) -> Result<(Vec<Guess>, Cam), UseError> {
         let layer = self.layer.expect("the predictor explains");
+        let mut logits = Vec::new();
         let explained = self.workers.with(|worker| {
             self.run(worker, image)?;
+            logits.clone_from(&worker.logits);
             let guesses = self.top(&worker.logits, top.max(1));
             let class = class.unwrap_or(guesses[0].class);
             Ok((guesses, cam(&mut worker.session, layer, self.shape_of_layer, class)?))
         });
-        Ok(explained?)
+        let explained = explained?;
+        self.finite(&logits)?;
+        Ok(explained)
     }
 
     /// The map over the upright picture it is of, as a PNG file: the strongest place in full

@@ -26,6 +26,7 @@ pub struct Predictor {
     workers: Workers,
     threads: usize,
     transform: Transform,
+    arch: String,
     classes: Vec<String>,
     /// The layer whose maps are looked at, where the predictor explains.
     layer: Option<LayerId>,
@@ -109,6 +110,7 @@ impl Predictor {
             workers: Workers::new(Worker::new(session), threads),
             threads,
             transform,
+            arch: model.arch.name(),
             classes: model.classes,
             layer,
             shape_of_layer,
@@ -128,9 +130,18 @@ impl Predictor {
     /// The `top` most likely classes of a picture, most likely first.
     ///
     /// # Errors
-    /// The device fails.
+    /// The device fails, or the network's answer is not finite.
     pub fn image(&self, image: &Image, top: usize) -> Result<Vec<Guess>, UseError> {
-        Ok(self.top(&self.logits(image)?, top))
+        let logits = self.logits(image)?;
+        self.finite(&logits)?;
+        Ok(self.top(&logits, top))
+    }
+
+    fn finite(&self, logits: &[f32]) -> Result<(), UseError> {
+        match logits.iter().all(|x| x.is_finite()) {
+            true => Ok(()),
+            false => Err(UseError::NotFinite { what: String::new(), arch: self.arch.clone() }),
+        }
     }
 
     /// The logits of a picture, one a class.
