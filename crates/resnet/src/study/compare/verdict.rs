@@ -91,7 +91,9 @@ fn with_depth(family: &[&Group<'_>]) -> Option<Finding> {
         }
         (false, true, false) => "No degradation here: the deeper plain network learns better",
         (true, true, false) => "Depth pays with shortcuts",
-        (true, true, true) => "Depth does not pay here, even with shortcuts",
+        (true, true, true) => {
+            "With shortcuts, too, the deeper network is behind after so much training"
+        }
         (_, false, _) => "Depth makes no difference here beyond chance",
     };
     Some(Finding {
@@ -115,13 +117,13 @@ fn repaired(groups: &[&Group<'_>]) -> Option<Finding> {
     let (plain, residual) = pairs.max_by_key(|(plain, _)| plain.depth)?;
     let (without, with) = (plain.train_error(), residual.train_error());
     let (better, differ) = (with.mean < without.mean, with.differs(&without));
-    let what = match (differ, better) {
-        (true, true) => "The shortcut repairs it",
-        (true, false) => "The shortcut does harm here",
-        (false, _) => "The shortcut makes no difference here beyond chance",
+    let (what, as_published) = match (differ, better) {
+        (true, true) => repair(groups, plain, residual),
+        (true, false) => ("The shortcut does harm here".into(), false),
+        (false, _) => ("The shortcut makes no difference here beyond chance".into(), false),
     };
     Some(Finding {
-        as_published: differ && better,
+        as_published,
         text: format!(
             "{what}: with shortcuts the same {} layers end at {} training error ({}), without them at {} ({}).",
             residual.depth,
@@ -131,6 +133,29 @@ fn repaired(groups: &[&Group<'_>]) -> Option<Finding> {
             plain.label
         ),
     })
+}
+
+/// How much of what depth did to a plain network its shortcuts undo: all, where the residual
+/// network is no worse than the shallowest of either kind; and whether it is that.
+fn repair(groups: &[&Group<'_>], plain: &Group<'_>, residual: &Group<'_>) -> (String, bool) {
+    let shallowest = |of: &Group<'_>| {
+        let family = groups.iter().filter(|g| g.family == of.family && g.same_recipe(of));
+        family.min_by_key(|g| g.depth).filter(|g| g.depth < of.depth).map(|g| g.train_error())
+    };
+    let (Some(before), Some(beside)) = (shallowest(plain), shallowest(residual)) else {
+        return ("The shortcut helps".into(), true);
+    };
+    let (without, with) = (plain.train_error(), residual.train_error());
+    let degraded = without.differs(&before) && without.mean > before.mean;
+    let behind = |other: &_| with.differs(other) && with.mean > other.mean;
+    if !degraded {
+        return ("The shortcut helps".into(), true);
+    }
+    if !behind(&before) && !behind(&beside) {
+        return ("The shortcut repairs it".into(), true);
+    }
+    let undone = (without.mean - with.mean) / (without.mean - before.mean.min(beside.mean));
+    (format!("The shortcut repairs {} of it", percent(undone, 0)), false)
 }
 
 /// Whether the deepest plain network's gradients explain its error: what they do before and after

@@ -260,6 +260,22 @@ fn sections() -> impl Iterator<Item = &'static str> {
     KEYS.iter().map(Key::section).filter(|section| !section.is_empty())
 }
 
+/// What to say of a key that people look for in a section.
+fn about_section(name: &str) -> Option<String> {
+    let (section, last) = name.split_once('.').unwrap_or((name, ""));
+    let section = sections().find(|known| known.eq_ignore_ascii_case(section))?;
+    let keys = KEYS.iter().filter(|key| key.section() == section).map(|key| key.name);
+    let keys = keys.collect::<Vec<_>>().join(", ");
+    match (section, last) {
+        ("optimizer", "" | "kind" | "name" | "type") => Some(format!(
+            "; there is one optimizer, stochastic gradient descent with momentum (no Adam), so none \
+             is named: leave this out, and set {keys}"
+        )),
+        (_, "") => Some(format!("; `{section}` is a section, whose keys are {keys}")),
+        _ => None,
+    }
+}
+
 fn unknown(origin: &Origin, name: &str) -> RecipeError {
     let last = name.rsplit('.').next().unwrap_or(name);
     let same_last = KEYS.iter().find(|key| key.last() == last).map(|key| key.name);
@@ -273,7 +289,9 @@ fn unknown(origin: &Origin, name: &str) -> RecipeError {
     RecipeError::UnknownKey {
         origin: origin.clone(),
         key: name.to_owned(),
-        nearest: found.map(|key| format!("; did you mean `{key}`?")).unwrap_or_default(),
+        nearest: about_section(name)
+            .or_else(|| found.map(|key| format!("; did you mean `{key}`?")))
+            .unwrap_or_default(),
     }
 }
 

@@ -196,6 +196,12 @@ fn wrong_overrides_are_explained() {
         ("warmup_until_train_error=0.8", &["`schedule.warmup`", "exclude"]),
         ("learning_rate=0.1", &["unknown key `learning_rate`"]),
         ("lrr=0.1", &["unknown key `lrr`; did you mean `optimizer.lr`?"]),
+        (
+            "optimizer=adam",
+            &["stochastic gradient descent with momentum (no Adam)", "optimizer.lr"],
+        ),
+        ("optimizer.kind=adam", &["leave this out", "optimizer.momentum"]),
+        ("Train=5", &["`train` is a section, whose keys are train.", "train.epochs"]),
         ("train.lr=0.1", &["unknown key `train.lr`; did you mean `optimizer.lr`?"]),
         ("weight-decay=0.1", &["did you mean `optimizer.weight_decay`?"]),
         ("optimiser.lr=0.1", &["did you mean `optimizer.lr`?"]),
