@@ -5,6 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use resnet::engine::exec::OpenError;
+use resnet::measure::evaluate::Evaluation;
 use resnet::measure::summary::SummaryError;
 use resnet::model::export::ExportError;
 use resnet::model::foreign::ImportError;
@@ -12,11 +13,10 @@ use resnet::net::ArchError;
 use resnet::study::bench::BenchError;
 use resnet::study::compare::CompareError;
 use resnet::study::inspect::InspectError;
-use resnet::train::TrainError;
-use resnet::train::event::RunEnded;
 use resnet::train::finetune::FinetuneError;
 use resnet::train::recipe::RecipeError;
 use resnet::train::task::TaskError;
+use resnet::train::{TrainError, Trained};
 
 use crate::hints;
 use crate::observer::Watcher;
@@ -34,12 +34,21 @@ impl fmt::Display for Stopped {
 
 impl std::error::Error for Stopped {}
 
-/// A run that was stopped is not done, also where it stopped because nobody reads what it prints.
-pub(crate) fn finished(ended: &RunEnded, watcher: &mut dyn Watcher) -> anyhow::Result<()> {
+/// A run that was stopped is not done, also where it stopped because nobody reads what it prints,
+/// and one whose network answers with no numbers has failed.
+pub(crate) fn finished(trained: &Trained, watcher: &mut dyn Watcher) -> anyhow::Result<()> {
     let displayed = watcher.finish();
-    match ended.stopped {
-        Some(_) => Err(Stopped.into()),
-        None => displayed,
+    if trained.ended.stopped.is_some() {
+        return Err(Stopped.into());
+    }
+    displayed?;
+    let of = |evaluation: &Evaluation| (evaluation.not_finite.len(), evaluation.count);
+    match trained.evaluation.as_ref().map_or((0, 0), of) {
+        (0, _) => Ok(()),
+        (wrong, count) => anyhow::bail!(
+            "the network's answers to {wrong} of {count} pictures that it was tested on are not \
+             numbers (infinite or NaN), although its weights are; train it with a lower rate"
+        ),
     }
 }
 

@@ -18,7 +18,7 @@ static MEMORY: resnet::engine::exec::Telling = resnet::engine::exec::Telling;
 
 /// Residual networks, and the plain networks they are measured against, on your own pictures.
 #[derive(Parser)]
-#[command(name = "resnet", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(name = "resnet", version, propagate_version = true)]
 #[command(
     after_help = "`resnet train` alone trains ResNet-20 on built-in pictures; `resnet finetune resnet50 --data \
         DIR` teaches a published network yours. Exit codes: 0 done, \
@@ -68,9 +68,8 @@ fn main() -> ExitCode {
     let matches = match Cli::command().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => {
-            // Help and version arrive here as well, with code 0; a closed pipe is not worth an
-            // error.
-            let _ = error.print();
+            // Help and version arrive here as well, with code 0.
+            term::tell_usage(&error, |words| Cli::command().try_get_matches_from(words).err());
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };

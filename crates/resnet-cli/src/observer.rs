@@ -2,19 +2,18 @@
 //!
 //! Standard output carries JSON only; everything else goes to standard error.
 
-use std::io::{self, IsTerminal, Write};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use indicatif::ProgressBar;
 use resnet::model::published::Published;
 use resnet::page::charts::format::wilson;
 use resnet::train::event::{Event, Pace, RunStarted};
 use resnet::train::{Flow, INTERRUPTED, Observer, REPORT, Tick};
 
 use crate::hints;
-use crate::term::{bar, duration, flow, grouped, scaled, stop_at_signals, tell};
+use crate::term::{self, Bar, bar, duration, flow, grouped, scaled, stop_at_signals, tell};
 
 /// Least time between two plain lines about steps.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -47,9 +46,8 @@ impl Observer for Json {
         if self.failed.is_some() {
             return;
         }
-        let line = serde_json::to_string(event).expect("events always become JSON") + "\n";
-        let mut out = io::stdout().lock();
-        if let Err(error) = out.write_all(line.as_bytes()).and_then(|()| out.flush()) {
+        let line = serde_json::to_string(event).expect("events always become JSON");
+        if let Err(error) = term::out().json(line) {
             // Whoever listened has left: save and stop, as at Ctrl-C.
             self.failed = Some(error);
             self.stop.store(true, Ordering::SeqCst);
@@ -73,7 +71,7 @@ impl Watcher for Json {
 
 struct Human {
     /// On a terminal only.
-    bar: Option<ProgressBar>,
+    bar: Option<Bar>,
     stop: Arc<AtomicBool>,
     /// Whether the run is one of several: where it stands and how to go on is then said for all of
     /// them.
@@ -102,7 +100,7 @@ impl Human {
 
     fn say(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.println(text),
+            Some(bar) => bar.tell(text),
             None => tell(text),
         }
     }
@@ -112,7 +110,7 @@ impl Human {
         if !self.brief {
             self.introduce(run);
         }
-        if io::stderr().is_terminal() {
+        if term::people_read_errors() {
             self.bar = Some(bar(run.steps, "steps"));
         }
         self.started = Some(run.clone());
@@ -171,7 +169,7 @@ impl Observer for Human {
                 match &self.bar {
                     Some(bar) => {
                         bar.set_position(step.step);
-                        bar.set_message(format!(
+                        bar.set_message(&format!(
                             "loss {:.3}  {:.0} images/s  {left}",
                             step.loss, step.images_per_s
                         ));
@@ -222,16 +220,16 @@ impl Observer for Human {
                             Some(step) => (end.best_top1, format!(", the best, of step {step}")),
                             None => (end.top1, String::new()),
                         };
+                        let top1 = top1.unwrap_or(f64::NAN);
+                        let images = self.started.as_ref().map_or(0, |run| run.test_images);
                         tell(&format!(
-                            "done in {}: top-1 {:.2} %{which}{}\nmodel   {model}\n\
-                             report  {out}/{REPORT}",
+                            "done in {}: top-1 {:.2} %{which}{}",
                             duration(end.seconds),
-                            top1.unwrap_or(f64::NAN) * 100.0,
-                            worth(
-                                top1.unwrap_or(f64::NAN),
-                                self.started.as_ref().map_or(0, |run| run.test_images)
-                            )
+                            top1 * 100.0,
+                            worth(top1, images)
                         ));
+                        tell(&format!("model   {model}"));
+                        tell(&format!("report  {out}/{REPORT}"));
                     }
                     (Some(reason), _) if reason == INTERRUPTED => tell(&format!(
                         "stopped after {} steps; continue with: {}",

@@ -1,11 +1,17 @@
-//! The terminal: lines on standard error, progress bars, signals, numbers as people read them, and
-//! what was typed.
+//! The terminal: everything that goes to standard output and standard error, progress bars, signals,
+//! numbers as people read them, and what was typed.
+//!
+//! Names of classes, tensors and files come from anywhere. What would move the cursor or begin
+//! another line is shown as text, in every line that people read; JSON and CSV have rules of their
+//! own.
 
-use std::io::{self, IsTerminal, Write};
+use std::fmt::{self, Display};
+use std::io::{self, IsTerminal, StdoutLock, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use resnet::base::text;
 use resnet::train::Flow;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -15,20 +21,113 @@ pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Prints a line on standard error. Whoever closed it does not want to know; training goes on.
 pub(crate) fn tell(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{}", text::line(line));
 }
 
+/// Prints what is wrong with the words that were typed, or the help that they ask for.
+pub(crate) fn tell_usage(error: &clap::Error, again: impl Fn(Vec<String>) -> Option<clap::Error>) {
+    // The message quotes words: with the same ones, escaped, it is the same message.
+    let words: Vec<String> =
+        std::env::args_os().map(|word| text::name(&word).to_string()).collect();
+    let safe: Vec<String> = words.iter().map(|word| text::line(word).to_string()).collect();
+    // Help arrives here as well; a closed pipe is not worth an error.
+    let _ = match if safe == words { None } else { again(safe) } {
+        Some(escaped) => escaped.print(),
+        None => error.print(),
+    };
+}
+
+/// Standard output. What one `writeln!` writes is one line.
+pub(crate) struct Out(StdoutLock<'static>);
+
+/// Standard output, until the end of its life.
+pub(crate) fn out() -> Out {
+    Out(io::stdout().lock())
+}
+
+impl Out {
+    /// What `writeln!` calls: a line for people.
+    pub(crate) fn write_fmt(&mut self, line: fmt::Arguments<'_>) -> io::Result<()> {
+        let text = line.to_string();
+        let (line, end) = match text.strip_suffix('\n') {
+            Some(line) => (line, "\n"),
+            None => (text.as_str(), ""),
+        };
+        write!(self.0, "{}{end}", text::line(line))
+    }
+
+    /// A line of JSON, for programs, at once.
+    pub(crate) fn json(&mut self, json: impl Display) -> io::Result<()> {
+        writeln!(self.0, "{}", ascii_controls(&json.to_string()))?;
+        self.0.flush()
+    }
+
+    /// Bytes as they are: tables by RFC 4180, scripts, drawings.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
+    }
+}
+
+/// JSON escapes control characters up to space; a terminal knows more of them.
+fn ascii_controls(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' => text += &format!("\\u{:04x}", u32::from(c)),
+            _ => text.push(c),
+        }
+    }
+    text
+}
+
+/// Whether people read standard output.
+pub(crate) fn people_read_output() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Whether people read standard error.
+pub(crate) fn people_read_errors() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// A progress bar on standard error.
+pub(crate) struct Bar(ProgressBar);
+
 /// A bar on standard error if that is a terminal, hidden if not.
-pub(crate) fn bar(len: u64, unit: &str) -> ProgressBar {
-    let target = if io::stderr().is_terminal() {
+pub(crate) fn bar(len: u64, unit: &str) -> Bar {
+    let target = if people_read_errors() {
         ProgressDrawTarget::stderr()
     } else {
         ProgressDrawTarget::hidden()
     };
     let style =
         ProgressStyle::with_template(&format!("{{pos}}/{{len}} {unit} {{wide_bar}} {{msg}}"));
-    ProgressBar::with_draw_target(Some(len), target)
-        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    Bar(ProgressBar::with_draw_target(Some(len), target)
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
+}
+
+impl Bar {
+    pub(crate) fn set_position(&self, done: u64) {
+        self.0.set_position(done);
+    }
+
+    pub(crate) fn set_length(&self, total: u64) {
+        self.0.set_length(total);
+    }
+
+    /// What stands behind the bar.
+    pub(crate) fn set_message(&self, message: &str) {
+        self.0.set_message(text::line(message).to_string());
+    }
+
+    /// A line above the bar.
+    pub(crate) fn tell(&self, line: &str) {
+        self.0.println(text::line(line).to_string());
+    }
+
+    pub(crate) fn finish_and_clear(&self) {
+        self.0.finish_and_clear();
+    }
 }
 
 /// What Ctrl-C or SIGTERM sets; the second time leaves at once.
@@ -64,7 +163,7 @@ pub(crate) fn command_line() -> String {
             format!("'{}'", word.replace('\'', r"'\''"))
         }
     };
-    let words = std::env::args_os().skip(1).map(|word| quote(word.to_string_lossy().into_owned()));
+    let words = std::env::args_os().skip(1).map(|word| quote(text::name(&word).to_string()));
     std::iter::once("resnet".to_string()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
@@ -99,7 +198,7 @@ pub(crate) fn duration(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{duration, grouped, scaled};
+    use super::{ascii_controls, duration, grouped, scaled};
 
     #[test]
     fn numbers_are_readable() {
@@ -115,5 +214,14 @@ mod tests {
         assert_eq!(duration(41.6), "42 s");
         assert_eq!(duration(200.0), "3 min 20 s");
         assert_eq!(duration(18_420.0), "5 h 07 min");
+    }
+
+    #[test]
+    fn json_has_no_control_characters() {
+        let json = serde_json::json!("\u{1b}[2J \n \u{9b}2J \u{7f} é").to_string();
+        let text = ascii_controls(&json);
+        assert!(!text.chars().any(char::is_control), "{text}");
+        let back: String = serde_json::from_str(&text).unwrap();
+        assert_eq!(back, "\u{1b}[2J \n \u{9b}2J \u{7f} é");
     }
 }

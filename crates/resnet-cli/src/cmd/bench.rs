@@ -1,6 +1,5 @@
 //! `resnet bench`.
 
-use std::io::Write;
 use std::time::Duration;
 
 use resnet::engine::exec;
@@ -10,7 +9,7 @@ use resnet::study::bench::{Bench, Request, StepTime, bench};
 
 use super::precision::Asked;
 use crate::exit::Usage;
-use crate::term::tell;
+use crate::term::{self, Out, tell};
 
 /// Arguments of `resnet bench`.
 #[derive(clap::Args)]
@@ -43,7 +42,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "P", value_enum, default_value = "auto", hide_possible_values = true)]
     precision: Asked,
     /// Threads that compute; 0 is one for each core
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value = "0", value_parser = super::flags::threads)]
     threads: usize,
     /// Seconds to measure for
     #[arg(long, value_name = "S", default_value_t = 5.0)]
@@ -100,7 +99,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         device.about()
     ));
     let found = bench(&graph, device.as_ref(), request)?;
-    let mut out = std::io::stdout().lock();
+    let mut out = term::out();
     if args.json {
         let mut json = serde_json::json!({
             "arch": arch.name(), "mode": args.mode, "precision": precision.name(),
@@ -110,7 +109,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         if let (Some(json), Some(more)) = (json.as_object_mut(), more.as_object()) {
             json.extend(more.clone());
         }
-        writeln!(out, "{json}")?;
+        out.json(json)?;
         return Ok(());
     }
     write_totals(&mut out, &found)?;
@@ -131,13 +130,13 @@ fn run_op(args: &Args) -> anyhow::Result<()> {
     let time = Duration::from_secs_f64(args.seconds);
     let precision = args.precision.resolve(device.as_ref());
     let found = exec::time_convolution(&args.network, precision, threads, time).map_err(Usage)?;
-    let mut out = std::io::stdout().lock();
+    let mut out = term::out();
     if args.json {
         let json = serde_json::json!({
             "shape": args.network, "precision": precision.name(), "threads": threads,
             "kernels": found,
         });
-        writeln!(out, "{json}")?;
+        out.json(json)?;
         return Ok(());
     }
     writeln!(
@@ -161,7 +160,7 @@ fn run_op(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn write_totals(out: &mut impl Write, found: &Bench) -> std::io::Result<()> {
+fn write_totals(out: &mut Out, found: &Bench) -> std::io::Result<()> {
     writeln!(
         out,
         "{:.1} images/s; {:.2} ms a batch (median of {}, {:.2} to {:.2})",
@@ -182,13 +181,14 @@ fn write_totals(out: &mut impl Write, found: &Bench) -> std::io::Result<()> {
     Ok(())
 }
 
-fn write_steps(out: &mut impl Write, found: &Bench) -> std::io::Result<()> {
+fn write_steps(out: &mut Out, found: &Bench) -> std::io::Result<()> {
     let total: f64 = found.steps.iter().map(|s| s.ms).sum();
     let mut slowest: Vec<&StepTime> = found.steps.iter().collect();
     slowest.sort_by(|a, b| b.ms.total_cmp(&a.ms));
+    writeln!(out)?;
     writeln!(
         out,
-        "\n{:>9} {:>6}  {:<22} {:<24} {:<28} {:<26} {:>8} {:>8} {:>9}",
+        "{:>9} {:>6}  {:<22} {:<24} {:<28} {:<26} {:>8} {:>8} {:>9}",
         "ms", "part", "operation", "layer", "shape", "kernel", "GFLOP/s", "MB", "roofline"
     )?;
     for s in slowest {
@@ -214,7 +214,8 @@ fn write_steps(out: &mut impl Write, found: &Bench) -> std::io::Result<()> {
         }
     }
     kinds.sort_by(|a, b| b.1.total_cmp(&a.1));
-    writeln!(out, "\n{:>9} {:>6}  operation", "ms", "part")?;
+    writeln!(out)?;
+    writeln!(out, "{:>9} {:>6}  operation", "ms", "part")?;
     for (kind, ms) in kinds {
         writeln!(out, "{ms:>9.3} {:>4.1} %  {kind}", ms / total * 100.0)?;
     }

@@ -1,6 +1,5 @@
 //! `resnet compare`.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use resnet::base::files::free_directory;
@@ -16,7 +15,7 @@ use super::flags::{BudgetFlags, add_changes, changes};
 use super::paths::keep_runs;
 use crate::exit::{Stopped, Usage};
 use crate::observer::{self, Watcher};
-use crate::term::{command_line, grouped, scaled, tell};
+use crate::term::{self, Out, command_line, grouped, scaled, tell};
 
 /// Depths compared where nothing else is asked for.
 const DEPTHS: &[usize] = &[20, 56];
@@ -125,9 +124,9 @@ fn finish(
     tell("looking into the networks");
     let look = Look::into(task, &groups)?;
     compare::save(out, &groups, &look, command)?;
-    let mut stdout = std::io::stdout().lock();
+    let mut stdout = term::out();
     if args.json {
-        writeln!(stdout, "{}", json(&groups, &look))?;
+        stdout.json(json(&groups, &look))?;
     } else {
         write_summary(&mut stdout, &groups, &look)?;
     }
@@ -253,11 +252,12 @@ fn json(groups: &[Group<'_>], look: &Look) -> serde_json::Value {
     serde_json::json!({ "runs": runs, "gradients": gradients, "findings": texts })
 }
 
-fn write_summary(out: &mut impl Write, groups: &[Group<'_>], look: &Look) -> std::io::Result<()> {
+fn write_summary(out: &mut Out, groups: &[Group<'_>], look: &Look) -> std::io::Result<()> {
     let width = groups.iter().map(|g| g.label.len()).max().unwrap_or(0);
+    writeln!(out)?;
     writeln!(
         out,
-        "\n{:<width$}  {:>14}  {:>14}  {:>12}  {:>12}",
+        "{:<width$}  {:>14}  {:>14}  {:>12}  {:>12}",
         "network", "training error", "test error", "parameters", "MACs"
     )?;
     for group in groups {
@@ -279,7 +279,8 @@ fn write_summary(out: &mut impl Write, groups: &[Group<'_>], look: &Look) -> std
     let labels = look.initial.iter().map(|start| start.label.len());
     let width = labels.max().unwrap_or(0);
     if width > 0 {
-        writeln!(out, "\nGradient before training")?;
+        writeln!(out)?;
+        writeln!(out, "Gradient before training")?;
     }
     for start in &look.initial {
         let (label, trend) = (&start.label, &start.inspection.trend);

@@ -2,6 +2,8 @@
 
 use clap_complete::Shell;
 
+use crate::term;
+
 /// Arguments of `resnet completions`.
 #[derive(clap::Args)]
 #[command(after_help = "Example, for bash:
@@ -12,9 +14,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, mut command: clap::Command) -> anyhow::Result<()> {
-    use std::io::Write;
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, "resnet", &mut script);
-    std::io::stdout().lock().write_all(&script)?;
+    term::out().raw(&script)?;
     Ok(())
 }

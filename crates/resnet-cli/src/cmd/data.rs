@@ -1,10 +1,8 @@
 //! `resnet data`.
 
-use std::io::Write;
-
 use resnet::data::check::{Check, Depth, Severity, check};
 
-use crate::term::{bar, grouped};
+use crate::term::{self, Out, bar, grouped};
 
 /// Items of a problem that are printed; `--json` has all.
 const ITEMS: usize = 8;
@@ -50,9 +48,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let progress = bar(0, "pictures");
     let found = check(&args.data, depth, &|done| progress.set_position(done as u64))?;
     progress.finish_and_clear();
-    let mut out = std::io::stdout().lock();
+    let mut out = term::out();
     if args.json {
-        writeln!(out, "{}", serde_json::to_string(&found)?)?;
+        out.json(serde_json::to_string(&found)?)?;
     } else {
         write(&mut out, &found)?;
     }
@@ -65,7 +63,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn write(out: &mut impl Write, found: &Check) -> std::io::Result<()> {
+fn write(out: &mut Out, found: &Check) -> std::io::Result<()> {
     for part in &found.splits {
         let counts = part.classes.iter().map(|c| c.images);
         let (least, most) = (counts.clone().min().unwrap_or(0), counts.max().unwrap_or(0));
@@ -84,7 +82,8 @@ fn write(out: &mut impl Write, found: &Check) -> std::io::Result<()> {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        writeln!(out, "\n{word}: {}", problem.message)?;
+        writeln!(out)?;
+        writeln!(out, "{word}: {}", problem.message)?;
         for item in problem.items.iter().take(ITEMS) {
             writeln!(out, "  {item}")?;
         }
@@ -97,5 +96,6 @@ fn write(out: &mut impl Write, found: &Check) -> std::io::Result<()> {
         Depth::Full => "every picture was decoded",
     };
     let verdict = if found.problems.is_empty() { "nothing found; " } else { "" };
-    writeln!(out, "\n{verdict}{how}, equal ones compared by {}", found.compared)
+    writeln!(out)?;
+    writeln!(out, "{verdict}{how}, equal ones compared by {}", found.compared)
 }

@@ -1,7 +1,7 @@
 //! `resnet draw`.
 
 use std::fs::File;
-use std::io::{IsTerminal, Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use resnet::base::files::write_atomic;
@@ -9,7 +9,7 @@ use resnet::page::draw::{MOST_NETWORKS, Network, draw};
 
 use super::summary::{network, parse_shape};
 use crate::exit::Usage;
-use crate::term::tell;
+use crate::term::{self, tell};
 
 /// Arguments of `resnet draw`.
 #[derive(clap::Args)]
@@ -46,7 +46,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let input = args.input.as_deref().map(parse_shape).transpose()?;
     let output = match args.output {
         Some(path) => path,
-        None if std::io::stdout().is_terminal() => file_name(&args.networks).into(),
+        None if term::people_read_output() => file_name(&args.networks).into(),
         None => "-".into(),
     };
     check(&output)?;
@@ -67,7 +67,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     }
     let svg = draw(&networks).map_err(|error| Usage(error.to_string()))?;
     if output == Path::new("-") {
-        std::io::stdout().lock().write_all(svg.as_bytes())?;
+        term::out().raw(svg.as_bytes())?;
         return Ok(());
     }
     write_atomic(&output, |to| to.write_all(svg.as_bytes()))?;

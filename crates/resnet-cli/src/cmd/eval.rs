@@ -1,6 +1,5 @@
 //! `resnet eval`.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,7 +16,7 @@ use super::paths::{keep_runs, load_model};
 use super::precision::Asked;
 use crate::exit::Usage;
 use crate::observer::worth;
-use crate::term::{bar, command_line, grouped, tell};
+use crate::term::{self, bar, command_line, grouped, tell};
 
 /// Arguments of `resnet eval`.
 #[derive(clap::Args)]
@@ -50,7 +49,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "P", value_enum, default_value = "f32", hide_possible_values = true)]
     precision: Asked,
     /// Threads that compute; 0 is one for each core
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value = "0", value_parser = super::flags::threads)]
     threads: usize,
     /// One JSON object on standard output
     #[arg(long)]
@@ -67,6 +66,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         keep_runs(out)?;
     }
     let mut model = load_model(&args.model)?;
+    if model.is_numbered() {
+        tell(
+            "warning: the model's classes have numbers for names, as none were given when it was \
+             imported; folders are matched by their numbers",
+        );
+    }
     let (source, name, part) = pictures(&args, &model)?;
     let device = exec::cpu(args.threads)?;
     let precision = args.precision.resolve(device.as_ref());
@@ -101,9 +106,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         evaluate::save(out, &report)?;
         tell(&format!("report  {}", out.join("report.html").display()));
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = term::out();
     if args.json {
-        writeln!(out, "{}", report.summary())?;
+        out.json(report.summary())?;
         return Ok(());
     }
     writeln!(

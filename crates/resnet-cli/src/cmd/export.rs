@@ -1,6 +1,5 @@
 //! `resnet export`.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,7 +9,7 @@ use resnet::model::export::{self, FORMATS, Options, Stored};
 
 use super::paths::load_model;
 use crate::exit::Usage;
-use crate::term::{grouped, tell};
+use crate::term::{self, grouped, tell};
 
 /// Arguments of `resnet export`.
 #[derive(clap::Args)]
@@ -52,7 +51,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TEXT")]
     licence: Option<String>,
     /// Threads that compute; 0 is one for each core
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value = "0", value_parser = super::flags::threads)]
     threads: usize,
     /// One JSON object on standard output
     #[arg(long)]
@@ -114,7 +113,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         }
         None => None,
     };
-    let mut out = std::io::stdout().lock();
+    let mut out = term::out();
     if args.json {
         let verified = difference.map(|d| {
             serde_json::json!({
@@ -127,7 +126,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             "file": args.out.display().to_string(),
             "bytes": bytes, "verified": verified, "warning": warning,
         });
-        writeln!(out, "{json}")?;
+        out.json(json)?;
         return Ok(());
     }
     writeln!(

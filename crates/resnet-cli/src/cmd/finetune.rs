@@ -84,5 +84,5 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<()> {
     let trainer = place(Trainer::of(recipe.clone()), args.out, &recipe);
     let trainer = notes.into_iter().fold(trainer, Trainer::note);
     let trained = trainer.observer(observer.as_mut()).run()?;
-    finished(&trained.ended, observer.as_mut())
+    finished(&trained, observer.as_mut())
 }

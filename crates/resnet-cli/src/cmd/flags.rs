@@ -2,7 +2,7 @@
 //!
 //! A command that means something else by a flag, or wants it, says so with `mut_arg`.
 
-use resnet::train::recipe::split_override;
+use resnet::train::recipe::{KEYS, Key, Recipe, split_override};
 
 use crate::exit::Usage;
 
@@ -11,6 +11,19 @@ type Change = (String, String);
 
 /// A flag, the key it stands for, and what was given.
 pub(super) type Row<'a> = (&'static str, &'static str, &'a Option<String>);
+
+/// Reads `--threads`, wherever it stands: as the recipes' key of the same meaning.
+pub(super) fn threads(text: &str) -> Result<usize, String> {
+    let key = KEYS.iter().find(|key| key.name == "train.threads");
+    let expected = key.map(Key::expected).unwrap_or_default();
+    let recipe = Recipe::default().with(&[("train.threads".into(), text.into())]);
+    Ok(recipe.map_err(|_| format!("expected {expected}"))?.train.threads)
+}
+
+/// The same as the text that it was.
+fn known_threads(text: &str) -> Result<String, String> {
+    threads(text).map(|_| text.to_owned())
+}
 
 /// Flags of every command that looks at a network and pictures as a recipe has them.
 #[derive(clap::Args)]
@@ -22,7 +35,7 @@ pub(super) struct TaskFlags {
     #[arg(long, value_name = "N")]
     pub(super) seed: Option<String>,
     /// Threads that compute; 0 is one for each core
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = known_threads)]
     threads: Option<String>,
 }
 
@@ -71,8 +84,8 @@ impl TaskFlags {
 
     /// The number of threads, where no recipe is loaded that would read it.
     pub(super) fn threads(&self) -> Result<Option<usize>, Usage> {
-        let threads = self.threads.as_deref().map(str::parse).transpose();
-        threads.map_err(|_| Usage("--threads needs a whole number".into()))
+        let threads = self.threads.as_deref().map(threads).transpose();
+        threads.map_err(|problem| Usage(format!("--threads: {problem}")))
     }
 }
 

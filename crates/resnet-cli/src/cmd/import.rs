@@ -1,6 +1,5 @@
 //! `resnet import`.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use resnet::model::foreign::{self, Assumption, Choices};
@@ -8,7 +7,7 @@ use resnet::net::Arch;
 use resnet::train::recipe::split_override;
 
 use crate::hints;
-use crate::term::{grouped, tell};
+use crate::term::{self, grouped, tell};
 
 /// Arguments of `resnet import`.
 #[derive(clap::Args)]
@@ -80,7 +79,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         .any(|assumption| matches!(assumption, Assumption::Numbered(_) | Assumption::NoHead));
     let check = named.then(|| format!("resnet eval {} --data folder:DIR", args.out.display()));
     let (arch, tensors) = (model.arch.name(), model.tensors.entries.len());
-    let mut out = std::io::stdout().lock();
+    let mut out = term::out();
     if args.json {
         let json = serde_json::json!({
             "arch": arch, "naming": import.naming, "classes": model.classes.len(),
@@ -89,7 +88,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             "assumed": assumed, "left_out": import.ignored, "model": args.out.display().to_string(),
             "check": check,
         });
-        writeln!(out, "{json}")?;
+        out.json(json)?;
         return Ok(());
     }
     writeln!(

@@ -1,6 +1,5 @@
 //! `resnet inspect`.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use resnet::model::Model;
@@ -14,7 +13,7 @@ use resnet::train::task::Task;
 use super::flags::{TaskFlags, add_changes, changes};
 use super::paths::{keep_runs, load_model};
 use crate::exit::Usage;
-use crate::term::{command_line, tell};
+use crate::term::{self, Out, command_line, tell};
 use crate::weights::Weights;
 
 /// Moments of a run that are printed, about.
@@ -92,9 +91,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         inspect::save(out, &inspection, &history, &command_line())?;
         tell(&format!("report  {}", out.join("report.html").display()));
     }
-    let mut stdout = std::io::stdout().lock();
+    let mut stdout = term::out();
     if args.json {
-        writeln!(stdout, "{}", serde_json::to_string(&inspection)?)?;
+        stdout.json(serde_json::to_string(&inspection)?)?;
         return Ok(());
     }
     write_tables(&mut stdout, &inspection)?;
@@ -139,13 +138,14 @@ fn monitored(path: &Path) -> anyhow::Result<Vec<Monitored>> {
     Ok(seen.collect())
 }
 
-fn write_tables(out: &mut impl Write, inspection: &Inspection) -> std::io::Result<()> {
+fn write_tables(out: &mut Out, inspection: &Inspection) -> std::io::Result<()> {
     let measurement = &inspection.measurement;
     writeln!(
         out,
-        "{}, {}; {} pictures of {}; loss {:.4}\n",
+        "{}, {}; {} pictures of {}; loss {:.4}",
         inspection.arch, inspection.weights, inspection.pictures, inspection.data, measurement.loss
     )?;
+    writeln!(out)?;
     let names = measurement.layers.iter().map(|l| l.name.len());
     let width = names.max().unwrap_or(0).max(5);
     writeln!(
@@ -163,9 +163,10 @@ fn write_tables(out: &mut impl Write, inspection: &Inspection) -> std::io::Resul
         )?;
     }
     if !measurement.blocks.is_empty() {
+        writeln!(out)?;
         writeln!(
             out,
-            "\n{:<width$}  {:>9}  {:>9}  {:>9}  {:>15}",
+            "{:<width$}  {:>9}  {:>9}  {:>9}  {:>15}",
             "block", "|dL/dx|", "shortcut", "branch", "shortcut's part"
         )?;
         for b in &measurement.blocks {
@@ -182,7 +183,8 @@ fn write_tables(out: &mut impl Write, inspection: &Inspection) -> std::io::Resul
         }
     }
     if !inspection.along.is_empty() {
-        writeln!(out, "\n{:>9}  {:>9}  gradient", "step", "loss")?;
+        writeln!(out)?;
+        writeln!(out, "{:>9}  {:>9}  gradient", "step", "loss")?;
     }
     let every = inspection.along.len().div_ceil(MOMENTS).max(1);
     for (i, moment) in inspection.along.iter().enumerate() {
@@ -191,5 +193,6 @@ fn write_tables(out: &mut impl Write, inspection: &Inspection) -> std::io::Resul
             writeln!(out, "{:>9}  {:>9.4}  {trend}", moment.step, moment.loss)?;
         }
     }
-    writeln!(out, "\n{}", inspect::describe(&inspection.trend))
+    writeln!(out)?;
+    writeln!(out, "{}", inspect::describe(&inspection.trend))
 }

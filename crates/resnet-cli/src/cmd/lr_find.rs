@@ -1,6 +1,5 @@
 //! `--lr-find` of `resnet train` and `resnet finetune`.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use resnet::base::files::free_directory;
@@ -9,7 +8,7 @@ use resnet::train::{self, Flow};
 
 use super::paths::{keep_runs, usual_run};
 use crate::exit::Stopped;
-use crate::term::{bar, command_line, flow, stop_at_signals, tell};
+use crate::term::{self, bar, command_line, flow, stop_at_signals, tell};
 
 /// Runs a range test and tells the rate to try; its page goes into a directory.
 pub(super) fn find_rate(recipe: Recipe, out: Option<PathBuf>, json: bool) -> anyhow::Result<()> {
@@ -33,9 +32,9 @@ pub(super) fn find_rate(recipe: Recipe, out: Option<PathBuf>, json: bool) -> any
     };
     found.save(&out, &command_line())?;
     tell(&format!("report  {}", out.join("report.html").display()));
-    let mut stdout = std::io::stdout().lock();
+    let mut stdout = term::out();
     if json {
-        writeln!(stdout, "{}", serde_json::to_string(&found)?)?;
+        stdout.json(serde_json::to_string(&found)?)?;
         return Ok(());
     }
     let every = found.points.len().div_ceil(20).max(1);
@@ -45,7 +44,10 @@ pub(super) fn find_rate(recipe: Recipe, out: Option<PathBuf>, json: bool) -> any
         writeln!(stdout, "{lr:>10.2e}  {loss:>8.4}  {smoothed:>8.4}")?;
     }
     match found.suggestion {
-        Some(lr) => writeln!(stdout, "\ntry lr={lr:.1e} (the recipe has {})", found.lr)?,
+        Some(lr) => {
+            writeln!(stdout)?;
+            writeln!(stdout, "try lr={lr:.1e} (the recipe has {})", found.lr)?;
+        }
         None => {
             anyhow::bail!("the loss never fell, so no rate can be suggested; try a larger batch")
         }

@@ -1,13 +1,11 @@
 //! `resnet models`.
 
-use std::io::Write;
-
 use resnet::data;
 use resnet::net::{CATALOG, FAMILIES, OPTIONS};
 use resnet::train::recipe::{KEYS, Key, RECIPES};
 
 use crate::hints;
-use crate::term::{grouped, scaled};
+use crate::term::{self, Out, grouped, scaled};
 
 /// Arguments of `resnet models`.
 #[derive(clap::Args)]
@@ -21,12 +19,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut out = term::out();
     if args.keys {
         return keys(&mut out, args.json);
     }
     if args.json {
-        writeln!(out, "{}", json())?;
+        out.json(json())?;
         return Ok(());
     }
     writeln!(out, "{:<22} {:>5} {:>12} {:>10}  what", "network", "depth", "parameters", "MACs")?;
@@ -38,21 +36,25 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             row.name, row.depth, row.about, row.source
         )?;
     }
-    writeln!(out, "\nof any depth")?;
+    writeln!(out)?;
+    writeln!(out, "of any depth")?;
     for family in FAMILIES {
         writeln!(out, "{:<30} {} ({})", family.pattern, family.about, family.source)?;
     }
-    writeln!(out, "\noptions, as in resnet20:shortcut=B,norm=none")?;
+    writeln!(out)?;
+    writeln!(out, "options, as in resnet20:shortcut=B,norm=none")?;
     for option in OPTIONS {
         writeln!(out, "{:<10} {:<30} {}", option.key, option.values, option.help)?;
     }
-    writeln!(out, "\ndata")?;
+    writeln!(out)?;
+    writeln!(out, "data")?;
     for format in data::formats() {
         let name =
             if format.takes_folder { format!("{}:DIR", format.name) } else { format.name.into() };
         writeln!(out, "{name:<14} {}", format.about)?;
     }
-    writeln!(out, "\nrecipes")?;
+    writeln!(out)?;
+    writeln!(out, "recipes")?;
     for recipe in RECIPES {
         writeln!(out, "{:<14} {}", recipe.name, recipe.about)?;
     }
@@ -90,7 +92,7 @@ fn help(key: &Key) -> String {
     format!("{}{}", key.help, hints::of_key(key))
 }
 
-fn keys(out: &mut impl Write, json: bool) -> anyhow::Result<()> {
+fn keys(out: &mut Out, json: bool) -> anyhow::Result<()> {
     let default = resnet::train::recipe::Recipe::default();
     if json {
         let keys: Vec<_> = KEYS
@@ -102,11 +104,12 @@ fn keys(out: &mut impl Write, json: bool) -> anyhow::Result<()> {
                 })
             })
             .collect();
-        writeln!(out, "{}", serde_json::Value::from(keys))?;
+        out.json(serde_json::Value::from(keys))?;
         return Ok(());
     }
     for key in KEYS.iter() {
-        writeln!(out, "{} = {}\n    {}", key.name, key.value(&default), help(key))?;
+        writeln!(out, "{} = {}", key.name, key.value(&default))?;
+        writeln!(out, "    {}", help(key))?;
     }
     Ok(())
 }

@@ -1,10 +1,10 @@
 //! `resnet predict`.
 
 use std::collections::HashSet;
-use std::io::{Read, StdoutLock, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use resnet::base::files;
+use resnet::base::{files, text};
 use resnet::data::{self, DataError, Image};
 use resnet::measure::evaluate::UseError;
 use resnet::measure::predict::{Guess, Predictor};
@@ -12,7 +12,7 @@ use resnet::measure::predict::{Guess, Predictor};
 use super::paths::{load_model, model_file};
 use super::precision::Asked;
 use crate::exit::Usage;
-use crate::term::tell;
+use crate::term::{self, Out, tell};
 
 /// Stands for standard input among the pictures.
 const STDIN: &str = "-";
@@ -50,7 +50,7 @@ pub(crate) struct Args {
     )]
     precision: Asked,
     /// Threads that compute; 0 is one for each core
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value = "0", value_parser = super::flags::threads)]
     threads: usize,
     /// One JSON object a picture on standard output
     #[arg(long)]
@@ -61,7 +61,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let inputs = inputs(&args.images)?;
+    let (inputs, lost) = inputs(&args.images)?;
     let device = resnet::engine::exec::cpu(args.threads)?;
     let device = device.as_ref();
     let predictor = match &args.cam {
@@ -72,16 +72,20 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         }
     };
     let mut cams = args.cam.as_deref().map(Cams::new).transpose()?;
-    let mut out = std::io::stdout().lock();
+    let mut out = term::out();
     if args.csv {
-        writeln!(out, "file,rank,class,label,probability")?;
+        out.raw(b"file,rank,class,label,probability\n")?;
     }
-    let (mut done, mut failed) = (0, 0);
+    let (mut done, mut failed) = (0, lost);
     let mut written = Ok(());
     let classify = |i: usize| classify(&predictor, &inputs[i], args.top.get(), args.cam.is_some());
     predictor.each(inputs.len(), classify, |i, found| match found {
         Err(error) => {
-            tell(&format!("error: {error}"));
+            // What is wrong with a file names it.
+            match error {
+                UseError::Data(_) => tell(&format!("error: {error}")),
+                _ => tell(&format!("error: {}: {error}", text::path(&inputs[i]))),
+            }
             failed += 1;
         }
         Ok(found) if written.is_ok() => {
@@ -115,7 +119,7 @@ fn classify(
 }
 
 fn write_found(
-    out: &mut StdoutLock<'_>,
+    out: &mut Out,
     args: &Args,
     cams: &mut Option<Cams<'_>>,
     file: &Path,
@@ -125,7 +129,7 @@ fn write_found(
         (Some(cams), Some(png)) => Some(cams.save(file, png)?),
         _ => None,
     };
-    let name = file.display().to_string();
+    let name = text::path(file).to_string();
     if args.json {
         return write_json(out, &name, guesses, cam.as_deref());
     }
@@ -149,7 +153,7 @@ fn read(file: &Path, image: &mut Image) -> Result<(), DataError> {
 }
 
 fn write_json(
-    out: &mut StdoutLock<'_>,
+    out: &mut Out,
     name: &str,
     guesses: &[Guess],
     cam: Option<&Path>,
@@ -164,16 +168,18 @@ fn write_json(
         .collect();
     let mut line = serde_json::json!({"file": name, "top": top});
     if let Some(cam) = cam {
-        line["cam"] = cam.display().to_string().into();
+        line["cam"] = text::path(cam).to_string().into();
     }
-    writeln!(out, "{line}")?;
+    out.json(line)?;
     Ok(())
 }
 
-fn write_csv(out: &mut StdoutLock<'_>, name: &str, guesses: &[Guess]) -> anyhow::Result<()> {
+fn write_csv(out: &mut Out, name: &str, guesses: &[Guess]) -> anyhow::Result<()> {
     for (i, g) in guesses.iter().enumerate() {
         let (file, label) = (cell(name), cell(&g.label));
-        writeln!(out, "{file},{},{},{label},{}", i + 1, g.class, g.probability)?;
+        let row = format!("{file},{},{},{label},{}", i + 1, g.class, g.probability);
+        out.raw(row.as_bytes())?;
+        out.raw(b"\n")?;
     }
     Ok(())
 }
@@ -216,41 +222,25 @@ impl<'a> Cams<'a> {
     }
 }
 
-/// The files named, and those in the directories named, in order of their names.
-fn inputs(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
+/// The files named, and those in the directories named, in order of their names; and how many
+/// places of these cannot be read, which is told.
+fn inputs(paths: &[PathBuf]) -> anyhow::Result<(Vec<PathBuf>, usize)> {
+    let (mut files, mut lost) = (Vec::new(), 0);
     if paths.iter().filter(|path| path.as_os_str() == STDIN).count() > 1 {
         return Err(Usage("`-` stands twice, but standard input is one picture".into()).into());
     }
     for path in paths {
-        if path.is_dir() {
-            let entries = entries(path)
-                .map_err(|e| anyhow::anyhow!("cannot read directory {}: {e}", path.display()))?;
-            files.extend(entries);
-        } else {
+        if !path.is_dir() {
             files.push(path.clone());
+            continue;
         }
+        let found = data::files_in(path)?;
+        found.passed.iter().for_each(|link| tell(&format!("warning: {link}")));
+        found.lost.iter().for_each(|place| tell(&format!("error: {place}")));
+        files.extend(found.files);
+        lost += found.lost.len();
     }
-    Ok(files)
-}
-
-/// The files of a directory and of those in it, without hidden ones.
-fn entries(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut entries: Vec<PathBuf> = std::fs::read_dir(directory)?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<_, _>>()?;
-    entries.sort();
-    let mut files = Vec::new();
-    for path in entries {
-        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        // Links to directories could lead in circles.
-        if path.is_dir() && !path.is_symlink() && !hidden {
-            files.extend(self::entries(&path)?);
-        } else if path.is_file() && !hidden {
-            files.push(path);
-        }
-    }
-    Ok(files)
+    Ok((files, lost))
 }
 
 #[cfg(test)]

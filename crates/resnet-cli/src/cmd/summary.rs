@@ -1,6 +1,5 @@
 //! `resnet summary`.
 
-use std::io::Write;
 use std::path::Path;
 
 use resnet::engine::exec;
@@ -13,7 +12,7 @@ use resnet::train::recipe::split_override;
 use super::paths::load_model;
 use super::precision::Asked;
 use crate::exit::Usage;
-use crate::term::{grouped, scaled};
+use crate::term::{self, Out, grouped, scaled};
 
 /// Arguments of `resnet summary`.
 #[derive(clap::Args)]
@@ -69,9 +68,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         return Err(Usage(format!("--batch is {}, expected 1 to 65536", args.batch)).into());
     }
     let summary = summary(&arch, input, classes)?;
-    let mut out = std::io::stdout().lock();
+    let mut out = term::out();
     if args.json {
-        writeln!(out, "{}", serde_json::to_string(&summary)?)?;
+        out.json(serde_json::to_string(&summary)?)?;
     } else if args.plan {
         let device = exec::cpu(1)?;
         let options = Options {
@@ -80,7 +79,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         };
         let plan = Plan::build(&arch.graph(input, classes)?, options)?;
         let kernels = device.kernels(&plan);
-        write!(out, "{}", plan.table(|step| kernels[step].name.clone()))?;
+        for line in plan.table(|step| kernels[step].name.clone()).lines() {
+            writeln!(out, "{line}")?;
+        }
     } else {
         write_table(&mut out, &summary)?;
     }
@@ -104,7 +105,7 @@ pub(super) fn network(text: &str) -> anyhow::Result<(Arch, Shape, usize)> {
     }
 }
 
-fn write_table(out: &mut impl Write, summary: &Summary) -> std::io::Result<()> {
+fn write_table(out: &mut Out, summary: &Summary) -> std::io::Result<()> {
     let width = summary.layers.iter().map(|l| l.name.len()).max().unwrap_or(0).max(5);
     writeln!(
         out,
@@ -125,9 +126,10 @@ fn write_table(out: &mut impl Write, summary: &Summary) -> std::io::Result<()> {
             number(layer.macs)
         )?;
     }
+    writeln!(out)?;
     writeln!(
         out,
-        "\n{} on {}, {} classes: {} parameters, {}MACs ({}FLOPs) an image, {} layers deep",
+        "{} on {}, {} classes: {} parameters, {}MACs ({}FLOPs) an image, {} layers deep",
         summary.arch,
         summary.input,
         summary.classes,

@@ -54,7 +54,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         let changes = overrides(&args)?.into_iter();
         let trainer = changes.fold(trainer, |trainer, (key, value)| trainer.set(&key, value));
         let trained = trainer.observer(observer.as_mut()).run()?;
-        return finished(&trained.ended, observer.as_mut());
+        return finished(&trained, observer.as_mut());
     }
     let recipe = Recipe::load(&args.flags.recipe.name, &overrides(&args)?)?;
     if args.lr_find {
@@ -62,7 +62,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     }
     let trainer = place(Trainer::of(recipe.clone()), args.out, &recipe);
     let trained = trainer.observer(observer.as_mut()).run()?;
-    finished(&trained.ended, observer.as_mut())
+    finished(&trained, observer.as_mut())
 }
 
 /// Flags and `key=value` as changes to the recipe, in that order.
