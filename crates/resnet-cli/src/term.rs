@@ -1,5 +1,5 @@
-//! The terminal: everything that goes to standard output and standard error, progress bars, signals,
-//! numbers as people read them, and what was typed.
+//! The terminal: everything that goes to standard output and standard error, progress bars,
+//! signals, numbers as people read them, and what was typed.
 //!
 //! Names of classes, tensors and files come from anywhere. What would move the cursor or begin
 //! another line is shown as text, in every line that people read; JSON and CSV have rules of their

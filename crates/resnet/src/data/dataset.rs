@@ -59,8 +59,8 @@ pub trait Dataset: Send + Sync {
     fn read(&self, index: usize, image: &mut Image) -> Result<(), DataError>;
 
     /// The shape of the pictures, if all have the same, or all but a few, which are resized to
-    /// cover it. Then they are cropped and padded by the recipe's rules for small pictures; pictures
-    /// of any size are resized.
+    /// cover it. Then they are cropped and padded by the recipe's rules for small pictures;
+    /// pictures of any size are resized.
     fn shape(&self) -> Option<Shape> {
         None
     }

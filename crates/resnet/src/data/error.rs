@@ -82,7 +82,8 @@ pub enum DataError {
         /// The nearest name, or what to try.
         hint: Box<str>,
     },
-    /// A folder called by a number may be one of two classes of a model whose classes have no names.
+    /// A folder called by a number may be one of two classes of a model whose classes have no
+    /// names.
     #[error(
         "{place}: class `{class}` is label {class} of the model by its number, but {other} where \
          folders are numbered sorted as text, as ImageFolder does; the model's classes have numbers \
