@@ -253,7 +253,7 @@ impl Observer for Human {
 
     fn evaluating(&mut self, done: u64, of: u64) -> Flow {
         if let Some(bar) = &self.bar {
-            bar.set_message(format!("evaluating {}/{}", grouped(done), grouped(of)));
+            bar.set_message(&format!("evaluating {}/{}", grouped(done), grouped(of)));
         }
         self.flow()
     }

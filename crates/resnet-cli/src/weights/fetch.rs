@@ -6,11 +6,10 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use indicatif::ProgressBar;
 use ureq::Agent;
 use ureq::tls::TlsConfig;
 
-use crate::term::bar;
+use crate::term::{Bar, bar};
 
 /// Attempts in a row that bring nothing.
 const ATTEMPTS: u32 = 3;
@@ -123,13 +122,7 @@ fn tls() -> anyhow::Result<TlsConfig> {
 }
 
 /// One request, from byte `had` on.
-fn attempt(
-    agent: &Agent,
-    url: &str,
-    to: &Path,
-    had: u64,
-    progress: &ProgressBar,
-) -> Result<(), Ended> {
+fn attempt(agent: &Agent, url: &str, to: &Path, had: u64, progress: &Bar) -> Result<(), Ended> {
     let mut request = agent.get(url);
     if had > 0 {
         request = request.header("range", format!("bytes={had}-"));
