@@ -11,7 +11,7 @@ const ENGINE: &[&[&str]] = &[&["graph"], &["step"], &["op"], &["plan"], &["exec"
 
 /// Floors of the library, lowest first: rooms are folders or files of `resnet/src`.
 const LIBRARY: &[&[&str]] = &[
-    &["base/rng", "base/suggest", "base/files", "base/number", "base/text"],
+    &["base/rng", "base/suggest", "base/files", "base/number", "base/text", "base/threads"],
     &["net", "data", "page/charts", "train/schedule", "measure/metric"],
     &["page/draw", "model", "measure/probe", "train/recipe"],
     &["model/foreign", "measure/summary"],

@@ -1,11 +1,10 @@
 //! `resnet weights`.
 
-use std::io::Write;
-
 use resnet::model::published::{ADDRESS, PUBLISHED, Published};
 use serde_json::json;
 
 use crate::exit::Usage;
+use crate::term::{self, Out};
 use crate::weights::Weights;
 
 /// Arguments of `resnet weights`.
@@ -31,7 +30,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut out = term::out();
     if args.names.is_empty() {
         return list(&mut out, args.json);
     }
@@ -50,7 +49,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         match args.json {
             true => {
                 let row = json!({"name": name, "file": weights.file, "model": model});
-                writeln!(out, "{row}")?;
+                out.json(row)?;
             }
             false => writeln!(out, "{name}: {model}")?,
         }
@@ -58,7 +57,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn list(out: &mut impl Write, json: bool) -> anyhow::Result<()> {
+fn list(out: &mut Out, json: bool) -> anyhow::Result<()> {
     if !json {
         writeln!(out, "{:<18} {:>6}  {:>7}  {:<29} here", "name", "top-1", "MiB", "file")?;
     }
@@ -72,7 +71,7 @@ fn list(out: &mut impl Write, json: bool) -> anyhow::Result<()> {
                 "address": format!("{ADDRESS}/{}", row.file), "mib": row.mib, "top1": row.top1,
                 "resize": row.resize, "here": here,
             });
-            writeln!(out, "{row}")?;
+            out.json(row)?;
             continue;
         }
         writeln!(
@@ -85,9 +84,10 @@ fn list(out: &mut impl Write, json: bool) -> anyhow::Result<()> {
         )?;
     }
     if !json {
+        writeln!(out)?;
         writeln!(
             out,
-            "\nof torchvision ({ADDRESS}), trained on ImageNet's 1,000 classes; top-1 in percent \
+            "of torchvision ({ADDRESS}), trained on ImageNet's 1,000 classes; top-1 in percent \
              as published"
         )?;
     }
