@@ -25,6 +25,7 @@ mod numbers;
 pub mod onnx;
 pub mod pth;
 pub mod safetensors;
+mod strangers;
 
 pub use array::{Array, Data, DataType, Tensors};
 pub use error::FormatError;

@@ -36,6 +36,7 @@ pub use write::write;
 
 use crate::array::Tensors;
 use crate::error::FormatError;
+use crate::strangers;
 use pickle::{Built, interpret};
 use source::Source;
 use state::State;
@@ -103,23 +104,15 @@ pub fn read_from(mut from: impl Read + Seek) -> Result<Checkpoint, FormatError> 
 }
 
 fn not_pytorch(start: &[u8]) -> FormatError {
-    let (found, advice) = if start.get(257..262) == Some(b"ustar") {
-        (
-            "a tar file, as PyTorch wrote before 0.1.10".into(),
-            "load it with a PyTorch of its time and save model.state_dict()",
-        )
-    } else if start.starts_with(&[0x1f, 0x8b]) {
-        ("a gzip file".into(), "unpack it first")
-    } else if start.is_empty() {
-        ("an empty file".into(), "copy or download it again")
-    } else if start.starts_with(b"<") {
-        ("a web page or XML".into(), "the download failed: fetch the file itself")
-    } else {
-        let shown: Vec<_> = start.iter().take(8).map(|b| format!("{b:02x}")).collect();
-        (
-            format!("a file that begins with {}", shown.join(" ")),
-            "check that it is the file you meant",
-        )
+    let (found, advice) = match strangers::named(start) {
+        Some((found, advice)) => (found.into(), advice),
+        None => {
+            let shown: Vec<_> = start.iter().take(8).map(|b| format!("{b:02x}")).collect();
+            (
+                format!("a file that begins with {}", shown.join(" ")),
+                "check that it is the file you meant",
+            )
+        }
     };
     FormatError::Content { expected: "a file of torch.save", found, advice }
 }
@@ -144,13 +137,6 @@ fn read_zip(mut from: impl Read + Seek, len: u64) -> Result<Checkpoint, FormatEr
         if let Some(part) = entry.name.strip_prefix(&folder) {
             parts.insert(part, entry);
         }
-    }
-    if parts.contains_key("constants.pkl") {
-        return Err(FormatError::Content {
-            expected: "a file of torch.save",
-            found: "TorchScript, a program".into(),
-            advice: "load it with torch.jit.load and save its state_dict() with torch.save",
-        });
     }
     if let Some(entry) = parts.get("version") {
         let text = small(&mut from, entry, 20)?;

@@ -11,6 +11,7 @@
 use crate::array::{Array, Tensors, elements};
 use crate::error::FormatError;
 use crate::numbers::{Element, each_block, read_data};
+use crate::strangers;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
@@ -145,6 +146,12 @@ fn header(mut from: impl Read, len: u64) -> Result<(Vec<u8>, u64), FormatError> 
     from.read_exact(&mut prefix)?;
     let header_len = u64::from_le_bytes(prefix);
     if header_len > MAX_HEADER {
+        let mut start = prefix.to_vec();
+        (&mut from).take(300).read_to_end(&mut start)?;
+        if let Some((found, advice)) = strangers::named(&start) {
+            let (expected, found) = ("a safetensors file", found.into());
+            return Err(FormatError::Content { expected, found, advice });
+        }
         return Err(FormatError::HeaderTooLarge { limit: MAX_HEADER, found: header_len });
     }
     let Some(data_len) = after_length.checked_sub(header_len) else {
@@ -275,7 +282,8 @@ fn layouts(
         }
         if to > data_len {
             let expected = format!("an end of at most {data_len}, where the file ends");
-            return Err(wrong("data_offsets", expected, to.to_string()));
+            let found = format!("{to}; the file is cut short: copy or download it again");
+            return Err(wrong("data_offsets", expected, found));
         }
         end = to;
         layouts.push((element, shape));

@@ -167,7 +167,7 @@ fn zip64_fields_are_read_and_checked() {
         file.extend(8u64.to_le_bytes());
         file.extend(offset.wrapping_add(claimed_offset).to_le_bytes());
         let grown = u64::from(bytes) + 28;
-        let at = file.len() as u64 + locator;
+        let at = (file.len() as u64).wrapping_add(locator);
         file.extend(b"PK\x06\x06\x2c\0\0\0\0\0\0\0\x2d\0\x2d\0\0\0\0\0\0\0\0\0");
         file.extend(2u64.to_le_bytes());
         file.extend(2u64.to_le_bytes());
@@ -270,6 +270,39 @@ fn other_files_are_named() {
     refused(vec![
         Case { what: "empty", file: vec![], says: &["an empty file"] },
         Case { what: "tar", file: tar, says: &["a tar file", "0.1.10"] },
+        Case {
+            what: "Git LFS pointer",
+            file: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n".to_vec(),
+            says: &["Git LFS pointer", "git lfs pull"],
+        },
+        Case {
+            what: "HDF5",
+            file: b"\x89HDF\r\n\x1a\n........".to_vec(),
+            says: &["HDF5", "Keras"],
+        },
+        Case {
+            what: "ONNX",
+            file: b"\x08\x08\x12\x06resnet\x1a\x050.1.0".to_vec(),
+            says: &["an ONNX graph", "exported from"],
+        },
+        Case {
+            what: "TorchScript",
+            file: zip(&[
+                file("net/code/__torch__/x.py", b"op"),
+                file("net/data.pkl", b"\x80\x02}."),
+            ]),
+            says: &["TorchScript", "torch.jit.load"],
+        },
+        Case {
+            what: "torch.export",
+            file: zip(&[file("net/archive_format", b"pt2")]),
+            says: &["torch.export.load"],
+        },
+        Case {
+            what: "npz",
+            file: zip(&[file("a.npy", b"\x93NUMPY")]),
+            says: &["arrays of numpy's"],
+        },
         Case { what: "gzip", file: vec![0x1f, 0x8b, 8], says: &["gzip", "unpack"] },
         Case {
             what: "web page",

@@ -339,3 +339,21 @@ fn small_integers_are_widened() {
         assert_eq!(tensors.get("w").unwrap().data(), &Data::I64(values.to_vec()), "{kind}");
     }
 }
+
+#[test]
+fn files_of_other_kinds_and_cut_ones_say_what_they_are() {
+    let says = |bytes: &[u8], part: &str| {
+        let error = safetensors::read(bytes).unwrap_err().to_string();
+        assert!(error.contains(part), "`{part}` is not in: {error}");
+    };
+    says(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull");
+    says(b"\x89HDF\r\n\x1a\n........", "an HDF5 file, as Keras writes");
+    says(b"PK\x03\x04............", "a zip file, as torch.save writes");
+    says(b"<!DOCTYPE html><html>", "a web page");
+    says(&[0xff; 16], "this is not a safetensors file");
+    let mut tensors = Tensors::default();
+    tensors.insert("a", Array::f32(vec![8], vec![0.5; 8]));
+    let mut bytes = Vec::new();
+    safetensors::write(&tensors, &mut bytes).unwrap();
+    says(&bytes[..bytes.len() - 1], "the file is cut short: copy or download it again");
+}

@@ -5,6 +5,7 @@
 //! than the file and all readers see the same content.
 
 use crate::error::FormatError;
+use crate::strangers;
 use std::collections::HashSet;
 use std::io::{Read, Seek, SeekFrom};
 
@@ -217,6 +218,9 @@ fn central(bytes: &[u8]) -> Result<(Entry, u64, usize), FormatError> {
     let Ok(name) = std::str::from_utf8(name) else {
         return Err(wrong("directory", "name", "UTF-8", "other bytes", RESAVE));
     };
+    if let Some(stranger) = strangers::archive(name) {
+        return Err(stranger);
+    }
     if u16_at(bytes, 8) & 1 != 0 {
         return Err(wrong(name, "encryption", "none", "some", RESAVE));
     }
