@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::support::{Folder, tensor_bytes};
+use crate::support::{Folder, png, tensor_bytes};
 
 /// A folder with pictures, and a model trained on them for a moment.
 fn trained() -> Folder {
@@ -107,6 +107,125 @@ fn a_model_leaves_in_every_format_and_comes_back() {
     }
 }
 
+/// The tensors of a model file under other names, as somebody else's weights.
+fn foreign(folder: &Folder, model: &str, rename: impl Fn(&str) -> Option<String>, to: &str) {
+    let (mut begin, mut numbers, mut bare) = (0, Vec::new(), serde_json::Map::new());
+    let all = tensor_bytes(&folder.path(model));
+    for (name, mut entry) in header(&folder.path(model)) {
+        let Some(name) = rename(&name).filter(|_| entry.get("shape").is_some()) else {
+            continue;
+        };
+        let at = |i: usize| entry["data_offsets"][i].as_u64().unwrap() as usize;
+        let range = at(0)..at(1);
+        numbers.extend(&all[range.clone()]);
+        entry["data_offsets"] = json!([begin, begin + range.len()]);
+        begin += range.len();
+        bare.insert(name, entry);
+    }
+    let text = serde_json::to_vec(&bare).unwrap();
+    folder.write(to, &[&(text.len() as u64).to_le_bytes()[..], &text, &numbers].concat());
+}
+
+#[test]
+fn folders_may_be_called_as_the_index_calls_them_first() {
+    let folder = trained();
+    for class in 0..3 {
+        for i in 0..2 {
+            let name = format!("pictures/n0{class}/{i}.png");
+            folder.write(&name, &png(12, 12, 60 + 60 * class));
+        }
+    }
+    folder.ok(&["export", "run", "-o", "out.safetensors"]);
+    foreign(&folder, "out.safetensors", |name| Some(name.into()), "bare.safetensors");
+    let index = br#"{"0": ["n00", "zero"], "1": ["n01", "one"], "2": ["n02", "two"]}"#;
+    folder.write("index.json", index);
+    let outcome = folder.ok(&[
+        "import",
+        "bare.safetensors",
+        "--classes",
+        "index.json",
+        "-o",
+        "in.safetensors",
+        "preprocess.crop=12",
+        "preprocess.resize=0",
+    ]);
+    assert!(
+        outcome.out.contains("resnet eval in.safetensors --data folder:DIR"),
+        "{}",
+        outcome.out
+    );
+    assert!(outcome.err.contains("what weights do not show"), "{}", outcome.err);
+    let report = folder.ok(&["eval", "in.safetensors", "--data", "folder:pictures", "--json"]);
+    assert_eq!(report.json()[0]["count"], 6);
+}
+
+#[test]
+fn weights_without_a_last_layer_are_for_fine_tuning_alone() {
+    let folder = trained();
+    folder.write("a.png", &png(12, 12, 60));
+    folder.ok(&["export", "run", "-o", "out.safetensors"]);
+    let rename = |name: &str| (!name.starts_with("fc.")).then(|| format!("backbone.{name}"));
+    foreign(&folder, "out.safetensors", rename, "bare.safetensors");
+    let import = ["import", "bare.safetensors", "-o", "in.safetensors", "preprocess.crop=12"];
+    let outcome = folder.ok(&[&import[..], &["preprocess.resize=0"]].concat());
+    assert!(outcome.err.contains("resnet finetune"), "{}", outcome.err);
+    for args in [
+        vec!["predict", "in.safetensors", "a.png"],
+        vec!["eval", "in.safetensors", "--data", "mnist:digits"],
+        vec!["inspect", "in.safetensors", "--data", "mnist:digits"],
+        vec!["export", "in.safetensors", "-o", "x.onnx"],
+    ] {
+        let outcome = folder.run(&args);
+        assert_eq!(outcome.code, 1, "{args:?}: {}", outcome.err);
+        assert!(outcome.err.contains("fine-tune it"), "{args:?}: {}", outcome.err);
+    }
+    let out = ["--epochs", "1", "--out", "tuned", "--json"];
+    let args = ["finetune", "in.safetensors", "--data", "mnist:digits"];
+    folder.ok(&[&args[..], &out].concat());
+    let tuned = folder.ok(&["eval", "tuned", "--data", "mnist:digits", "--json"]);
+    assert_eq!(tuned.json()[0]["count"], 30);
+}
+
+#[test]
+fn a_model_that_does_not_fit_is_refused_by_whatever_uses_it() {
+    let folder = trained();
+    folder.write("a.png", &png(12, 12, 60));
+    let whole = fs::read(folder.path("run/model.safetensors")).unwrap();
+    let lie = |from: &[u8], to: &[u8]| {
+        let at = whole.windows(from.len()).position(|part| part == from).unwrap();
+        [&whole[..at], to, &whole[at + from.len()..]].concat()
+    };
+    let text = String::from_utf8_lossy(&whole[8..]).into_owned();
+    assert!(text.contains("resnet8"));
+    // The same length, so that the header stays as long as it says.
+    folder.write("lie.safetensors", &lie(b"\"arch\":\"resnet8\"", b"\"arch\":\"plain20\""));
+    let mut nan = whole.clone();
+    let end = nan.len();
+    nan[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    folder.write("nan.safetensors", &nan);
+    for (model, part) in
+        [("lie.safetensors", "do not fit network `plain20`"), ("nan.safetensors", "not finite")]
+    {
+        for args in [
+            vec!["export", model, "-o", "x.onnx"],
+            vec!["export", model, "-o", "x.pth"],
+            vec!["predict", model, "a.png"],
+            vec!["eval", model, "--data", "mnist:digits"],
+            vec!["inspect", model, "--data", "mnist:digits"],
+            vec!["finetune", model, "--data", "mnist:digits", "--out", "x"],
+            vec!["summary", model],
+        ] {
+            let outcome = folder.run(&args);
+            assert_eq!(outcome.code, 1, "{args:?}: {}", outcome.err);
+            assert!(outcome.err.contains(part), "{args:?}: {}", outcome.err);
+            assert!(!outcome.err.contains("panicked"), "{args:?}: {}", outcome.err);
+        }
+    }
+    for left in ["x", "x.onnx", "x.pth"] {
+        assert!(!folder.path(left).exists(), "{left}");
+    }
+}
+
 #[test]
 fn wrong_requests_are_answered() {
     let folder = trained();
@@ -120,6 +239,8 @@ fn wrong_requests_are_answered() {
             "16-bit storage is for safetensors and pth",
         ),
         (vec!["export", "run", "-o", "x.pth", "--fold"], 2, "use onnx"),
+        (vec!["export", "run", "-o", "x.pth", "--opset", "17"], 2, "holds weights alone"),
+        (vec!["export", "run", "-o", "x.onnx", "--opset", "9"], 2, "expected 15 to 26"),
         (vec!["export", "run", "-o", "x.bin"], 2, "give --format onnx|safetensors|pth"),
         (vec!["export", "run", "-o", "x", "--format", "onxn"], 2, "did you mean `onnx`"),
         (vec!["export", "run", "-o", "x.pth", "--verify", "--data", "mnist:nowhere"], 1, "nowhere"),

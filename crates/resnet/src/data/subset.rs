@@ -288,6 +288,10 @@ mod tests {
             "{error}"
         );
         assert!(error.ends_with("rename it, if `wasp` is meant"), "{error}");
+        // Data may call a class by its other name; its first name goes before.
+        let aliases = names(&["bees", "wasps", "n02206856"]);
+        let seen = with_aliases(data.clone(), &names(&["ant", "wasp", "bees"]), &aliases).unwrap();
+        assert_eq!((0..3).map(|index| seen.label(index)).collect::<Vec<_>>(), [2, 1, 2]);
         // A class without pictures needs no place.
         let one = Arc::new(Subset::new(data, vec![0, 2]));
         assert!(with_classes(one, &names(&["bees"])).is_ok());
