@@ -36,8 +36,8 @@ pub(crate) fn named(start: &[u8]) -> Option<(&'static str, &'static str)> {
     })
 }
 
-/// Whether a file may be an ONNX model: field 1, the version of its messages, is a small number, and
-/// a field comes next that a model has.
+/// Whether a file may be an ONNX model: field 1, the version of its messages, is a small number,
+/// and a field comes next that a model has.
 fn is_onnx(start: &[u8]) -> bool {
     matches!(start, [0x08, 1..=32, 0x12 | 0x1a | 0x22 | 0x28 | 0x32 | 0x3a | 0x42, ..])
 }

@@ -27,7 +27,8 @@ pub(crate) struct Args {
     /// The network, where the weights cannot say it: resnet50 and resnet50_v1 have the same tensors
     #[arg(long)]
     arch: Option<String>,
-    /// Class names: one a line, a JSON index {"0": ["n01440764", "tench"], ...}, class_to_idx, id2label
+    /// Class names: one a line, a JSON index {"0": ["n01440764", "tench"], ...}, class_to_idx or
+    /// id2label
     #[arg(long, value_name = "FILE")]
     classes: Option<PathBuf>,
     /// Licence of the weights, kept in the model file

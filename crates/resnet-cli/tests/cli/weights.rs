@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::support::{Folder, png, tensor_bytes};
+use crate::support::{Folder, Outcome, png, tensor_bytes};
 
 /// A folder with pictures, and a model trained on them for a moment.
 fn trained() -> Folder {
@@ -223,6 +223,18 @@ fn a_model_that_does_not_fit_is_refused_by_whatever_uses_it() {
     }
     for left in ["x", "x.onnx", "x.pth"] {
         assert!(!folder.path(left).exists(), "{left}");
+    }
+}
+
+#[test]
+fn the_limit_on_pixels_is_said_and_can_be_moved() {
+    let folder = trained();
+    folder.write("a.png", &png(12, 12, 60));
+    for (limit, code) in [("100", 1), ("144", 0)] {
+        let mut command = folder.command(&["predict", "run", "a.png"]);
+        let outcome = Outcome::of(command.env("RESNET_MAX_PIXELS", limit).output().unwrap());
+        assert_eq!(outcome.code, code, "{limit}: {}", outcome.err);
+        assert_eq!(outcome.err.contains("RESNET_MAX_PIXELS to 144"), code == 1, "{}", outcome.err);
     }
 }
 

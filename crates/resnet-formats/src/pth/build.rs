@@ -227,8 +227,8 @@ pub(super) fn persistent(arena: &mut Arena, id: Value) -> Result<Value, Problem>
     Ok(arena.add(Node::Storage(Box::new(storage)))?)
 }
 
-/// Attributes set after a call. Those of placeholders, dictionaries (`_metadata`) and tensors are read over, and
-/// so are those of numpy types, but for the byte order.
+/// Attributes set after a call. Those of placeholders, dictionaries (`_metadata`) and tensors are
+/// read over, and so are those of numpy types, but for the byte order.
 pub(super) fn set_state(arena: &mut Arena, object: Value, state: Value) -> Result<(), Problem> {
     match arena.node(object) {
         Some(Node::Class(_) | Node::Object(_)) => Ok(()),

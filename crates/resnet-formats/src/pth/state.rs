@@ -65,8 +65,8 @@ pub(super) fn find(arena: &Arena, object: Value) -> Result<State<'_>, FormatErro
                 state.ignore(shorten(name), arena.describe(value));
             }
         }
-        // Beside weights an object may be anything. With a weight's name it would be a weight that is
-        // passed over.
+        // Beside weights an object may be anything. With a weight's name it would be a weight that
+        // is passed over.
         for (&name, &value) in &entries {
             let class = arena.class(value).filter(|_| name.contains('.'));
             if let Some(class) = class.filter(|_| !name.ends_with("_extra_state")) {

@@ -126,8 +126,8 @@ impl Model {
         Model { arch, classes, preprocess, tensors, path: PathBuf::new() }
     }
 
-    /// Reads a model file or a checkpoint. Numbers go from the file straight into their arrays, once
-    /// the header's shapes are known to be the network's.
+    /// Reads a model file or a checkpoint. Numbers go from the file straight into their arrays,
+    /// once the header's shapes are known to be the network's.
     ///
     /// # Errors
     /// The message names the file, what was expected and what was found: in the texts, or, as
@@ -261,8 +261,8 @@ impl Model {
         text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
     }
 
-    /// Checks that the model tells classes apart: weights that were imported without a last layer do
-    /// not before they are fine-tuned.
+    /// Checks that the model tells classes apart: weights that were imported without a last layer
+    /// do not before they are fine-tuned.
     ///
     /// # Errors
     /// It does not.
