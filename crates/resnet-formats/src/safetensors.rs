@@ -1,12 +1,12 @@
 //! safetensors: `u64` header length N, N bytes of JSON, then the numbers, all little-endian.
 //!
-//! The JSON maps each tensor to `{"dtype", "shape", "data_offsets": [begin, end]}`, offsets counted
-//! from the end of the header, and `__metadata__` to texts. Tensors must cover the data without gap
-//! or overlap. What is written here carries a [`CHECKSUM`] among its texts, which is verified where a
-//! file has one. Integers of 8, 16 and 32 bits and booleans are widened to 64-bit integers. The
-//! header is read here rather than by the `safetensors` crate because that crate's errors do not
-//! name the tensor, it writes metadata in random order, and it lets the last of two equal names
-//! win. Tests hold both to the same answers.
+//! The JSON maps each tensor to `{"dtype", "shape", "data_offsets": [begin, end]}`, offsets
+//! counted from the end of the header, and `__metadata__` to texts. Tensors must cover the data
+//! without gap or overlap. What is written here carries a [`CHECKSUM`] among its texts, which is
+//! verified where a file has one. Integers of 8, 16 and 32 bits and booleans are widened to 64-bit
+//! integers. The header is read here rather than by the `safetensors` crate because that crate's
+//! errors do not name the tensor, it writes metadata in random order, and it lets the last of two
+//! equal names win. Tests hold both to the same answers.
 
 use crate::array::{Array, Tensors, elements};
 use crate::error::FormatError;

@@ -65,9 +65,9 @@ pub fn safe_name(text: &str) -> String {
 /// Whatever fails, and whenever the process is killed, `path` holds either its old content or all
 /// of the new, also where several processes write it at once.
 ///
-/// The temporary file is `.NAME.UNIQUE.partial`; what killed processes left of such files is removed
-/// when another file is written there later. A link is followed; a device or pipe is written
-/// directly.
+/// The temporary file is `.NAME.UNIQUE.partial`; what killed processes left of such files is
+/// removed when another file is written there later. A link is followed; a device or pipe is
+/// written directly.
 ///
 /// # Errors
 /// [`FileError::Write`], also for an error that `write` returns.
