@@ -38,7 +38,7 @@ const MOST_NUMBERS: usize = u32::MAX as usize;
 ///
 /// # Errors
 /// A sentence that says what does not fit.
-pub fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, String> {
+pub(crate) fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, String> {
     let y = unlimited_shape(op, inputs)?;
     let x = inputs.first().copied().unwrap_or(y);
     let fits = |dims: &[usize]| {

@@ -111,7 +111,7 @@ impl Default for Optimizer {
 
 impl Optimizer {
     /// Whether stages learn at rates of their own.
-    pub fn is_staged(&self) -> bool {
+    pub(crate) fn is_staged(&self) -> bool {
         self.backbone != 1.0 || self.stage != 1.0
     }
 
