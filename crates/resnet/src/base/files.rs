@@ -99,7 +99,7 @@ fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) ->
 ///
 /// # Errors
 /// [`FileError::Write`]; the kind of its source is `AlreadyExists` where there is such a file.
-pub fn create_whole(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+pub(crate) fn create_whole(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let create = || {
         let partial = Partial::fill(path, |to| to.write_all(bytes))?;
         match fs::hard_link(&partial.path, path) {
@@ -268,7 +268,7 @@ fn sync_directory(directory: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// [`FileError::TooLarge`] before memory is taken for more; [`FileError::Read`] otherwise.
-pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
+pub(crate) fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     let failed = |source| FileError::Read { path: path.to_owned(), source };
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(failed)?;

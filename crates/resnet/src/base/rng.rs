@@ -35,7 +35,7 @@ impl Rng {
     }
 
     /// 64 uniform bits.
-    pub fn next_u64(&mut self) -> u64 {
+    pub(crate) fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mix(self.0)
     }
@@ -56,7 +56,7 @@ impl Rng {
     }
 
     /// True with probability one half.
-    pub fn coin(&mut self) -> bool {
+    pub(crate) fn coin(&mut self) -> bool {
         self.next_u64() >> 63 == 1
     }
 
@@ -67,7 +67,7 @@ impl Rng {
     }
 
     /// A uniform permutation of `items`, in place (Fisher & Yates).
-    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
             items.swap(i, self.below(i + 1));
         }

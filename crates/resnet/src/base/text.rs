@@ -54,7 +54,7 @@ impl fmt::Display for Line<'_> {
 
 /// The composed form of a name (NFC). macOS keeps file names decomposed, so that one `é` is a
 /// letter there and another one two.
-pub fn composed(name: &str) -> String {
+pub(crate) fn composed(name: &str) -> String {
     match is_nfc_quick(name.chars()) {
         IsNormalized::Yes => name.to_owned(),
         _ => name.nfc().collect(),

@@ -100,12 +100,12 @@ impl Transform {
     }
 
     /// What is done to every picture.
-    pub fn preprocess(&self) -> &Preprocess {
+    pub(crate) fn preprocess(&self) -> &Preprocess {
         &self.preprocess
     }
 
     /// How training pictures are varied.
-    pub fn augment(&self) -> &Augment {
+    pub(crate) fn augment(&self) -> &Augment {
         &self.augment
     }
 
@@ -153,7 +153,7 @@ impl Transform {
 
     /// Top, left, height and width of the part that [`Transform::eval`] shows the network, in the
     /// picture's own pixels.
-    pub fn seen(&self, image: &Image) -> [f64; 4] {
+    pub(crate) fn seen(&self, image: &Image) -> [f64; 4] {
         let Shape { h, w, .. } = self.shape();
         let (rows, columns) = self.resized(image);
         let (down, across) =

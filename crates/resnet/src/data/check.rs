@@ -24,7 +24,7 @@ use crate::base::{text, threads};
 use alike::Look;
 
 /// A class with this many times fewer training pictures than the largest is told of.
-pub const IMBALANCE: f64 = 3.0;
+pub(crate) const IMBALANCE: f64 = 3.0;
 /// A picture whose shorter side is this many times shorter than the median is told of.
 const TINY: usize = 4;
 /// Endings of the names of picture files.
@@ -170,7 +170,7 @@ impl Check {
     }
 
     /// The largest class of the training pictures over the smallest that has any.
-    pub fn imbalance(&self) -> f64 {
+    pub(crate) fn imbalance(&self) -> f64 {
         imbalance(&self.splits[0])
     }
 }

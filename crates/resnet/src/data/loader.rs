@@ -231,12 +231,12 @@ impl Loader {
     }
 
     /// Inputs made of each picture.
-    pub fn crops(&self) -> usize {
+    pub(crate) fn crops(&self) -> usize {
         self.shared.options.crops
     }
 
     /// The data.
-    pub fn data(&self) -> &Arc<dyn Dataset> {
+    pub(crate) fn data(&self) -> &Arc<dyn Dataset> {
         &self.shared.data
     }
 
@@ -255,15 +255,15 @@ impl Loader {
         let workers = job.shared.options.workers.min(job.end.saturating_sub(from_step));
         Epoch {
             next: from_step,
-            wait: Duration::ZERO,
             image: Image::default(),
             crew: Crew::start(&job, from_step, workers),
             job,
         }
     }
 
-    /// Time that all epochs so far have waited for batches.
-    pub fn wait(&self) -> Duration {
+    /// Time that all epochs so far have waited for batches; without workers, all of the time spent
+    /// making them.
+    pub(crate) fn wait(&self) -> Duration {
         Duration::from_nanos(self.shared.wait_nanos.load(Ordering::Relaxed))
     }
 }
@@ -434,16 +434,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Epoch {
     job: Arc<Job>,
     next: usize,
-    wait: Duration,
     image: Image,
     crew: Option<Crew>,
-}
-
-impl Epoch {
-    /// Time waited for batches so far; without workers, all of the time spent making them.
-    pub fn wait(&self) -> Duration {
-        self.wait
-    }
 }
 
 impl Iterator for Epoch {
@@ -459,7 +451,6 @@ impl Iterator for Epoch {
             None => self.job.build(self.next, &mut self.image),
         };
         let waited = start.elapsed();
-        self.wait += waited;
         let shared = &self.job.shared;
         shared.wait_nanos.fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
         self.next += 1;

@@ -48,7 +48,7 @@ const MOST_VARIED: usize = 512;
 
 impl Preprocess {
     /// The per-pixel mean, HWC, if there is to be one; empty after reading, until it is set.
-    pub fn pixel_mean(&self) -> Option<&[f32]> {
+    pub(crate) fn pixel_mean(&self) -> Option<&[f32]> {
         match &self.normalize {
             Normalize::Pixel { mean } => Some(mean),
             Normalize::Channel { .. } => None,
@@ -59,7 +59,7 @@ impl Preprocess {
     ///
     /// # Errors
     /// The mean has another length than the input, or no per-pixel mean is asked for.
-    pub fn set_pixel_mean(&mut self, values: Vec<f32>) -> Result<(), DataError> {
+    pub(crate) fn set_pixel_mean(&mut self, values: Vec<f32>) -> Result<(), DataError> {
         match &mut self.normalize {
             Normalize::Pixel { mean } => *mean = values,
             Normalize::Channel { .. } => {
@@ -73,7 +73,7 @@ impl Preprocess {
     ///
     /// # Errors
     /// The message names the part.
-    pub fn check(&self) -> Result<(), DataError> {
+    pub(crate) fn check(&self) -> Result<(), DataError> {
         let Shape { c, h, w } = self.shape;
         if c != 1 && c != 3 {
             return fault(format!("the input has {c} channels; pictures have 1 or 3"));

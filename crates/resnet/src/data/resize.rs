@@ -58,7 +58,7 @@ impl Resizer {
 }
 
 /// A picture whose longest side is at most `longest` pixels, as it is where it is small enough.
-pub fn shrink(image: &Image, longest: usize) -> Image {
+pub(crate) fn shrink(image: &Image, longest: usize) -> Image {
     let scale = image.width.max(image.height) as f64 / longest.max(1) as f64;
     if scale <= 1.0 {
         return image.clone();

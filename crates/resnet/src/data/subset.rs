@@ -106,7 +106,7 @@ pub fn split(
 ///
 /// # Errors
 /// A class of `data` that has pictures is not among `classes`.
-pub fn with_classes(
+pub(crate) fn with_classes(
     data: Arc<dyn Dataset>,
     classes: &[String],
 ) -> Result<Arc<dyn Dataset>, DataError> {
@@ -117,7 +117,7 @@ pub fn with_classes(
 ///
 /// # Errors
 /// As [`with_classes`].
-pub fn with_aliases(
+pub(crate) fn with_aliases(
     data: Arc<dyn Dataset>,
     classes: &[String],
     aliases: &[String],
