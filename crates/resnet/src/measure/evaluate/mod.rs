@@ -18,11 +18,11 @@ use resnet_engine::step::{Memory, Precision};
 
 pub(crate) use page::{confused, matrix};
 pub use save::{Report, save};
-pub use worst::{EXAMPLES, Mistake, Mistakes, WORST};
+pub use worst::{Mistake, Mistakes};
 
 /// Most images in a batch of an evaluation: enough to keep the cores busy, few enough to need
 /// little memory.
-pub const BATCH: usize = 100;
+pub(crate) const BATCH: usize = 100;
 
 /// Why a model cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +63,7 @@ pub enum UseError {
 
 /// Loader threads that keep up with `threads` that compute: pictures of one size lie in memory and
 /// cost little, others are decoded and resized.
-pub fn loader_workers(data: &dyn Dataset, threads: usize) -> usize {
+pub(crate) fn loader_workers(data: &dyn Dataset, threads: usize) -> usize {
     if data.shape().is_some() { 1 } else { threads.min(MOST_WORKERS) }
 }
 
@@ -106,22 +106,7 @@ pub fn evaluate_model(
     device: &dyn Device,
     on: &mut dyn FnMut(usize),
 ) -> Result<Evaluation, UseError> {
-    evaluate_crops(model, data, Crops::One, Precision::F32, device, on)
-}
-
-/// The same by one or several crops of each image, with maps of some precision.
-///
-/// # Errors
-/// As [`evaluate_model`].
-pub fn evaluate_crops(
-    model: &mut Model,
-    data: Arc<dyn Dataset>,
-    crops: Crops,
-    precision: Precision,
-    device: &dyn Device,
-    on: &mut dyn FnMut(usize),
-) -> Result<Evaluation, UseError> {
-    evaluate_as(model, data, How { crops, precision, batch: None }, device, on)
+    evaluate_as(model, data, How::default(), device, on)
 }
 
 /// How to evaluate.
@@ -207,7 +192,8 @@ pub(crate) fn plan_within(
 /// What a network does on a data set.
 #[derive(Clone, Debug)]
 pub struct Evaluation {
-    /// Value of each of [`METRICS`], by name and in their order.
+    /// Value of each metric by name: `top1`, `top5`, `loss` (cross-entropy, in nats), `ece` (the
+    /// expected calibration error) and `macro_f1`.
     pub values: Vec<(&'static str, f64)>,
     /// Images.
     pub count: u64,
@@ -342,7 +328,7 @@ fn average(logits: &mut [f32], classes: usize, crops: usize) {
 }
 
 /// Probabilities of one row of logits.
-pub fn softmax(row: &[f32]) -> Vec<f32> {
+pub(crate) fn softmax(row: &[f32]) -> Vec<f32> {
     let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let powers: Vec<f64> = row.iter().map(|&l| f64::from(l - most).exp()).collect();
     let sum: f64 = powers.iter().sum();

@@ -52,7 +52,7 @@ impl Report<'_> {
     }
 
     /// The same with scores of each class, confusions, calibration and the worst mistakes.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         let Report { model, evaluation, .. } = self;
         let class = |label: u32| &model.classes[label as usize];
         let scores = evaluation.confusion.scores(model.classes.len());

@@ -4,9 +4,9 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 /// Mistakes kept of all.
-pub const WORST: usize = 48;
+const WORST: usize = 48;
 /// Mistakes kept of each pair of classes.
-pub const EXAMPLES: usize = 8;
+const EXAMPLES: usize = 8;
 
 /// A misclassified image.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,7 +32,7 @@ pub struct Mistakes {
 
 impl Mistakes {
     /// Takes up a mistake, if it is among the worst.
-    pub fn add(&mut self, mistake: Mistake) {
+    pub(crate) fn add(&mut self, mistake: Mistake) {
         let loss = |a: &Mistake, b: &Mistake| b.loss.total_cmp(&a.loss);
         insert(&mut self.worst, mistake, WORST, loss);
         if let Some(predicted) = mistake.predicted {

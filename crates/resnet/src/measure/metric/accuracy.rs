@@ -4,7 +4,7 @@ use super::{Metric, rank, rows};
 
 /// Top-k accuracy. With k classes or fewer every image counts as right.
 #[derive(Clone, Debug)]
-pub struct TopK {
+pub(crate) struct TopK {
     k: usize,
     right: u64,
     seen: u64,
@@ -12,18 +12,8 @@ pub struct TopK {
 
 impl TopK {
     /// The metric for this k; named `top5` for 5, and `top1` for 1.
-    pub fn new(k: usize) -> TopK {
+    pub(crate) fn new(k: usize) -> TopK {
         TopK { k, right: 0, seen: 0 }
-    }
-
-    /// Images that were right.
-    pub fn right(&self) -> u64 {
-        self.right
-    }
-
-    /// Images added.
-    pub fn seen(&self) -> u64 {
-        self.seen
     }
 }
 
@@ -60,7 +50,7 @@ mod tests {
             let mut metric = TopK::new(k);
             metric.update(logits, labels);
             assert_eq!(metric.value(), expected, "top-{k} of {logits:?} for {labels:?}");
-            assert_eq!(metric.seen(), labels.len() as u64);
+            assert_eq!(metric.seen, labels.len() as u64);
         }
     }
 }

@@ -46,14 +46,14 @@ impl Confusion {
     ///
     /// # Panics
     /// If the number of logits is not a multiple of the number of labels.
-    pub fn update(&mut self, logits: &[f32], labels: &[u32]) {
+    pub(crate) fn update(&mut self, logits: &[f32], labels: &[u32]) {
         for (row, label) in rows(logits, labels) {
             self.add(label, predicted(row));
         }
     }
 
     /// Adds one image.
-    pub fn add(&mut self, label: u32, predicted: Option<u32>) {
+    pub(crate) fn add(&mut self, label: u32, predicted: Option<u32>) {
         *self.totals.entry(label).or_default() += 1;
         if let Some(predicted) = predicted {
             *self.counts.entry((label, predicted)).or_default() += 1;

@@ -5,7 +5,7 @@ use super::{Confusion, Metric};
 
 /// Macro F1.
 #[derive(Clone, Debug, Default)]
-pub struct MacroF1 {
+pub(crate) struct MacroF1 {
     confusion: Confusion,
     classes: usize,
 }

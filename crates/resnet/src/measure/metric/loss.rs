@@ -6,7 +6,7 @@ use super::{Metric, rows};
 
 /// Mean cross-entropy, without label smoothing, summed in f64.
 #[derive(Clone, Debug, Default)]
-pub struct CrossEntropy {
+pub(crate) struct CrossEntropy {
     sum: f64,
     seen: u64,
 }

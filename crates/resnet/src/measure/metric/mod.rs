@@ -1,4 +1,4 @@
-//! What is measured on a data set: one file a metric, one row in [`METRICS`].
+//! What is measured on a data set: one file a metric, one row in `METRICS`.
 //!
 //! Logits are `[n, classes]`, row by row; labels are `[n]`. All sums are exact or in f64, and taken
 //! in the images' order, so a value depends neither on threads nor on how the images were cut into
@@ -11,25 +11,23 @@ mod f1;
 mod loss;
 mod rows;
 
-pub use accuracy::TopK;
+pub(crate) use accuracy::TopK;
 pub use calibration::{Bin, Calibration};
 pub use confusion::{ClassScore, Confused, Confusion};
-pub use f1::MacroF1;
-pub use loss::CrossEntropy;
-pub(crate) use loss::cross_entropy;
-pub(crate) use rows::rows;
-pub use rows::{Metric, predicted, rank};
+pub(crate) use f1::MacroF1;
+pub(crate) use loss::{CrossEntropy, cross_entropy};
+pub(crate) use rows::{Metric, predicted, rank, rows};
 
 /// A row of [`METRICS`].
-pub struct Row {
+pub(crate) struct Row {
     /// The metric's name.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Makes an empty one.
-    pub new: fn() -> Box<dyn Metric + Send>,
+    pub(crate) new: fn() -> Box<dyn Metric + Send>,
 }
 
 /// Every metric of an evaluation.
-pub const METRICS: &[Row] = &[
+pub(crate) const METRICS: &[Row] = &[
     Row { name: "top1", new: || Box::new(TopK::new(1)) },
     Row { name: "top5", new: || Box::new(TopK::new(5)) },
     Row { name: "loss", new: || Box::new(CrossEntropy::default()) },

@@ -1,7 +1,7 @@
 //! What all metrics have in common: rows of logits with their labels.
 
 /// A number that is gathered batch by batch.
-pub trait Metric {
+pub(crate) trait Metric {
     /// Adds a batch: `logits` `[n, classes]`, `labels` `[n]`. A row that holds a NaN counts as
     /// wrong.
     ///
@@ -25,7 +25,7 @@ pub(crate) fn rows<'a>(
 
 /// How many classes stand before `label` when a row is sorted by falling logits, equal ones by
 /// class: 0 is top-1. `None` if the row holds a NaN or no such class.
-pub fn rank(row: &[f32], label: u32) -> Option<usize> {
+pub(crate) fn rank(row: &[f32], label: u32) -> Option<usize> {
     let label = label as usize;
     let own = *row.get(label)?;
     if row.iter().any(|x| x.is_nan()) {
@@ -37,7 +37,7 @@ pub fn rank(row: &[f32], label: u32) -> Option<usize> {
 
 /// The class of the largest logit, the first of equal ones; `None` if the row is empty or holds a
 /// NaN.
-pub fn predicted(row: &[f32]) -> Option<u32> {
+pub(crate) fn predicted(row: &[f32]) -> Option<u32> {
     let mut best = 0;
     for (class, x) in row.iter().enumerate() {
         if x.is_nan() {

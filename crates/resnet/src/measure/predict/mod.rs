@@ -200,11 +200,6 @@ impl Predictor {
         Ok(())
     }
 
-    /// How pictures become inputs.
-    pub fn transform(&self) -> &Transform {
-        &self.transform
-    }
-
     /// The forward pass of a picture.
     fn run(&self, worker: &mut Worker, image: &Image) -> Result<(), ExecError> {
         self.transform.eval(image, &mut worker.x);

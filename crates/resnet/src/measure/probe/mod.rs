@@ -27,10 +27,11 @@ use resnet_engine::op::ShapeError;
 use resnet_engine::plan::{Options, Plan};
 use structure::Structure;
 
-pub use trend::{LIMIT, Trend, Verdict};
+pub(crate) use trend::LIMIT;
+pub use trend::{Trend, Verdict};
 
 /// Most pictures that a probe looks at: enough for steady statistics.
-pub const PICTURES: usize = 32;
+pub(crate) const PICTURES: usize = 32;
 /// Most memory of a probe that chooses its number of pictures, in bytes.
 const MOST_BYTES: usize = 2 << 30;
 
@@ -149,7 +150,7 @@ impl Probe {
     ///
     /// # Errors
     /// The graph cannot be planned.
-    pub fn affordable(graph: &Graph, most: usize) -> Result<usize, ShapeError> {
+    pub(crate) fn affordable(graph: &Graph, most: usize) -> Result<usize, ShapeError> {
         let mut pictures = most.clamp(1, PICTURES);
         while pictures > 2
             && Plan::build(graph, Self::options(pictures))?.len() > MOST_BYTES / size_of::<f32>()
@@ -166,11 +167,6 @@ impl Probe {
     /// The session, to write weights into.
     pub fn session(&mut self) -> &mut Session {
         &mut self.session
-    }
-
-    /// Number of pictures it looks at.
-    pub fn pictures(&self) -> usize {
-        self.session.plan().options.batch
     }
 
     /// Measures everything on these pictures (`x`: `[pictures, h, w, c]`) and their labels.

@@ -36,7 +36,7 @@ impl Verdict {
 }
 
 /// Change from end to end beyond which we no longer call a gradient healthy.
-pub const LIMIT: f64 = 1000.0;
+pub(crate) const LIMIT: f64 = 1000.0;
 
 /// The trend of dL/dy over the convolutions of the main path.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,7 +59,7 @@ impl Trend {
     }
 
     /// The trend of gradients in the order of the forward pass.
-    pub fn through(norms: &[f64]) -> Trend {
+    pub(crate) fn through(norms: &[f64]) -> Trend {
         let points: Vec<(f64, f64)> = norms
             .iter()
             .enumerate()
