@@ -91,7 +91,7 @@ impl Model {
     ///
     /// # Errors
     /// The device fails.
-    pub fn of_averages(
+    pub(crate) fn of_averages(
         session: &Session,
         arch: Arch,
         classes: Vec<String>,
@@ -214,7 +214,7 @@ impl Model {
     }
 
     /// The file it came from; empty if it came from none.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -241,7 +241,7 @@ impl Model {
 
     /// The texts of its file: those of the table above, and whatever else travels with it. A
     /// per-pixel mean is not among them.
-    pub fn metadata(&self) -> BTreeMap<String, String> {
+    pub(crate) fn metadata(&self) -> BTreeMap<String, String> {
         let json = |value: Result<String, serde_json::Error>| {
             value.expect("names and numbers always become JSON")
         };
@@ -256,7 +256,7 @@ impl Model {
 
     /// Other names of the classes by label, by which data may call them too; empty if there are
     /// none.
-    pub fn aliases(&self) -> Vec<String> {
+    pub(crate) fn aliases(&self) -> Vec<String> {
         let text = self.tensors.metadata.get(ALIASES);
         text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
     }
@@ -266,7 +266,7 @@ impl Model {
     ///
     /// # Errors
     /// It does not.
-    pub fn check_head(&self) -> Result<(), ModelError> {
+    pub(crate) fn check_head(&self) -> Result<(), ModelError> {
         match self.tensors.metadata.contains_key(HEADLESS) {
             true => Err(ModelError::Headless { path: self.path.clone() }),
             false => Ok(()),
@@ -319,7 +319,7 @@ impl Model {
     ///
     /// # Errors
     /// A tensor is missing or has another shape; the first few are named.
-    pub fn check(&self, plan: &Plan) -> Result<(), ModelError> {
+    pub(crate) fn check(&self, plan: &Plan) -> Result<(), ModelError> {
         layout::fit(plan, &self.tensors).map_err(|problem| self.misfit(problem))
     }
 
@@ -336,7 +336,7 @@ impl Model {
     /// Writes the weights into a session.
     ///
     /// # Errors
-    /// As [`Model::check`]; nothing is written then.
+    /// A tensor is missing or has another shape; the first few are named. Nothing is written then.
     pub fn apply(&self, session: &mut Session) -> Result<(), ModelError> {
         self.check(session.plan())?;
         Ok(layout::write_all(session, &self.tensors)?)
@@ -346,7 +346,7 @@ impl Model {
     /// than one of them is ever in memory twice. What is left has no weights.
     ///
     /// # Errors
-    /// As [`Model::check`]; nothing is written then.
+    /// As [`Model::apply`].
     pub fn hand_over(&mut self, session: &mut Session) -> Result<(), ModelError> {
         self.check(session.plan())?;
         let plan = session.plan().clone();

@@ -16,7 +16,11 @@ impl Model {
     ///
     /// # Errors
     /// The graph cannot read its inputs.
-    pub fn for_classes(mut self, classes: &[String], graph: &Graph) -> Result<Model, ShapeError> {
+    pub(crate) fn for_classes(
+        mut self,
+        classes: &[String],
+        graph: &Graph,
+    ) -> Result<Model, ShapeError> {
         let new_head = self.classes != classes;
         if new_head {
             self.tensors.metadata.remove(ALIASES);

@@ -25,7 +25,7 @@ impl Model {
     /// # Errors
     /// A class of `data` that has pictures is not among them; or the model's are called by numbers,
     /// and which one is meant cannot be told.
-    pub fn relabel(&self, data: Arc<dyn Dataset>) -> Result<Arc<dyn Dataset>, DataError> {
+    pub(crate) fn relabel(&self, data: Arc<dyn Dataset>) -> Result<Arc<dyn Dataset>, DataError> {
         match self.is_numbered() {
             true => data::with_numbers(data, self.classes.len()),
             false => data::with_aliases(data, &self.classes, &self.aliases()),

@@ -110,7 +110,7 @@ pub fn read(session: &Session, param: &Param, slot: SlotId) -> Result<Vec<f32>, 
 ///
 /// # Errors
 /// The first few that are not, and how many more.
-pub fn fit(plan: &Plan, tensors: &Tensors) -> Result<(), String> {
+pub(crate) fn fit(plan: &Plan, tensors: &Tensors) -> Result<(), String> {
     let problems = plan.params.iter();
     none_of(
         problems.filter_map(|slots| misfit(&slots.name, &slots.param, tensors.get(&slots.name))),
@@ -161,7 +161,7 @@ pub(super) fn none_of(mut problems: impl Iterator<Item = String>) -> Result<(), 
 ///
 /// # Errors
 /// The device fails.
-pub fn write_all(session: &mut Session, tensors: &Tensors) -> Result<(), ExecError> {
+pub(crate) fn write_all(session: &mut Session, tensors: &Tensors) -> Result<(), ExecError> {
     let plan = session.plan().clone();
     let mut inside = Vec::new();
     for slots in &plan.params {

@@ -15,5 +15,6 @@ mod read;
 pub use error::ModelError;
 pub use file::Model;
 pub(crate) use file::{CHECKED, PIXEL_MEAN};
-pub use layout::{begin_averages, copy, fit, initial, initialise, read, write, write_all};
-pub use opened::Opened;
+pub use layout::{begin_averages, copy, initial, initialise, read, write};
+pub(crate) use layout::{fit, write_all};
+pub(crate) use opened::Opened;

@@ -14,9 +14,9 @@ use super::read::{self, Found};
 use resnet_engine::exec::Session;
 
 /// A model without its tensors, and where they are.
-pub struct Opened {
+pub(crate) struct Opened {
     /// Network, classes, preprocessing and further texts.
-    pub model: Model,
+    pub(crate) model: Model,
     /// The tensors; `None` if the model has them already.
     stream: Option<safetensors::Stream<File>>,
 }
@@ -32,7 +32,7 @@ impl Opened {
     ///
     /// # Errors
     /// As [`Model::load`], as far as the header goes.
-    pub fn open(path: &Path) -> Result<Opened, ModelError> {
+    pub(crate) fn open(path: &Path) -> Result<Opened, ModelError> {
         let mut stream = match read::find(path)? {
             Found::Stream(stream) => stream,
             Found::Whole(tensors, _) => {
@@ -54,7 +54,7 @@ impl Opened {
     /// # Errors
     /// The file cannot be read to its end, or a tensor is missing or does not fit; the session then
     /// holds some of them.
-    pub fn hand_over(self, session: &mut Session) -> Result<Model, ModelError> {
+    pub(crate) fn hand_over(self, session: &mut Session) -> Result<Model, ModelError> {
         let mut model = self.model;
         let Some(stream) = self.stream else {
             model.hand_over(session)?;

@@ -125,7 +125,7 @@ impl Published {
 
 /// The names of ImageNet's 1,000 classes by label; two names that stand for two classes each have
 /// the class's WordNet number behind them.
-pub fn imagenet_classes() -> &'static [String] {
+pub(crate) fn imagenet_classes() -> &'static [String] {
     static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
         let index: BTreeMap<String, (String, String)> =
             serde_json::from_str(CLASSES).expect("the list of classes is part of the program");

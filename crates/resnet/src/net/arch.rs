@@ -36,7 +36,7 @@ pub(super) enum Body {
 
 impl Arch {
     /// The same convolutions without shortcuts; itself if it has none.
-    pub fn plain_twin(&self) -> Arch {
+    pub(crate) fn plain_twin(&self) -> Arch {
         let mut twin = self.clone();
         if let Body::Residual(net) = &mut twin.body
             && net.shortcuts == Shortcuts::Kept
@@ -87,7 +87,7 @@ impl Arch {
     }
 
     /// Whether it has shortcuts.
-    pub fn is_residual(&self) -> bool {
+    pub(crate) fn is_residual(&self) -> bool {
         matches!(&self.body, Body::Residual(net) if net.shortcuts == Shortcuts::Kept)
     }
 

@@ -269,7 +269,7 @@ impl Family {
     }
 
     /// The network of this name, where the family has it.
-    pub fn member(&self, name: &str) -> Option<Arch> {
+    pub(crate) fn member(&self, name: &str) -> Option<Arch> {
         let (depth, k) = self.read(name)?;
         self.arch(depth, k)
     }
@@ -287,7 +287,7 @@ impl Family {
 /// Every network whose stages have so many blocks, catalogue first; those without blocks for an
 /// empty list. `width` is the number of channels of the first stage before a bottleneck's
 /// expansion, for networks that are widened.
-pub fn with_blocks(blocks: &[usize], width: usize) -> Vec<Arch> {
+pub(crate) fn with_blocks(blocks: &[usize], width: usize) -> Vec<Arch> {
     let names =
         |net: &Residual| net.blocks.iter().copied().filter(|&n| n > 0).eq(blocks.iter().copied());
     let fits = |body: &Body| match body {

@@ -20,6 +20,7 @@ mod residual;
 mod tests;
 
 pub use arch::Arch;
-pub use catalog::{CATALOG, FAMILIES, Family, Row, with_blocks};
+pub(crate) use catalog::with_blocks;
+pub use catalog::{CATALOG, FAMILIES, Family, Row};
 pub use error::ArchError;
 pub use options::{ArchOption, OPTIONS};

@@ -27,12 +27,12 @@ pub struct Mismatch {
 
 impl Mismatch {
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.missing.len() + self.unexpected.len() + self.misshapen.len()
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 

@@ -1,6 +1,6 @@
 //! Weights trained elsewhere, made into complete models.
 //!
-//! A file is read by what it begins with, its tensors renamed by the first row of [`NAMINGS`] that
+//! A file is read by what it begins with, its tensors renamed by the first row of `NAMINGS` that
 //! knows them, and the network found by names and shapes. What weights cannot say (the stride of a
 //! bottleneck, how pictures were resized and normalised) is taken as the field does it, and each
 //! such choice is told.
@@ -31,7 +31,7 @@ use rest::Head;
 
 pub use choices::{Assumption, Choices, ClassList, read_classes};
 pub use infer::Mismatch;
-pub use naming::{NAMINGS, Naming};
+use naming::{NAMINGS, Naming};
 
 /// A model made of foreign weights.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// A way to name parameters.
 #[derive(Debug)]
-pub struct Naming {
+pub(super) struct Naming {
     /// Whose it is.
     pub name: &'static str,
     /// Tensors that only this naming, among those above it in the table, has all of.
@@ -28,7 +28,7 @@ pub(super) const CIFAR: [[f32; 3]; 2] = [[0.4914, 0.4822, 0.4465], [0.2470, 0.24
 const HALVES: [[f32; 3]; 2] = [[0.5; 3]; 2];
 
 /// Every naming; the first whose marks are all there is taken.
-pub static NAMINGS: &[Naming] = &[
+pub(super) static NAMINGS: &[Naming] = &[
     Naming {
         name: "timm resnetv2",
         marks: &["stem.conv.weight", "stages.0.blocks.0.conv1.weight"],
