@@ -21,11 +21,11 @@ pub mod recipe;
 mod record;
 mod report;
 mod run;
-pub mod schedule;
+pub(crate) mod schedule;
 pub mod task;
 mod trainer;
 
-pub use directory::{BEST, CONFIG, EVENTS, LAST, MODEL, REPORT, recipe_of_run};
+pub use directory::{BEST, CONFIG, EVENTS, LAST, MODEL, REPORT};
 pub use error::TrainError;
 pub use lr_find::{LrFind, lr_find};
 pub use observe::{Flow, Observer, Tick};

@@ -30,7 +30,7 @@ pub enum Duration {
 impl Duration {
     /// Steps in this duration, rounded to the nearest, in a run of `total` steps with
     /// `steps_per_epoch`.
-    pub fn steps(self, steps_per_epoch: u64, total: u64) -> u64 {
+    pub(crate) fn steps(self, steps_per_epoch: u64, total: u64) -> u64 {
         match self {
             Duration::Steps(steps) => steps,
             Duration::Epochs(epochs) => (epochs * steps_per_epoch as f64).round() as u64,
@@ -100,7 +100,7 @@ pub enum Course {
 
 /// The learning rate of every step, all durations resolved to steps.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Schedule {
+pub(crate) struct Schedule {
     /// The course after warm-up.
     pub course: Course,
     /// The base rate.
@@ -119,7 +119,7 @@ pub struct Schedule {
 
 impl Schedule {
     /// The rate of a step, the first being 0. Beyond the last step it stays as it ended.
-    pub fn lr(&self, step: u64) -> f64 {
+    pub(crate) fn lr(&self, step: u64) -> f64 {
         let warmup = self.warmup.min(self.total);
         if step < warmup {
             let ramp = (step + 1) as f64 / warmup as f64;
@@ -139,7 +139,7 @@ impl Schedule {
     }
 
     /// The rate of a step in a run with a warm start: [`Schedule::warmup_lr`] while that lasts.
-    pub fn lr_with(&self, step: u64, start: &WarmStart) -> f64 {
+    pub(crate) fn lr_with(&self, step: u64, start: &WarmStart) -> f64 {
         if start.active() { self.warmup_lr } else { self.lr(step) }
     }
 }
@@ -150,7 +150,7 @@ impl Schedule {
 /// The training error is taken over blocks of [`WarmStart::BLOCK`] steps, as one batch is too noisy
 /// to decide. All state is here, in integers, so a resumed run decides at the same step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct WarmStart {
+pub(crate) struct WarmStart {
     until_error: f64,
     wrong: u64,
     seen: u64,
@@ -160,26 +160,26 @@ pub struct WarmStart {
 
 impl WarmStart {
     /// Steps over which the training error is taken.
-    pub const BLOCK: u64 = 50;
+    pub(crate) const BLOCK: u64 = 50;
 
     /// A warm start that lasts until the training error is below this fraction.
-    pub fn until(error: f64) -> WarmStart {
+    pub(crate) fn until(error: f64) -> WarmStart {
         WarmStart { until_error: error, wrong: 0, seen: 0, steps: 0, active: true }
     }
 
     /// No warm start.
-    pub fn none() -> WarmStart {
+    pub(crate) fn none() -> WarmStart {
         WarmStart { active: false, ..WarmStart::until(1.0) }
     }
 
     /// Whether it still lasts.
-    pub fn active(&self) -> bool {
+    pub(crate) fn active(&self) -> bool {
         self.active
     }
 
     /// Tells of a step: `wrong` of `seen` training images were misclassified. True at the step that
     /// ends the warm start.
-    pub fn update(&mut self, wrong: u64, seen: u64) -> bool {
+    pub(crate) fn update(&mut self, wrong: u64, seen: u64) -> bool {
         if !self.active {
             return false;
         }

@@ -108,7 +108,7 @@ impl Task {
     ///
     /// # Errors
     /// [`TaskError`].
-    pub fn from(
+    pub(crate) fn from(
         recipe: Recipe,
         start: Option<Arc<Model>>,
         device: Arc<dyn Device>,
@@ -122,7 +122,7 @@ impl Task {
     ///
     /// # Errors
     /// [`TaskError`].
-    pub fn of_data(
+    pub(crate) fn of_data(
         recipe: Recipe,
         train: Arc<dyn Dataset>,
         eval: Option<Arc<dyn Dataset>>,
@@ -168,7 +168,7 @@ impl Task {
     ///
     /// # Errors
     /// [`TaskError`]; the data has a class that the model does not know.
-    pub fn with_model(&self, model: &Model) -> Result<Task, TaskError> {
+    pub(crate) fn with_model(&self, model: &Model) -> Result<Task, TaskError> {
         Task::with(self.recipe.clone(), model, self.pictures(), self.device.clone())
     }
 
@@ -212,7 +212,7 @@ impl Task {
     ///
     /// # Errors
     /// [`TaskError`].
-    pub fn with_network(&self, name: &str) -> Result<Task, TaskError> {
+    pub(crate) fn with_network(&self, name: &str) -> Result<Task, TaskError> {
         let mut recipe = self.recipe.clone();
         rename(&mut recipe, name);
         recipe.model.start.clear();

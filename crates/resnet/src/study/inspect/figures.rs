@@ -9,7 +9,7 @@ use crate::train::event::Monitored;
 
 /// A measured network in a figure.
 #[derive(Clone, Debug)]
-pub struct Line<'a> {
+pub(crate) struct Line<'a> {
     /// Its name in the figure.
     pub label: String,
     /// Index of its colour in the palette.
@@ -34,12 +34,12 @@ fn drawn(
 
 /// Length of the loss's gradient with respect to each layer's response, in the order in which it
 /// reaches them.
-pub fn gradients(title: &str, lines: &[Line<'_>]) -> LineChart {
+pub(crate) fn gradients(title: &str, lines: &[Line<'_>]) -> LineChart {
     from_the_loss(title, "length of dL/dy", lines, |layer| layer.activation_gradient_norm)
 }
 
 /// Length of the loss's gradient with respect to each layer's weights, in the same order.
-pub fn weight_gradients(title: &str, lines: &[Line<'_>]) -> LineChart {
+pub(crate) fn weight_gradients(title: &str, lines: &[Line<'_>]) -> LineChart {
     from_the_loss(title, "length of dL/dw", lines, |layer| layer.gradient_norm)
 }
 
@@ -67,13 +67,13 @@ fn std_axis() -> Axis {
 }
 
 /// Standard deviation of the responses, layer by layer.
-pub fn responses(title: &str, lines: &[Line<'_>]) -> LineChart {
+pub(crate) fn responses(title: &str, lines: &[Line<'_>]) -> LineChart {
     let x = Axis::new("convolution, counted from the image").count();
     drawn(LineChart::new(title, x, std_axis()), lines, stds)
 }
 
 /// The same, the largest first.
-pub fn sorted_responses(title: &str, lines: &[Line<'_>]) -> LineChart {
+pub(crate) fn sorted_responses(title: &str, lines: &[Line<'_>]) -> LineChart {
     let x = Axis::new("rank, the largest first").count();
     drawn(LineChart::new(title, x, std_axis()), lines, |measurement| {
         let mut values = stds(measurement);
@@ -83,7 +83,7 @@ pub fn sorted_responses(title: &str, lines: &[Line<'_>]) -> LineChart {
 }
 
 /// The part of each block's gradient that arrives through its shortcut.
-pub fn shares(title: &str, lines: &[Line<'_>]) -> LineChart {
+pub(crate) fn shares(title: &str, lines: &[Line<'_>]) -> LineChart {
     let x = Axis::new("block, counted from the image").count();
     let y = Axis::new("part through the shortcut").percent().from_zero();
     let chart = LineChart::new(title, x, y).reference(0.5, "as much as through the branch");
@@ -97,21 +97,21 @@ pub fn shares(title: &str, lines: &[Line<'_>]) -> LineChart {
 
 /// Smallest and largest gradient in some histories, as powers of ten: the range that their maps
 /// share.
-pub fn decades(histories: &[&[Monitored]]) -> Option<(f64, f64)> {
+pub(crate) fn decades(histories: &[&[Monitored]]) -> Option<(f64, f64)> {
     let all = histories.iter().flat_map(|history| history.iter());
     let layers = all.flat_map(|look| look.measurement.path());
     decades_of(layers.map(|layer| layer.activation_gradient_norm))
 }
 
 /// Length of dL/dy, layer by iteration. The shades go over `decades`.
-pub fn gradient_map(title: &str, history: &[Monitored], decades: (f64, f64)) -> Grid {
+pub(crate) fn gradient_map(title: &str, history: &[Monitored], decades: (f64, f64)) -> Grid {
     let rows = by_layer(history, |layer| Some(layer.activation_gradient_norm));
     logarithmic(title, "length of dL/dy", history, rows, decades)
 }
 
 /// What else a run's monitor saw, with the names of the figures: update over weight, responses,
 /// dead channels and what the shortcuts carried.
-pub fn maps(history: &[Monitored]) -> Vec<(&'static str, Grid)> {
+pub(crate) fn maps(history: &[Monitored]) -> Vec<(&'static str, Grid)> {
     let mut all = Vec::new();
     if history.len() < 2 {
         return all;

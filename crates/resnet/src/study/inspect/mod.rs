@@ -1,6 +1,6 @@
 //! Inspects a network: one look into it, at its start, at a checkpoint or along a run.
 
-pub mod figures;
+pub(crate) mod figures;
 mod page;
 mod save;
 

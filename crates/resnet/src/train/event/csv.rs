@@ -27,7 +27,7 @@ const COLUMNS: &[Column] = &[
 
 /// The table of a run, open for appending.
 #[derive(Debug)]
-pub struct MetricsCsv {
+pub(crate) struct MetricsCsv {
     path: PathBuf,
     file: File,
 }
@@ -37,7 +37,7 @@ impl MetricsCsv {
     ///
     /// # Errors
     /// [`FileError::Write`].
-    pub fn create(path: &Path) -> Result<MetricsCsv, FileError> {
+    pub(crate) fn create(path: &Path) -> Result<MetricsCsv, FileError> {
         let file = writing(path, File::create(path))?;
         let mut csv = MetricsCsv { path: path.to_owned(), file };
         csv.row(COLUMNS.iter().map(|(name, _)| *name))?;
@@ -49,7 +49,7 @@ impl MetricsCsv {
     ///
     /// # Errors
     /// [`FileError::Write`].
-    pub fn resume(path: &Path, events: &[Event]) -> Result<MetricsCsv, FileError> {
+    pub(crate) fn resume(path: &Path, events: &[Event]) -> Result<MetricsCsv, FileError> {
         let mut csv = MetricsCsv::create(path)?;
         events.iter().try_for_each(|event| csv.write(event))?;
         Ok(csv)
@@ -58,7 +58,7 @@ impl MetricsCsv {
     ///
     /// # Errors
     /// [`FileError::Write`], such as on a full disk.
-    pub fn write(&mut self, event: &Event) -> Result<(), FileError> {
+    pub(crate) fn write(&mut self, event: &Event) -> Result<(), FileError> {
         match event {
             Event::Evaluated(evaluated) => {
                 self.row(COLUMNS.iter().map(|(_, text)| text(evaluated)))
@@ -71,7 +71,7 @@ impl MetricsCsv {
     ///
     /// # Errors
     /// [`FileError::Write`].
-    pub fn sync(&self) -> Result<(), FileError> {
+    pub(crate) fn sync(&self) -> Result<(), FileError> {
         writing(&self.path, self.file.sync_data())
     }
 

@@ -37,7 +37,7 @@ pub enum EventError {
 
 /// The log of a run, open for appending.
 #[derive(Debug)]
-pub struct EventLog {
+pub(crate) struct EventLog {
     path: PathBuf,
     file: File,
 }
@@ -47,7 +47,7 @@ impl EventLog {
     ///
     /// # Errors
     /// [`FileError::Write`].
-    pub fn create(path: &Path) -> Result<EventLog, FileError> {
+    pub(crate) fn create(path: &Path) -> Result<EventLog, FileError> {
         let file = writing(path, File::create(path))?;
         Ok(EventLog { path: path.to_owned(), file })
     }
@@ -60,7 +60,7 @@ impl EventLog {
     /// # Errors
     /// [`EventError`]; a damaged line that is followed by events of this step or before is not cut
     /// off.
-    pub fn resume(path: &Path, step: u64) -> Result<(EventLog, Vec<Event>), EventError> {
+    pub(crate) fn resume(path: &Path, step: u64) -> Result<(EventLog, Vec<Event>), EventError> {
         let mut kept = Vec::new();
         let mut end = 0;
         let mut cut: Option<(usize, Option<String>)> = None;
@@ -93,7 +93,7 @@ impl EventLog {
     ///
     /// # Errors
     /// [`FileError::Write`], such as on a full disk.
-    pub fn write(&mut self, event: &Event) -> Result<(), FileError> {
+    pub(crate) fn write(&mut self, event: &Event) -> Result<(), FileError> {
         let line = serde_json::to_string(event).map_err(io::Error::from);
         let written = line.and_then(|line| self.file.write_all(format!("{line}\n").as_bytes()));
         writing(&self.path, written)
@@ -103,7 +103,7 @@ impl EventLog {
     ///
     /// # Errors
     /// [`FileError::Write`].
-    pub fn sync(&self) -> Result<(), FileError> {
+    pub(crate) fn sync(&self) -> Result<(), FileError> {
         writing(&self.path, self.file.sync_data())
     }
 }

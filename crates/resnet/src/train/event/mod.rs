@@ -2,16 +2,16 @@
 //! files and reports read.
 //!
 //! As JSON an event is one line, `{"event":"step","step":10,...}`. A run directory keeps them in
-//! `events.jsonl` ([`EventLog`]) and the evaluations also in `metrics.csv` ([`MetricsCsv`]). Both
-//! can be cut back to a checkpoint's step, so a resumed run leaves the files of an uninterrupted
-//! one, times apart. JSON has no NaN: a number that is not finite is written as `null`, and read as
-//! NaN.
+//! `events.jsonl`, which [`read`] reads, and the evaluations also in `metrics.csv`. Both can be
+//! cut back to a checkpoint's step, so a resumed run leaves the files of an uninterrupted one,
+//! times apart. JSON has no NaN: a number that is not finite is written as `null`, and read as NaN.
 
 mod csv;
 mod log;
 
-pub use csv::MetricsCsv;
-pub use log::{EventError, EventLog, read};
+pub(crate) use csv::MetricsCsv;
+pub(crate) use log::EventLog;
+pub use log::{EventError, read};
 
 use serde::{Deserialize, Serialize};
 

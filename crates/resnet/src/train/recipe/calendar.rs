@@ -52,7 +52,7 @@ impl Calendar {
     ///
     /// # Errors
     /// A step would take more images than there are.
-    pub fn new(recipe: &Recipe, images: u64) -> Result<Calendar, RecipeError> {
+    pub(crate) fn new(recipe: &Recipe, images: u64) -> Result<Calendar, RecipeError> {
         let per_epoch = |batch: usize| images / batch as u64 / recipe.train.accumulate as u64;
         let mut calendar = Calendar {
             segments: vec![Segment { step: 0, epoch: 0, per_epoch: per_epoch(recipe.train.batch) }],
@@ -135,7 +135,7 @@ impl Calendar {
     }
 
     /// Epochs of the whole run, the last perhaps cut short.
-    pub fn epochs(&self) -> u64 {
+    pub(crate) fn epochs(&self) -> u64 {
         match self.total {
             0 => 0,
             total => self.place(total - 1).0 + 1,
@@ -148,7 +148,7 @@ impl Calendar {
     }
 
     /// The phase of a step, by its index.
-    pub fn phase(&self, step: u64) -> usize {
+    pub(crate) fn phase(&self, step: u64) -> usize {
         self.phases.iter().rposition(|phase| phase.from <= step).unwrap_or(0)
     }
 
@@ -158,25 +158,25 @@ impl Calendar {
     }
 
     /// The epoch of a step, and its place in it, both from 0.
-    pub fn place(&self, step: u64) -> (u64, u64) {
+    pub(crate) fn place(&self, step: u64) -> (u64, u64) {
         let segment = self.segment(step);
         let steps = step - segment.step;
         (segment.epoch + steps / segment.per_epoch, steps % segment.per_epoch)
     }
 
     /// Epochs that so many steps are.
-    pub fn epochs_at(&self, steps: u64) -> f64 {
+    pub(crate) fn epochs_at(&self, steps: u64) -> f64 {
         let segment = self.segment(steps.saturating_sub(1));
         segment.epoch as f64 + (steps - segment.step) as f64 / segment.per_epoch as f64
     }
 
     /// Whether so many steps end an epoch.
-    pub fn ends_epoch(&self, steps: u64) -> bool {
+    pub(crate) fn ends_epoch(&self, steps: u64) -> bool {
         steps > 0 && self.place(steps).1 == 0
     }
 
     /// The step at which a duration from the start of the run is over, rounded to the nearest.
-    pub fn at(&self, duration: Duration) -> u64 {
+    pub(crate) fn at(&self, duration: Duration) -> u64 {
         let Duration::Epochs(epochs) = duration else {
             return duration.steps(1, self.total);
         };
@@ -187,14 +187,14 @@ impl Calendar {
     }
 
     /// Whether something that happens every so often is due after so many steps.
-    pub fn is_due(&self, every: Duration, steps: u64) -> bool {
+    pub(crate) fn is_due(&self, every: Duration, steps: u64) -> bool {
         let segment = self.segment(steps.saturating_sub(1));
         let since = if let Duration::Epochs(_) = every { segment.step } else { 0 };
         (steps - since).is_multiple_of(every.steps(segment.per_epoch, self.total).max(1))
     }
 
     /// About how many steps a duration is.
-    pub fn steps(&self, duration: Duration) -> u64 {
+    pub(crate) fn steps(&self, duration: Duration) -> u64 {
         duration.steps(self.segments[0].per_epoch, self.total)
     }
 }

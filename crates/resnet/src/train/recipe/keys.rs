@@ -53,12 +53,12 @@ impl Key {
     }
 
     /// The part of its name before the dot.
-    pub fn section(&self) -> &'static str {
+    pub(crate) fn section(&self) -> &'static str {
         self.name.split_once('.').map_or("", |(section, _)| section)
     }
 
     /// The part of its name after the dot.
-    pub fn last(&self) -> &'static str {
+    pub(crate) fn last(&self) -> &'static str {
         self.name.split_once('.').map_or(self.name, |(_, last)| last)
     }
 

@@ -4,7 +4,7 @@
 //! (over its own `base`, if it names one), overrides. Unknown keys are errors. [`Recipe::to_toml`]
 //! writes every key, so that the `config.toml` of a run is itself a recipe that repeats it.
 //!
-//! `auto` stands for a value that is chosen from the data or the network; [`Recipe::resolve`]
+//! `auto` stands for a value that is chosen from the data or the network; `Recipe::resolve`
 //! replaces those that depend on the images. Exactly one of `train.epochs` and `train.steps` is
 //! set: a recipe or override that sets one unsets the other.
 
@@ -24,7 +24,8 @@ pub use value::{BadFiles, ClassWeights, Keep, Normalize, Precision, Sampling, Se
 
 use std::path::Path;
 
-use crate::train::schedule::{Course, Schedule, WarmStart};
+pub use crate::train::schedule::{BadDuration, Course, Duration};
+use crate::train::schedule::{Schedule, WarmStart};
 
 /// A recipe that is part of the program.
 pub struct BuiltIn {
@@ -72,7 +73,7 @@ pub const RECIPES: &[BuiltIn] = &[
 
 /// What the images say about the values that are `auto`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ImageFacts {
+pub(crate) struct ImageFacts {
     /// Height and width if all images have the same; `None` if they differ.
     pub size: Option<(usize, usize)>,
 }
@@ -103,7 +104,7 @@ impl Recipe {
     ///
     /// # Errors
     /// [`RecipeError`].
-    pub fn of_run(config: &Path) -> Result<Recipe, RecipeError> {
+    pub(crate) fn of_run(config: &Path) -> Result<Recipe, RecipeError> {
         let mut recipe = Recipe::load(&config.to_string_lossy(), &[])?;
         if recipe.train.precision == Precision::Auto {
             recipe.train.precision = Precision::F32;
@@ -116,7 +117,7 @@ impl Recipe {
     ///
     /// # Errors
     /// [`RecipeError::Together`] when what is set does not suit the images.
-    pub fn resolve(&mut self, images: ImageFacts) -> Result<(), RecipeError> {
+    pub(crate) fn resolve(&mut self, images: ImageFacts) -> Result<(), RecipeError> {
         let (data, augment) = (&mut self.data, &mut self.augment);
         let random = *augment.random_resized_crop.get_or_insert(images.size.is_none());
         let pad = match images.size {
@@ -158,7 +159,11 @@ impl Recipe {
 
     /// Keys in which it differs from another recipe, with its value and the other's, but for keys
     /// that do not count.
-    pub fn differences(&self, other: &Recipe, but: &[&str]) -> Vec<(&'static str, String, String)> {
+    pub(crate) fn differences(
+        &self,
+        other: &Recipe,
+        but: &[&str],
+    ) -> Vec<(&'static str, String, String)> {
         let keys = KEYS.iter().filter(|key| !but.contains(&key.name));
         let pairs = keys.map(|key| (key.name, key.value(self), key.value(other)));
         pairs.filter(|(_, own, other)| own != other).collect()
@@ -173,7 +178,7 @@ impl Recipe {
     }
 
     /// The learning rate of every step, phases left out.
-    pub fn schedule(&self, calendar: &Calendar) -> Schedule {
+    pub(crate) fn schedule(&self, calendar: &Calendar) -> Schedule {
         let keys = &self.schedule;
         Schedule {
             course: keys.kind,
@@ -187,7 +192,7 @@ impl Recipe {
     }
 
     /// The warm start of a network with this many layers; it may be none.
-    pub fn warm_start(&self, depth: usize) -> WarmStart {
+    pub(crate) fn warm_start(&self, depth: usize) -> WarmStart {
         let until = self.schedule.warmup_until_train_error;
         if until > 0.0 && depth >= self.schedule.warmup_min_depth {
             WarmStart::until(until)

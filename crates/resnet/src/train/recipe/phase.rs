@@ -25,7 +25,7 @@ const MOST: usize = 100;
 
 impl Phase {
     /// Whether it begins with an epoch, since batches of other images or another size are drawn.
-    pub fn redraws(&self) -> bool {
+    pub(crate) fn redraws(&self) -> bool {
         self.side.is_some() || self.batch.is_some()
     }
 
