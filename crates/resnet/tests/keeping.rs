@@ -11,7 +11,6 @@ use resnet::train::event::{Evaluated, Event};
 use resnet::train::{self, TrainError, Trained, Trainer};
 use runs::{Folder, pictures};
 
-/// A run whose rate is so high that its accuracy goes up and down.
 fn trainer<'a>(base: Trainer<'a>) -> Trainer<'a> {
     base.data(pictures("train", [25, 15, 10])).evaluate_on(pictures("eval", [9, 9, 9]))
 }
@@ -22,7 +21,7 @@ fn new<'a>(changes: &[(&str, &str)]) -> Trainer<'a> {
         ("precision", "f32"),
         ("schedule.kind", "constant"),
         ("warmup", "0it"),
-        ("lr", "0.3"),
+        ("lr", "0.05"),
     ];
     let fixed = fixed
         .iter()
@@ -55,15 +54,21 @@ fn weights(model: &Model) -> &resnet_formats::Array {
     model.tensors.get("conv1.weight").unwrap()
 }
 
+/// Rates far too high in the end, which spoil what was learned.
+const SPOILED: [(&str, &str); 2] = [("epochs", "8"), ("phase", r#"[{from="75%", lr=60}]"#)];
+
 #[test]
 fn the_model_is_that_of_the_best_evaluation() {
     let folder = Folder::new();
     let run = folder.path("best");
-    let kept: Trained = new(&[("epochs", "8"), ("keep", "auto")]).out(&run).run().unwrap();
+    let kept: Trained = new(&[&SPOILED[..], &[("keep", "auto")]].concat()).out(&run).run().unwrap();
     let best = best(&run);
     let last = evaluations(&run).pop().unwrap();
     assert!(best.top1 > last.top1, "the run must get worse at its end to show anything");
     assert_eq!(kept.ended.kept_step, Some(best.step));
+    let page = fs::read_to_string(run.join(train::REPORT)).unwrap();
+    let told = format!("at the best evaluation, after step {}", best.step);
+    assert!(page.contains(&told), "the page says which weights these are");
     let saved = Model::load(&run.join(train::MODEL)).unwrap();
     let checkpoint = Model::load(&run.join(train::BEST)).unwrap();
     assert!(weights(&saved) == weights(&checkpoint));
@@ -75,9 +80,9 @@ fn the_model_is_that_of_the_best_evaluation() {
     assert_eq!(metrics["top1"], best.top1);
 
     // The same without a directory, and told otherwise.
-    let memory = new(&[("epochs", "8"), ("keep", "best")]).run().unwrap();
+    let memory = new(&[&SPOILED[..], &[("keep", "best")]].concat()).run().unwrap();
     assert!(weights(&memory.model) == weights(&saved));
-    let other = new(&[("epochs", "8"), ("keep", "last")]).run().unwrap();
+    let other = new(&[&SPOILED[..], &[("keep", "last")]].concat()).run().unwrap();
     assert_eq!(other.ended.kept_step, None);
     assert_eq!(other.evaluation.unwrap().value("top1"), last.top1);
     assert!(weights(&other.model) != weights(&saved));
@@ -125,7 +130,7 @@ fn what_was_edited_since_is_named() {
     new(&[("epochs", "2")]).out(&run).run().unwrap();
     let config = fs::read_to_string(run.join(train::CONFIG)).unwrap();
     let edits = [
-        ("lr = 0.3", "lr = 0.2", "optimizer.lr"),
+        ("lr = 0.05", "lr = 0.2", "optimizer.lr"),
         ("seed = 1", "seed = 2", "train.seed"),
         ("batch = 10", "batch = 5", "train.batch"),
         ("flip = true", "flip = false", "augment.flip"),

@@ -12,7 +12,7 @@ use resnet::train;
 use resnet::train::recipe::Recipe;
 use resnet::train::task::Task;
 
-use super::paths::{keep_runs, load_model};
+use super::paths::{keep_runs, load_model, recipe_of};
 use super::precision::Asked;
 use crate::exit::Usage;
 use crate::observer::worth;
@@ -158,14 +158,13 @@ fn no_split(name: &str, data: &str) -> Usage {
 /// The pictures that are asked for, what they are called and which part of them: where nothing is,
 /// those that the model was evaluated on while it was trained.
 fn pictures(args: &Args, model: &Model) -> anyhow::Result<(String, String, Arc<dyn Dataset>)> {
-    let recipe = model.tensors.metadata.get("recipe");
-    let recipe = recipe.map(|text| Recipe::from_toml(text)).transpose()?;
+    let recipe = recipe_of(&args.model, model)?;
     if let (None, Some(recipe)) = (&args.data, &recipe) {
         if recipe.data.source == train::GIVEN {
             let who = "the run's pictures were a program's own; name some with --data";
             return Err(Usage(who.into()).into());
         }
-        let task = Task::of_model(model, None)?;
+        let task = Task::of_model(model, Some(&recipe.data.source))?;
         for warning in &task.warnings {
             tell(&format!("warning: {warning}"));
         }

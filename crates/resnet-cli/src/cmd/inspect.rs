@@ -11,7 +11,7 @@ use resnet::train::recipe::Recipe;
 use resnet::train::task::Task;
 
 use super::flags::{TaskFlags, add_changes, changes};
-use super::paths::{keep_runs, load_model};
+use super::paths::{keep_runs, load_model, recipe_of};
 use crate::exit::Usage;
 use crate::term::{self, Out, command_line, tell};
 use crate::weights::Weights;
@@ -108,7 +108,9 @@ fn initial(args: &Args) -> anyhow::Result<Task> {
 }
 
 fn of_model(args: &Args, model: &Model) -> anyhow::Result<Task> {
-    let mut task = Task::of_model(model, args.flags.data.as_deref())?;
+    let own = recipe_of(Path::new(&args.network), model)?.map(|recipe| recipe.data.source);
+    let source = args.flags.data.clone().or(own);
+    let mut task = Task::of_model(model, source.as_deref())?;
     if let Some(threads) = args.flags.threads()? {
         task.recipe.train.threads = threads;
     }

@@ -51,6 +51,16 @@ pub(super) fn model_file(path: &Path) -> anyhow::Result<PathBuf> {
     Ok(model)
 }
 
+/// The recipe that a model was trained by: of a run directory its own, whose paths are found from
+/// anywhere, else what the model file says.
+pub(super) fn recipe_of(path: &Path, model: &Model) -> anyhow::Result<Option<Recipe>> {
+    if path.join(train::CONFIG).is_file() {
+        return Ok(Some(train::recipe_of_run(path)?));
+    }
+    let text = model.tensors.metadata.get("recipe");
+    Ok(text.map(|text| Recipe::from_toml(text)).transpose()?)
+}
+
 /// Refuses a directory for a report that holds a run, whose own report would be replaced.
 pub(super) fn keep_runs(out: &Path) -> Result<(), Usage> {
     if out.join(train::CONFIG).exists() {

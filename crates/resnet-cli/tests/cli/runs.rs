@@ -95,6 +95,8 @@ fn a_run_directory_may_be_moved_and_looked_at_from_elsewhere() {
         assert_eq!(outcome.code, 0, "{args:?}: {}", outcome.err);
     };
     elsewhere(&["train", "--resume", "old/run", "--steps", "8"]);
+    elsewhere(&["eval", "old/run"]);
+    elsewhere(&["inspect", "old/run"]);
     // The pictures are moved as well: their place is said.
     fs::rename(folder.path("digits"), folder.path("numbers")).unwrap();
     let lost = folder.run(&["train", "--resume", "archive/old/run", "--steps", "12"]);

@@ -215,7 +215,7 @@ impl Directory {
 ///
 /// # Errors
 /// The directory holds no run, or one whose configuration cannot be read.
-fn recipe_of_run(root: &Path) -> Result<Recipe, TrainError> {
+pub fn recipe_of_run(root: &Path) -> Result<Recipe, TrainError> {
     let config = root.join(CONFIG);
     if !config.is_file() {
         return Err(TrainError::NoRun(root.to_owned(), CONFIG));

@@ -25,7 +25,7 @@ pub(crate) mod schedule;
 pub mod task;
 mod trainer;
 
-pub use directory::{BEST, CONFIG, EVENTS, LAST, MODEL, REPORT};
+pub use directory::{BEST, CONFIG, EVENTS, LAST, MODEL, REPORT, recipe_of_run};
 pub use error::TrainError;
 pub use lr_find::{LrFind, lr_find};
 pub use observe::{Flow, Observer, Tick};

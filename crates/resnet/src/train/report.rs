@@ -1,4 +1,4 @@
-//! Fills the page about a run from its events and its last evaluation.
+//! Fills the page about a run from its events and the evaluation of the weights that it leaves.
 
 use super::directory::Directory;
 use super::job::Job;
@@ -6,17 +6,23 @@ use crate::measure::evaluate::{Evaluation, confused, matrix};
 use crate::page::charts::{self, EpochPoint, Headline, RunReport, Status, StepPoint};
 use crate::train::event::Event;
 
+/// The page; `kept_step` is where the weights are of that the run leaves, unless they are the last.
 pub(super) fn page(
     job: &Job,
     directory: &Directory,
     history: &[Event],
     evaluation: Option<&Evaluation>,
+    kept_step: Option<u64>,
     status: Status<'_>,
     seconds: f64,
 ) -> String {
     let (mut steps, mut epochs, mut headline) = (Vec::new(), Vec::<EpochPoint>::new(), None);
     let mut rate = Vec::new();
     let mut before = 0.0;
+    let weights = match kept_step {
+        Some(step) => format!("at the best evaluation, after step {step}"),
+        None => "at the last evaluation".to_string(),
+    };
     for event in history {
         match event {
             Event::Step(step) => {
@@ -35,14 +41,16 @@ pub(super) fn page(
                     seconds: e.seconds - before,
                 });
                 before = e.seconds;
-                headline = Some(Headline {
-                    top1: e.top1,
-                    top5: (job.task.classes.len() > 5).then_some(e.top5),
-                    loss: e.loss,
-                    count: e.count,
-                    split: &e.split,
-                    weights: "at the last evaluation",
-                });
+                if kept_step.is_none_or(|step| step == e.step) {
+                    headline = Some(Headline {
+                        top1: e.top1,
+                        top5: (job.task.classes.len() > 5).then_some(e.top5),
+                        loss: e.loss,
+                        count: e.count,
+                        split: &e.split,
+                        weights: &weights,
+                    });
+                }
             }
             _ => {}
         }

@@ -434,8 +434,9 @@ impl<'a> Run<'a> {
                 Some(reason) if failed => Status::Failed { step: ended.steps, reason },
                 Some(_) => Status::Stopped { step: ended.steps, resume },
             };
+            let (job, seconds) = (&self.job, ended.seconds);
             let page =
-                report::page(&self.job, directory, history, evaluation, status, ended.seconds);
+                report::page(job, directory, history, evaluation, kept_step, status, seconds);
             directory.write(REPORT, &page)?;
         }
         self.record.emit(Event::RunEnded(ended.clone()))?;
@@ -452,7 +453,8 @@ impl<'a> Run<'a> {
         let status = Status::Running { step, of };
         let evaluation = self.evaluation.as_ref();
         let history = &self.record.history;
-        let page = report::page(&self.job, directory, history, evaluation, status, self.seconds());
+        let (job, seconds) = (&self.job, self.seconds());
+        let page = report::page(job, directory, history, evaluation, None, status, seconds);
         Ok(directory.write(REPORT, &page)?)
     }
 
