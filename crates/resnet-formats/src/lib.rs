@@ -13,7 +13,7 @@
 //! tensors.insert("fc.bias", Array::f32(vec![2], vec![0.5, -0.5]));
 //! let mut bytes = Vec::new();
 //! safetensors::write(&tensors, &mut bytes)?;
-//! assert_eq!(safetensors::read(&bytes)?, tensors);
+//! assert_eq!(safetensors::read(&bytes)?.entries, tensors.entries);
 //! # Ok::<(), resnet_formats::FormatError>(())
 //! ```
 #![forbid(unsafe_code)]

@@ -191,10 +191,14 @@ fn a_model_that_does_not_fit_is_refused_by_whatever_uses_it() {
     let folder = trained();
     folder.write("a.png", &png(12, 12, 60));
     let whole = fs::read(folder.path("run/model.safetensors")).unwrap();
-    let lie = |from: &[u8], to: &[u8]| {
+    let change = |whole: &[u8], from: &[u8], to: &[u8]| {
         let at = whole.windows(from.len()).position(|part| part == from).unwrap();
         [&whole[..at], to, &whole[at + from.len()..]].concat()
     };
+    // As of a writer that keeps no checksum, which would tell before.
+    let whole = change(&whole, b"resnet.crc32", b"resnet.other");
+    let whole = change(&whole, b"resnet/2", b"resnet/1");
+    let lie = |from: &[u8], to: &[u8]| change(&whole, from, to);
     let text = String::from_utf8_lossy(&whole[8..]).into_owned();
     assert!(text.contains("resnet8"));
     // The same length, so that the header stays as long as it says.

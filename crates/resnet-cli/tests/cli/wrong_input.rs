@@ -70,7 +70,7 @@ fn flags_that_a_command_lacks() {
             refused(&folder.run(&[*command, &[flag, "1"]].concat()), 2, &[&unexpected]);
         }
     }
-    for flag in ["--data", "--recipe", "--epochs", "--steps", "--batch", "--lr", "--precision"] {
+    for flag in ["--recipe", "--batch", "--lr", "--precision"] {
         refused(
             &folder.run(&["train", "--resume", "run", flag, "1"]),
             2,
