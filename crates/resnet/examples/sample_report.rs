@@ -65,12 +65,33 @@ fn networks() -> chart::LineChart {
     many
 }
 
+/// A curve with a spike, two places marked, and columns behind it.
+fn spiked() -> chart::LineChart {
+    let mut rng = Rng::named(2, "spiked");
+    let loss = |x: u32| if x == 61 { 4321.0 } else { 2.3 * (-f64::from(x) / 30.0).exp() };
+    let points: Vec<_> =
+        (0..150).map(|x| (f64::from(x) / 150.0, loss(x) + 0.1 * rng.unit())).collect();
+    let title = axis::Axis::new("confidence: the probability of the predicted class");
+    let mut chart =
+        chart::LineChart::new("Loss", title.percent(), axis::Axis::new("loss (nats)").from_zero())
+            .line("train", chart::Style::Thin, 0, points)
+            .mark(0.55, "suggested: 0.55")
+            .mark(0.85, "the recipe's: 0.85");
+    chart.columns = (0..15)
+        .map(|i| {
+            let (x, amount) = ((f64::from(i) / 15.0, f64::from(i + 1) / 15.0), 3 * i * i * i);
+            chart::Column { x, amount: f64::from(amount), text: amount.to_string() }
+        })
+        .collect();
+    chart
+}
+
 /// Drawings that a run's report does not need.
 fn drawings() -> String {
     let mut page = page::Page::new("Drawings", "Invented data", "");
     let many = networks();
     page.section("many", "Many networks", "");
-    let [wide, narrow] = [("many-wide", 880.0), ("many-narrow", 440.0)]
+    let [wide, narrow] = [("many-wide", 880.0), ("many-narrow", 340.0)]
         .map(|(id, width)| many.svg(chart::Frame { id, width, height: 420.0 }));
     page.figure(&wide, &narrow, "Thin: training. Bold: test.");
 
@@ -93,9 +114,15 @@ fn drawings() -> String {
     )
     .reference(1e-3, "a reference");
     page.section("log", "Logarithmic axis", "");
-    let [wide, narrow] = [("log-wide", 880.0), ("log-narrow", 440.0)]
+    let [wide, narrow] = [("log-wide", 880.0), ("log-narrow", 340.0)]
         .map(|(id, width)| decay.svg(chart::Frame { id, width, height: 300.0 }));
     page.figure(&wide, &narrow, "");
+
+    let spiked = spiked();
+    page.section("spike", "One spike, marks and columns", "");
+    let [wide, narrow] = [("spike-wide", 880.0), ("spike-narrow", 340.0)]
+        .map(|(id, width)| spiked.svg(chart::Frame { id, width, height: 300.0 }));
+    page.figure(&wide, &narrow, &spiked.note().unwrap_or_default());
 
     let bars = bars::BarChart {
         title: "Test error".to_owned(),
@@ -114,7 +141,7 @@ fn drawings() -> String {
         .collect(),
     };
     page.section("bars", "Bars", "");
-    let [wide, narrow] = [("bars-wide", 880.0), ("bars-narrow", 440.0)]
+    let [wide, narrow] = [("bars-wide", 880.0), ("bars-narrow", 340.0)]
         .map(|(id, width)| bars.svg(chart::Frame { id, width, height: 0.0 }));
     page.figure(&wide, &narrow, "");
 

@@ -115,7 +115,7 @@ impl LrFind {
     /// The figure.
     pub fn figure(&self) -> Figure {
         let rate = |p: &Point| p.lr;
-        let chart = LineChart::new(
+        let mut chart = LineChart::new(
             "Loss over the learning rate",
             Axis::new("learning rate").log(),
             Axis::new("loss, in nats"),
@@ -127,6 +127,10 @@ impl LrFind {
             0,
             self.points.iter().map(|p| (rate(p), p.smoothed)),
         );
+        if let Some(lr) = self.suggestion {
+            chart = chart.mark(lr, format!("suggested: {}", format::number(lr)));
+        }
+        chart = chart.mark(self.lr, format!("the recipe's: {}", format::number(self.lr)));
         let caption = match self.suggestion {
             Some(lr) => format!(
                 "Try {}: a tenth of the rate with the lowest smoothed loss.",
@@ -206,5 +210,25 @@ mod tests {
         });
         assert_eq!(stopped.unwrap().points.len(), 3);
         assert!(found.figure().file().contains("learning rate"));
+    }
+
+    #[test]
+    fn the_figure_marks_the_suggestion_and_the_recipes_rate() {
+        let mut found = LrFind {
+            arch: "resnet8".into(),
+            data: "builtin".into(),
+            batch: 8,
+            frozen: false,
+            suggestion: Some(0.02),
+            lr: 0.1,
+            points: [0.01, 0.2, 1.0].map(|lr| Point { lr, loss: lr, smoothed: lr }).to_vec(),
+        };
+        let drawn = found.figure().file();
+        for text in [">suggested: 0.02<", ">the recipe’s: 0.1<"] {
+            assert!(drawn.replace("'", "’").contains(text), "{drawn}");
+        }
+        assert_eq!(drawn.matches("<line class=\"guide\"").count(), 2);
+        found.suggestion = None;
+        assert!(!found.figure().file().contains("suggested"));
     }
 }

@@ -239,6 +239,11 @@ fn chart(lines: &[&[(f64, f64)]]) -> LineChart {
     )
 }
 
+/// The text that is seen; one that was shortened has its title, a line of its own, before it.
+fn shown(element: &Element) -> &str {
+    element.text.rsplit('\n').next().unwrap_or_default()
+}
+
 /// Boxes of the texts of a drawing: left, top, right, bottom.
 fn boxes(elements: &[Element], class: &str) -> Vec<(f64, f64, f64, f64)> {
     let coordinate = |e: &Element, name: &str| e.attribute(name).unwrap().parse::<f64>().unwrap();
@@ -247,7 +252,7 @@ fn boxes(elements: &[Element], class: &str) -> Vec<(f64, f64, f64, f64)> {
         .filter(|e| e.tag == "text" && e.attribute("class").is_some_and(|c| c.starts_with(class)))
         .map(|e| {
             let (x, y, width) =
-                (coordinate(e, "x"), coordinate(e, "y"), label::width(&e.text, 13.0));
+                (coordinate(e, "x"), coordinate(e, "y"), label::width(shown(e), 13.0));
             let x = match e.attribute("class") {
                 Some(c) if c.contains("end") => x - width,
                 Some(c) if c.contains("middle") => x - width / 2.0,
@@ -271,7 +276,7 @@ fn texts_of_a_chart_do_not_overlap_and_stay_inside() {
             })
             .collect();
         let lines: Vec<&[(f64, f64)]> = lines.iter().map(Vec::as_slice).collect();
-        for (id, width) in [("wide", 880.0), ("narrow", 440.0)] {
+        for (id, width) in [("wide", 880.0), ("narrow", 340.0)] {
             let svg = chart(&lines).svg(Frame { id, width, height: 300.0 });
             let elements = checked(&svg);
             let mut all = boxes(&elements, "t");
@@ -287,6 +292,43 @@ fn texts_of_a_chart_do_not_overlap_and_stay_inside() {
                     assert!(apart, "case {case}: {a:?} overlaps {b:?} in {svg}");
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn a_spike_is_marked_at_the_edge_and_said_with_its_value() {
+    let mut line: Vec<(f64, f64)> =
+        (0..300).map(|x| (f64::from(x), 2.0 / (1.0 + 0.1 * f64::from(x)))).collect();
+    line[120].1 = 4321.0;
+    let spiked = chart(&[&line]);
+    let note = "One value, 4321 at 120, lies beyond the axis: a triangle marks it.";
+    assert_eq!(spiked.note().unwrap().replace('\u{a0}', " "), note);
+    assert_eq!(spiked.beyond(), [(120.0, 4321.0)]);
+    let svg = spiked.file(600.0, 300.0);
+    let elements = checked(&svg);
+    let described = elements.iter().find(|e| e.tag == "desc").unwrap();
+    assert!(described.text.replace('\u{a0}', " ").contains(note), "{svg}");
+    let triangles = elements.iter().filter(|e| e.attribute("class") == Some("beyond f0")).count();
+    assert_eq!(triangles, 1);
+    let ticks = elements.iter().filter(|e| e.attribute("class") == Some("tick end"));
+    let highest = ticks.filter_map(|e| e.text.parse::<f64>().ok()).fold(0.0, f64::max);
+    assert!((1.0..3.0).contains(&highest), "the axis ends near {highest}");
+    line[120].1 = 0.2;
+    let even = chart(&[&line]);
+    assert_eq!(even.note(), None);
+    assert!(!even.file(600.0, 300.0).contains("class=\"beyond"));
+}
+
+#[test]
+fn titles_of_axes_stay_inside_a_phone() {
+    let long = "convolutions that the gradient has reached, from the loss to the image";
+    let mut chart = chart(&[&[(0.0, 1.0), (9.0, 2.0)]]);
+    (chart.x.title, chart.y.title) = (long.to_owned(), long.to_owned());
+    for width in [300.0, 340.0, 880.0] {
+        let svg = chart.svg(Frame { id: "c", width, height: 200.0 });
+        for (left, _, right, _) in boxes(&checked(&svg), "axis") {
+            assert!(left >= -0.1 && right <= width + 0.1, "{left} to {right} of {width}");
         }
     }
 }

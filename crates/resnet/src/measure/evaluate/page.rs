@@ -4,7 +4,7 @@ use super::{Crops, Evaluation, Mistake, Report};
 use crate::data::{Dataset, Image, shrink};
 use crate::measure::metric::Bin;
 use crate::page::charts::axis::Axis;
-use crate::page::charts::chart::{LineChart, Style};
+use crate::page::charts::chart::{Column, LineChart, Style};
 use crate::page::charts::class_report::{self, ClassReport, Shown};
 use crate::page::charts::figure::Figure;
 use crate::page::charts::format;
@@ -62,19 +62,30 @@ fn picture(mistake: &Mistake, data: &dyn Dataset) -> Option<Picture> {
 
 /// The figures of an evaluation.
 pub(super) fn figures(report: &Report<'_>) -> Vec<Figure> {
-    let bins = report.evaluation.calibration.bins();
+    vec![reliability(report.evaluation.calibration.bins())]
+}
+
+/// Accuracy over confidence, with the pictures of each bin.
+fn reliability(bins: &[Bin]) -> Figure {
     let full = || bins.iter().filter(|bin| bin.images > 0);
     let fraction = |title: &str| Axis::new(title).percent().range(0.0, 1.0);
-    let chart = LineChart::new(
-        "Reliability",
-        fraction("confidence: the probability of the predicted class"),
-        fraction("accuracy"),
-    )
-    .line("calibrated", Style::Dashed, 1, [(0.0, 0.0), (1.0, 1.0)])
-    .line("this network", Style::Bold, 0, full().map(|bin| (bin.confidence(), bin.accuracy())));
-    let caption = "Predictions are put into 15 bins by confidence; a point is a bin's mean confidence and how many of it were right. \
-                   Below the dashed line the network is surer than it is right.";
-    vec![Figure::chart("reliability", chart, caption)]
+    let mut chart = LineChart::new("Reliability", fraction("confidence"), fraction("accuracy"))
+        .line("calibrated", Style::Dashed, 1, [(0.0, 0.0), (1.0, 1.0)])
+        .line("this network", Style::Bold, 0, full().map(|bin| (bin.confidence(), bin.accuracy())));
+    let width = 1.0 / bins.len() as f64;
+    let column = |(i, bin): (usize, &Bin)| Column {
+        x: (i as f64 * width, (i + 1) as f64 * width),
+        amount: bin.images as f64,
+        text: format::thousands(bin.images),
+    };
+    chart.columns = bins.iter().enumerate().map(column).collect();
+    let caption = format!(
+        "Confidence is the probability of the predicted class. Predictions are put into {} bins by it; a point is a bin's mean \
+         confidence and how many of it were right, the column below it how many predictions there are. Below the dashed line the \
+         network is surer than it is right. Of few predictions a point says little.",
+        bins.len()
+    );
+    Figure::chart("reliability", chart, caption)
 }
 
 /// The page.
@@ -181,4 +192,25 @@ fn worst(report: &Report<'_>) -> Vec<Shown> {
     };
     let worst = report.evaluation.mistakes.worst();
     worst.iter().filter_map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reliability_diagram_shows_the_counts_of_its_bins() {
+        let bin = |images, right, confidence: f64| Bin {
+            images,
+            right,
+            confidence_sum: confidence * images as f64,
+        };
+        let mut bins = vec![Bin::default(); 15];
+        (bins[5], bins[14]) = (bin(7, 3, 0.36), bin(987, 960, 0.98));
+        let drawn = reliability(&bins).file();
+        for count in [">7<", ">987<"] {
+            assert!(drawn.contains(count), "{count} in {drawn}");
+        }
+        assert_eq!(drawn.matches("<rect class=\"column\"").count(), 2);
+    }
 }

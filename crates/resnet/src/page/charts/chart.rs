@@ -2,6 +2,7 @@
 
 use super::axis::Axis;
 use super::format;
+use super::limits::limits;
 use super::markup::Markup;
 use super::plot::Plot;
 use super::svg;
@@ -34,13 +35,25 @@ pub struct Series {
     pub colour: usize,
 }
 
-/// A horizontal line with a name, such as the error of guessing.
+/// A line across the plot with a name, such as the error of guessing.
 #[derive(Clone, Debug)]
 pub struct Reference {
-    /// Where on the y axis.
+    /// Where on its axis.
     pub value: f64,
     /// Its name.
     pub label: String,
+}
+
+/// A column behind the lines: an amount that belongs to a part of the x axis, such as the pictures
+/// in a bin. Its height is no value of the y axis; its text says the amount.
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// Where it stands on the x axis: from, to.
+    pub x: (f64, f64),
+    /// The amount, zero or more; the largest of a chart takes a part of the plot's height.
+    pub amount: f64,
+    /// The amount as a text, written above the column.
+    pub text: String,
 }
 
 /// A line chart.
@@ -56,6 +69,10 @@ pub struct LineChart {
     pub series: Vec<Series>,
     /// Horizontal lines behind the series.
     pub references: Vec<Reference>,
+    /// Vertical lines that mark places of the x axis.
+    pub marks: Vec<Reference>,
+    /// Columns behind everything else.
+    pub columns: Vec<Column>,
     /// The least room left and right of the plot, in pixels: what lets the x axes of stacked charts
     /// stand in line.
     pub margins: (f64, f64),
@@ -70,6 +87,8 @@ impl LineChart {
             y,
             series: Vec::new(),
             references: Vec::new(),
+            marks: Vec::new(),
+            columns: Vec::new(),
             margins: (0.0, 0.0),
         }
     }
@@ -91,6 +110,68 @@ impl LineChart {
     pub fn reference(mut self, value: f64, label: impl Into<String>) -> LineChart {
         self.references.push(Reference { value, label: label.into() });
         self
+    }
+
+    /// Adds a vertical line at a place of the x axis.
+    pub fn mark(mut self, value: f64, label: impl Into<String>) -> LineChart {
+        self.marks.push(Reference { value, label: label.into() });
+        self
+    }
+
+    /// The range of the y axis that is shown where it is neither that of all values nor a round
+    /// one: a fixed one, or, where a few values stand out so far that the others would look flat,
+    /// that of the others.
+    pub(super) fn limits(&self) -> Option<(f64, f64)> {
+        self.y.fixed().or_else(|| {
+            let lines: Vec<Vec<f64>> = self
+                .series
+                .iter()
+                .map(|s| self.ordered(s).into_iter().map(|p| p.1).collect())
+                .collect();
+            limits(&self.y, &lines, self.references.iter().map(|r| r.value))
+        })
+    }
+
+    /// Points that can be drawn and lie beyond the y axis, which marks them at its edge.
+    pub fn beyond(&self) -> Vec<(f64, f64)> {
+        let Some((low, high)) = self.limits() else {
+            return Vec::new();
+        };
+        let slack = 1e-9 * (high - low);
+        let points = self.series.iter().flat_map(|s| self.ordered(s));
+        let outside = |y: f64| y < low - slack || y > high + slack;
+        points.filter(|p| self.draws(p) && outside(p.1)).collect()
+    }
+
+    /// Points of a series by ascending x, without those whose x has no place.
+    pub(super) fn ordered(&self, series: &Series) -> Vec<(f64, f64)> {
+        let (low, high) = self.x.fixed().unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
+        let inside = |x: f64| self.x.accepts(x) && x >= low && x <= high;
+        let mut points: Vec<(f64, f64)> =
+            series.points.iter().copied().filter(|p| inside(p.0)).collect();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        points
+    }
+
+    /// What a reader has to know of points that are not where they belong: those not drawn, and
+    /// those beyond the axis.
+    pub fn note(&self) -> Option<String> {
+        let notes = [undrawn_note(self.undrawn()), self.beyond_note()];
+        let notes: Vec<String> = notes.into_iter().flatten().collect();
+        (!notes.is_empty()).then(|| notes.join(" "))
+    }
+
+    fn beyond_note(&self) -> Option<String> {
+        let beyond = self.beyond();
+        let far = |p: &&(f64, f64)| p.1.abs();
+        let farthest = beyond.iter().max_by(|a, b| far(a).total_cmp(&far(b)))?;
+        let value = format!("{} at {}", self.y.text(farthest.1), self.x.text(farthest.0));
+        Some(match beyond.len() {
+            1 => format!("One value, {value}, lies beyond the axis: a triangle marks it."),
+            _ => format!(
+                "Some values lie beyond the axis: triangles mark them. The farthest is {value}."
+            ),
+        })
     }
 
     /// Number of points that cannot be drawn: not finite, or not positive on a logarithmic axis.
@@ -155,12 +236,17 @@ impl LineChart {
             let [first, last, lowest] = [first, last, lowest].map(|v| self.y.text(v));
             text += &format!(" {}: from {first} to {last}, lowest {lowest}.", series.label);
         }
+        for mark in &self.marks {
+            text += &format!(" At {}: {}.", self.x.text(mark.value), mark.label);
+        }
+        if let Some(note) = self.beyond_note() {
+            text += &format!(" {note}");
+        }
         text
     }
 }
 
-/// The note under a chart some of whose points could not be drawn.
-pub fn undrawn_note(count: usize) -> Option<String> {
+fn undrawn_note(count: usize) -> Option<String> {
     (count > 0).then(|| {
         format!(
             "{} not finite and not drawn.",

@@ -3,6 +3,7 @@
 
 use super::chart::Frame;
 use super::confusion::Confusion;
+use super::figure::{NARROW, WIDE};
 use super::format::{self, percent, thousands};
 use super::heatmap::{HeatMap, Hue, Note, Ramp, Shade};
 use super::page::{Cell, Page};
@@ -33,9 +34,6 @@ pub struct Shown {
     /// Its loss, in nats.
     pub loss: f64,
 }
-
-const WIDE: f64 = 880.0;
-const NARROW: f64 = 440.0;
 
 /// More classes than this and the matrix has no numbers, the table of classes is folded.
 const FEW_CLASSES: usize = 32;

@@ -1,12 +1,13 @@
 //! Figures: drawings with a name, that stand in a page and as files of their own.
 
-use super::chart::{Frame, LineChart, undrawn_note};
+use super::chart::{Frame, LineChart};
 use super::heatmap::{HeatMap, Hue, Ramp, Shade};
 use super::page::Page;
 
-/// Widths of a drawing in pixels: in a page on a wide and on a narrow window, and as a file.
-const WIDE: f64 = 880.0;
-const NARROW: f64 = 440.0;
+/// Widths of a drawing in pixels: in a page on a wide and on a narrow window, and as a file. The
+/// narrow one is that of a phone, so that texts keep their size there.
+pub(super) const WIDE: f64 = 880.0;
+pub(super) const NARROW: f64 = 340.0;
 const FILE: f64 = 860.0;
 /// Heights of a chart in the same places.
 const CHART: [f64; 3] = [340.0, 300.0, 420.0];
@@ -101,7 +102,7 @@ impl Figure {
                         chart.svg(Frame { id, width, height })
                     },
                 );
-                let note = undrawn_note(chart.undrawn()).unwrap_or_default();
+                let note = chart.note().unwrap_or_default();
                 page.heading(&chart.title);
                 page.figure(&wide, &narrow, format!("{} {note}", self.caption).trim());
             }

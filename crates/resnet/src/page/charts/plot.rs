@@ -2,6 +2,7 @@
 
 use super::axis::Fitted;
 use super::chart::{LineChart, Reference, Series, Style};
+use super::edge;
 use super::label::{shorten, spread, width};
 use super::markup::{Markup, Px};
 use super::palette::COLOURS;
@@ -18,15 +19,22 @@ const BOLDER: f64 = 1.1;
 /// Dots mark the points of a line that has no more than this many.
 const DOTTED: usize = 40;
 
+/// Part of the plot's height that the largest column takes.
+const COLUMN: f64 = 0.3;
+
+/// A line is drawn no farther beyond the plot than so many pixels.
+const OUTSIDE: f64 = 1e4;
+
 /// A chart with its places settled, in pixels.
 pub(super) struct Plot<'a> {
-    chart: &'a LineChart,
+    pub(super) chart: &'a LineChart,
     x: Fitted,
     y: Fitted,
+    width: f64,
     pub(super) left: f64,
     pub(super) right: f64,
-    top: f64,
-    bottom: f64,
+    pub(super) top: f64,
+    pub(super) bottom: f64,
     pub(super) height: f64,
     lines: Vec<Vec<Stretch>>,
     labels: Vec<EndLabel>,
@@ -47,7 +55,7 @@ struct EndLabel {
 impl<'a> Plot<'a> {
     /// Settles the places; `above` pixels at the top stay free.
     pub(super) fn lay_out(chart: &'a LineChart, frame: Frame<'_>, above: f64) -> Plot<'a> {
-        let drawn: Vec<Vec<(f64, f64)>> = chart.series.iter().map(|s| ordered(s, chart)).collect();
+        let drawn: Vec<Vec<(f64, f64)>> = chart.series.iter().map(|s| chart.ordered(s)).collect();
         let mut named: Vec<(usize, String)> = Vec::new();
         for (i, series) in chart.series.iter().enumerate() {
             let last = drawn[i].iter().rev().find(|p| chart.draws(p));
@@ -67,14 +75,20 @@ impl<'a> Plot<'a> {
             |fitted: &Fitted| fitted.ticks.iter().map(|t| width(&t.1, TEXT)).fold(0.0, f64::max);
         let values = drawn.iter().flatten().map(|p| p.1);
         let values = values.chain(chart.references.iter().map(|r| r.value));
-        let y = chart.y.fit(values, ((bottom - top) / 44.0) as usize, true);
+        let mut y_axis = chart.y.clone();
+        y_axis.range = chart.limits();
+        let y = y_axis.fit(values, ((bottom - top) / 44.0) as usize, true);
         let left = (widest(&y) + 12.0).max(chart.margins.0).min(0.4 * frame.width);
-        let fit_x = |most| chart.x.fit(drawn.iter().flatten().map(|p| p.0), most, false);
+        let columns = chart.columns.iter().flat_map(|c| [c.x.0, c.x.1]);
+        let marked: Vec<f64> = chart.marks.iter().map(|m| m.value).chain(columns).collect();
+        let along = || drawn.iter().flatten().map(|p| p.0).chain(marked.iter().copied());
+        let fit_x = |most| chart.x.fit(along(), most, false);
         let x = fit_x(((right - left) / (widest(&fit_x(8)) + 28.0)) as usize);
 
         let height = bottom + BOTTOM;
         let (lines, labels) = (Vec::new(), Vec::new());
-        let mut plot = Plot { chart, x, y, left, right, top, bottom, height, lines, labels };
+        let width = frame.width;
+        let mut plot = Plot { chart, x, y, width, left, right, top, bottom, height, lines, labels };
         let pixels = |points: &Vec<(f64, f64)>| thin(points.iter().map(|&p| plot.at(p)));
         let lines: Vec<Vec<Stretch>> = drawn.iter().map(pixels).collect();
         let end = |line: usize| lines[line].last().and_then(|s| s.last()).copied();
@@ -99,22 +113,25 @@ impl<'a> Plot<'a> {
 
     /// A point in pixels; a y that cannot be drawn is not finite.
     fn at(&self, (x, y): (f64, f64)) -> (f64, f64) {
-        let y = if self.chart.y.accepts(y) { self.y_at(y) } else { f64::NAN };
-        (self.x_at(x), y)
+        let far = (self.top - OUTSIDE, self.bottom + OUTSIDE);
+        let inside = |y: f64| self.y_at(y).clamp(far.0, far.1);
+        (self.x_at(x), if self.chart.y.accepts(y) { inside(y) } else { f64::NAN })
     }
 
-    fn x_at(&self, x: f64) -> f64 {
+    pub(super) fn x_at(&self, x: f64) -> f64 {
         self.left + (self.right - self.left) * self.x.position(x)
     }
 
-    fn y_at(&self, y: f64) -> f64 {
+    pub(super) fn y_at(&self, y: f64) -> f64 {
         self.bottom - (self.bottom - self.top) * self.y.position(y)
     }
 
     /// Everything, back to front.
     pub(super) fn draw(&self, m: &mut Markup, id: &str) {
+        self.columns(m);
         self.axes(m);
         self.references(m);
+        self.marks(m);
         svg::clip(
             m,
             id,
@@ -125,6 +142,8 @@ impl<'a> Plot<'a> {
             self.line(m, series, stretches);
         }
         m.close();
+        edge::draw(m, self);
+        self.column_texts(m);
         if self.lines.iter().all(Vec::is_empty) {
             let middle = ((self.left + self.right) / 2.0, (self.top + self.bottom) / 2.0);
             svg::text(m, "note middle", middle.0, middle.1, "no data");
@@ -145,8 +164,79 @@ impl<'a> Plot<'a> {
             svg::line(m, "base", (x, base), (x, base + 4.0));
             svg::text(m, "tick middle", x, base + 18.0, text);
         }
-        svg::text(m, "axis", 0.0, self.top - 16.0, &self.chart.y.title);
-        svg::text(m, "axis middle", (left + right) / 2.0, base + 37.0, &self.chart.x.title);
+        let title = |m: &mut Markup, class: &str, x: f64, y: f64, text: &str| {
+            let (x, y) = (Px(x), Px(y));
+            let place = [("class", &class as _), ("x", &x as _), ("y", &y as _)];
+            svg::fitted(m, &place, text, BOLDER * TEXT, self.width);
+        };
+        title(m, "axis", 0.0, self.top - 16.0, &self.chart.y.title);
+        let half = (BOLDER * width(&self.chart.x.title, TEXT) / 2.0).min(self.width / 2.0);
+        let middle = ((left + right) / 2.0).min(self.width - half).max(half);
+        title(m, "axis middle", middle, base + 37.0, &self.chart.x.title);
+    }
+
+    /// Columns stand on the base line.
+    fn columns(&self, m: &mut Markup) {
+        let Some(unit) = self.column_unit() else { return };
+        for column in &self.chart.columns {
+            let (from, to) = (self.x_at(column.x.0) + 1.0, self.x_at(column.x.1) - 1.0);
+            let height = unit * column.amount.max(0.0);
+            if height > 0.0 {
+                svg::rect(m, "column", (from, self.bottom - height), (to - from, height));
+            }
+        }
+    }
+
+    /// Pixels that an amount of one is high.
+    fn column_unit(&self) -> Option<f64> {
+        let most = self.chart.columns.iter().map(|c| c.amount).fold(0.0, f64::max);
+        (most > 0.0 && most.is_finite()).then(|| COLUMN * (self.bottom - self.top) / most)
+    }
+
+    /// Amounts above their columns, upright where one of them is wider than its column.
+    fn column_texts(&self, m: &mut Markup) {
+        let Some(unit) = self.column_unit() else { return };
+        let columns = || self.chart.columns.iter().filter(|c| c.amount > 0.0);
+        let room = |c: &super::chart::Column| self.x_at(c.x.1) - self.x_at(c.x.0) - 2.0;
+        let lying = columns().all(|c| width(&c.text, TEXT) <= room(c));
+        for column in columns() {
+            let x = (self.x_at(column.x.0) + self.x_at(column.x.1)) / 2.0;
+            let y = self.bottom - unit * column.amount - 5.0;
+            if lying {
+                svg::text(m, "note middle", x, y, &column.text);
+                continue;
+            }
+            let (x, y) = (Px(x + BASELINE * TEXT), Px(y));
+            let turn = format!("rotate(-90 {x} {y})");
+            let place = [
+                ("class", &"note" as _),
+                ("x", &x as _),
+                ("y", &y as _),
+                ("transform", &turn as _),
+            ];
+            m.element("text", &place, &column.text);
+        }
+    }
+
+    /// Vertical lines with their names, one name lower than the other.
+    fn marks(&self, m: &mut Markup) {
+        let inside = |value: f64| {
+            self.chart.x.accepts(value) && (-1e-9..=1.0 + 1e-9).contains(&self.x.position(value))
+        };
+        // Values beyond the upper edge are written in the first row.
+        let first = usize::from(!self.chart.beyond().is_empty());
+        for (row, mark) in self.chart.marks.iter().filter(|m| inside(m.value)).enumerate() {
+            let x = self.x_at(mark.value);
+            svg::line(m, "guide", (x, self.top), (x, self.bottom));
+            let y = self.top + 11.0 + LINE_HEIGHT * (first + row) as f64;
+            let short = shorten(&mark.label, TEXT, self.right - self.left);
+            let length = width(&short, TEXT);
+            if x + 6.0 + length > self.right && x - 6.0 - length >= self.left {
+                svg::text(m, "note end", x - 6.0, y, short);
+            } else {
+                svg::text(m, "note", (x + 6.0).min(self.right - length), y, short);
+            }
+        }
     }
 
     fn references(&self, m: &mut Markup) {
@@ -204,16 +294,6 @@ impl<'a> Plot<'a> {
             svg::fitted(m, &place, &label.text, TEXT, label.room);
         }
     }
-}
-
-/// Points of a series by ascending x, without those whose x has no place.
-fn ordered(series: &Series, chart: &LineChart) -> Vec<(f64, f64)> {
-    let (low, high) = chart.x.fixed().unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
-    let inside = |x: f64| chart.x.accepts(x) && x >= low && x <= high;
-    let mut points: Vec<(f64, f64)> =
-        series.points.iter().copied().filter(|p| inside(p.0)).collect();
-    points.sort_by(|a, b| a.0.total_cmp(&b.0));
-    points
 }
 
 fn path(stretch: &[(f64, f64)]) -> String {

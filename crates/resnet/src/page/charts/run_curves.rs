@@ -1,13 +1,11 @@
 //! The curves of a run's report: error, loss, learning rate.
 
 use super::axis::Axis;
-use super::chart::{Frame, LineChart, Style, undrawn_note};
+use super::chart::{Frame, LineChart, Style};
+use super::figure::{NARROW, WIDE};
 use super::format::{self, percent, thousands};
 use super::page::{Cell, Page};
 use super::run::{RunReport, StepPoint};
-
-const WIDE: f64 = 880.0;
-const NARROW: f64 = 440.0;
 
 /// More rows than this and a table of epochs shows every so many.
 const MOST_EPOCH_ROWS: usize = 200;
@@ -48,7 +46,7 @@ pub(super) fn error(page: &mut Page, report: &RunReport<'_>) {
     if report.epochs.len() > 1 {
         let [wide, narrow] = [("error-wide", WIDE, 340.0), ("error-narrow", NARROW, 300.0)]
             .map(|(id, width, height)| chart.svg(Frame { id, width, height }));
-        page.figure(&wide, &narrow, &undrawn_note(chart.undrawn()).unwrap_or_default());
+        page.figure(&wide, &narrow, &chart.note().unwrap_or_default());
     }
     epoch_table(page, report, split);
 }
@@ -167,7 +165,7 @@ pub(super) fn loss(page: &mut Page, report: &RunReport<'_>) {
             "Pale: single batches. The line of the training loss: the mean of {window} of them around each step."
         );
     }
-    if let Some(note) = undrawn_note(loss.undrawn()) {
+    if let Some(note) = loss.note() {
         caption = format!("{caption} {note}");
     }
     page.figure(&wide[0], &narrow[0], caption.trim());
