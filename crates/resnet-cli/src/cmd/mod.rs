@@ -2,6 +2,7 @@
 //! its own.
 
 pub(crate) mod bench;
+mod cams;
 pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod data;

@@ -1,21 +1,21 @@
 //! `resnet predict`.
 
-use std::collections::HashSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use resnet::base::{files, text};
+use resnet::base::text;
 use resnet::data::{self, DataError, Image};
 use resnet::measure::evaluate::UseError;
 use resnet::measure::predict::{Guess, Predictor};
 
+use super::cams::Cams;
 use super::paths::{load_model, model_file};
 use super::precision::Asked;
 use crate::exit::Usage;
 use crate::term::{self, Out, tell};
 
 /// Stands for standard input among the pictures.
-const STDIN: &str = "-";
+pub(super) const STDIN: &str = "-";
 /// Most bytes read from it.
 const MOST_BYTES: u64 = 512 << 20;
 
@@ -71,12 +71,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             Predictor::open(&model, args.precision.resolve(device), device)?
         }
     };
-    let mut cams = args.cam.as_deref().map(Cams::new).transpose()?;
+    let cams = args.cam.as_deref().map(|folder| Cams::new(folder, &inputs)).transpose()?;
     let mut out = term::out();
     if args.csv {
         out.raw(b"file,rank,class,label,probability\n")?;
     }
     let (mut done, mut failed) = (0, lost);
+    let mut unread: Vec<String> = Vec::new();
     let mut written = Ok(());
     let classify = |i: usize| classify(&predictor, &inputs[i], args.top.get(), args.cam.is_some());
     predictor.each(inputs.len(), classify, |i, found| match found {
@@ -87,17 +88,34 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
                 _ => tell(&format!("error: {}: {error}", text::path(&inputs[i]))),
             }
             failed += 1;
+            unread.push(text::path(&inputs[i]).to_string());
         }
         Ok(found) if written.is_ok() => {
             done += 1;
-            written = write_found(&mut out, &args, &mut cams, &inputs[i], &found);
+            written = write_found(&mut out, &args, &cams, (i, &inputs[i]), &found);
         }
         Ok(_) => {}
     })?;
     written?;
-    anyhow::ensure!(failed == 0, "{failed} of {} files could not be classified", done + failed);
+    if failed > 0 {
+        anyhow::bail!(
+            "{failed} of {} files could not be classified{}",
+            done + failed,
+            named(&unread)
+        );
+    }
     anyhow::ensure!(done > 0, "the directories hold no files");
     Ok(())
+}
+
+/// The first names of a list, to go behind what is said of all.
+fn named(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    match names.len() {
+        0 => String::new(),
+        n if n > SHOWN => format!(": {} and {} more", names[..SHOWN].join(", "), n - SHOWN),
+        _ => format!(": {}", names.join(", ")),
+    }
 }
 
 /// The guesses of a picture, and its heat map as a PNG where one is wanted.
@@ -121,12 +139,12 @@ fn classify(
 fn write_found(
     out: &mut Out,
     args: &Args,
-    cams: &mut Option<Cams<'_>>,
-    file: &Path,
+    cams: &Option<Cams<'_>>,
+    (number, file): (usize, &Path),
     (guesses, png): &Found,
 ) -> anyhow::Result<()> {
     let cam = match (cams, png) {
-        (Some(cams), Some(png)) => Some(cams.save(file, png)?),
+        (Some(cams), Some(png)) => Some(cams.save(number, png)?),
         _ => None,
     };
     let name = text::path(file).to_string();
@@ -190,35 +208,6 @@ fn cell(text: &str) -> String {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {
         text.to_string()
-    }
-}
-
-/// The heat maps of a call, each under a name of its own.
-struct Cams<'a> {
-    folder: &'a Path,
-    taken: HashSet<String>,
-}
-
-impl<'a> Cams<'a> {
-    fn new(folder: &'a Path) -> anyhow::Result<Cams<'a>> {
-        std::fs::create_dir_all(folder)
-            .map_err(|e| anyhow::anyhow!("cannot make directory {}: {e}", folder.display()))?;
-        Ok(Cams { folder, taken: HashSet::new() })
-    }
-
-    /// Saves where the first guess was seen, and says where.
-    fn save(&mut self, file: &Path, png: &[u8]) -> anyhow::Result<PathBuf> {
-        let stem = match file.file_stem() {
-            Some(_) if file.as_os_str() == STDIN => "stdin".to_string(),
-            Some(stem) => files::safe_name(&stem.to_string_lossy()),
-            None => "picture".to_string(),
-        };
-        let numbered = (2..).map(|n| format!("{stem}-{n}"));
-        let mut names = std::iter::once(stem.clone()).chain(numbered);
-        let name = names.find(|name| self.taken.insert(name.clone()));
-        let path = self.folder.join(name.unwrap_or(stem) + ".png");
-        files::write_atomic(&path, |to| to.write_all(png))?;
-        Ok(path)
     }
 }
 

@@ -166,11 +166,11 @@ fn predictions_in_every_shape() {
     assert!(lines[3].starts_with("\"in/deep/a, b.png\",1,0,dark,0."), "{csv}");
 
     let cams = folder.ok(&["predict", "tuned", "in", "--cam", "heat", "--json"]).json();
-    assert_eq!(cams[0]["cam"], "heat/a__b.png");
-    assert_eq!(cams[1]["cam"], "heat/a__b-2.png");
-    let heat = fs::read(folder.path("heat/a__b.png")).unwrap();
+    assert_eq!(cams[0]["cam"], "heat/in-a__b.png");
+    assert_eq!(cams[1]["cam"], "heat/deep-a__b.png");
+    let heat = fs::read(folder.path("heat/in-a__b.png")).unwrap();
     assert_eq!(&heat[..4], b"\x89PNG");
-    assert_eq!(heat[16..24], [0, 0, 1, 44, 0, 0, 0, 9], "300 x 9 pixels, as the picture");
+    assert_eq!(heat[16..24], [0, 0, 1, 64, 0, 0, 0, 9 + 56], "the picture and its legend");
 
     let piped = |bytes: &[u8]| {
         let mut child = folder

@@ -15,24 +15,8 @@ use resnet_engine::graph::{Graph, LayerId, Op, Shape};
 use resnet_engine::op::{self, ShapeError};
 
 use super::{Guess, Predictor};
-use crate::data::{self, Image};
+use crate::data::Image;
 use crate::measure::evaluate::UseError;
-use crate::page::charts::png;
-
-/// Longest side of an overlay in pixels.
-const LONGEST: usize = 640;
-/// How strongly the map covers the picture at most.
-const COVER: f32 = 0.6;
-/// How dark the part of the picture is that the network did not see.
-const UNSEEN: f32 = 0.45;
-/// The map's colours from 0 to 1.
-const COLOURS: [[f32; 3]; 5] = [
-    [30.0, 10.0, 80.0],
-    [130.0, 20.0, 110.0],
-    [220.0, 50.0, 60.0],
-    [250.0, 150.0, 10.0],
-    [255.0, 250.0, 150.0],
-];
 
 /// Where a network saw a class.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,35 +78,6 @@ impl Predictor {
         self.finite(&logits)?;
         Ok(explained)
     }
-
-    /// The map over the upright picture it is of, as a PNG file: the strongest place in full
-    /// colour, what the network did not see darkened.
-    pub fn overlay(&self, cam: &Cam, image: &Image) -> Vec<u8> {
-        let [top, left, height, width] = self.transform.seen(image);
-        let small = data::shrink(image, LONGEST);
-        let (rows, columns) = (small.height, small.width);
-        let most = cam.values.iter().copied().fold(0.0, f32::max);
-        let mut pixels = Vec::with_capacity(rows * columns * 3);
-        for y in 0..rows {
-            for x in 0..columns {
-                let place = |i: usize, n: usize, of: usize| (i as f64 + 0.5) * n as f64 / of as f64;
-                let (py, px) = (place(y, image.height, rows), place(x, image.width, columns));
-                let (v, u) = ((py - top) / height, (px - left) / width);
-                let pixel = &small.pixels[(y * columns + x) * small.channels..];
-                let colour: [f32; 3] =
-                    std::array::from_fn(|c| pixel[c.min(small.channels - 1)].into());
-                let seen = (0.0..1.0).contains(&u) && (0.0..1.0).contains(&v);
-                let strength = if most > 0.0 { cam.at(v, u) / most } else { 0.0 };
-                let heat = heat(strength);
-                let cover = COVER * strength;
-                pixels.extend(colour.iter().zip(heat).map(|(p, h)| match seen {
-                    true => (p * (1.0 - cover) + h * cover).round() as u8,
-                    false => (p * UNSEEN).round() as u8,
-                }));
-            }
-        }
-        png::encode(columns as u32, rows as u32, 3, &pixels).expect("size and bytes fit")
-    }
 }
 
 /// The map of a class for the picture that the session inferred last.
@@ -163,7 +118,7 @@ fn cam(
 
 impl Cam {
     /// The value at a place, both coordinates from 0 to 1, bilinear between the centres of cells.
-    fn at(&self, v: f64, u: f64) -> f32 {
+    pub(super) fn at(&self, v: f64, u: f64) -> f32 {
         let split = |t: f64, n: usize| {
             let at = (t * n as f64 - 0.5).clamp(0.0, (n - 1) as f64);
             let low = at.floor() as usize;
@@ -174,13 +129,6 @@ impl Cam {
         let row = |y: usize| value(y, x0) * (1.0 - a) + value(y, x1) * a;
         row(y0) * (1.0 - b) + row(y1) * b
     }
-}
-
-fn heat(strength: f32) -> [f32; 3] {
-    let at = strength.clamp(0.0, 1.0) * (COLOURS.len() - 1) as f32;
-    let low = (at as usize).min(COLOURS.len() - 2);
-    let part = at - low as f32;
-    std::array::from_fn(|c| COLOURS[low][c] * (1.0 - part) + COLOURS[low + 1][c] * part)
 }
 
 #[cfg(test)]

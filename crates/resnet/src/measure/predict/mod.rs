@@ -1,6 +1,8 @@
 //! Classifies pictures with a trained model, and shows where it looked.
 
 mod cam;
+mod legend;
+mod overlay;
 mod workers;
 
 use std::collections::BTreeMap;

@@ -140,7 +140,7 @@ mod tests {
             (0..50).map(|i| if i == 9 { 90.0 } else { i as f64 / 50.0 }).collect();
         let high = vec![100.0; 50];
         assert_eq!(limits(&axis, &[spiked.clone(), high], std::iter::empty()), None);
-        assert_eq!(limits(&axis, &[spiked.clone()], std::iter::once(95.0)), None);
+        assert_eq!(limits(&axis, std::slice::from_ref(&spiked), std::iter::once(95.0)), None);
         assert!(of(&axis, spiked).is_some());
     }
 

@@ -103,23 +103,6 @@ fn the_most_likely_class_is_explained_where_none_is_named() {
 }
 
 #[test]
-fn an_overlay_has_the_picture_and_its_unseen_rim() {
-    let model = model("resnet20", 32);
-    let predictor = Predictor::explaining(model, exec::cpu(1).unwrap().as_ref()).unwrap();
-    let image = picture(96, 48);
-    let (_, cam) = predictor.explain(&image, 1, Some(0)).unwrap();
-    let overlay = image::load_from_memory(&predictor.overlay(&cam, &image)).unwrap().into_rgb8();
-    assert_eq!((overlay.width(), overlay.height()), (96, 48));
-    // The network sees the middle 48 columns; left of them pixels are darkened.
-    let dark = image.pixels[0] as f32 * UNSEEN;
-    assert_eq!(overlay.get_pixel(0, 0).0[0], dark.round() as u8);
-    let large = picture(1300, 40);
-    predictor.image(&large, 1).unwrap();
-    let overlay = image::load_from_memory(&predictor.overlay(&cam, &large)).unwrap();
-    assert_eq!((overlay.width(), overlay.height()), (640, 20));
-}
-
-#[test]
 fn places_between_cells_are_between_their_values() {
     let cam = Cam { class: 0, height: 1, width: 2, alpha: vec![], values: vec![0.0, 1.0] };
     assert_eq!([0.0, 0.25, 0.5, 0.75, 1.0].map(|u| cam.at(0.3, u)), [0.0, 0.0, 0.5, 1.0, 1.0]);
