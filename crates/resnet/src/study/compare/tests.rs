@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::verdict::findings;
+use super::verdict::{about_length, findings};
 use super::{Outcome, Record, groups, twins};
 use crate::train::event::{Evaluated, RunStarted};
 use crate::train::recipe::Recipe;
@@ -109,10 +109,24 @@ fn conclusions_follow_from_the_numbers() {
         !short[1].0 && short[1].1.starts_with("The shortcut repairs 77\u{a0}% of it"),
         "{short:?}"
     );
-    assert!(short[2].1.contains("the deeper network is behind after so much"), "{short:?}");
+    let behind =
+        "the deeper network is behind after so much training, by 11.8 points and not by 50.4";
+    assert!(short[2].1.contains(behind), "{short:?}");
+    let alone = told([0.3, 0.2, 0.1, 0.2]);
+    assert!(alone[2].1.contains("behind after so much training. resnet56"), "{alone:?}");
     assert!(as_published[1].1.starts_with("The shortcut repairs it"), "{as_published:?}");
     let level = told([0.2, 0.201, 0.2, 0.2]);
     assert!(level.iter().all(|(yes, text)| !yes && text.contains("beyond chance")), "{level:?}");
+}
+
+#[test]
+fn short_runs_say_what_they_cannot_show() {
+    let mut records = ["plain20", "plain56"].map(|name| record(name, 1, 0.2, &[]));
+    let text = about_length(&groups(&records)).expect("a short run").text;
+    assert!(text.starts_with("These runs saw each picture about 1.1 times."), "{text}");
+    assert_eq!(about_length(&groups(&records[..1])), None, "nothing is said about depth");
+    records.iter_mut().for_each(|record| record.started.steps = 64_000);
+    assert_eq!(about_length(&groups(&records)), None);
 }
 
 #[test]

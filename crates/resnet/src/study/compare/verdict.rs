@@ -7,6 +7,9 @@ use crate::measure::probe::Verdict;
 use crate::page::charts::format::{number, percent};
 use crate::study::inspect::Inspection;
 
+/// Runs that saw each picture fewer times are short.
+const SHORT: f64 = 20.0;
+
 /// A conclusion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -20,7 +23,29 @@ pub struct Finding {
 pub fn conclusions(groups: &[Group<'_>], look: &Look) -> Vec<Finding> {
     let mut all = findings(groups);
     all.extend(about_gradients(groups, look));
+    all.extend(about_length(groups));
     all
+}
+
+/// What runs cannot show that saw each picture only a few times.
+pub(super) fn about_length(groups: &[Group<'_>]) -> Option<Finding> {
+    let seen = |group: &Group<'_>| {
+        let run = &group.runs[0].started;
+        (run.steps * run.batch) as f64 / run.train_images.max(1) as f64
+    };
+    let depths = groups.iter().map(|g| g.depth);
+    if depths.clone().min() == depths.max() {
+        return None;
+    }
+    let most = groups.iter().map(seen).fold(0.0, f64::max);
+    (most < SHORT).then(|| Finding {
+        as_published: false,
+        text: format!(
+            "These runs saw each picture about {} times. That shows who falls behind while learning, not who is best in the end: \
+             the paper's networks saw each more than 160 times.",
+            number((10.0 * most).round() / 10.0)
+        ),
+    })
 }
 
 /// Conclusions about depth and shortcuts: where a comparison has one family at several depths, or
@@ -40,7 +65,7 @@ pub(super) fn findings(groups: &[Group<'_>]) -> Vec<Finding> {
         }
         for family in families {
             let members = whole.iter().filter(|g| g.family == family);
-            found.extend(with_depth(&members.copied().collect::<Vec<_>>()));
+            found.extend(with_depth(&members.copied().collect::<Vec<_>>(), &whole));
         }
     }
     for group in groups.iter().filter(|group| group.diverged() > 0) {
@@ -76,7 +101,7 @@ pub(super) fn findings(groups: &[Group<'_>]) -> Vec<Finding> {
 }
 
 /// What depth does to one family: its shallowest and deepest members of one recipe.
-fn with_depth(family: &[&Group<'_>]) -> Option<Finding> {
+fn with_depth(family: &[&Group<'_>], all: &[&Group<'_>]) -> Option<Finding> {
     let shallow = family.iter().min_by_key(|g| g.depth)?;
     let alike = family.iter().filter(|g| g.same_recipe(shallow));
     let deep = alike.max_by_key(|g| g.depth)?;
@@ -87,14 +112,23 @@ fn with_depth(family: &[&Group<'_>]) -> Option<Finding> {
     let (worse, differ) = (b.mean > a.mean, b.differs(&a));
     let what = match (deep.residual, differ, worse) {
         (false, true, true) => {
-            "Degradation: the deeper plain network learns its own training pictures worse"
+            "Degradation: the deeper plain network learns its own training pictures worse".into()
         }
-        (false, true, false) => "No degradation here: the deeper plain network learns better",
-        (true, true, false) => "Depth pays with shortcuts",
+        (false, true, false) => {
+            "No degradation here: the deeper plain network learns better".into()
+        }
+        (true, true, false) => "Depth pays with shortcuts".into(),
         (true, true, true) => {
-            "With shortcuts, too, the deeper network is behind after so much training"
+            let cost = b.mean - a.mean;
+            let less = plain_cost(all, shallow, deep).filter(|plain| cost < *plain);
+            let less = less.map_or(String::new(), |plain| {
+                format!(", by {} points and not by {}", points(cost), points(plain))
+            });
+            format!(
+                "With shortcuts, too, the deeper network is behind after so much training{less}"
+            )
         }
-        (_, false, _) => "Depth makes no difference here beyond chance",
+        (_, false, _) => "Depth makes no difference here beyond chance".into(),
     };
     Some(Finding {
         as_published: differ && worse != deep.residual,
@@ -106,6 +140,20 @@ fn with_depth(family: &[&Group<'_>]) -> Option<Finding> {
             p(a.mean)
         ),
     })
+}
+
+/// What depth costs the plain twins of two residual networks: training error, as a fraction.
+fn plain_cost(all: &[&Group<'_>], shallow: &Group<'_>, deep: &Group<'_>) -> Option<f64> {
+    let twin = |of: &Group<'_>| {
+        all.iter().find(|g| g.is_plain_twin_of(of) && g.same_recipe(of)).map(|g| g.train_error())
+    };
+    let (a, b) = (twin(shallow)?, twin(deep)?);
+    b.differs(&a).then_some(b.mean - a.mean)
+}
+
+/// A difference of fractions in percentage points.
+fn points(difference: f64) -> String {
+    format!("{:.1}", 100.0 * difference)
 }
 
 /// What shortcuts do to the deepest pair of twins.
