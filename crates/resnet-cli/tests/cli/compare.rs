@@ -195,7 +195,7 @@ fn options_of_networks_and_recipes_are_compared() {
         "depth",
     ]);
     let both = folder.ok(&["compare", "--runs", "x/runs/resnet8-seed1", "slow", "--out", "y"]);
-    assert!(both.out.contains("resnet8 (lr=0.1)"), "{}", both.out);
+    assert!(both.out.contains("resnet8 (lr=0.05)"), "{}", both.out);
     assert!(both.out.contains("resnet8 (lr=0.02)"), "{}", both.out);
 }
 

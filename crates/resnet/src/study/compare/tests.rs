@@ -72,11 +72,11 @@ fn seeds_are_joined_and_recipes_kept_apart() {
         record("resnet20", 2, 0.2, &[]),
         record("plain20", 1, 0.3, &[]),
         record("resnet20", 1, 0.4, &[("train.threads", "1")]),
-        record("resnet20", 1, 0.5, &[("optimizer.lr", "0.05")]),
+        record("resnet20", 1, 0.5, &[("optimizer.lr", "0.2")]),
     ];
     let groups = groups(&records);
     let labels: Vec<&str> = groups.iter().map(|g| g.label.as_str()).collect();
-    assert_eq!(labels, ["plain20", "resnet20 (lr=0.1)", "resnet20 (lr=0.05)"]);
+    assert_eq!(labels, ["plain20", "resnet20 (lr=0.05)", "resnet20 (lr=0.2)"]);
     let two = &groups[1];
     let seeds: Vec<u64> = two.runs.iter().map(|run| run.recipe.train.seed).collect();
     assert_eq!(seeds, [1, 2]);
