@@ -10,7 +10,7 @@
 //! | `resnet.crc32` | the file's checksum, see [`safetensors::CHECKSUM`] |
 //! | `arch` | the network with its options, as [`Arch::parse`] reads it |
 //! | `classes` | JSON list of class names |
-//! | `classes.aliases` | JSON list of other names of the classes, where data may call them otherwise |
+//! | `classes.aliases` | JSON list of other names that data may call the classes by |
 //! | `head` | `none` if the last layer is still to be trained: weights imported without one |
 //! | `licence` | of the weights, where it is known |
 //! | `recipe` | TOML of the recipe it was trained with, if it was trained here |

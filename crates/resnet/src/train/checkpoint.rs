@@ -7,7 +7,6 @@
 //! the average, which is to be used; and in the metadata `progress` (JSON) and `recipe` (TOML,
 //! every choice of the run).
 
-use std::collections::HashSet;
 use std::path::Path;
 
 use resnet_formats::Array;
@@ -174,10 +173,7 @@ fn check_recipe(model: &Model, recipe: &Recipe) -> Result<(), String> {
 
 /// The weights to use of a checkpoint, without what only training needs.
 pub(super) fn weights(job: &Job, path: &Path) -> Result<Model, TrainError> {
-    let mut model = Model::load(path)?;
-    let plan = job.learner.session.plan();
-    let names: HashSet<&str> = plan.params.iter().map(|slots| slots.name.as_str()).collect();
-    model.tensors.entries.retain(|name, _| names.contains(name.as_str()));
+    let mut model = Model::load(path)?.for_classes(&job.task.classes, &job.task.graph)?;
     model.tensors.metadata.remove(PROGRESS);
     Ok(model)
 }

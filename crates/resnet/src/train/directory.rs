@@ -119,9 +119,7 @@ impl Directory {
         }
         let fill = || -> Result<(), TrainError> {
             taken(&NAMES[1..])?;
-            let checkpoints = root.join(CHECKPOINTS);
-            fs::create_dir_all(&checkpoints)
-                .map_err(|source| FileError::Write { path: checkpoints, source })?;
+            directory.make_checkpoints()?;
             let json = serde_json::to_string_pretty(environment).expect("texts become JSON");
             Ok(directory.write(ENVIRONMENT, &(json + "\n"))?)
         };
@@ -155,10 +153,13 @@ impl Directory {
         directory.lock()?;
         let recipe = recipe_of_run(root)?;
         // Killed at its very beginning, the run has none yet.
-        let checkpoints = directory.path(CHECKPOINTS);
-        fs::create_dir_all(&checkpoints)
-            .map_err(|source| FileError::Write { path: checkpoints, source })?;
+        directory.make_checkpoints()?;
         Ok((directory, recipe))
+    }
+
+    fn make_checkpoints(&self) -> Result<(), FileError> {
+        let path = self.path(CHECKPOINTS);
+        fs::create_dir_all(&path).map_err(|source| FileError::Write { path, source })
     }
 
     /// Writes the recipe that the run goes on by, where it is another than before.
