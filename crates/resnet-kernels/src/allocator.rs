@@ -23,9 +23,9 @@ pub(crate) fn may_fail<T>(ask: impl FnOnce() -> T) -> T {
 pub struct Telling;
 
 impl Telling {
-    fn checked(memory: *mut u8, layout: Layout) -> *mut u8 {
+    fn checked(memory: *mut u8, bytes: usize) -> *mut u8 {
         if memory.is_null() && !DEALS.get() {
-            tell(layout.size());
+            tell(bytes);
         }
         memory
     }
@@ -61,12 +61,12 @@ fn tell(bytes: usize) -> ! {
 unsafe impl GlobalAlloc for Telling {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promises are those that `System` asks for.
-        Telling::checked(unsafe { System.alloc(layout) }, layout)
+        Telling::checked(unsafe { System.alloc(layout) }, layout.size())
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promises are those that `System` asks for.
-        Telling::checked(unsafe { System.alloc_zeroed(layout) }, layout)
+        Telling::checked(unsafe { System.alloc_zeroed(layout) }, layout.size())
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
@@ -76,10 +76,6 @@ unsafe impl GlobalAlloc for Telling {
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: the caller's promises are those that `System` asks for.
-        let grown = unsafe { System.realloc(memory, layout, size) };
-        if grown.is_null() && !DEALS.get() {
-            tell(size);
-        }
-        grown
+        Telling::checked(unsafe { System.realloc(memory, layout, size) }, size)
     }
 }
