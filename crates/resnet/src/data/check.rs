@@ -17,8 +17,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde::Serialize;
 
 use super::folder::{self, Surveyed};
-use super::header::Fault;
+use super::header;
 use super::picture::{read_bytes, read_picture};
+use super::walk::loses_only_itself;
 use super::{DataError, Dataset, Image, OpenOptions};
 use crate::base::{text, threads};
 use alike::Look;
@@ -27,8 +28,6 @@ use alike::Look;
 pub(crate) const IMBALANCE: f64 = 3.0;
 /// A picture whose shorter side is this many times shorter than the median is told of.
 const TINY: usize = 4;
-/// Endings of the names of picture files.
-const ENDINGS: [&str; 5] = ["jpg", "jpeg", "png", "webp", "gif"];
 
 /// How thoroughly to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -178,7 +177,8 @@ impl Check {
 /// Looks data over. `on` is told how many pictures are done.
 ///
 /// # Errors
-/// The source is unknown, or its folders or archives cannot be read at all.
+/// The source is unknown, its folders or archives cannot be read at all, or the system failed, such
+/// as for want of memory: that is no fault of a picture.
 pub fn check(source: &str, depth: Depth, on: &(dyn Fn(usize) + Sync)) -> Result<Check, DataError> {
     let (format, place) = super::find(source)?;
     let (parts, mut findings) = if format.name == folder::FORMAT.name {
@@ -186,7 +186,7 @@ pub fn check(source: &str, depth: Depth, on: &(dyn Fn(usize) + Sync)) -> Result<
     } else {
         of_splits((format.open)(&place, &OpenOptions::default())?)
     };
-    let seen = look(&parts, depth, on);
+    let seen = look(&parts, depth, on)?;
     let classes = all_classes(&parts);
     let splits =
         parts.iter().zip(&seen).map(|(part, seen)| count(part, seen, &classes)).collect::<Vec<_>>();
@@ -248,8 +248,6 @@ fn of_folder(surveyed: Surveyed) -> (Vec<Pictures>, Findings) {
         let mut pictures = Vec::new();
         for found in survey.files {
             let name = text::path(&found.file).to_string();
-            let ending = found.file.extension().map(|e| e.to_ascii_lowercase());
-            let is_picture = ending.is_some_and(|e| ENDINGS.iter().any(|known| e == *known));
             match found.header {
                 Ok((_, true)) => findings.push((Kind::Placeholder, name)),
                 Ok((size, false)) => pictures.push(Picture {
@@ -257,7 +255,7 @@ fn of_folder(surveyed: Surveyed) -> (Vec<Pictures>, Findings) {
                     class: survey.classes[found.class].clone(),
                     place: Place::File(found.file, size),
                 }),
-                Err(reason) if is_picture => {
+                Err(reason) if header::is_named(&found.file) => {
                     findings.push((Kind::Corrupt, format!("{name}: {reason}")));
                 }
                 Err(reason) => findings.push((Kind::Foreign, format!("{name}: {reason}"))),
@@ -294,7 +292,11 @@ fn of_splits(splits: super::Splits) -> (Vec<Pictures>, Findings) {
 }
 
 /// Looks at every picture on a few threads; the order of the results is the pictures'.
-fn look(parts: &[Pictures], depth: Depth, on: &(dyn Fn(usize) + Sync)) -> Vec<Vec<Seen>> {
+fn look(
+    parts: &[Pictures],
+    depth: Depth,
+    on: &(dyn Fn(usize) + Sync),
+) -> Result<Vec<Vec<Seen>>, DataError> {
     let lengths = repeated_lengths(parts);
     let jobs: Vec<(usize, usize)> = parts
         .iter()
@@ -309,7 +311,8 @@ fn look(parts: &[Pictures], depth: Depth, on: &(dyn Fn(usize) + Sync)) -> Vec<Ve
     };
     let results = threads::map_with(&jobs, threads::cores(), Image::default, look);
     let mut results = results.into_iter();
-    parts.iter().map(|part| results.by_ref().take(part.pictures.len()).collect()).collect()
+    let of_part = |part: &Pictures| results.by_ref().take(part.pictures.len()).collect();
+    parts.iter().map(of_part).collect()
 }
 
 /// Lengths in bytes that more than one file has, by length: files of other lengths equal none.
@@ -326,37 +329,44 @@ fn repeated_lengths(parts: &[Pictures]) -> BTreeMap<u64, usize> {
     lengths
 }
 
+/// # Errors
+/// The system failed, which tells nothing of the picture.
 fn look_at(
     part: &Pictures,
     index: usize,
     depth: Depth,
     lengths: &BTreeMap<u64, usize>,
     image: &mut Image,
-) -> Seen {
-    let pixels = |image: &Image| {
-        let size = (image.width, image.height);
-        let shape = [size.0, size.1, image.channels].map(|n| n as u64);
-        Ok((size, Some((hash(&shape, &image.pixels), Look::of(image)))))
-    };
-    match (&part.pictures[index].place, depth) {
+) -> Result<Seen, DataError> {
+    let read = match (&part.pictures[index].place, depth) {
         (Place::File(file, size), Depth::Quick) => {
             let length = file.metadata().map_or(0, |m| m.len());
             if !lengths.contains_key(&length) {
-                return Ok((*size, None));
+                return Ok(Ok((*size, None)));
             }
-            let bytes = read_bytes(file).map_err(Fault::text)?;
-            Ok((*size, Some((hash(&[], &bytes), None))))
+            match read_bytes(file) {
+                Ok(bytes) => return Ok(Ok((*size, Some((hash(&[], &bytes), None))))),
+                Err(fault) => Err(fault.of(file)),
+            }
         }
-        (Place::File(file, _), Depth::Full) => match read_picture(file, image) {
-            Ok(()) => pixels(image),
-            Err(DataError::Picture { reason, .. }) => Err(reason),
-            Err(error) => Err(error.to_string()),
-        },
+        (Place::File(file, _), Depth::Full) => read_picture(file, image),
         (Place::Index(index), _) => {
             let data = part.data.as_ref().expect("indices are of data");
-            data.read(*index, image).map_err(|e| e.to_string())?;
-            pixels(image)
+            data.read(*index, image)
         }
+    };
+    match read {
+        Ok(()) => {
+            let size = (image.width, image.height);
+            let shape = [size.0, size.1, image.channels].map(|n| n as u64);
+            Ok(Ok((size, Some((hash(&shape, &image.pixels), Look::of(image))))))
+        }
+        Err(DataError::Picture { reason, .. }) => Ok(Err(reason)),
+        Err(DataError::Io { source, .. }) if loses_only_itself(&source) => {
+            Ok(Err(format!("cannot be read: {source}")))
+        }
+        Err(error) if error.is_of_system() => Err(error),
+        Err(error) => Ok(Err(error.to_string())),
     }
 }
 

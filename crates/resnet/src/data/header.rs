@@ -78,6 +78,11 @@ impl Header {
     }
 }
 
+/// Whether a file's name says that it is a picture of a format that is read.
+pub(super) fn is_named(file: &Path) -> bool {
+    ImageFormat::from_path(file).is_ok_and(|format| format.reading_enabled())
+}
+
 /// Reads the header of a file of `length` bytes.
 pub(super) fn read<R: Read + Seek>(file: R, length: u64) -> Result<Header, Fault> {
     if length == 0 {

@@ -64,6 +64,49 @@ fn the_same_picture_twice_is_found_by_bytes_and_by_pixels() {
     }
 }
 
+/// Pictures that the system does not read.
+struct Unread(std::io::ErrorKind);
+
+impl Dataset for Unread {
+    fn len(&self) -> usize {
+        3
+    }
+
+    fn classes(&self) -> &[String] {
+        &[]
+    }
+
+    fn label(&self, _: usize) -> u32 {
+        0
+    }
+
+    fn read(&self, index: usize, _: &mut Image) -> Result<(), DataError> {
+        Err(DataError::io(format!("{index}.jpg"), self.0.into()))
+    }
+}
+
+#[test]
+fn an_error_of_the_system_ends_the_check_and_is_no_finding() {
+    let look = |kind| {
+        let picture = |index| Picture {
+            name: String::new(),
+            class: String::new(),
+            place: Place::Index(index),
+        };
+        let part = Pictures {
+            split: "train".into(),
+            classes: Vec::new(),
+            pictures: (0..3).map(picture).collect(),
+            data: Some(std::sync::Arc::new(Unread(kind))),
+        };
+        look(&[part], Depth::Full, &|_| {})
+    };
+    let error = look(std::io::ErrorKind::OutOfMemory).unwrap_err();
+    assert!(error.is_of_system() && error.to_string().starts_with("0.jpg"), "{error}");
+    let seen = look(std::io::ErrorKind::PermissionDenied).unwrap();
+    assert!(seen[0].iter().all(|seen| seen.as_ref().is_err_and(|why| why.contains("denied"))));
+}
+
 #[test]
 fn damaged_files_are_named_with_the_reason() {
     let dir = clean("check-damaged");
@@ -73,15 +116,17 @@ fn damaged_files_are_named_with_the_reason() {
     damaged[45] ^= 0x55;
     dir.write("train/a/damaged.png", &damaged);
     dir.write("train/a/empty.jpg", b"");
+    dir.write("train/a/empty.tif", b"");
     dir.write("train/a/cut.jpg", &whole[..100]);
     dir.write("train/b/notes.txt", b"nothing to see");
     dir.write("train/beside.png", &flat_png(4, 4, [1, 2, 3]));
     let quick = items(&found(&dir, Depth::Quick), Kind::Corrupt, &dir);
-    assert_eq!(quick.len(), 2, "{quick:?}");
+    assert_eq!(quick.len(), 3, "{quick:?}");
+    assert!(quick[2].starts_with("train/a/empty.tif: is empty"), "{quick:?}");
     assert!(quick[1].starts_with("train/a/empty.jpg: is empty"), "{quick:?}");
     let full = found(&dir, Depth::Full);
     let corrupt = items(&full, Kind::Corrupt, &dir);
-    assert_eq!(corrupt.len(), 3, "{corrupt:?}");
+    assert_eq!(corrupt.len(), 4, "{corrupt:?}");
     assert!(
         corrupt.iter().any(|i| i.starts_with("train/a/damaged.png: is damaged")),
         "{corrupt:?}"
