@@ -1,9 +1,12 @@
 //! A trained network learns other classes: what is frozen stays, what is stopped goes on bit for
 //! bit, and the average of the weights is what is kept.
 
+#[path = "support/runs.rs"]
+#[allow(dead_code, reason = "its pictures in memory are for others")]
+mod runs;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use resnet::base::rng::Rng;
 use resnet::model::Model;
@@ -12,57 +15,35 @@ use resnet::train::finetune::{Finetune, RECIPE};
 use resnet::train::recipe::Recipe;
 use resnet::train::{self, Flow, Observer, Tick, Trainer};
 
-/// A folder that disappears with the test.
-struct Folder(PathBuf);
+use runs::Folder;
 
-impl Folder {
-    fn new() -> Folder {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let unique = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("resnet-finetune-{}-{unique}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    /// Photos of three classes that differ in brightness, many of the first and few of the last.
-    fn photos(&self) -> String {
-        let mut rng = Rng::new(2, &[]);
-        for (split, counts) in [("train", [24, 12, 6]), ("val", [6, 6, 6])] {
-            for (class, (name, count)) in ["dark", "grey", "light"].iter().zip(counts).enumerate() {
-                let folder = self.path("photos").join(split).join(name);
-                fs::create_dir_all(&folder).unwrap();
-                for i in 0..count {
-                    let (width, height) = (20 + i % 3, 18);
-                    let pixel = |_: u32, _: u32| {
-                        let v = (30 + 90 * class + rng.below(30)) as u8;
-                        image::Rgb([v, v, v / 2])
-                    };
-                    let picture = image::RgbImage::from_fn(width, height, pixel);
-                    picture.save(folder.join(format!("{i}.png"))).unwrap();
-                }
+/// Photos of three classes that differ in brightness, many of the first and few of the last.
+fn photos(folder: &Folder) -> String {
+    let mut rng = Rng::new(2, &[]);
+    for (split, counts) in [("train", [24, 12, 6]), ("val", [6, 6, 6])] {
+        for (class, (name, count)) in ["dark", "grey", "light"].iter().zip(counts).enumerate() {
+            let folder = folder.path("photos").join(split).join(name);
+            fs::create_dir_all(&folder).unwrap();
+            for i in 0..count {
+                let (width, height) = (20 + i % 3, 18);
+                let pixel = |_: u32, _: u32| {
+                    let v = (30 + 90 * class + rng.below(30)) as u8;
+                    image::Rgb([v, v, v / 2])
+                };
+                let picture = image::RgbImage::from_fn(width, height, pixel);
+                picture.save(folder.join(format!("{i}.png"))).unwrap();
             }
         }
-        self.path("photos").to_str().unwrap().to_string()
     }
-
-    /// A model that has learned a little of something else.
-    fn base(&self) -> PathBuf {
-        let recipe =
-            recipe("default", &["arch=resnet8", "steps=8", "batch=16", "data.val_fraction=0.1"]);
-        train(recipe, &self.path("base"));
-        self.path("base").join(train::MODEL)
-    }
+    folder.path("photos").to_str().unwrap().to_string()
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// A model that has learned a little of something else.
+fn base(folder: &Folder) -> PathBuf {
+    let recipe =
+        recipe("default", &["arch=resnet8", "steps=8", "batch=16", "data.val_fraction=0.1"]);
+    train(recipe, &folder.path("base"));
+    folder.path("base").join(train::MODEL)
 }
 
 fn changes(texts: &[&str]) -> Vec<(String, String)> {
@@ -119,7 +100,7 @@ const EVERYTHING: &[&str] = &[
 #[test]
 fn a_stopped_run_goes_on_bit_for_bit_before_at_and_after_the_thaw() {
     let folder = Folder::new();
-    let (data, base) = (folder.photos(), folder.base());
+    let (data, base) = (photos(&folder), base(&folder));
     let run = |name: &str, stop: Option<u64>, threads: &str| {
         let threads = format!("threads={threads}");
         let texts = [EVERYTHING, &[&threads]].concat();
@@ -156,7 +137,7 @@ fn a_stopped_run_goes_on_bit_for_bit_before_at_and_after_the_thaw() {
 #[test]
 fn what_is_frozen_stays_and_the_head_learns() {
     let folder = Folder::new();
-    let (data, base) = (folder.photos(), folder.base());
+    let (data, base) = (photos(&folder), base(&folder));
     let before = Model::load(&base).unwrap();
     let cases: [(&str, &[&str]); 2] = [
         ("frozen", &["freeze=100%", "ema=0.5", "epochs=12"]),
@@ -181,7 +162,7 @@ fn what_is_frozen_stays_and_the_head_learns() {
 #[test]
 fn checkpoints_hold_the_average_under_plain_names() {
     let folder = Folder::new();
-    let (data, base) = (folder.photos(), folder.base());
+    let (data, base) = (photos(&folder), base(&folder));
     let job = prepare(&base, &data, &["epochs=2", "ema=0.9", "freeze=50%", "keep=last"]);
     train(job.recipe, &folder.path("run"));
     let model = Model::load(&folder.path("run").join(train::MODEL)).unwrap();
@@ -198,7 +179,7 @@ fn checkpoints_hold_the_average_under_plain_names() {
 #[test]
 fn the_same_classes_keep_their_head() {
     let folder = Folder::new();
-    let (data, base) = (folder.photos(), folder.base());
+    let (data, base) = (photos(&folder), base(&folder));
     let first = prepare(&base, &data, &["epochs=10", "freeze=100%"]);
     train(first.recipe, &folder.path("first"));
     let model = folder.path("first").join(train::MODEL);
@@ -211,7 +192,7 @@ fn the_same_classes_keep_their_head() {
 #[test]
 fn choices_follow_the_data_and_give_way_to_changes() {
     let folder = Folder::new();
-    let (data, base) = (folder.photos(), folder.base());
+    let (data, base) = (photos(&folder), base(&folder));
     let photos = Path::new(&data);
     fs::copy(photos.join("train/grey/1.png"), photos.join("val/grey/leak.png")).unwrap();
     let chosen = prepare(&base, &data, &[]);
@@ -261,7 +242,7 @@ impl Observer for Reader {
 #[test]
 fn a_report_exists_while_a_run_goes_on() {
     let folder = Folder::new();
-    let (data, base) = (folder.photos(), folder.base());
+    let (data, base) = (photos(&folder), base(&folder));
     let job = prepare(&base, &data, &["epochs=2", "batch=14", "eval_every=1ep"]);
     let out = folder.path("run");
     let mut reader = Reader { report: out.join(train::REPORT), found: Vec::new() };
@@ -280,7 +261,7 @@ fn a_report_exists_while_a_run_goes_on() {
 #[test]
 fn very_few_pictures_train_the_last_layer_alone_at_a_rate_for_their_batch() {
     let folder = Folder::new();
-    let (data, base) = (folder.photos(), folder.base());
+    let (data, base) = (photos(&folder), base(&folder));
     let recipe = prepare(&base, &data, &[]).recipe;
     assert_eq!((recipe.train.batch, recipe.optimizer.lr), (4, 0.0025));
     let phases = recipe.calendar(42).unwrap().phases().to_vec();
