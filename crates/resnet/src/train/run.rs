@@ -414,6 +414,7 @@ impl<'a> Run<'a> {
         failed: bool,
     ) -> Result<RunEnded, TrainError> {
         let model = self.record.path(MODEL).filter(|_| stopped.is_none());
+        let early = self.progress.step < self.job.calendar.total();
         let ended = RunEnded {
             top1: self.progress.last.map(|(top1, _)| top1),
             top5: self.progress.last.map(|(_, top5)| top5),
@@ -421,7 +422,7 @@ impl<'a> Run<'a> {
             seconds: self.seconds(),
             model: model.map(|path| path.display().to_string()),
             kept_step,
-            patience_spent: self.patience_spent().filter(|_| stopped.is_none()),
+            patience_spent: self.patience_spent().filter(|_| stopped.is_none() && early),
             steps: self.progress.step,
             stopped: stopped.map(str::to_string),
         };
@@ -430,7 +431,7 @@ impl<'a> Run<'a> {
             let history = &self.record.history;
             let resume = directory.resume_command.as_deref();
             let status = match ended.stopped.as_deref() {
-                None => Status::Finished,
+                None => Status::Finished { patience: ended.patience_spent },
                 Some(reason) if failed => Status::Failed { step: ended.steps, reason },
                 Some(_) => Status::Stopped { step: ended.steps, resume },
             };

@@ -182,6 +182,18 @@ fn a_diverged_run_says_so_and_is_drawn() {
 }
 
 #[test]
+fn a_run_that_patience_ended_says_so() {
+    let sample = Sample::new(4, 2, 10);
+    let page = |patience| {
+        let report = RunReport { status: Status::Finished { patience }, ..sample.report() };
+        text(&checked(&render(&report))).replace('\u{a0}', " ")
+    };
+    assert!(page(Some(3)).contains("It ended early: 3 evaluations without a better top-1."));
+    assert!(page(Some(1)).contains("It ended early: 1 evaluation without"));
+    assert!(!page(None).contains("early"));
+}
+
+#[test]
 fn wrong_input_is_named_and_not_drawn() {
     let mut sample = Sample::new(3, 2, 10);
     sample.confused = vec![

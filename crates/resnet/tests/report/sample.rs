@@ -113,7 +113,7 @@ impl Sample {
             command: "resnet train resnet20 --data builtin --epochs 10 --batch 128 --lr 0.1 --seed 1",
             started: Some("2015-12-10 09:00:00 UTC"),
             finished: Some("2015-12-10 09:02:41 UTC"),
-            status: Status::Finished,
+            status: Status::Finished { patience: None },
             headline: Some(Headline {
                 top1: right as f64 / n.max(1) as f64,
                 top5: Some(0.998),

@@ -51,8 +51,12 @@ pub struct RunReport<'a> {
 /// How a run ended, or that it did not yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status<'a> {
-    /// The whole budget was spent.
-    Finished,
+    /// It is done.
+    Finished {
+        /// Where it did not spend its whole budget: so many evaluations without a better top-1
+        /// ended it.
+        patience: Option<u64>,
+    },
     /// It goes on.
     Running {
         /// Steps done.
@@ -186,7 +190,7 @@ fn status(report: &RunReport<'_>) -> (Tone, String) {
         .unwrap_or(0);
     let epochs = report.epochs.last().map_or(0.0, |e| e.epoch);
     match report.status {
-        Status::Finished => {
+        Status::Finished { patience } => {
             let done = format!(
                 "{}, {}",
                 match epochs {
@@ -195,7 +199,11 @@ fn status(report: &RunReport<'_>) -> (Tone, String) {
                 },
                 format::plural(last_step, "step")
             );
-            (Tone::Good, format!("Finished: {done}."))
+            let early = patience.map_or(String::new(), |spent| {
+                let evaluations = format::plural(spent, "evaluation");
+                format!(" It ended early: {evaluations} without a better top-1.")
+            });
+            (Tone::Good, format!("Finished: {done}.{early}"))
         }
         Status::Running { step, of } => (
             Tone::Plain,
