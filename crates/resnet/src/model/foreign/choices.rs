@@ -83,7 +83,9 @@ impl fmt::Display for Assumption {
             ),
             Assumption::Unseen => f.write_str(
                 "what weights do not show: ReLU, plain max pooling, no dilation, norms with \
-                 eps=1e-5; a network with another activation or blur pooling answers wrongly",
+                 eps=1e-5, colours in the order red, green, blue; a network with another \
+                 activation, blur pooling or Caffe's blue, green, red (detectron2's R-50, OpenMMLab's \
+                 caffe models) answers wrongly",
             ),
             Assumption::Preprocess { key, value } => write!(f, "preprocess.{key}={value}"),
         }
