@@ -125,10 +125,11 @@ impl DataError {
         DataError::Picture { file: what.into(), reason: reason.to_string() }
     }
 
-    /// Whether the system failed, such as for want of memory or open files, rather than a picture
-    /// being damaged. It ends what is under way: the next time the same picture may be read.
+    /// Whether the system failed, such as for want of memory or open files, rather than one file
+    /// being damaged, gone or closed to this user. It ends what is under way: the next time the
+    /// same picture may be read.
     pub fn is_of_system(&self) -> bool {
-        matches!(self, DataError::Io { .. })
+        matches!(self, DataError::Io { source, .. } if !loses_only_itself(source))
     }
 
     /// `source` while reading `file`.
@@ -150,6 +151,12 @@ impl DataError {
             hint: hint.into(),
         }
     }
+}
+
+/// Whether an error of the system is about one file or folder, rather than about all that is read.
+pub(super) fn loses_only_itself(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+    matches!(error.kind(), PermissionDenied | NotFound | NotADirectory)
 }
 
 /// Something about usable data that its owner should know.

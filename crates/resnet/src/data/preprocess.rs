@@ -132,7 +132,7 @@ impl Normalize {
     /// the same each time. A channel that never changes gets standard deviation 1.
     ///
     /// # Errors
-    /// No picture can be read.
+    /// No picture can be read, or the system fails.
     pub fn channel(data: &dyn Dataset, channels: usize) -> Result<Normalize, DataError> {
         let measured = measure(data, |image| {
             let mut sums = [[0u64; 2]; 3];
@@ -161,7 +161,8 @@ impl Normalize {
     /// pictures, as many evenly spaced ones are looked at.
     ///
     /// # Errors
-    /// The pictures are not all of the input's height and width, or none can be read.
+    /// The pictures are not all of the input's height and width, none can be read, or the system
+    /// fails.
     pub fn pixel(data: &dyn Dataset, shape: Shape) -> Result<Normalize, DataError> {
         if data.shape().map(|found| (found.h, found.w)) != Some((shape.h, shape.w)) {
             let found = match data.shape() {
@@ -186,6 +187,7 @@ impl Normalize {
                     count += 1;
                 }
                 Ok(()) => {} // not the size its header said; the loader reports it by resizing or not at all
+                Err(error) if error.is_of_system() => return Err(error),
                 Err(error) => first_error = first_error.or(Some(error)),
             }
         }
@@ -213,7 +215,7 @@ fn sample(data: &dyn Dataset) -> impl Iterator<Item = usize> {
 }
 
 /// Measures the sampled pictures on a few threads; results in the order of the pictures. Broken
-/// pictures are passed over.
+/// pictures are passed over; an error of the system is returned.
 fn measure<T: Send>(
     data: &dyn Dataset,
     measure: impl Fn(&Image) -> T + Sync,

@@ -1,13 +1,15 @@
 //! What several tests of this module share.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
 
-use super::Image;
+use super::{DataError, Dataset, Image};
+use resnet_engine::graph::Shape;
 
 /// A folder of its own, removed in the end.
 pub(crate) struct TempDir(PathBuf);
@@ -67,6 +69,42 @@ fn beside(name: &str) -> Option<PathBuf> {
         path.display()
     );
     None
+}
+
+/// Pictures of which the system refuses one.
+pub(crate) struct Refused {
+    pub(crate) data: Arc<dyn Dataset>,
+    pub(crate) index: usize,
+    pub(crate) kind: io::ErrorKind,
+}
+
+impl Dataset for Refused {
+    fn len(&self) -> usize {
+        self.data.len()
+    }
+
+    fn classes(&self) -> &[String] {
+        self.data.classes()
+    }
+
+    fn label(&self, index: usize) -> u32 {
+        self.data.label(index)
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.data.name(index)
+    }
+
+    fn read(&self, index: usize, image: &mut Image) -> Result<(), DataError> {
+        match index == self.index {
+            true => Err(DataError::io(self.name(index), self.kind.into())),
+            false => self.data.read(index, image),
+        }
+    }
+
+    fn shape(&self) -> Option<Shape> {
+        self.data.shape()
+    }
 }
 
 /// The picture of `fixtures/make.py`.

@@ -9,6 +9,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::error::loses_only_itself;
 use super::{DataError, Warning};
 use crate::base::text;
 
@@ -82,12 +83,6 @@ fn list(folder: &Path) -> io::Result<Entries> {
         }
     }
     Ok(entries)
-}
-
-/// Whether an error is about one folder, rather than about all that is read.
-pub(super) fn loses_only_itself(error: &io::Error) -> bool {
-    use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
-    matches!(error.kind(), PermissionDenied | NotFound | NotADirectory)
 }
 
 struct Walker<'a> {

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use image::ImageFormat;
 
+use super::super::error::loses_only_itself;
 use super::super::header::{Fault, Header};
 use super::super::picture::read_header;
-use super::super::walk::{entries, loses_only_itself, walk};
+use super::super::walk::{entries, walk};
 use super::super::{DataError, Warning};
 use super::layout::{Layout, Split};
 use crate::base::threads;

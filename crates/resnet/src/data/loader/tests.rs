@@ -1,6 +1,6 @@
 use std::sync::atomic::AtomicUsize;
 
-use super::super::testing::{TempDir, flat_png};
+use super::super::testing::{Refused, TempDir, flat_png};
 use super::*;
 use crate::data::{Augment, Memory, Normalize, OpenOptions, Preprocess, open};
 use resnet_engine::graph::Shape;
@@ -276,6 +276,26 @@ fn nothing_readable_is_an_error() {
     assert!(matches!(results.as_slice(), [Err(DataError::Picture { .. })]));
     let evaluation = loader(Broken::new(ALL, None), LoaderOptions::eval(5, 2));
     assert!(evaluation.epoch(0, 0).all(|batch| batch.unwrap().count == 0));
+}
+
+#[test]
+fn what_the_system_refuses_ends_the_epoch_unless_it_is_one_file() {
+    use std::io::ErrorKind::{NotFound, Other, OutOfMemory, PermissionDenied};
+    let batches = |kind, on_broken| {
+        let data = Arc::new(Refused { data: numbered(), index: 13, kind });
+        let options = LoaderOptions { on_broken, ..LoaderOptions::eval(5, 0) };
+        let batches: Result<Vec<Batch>, _> = loader(data, options).epoch(0, 0).collect();
+        batches.map(|batches| batches.iter().map(|batch| batch.count).sum::<usize>())
+    };
+    for kind in [OutOfMemory, Other] {
+        for on_broken in [OnBroken::Replace, OnBroken::LeaveOut] {
+            assert!(batches(kind, on_broken).unwrap_err().is_of_system(), "{kind}");
+        }
+    }
+    for kind in [NotFound, PermissionDenied] {
+        assert_eq!(batches(kind, OnBroken::Replace).unwrap(), 37, "{kind}");
+        assert_eq!(batches(kind, OnBroken::LeaveOut).unwrap(), 36, "{kind}");
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::data::testing::Refused;
 use crate::data::{Memory, OpenOptions, open};
 
 fn memory(shape: Shape, pixels: Vec<u8>) -> Memory {
@@ -34,6 +35,22 @@ fn mean_picture_by_hand() {
     assert_eq!(pixel, Normalize::Pixel { mean: vec![0.5, 1.0] });
     let error = Normalize::pixel(&data, Shape::new(1, 2, 2)).unwrap_err().to_string();
     assert!(error.contains("input's 2 x 2 pixels, but these are 1 x 2"), "{error}");
+}
+
+#[test]
+fn means_are_not_taken_of_what_the_system_happened_to_read() {
+    let shape = Shape::new(1, 1, 2);
+    let with = |kind| {
+        let data = memory(shape, vec![0, 0, 255, 255]);
+        let data = Refused { data: std::sync::Arc::new(data), index: 0, kind };
+        [Normalize::channel(&data, 1), Normalize::pixel(&data, shape)]
+    };
+    for found in with(std::io::ErrorKind::OutOfMemory) {
+        assert!(found.unwrap_err().is_of_system());
+    }
+    let [channel, pixel] = with(std::io::ErrorKind::PermissionDenied);
+    assert_eq!(channel.unwrap(), Normalize::Channel { mean: vec![1.0], std: vec![1.0] });
+    assert_eq!(pixel.unwrap(), Normalize::Pixel { mean: vec![1.0; 2] });
 }
 
 /// Published for all of Fashion-MNIST: mean 0.2860, standard deviation 0.3530; the selection is a

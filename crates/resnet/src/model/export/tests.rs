@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::base::files::TestDir;
 use crate::base::rng::Rng;
+use crate::data::testing::Refused;
 use crate::data::{Dataset, Memory, Normalize, Preprocess};
 use crate::net::Arch;
 use resnet_engine::exec;
@@ -176,6 +177,22 @@ fn halves_are_stored_where_they_were_asked_for() {
     let error = export(&model, format("pth").unwrap(), &options, &path).unwrap_err();
     assert!(error.to_string().contains("`fc.weight`"), "{error}");
     assert!(error.to_string().ends_with("store it as bf16") && !path.exists(), "{error}");
+}
+
+#[test]
+fn a_file_is_not_verified_with_what_the_system_happened_to_read() {
+    let dir = TestDir::new("refused");
+    let path = dir.0.join("model.safetensors");
+    let (model, format) = (model("resnet8", 16, 3), format("safetensors").unwrap());
+    export(&model, format, &Options::default(), &path).unwrap();
+    let with = |kind| {
+        let data: Arc<dyn Dataset> = Arc::new(Refused { data: pictures(), index: 7, kind });
+        let device = exec::cpu(1).unwrap();
+        verify(&model, &path, format, &Options::default(), &data, device.as_ref())
+    };
+    let error = with(std::io::ErrorKind::OutOfMemory).unwrap_err();
+    assert!(matches!(&error, ExportError::Data(error) if error.is_of_system()), "{error}");
+    assert_eq!(with(std::io::ErrorKind::NotFound).unwrap().images, 39);
 }
 
 #[test]

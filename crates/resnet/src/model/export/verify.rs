@@ -27,7 +27,8 @@ const BATCH: usize = 16;
 /// weights are stored in 16 bits, by the 1e-2 (f16) or 1e-1 (bf16) that their rounding explains.
 ///
 /// # Errors
-/// [`ExportError::Differs`] beyond that; the file cannot be read back, or no picture can be read.
+/// [`ExportError::Differs`] beyond that; the file cannot be read back, no picture can be read, or
+/// the system fails.
 pub fn verify(
     model: &Model,
     path: &Path,
@@ -64,6 +65,7 @@ pub fn verify(
             let mut image = Image::default();
             match data.read(index, &mut image) {
                 Ok(()) => images.push(image),
+                Err(error) if error.is_of_system() => return Err(error.into()),
                 Err(error) => first_error = first_error.or(Some(error)),
             }
         }
