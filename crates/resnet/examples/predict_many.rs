@@ -1,6 +1,8 @@
 //! Classifies many pictures on all cores, and single ones from several threads, with one model.
 //! `cargo run --release -p resnet --example predict_many [MODEL PICTURE...]`
 
+use std::ops::ControlFlow;
+
 use resnet::data::{DataError, Dataset, Image, OpenOptions, open};
 use resnet::{Model, Trainer};
 
@@ -9,10 +11,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Some(model) = std::env::args_os().nth(1) {
         let predictor = Model::load(model.as_ref())?.predictor()?;
         let answer = |i: usize| predictor.file(&files[i], 1);
-        predictor.each(files.len(), answer, |i, guesses| match guesses {
-            Ok(guesses) => println!("{}: {}", files[i].display(), guesses[0].label),
-            Err(error) => eprintln!("{error}"),
-        })?;
+        predictor.each(files.len(), answer, |i, guesses| {
+            match guesses {
+                Ok(guesses) => println!("{}: {}", files[i].display(), guesses[0].label),
+                Err(error) => eprintln!("{error}"),
+            }
+            ControlFlow::Continue(())
+        });
         return Ok(());
     }
     let predictor = Trainer::new("resnet8").set("steps", 60).run()?.model.predictor()?;
@@ -25,7 +30,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut right = 0;
     predictor.each(200, answer, |i, guesses| {
         right += usize::from(guesses.is_ok_and(|g| g[0].class == pictures.label(i) as usize));
-    })?;
+        ControlFlow::Continue(())
+    });
     println!("{right} of 200 right");
     std::thread::scope(|scope| {
         for i in 0..3 {

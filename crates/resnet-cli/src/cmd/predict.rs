@@ -1,6 +1,7 @@
 //! `resnet predict`.
 
 use std::io::Read;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use resnet::base::text;
@@ -78,25 +79,32 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     }
     let (mut done, mut failed) = (0, lost);
     let mut unread: Vec<String> = Vec::new();
-    let mut written = Ok(());
+    // What ends it before the last picture: nobody reads on, or the system fails.
+    let mut ended = Ok(());
     let classify = |i: usize| classify(&predictor, &inputs[i], args.top.get(), args.cam.is_some());
-    predictor.each(inputs.len(), classify, |i, found| match found {
-        Err(error) => {
-            // What is wrong with a file names it.
-            match error {
-                UseError::Data(_) => tell(&format!("error: {error}")),
-                _ => tell(&format!("error: {}: {error}", text::path(&inputs[i]))),
+    predictor.each(inputs.len(), classify, |i, found| {
+        match found {
+            Err(UseError::Data(error)) if error.is_of_system() => ended = Err(error.into()),
+            Err(error) => {
+                // What is wrong with a file names it.
+                match error {
+                    UseError::Data(_) => tell(&format!("error: {error}")),
+                    _ => tell(&format!("error: {}: {error}", text::path(&inputs[i]))),
+                }
+                failed += 1;
+                unread.push(text::path(&inputs[i]).to_string());
             }
-            failed += 1;
-            unread.push(text::path(&inputs[i]).to_string());
+            Ok(found) => {
+                done += 1;
+                ended = write_found(&mut out, &args, &cams, (i, &inputs[i]), &found);
+            }
         }
-        Ok(found) if written.is_ok() => {
-            done += 1;
-            written = write_found(&mut out, &args, &cams, (i, &inputs[i]), &found);
+        match ended {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
         }
-        Ok(_) => {}
-    })?;
-    written?;
+    });
+    ended?;
     if failed > 0 {
         anyhow::bail!(
             "{failed} of {} files could not be classified{}",

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::support::{Folder, png};
+use crate::support::{Folder, Outcome, png};
 use crate::wrong_input::refused;
 
 /// A folder with a model of two classes, dark and light.
@@ -104,8 +104,41 @@ fn predictions_follow_links_and_name_what_is_lost() {
     }
 }
 
+#[test]
+fn predict_ends_where_the_system_fails() {
+    let folder = trained();
+    // A folder opens like a file, and reading it fails as a broken disk does.
+    let stdin = fs::File::open(folder.path("photos")).unwrap();
+    let args = ["predict", "run", "photos/Holdout/dark", "-", "photos/Holdout/light"];
+    let outcome = Outcome::of(folder.command(&args).stdin(stdin).output().unwrap());
+    assert_eq!((outcome.code, outcome.out.lines().count()), (1, 6), "{}", outcome.err);
+    assert!(outcome.err.starts_with("error: standard input: cannot be read"), "{}", outcome.err);
+    assert_eq!(outcome.err.lines().count(), 1, "{}", outcome.err);
+    // A file that is not there is one file.
+    let lost = folder.run(&["predict", "run", "nowhere.png", "photos/Holdout/light"]);
+    assert_eq!((lost.code, lost.out.lines().count()), (1, 6), "{}", lost.err);
+    assert!(lost.err.contains("1 of 7 files could not be classified"), "{}", lost.err);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn predict_does_without_the_threads_that_are_refused() {
+    let folder = trained();
+    let args = ["predict", "run", "photos/Holdout", "--threads", "2", "--json"];
+    let expected = folder.ok(&args).out;
+    // Stacks of a GiB, of which there is room for one, the device's own, and for one more.
+    for kib in ["1572864", "2621440"] {
+        let script = format!("ulimit -v {kib}; exec \"$0\" \"$@\"");
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_resnet")]).args(args);
+        command.current_dir(folder.path("")).env("RUST_MIN_STACK", "1073741824");
+        let outcome = Outcome::of(command.output().unwrap());
+        assert_eq!((outcome.code, outcome.out.as_str()), (0, expected.as_str()), "{}", outcome.err);
+    }
+}
+
 /// The weights of a model file alone, some of them with one number throughout.
-fn bare(folder: &Folder, model: &str, poisoned: Option<(&str, f32)>) {
+pub(crate) fn bare(folder: &Folder, model: &str, poisoned: Option<(&str, f32)>) {
     let bytes = fs::read(folder.path(model)).unwrap();
     let len = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     let mut header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + len]).unwrap();

@@ -1,5 +1,7 @@
 //! Everything above the engine on the second device.
 
+use std::ops::ControlFlow;
+
 use resnet::Trainer;
 use resnet::data::{Dataset, Image, Memory};
 use resnet::measure::evaluate::evaluate_model;
@@ -63,7 +65,10 @@ fn models_answer_alike() {
         let (guesses, cam) = predictor.explain(&image, 2, Some(1)).unwrap();
         let each = |i: usize| predictor.image(&image, 1).map(|guesses| (i, guesses));
         let mut told = Vec::new();
-        predictor.each(5, each, |i, guess| told.push((i, guess.unwrap().0))).unwrap();
+        predictor.each(5, each, |i, guess| {
+            told.push((i, guess.unwrap().0));
+            ControlFlow::Continue(())
+        });
         assert_eq!(told, [0, 1, 2, 3, 4].map(|i| (i, i)));
         (logits, guesses[0].class, cam.alpha)
     });

@@ -6,9 +6,11 @@ mod overlay;
 mod workers;
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::thread;
 
 use resnet_engine::exec::{self, Device, ExecError, Session};
 use resnet_engine::graph::{LayerId, Shape};
@@ -159,47 +161,61 @@ impl Predictor {
     }
 
     /// Does `work` for each of `count` things on all threads, each of which computes for itself
-    /// what it asks of this predictor, and tells `on` the results in order.
-    ///
-    /// # Errors
-    /// There is not enough memory for a second worker.
+    /// what it asks of this predictor, and tells `on` the results in order until it breaks. A
+    /// machine that refuses threads, or memory for them, does it with fewer.
     pub fn each<T: Send>(
         &self,
         count: usize,
         work: impl Fn(usize) -> T + Sync,
-        mut on: impl FnMut(usize, T),
-    ) -> Result<(), UseError> {
+        mut on: impl FnMut(usize, T) -> ControlFlow<()>,
+    ) {
         let threads = self.threads.min(count);
-        if threads <= 1 {
-            (0..count).for_each(|i| on(i, work(i)));
-            return Ok(());
+        if threads <= 1 || !self.each_on(threads, count, &work, &mut on) {
+            let _ = (0..count).try_for_each(|i| on(i, work(i)));
         }
-        let _crowd = self.workers.crowd(threads)?;
+    }
+
+    /// The same on other threads than the caller's; `false` if the system gives none.
+    fn each_on<T: Send>(
+        &self,
+        threads: usize,
+        count: usize,
+        work: &(impl Fn(usize) -> T + Sync),
+        on: &mut impl FnMut(usize, T) -> ControlFlow<()>,
+    ) -> bool {
+        let _crowd = self.workers.crowd(threads);
         let next = AtomicUsize::new(0);
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             let (send, results) = mpsc::sync_channel(threads);
-            for _ in 0..threads {
-                let (send, next, work) = (send.clone(), &next, &work);
-                scope.spawn(move || {
+            let spawn = |_| {
+                let (send, next) = (send.clone(), &next);
+                let run = move || {
                     loop {
                         let i = next.fetch_add(1, Ordering::Relaxed);
+                        // Nobody receives once `on` has seen enough.
                         if i >= count || send.send((i, work(i))).is_err() {
                             return;
                         }
                     }
-                });
+                };
+                thread::Builder::new().spawn_scoped(scope, run).ok()
+            };
+            if (0..threads).map_while(spawn).count() == 0 {
+                return false;
             }
             drop(send);
             let (mut early, mut told) = (BTreeMap::new(), 0);
             for (i, result) in results {
                 early.insert(i, result);
                 while let Some(result) = early.remove(&told) {
-                    on(told, result);
+                    if on(told, result).is_break() {
+                        return true;
+                    }
                     told += 1;
                 }
             }
-        });
-        Ok(())
+            true
+        })
     }
 
     /// The forward pass of a picture.
@@ -220,3 +236,6 @@ impl Predictor {
         order.into_iter().take(top).map(guess).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -77,20 +77,21 @@ impl Workers {
     }
 
     /// Lets every worker compute with its caller's thread alone until the guard is dropped, and
-    /// makes `count` of them.
-    pub(super) fn crowd(&self, count: usize) -> Result<Crowd<'_>, ExecError> {
+    /// makes `count` of them, or as many as there is memory for.
+    pub(super) fn crowd(&self, count: usize) -> Crowd<'_> {
         self.lock().crowds += 1;
         let crowd = Crowd(self);
         let mut turn = self.turn();
         let worker = turn.worker.as_mut().expect("a turn has a worker until it ends");
         while self.lock().made < count.min(self.most) {
-            let fork = Worker::new(worker.session.fork(None)?);
+            let Ok(fork) = worker.session.fork(None) else { break };
+            let fork = Worker::new(fork);
             let mut state = self.lock();
             state.made += 1;
             state.idle.push(fork);
             self.freed.notify_one();
         }
-        Ok(crowd)
+        crowd
     }
 }
 
