@@ -148,10 +148,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn no_split(name: &str, data: &str) -> Usage {
-    Usage(match name {
-        "train" | "val" | "test" => format!("{data} has no split `{name}`"),
-        other => format!("--split is `{other}`, expected train, val or test"),
+fn no_split(name: &str, source: &str) -> Usage {
+    Usage(match data::split_name(name) {
+        Some(_) => format!("{source} has no split `{name}`"),
+        None => format!("--split is `{name}`, expected train, val or test"),
     })
 }
 
@@ -169,11 +169,8 @@ fn pictures(args: &Args, model: &Model) -> anyhow::Result<(String, String, Arc<d
             tell(&format!("warning: {warning}"));
         }
         let source = recipe.data.source.clone();
-        match args.split.as_deref() {
-            None => return Ok((source, task.eval_name, task.eval)),
-            Some("train") => return Ok((source, "train".into(), task.train)),
-            Some(name) if name == task.eval_name => return Ok((source, task.eval_name, task.eval)),
-            Some(_) => {}
+        if let Some((name, part)) = task.part(args.split.as_ref().unwrap_or(&task.eval_name)) {
+            return Ok((source, name, part));
         }
     }
     let source = match (&args.data, recipe) {

@@ -97,6 +97,19 @@ fn a_run_is_evaluated_on_what_it_was_evaluated_on() {
     }
     let train = folder.ok(&["eval", "run", "--split", "train", "--json"]).json().remove(0);
     assert_eq!((&train["split"], &train["count"]), (&"train".into(), &4.into()));
+    // Whatever it is called: the same part, and never those that were held out among the others.
+    for (split, expected) in
+        [("Training", &train), ("training_set", &train), ("Validation", &again)]
+    {
+        let args = ["eval", "run", "--split", split, "--json", "--threads", "1"];
+        let found = folder.ok(&args).json().remove(0);
+        for key in ["split", "count", "top1", "loss"] {
+            assert_eq!(found[key], expected[key], "{split}: {key}");
+        }
+    }
+    let none = folder.run(&["eval", "run", "--split", "Testing"]);
+    assert_eq!(none.code, 2, "{}", none.err);
+    assert!(none.err.contains("all has no split `Testing`"), "{}", none.err);
     let other = folder.ok(&["eval", "run", "--data", "photos/val", "--json"]).json().remove(0);
     assert_eq!(other["count"], 6);
 }

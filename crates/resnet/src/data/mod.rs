@@ -46,6 +46,7 @@ pub use picture::{decode_picture, max_pixels, read_picture};
 pub use preprocess::{Normalize, Preprocess};
 pub(crate) use resize::shrink;
 pub(crate) use role::is_test;
+pub use role::split_name;
 pub(crate) use source::check_classes;
 use source::find;
 pub use source::{formats, open, register};

@@ -38,6 +38,17 @@ pub(super) fn role(name: &str) -> Option<(Role, usize)> {
     })
 }
 
+/// What the name of a split means: `train`, `val` or `test`; `None` if it is not known as one.
+///
+/// ```
+/// use resnet::data::split_name;
+/// assert_eq!(split_name("Validation_Set"), Some("val"));
+/// assert_eq!(split_name("photos"), None);
+/// ```
+pub fn split_name(name: &str) -> Option<&'static str> {
+    Some(names_of(role(name)?.0)[0])
+}
+
 /// Whether a split of this name is there to report on, so that nothing may be chosen by it.
 pub(crate) fn is_test(name: &str) -> bool {
     matches!(role(name), Some((Role::Test, _)))
@@ -50,8 +61,12 @@ pub(super) fn mentions_role(name: &str) -> bool {
 
 /// The names of a role, for messages.
 pub(super) fn names(wanted: Role) -> String {
-    let (_, names) = NAMES.iter().find(|(role, _)| *role == wanted).expect("each role has a row");
-    names.join("/, ") + "/"
+    names_of(wanted).join("/, ") + "/"
+}
+
+fn names_of(wanted: Role) -> &'static [&'static str] {
+    let row = NAMES.iter().find(|(role, _)| *role == wanted);
+    row.expect("each role has a row").1
 }
 
 #[cfg(test)]

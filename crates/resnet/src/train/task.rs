@@ -226,6 +226,17 @@ impl Task {
         })
     }
 
+    /// The part of the pictures that the name of a split means, and what it is called, if it is one
+    /// of the two that a run trains and is evaluated on: `train` is then without what was held out.
+    pub fn part(&self, name: &str) -> Option<(String, Arc<dyn Dataset>)> {
+        let wanted = data::split_name(name);
+        let alike = wanted.is_some() && wanted == data::split_name(&self.eval_name);
+        if alike || name == self.eval_name {
+            return Some((self.eval_name.clone(), self.eval.clone()));
+        }
+        (wanted == Some("train")).then(|| ("train".into(), self.train.clone()))
+    }
+
     /// `count` training pictures, evenly spaced over the data and without augmentation: inputs
     /// `[count, h, w, c]` and labels.
     ///
