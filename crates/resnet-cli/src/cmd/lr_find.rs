@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use resnet::base::files::free_directory;
 use resnet::train::recipe::Recipe;
-use resnet::train::{self, Flow};
+use resnet::train::{self, Flow, LrFind};
 
 use super::paths::{keep_runs, usual_run};
 use crate::exit::Stopped;
-use crate::term::{self, bar, command_line, flow, stop_at_signals, tell};
+use crate::term::{self, Out, bar, command_line, flow, stop_at_signals, tell};
 
 /// Runs a range test and tells the rate to try; its page goes into a directory.
 pub(super) fn find_rate(recipe: Recipe, out: Option<PathBuf>, json: bool) -> anyhow::Result<()> {
@@ -35,22 +35,26 @@ pub(super) fn find_rate(recipe: Recipe, out: Option<PathBuf>, json: bool) -> any
     let mut stdout = term::out();
     if json {
         stdout.json(serde_json::to_string(&found)?)?;
-        return Ok(());
+    } else {
+        write_table(&mut stdout, &found)?;
     }
+    anyhow::ensure!(
+        found.suggestion.is_some(),
+        "the loss never fell, so no rate can be suggested; try a larger batch"
+    );
+    Ok(())
+}
+
+fn write_table(stdout: &mut Out, found: &LrFind) -> std::io::Result<()> {
     let every = found.points.len().div_ceil(20).max(1);
     writeln!(stdout, "{:>10}  {:>8}  {:>8}", "lr", "loss", "smoothed")?;
     for point in found.points.iter().step_by(every) {
         let (lr, loss, smoothed) = (point.lr, point.loss, point.smoothed);
         writeln!(stdout, "{lr:>10.2e}  {loss:>8.4}  {smoothed:>8.4}")?;
     }
-    match found.suggestion {
-        Some(lr) => {
-            writeln!(stdout)?;
-            writeln!(stdout, "try lr={lr:.1e} (the recipe has {})", found.lr)?;
-        }
-        None => {
-            anyhow::bail!("the loss never fell, so no rate can be suggested; try a larger batch")
-        }
+    if let Some(lr) = found.suggestion {
+        writeln!(stdout)?;
+        writeln!(stdout, "try lr={lr:.1e} (the recipe has {})", found.lr)?;
     }
     Ok(())
 }

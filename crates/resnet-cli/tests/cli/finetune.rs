@@ -99,6 +99,14 @@ fn a_rate_is_found_before_training() {
     let text =
         folder.ok(&["train", "resnet8", "--data", "mnist:digits", "--batch", "16", "--lr-find"]);
     assert!(text.out.contains("try lr="), "{}", text.out);
+    // A loss that is no number from the first step on never falls.
+    let none = ["train", "resnet8:norm=none,gain=1e30", "--data", "mnist:digits", "--batch", "16"];
+    for json in [&[][..], &["--json"]] {
+        let outcome = folder.run(&[&none[..], &["--lr-find", "--out", "none"], json].concat());
+        assert_eq!(outcome.code, 1, "{}", outcome.err);
+        assert!(outcome.err.contains("no rate can be suggested"), "{}", outcome.err);
+        assert!(outcome.out.contains("suggestion") != json.is_empty(), "{}", outcome.out);
+    }
     assert!(folder.path("runs/lr-find-resnet8-mnist/report.html").is_file());
 }
 
