@@ -6,6 +6,7 @@ use resnet::engine::exec;
 use resnet::engine::graph::Shape;
 use resnet::engine::plan::{Options, Plan};
 use resnet::measure::summary::{Summary, summary};
+use resnet::model::published::Published;
 use resnet::net::Arch;
 use resnet::train::recipe::split_override;
 
@@ -13,6 +14,7 @@ use super::paths::load_model;
 use super::precision::Asked;
 use crate::exit::Usage;
 use crate::term::{self, Out, grouped, scaled};
+use crate::weights::Weights;
 
 /// Arguments of `resnet summary`.
 #[derive(clap::Args)]
@@ -21,7 +23,7 @@ use crate::term::{self, Out, grouped, scaled};
   resnet summary resnet20:shortcut=B --input 1x28x28
   resnet summary resnet20 --plan --batch 128")]
 pub(crate) struct Args {
-    /// Network or model file
+    /// Network, model file, checkpoint or run directory, or published weights such as resnet50.v2
     #[arg(value_name = "ARCH|MODEL")]
     network: String,
     /// Options of the network, such as norm=none
@@ -89,7 +91,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// A network, and the images and classes it was designed or trained for. A name of the catalogue is
-/// a network, whatever lies in this directory.
+/// a network, whatever lies in this directory; of published weights it is known without them.
 pub(super) fn network(text: &str) -> anyhow::Result<(Arch, Shape, usize)> {
     let path = Path::new(text);
     match Arch::parse(text) {
@@ -97,12 +99,18 @@ pub(super) fn network(text: &str) -> anyhow::Result<(Arch, Shape, usize)> {
             let (shape, classes) = (arch.default_input(), arch.default_classes());
             Ok((arch, shape, classes))
         }
-        Err(_) if path.exists() => {
-            let model = load_model(path)?;
-            Ok((model.arch, model.preprocess.shape, model.classes.len()))
-        }
-        Err(unknown) => Err(unknown.into()),
+        Err(_) if path.exists() => of_model(path),
+        Err(unknown) => match Published::find(text) {
+            Some(published) => network(published.arch),
+            None if Weights::of_path(path).is_some() => of_model(path),
+            None => Err(unknown.into()),
+        },
     }
+}
+
+fn of_model(path: &Path) -> anyhow::Result<(Arch, Shape, usize)> {
+    let model = load_model(path)?;
+    Ok((model.arch, model.preprocess.shape, model.classes.len()))
 }
 
 fn write_table(out: &mut Out, summary: &Summary) -> std::io::Result<()> {

@@ -138,6 +138,11 @@ fn summary_and_models() {
     );
     let text = folder.ok(&["summary", "resnet50"]).out;
     assert!(text.contains("25,557,032 parameters") && text.contains("4.089 GMACs"), "{text}");
+    // Of published weights the network is known without them.
+    assert_eq!(folder.ok(&["summary", "resnet50.v2"]).out, text);
+    assert_eq!(folder.ok(&["summary", "resnet50-11ad3fa6.pth"]).out, text);
+    let drawn = |name: &str| folder.ok(&["draw", name, "-o", "-"]).out;
+    assert_eq!(drawn("resnet18.v1"), drawn("resnet18"));
     let plan = folder.ok(&["summary", "resnet20:shortcut=B", "--plan", "--batch", "4"]).out;
     assert!(
         plan.contains("norm+add+relu") && plan.contains("conv dw") && plan.contains("memory"),
