@@ -6,6 +6,7 @@ use std::error::Error;
 use std::fmt::Display;
 use std::path::Path;
 
+use resnet::base::text;
 use resnet::measure::evaluate::UseError;
 use resnet::measure::summary::SummaryError;
 use resnet::model::ModelError;
@@ -19,9 +20,11 @@ use resnet::train::finetune::FinetuneError;
 use resnet::train::recipe::{Key, RecipeError};
 use resnet::train::task::TaskError;
 
+use crate::term::quoted;
+
 /// The command that goes on with the run in a directory.
 pub(crate) fn resume(directory: impl Display) -> String {
-    format!("resnet train --resume {directory}")
+    format!("resnet train --resume {}", quoted(directory))
 }
 
 /// Ends the message of an error; empty where the library has said it all.
@@ -106,7 +109,7 @@ fn train(error: &TrainError) -> Option<String> {
         TrainError::Arch(error) => arch(error),
         TrainError::Model(error) => model(error),
         TrainError::Use(error) => use_error(error),
-        TrainError::Taken(path, _) => Some(format!(": {}, or --out DIR", resume(path.display()))),
+        TrainError::Taken(path, _) => Some(format!(": {}, or --out DIR", resume(text::path(path)))),
         TrainError::InUse(_) => Some("; look for another `resnet`".into()),
         TrainError::NoRun(..) => Some(", as `resnet train` printed it".into()),
         _ => None,
@@ -159,7 +162,7 @@ fn run(path: &Path, problem: &RunProblem) -> Option<String> {
     match problem {
         RunProblem::Missing => Some(", as `resnet train` makes them".into()),
         RunProblem::NotEnded | RunProblem::Stopped { .. } => {
-            Some(format!(" with: {}", resume(path.display())))
+            Some(format!(" with: {}", resume(text::path(path))))
         }
         RunProblem::Other { .. } => Some(" with --out".into()),
         _ => None,
@@ -220,6 +223,10 @@ mod tests {
                 "give the directories of runs, as `resnet train` makes them",
             ),
             (shown(run(RunProblem::NotEnded)), "continue it with: resnet train --resume a"),
+            (
+                shown(TrainError::Taken("my run".into(), "config.toml")),
+                "another directory: resnet train --resume 'my run', or --out DIR",
+            ),
         ] {
             assert!(shown.ends_with(end), "{shown}");
         }

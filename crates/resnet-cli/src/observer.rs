@@ -13,7 +13,7 @@ use resnet::train::event::{Event, Pace, RunStarted};
 use resnet::train::{Flow, INTERRUPTED, Observer, REPORT, Tick};
 
 use crate::hints;
-use crate::term::{self, Bar, bar, duration, flow, grouped, scaled, stop_at_signals, tell};
+use crate::term::{self, Bar, bar, duration, flow, grouped, quoted, scaled, stop_at_signals, tell};
 
 /// Least time between two plain lines about steps.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -363,9 +363,10 @@ fn few(run: &RunStarted) -> Option<String> {
     few.then(|| {
         format!(
             "{} images of {} classes are few to start from nothing; this starts from a trained \
-             network: resnet finetune {network} --data {folder}",
+             network: resnet finetune {network} --data {}",
             grouped(run.train_images),
-            grouped(run.classes)
+            grouped(run.classes),
+            quoted(folder)
         )
     })
 }

@@ -153,18 +153,20 @@ pub(crate) fn flow(stop: &AtomicBool) -> Flow {
     if stop.load(Ordering::SeqCst) { Flow::Stop } else { Flow::Go }
 }
 
-/// What was typed, quoted where a shell would need it.
+/// What was typed, as a shell would take it.
 pub(crate) fn command_line() -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%".contains(c);
-    let quote = |word: String| {
-        if !word.is_empty() && word.chars().all(plain) {
-            word
-        } else {
-            format!("'{}'", word.replace('\'', r"'\''"))
-        }
-    };
-    let words = std::env::args_os().skip(1).map(|word| quote(text::name(&word).to_string()));
+    let words = std::env::args_os().skip(1).map(|word| quoted(text::name(&word)));
     std::iter::once("resnet".to_string()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// A word of a command, quoted where a shell would take it for something else.
+pub(crate) fn quoted(word: impl Display) -> String {
+    let word = word.to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word,
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
 }
 
 /// A number with separators between thousands.
@@ -198,7 +200,7 @@ pub(crate) fn duration(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{ascii_controls, duration, grouped, scaled};
+    use super::{ascii_controls, duration, grouped, quoted, scaled};
 
     #[test]
     fn numbers_are_readable() {
@@ -214,6 +216,22 @@ mod tests {
         assert_eq!(duration(41.6), "42 s");
         assert_eq!(duration(200.0), "3 min 20 s");
         assert_eq!(duration(18_420.0), "5 h 07 min");
+    }
+
+    #[test]
+    fn words_that_a_shell_would_split_are_quoted() {
+        for plain in ["runs/resnet20-builtin", "folder:/mnt/photos", "lr=0.1,0.2"] {
+            assert_eq!(quoted(plain), plain);
+        }
+        for (word, expected) in [
+            ("my run", "'my run'"),
+            ("it's", r"'it'\''s'"),
+            ("~/run", "'~/run'"),
+            ("a;b", "'a;b'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(word), expected);
+        }
     }
 
     #[test]

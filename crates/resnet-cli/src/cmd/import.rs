@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use resnet::base::text;
 use resnet::model::foreign::{self, Assumption, Choices};
 use resnet::net::Arch;
 use resnet::train::recipe::split_override;
 
 use crate::hints;
-use crate::term::{self, grouped, tell};
+use crate::term::{self, grouped, quoted, tell};
 
 /// Arguments of `resnet import`.
 #[derive(clap::Args)]
@@ -78,7 +79,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         .assumed
         .iter()
         .any(|assumption| matches!(assumption, Assumption::Numbered(_) | Assumption::NoHead));
-    let check = named.then(|| format!("resnet eval {} --data folder:DIR", args.out.display()));
+    let made = quoted(text::path(&args.out));
+    let check = named.then(|| format!("resnet eval {made} --data folder:DIR"));
     let (arch, tensors) = (model.arch.name(), model.tensors.entries.len());
     let mut out = term::out();
     if args.json {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use resnet::base::text;
 use resnet::model::Model;
 use resnet::model::published::Published;
 use resnet::train::{self, Trainer, recipe::Recipe};
@@ -94,7 +95,7 @@ pub(super) fn place<'a>(
 ) -> Trainer<'a> {
     let trainer = trainer
         .command(&command_line())
-        .resume_command(|directory| hints::resume(directory.display()));
+        .resume_command(|directory| hints::resume(text::path(directory)));
     match out {
         Some(out) => trainer.out(out),
         None => trainer.out_beside(usual_run("", recipe)),

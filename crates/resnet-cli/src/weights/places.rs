@@ -4,7 +4,10 @@ use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use resnet::base::text;
+
 use crate::exit::Usage;
+use crate::term::quoted;
 
 /// The variable that names a mirror.
 pub(super) const MIRROR: &str = "RESNET_WEIGHTS";
@@ -71,12 +74,5 @@ pub(super) fn usable<T>(folder: &Path, result: io::Result<T>) -> anyhow::Result<
 
 /// The command that gets a file where it is looked for.
 pub(super) fn curl(url: &str, to: &Path) -> String {
-    let quoted = |text: &str| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%~".contains(c);
-        match text.chars().all(plain) {
-            true => text.to_string(),
-            false => format!("'{}'", text.replace('\'', r"'\''")),
-        }
-    };
-    format!("curl -L --create-dirs -o {} {}", quoted(&to.to_string_lossy()), quoted(url))
+    format!("curl -L --create-dirs -o {} {}", quoted(text::path(to)), quoted(url))
 }

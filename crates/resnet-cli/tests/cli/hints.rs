@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::Folder;
+use crate::places::bare;
+use crate::support::{Folder, png};
 use crate::wrong_input::refused;
 
 #[test]
@@ -35,6 +36,30 @@ fn errors_end_in_what_to_type() {
     }
     // The command that is shown is one that works.
     folder.ok(&["train", "--resume", "run"]);
+}
+
+#[test]
+fn commands_that_are_told_can_be_typed() {
+    let folder = Folder::new();
+    for (class, grey) in [("dark", 20), ("light", 200)] {
+        for n in 0..4u8 {
+            folder.write(&format!("my photos/train/{class}/{n}.png"), &png(12, 12, grey + n));
+            folder.write(&format!("my photos/val/{class}/{n}.png"), &png(12, 12, grey + 9 + n));
+        }
+    }
+    let args = ["train", "resnet8", "--data", "folder:my photos", "--epochs", "1", "--batch", "4"];
+    let args = [&args[..], &["--out", "it's mine"]].concat();
+    let told = folder.ok(&args).err;
+    assert!(told.contains("resnet finetune resnet50 --data 'my photos'"), "{told}");
+    let taken = folder.run(&args);
+    refused(&taken, 2, &[r"resnet train --resume 'it'\''s mine', or --out DIR"]);
+
+    bare(&folder, "it's mine/model.safetensors", None);
+    folder.write("classes.txt", b"dark\nlight\n");
+    let import = ["import", "bare.safetensors", "--arch", "resnet8", "-o", "my model.safetensors"];
+    let choices = ["--classes", "classes.txt", "preprocess.crop=12", "preprocess.resize=0"];
+    let told = folder.ok(&[&import[..], &choices].concat()).out;
+    assert!(told.contains("resnet eval 'my model.safetensors' --data folder:DIR"), "{told}");
 }
 
 /// Whoever uses the library has no flags.
