@@ -34,14 +34,16 @@ impl fmt::Display for Stopped {
 
 impl std::error::Error for Stopped {}
 
-/// A run that was stopped is not done, also where it stopped because nobody reads what it prints,
-/// and one whose network answers with no numbers has failed.
+/// A run that was stopped is not done, also where it stopped because nobody reads what it prints;
+/// one whose events could not be written has failed, as has one whose network answers with no
+/// numbers.
 pub(crate) fn finished(trained: &Trained, watcher: &mut dyn Watcher) -> anyhow::Result<()> {
     let displayed = watcher.finish();
-    if trained.ended.stopped.is_some() {
-        return Err(Stopped.into());
+    match (displayed, &trained.ended.stopped) {
+        (Err(error), _) if !is_closed(&error) => return Err(error),
+        (_, Some(_)) => return Err(Stopped.into()),
+        (displayed, None) => displayed?,
     }
-    displayed?;
     let of = |evaluation: &Evaluation| (evaluation.not_finite.len(), evaluation.count);
     match trained.evaluation.as_ref().map_or((0, 0), of) {
         (0, _) => Ok(()),
@@ -64,13 +66,18 @@ impl fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
-/// Prints an error and says with which code to leave. A reader that closed the pipe has seen
-/// enough, which is no failure.
-pub(crate) fn code(error: &anyhow::Error) -> ExitCode {
+/// Whether nobody reads what is printed any more.
+fn is_closed(error: &anyhow::Error) -> bool {
     let closed = |e: &(dyn std::error::Error + 'static)| {
         e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
     };
-    if error.chain().any(closed) {
+    error.chain().any(closed)
+}
+
+/// Prints an error and says with which code to leave. A reader that closed the pipe has seen
+/// enough, which is no failure.
+pub(crate) fn code(error: &anyhow::Error) -> ExitCode {
+    if is_closed(error) {
         return ExitCode::SUCCESS;
     }
     if error.is::<Stopped>() {

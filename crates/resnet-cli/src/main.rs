@@ -74,7 +74,7 @@ fn main() -> ExitCode {
         }
     };
     let result = Cli::from_arg_matches(&matches).map_err(anyhow::Error::from).and_then(run);
-    match result {
+    match result.and_then(|()| Ok(term::out().flush()?)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => exit::code(&error),
     }

@@ -28,7 +28,7 @@ pub(crate) trait Watcher: Observer {
 /// once.
 pub(crate) fn of(json: bool) -> anyhow::Result<Box<dyn Watcher>> {
     let stop = stop_at_signals()?;
-    Ok(if json { Box::new(Json { stop, failed: None }) } else { Box::new(Human::new(stop, false)) })
+    Ok(if json { Box::new(Json::new(stop)) } else { Box::new(Human::new(stop, false)) })
 }
 
 /// The same for several runs, told of in brief on standard error.
@@ -38,7 +38,15 @@ pub(crate) fn of_many() -> anyhow::Result<Box<dyn Watcher>> {
 
 struct Json {
     stop: Arc<AtomicBool>,
+    /// The directory of the run.
+    out: String,
     failed: Option<io::Error>,
+}
+
+impl Json {
+    fn new(stop: Arc<AtomicBool>) -> Json {
+        Json { stop, out: String::new(), failed: None }
+    }
 }
 
 impl Observer for Json {
@@ -46,9 +54,12 @@ impl Observer for Json {
         if self.failed.is_some() {
             return;
         }
+        if let Event::RunStarted(run) = event {
+            self.out.clone_from(&run.out);
+        }
         let line = serde_json::to_string(event).expect("events always become JSON");
         if let Err(error) = term::out().json(line) {
-            // Whoever listened has left: save and stop, as at Ctrl-C.
+            // Whoever listened has left, or the disk is full: save and stop, as at Ctrl-C.
             self.failed = Some(error);
             self.stop.store(true, Ordering::SeqCst);
         }
@@ -65,7 +76,11 @@ impl Observer for Json {
 
 impl Watcher for Json {
     fn finish(&mut self) -> anyhow::Result<()> {
-        self.failed.take().map_or(Ok(()), |error| Err(error.into()))
+        match self.failed.take() {
+            None => Ok(()),
+            Some(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(error.into()),
+            Some(error) => anyhow::bail!("{error}; go on with: {}", hints::resume(&self.out)),
+        }
     }
 }
 

@@ -53,19 +53,31 @@ impl Out {
             Some(line) => (line, "\n"),
             None => (text.as_str(), ""),
         };
-        write!(self.0, "{}{end}", text::line(line))
+        named(write!(self.0, "{}{end}", text::line(line)))
     }
 
     /// A line of JSON, for programs, at once.
     pub(crate) fn json(&mut self, json: impl Display) -> io::Result<()> {
-        writeln!(self.0, "{}", ascii_controls(&json.to_string()))?;
-        self.0.flush()
+        named(writeln!(self.0, "{}", ascii_controls(&json.to_string())))?;
+        self.flush()
     }
 
     /// Bytes as they are: tables by RFC 4180, scripts, drawings.
     pub(crate) fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
+        named(self.0.write_all(bytes))
     }
+
+    /// Writes what a line without an end has left in memory.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        named(self.0.flush())
+    }
+}
+
+/// Says what could not be written; the kind stays.
+fn named(result: io::Result<()>) -> io::Result<()> {
+    result.map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot write to standard output: {error}"))
+    })
 }
 
 /// JSON escapes control characters up to space; a terminal knows more of them.

@@ -128,6 +128,26 @@ fn a_run_whose_reader_leaves_is_interrupted_and_goes_on() {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn a_disk_that_takes_no_events_is_an_error_and_the_run_goes_on_after_it() {
+    let folder = folder();
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    let args = [RUN, &["--out", "my run", "--json"]].concat();
+    let outcome = Outcome::of(folder.command(&args).stdout(full()).output().unwrap());
+    assert_eq!(outcome.code, 1, "{}", outcome.err);
+    for words in ["cannot write to standard output", "go on with: resnet train --resume 'my run'"] {
+        assert!(outcome.err.contains(words), "{words}: {}", outcome.err);
+    }
+    folder.ok(&["train", "--resume", "my run"]);
+    // What has no line break at its end waits for the last moment.
+    for args in [&["eval", "my run"][..], &["draw", "resnet8", "-o", "-"], &["models"]] {
+        let outcome = Outcome::of(folder.command(args).stdout(full()).output().unwrap());
+        assert_eq!(outcome.code, 1, "{args:?}");
+        assert!(outcome.err.contains("cannot write to standard output"), "{}", outcome.err);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn limits_of_the_system_are_told_and_the_run_goes_on_after_them() {
     let folder = folder();
     // In blocks of 1,024 bytes: a checkpoint of this network takes more.
