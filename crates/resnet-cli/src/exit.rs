@@ -66,6 +66,21 @@ impl fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
+/// A failure, and the command that may get past it, for a line of its own.
+#[derive(Debug)]
+pub(crate) struct Advised {
+    pub(crate) message: String,
+    pub(crate) command: String,
+}
+
+impl fmt::Display for Advised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Advised {}
+
 /// Whether nobody reads what is printed any more.
 fn is_closed(error: &anyhow::Error) -> bool {
     let closed = |e: &(dyn std::error::Error + 'static)| {
@@ -85,6 +100,9 @@ pub(crate) fn code(error: &anyhow::Error) -> ExitCode {
     }
     // Messages contain their causes.
     tell(&format!("error: {error}{}", hints::of_error(error)));
+    if let Some(advised) = error.downcast_ref::<Advised>() {
+        tell(&format!("  {}", advised.command));
+    }
     ExitCode::from(if is_usage(error) { 2 } else { 1 })
 }
 

@@ -9,15 +9,18 @@ mod fetch;
 mod places;
 mod verify;
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use resnet::model::foreign::{self, Choices, ImportError};
 use resnet::model::published::{ADDRESS, Published};
 
+use crate::exit::Advised;
 use crate::hints;
 use crate::term::tell;
+use fetch::Failed;
 use places::Mirror;
+use verify::Doubt;
 
 /// Endings of files of weights.
 const ENDINGS: [&str; 4] = ["pth", "pt", "th", "safetensors"];
@@ -96,9 +99,9 @@ impl Weights {
         // locked under two identities.
         let lock = File::create(cache.join(format!(".{}.lock", self.stem())));
         let lock = places::usable(&cache, lock)?;
-        if lock.try_lock().is_err() {
+        // Some file systems have no locks; what is written is whole either way.
+        if let Err(TryLockError::WouldBlock) = lock.try_lock() {
             tell(&format!("waiting for another process that gets {}", self.file));
-            // Some file systems have no locks; what is written is whole either way.
             let _ = lock.lock();
         }
         if model.is_file() {
@@ -137,29 +140,34 @@ impl Weights {
             (cache.join(&self.file), cache.join(format!("{}.partial", self.file)));
         let size = self.published.map(|row| format!(" ({:.0} MiB)", row.mib)).unwrap_or_default();
         tell(&format!("fetching {url}{size}"));
-        let by_hand =
-            || format!("where there is a network, this gets it:\n  {}", places::curl(&url, &file));
+        let get = || fetch::fetch(&url, &partial).map(|()| verify::keeps(&partial, &self.hash));
         // What an earlier attempt left may be of another file; then once more from its start.
         let resumed = partial.exists();
-        let mut got = fetch::fetch(&url, &partial).map(|()| verify::begins(&partial, &self.hash));
-        if resumed && matches!(got, Ok(Err(_))) {
-            let _ = fs::remove_file(&partial);
-            got = fetch::fetch(&url, &partial).map(|()| verify::begins(&partial, &self.hash));
+        let mut got = get();
+        if resumed && matches!(got, Ok(Err(Doubt::Other(_)))) {
+            got = get();
         }
         match got {
             Ok(Ok(())) => {
                 places::usable(cache, fs::rename(&partial, &file))?;
                 Ok(file)
             }
-            Ok(Err(error)) => {
-                let _ = fs::remove_file(&partial);
-                anyhow::bail!(
-                    "{url} is not the file of that name: {error}; it was removed. Try again, or \
-                     another place with {}",
-                    places::MIRROR
-                )
+            Ok(Err(Doubt::Other(why))) => anyhow::bail!(
+                "{url} is not the file of that name: {why}; it was removed. Try again, or another \
+                 place with {}",
+                places::MIRROR
+            ),
+            Ok(Err(Doubt::Unread(why))) => anyhow::bail!(
+                "{url} was fetched, but {why}; it is left there, and looked at again the next time"
+            ),
+            Err(Failed::Refused(why)) => anyhow::bail!("cannot fetch {url}: {why}"),
+            Err(Failed::NoWay(why)) => Err(Advised {
+                message: format!(
+                    "cannot fetch {url}: {why}; where there is a network, this gets it:"
+                ),
+                command: places::curl(&url, &file),
             }
-            Err(error) => anyhow::bail!("cannot fetch {url}: {error}; {}", by_hand()),
+            .into()),
         }
     }
 

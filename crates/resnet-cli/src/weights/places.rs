@@ -74,5 +74,5 @@ pub(super) fn usable<T>(folder: &Path, result: io::Result<T>) -> anyhow::Result<
 
 /// The command that gets a file where it is looked for.
 pub(super) fn curl(url: &str, to: &Path) -> String {
-    format!("curl -L --create-dirs -o {} {}", quoted(text::path(to)), quoted(url))
+    format!("curl -fL --create-dirs -o {} {}", quoted(text::path(to)), quoted(url))
 }

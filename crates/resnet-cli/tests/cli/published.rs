@@ -230,22 +230,59 @@ fn where_nothing_can_be_fetched_the_command_to_type_is_told() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let gone = Server::start(|_, _| Reply::of("404 Not Found", b""));
     let broken = Server::start(|_, _| Reply::of("503 Service Unavailable", b""));
-    for (mirror, reason) in [
-        (format!("http://127.0.0.1:{port}"), "refused"),
-        (gone.address.clone(), "the server has no such file"),
-        (broken.address.clone(), "the server answered 503"),
+    for (mirror, reason, by_hand) in [
+        (format!("http://127.0.0.1:{port}"), "refused", true),
+        (broken.address.clone(), "the server answered 503", true),
+        // Nor does anybody else get what is not there.
+        (gone.address.clone(), "the server has no such file", false),
     ] {
         let outcome = run(&folder, &mirror, &["finetune", "resnet50", "--data", "builtin"]);
         assert_eq!(outcome.code, 1, "{}", outcome.err);
         let at = folder.path("cache/resnet").join(file);
-        let typed = format!("curl -L --create-dirs -o {} {mirror}/{file}", at.display());
-        assert!(outcome.err.contains(&typed), "{}", outcome.err);
+        let typed = format!("  curl -fL --create-dirs -o {} {mirror}/{file}", at.display());
+        assert_eq!(outcome.err.lines().last() == Some(&typed), by_hand, "{}", outcome.err);
+        assert_eq!(outcome.err.contains("curl"), by_hand, "{}", outcome.err);
         assert!(outcome.err.contains(reason), "`{reason}`: {}", outcome.err);
     }
     assert_eq!((gone.seen().len(), broken.seen().len()), (1, 3));
     // Nothing is fetched for pictures that are not there.
     let outcome = run(&folder, &gone.address, &["finetune", "resnet50", "--data", "nowhere"]);
     assert!(outcome.err.contains("nowhere") && gone.seen().len() == 1, "{}", outcome.err);
+}
+
+#[test]
+fn a_mirror_that_redirects_to_https_is_followed_there_or_refused_in_words() {
+    let (folder, weights, name) = prepared();
+    // Answers whatever is said to it as no server of https does.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let secure = format!("https://{}/{name}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let _ = stream.unwrap().write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+    });
+    let to = secure.clone();
+    let moved = Server::start(move |_, _| {
+        let reply = Reply::of("302 Found", b"");
+        Reply { head: format!("{}location: {to}\r\n", reply.head), ..reply }
+    });
+    let fetched = |mirror: &Server, certificates: &str| {
+        let mut command = command(&folder, &mirror.address, &["weights", &name]);
+        command.env("SSL_CERT_FILE", certificates);
+        Outcome::of(command.output().unwrap())
+    };
+    let outcome = fetched(&moved, "");
+    assert_eq!(outcome.code, 1, "{}", outcome.err);
+    assert!(outcome.err.contains("error: cannot fetch http://"), "{}", outcome.err);
+    // Certificates that cannot be used are of no matter before there is encryption.
+    let outcome = fetched(&moved, "nowhere.pem");
+    assert_eq!(outcome.code, 1, "{}", outcome.err);
+    for words in [&format!("the server redirects to {secure}"), "SSL_CERT_FILE", "nowhere.pem"] {
+        assert!(outcome.err.contains(words), "{words}: {}", outcome.err);
+    }
+    let plain = Server::start(move |_, request| Reply::file(&weights, request));
+    let outcome = fetched(&plain, "nowhere.pem");
+    assert_eq!(outcome.code, 0, "{}", outcome.err);
 }
 
 #[test]

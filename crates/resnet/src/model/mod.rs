@@ -18,3 +18,4 @@ pub(crate) use file::{CHECKED, PIXEL_MEAN};
 pub use layout::{begin_averages, copy, initial, initialise, read, write};
 pub(crate) use layout::{fit, write_all};
 pub(crate) use opened::Opened;
+pub use read::MOST_BYTES;

@@ -10,8 +10,8 @@ use resnet_formats::{Array, FormatError, Tensors, pth, safetensors};
 use super::error::ModelError;
 use crate::base::files::FileError;
 
-/// Largest model file that is opened.
-const MOST_BYTES: u64 = 8 << 30;
+/// Largest model file that is opened, in bytes.
+pub const MOST_BYTES: u64 = 8 << 30;
 
 /// What a file of weights turned out to be.
 pub(super) enum Found {
