@@ -20,6 +20,7 @@ use resnet::train::finetune::FinetuneError;
 use resnet::train::recipe::{Key, RecipeError};
 use resnet::train::task::TaskError;
 
+use crate::places;
 use crate::term::quoted;
 
 /// The command that goes on with the run in a directory.
@@ -89,6 +90,9 @@ fn model(error: &ModelError) -> Option<String> {
     match error {
         ModelError::Metadata { .. } => Some(": `resnet import` makes a model of them".into()),
         ModelError::Arch { error, .. } => arch(error),
+        ModelError::Format { path, .. } if places::is_made(path) => {
+            Some("; remove it, and it is made again when its name is next asked for".into())
+        }
         _ => None,
     }
 }

@@ -5,6 +5,7 @@ mod cmd;
 mod exit;
 mod hints;
 mod observer;
+mod places;
 mod term;
 mod weights;
 

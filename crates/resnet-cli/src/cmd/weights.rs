@@ -45,7 +45,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     };
     let wanted: Vec<Weights> = args.names.iter().map(named).collect::<Result<_, _>>()?;
     for (name, weights) in args.names.iter().zip(wanted) {
-        let model = weights.model()?.display().to_string();
+        let model = weights.sound_model()?.display().to_string();
         match args.json {
             true => {
                 let row = json!({"name": name, "file": weights.file, "model": model});

@@ -6,7 +6,6 @@
 //! download goes once that is written.
 
 mod fetch;
-mod places;
 mod verify;
 
 use std::fs::{self, File, TryLockError};
@@ -14,12 +13,13 @@ use std::path::{Path, PathBuf};
 
 use resnet::model::foreign::{self, Choices, ImportError};
 use resnet::model::published::{ADDRESS, Published};
+use resnet::model::{Model, ModelError};
 
-use crate::exit::Advised;
+use crate::exit::{Advised, Usage};
 use crate::hints;
+use crate::places::{self, Mirror};
 use crate::term::tell;
 use fetch::Failed;
-use places::Mirror;
 use verify::Doubt;
 
 /// Endings of files of weights.
@@ -36,6 +36,15 @@ pub(crate) struct Weights {
     hash: String,
     /// What is known about it.
     published: Option<&'static Published>,
+}
+
+/// This program's cache.
+fn cache() -> Result<PathBuf, Usage> {
+    places::cache().map_err(Usage)
+}
+
+fn mirror() -> Result<Mirror, Usage> {
+    Mirror::of_environment().map_err(Usage)
 }
 
 impl Weights {
@@ -67,7 +76,7 @@ impl Weights {
 
     /// Where the model made of them is, or would be.
     fn model_path(&self) -> anyhow::Result<PathBuf> {
-        Ok(places::cache()?.join("models").join(format!("{}.safetensors", self.stem())))
+        Ok(places::models(&cache()?).join(format!("{}.safetensors", self.stem())))
     }
 
     /// Where they are on this machine, if they are: the model, or the file it can be made of.
@@ -78,9 +87,9 @@ impl Weights {
 
     /// Files of the published name on this machine.
     fn files(&self) -> anyhow::Result<Vec<PathBuf>> {
-        let mut folders = vec![places::cache()?];
+        let mut folders = vec![cache()?];
         folders.extend(places::torch());
-        if let Mirror::Folder(folder) = Mirror::of_environment()? {
+        if let Mirror::Folder(folder) = mirror()? {
             folders.push(folder);
         }
         let files = folders.into_iter().map(|folder| folder.join(&self.file));
@@ -93,7 +102,31 @@ impl Weights {
         if model.is_file() {
             return Ok(model);
         }
-        let cache = places::cache()?;
+        self.made_unless(&Path::is_file)
+    }
+
+    /// The same, read through: one in the cache that has been damaged since is made again.
+    pub(crate) fn sound_model(&self) -> anyhow::Result<PathBuf> {
+        let model = self.model_path()?;
+        if !model.is_file() {
+            return self.model();
+        }
+        match Model::load(&model) {
+            Ok(_) => Ok(model),
+            // What the system refuses is not damage.
+            Err(error @ ModelError::File(_)) => Err(error.into()),
+            Err(error) => {
+                tell(&format!("warning: {error}; it is made again"));
+                // Another process may do so at the same time.
+                self.made_unless(&|model| Model::load(model).is_ok())
+            }
+        }
+    }
+
+    /// The model file, made unless it is there already, as `is_there` says of its path.
+    fn made_unless(&self, is_there: &dyn Fn(&Path) -> bool) -> anyhow::Result<PathBuf> {
+        let model = self.model_path()?;
+        let cache = cache()?;
         places::usable(&cache, fs::create_dir_all(&cache))?;
         // One process makes it, any other waits and finds it. The file stays: removed, it could be
         // locked under two identities.
@@ -104,7 +137,7 @@ impl Weights {
             tell(&format!("waiting for another process that gets {}", self.file));
             let _ = lock.lock();
         }
-        if model.is_file() {
+        if is_there(&model) {
             return Ok(model);
         }
         for file in self.files()? {
@@ -125,7 +158,7 @@ impl Weights {
 
     /// Gets the file into the cache, checked.
     fn fetch(&self, cache: &Path) -> anyhow::Result<PathBuf> {
-        let base = match Mirror::of_environment()? {
+        let base = match mirror()? {
             Mirror::Folder(folder) => anyhow::bail!(
                 "{} has no {}, and {} allows no other place",
                 folder.display(),
@@ -184,7 +217,7 @@ impl Weights {
                 }
                 import.model
             }
-            Err(ImportError::Ours { .. }) => resnet::Model::load(file)?,
+            Err(ImportError::Ours { .. }) => Model::load(file)?,
             Err(error) => return Err(error.into()),
         };
         let folder = model.parent().unwrap_or(Path::new("."));

@@ -286,6 +286,30 @@ fn a_mirror_that_redirects_to_https_is_followed_there_or_refused_in_words() {
 }
 
 #[test]
+fn a_model_in_the_cache_that_was_damaged_is_made_again() {
+    let (folder, weights, name) = prepared();
+    let server = Server::start(move |_, request| Reply::file(&weights, request));
+    let weights = ["weights", &name];
+    assert_eq!(run(&folder, &server.address, &weights).code, 0);
+    let model = folder.path("cache/resnet/models").join(&name);
+    let whole = fs::read(&model).unwrap();
+    let mut damaged = whole.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    fs::write(&model, &damaged).unwrap();
+    let outcome = run(&folder, &server.address, &["eval", &name, "--data", "mnist:digits"]);
+    assert_eq!(outcome.code, 1, "{}", outcome.err);
+    let (named, typed) = (model.display().to_string(), "remove it, and it is made again");
+    assert!(outcome.err.contains(&named) && outcome.err.contains(typed), "{}", outcome.err);
+    let outcome = run(&folder, &server.address, &weights);
+    assert_eq!(outcome.code, 0, "{}", outcome.err);
+    assert!(outcome.err.contains("it is made again"), "{}", outcome.err);
+    assert!(fs::read(&model).unwrap() == whole);
+    assert_eq!(server.seen().len(), 2);
+    assert_eq!(run(&folder, &server.address, &weights).code, 0);
+    assert_eq!(server.seen().len(), 2, "what is whole is not fetched again");
+}
+
+#[test]
 fn two_processes_that_want_the_same_weights_fetch_them_once() {
     let (folder, weights, name) = prepared();
     let server = Server::start(move |_, request| Reply::file(&weights, request));

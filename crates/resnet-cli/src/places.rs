@@ -6,14 +6,13 @@ use std::path::{Path, PathBuf};
 
 use resnet::base::text;
 
-use crate::exit::Usage;
 use crate::term::quoted;
 
 /// The variable that names a mirror.
-pub(super) const MIRROR: &str = "RESNET_WEIGHTS";
+pub(crate) const MIRROR: &str = "RESNET_WEIGHTS";
 
 /// What [`MIRROR`] says.
-pub(super) enum Mirror {
+pub(crate) enum Mirror {
     /// Nothing.
     None,
     /// Files are under this address.
@@ -23,7 +22,7 @@ pub(super) enum Mirror {
 }
 
 impl Mirror {
-    pub(super) fn of_environment() -> Result<Mirror, Usage> {
+    pub(crate) fn of_environment() -> Result<Mirror, String> {
         let Some(value) = set(MIRROR) else { return Ok(Mirror::None) };
         let text = value.to_string_lossy();
         if text.starts_with("http://") || text.starts_with("https://") {
@@ -32,7 +31,7 @@ impl Mirror {
         if value.is_dir() {
             return Ok(Mirror::Folder(value));
         }
-        Err(Usage(format!("{MIRROR} is `{text}`, expected a folder or an address, https://...")))
+        Err(format!("{MIRROR} is `{text}`, expected a folder or an address, https://..."))
     }
 }
 
@@ -51,19 +50,29 @@ fn caches() -> Option<PathBuf> {
 }
 
 /// This program's cache.
-pub(super) fn cache() -> Result<PathBuf, Usage> {
-    let none = || Usage("there is no place for weights: set XDG_CACHE_HOME to a folder".into());
-    Ok(caches().ok_or_else(none)?.join("resnet"))
+pub(crate) fn cache() -> Result<PathBuf, String> {
+    let caches = caches().ok_or("there is no place for weights: set XDG_CACHE_HOME to a folder")?;
+    Ok(caches.join("resnet"))
+}
+
+/// The folder in a cache that holds the models made of published weights.
+pub(crate) fn models(cache: &Path) -> PathBuf {
+    cache.join("models")
+}
+
+/// Whether a file is one of these models, which can be made again.
+pub(crate) fn is_made(file: &Path) -> bool {
+    cache().is_ok_and(|cache| file.parent() == Some(&models(&cache)))
 }
 
 /// PyTorch's.
-pub(super) fn torch() -> Option<PathBuf> {
+pub(crate) fn torch() -> Option<PathBuf> {
     let home = set("TORCH_HOME").or_else(|| Some(caches()?.join("torch")))?;
     Some(home.join("hub").join("checkpoints"))
 }
 
 /// What was done in a folder of the cache, which may be of no use.
-pub(super) fn usable<T>(folder: &Path, result: io::Result<T>) -> anyhow::Result<T> {
+pub(crate) fn usable<T>(folder: &Path, result: io::Result<T>) -> anyhow::Result<T> {
     result.map_err(|error| {
         anyhow::anyhow!(
             "cannot write in {}: {error}; set XDG_CACHE_HOME to another folder",
@@ -73,6 +82,6 @@ pub(super) fn usable<T>(folder: &Path, result: io::Result<T>) -> anyhow::Result<
 }
 
 /// The command that gets a file where it is looked for.
-pub(super) fn curl(url: &str, to: &Path) -> String {
+pub(crate) fn curl(url: &str, to: &Path) -> String {
     format!("curl -fL --create-dirs -o {} {}", quoted(text::path(to)), quoted(url))
 }
