@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use resnet::Precision;
 use resnet::data::{self, Dataset, OpenOptions};
 use resnet::engine::exec;
 use resnet::measure::evaluate::{self, Crops, How, Report, evaluate_as};
@@ -72,10 +71,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
              imported; folders are matched by their numbers",
         );
     }
-    let (source, name, part) = pictures(&args, &model)?;
+    let recipe = recipe_of(&args.model, &model)?;
+    let (source, name, part) = pictures(&args, &model, recipe.as_ref())?;
     let device = exec::cpu(args.threads)?;
     let precision = args.precision.resolve(device.as_ref());
-    if let Some(trained) = trained_in(&model).filter(|trained| *trained != precision) {
+    let trained = recipe.as_ref().and_then(|recipe| recipe.train.precision.asked());
+    if let Some(trained) = trained.filter(|trained| *trained != precision) {
         tell(&format!(
             "evaluated in {precision}; while it was trained, in {trained}, which gives slightly \
              other numbers: --precision {trained} repeats them"
@@ -157,9 +158,12 @@ fn no_split(name: &str, source: &str) -> Usage {
 
 /// The pictures that are asked for, what they are called and which part of them: where nothing is,
 /// those that the model was evaluated on while it was trained.
-fn pictures(args: &Args, model: &Model) -> anyhow::Result<(String, String, Arc<dyn Dataset>)> {
-    let recipe = recipe_of(&args.model, model)?;
-    if let (None, Some(recipe)) = (&args.data, &recipe) {
+fn pictures(
+    args: &Args,
+    model: &Model,
+    recipe: Option<&Recipe>,
+) -> anyhow::Result<(String, String, Arc<dyn Dataset>)> {
+    if let (None, Some(recipe)) = (&args.data, recipe) {
         if recipe.data.source == train::GIVEN {
             let who = "the run's pictures were a program's own; name some with --data";
             return Err(Usage(who.into()).into());
@@ -175,7 +179,7 @@ fn pictures(args: &Args, model: &Model) -> anyhow::Result<(String, String, Arc<d
     }
     let source = match (&args.data, recipe) {
         (Some(source), _) => source.clone(),
-        (None, Some(recipe)) => recipe.data.source,
+        (None, Some(recipe)) => recipe.data.source.clone(),
         (None, None) => "builtin".into(),
     };
     let splits = data::open(&source, &OpenOptions { one_class: true, ..OpenOptions::default() })?;
@@ -196,10 +200,4 @@ fn pictures(args: &Args, model: &Model) -> anyhow::Result<(String, String, Arc<d
         },
     };
     Ok((source, name, part))
-}
-
-/// How maps were stored while a model was trained.
-fn trained_in(model: &Model) -> Option<Precision> {
-    let recipe = Recipe::from_toml(model.tensors.metadata.get("recipe")?).ok()?;
-    recipe.train.precision.asked()
 }

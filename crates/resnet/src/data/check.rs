@@ -19,7 +19,6 @@ use serde::Serialize;
 use super::folder::{self, Surveyed};
 use super::header;
 use super::picture::{read_bytes, read_picture};
-use super::walk::loses_only_itself;
 use super::{DataError, Dataset, Image, OpenOptions};
 use crate::base::{text, threads};
 use alike::Look;
@@ -362,10 +361,8 @@ fn look_at(
             Ok(Ok((size, Some((hash(&shape, &image.pixels), Look::of(image))))))
         }
         Err(DataError::Picture { reason, .. }) => Ok(Err(reason)),
-        Err(DataError::Io { source, .. }) if loses_only_itself(&source) => {
-            Ok(Err(format!("cannot be read: {source}")))
-        }
         Err(error) if error.is_of_system() => Err(error),
+        Err(DataError::Io { source, .. }) => Ok(Err(format!("cannot be read: {source}"))),
         Err(error) => Ok(Err(error.to_string())),
     }
 }
