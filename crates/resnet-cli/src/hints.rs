@@ -114,6 +114,7 @@ fn train(error: &TrainError) -> Option<String> {
         TrainError::Model(error) => model(error),
         TrainError::Use(error) => use_error(error),
         TrainError::Taken(path, _) => Some(format!(": {}, or --out DIR", resume(text::path(path)))),
+        TrainError::Occupied(..) => Some(" with --out".into()),
         TrainError::InUse(_) => Some("; look for another `resnet`".into()),
         TrainError::NoRun(..) => Some(", as `resnet train` printed it".into()),
         _ => None,
@@ -211,6 +212,11 @@ mod tests {
         for (shown, end) in [
             (shown(taken()), "another directory: resnet train --resume a, or --out DIR"),
             (shown(CompareError::Train(taken())), "resnet train --resume a, or --out DIR"),
+            (
+                shown(TrainError::Occupied("a".into(), "report.html")),
+                "a already holds report.html, which is never replaced; choose another directory \
+                 with --out",
+            ),
             (shown(TrainError::InUse("a".into())), "stop it; look for another `resnet`"),
             (
                 shown(TrainError::NoRun("a".into(), "config.toml")),

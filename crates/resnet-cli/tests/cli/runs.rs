@@ -74,6 +74,9 @@ fn a_start_that_is_refused_leaves_nothing_in_the_way() {
     folder.write("kept/model.safetensors", b"of somebody");
     let refused = folder.run(&[RUN, &["--out", "kept"]].concat());
     assert_eq!(refused.code, 2, "{}", refused.err);
+    let told = "kept already holds model.safetensors, which is never replaced; choose another \
+                directory with --out\n";
+    assert!(refused.err.ends_with(told), "{}", refused.err);
     let names: Vec<_> = fs::read_dir(folder.path("kept")).unwrap().map(Result::unwrap).collect();
     assert_eq!(names.len(), 1, "only what was there");
     let refused = folder.run(&[RUN, &["--out", "new", "batch=1000"]].concat());

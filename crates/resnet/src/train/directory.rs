@@ -39,7 +39,7 @@ const CHECKPOINTS: &str = "checkpoints";
 /// What the process that trains here has locked.
 const LOCK: &str = ".lock";
 /// What a directory that is free for a run must not hold.
-const NAMES: [&str; 7] = [CONFIG, EVENTS, METRICS_CSV, MODEL, REPORT, LAST, BEST];
+const NAMES: [&str; 8] = [CONFIG, EVENTS, METRICS_CSV, MODEL, REPORT, LAST, BEST, ENVIRONMENT];
 /// Largest small file that is read back.
 const MOST_BYTES: u64 = 1 << 20;
 
@@ -58,14 +58,14 @@ pub(super) type ResumeCommand = Box<dyn Fn(&Path) -> String>;
 pub(super) struct Directory {
     root: PathBuf,
     /// Locked while the run is under way; the lock ends with the process, however it ends.
-    _lock: Option<File>,
+    lock: Option<File>,
     /// What goes on with the run, where somebody said it.
     pub(super) resume_command: Option<String>,
 }
 
 impl Directory {
     fn of(root: &Path) -> Directory {
-        Directory { root: root.to_owned(), _lock: None, resume_command: None }
+        Directory { root: root.to_owned(), lock: None, resume_command: None }
     }
 
     /// Makes the directory of a new run, which is then nobody else's. Files of the same names are
@@ -88,7 +88,9 @@ impl Directory {
                 let root = files::free_directory(first)?;
                 match Directory::claim(&root, true, recipe, &environment) {
                     // Somebody was told to take this very directory, and was faster.
-                    Err(TrainError::Taken(..) | TrainError::InUse(_)) => {}
+                    Err(
+                        TrainError::Taken(..) | TrainError::Occupied(..) | TrainError::InUse(_),
+                    ) => {}
                     claimed => return claimed,
                 }
             },
@@ -103,43 +105,84 @@ impl Directory {
         environment: &BTreeMap<&str, String>,
     ) -> Result<Directory, TrainError> {
         let mut directory = Directory::of(root);
-        let taken =
-            |names: &[&'static str]| match names.iter().find(|name| root.join(name).exists()) {
-                Some(name) => Err(TrainError::Taken(root.to_owned(), name)),
-                None => Ok(()),
-            };
-        // Before a lock: what is not ours gets no file of ours.
-        taken(&NAMES)?;
-        directory.lock()?;
-        match files::create_whole(&directory.path(CONFIG), recipe.to_toml().as_bytes()) {
-            Err(FileError::Write { source, .. }) if source.kind() == ErrorKind::AlreadyExists => {
-                return Err(TrainError::Taken(root.to_owned(), CONFIG));
-            }
-            created => created?,
-        }
-        let fill = || -> Result<(), TrainError> {
-            taken(&NAMES[1..])?;
-            directory.make_checkpoints()?;
-            let json = serde_json::to_string_pretty(environment).expect("texts become JSON");
-            Ok(directory.write(ENVIRONMENT, &(json + "\n"))?)
-        };
-        match fill() {
+        let mut own = Vec::new();
+        match directory.fill(recipe, environment, &mut own) {
             Ok(()) => Ok(directory),
             Err(error) => {
-                directory.give_back(made);
+                directory.give_back(made, &own);
                 Err(error)
             }
         }
     }
 
+    /// Makes what a run begins with, and notes in `own` what was not there before.
+    fn fill(
+        &mut self,
+        recipe: &Recipe,
+        environment: &BTreeMap<&str, String>,
+        own: &mut Vec<&'static str>,
+    ) -> Result<(), TrainError> {
+        // Before a lock: what is not ours gets no file of ours.
+        self.check_free(&NAMES)?;
+        let locked_before = self.path(LOCK).exists();
+        self.lock()?;
+        if self.lock.is_some() && !locked_before {
+            own.push(LOCK);
+        }
+        self.add(CONFIG, &recipe.to_toml(), own)?;
+        self.check_free(&NAMES[1..])?;
+        if !self.path(CHECKPOINTS).exists() {
+            own.push(CHECKPOINTS);
+        }
+        self.make_checkpoints()?;
+        let json = serde_json::to_string_pretty(environment).expect("texts become JSON");
+        self.add(ENVIRONMENT, &(json + "\n"), own)
+    }
+
+    /// Refuses a directory that holds one of these.
+    fn check_free(&self, names: &[&'static str]) -> Result<(), TrainError> {
+        match names.iter().find(|name| self.path(name).exists()) {
+            Some(name) => Err(self.refused(name)),
+            None => Ok(()),
+        }
+    }
+
+    /// Why a directory that holds this file is not free; only a run can be gone on with.
+    fn refused(&self, name: &'static str) -> TrainError {
+        match name {
+            CONFIG => TrainError::Taken(self.root.clone(), CONFIG),
+            other => TrainError::Occupied(self.root.clone(), other),
+        }
+    }
+
+    /// Writes a file that must not be there yet.
+    fn add(
+        &self,
+        name: &'static str,
+        text: &str,
+        own: &mut Vec<&'static str>,
+    ) -> Result<(), TrainError> {
+        match files::create_whole(&self.path(name), text.as_bytes()) {
+            Err(FileError::Write { source, .. }) if source.kind() == ErrorKind::AlreadyExists => {
+                return Err(self.refused(name));
+            }
+            created => created?,
+        }
+        own.push(name);
+        Ok(())
+    }
+
     /// Removes what a claim made. Directories that are not empty stay; nothing else can be done
     /// where removing fails.
-    fn give_back(self, made: bool) {
-        let _ = fs::remove_file(self.path(ENVIRONMENT));
-        let _ = fs::remove_file(self.path(CONFIG));
-        let _ = fs::remove_dir(self.path(CHECKPOINTS));
+    fn give_back(self, made: bool, own: &[&'static str]) {
+        for name in own.iter().rev() {
+            let path = self.path(name);
+            let _ = match *name {
+                CHECKPOINTS => fs::remove_dir(path),
+                _ => fs::remove_file(path),
+            };
+        }
         if made {
-            let _ = fs::remove_file(self.path(LOCK));
             let _ = fs::remove_dir(&self.root);
         }
     }
@@ -183,7 +226,7 @@ impl Directory {
             // Some file systems have no locks; the run can do without.
             Err(TryLockError::Error(_)) => Ok(()),
             Ok(()) => {
-                self._lock = Some(file);
+                self.lock = Some(file);
                 Ok(())
             }
         }
@@ -268,3 +311,6 @@ fn cpu_model() -> String {
     line.and_then(|line| line.split(':').nth(1))
         .map_or_else(|| "unknown".into(), |name| name.trim().to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,6 +73,9 @@ pub enum TrainError {
     /// The directory already holds a run.
     #[error("{} already holds {}; continue that run, or choose another directory", .0.display(), .1)]
     Taken(PathBuf, &'static str),
+    /// The directory holds no run, but a file of a name that runs have.
+    #[error("{} already holds {}, which is never replaced; choose another directory", .0.display(), .1)]
+    Occupied(PathBuf, &'static str),
     /// Another process trains in the directory.
     #[error("{} is in use: another process trains there; wait for it or stop it", .0.display())]
     InUse(PathBuf),
@@ -117,6 +120,7 @@ impl TrainError {
             | TrainError::Device(_)
             | TrainError::Phase { .. }
             | TrainError::Taken(..)
+            | TrainError::Occupied(..)
             | TrainError::NoRun(..) => true,
             TrainError::Data(_)
             | TrainError::Model(_)
