@@ -102,6 +102,7 @@ fn task(error: &TaskError) -> Option<String> {
         TaskError::Arch(error) => arch(error),
         TaskError::Recipe(error) => recipe(error),
         TaskError::Model(error) => model(error),
+        TaskError::Given => Some(" with --data".into()),
         _ => None,
     }
 }
@@ -153,6 +154,8 @@ fn inspect(error: &InspectError) -> Option<String> {
 
 fn compare(error: &CompareError) -> Option<String> {
     match error {
+        // Runs alone are compared as they are.
+        CompareError::Task(TaskError::Given) => None,
         CompareError::Task(error) => task(error),
         CompareError::Train(error) => train(error),
         CompareError::Recipe(error) => recipe(error),
@@ -217,6 +220,8 @@ mod tests {
                 "a already holds report.html, which is never replaced; choose another directory \
                  with --out",
             ),
+            (shown(TrainError::Task(TaskError::Given)), "name others in their place with --data"),
+            (shown(CompareError::Task(TaskError::Given)), "name others in their place"),
             (shown(TrainError::InUse("a".into())), "stop it; look for another `resnet`"),
             (
                 shown(TrainError::NoRun("a".into(), "config.toml")),

@@ -7,7 +7,6 @@ use resnet::data::{self, Dataset, OpenOptions};
 use resnet::engine::exec;
 use resnet::measure::evaluate::{self, Crops, How, Report, evaluate_as};
 use resnet::model::Model;
-use resnet::train;
 use resnet::train::recipe::Recipe;
 use resnet::train::task::Task;
 
@@ -164,10 +163,6 @@ fn pictures(
     recipe: Option<&Recipe>,
 ) -> anyhow::Result<(String, String, Arc<dyn Dataset>)> {
     if let (None, Some(recipe)) = (&args.data, recipe) {
-        if recipe.data.source == train::GIVEN {
-            let who = "the run's pictures were a program's own; name some with --data";
-            return Err(Usage(who.into()).into());
-        }
         let task = Task::of_model(model, Some(&recipe.data.source))?;
         for warning in &task.warnings {
             tell(&format!("warning: {warning}"));

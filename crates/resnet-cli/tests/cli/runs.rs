@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 
 use crate::support::{Folder, Outcome};
+use crate::wrong_input::refused;
 
 const RUN: &[&str] =
     &["train", "resnet8", "--data", "mnist:digits", "--steps", "4", "--batch", "16"];
@@ -100,12 +101,51 @@ fn a_run_directory_may_be_moved_and_looked_at_from_elsewhere() {
     elsewhere(&["train", "--resume", "old/run", "--steps", "8"]);
     elsewhere(&["eval", "old/run"]);
     elsewhere(&["inspect", "old/run"]);
+    elsewhere(&["compare", "--runs", "old/run", "--out", "compared"]);
+    // A folder of the same name beside whoever asks is not the run's.
+    folder.write("archive/digits/notes.txt", b"no pictures");
+    elsewhere(&["eval", "old/run"]);
     // The pictures are moved as well: their place is said.
     fs::rename(folder.path("digits"), folder.path("numbers")).unwrap();
     let lost = folder.run(&["train", "--resume", "archive/old/run", "--steps", "12"]);
     assert_eq!(lost.code, 1, "{}", lost.err);
     let place = ["--data", "mnist:numbers", "--steps", "12"];
     folder.ok(&[&["train", "--resume", "archive/old/run"], &place[..]].concat());
+    // A place that is said from elsewhere is the same from anywhere.
+    fs::rename(folder.path("numbers"), folder.path("archive/moved")).unwrap();
+    elsewhere(&["train", "--resume", "old/run", "--data", "mnist:moved", "--steps", "16"]);
+    folder.ok(&["eval", "archive/old/run"]);
+}
+
+#[test]
+fn pictures_of_a_program_are_asked_for_by_name() {
+    let folder = folder();
+    folder.ok(&[RUN, &["--out", "run"]].concat());
+    let config = fs::read_to_string(folder.path("run/config.toml")).unwrap();
+    let given = config.replace("source = \"mnist:digits\"", "source = \"given\"");
+    assert!(given != config);
+    folder.write("run/config.toml", given.as_bytes());
+    let asked = "the pictures were a program's own; name others in their place";
+    for args in [&["train", "--resume", "run"][..], &["eval", "run"], &["inspect", "run"]] {
+        refused(&folder.run(args), 2, &[&format!("{asked} with --data\n")]);
+    }
+    refused(&folder.run(&["compare", "--runs", "run"]), 2, &[&format!("{asked}\n")]);
+    folder.ok(&["eval", "run", "--data", "mnist:digits"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_directory_may_have_any_name() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = folder();
+    let name = std::ffi::OsStr::from_bytes(b"caf\xe9");
+    let run = |args: &[&str], flag: &str| {
+        let outcome = Outcome::of(folder.command(args).arg(flag).arg(name).output().unwrap());
+        assert_eq!(outcome.code, 0, "{}", outcome.err);
+    };
+    run(RUN, "--out");
+    run(&["train", "--steps", "8"], "--resume");
+    assert!(folder.path("").join(name).join("model.safetensors").is_file());
 }
 
 #[test]

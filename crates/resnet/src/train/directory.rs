@@ -13,7 +13,10 @@ use resnet_engine::exec::Device;
 
 use super::TrainError;
 use crate::base::files::{self, FileError};
+use crate::data;
+use crate::train::event::{self, Event};
 use crate::train::recipe::Recipe;
+use crate::train::task::GIVEN;
 
 /// The checkpoint that a run goes on from, inside its directory.
 pub const LAST: &str = "checkpoints/last.safetensors";
@@ -205,6 +208,23 @@ impl Directory {
         fs::create_dir_all(&path).map_err(|source| FileError::Write { path, source })
     }
 
+    /// Where the run began, if that is known and not here.
+    fn began_elsewhere(&self) -> Option<PathBuf> {
+        let began = PathBuf::from(self.environment().remove(BEGAN_IN)?);
+        let here = std::env::current_dir().ok()?;
+        (began != here).then_some(began)
+    }
+
+    /// Makes paths that were named just now, from here, name the same for whoever reads the
+    /// recipe.
+    pub(super) fn place_paths(&self, recipe: &mut Recipe) {
+        if self.began_elsewhere().is_some()
+            && let Ok(here) = std::env::current_dir()
+        {
+            place_paths(recipe, &here);
+        }
+    }
+
     /// Writes the recipe that the run goes on by, where it is another than before.
     pub(super) fn keep_recipe(&self, recipe: &Recipe) -> Result<(), TrainError> {
         let path = self.path(CONFIG);
@@ -254,8 +274,8 @@ impl Directory {
     }
 }
 
-/// The recipe of the run in a directory. Paths in it are as they were typed when the run began;
-/// where nothing is there any more, as seen from where it began.
+/// The recipe of the run in a directory. Paths in it that are relative are so to where the run
+/// began; where nothing is there any more, to the present directory.
 ///
 /// # Errors
 /// The directory holds no run, or one whose configuration cannot be read.
@@ -265,28 +285,51 @@ pub fn recipe_of_run(root: &Path) -> Result<Recipe, TrainError> {
         return Err(TrainError::NoRun(root.to_owned(), CONFIG));
     }
     let mut recipe = Recipe::of_run(&config)?;
-    let environment = Directory::of(root).environment();
-    let Some(began) = environment.get(BEGAN_IN).map(Path::new) else {
-        return Ok(recipe);
-    };
-    let from_there = |text: &str| {
-        let (kind, path) = match text.split_once(':') {
-            Some((kind, path)) if !Path::new(text).exists() => (Some(kind), path),
-            _ => (None, text),
-        };
-        let there = began.join(path);
-        if path.is_empty() || Path::new(path).exists() || !there.exists() {
-            return None;
-        }
-        let there = there.to_str()?;
-        Some(kind.map_or(there.to_owned(), |kind| format!("{kind}:{there}")))
-    };
-    for path in [&mut recipe.data.source, &mut recipe.model.start] {
-        if let Some(there) = from_there(path) {
-            *path = there;
-        }
+    if let Some(began) = Directory::of(root).began_elsewhere() {
+        place_paths(&mut recipe, &began);
     }
     Ok(recipe)
+}
+
+/// Whether the run in a directory is known to be unfinished: begun or gone on with, and neither at
+/// the end of its budget nor out of patience. Of a log that cannot be read nothing is known.
+pub fn is_unfinished(root: &Path) -> bool {
+    let events = event::read(&root.join(EVENTS)).unwrap_or_default();
+    match events.last() {
+        None => false,
+        Some(Event::RunEnded(ended)) => ended.stopped.is_some(),
+        Some(_) => true,
+    }
+}
+
+/// Makes relative paths of a recipe absolute, if something is there.
+fn place_paths(recipe: &mut Recipe, from: &Path) {
+    let place = |path: &str| {
+        let there = from.join(path);
+        let there = there.to_str().filter(|_| !path.is_empty() && there.exists());
+        there.map(str::to_owned)
+    };
+    let (kind, path) = split_source(&recipe.data.source);
+    if let Some(there) = path.and_then(place) {
+        recipe.data.source = format!("{kind}{there}");
+    }
+    if let Some(there) = place(&recipe.model.start) {
+        recipe.model.start = there;
+    }
+}
+
+/// What of a source of data is a path, if any, and what stands before it.
+fn split_source(source: &str) -> (&str, Option<&str>) {
+    let name = source.split(':').next().unwrap_or_default();
+    match data::formats().iter().find(|format| format.name == name) {
+        Some(format) if !format.takes_folder => (source, None),
+        Some(_) if source.len() > name.len() => {
+            let (kind, path) = source.split_at(name.len() + 1);
+            (kind, Some(path))
+        }
+        _ if source == GIVEN => (source, None),
+        _ => ("", Some(source)),
+    }
 }
 
 /// Where a run happens.

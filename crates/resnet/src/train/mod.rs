@@ -25,9 +25,10 @@ pub(crate) mod schedule;
 pub mod task;
 mod trainer;
 
-pub use directory::{BEST, CONFIG, EVENTS, LAST, MODEL, REPORT, recipe_of_run};
+pub use directory::{BEST, CONFIG, EVENTS, LAST, MODEL, REPORT, is_unfinished, recipe_of_run};
 pub use error::TrainError;
 pub use lr_find::{LrFind, lr_find};
 pub use observe::{Flow, Observer, Tick};
 pub use run::INTERRUPTED;
-pub use trainer::{GIVEN, Trained, Trainer};
+pub use task::GIVEN;
+pub use trainer::{Trained, Trainer};

@@ -13,6 +13,9 @@ use crate::train::recipe::{self, ImageFacts, Recipe, RecipeError};
 use resnet_engine::exec::{self, Device, OpenError};
 use resnet_engine::graph::{Graph, Shape};
 
+/// What `data.source` says of pictures that a program gave.
+pub const GIVEN: &str = "given";
+
 /// Warnings about the data that are told one by one.
 const WARNINGS: usize = 20;
 
@@ -65,6 +68,11 @@ pub enum TaskError {
     /// The data.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// A program gave the pictures, and gives none now.
+    #[error(
+        "`data.source` is `{GIVEN}`: the pictures were a program's own; name others in their place"
+    )]
+    Given,
     /// The recipe.
     #[error(transparent)]
     Recipe(#[from] RecipeError),
@@ -83,7 +91,7 @@ impl TaskError {
         match self {
             TaskError::Arch(error) => error.is_usage(),
             TaskError::Recipe(error) => error.is_usage(),
-            TaskError::Device(_) => true,
+            TaskError::Given | TaskError::Device(_) => true,
             TaskError::Data(_) | TaskError::Model(_) => false,
         }
     }
@@ -328,6 +336,9 @@ struct Pictures {
 
 impl Pictures {
     fn open(recipe: &Recipe) -> Result<Pictures, TaskError> {
+        if recipe.data.source == GIVEN {
+            return Err(TaskError::Given);
+        }
         let bad_files = match recipe.data.bad_files {
             recipe::BadFiles::Skip => data::BadFiles::Skip,
             recipe::BadFiles::Refuse => data::BadFiles::Refuse,

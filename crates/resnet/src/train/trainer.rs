@@ -6,20 +6,17 @@ use std::sync::Arc;
 use resnet_engine::exec::{self, Device};
 
 use super::checkpoint::FREE;
-use super::directory::{Directory, LAST, Place, ResumeCommand};
+use super::directory::{self, Directory, LAST, Place, ResumeCommand};
 use super::event::{Event, RunEnded};
 use super::job::Job;
 use super::observe::{Events, Observer};
 use super::recipe::{Recipe, RecipeError};
 use super::run::Run;
-use super::task::{Task, TaskError};
+use super::task::{GIVEN, Task, TaskError};
 use super::{INTERRUPTED, TrainError};
 use crate::data::Dataset;
 use crate::measure::evaluate::Evaluation;
 use crate::model::Model;
-
-/// What `data.source` says of pictures that a program gave.
-pub const GIVEN: &str = "given";
 
 /// Trains a network: on data that a recipe names or any [`Dataset`], with or without a run
 /// directory.
@@ -232,7 +229,8 @@ impl<'a> Trainer<'a> {
             if let Some((key, _)) = self.changes.iter().find(|(key, _)| !may_change(key)) {
                 return Err(RecipeError::Fixed { key: key.clone(), free: &FREE }.into());
             }
-            let recipe = recipe.with(&self.changes)?;
+            let mut recipe = recipe.with(&self.changes)?;
+            directory.place_paths(&mut recipe);
             let last = directory.path(LAST);
             // The checkpoint knows the preprocessing that the run took over from the model it
             // started from, which may be gone.
@@ -260,17 +258,17 @@ impl<'a> Trainer<'a> {
     }
 
     /// The recipe with its changes.
-    fn resolved(&self) -> Result<Recipe, RecipeError> {
+    fn resolved(&self) -> Result<Recipe, TrainError> {
         let mut changes = Vec::new();
         if self.train.is_some() {
             changes.push(("data.source".to_owned(), GIVEN.to_owned()));
         }
         changes.extend_from_slice(&self.changes);
-        match &self.base {
-            Base::Recipe(recipe) => recipe.as_ref().clone().with(&changes),
-            Base::Named(name) => Recipe::load(name, &changes),
-            Base::Resumed(directory) => Recipe::of_run(Path::new(directory)),
-        }
+        Ok(match &self.base {
+            Base::Recipe(recipe) => recipe.as_ref().clone().with(&changes)?,
+            Base::Named(name) => Recipe::load(name, &changes)?,
+            Base::Resumed(root) => directory::recipe_of_run(root)?,
+        })
     }
 
     fn task(self, recipe: Recipe) -> Result<Task, TaskError> {

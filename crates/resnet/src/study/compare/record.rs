@@ -7,7 +7,7 @@ use crate::net::Arch;
 use crate::train::event::{self, Evaluated, Event, Monitored, RunEnded, RunStarted, Step};
 use crate::train::recipe::Recipe;
 use crate::train::task;
-use crate::train::{CONFIG, EVENTS, INTERRUPTED, LAST, MODEL};
+use crate::train::{CONFIG, EVENTS, INTERRUPTED, LAST, MODEL, recipe_of_run};
 
 /// How a run of the comparison was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,11 +145,10 @@ pub(super) fn differences(a: &Recipe, b: &Recipe) -> Vec<(&'static str, String, 
 
 /// The configuration of a run directory, if it has one.
 fn config(directory: &Path) -> Result<Option<Recipe>, CompareError> {
-    let path = directory.join(CONFIG);
-    if !path.is_file() {
+    if !directory.join(CONFIG).is_file() {
         return Ok(None);
     }
-    Ok(Some(Recipe::of_run(&path)?))
+    Ok(Some(recipe_of_run(directory)?))
 }
 
 /// Refuses a directory that holds another run than the one wanted.

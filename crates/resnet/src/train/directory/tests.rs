@@ -83,3 +83,57 @@ fn a_file_that_appears_while_a_directory_is_claimed_is_not_replaced() {
         assert_eq!(names(&root), [name]);
     }
 }
+
+#[test]
+fn paths_of_a_run_are_those_of_where_it_began() {
+    let dir = TestDir::new("began");
+    let (root, there) = (dir.0.join("run"), dir.0.join("there"));
+    // Tests run where the crate is, which has a `src` as well.
+    for folder in ["src", "photos", "builtin", GIVEN] {
+        fs::create_dir_all(there.join(folder)).unwrap();
+    }
+    fs::create_dir(&root).unwrap();
+    let began = serde_json::json!({ BEGAN_IN: there.to_str().unwrap() });
+    fs::write(root.join(ENVIRONMENT), began.to_string()).unwrap();
+    let absolute = there.join("photos").to_str().unwrap().to_owned();
+    let seen = |source: &str| {
+        let mut recipe = Recipe::default();
+        recipe.data.source = source.into();
+        recipe.model.start = source.into();
+        fs::write(root.join(CONFIG), recipe.to_toml()).unwrap();
+        let recipe = recipe_of_run(&root).unwrap();
+        (recipe.data.source, recipe.model.start)
+    };
+    let placed = |name: &str| there.join(name).to_str().unwrap().to_owned();
+    assert!(Path::new("src").exists());
+    assert_eq!(seen("src"), (placed("src"), placed("src")));
+    assert_eq!(seen("folder:src").0, format!("folder:{}", placed("src")));
+    assert_eq!(seen("folder:photos").0, format!("folder:{absolute}"));
+    assert_eq!(seen(&absolute), (absolute.clone(), absolute.clone()));
+    assert_eq!(seen(&format!("folder:{absolute}")).0, format!("folder:{absolute}"));
+    // What is nowhere there stays as it was typed, and so does what is no folder.
+    for same in ["tests", "folder:tests", "mnist:nowhere", "builtin", GIVEN] {
+        assert_eq!(seen(same).0, same);
+    }
+}
+
+#[test]
+fn paths_named_when_a_run_goes_on_elsewhere_are_kept_whole() {
+    let dir = TestDir::new("elsewhere");
+    let directory = Directory::of(&dir.0);
+    let placed = || {
+        let mut recipe = Recipe::default();
+        recipe.data.source = "folder:src".into();
+        directory.place_paths(&mut recipe);
+        recipe.data.source
+    };
+    let here = std::env::current_dir().unwrap();
+    let began = |path: &Path| {
+        let json = serde_json::json!({ BEGAN_IN: path.to_str().unwrap() }).to_string();
+        fs::write(dir.0.join(ENVIRONMENT), json).unwrap();
+    };
+    began(&here);
+    assert_eq!(placed(), "folder:src");
+    began(&dir.0);
+    assert_eq!(placed(), format!("folder:{}", here.join("src").display()));
+}

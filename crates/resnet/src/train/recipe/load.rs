@@ -52,6 +52,17 @@ impl Recipe {
         Ok(self)
     }
 
+    /// Reads a TOML file, whatever it is called.
+    ///
+    /// # Errors
+    /// As [`Recipe::load`].
+    pub(super) fn from_file(path: &Path) -> Result<Recipe, RecipeError> {
+        let mut recipe = Recipe::default();
+        recipe.apply_file(path, 0)?;
+        recipe.check()?;
+        Ok(recipe)
+    }
+
     /// Reads a recipe from TOML text, such as the configuration kept in a checkpoint.
     ///
     /// # Errors
@@ -81,14 +92,18 @@ impl Recipe {
                 known: names().collect::<Vec<_>>().join(", "),
             });
         }
-        let bytes = read_bounded(&path, LARGEST)?;
-        let origin = Origin::File(path.clone());
+        self.apply_file(&path, depth)
+    }
+
+    fn apply_file(&mut self, path: &Path, depth: usize) -> Result<(), RecipeError> {
+        let bytes = read_bounded(path, LARGEST)?;
+        let origin = Origin::File(path.to_owned());
         let text = std::str::from_utf8(&bytes).map_err(|error| RecipeError::Syntax {
             origin: origin.clone(),
             line: String::new(),
             message: format!("{error}; recipes are UTF-8 text"),
         })?;
-        self.apply_text(text, &origin, Some(&path), depth)
+        self.apply_text(text, &origin, Some(path), depth)
     }
 
     fn apply_text(

@@ -105,7 +105,7 @@ impl Recipe {
     /// # Errors
     /// [`RecipeError`].
     pub(crate) fn of_run(config: &Path) -> Result<Recipe, RecipeError> {
-        let mut recipe = Recipe::load(&config.to_string_lossy(), &[])?;
+        let mut recipe = Recipe::from_file(config)?;
         if recipe.train.precision == Precision::Auto {
             recipe.train.precision = Precision::F32;
         }
