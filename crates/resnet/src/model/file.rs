@@ -48,6 +48,8 @@ pub(crate) const CHECKED: &str = "resnet/2";
 /// Name of the tensor that holds the per-pixel mean.
 pub(crate) const PIXEL_MEAN: &str = "preprocess.mean";
 
+/// Metadata key of where a run stands, in its checkpoints: of no use with weights alone.
+pub(crate) const PROGRESS: &str = "progress";
 /// Metadata key of other names of the classes.
 pub(super) const ALIASES: &str = "classes.aliases";
 /// Metadata key of a model without a trained last layer.

@@ -14,7 +14,7 @@ mod read;
 
 pub use error::ModelError;
 pub use file::Model;
-pub(crate) use file::{CHECKED, PIXEL_MEAN};
+pub(crate) use file::{CHECKED, PIXEL_MEAN, PROGRESS};
 pub use layout::{begin_averages, copy, initial, initialise, read, write};
 pub(crate) use layout::{fit, write_all};
 pub(crate) use opened::Opened;

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::TrainError;
 use super::directory::CONFIG;
 use super::job::Job;
-use super::recipe::Recipe;
-use crate::model::{self, Model};
+use super::recipe::{Calendar, Recipe};
+use crate::model::{self, Model, PROGRESS};
 use crate::train::schedule::WarmStart;
 use resnet_engine::plan::{ParamSlots, Plan};
 use resnet_engine::step::SlotId;
@@ -51,6 +51,9 @@ pub(super) struct Progress {
     /// What tells the data apart; empty in checkpoints that do not say.
     #[serde(default)]
     pub(super) data: String,
+    /// Whether the last step trained the last layer alone; unknown in checkpoints that do not say.
+    #[serde(default)]
+    pub(super) frozen: Option<bool>,
 }
 
 /// Sums over training steps.
@@ -96,6 +99,7 @@ impl Progress {
             seconds: 0.0,
             images,
             data,
+            frozen: None,
         }
     }
 }
@@ -104,9 +108,6 @@ impl Progress {
 fn buffer_name(buffer: &str, parameter: &str) -> String {
     format!("optimizer.{buffer}.{parameter}")
 }
-
-/// The metadata that says where the run stands.
-const PROGRESS: &str = "progress";
 
 /// What the weights that are trained are called, where the plain names hold their average.
 const WEIGHT: &str = "weight";
@@ -133,7 +134,8 @@ pub(super) fn save(job: &Job, progress: &Progress, path: &Path) -> Result<(), Tr
             model.tensors.insert(buffer_name(buffer, &slots.name), array);
         }
     }
-    let json = serde_json::to_string(progress).expect("numbers always become JSON");
+    let progress = Progress { frozen: Some(job.learner.is_frozen()), ..progress.clone() };
+    let json = serde_json::to_string(&progress).expect("numbers always become JSON");
     model.tensors.metadata.insert(PROGRESS.into(), json);
     Ok(model.save(path)?)
 }
@@ -153,10 +155,15 @@ pub(super) const FREE: [&str; 10] = [
     "model.start",
 ];
 
-/// Refuses a recipe that is not the one that the checkpoint was trained by.
-fn check_recipe(model: &Model, recipe: &Recipe) -> Result<(), String> {
-    let Some(text) = model.tensors.metadata.get("recipe") else { return Ok(()) };
+/// The recipe that the checkpoint was trained by, where it says.
+fn own_recipe(model: &Model) -> Result<Option<Recipe>, String> {
+    let Some(text) = model.tensors.metadata.get("recipe") else { return Ok(None) };
     let own = Recipe::from_toml(text).map_err(|error| format!("metadata `recipe`: {error}"))?;
+    Ok(Some(own))
+}
+
+/// Refuses a recipe that is not the one that the checkpoint was trained by.
+fn check_recipe(own: &Recipe, recipe: &Recipe) -> Result<(), String> {
     let differences = own.differences(recipe, &FREE);
     if differences.is_empty() {
         return Ok(());
@@ -171,6 +178,14 @@ fn check_recipe(model: &Model, recipe: &Recipe) -> Result<(), String> {
     ))
 }
 
+/// Where the run stood when a checkpoint was made.
+fn progress(model: &Model) -> Result<Progress, String> {
+    let progress = model.tensors.metadata.get(PROGRESS);
+    let progress =
+        progress.ok_or("it holds weights but no progress: a model file, not a checkpoint")?;
+    serde_json::from_str(progress).map_err(|error| format!("metadata `progress`: {error}"))
+}
+
 /// The weights to use of a checkpoint, without what only training needs.
 pub(super) fn weights(job: &Job, path: &Path) -> Result<Model, TrainError> {
     let mut model = Model::load(path)?.for_classes(&job.task.classes, &job.task.graph)?;
@@ -178,10 +193,10 @@ pub(super) fn weights(job: &Job, path: &Path) -> Result<Model, TrainError> {
     Ok(model)
 }
 
-/// Loads a checkpoint into a job.
-pub(super) fn load(job: &mut Job, path: &Path) -> Result<Progress, TrainError> {
-    let wrong = |problem: String| TrainError::Checkpoint { path: path.to_owned(), problem };
-    let model = Model::load(path)?;
+/// Puts a checkpoint into a job. The calendar of the job then says of the steps done what they
+/// were, whatever the budget is now.
+pub(super) fn restore(job: &mut Job, model: &Model) -> Result<Progress, TrainError> {
+    let wrong = |problem: String| TrainError::Checkpoint { path: model.path().to_owned(), problem };
     let task = &job.task;
     if model.arch != task.arch || model.classes != task.classes {
         return Err(wrong(format!(
@@ -192,11 +207,7 @@ pub(super) fn load(job: &mut Job, path: &Path) -> Result<Progress, TrainError> {
             task.classes.len()
         )));
     }
-    let progress = model.tensors.metadata.get(PROGRESS).ok_or_else(|| {
-        wrong("it holds weights but no progress: a model file, not a checkpoint".into())
-    })?;
-    let progress: Progress =
-        serde_json::from_str(progress).map_err(|e| wrong(format!("metadata `progress`: {e}")))?;
+    let progress = progress(model).map_err(wrong)?;
     let changed = progress.images != job.images() || model.preprocess != task.preprocess;
     if changed || !progress.data.is_empty() && progress.data != job.data {
         let ((train, eval), (train_now, eval_now)) = (progress.images, job.images());
@@ -206,14 +217,25 @@ pub(super) fn load(job: &mut Job, path: &Path) -> Result<Progress, TrainError> {
              restore the data or start a new run"
         )));
     }
-    check_recipe(&model, &task.recipe).map_err(wrong)?;
-    let total = job.calendar.total();
-    if progress.step > total {
-        let step = progress.step;
+    let own = own_recipe(model).map_err(wrong)?;
+    if let Some(own) = &own {
+        check_recipe(own, &task.recipe).map_err(wrong)?;
+    }
+    let (step, total) = (progress.step, job.calendar.total());
+    if step > total {
         return Err(wrong(format!("it was made after step {step}, the run has {total}")));
     }
     // The plan of the last step done: a plan that trains more begins with the step after it.
-    job.enter(progress.step.saturating_sub(1))?;
+    let frozen_then = |calendar: &Calendar| {
+        let phase = calendar.phase(step.saturating_sub(1));
+        calendar.phases()[phase].freeze
+    };
+    let frozen = match (progress.frozen, &own) {
+        (Some(frozen), _) => frozen,
+        (None, Some(own)) => frozen_then(&own.calendar(progress.images.0)?),
+        (None, None) => frozen_then(&job.calendar),
+    };
+    job.begin_at(step, frozen)?;
     let session = &mut job.learner.session;
     model.apply(session)?;
     model::begin_averages(session)?;

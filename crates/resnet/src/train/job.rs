@@ -96,6 +96,14 @@ impl Job {
         Ok(())
     }
 
+    /// Goes over to the phase of the last of `steps` steps, which were done and trained the last
+    /// layer alone or more than that.
+    pub(super) fn begin_at(&mut self, steps: u64, frozen: bool) -> Result<(), TrainError> {
+        self.calendar.begin_at(steps, frozen);
+        self.phase = self.calendar.phase(steps.saturating_sub(1));
+        self.learner.enter(&self.task, self.calendar.phases()[self.phase])
+    }
+
     /// What changes with step `step`, in a sentence, where it begins a phase.
     pub(super) fn announcement(&self, step: u64) -> Option<String> {
         let at = self.calendar.phases().iter().position(|phase| phase.from == step && step > 0)?;

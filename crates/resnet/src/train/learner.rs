@@ -76,6 +76,11 @@ impl Learner {
         Ok(())
     }
 
+    /// Whether this phase trains the last layer alone.
+    pub(super) fn is_frozen(&self) -> bool {
+        self.stretch.freeze
+    }
+
     /// The factor of this phase on the learning rate.
     pub(super) fn lr_factor(&self) -> f64 {
         self.stretch.lr

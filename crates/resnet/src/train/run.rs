@@ -1,5 +1,6 @@
 //! The training loop.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use resnet_engine::step::Space;
@@ -74,23 +75,26 @@ impl<'a> Run<'a> {
     pub(super) fn resume(
         mut job: Job,
         directory: Directory,
+        last: Option<Arc<Model>>,
         observer: &'a mut dyn Observer,
     ) -> Result<Run<'a>, TrainError> {
-        let last = directory.path(LAST);
-        if !last.exists() {
+        let Some(last) = last else {
             // Killed before the first checkpoint, a run starts again; with its checkpoint lost,
             // that would hide the loss.
             if Record::tells_of_checkpoint(&directory)? {
                 return Err(TrainError::Checkpoint {
-                    path: last,
+                    path: directory.path(LAST),
                     problem:
                         "it is missing, though the run had saved it; restore it, or start a new run"
                             .into(),
                 });
             }
             return Run::start(job, |_| Ok(Some(directory)), observer);
-        }
-        let progress = checkpoint::load(&mut job, &last)?;
+        };
+        let progress = checkpoint::restore(&mut job, &last)?;
+        // All of it is in the session; the task may hold the same.
+        job.task.start = None;
+        drop(last);
         // What was changed is of the run from here on.
         directory.keep_recipe(job.recipe())?;
         let record = Record::resume(directory, progress.step, observer)?;
@@ -490,3 +494,6 @@ impl<'a> Run<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

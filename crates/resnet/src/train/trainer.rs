@@ -34,7 +34,7 @@ pub struct Trainer<'a> {
     changes: Vec<(String, String)>,
     train: Option<Arc<dyn Dataset>>,
     eval: Option<Arc<dyn Dataset>>,
-    start: Option<Model>,
+    start: Option<Arc<Model>>,
     device: Option<Arc<dyn Device>>,
     out: Option<Place>,
     command: String,
@@ -144,7 +144,7 @@ impl<'a> Trainer<'a> {
     /// classes than its own its last layer starts at zero.
     #[must_use]
     pub fn start_from(mut self, model: Model) -> Trainer<'a> {
-        self.start = Some(model);
+        self.start = Some(Arc::new(model));
         self
     }
 
@@ -232,13 +232,14 @@ impl<'a> Trainer<'a> {
             let mut recipe = recipe.with(&self.changes)?;
             directory.place_paths(&mut recipe);
             let last = directory.path(LAST);
+            let last = last.exists().then(|| Model::load(&last).map(Arc::new)).transpose()?;
             // The checkpoint knows the preprocessing that the run took over from the model it
             // started from, which may be gone.
-            if !recipe.model.start.is_empty() && last.exists() {
-                self.start = Some(Model::load(&last)?);
+            if !recipe.model.start.is_empty() && last.is_some() {
+                self.start.clone_from(&last);
             }
             let task = self.task(recipe)?;
-            return Run::resume(Job::prepare(task)?, directory, observer)?.go();
+            return Run::resume(Job::prepare(task)?, directory, last, observer)?.go();
         }
         let recipe = self.resolved()?;
         let notes = std::mem::take(&mut self.notes);
@@ -277,7 +278,7 @@ impl<'a> Trainer<'a> {
             None => exec::cpu(recipe.train.threads)?,
         };
         let start = match (self.start, recipe.model.start.as_str()) {
-            (Some(model), _) => Some(Arc::new(model)),
+            (Some(model), _) => Some(model),
             (None, "") => None,
             (None, path) => Some(Arc::new(Model::load(Path::new(path))?)),
         };

@@ -15,7 +15,7 @@ use std::path::Path;
 use resnet_formats::{Array, Data, FormatError, Tensors, pth, safetensors};
 
 use crate::base::files;
-use crate::model::{CHECKED, Model, PIXEL_MEAN};
+use crate::model::{CHECKED, Model, PIXEL_MEAN, PROGRESS};
 use crate::net::Arch;
 use resnet_engine::graph::{Graph, Op};
 use resnet_engine::op::{self};
@@ -149,7 +149,7 @@ fn state_dict(model: &Model, options: &Options) -> Result<Tensors, ExportError> 
     let graph = model.graph()?;
     let shapes = op::shapes(&graph)?;
     let mut tensors = Tensors { metadata: model.metadata(), ..Tensors::default() };
-    tensors.metadata.remove("progress");
+    tensors.metadata.remove(PROGRESS);
     if let Some(note) = FORMATS.last().and_then(|weights| warning(model, weights)) {
         tensors.metadata.insert(NOTE.into(), note);
     }

@@ -129,6 +129,25 @@ impl Calendar {
         self.phases = changes.into_iter().map(stretch).collect();
     }
 
+    /// Lets the step before `step` have trained what it has, where that was another plan's: what
+    /// follows stays as it is planned, but for a freeze that the run begins with. It does not come
+    /// back once it was over.
+    pub(crate) fn begin_at(&mut self, step: u64, frozen: bool) {
+        let at = self.phase(step.saturating_sub(1));
+        let phase = self.phases[at];
+        if step == 0 || phase.freeze == frozen {
+            return;
+        }
+        if !frozen && self.phases[..=at].iter().all(|phase| phase.freeze) {
+            self.phases.iter_mut().take_while(|phase| phase.freeze).for_each(|p| p.freeze = false);
+            return;
+        }
+        self.phases[at].freeze = frozen;
+        if self.phases.get(at + 1).is_none_or(|next| next.from > step) {
+            self.phases.insert(at + 1, Stretch { from: step, ..phase });
+        }
+    }
+
     /// Steps of the whole run.
     pub fn total(&self) -> u64 {
         self.total
@@ -218,6 +237,28 @@ mod tests {
         let phases: Vec<_> = calendar.phases().iter().map(|p| (p.from, p.freeze)).collect();
         assert_eq!(phases, [(0, true), (10, false)]);
         assert_eq!([0, 9, 10, 29].map(|step| calendar.phase(step)), [0, 0, 1, 1]);
+    }
+
+    #[test]
+    fn what_was_trained_is_so_whatever_the_calendar_says_now() {
+        let begun = |changes: &[&str], step, frozen| {
+            let mut calendar = calendar(&[changes, &["batch=10"]].concat(), 100);
+            calendar.begin_at(step, frozen);
+            calendar.phases().iter().map(|p| (p.from, p.freeze)).collect::<Vec<_>>()
+        };
+        let thaws = ["epochs=4", "freeze=50%"];
+        assert_eq!(begun(&thaws, 10, true), [(0, true), (20, false)]);
+        assert_eq!(begun(&thaws, 30, false), [(0, true), (20, false)]);
+        // It thawed earlier, and stays so; or it was to be thawed before, and is now.
+        assert_eq!(begun(&thaws, 10, false), [(0, false), (20, false)]);
+        assert_eq!(begun(&thaws, 21, true), [(0, true), (20, true), (21, false)]);
+        assert_eq!(begun(&thaws, 20, true), [(0, true), (20, false)]);
+        assert_eq!(begun(&thaws, 0, false), [(0, true), (20, false)]);
+        // A freeze at the end begins when it is planned, or at once.
+        let freezes = ["epochs=4", "phase=[{from=\"50%\", freeze=true}]"];
+        let at_once = [(0, false), (20, false), (25, true)];
+        assert_eq!(begun(&freezes, 25, false), at_once);
+        assert_eq!(begun(&freezes, 10, true), [(0, true), (10, false), (20, true)]);
     }
 
     #[test]

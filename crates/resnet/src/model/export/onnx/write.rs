@@ -12,7 +12,7 @@ use super::names::{self, IMAGES, LOGITS};
 use crate::data::Normalize;
 use crate::model::export::error::ExportError;
 use crate::model::export::options::Options;
-use crate::model::{Model, PIXEL_MEAN};
+use crate::model::{Model, PIXEL_MEAN, PROGRESS};
 use resnet_engine::graph::{Graph, Layer, LayerId, Op, Shape, Window};
 use resnet_engine::op;
 
@@ -67,7 +67,7 @@ pub fn from_model(model: &Model, options: &Options) -> Result<ModelProto, Export
     }];
     out.output = vec![value_info(LOGITS, kind::FLOAT, &[model.classes.len()])];
     let mut metadata = model.metadata();
-    metadata.remove("progress");
+    metadata.remove(PROGRESS);
     if let Some(mean) = model.preprocess.pixel_mean() {
         let json = serde_json::to_string(mean).expect("numbers always become JSON");
         metadata.insert(PIXEL_MEAN.into(), json);

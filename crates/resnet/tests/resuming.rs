@@ -1,0 +1,171 @@
+//! How a run goes on that was killed or stopped at an awkward moment, or has another budget since.
+
+#[path = "support/runs.rs"]
+mod runs;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use resnet::model::Model;
+use resnet::train::event::Event;
+use resnet::train::{self, Flow, Observer, Tick, Trainer};
+use runs::{Folder, pictures};
+
+/// Fifty pictures by ten: five steps an epoch.
+fn trainer<'a>(base: Trainer<'a>, changes: &[(&str, &str)]) -> Trainer<'a> {
+    let trainer =
+        base.data(pictures("train", [25, 15, 10])).evaluate_on(pictures("eval", [9, 9, 9]));
+    changes.iter().fold(trainer, |trainer, (key, value)| trainer.set(key, value))
+}
+
+fn new<'a>(changes: &[(&str, &str)]) -> Trainer<'a> {
+    let fixed = [
+        ("batch", "10"),
+        ("precision", "f32"),
+        ("schedule.kind", "constant"),
+        ("warmup", "0it"),
+        ("lr", "0.05"),
+    ];
+    trainer(Trainer::new("resnet8"), &[&fixed, changes].concat())
+}
+
+fn resume<'a>(run: &Path, changes: &[(&str, &str)]) -> Trainer<'a> {
+    trainer(Trainer::resume(run), changes)
+}
+
+/// Stops after a step, or in the first evaluation behind the run's last.
+#[derive(Default)]
+struct Stop {
+    after: Option<u64>,
+    at_the_end: bool,
+    measured: u64,
+    total: u64,
+}
+
+impl Observer for Stop {
+    fn event(&mut self, event: &Event) {
+        if let Event::Evaluated(evaluated) = event {
+            self.measured = evaluated.step;
+        }
+    }
+
+    fn tick(&mut self, tick: &Tick) -> Flow {
+        self.total = tick.total;
+        if self.after == Some(tick.step) { Flow::Stop } else { Flow::Go }
+    }
+
+    fn evaluating(&mut self, _: u64, _: u64) -> Flow {
+        let over = self.total > 0 && self.measured == self.total;
+        if self.at_the_end && over { Flow::Stop } else { Flow::Go }
+    }
+}
+
+fn stopped(trainer: Trainer<'static>, after: u64) {
+    let stop = Box::leak(Box::new(Stop { after: Some(after), ..Stop::default() }));
+    let trained = trainer.observer(stop).run().unwrap();
+    assert!(trained.interrupted() && trained.ended.steps == after);
+}
+
+/// Copies a run's directory in the middle of a step: what a kill leaves there.
+struct Kill {
+    at: u64,
+    run: PathBuf,
+    left: PathBuf,
+}
+
+impl Observer for Kill {
+    fn event(&mut self, _: &Event) {}
+
+    fn tick(&mut self, tick: &Tick) -> Flow {
+        if tick.step == self.at {
+            copy(&self.run, &self.left);
+        }
+        Flow::Go
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (entry, to) = (entry.unwrap().path(), to);
+        let to = to.join(entry.file_name().unwrap());
+        match entry.is_dir() {
+            true => copy(&entry, &to),
+            false => _ = fs::copy(&entry, to).unwrap(),
+        }
+    }
+}
+
+/// Trains, and returns what a kill in step `at` leaves.
+fn killed(folder: &Folder, at: u64, changes: &[(&str, &str)]) -> PathBuf {
+    let (run, left) = (folder.path("alive"), folder.path("killed"));
+    let mut kill = Kill { at, run: run.clone(), left: left.clone() };
+    new(changes).out(&run).observer(&mut kill).run().unwrap();
+    left
+}
+
+fn events(run: &Path) -> Vec<Event> {
+    train::event::read(&run.join(train::EVENTS)).unwrap()
+}
+
+/// The steps that the log says the run is to have, in order.
+fn budgets(run: &Path) -> Vec<u64> {
+    let started = events(run).into_iter().filter_map(|event| match event {
+        Event::RunStarted(started) => Some(started.steps),
+        _ => None,
+    });
+    started.collect()
+}
+
+fn progress(checkpoint: &Path) -> serde_json::Value {
+    let model = Model::load(checkpoint).unwrap();
+    serde_json::from_str(&model.tensors.metadata["progress"]).unwrap()
+}
+
+fn tensors(run: &Path) -> Vec<(String, resnet_formats::Array)> {
+    let model = Model::load(&run.join(train::MODEL)).unwrap();
+    model.tensors.entries.into_iter().collect()
+}
+
+#[test]
+fn a_freeze_that_is_over_does_not_come_back_with_more_epochs() {
+    let folder = Folder::new();
+    let whole = folder.path("whole");
+    let common = [("keep", "last"), ("ema", "0.5")];
+    new(&[&common[..], &[("epochs", "4"), ("freeze", "6it")]].concat()).out(&whole).run().unwrap();
+    // 60 % of 10 steps are over, 60 % of 20 are not.
+    let short = [&common[..], &[("epochs", "2"), ("freeze", "60%")]].concat();
+    for known in [true, false] {
+        let run = folder.path(if known { "known" } else { "unknown" });
+        new(&short).out(&run).run().unwrap();
+        if !known {
+            // Other checkpoints do not say what was trained; their recipe does.
+            let last = run.join(train::LAST);
+            let mut model = Model::load(&last).unwrap();
+            let mut before = progress(&last);
+            assert_eq!(before.as_object_mut().unwrap().remove("frozen"), Some(false.into()));
+            model.tensors.metadata.insert("progress".into(), before.to_string());
+            model.save(&last).unwrap();
+        }
+        stopped(resume(&run, &[("epochs", "4")]), 11);
+        resume(&run, &[]).run().unwrap();
+        assert!(tensors(&run) == tensors(&whole), "other weights than with the same freeze");
+    }
+}
+
+#[test]
+fn a_freeze_that_fewer_epochs_have_ended_ends_when_the_run_goes_on() {
+    let folder = Folder::new();
+    let (run, whole) = (folder.path("run"), folder.path("whole"));
+    let common = [("keep", "last"), ("ema", "0.5")];
+    new(&[&common[..], &[("epochs", "3"), ("freeze", "11it")]].concat()).out(&whole).run().unwrap();
+    // The thaw would be at step 12, and is at step 9 of the shorter run, which is past.
+    stopped(new(&[&common[..], &[("epochs", "4"), ("freeze", "60%")]].concat()).out(&run), 11);
+    resume(&run, &[("epochs", "3")]).run().unwrap();
+    assert!(tensors(&run) == tensors(&whole), "other weights than with the same freeze");
+    let told = |event: &Event| {
+        matches!(event, Event::Entered { message, .. }
+            if message == "all layers are trained from step 12 on")
+    };
+    assert!(events(&run).iter().any(told), "{:?}", events(&run));
+}
