@@ -128,6 +128,15 @@ fn tensors(run: &Path) -> Vec<(String, resnet_formats::Array)> {
 }
 
 #[test]
+fn what_is_changed_before_the_first_checkpoint_stays_changed() {
+    let folder = Folder::new();
+    let run = killed(&folder, 2, &[("epochs", "3")]);
+    assert!(!run.join(train::LAST).exists());
+    stopped(resume(&run, &[("epochs", "6")]), 7);
+    assert_eq!(resume(&run, &[]).run().unwrap().ended.steps, 30);
+}
+
+#[test]
 fn a_freeze_that_is_over_does_not_come_back_with_more_epochs() {
     let folder = Folder::new();
     let whole = folder.path("whole");

@@ -89,6 +89,7 @@ impl<'a> Run<'a> {
                             .into(),
                 });
             }
+            directory.keep_recipe(job.recipe())?;
             return Run::start(job, |_| Ok(Some(directory)), observer);
         };
         let progress = checkpoint::restore(&mut job, &last)?;
