@@ -178,3 +178,36 @@ fn a_freeze_that_fewer_epochs_have_ended_ends_when_the_run_goes_on() {
     };
     assert!(events(&run).iter().any(told), "{:?}", events(&run));
 }
+
+#[test]
+fn the_best_checkpoint_is_never_of_a_step_still_to_come() {
+    let folder = Folder::new();
+    // The first evaluation is the best by then, and no checkpoint is due.
+    let run = killed(&folder, 7, &[("epochs", "4"), ("checkpoint_every", "3ep"), ("keep", "best")]);
+    let (last, best) = (run.join(train::LAST), run.join(train::BEST));
+    assert_eq!((&progress(&best)["step"], &progress(&last)["step"]), (&5.into(), &5.into()));
+    // A kill between the two leaves the best one missing, or the one before it.
+    let weights = fs::read(&best).unwrap();
+    fs::remove_file(&best).unwrap();
+    stopped(resume(&run, &[]), 6);
+    assert_eq!(progress(&best)["step"], 5);
+    let conv1 = |path: &Path| Model::load(path).unwrap().tensors.get("conv1.weight").cloned();
+    let again = conv1(&best);
+    fs::write(&best, weights).unwrap();
+    assert!(again.is_some() && again == conv1(&best));
+    assert!(conv1(&last) != conv1(&best), "a step changes weights");
+}
+
+#[test]
+fn a_best_checkpoint_of_another_step_is_told_of_and_not_left() {
+    let folder = Folder::new();
+    let run = folder.path("run");
+    let spoiled = [("epochs", "8"), ("phase", r#"[{from="75%", lr=60}]"#), ("keep", "best")];
+    let trained = new(&spoiled).out(&run).run().unwrap();
+    assert!(trained.ended.kept_step.is_some(), "the run must get worse at its end");
+    fs::copy(run.join(train::LAST), run.join(train::BEST)).unwrap();
+    let ended = resume(&run, &[]).run().unwrap().ended;
+    assert_eq!((ended.kept_step, ended.stopped), (None, None));
+    let told = |event: &Event| matches!(event, Event::Warned { message, .. } if message.contains("is of step 40"));
+    assert!(events(&run).iter().any(told));
+}

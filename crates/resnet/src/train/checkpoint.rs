@@ -186,11 +186,15 @@ fn progress(model: &Model) -> Result<Progress, String> {
     serde_json::from_str(progress).map_err(|error| format!("metadata `progress`: {error}"))
 }
 
-/// The weights to use of a checkpoint, without what only training needs.
-pub(super) fn weights(job: &Job, path: &Path) -> Result<Model, TrainError> {
-    let mut model = Model::load(path)?.for_classes(&job.task.classes, &job.task.graph)?;
+/// The weights to use of a checkpoint, without what only training needs, and how many steps were
+/// done when it was made.
+pub(super) fn weights(job: &Job, path: &Path) -> Result<(Model, u64), TrainError> {
+    let model = Model::load(path)?;
+    let progress = progress(&model)
+        .map_err(|problem| TrainError::Checkpoint { path: path.to_owned(), problem })?;
+    let mut model = model.for_classes(&job.task.classes, &job.task.graph)?;
     model.tensors.metadata.remove(PROGRESS);
-    Ok(model)
+    Ok((model, progress.step))
 }
 
 /// Puts a checkpoint into a job. The calendar of the job then says of the steps done what they

@@ -33,6 +33,8 @@ pub(super) struct Run<'a> {
     evaluation: Option<Evaluation>,
     /// The best model so far, where it is to be left and no file holds it.
     best: Option<Model>,
+    /// Steps done when the checkpoint to go on from was made, if nothing has happened since.
+    saved: Option<u64>,
     clock: Clock,
 }
 
@@ -98,8 +100,14 @@ impl<'a> Run<'a> {
         drop(last);
         // What was changed is of the run from here on.
         directory.keep_recipe(job.recipe())?;
+        let best = directory.path(BEST);
         let record = Record::resume(directory, progress.step, observer)?;
-        let run = Run::new(job, record, progress);
+        let mut run = Run::new(job, record, progress);
+        run.saved = Some(run.progress.step);
+        if run.progress.best_step == run.progress.step {
+            // Whatever ended the run may have done so between its two checkpoints.
+            checkpoint::save(&run.job, &run.progress, &best)?;
+        }
         let started = run.started();
         run.record.observer.event(&started);
         Ok(run)
@@ -112,7 +120,7 @@ impl<'a> Run<'a> {
             window: (Instant::now(), job.learner.loader.wait()),
             images: 0,
         };
-        Run { job, record, progress, evaluation: None, best: None, clock }
+        Run { job, record, progress, evaluation: None, best: None, saved: None, clock }
     }
 
     /// Trains to the end of the budget, until patience is spent, or until the observer says stop.
@@ -300,8 +308,9 @@ impl<'a> Run<'a> {
         }
         let (top1, top5) = (evaluation.value("top1"), evaluation.value("top5"));
         let since: Sums = std::mem::take(&mut self.progress.since_evaluation);
+        self.saved = None;
         let event = Evaluated {
-            epoch: self.job.calendar.place(self.progress.step - 1).0 + 1,
+            epoch: self.job.calendar.place(self.progress.step.saturating_sub(1)).0 + 1,
             step: self.progress.step,
             split: self.job.task.eval_name.clone(),
             count: evaluation.count,
@@ -328,12 +337,13 @@ impl<'a> Run<'a> {
         Ok(Flow::Go)
     }
 
-    /// Keeps the present weights as the best.
+    /// Keeps the present weights as the best, and as those to go on from: so the best are never of
+    /// a step that a run which goes on has still before it, and may then take otherwise.
     fn best_so_far(&mut self, top1: f64) -> Result<(), TrainError> {
         let progress = &mut self.progress;
         progress.best = Some(top1);
         (progress.best_step, progress.since_best) = (progress.step, 0);
-        self.progress.seconds = self.seconds();
+        self.save()?;
         match self.record.path(BEST) {
             Some(path) => checkpoint::save(&self.job, &self.progress, &path)?,
             None if self.job.keeps_best() => self.best = Some(self.job.model()?),
@@ -349,7 +359,19 @@ impl<'a> Run<'a> {
             return Ok(None);
         }
         match self.record.path(BEST) {
-            Some(path) => Ok(Some(checkpoint::weights(&self.job, &path)?)),
+            Some(path) => {
+                let (model, step) = checkpoint::weights(&self.job, &path)?;
+                if step == self.progress.best_step {
+                    return Ok(Some(model));
+                }
+                let best = self.progress.best_step;
+                let message = format!(
+                    "{BEST} is of step {step}, the best evaluation was after step {best}; the \
+                     model is that of the last step"
+                );
+                self.warn(message, self.progress.step)?;
+                Ok(None)
+            }
             None => Ok(self.best.take()),
         }
     }
@@ -363,14 +385,19 @@ impl<'a> Run<'a> {
         Err(self.diverged("the weights are not finite after the update".into()))
     }
 
-    /// Saves the checkpoint to go on from, after everything that happened before it is on disk.
+    /// Saves the checkpoint to go on from, after everything that happened before it is on disk;
+    /// where nothing has happened since the last, that one stays.
     fn save(&mut self) -> Result<(), TrainError> {
+        if self.saved == Some(self.progress.step) {
+            return Ok(());
+        }
         self.check_weights()?;
         let Some(path) = self.record.path(LAST) else { return Ok(()) };
         let waited = Instant::now();
         self.record.sync()?;
         self.progress.seconds = self.seconds();
         checkpoint::save(&self.job, &self.progress, &path)?;
+        self.saved = Some(self.progress.step);
         self.record.emit(Event::Saved { path: LAST.into(), step: self.progress.step })?;
         self.clock.window.0 += waited.elapsed();
         Ok(())
