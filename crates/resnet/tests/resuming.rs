@@ -211,3 +211,20 @@ fn a_best_checkpoint_of_another_step_is_told_of_and_not_left() {
     let told = |event: &Event| matches!(event, Event::Warned { message, .. } if message.contains("is of step 40"));
     assert!(events(&run).iter().any(told));
 }
+
+#[test]
+fn the_log_of_a_run_that_goes_on_tells_its_new_budget_once() {
+    let folder = Folder::new();
+    let run = folder.path("run");
+    new(&[("epochs", "2")]).out(&run).run().unwrap();
+    assert!(!train::is_unfinished(&run));
+    resume(&run, &[]).run().unwrap();
+    assert_eq!(budgets(&run), [10]);
+    stopped(resume(&run, &[("epochs", "4")]), 12);
+    assert!(train::is_unfinished(&run), "its model is of step 10");
+    stopped(resume(&run, &[]), 13);
+    resume(&run, &[]).run().unwrap();
+    assert_eq!(budgets(&run), [10, 20]);
+    assert!(!train::is_unfinished(&run));
+    assert!(!train::is_unfinished(&folder.path("nothing")));
+}

@@ -72,7 +72,7 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<()> {
         resnet::data::open(&data, &OpenOptions::default())?;
     }
     let file = model_file(&args.model)?;
-    let model = load_model(&args.model)?;
+    let model = load_model(&file)?;
     let job = Finetune::prepare(&file, &model, &data, &args.flags.name, &changes)?;
     drop(model);
     let (notes, recipe) = (job.notes(), job.recipe);

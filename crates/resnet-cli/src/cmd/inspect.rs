@@ -120,7 +120,8 @@ fn of_model(args: &Args, model: &Model) -> anyhow::Result<Task> {
 /// The model of a file, or of a run: its last state, whether it is finished or not.
 fn trained(path: &Path) -> anyhow::Result<Model> {
     let last = path.join(train::LAST);
-    if path.is_dir() && !path.join(train::MODEL).exists() && last.exists() {
+    let newer = || !path.join(train::MODEL).exists() || train::is_unfinished(path);
+    if path.is_dir() && last.exists() && newer() {
         return Ok(Model::load(&last)?);
     }
     load_model(path)

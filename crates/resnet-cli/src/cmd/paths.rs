@@ -9,7 +9,7 @@ use resnet::train::{self, Trainer, recipe::Recipe};
 
 use crate::exit::Usage;
 use crate::hints;
-use crate::term::command_line;
+use crate::term::{command_line, tell};
 use crate::weights::Weights;
 
 /// Loads a model file, the model of a run directory, or published weights.
@@ -49,6 +49,14 @@ pub(super) fn model_file(path: &Path) -> anyhow::Result<PathBuf> {
         path.display(),
         train::MODEL
     );
+    let last = path.join(train::LAST);
+    if last.exists() && train::is_unfinished(path) {
+        tell(&format!(
+            "warning: {} is of an earlier end of its run, which goes on; {} is newer",
+            model.display(),
+            last.display()
+        ));
+    }
     Ok(model)
 }
 

@@ -118,6 +118,24 @@ fn a_run_directory_may_be_moved_and_looked_at_from_elsewhere() {
 }
 
 #[test]
+fn a_run_that_goes_on_says_that_its_model_is_an_older_one() {
+    let folder = folder();
+    folder.ok(&[RUN, &["--out", "run"]].concat());
+    let whole = folder.ok(&["eval", "run"]).err;
+    assert!(!whole.contains("warning"), "{whole}");
+    // As if it had gone on and been killed.
+    let events = fs::read_to_string(folder.path("run/events.jsonl")).unwrap();
+    let kept: Vec<&str> = events.lines().filter(|line| !line.contains("run_ended")).collect();
+    folder.write("run/events.jsonl", (kept.join("\n") + "\n").as_bytes());
+    let told = folder.ok(&["eval", "run"]).err;
+    let warning = "warning: run/model.safetensors is of an earlier end of its run, which goes on; \
+                   run/checkpoints/last.safetensors is newer\n";
+    assert!(told.contains(warning), "{told}");
+    let looked = folder.ok(&["inspect", "run"]).out;
+    assert!(looked.contains("weights of run/checkpoints/last.safetensors"), "{looked}");
+}
+
+#[test]
 fn pictures_of_a_program_are_asked_for_by_name() {
     let folder = folder();
     folder.ok(&[RUN, &["--out", "run"]].concat());

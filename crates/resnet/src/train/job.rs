@@ -5,7 +5,7 @@ use std::sync::Arc;
 use resnet_engine::exec::Session;
 
 use super::TrainError;
-use super::event::Pace;
+use super::event::{Pace, RunStarted};
 use super::learner::{self, Learner};
 use super::monitor::Monitor;
 use super::recipe::{Calendar, Keep, Recipe};
@@ -128,7 +128,7 @@ impl Job {
 
     /// About what steps cost, where phases make that differ: a frozen layer runs forward only, a
     /// trained one backward as well, to its inputs and to its weights.
-    pub(super) fn pace(&self) -> Vec<Pace> {
+    fn pace(&self) -> Vec<Pace> {
         let all = self.calendar.phases().iter();
         let phases: Vec<_> = all.filter(|phase| phase.from < self.calendar.total()).collect();
         let own = self.task.preprocess.shape.h as f64;
@@ -205,6 +205,33 @@ impl Job {
     /// Training and evaluation images.
     pub(super) fn images(&self) -> (u64, u64) {
         (self.task.train.len() as u64, self.task.eval.len() as u64)
+    }
+
+    /// What is about to happen, into the directory `out` or none.
+    pub(super) fn started(&self, out: String) -> RunStarted {
+        let task = &self.task;
+        let (train_images, test_images) = self.images();
+        RunStarted {
+            arch: task.arch.name(),
+            params: self.params(),
+            macs: self.macs,
+            data: task.recipe.data.source.clone(),
+            train_images,
+            test_images,
+            epochs: self.calendar.epochs(),
+            steps: self.calendar.total(),
+            batch: task.recipe.train.batch as u64,
+            seed: task.recipe.train.seed,
+            threads: task.device.threads() as u64,
+            isa: task.device.about(),
+            classes: task.classes.len() as u64,
+            start: task.recipe.model.start.clone(),
+            pace: self.pace(),
+            precision: self.learner.session.plan().options.precision.to_string(),
+            precision_why: task.precision_why.map(str::to_owned),
+            sizes: task.sizes.clone(),
+            out,
+        }
     }
 
     /// Number of trained parameters.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::directory::{Directory, EVENTS, LAST, METRICS_CSV};
-use super::event::{self, Event, EventLog, MetricsCsv};
+use super::event::{self, Event, EventLog, MetricsCsv, RunStarted};
 use super::{Observer, TrainError};
 
 /// The record of a run under way.
@@ -84,6 +84,21 @@ impl<'a> Record<'a> {
         self.observer.event(&event);
         self.history.push(event);
         Ok(())
+    }
+
+    /// Tells that the run goes on, and keeps that where its budget is another than before.
+    pub(super) fn go_on(&mut self, started: RunStarted) -> Result<(), TrainError> {
+        let known = self.history.iter().rev().find_map(|event| match event {
+            Event::RunStarted(known) => Some(known.steps),
+            _ => None,
+        });
+        let again = known == Some(started.steps);
+        let event = Event::RunStarted(started);
+        if again {
+            self.observer.event(&event);
+            return Ok(());
+        }
+        self.emit(event)
     }
 
     /// Brings everything that happened so far to the disk.

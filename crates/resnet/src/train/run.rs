@@ -7,7 +7,7 @@ use resnet_engine::step::Space;
 
 use super::checkpoint::{self, Progress, Sums};
 use super::directory::{BEST, Directory, LAST, MODEL, REPORT};
-use super::event::{Evaluated, Event, RunEnded, RunStarted, Step};
+use super::event::{Evaluated, Event, RunEnded, Step};
 use super::job::Job;
 use super::learner::Gradient;
 use super::record::Record;
@@ -64,8 +64,8 @@ impl<'a> Run<'a> {
         let progress = Progress::new(warm_start, job.images(), job.data.clone());
         let record = Record::start(create(&job)?, observer)?;
         let mut run = Run::new(job, record, progress);
-        let started = run.started();
-        run.record.emit(started)?;
+        let started = run.job.started(run.record.root());
+        run.record.emit(Event::RunStarted(started))?;
         for message in std::mem::take(&mut run.job.task.warnings) {
             run.warn(message, 0)?;
         }
@@ -108,8 +108,8 @@ impl<'a> Run<'a> {
             // Whatever ended the run may have done so between its two checkpoints.
             checkpoint::save(&run.job, &run.progress, &best)?;
         }
-        let started = run.started();
-        run.record.observer.event(&started);
+        let started = run.job.started(run.record.root());
+        run.record.go_on(started)?;
         Ok(run)
     }
 
@@ -493,33 +493,6 @@ impl<'a> Run<'a> {
 
     fn seconds(&self) -> f64 {
         self.clock.before + self.clock.began.elapsed().as_secs_f64()
-    }
-
-    fn started(&self) -> Event {
-        let job = &self.job;
-        let task = &job.task;
-        let (train_images, test_images) = job.images();
-        Event::RunStarted(RunStarted {
-            arch: task.arch.name(),
-            params: job.params(),
-            macs: job.macs,
-            data: task.recipe.data.source.clone(),
-            train_images,
-            test_images,
-            epochs: job.calendar.epochs(),
-            steps: job.calendar.total(),
-            batch: task.recipe.train.batch as u64,
-            seed: task.recipe.train.seed,
-            threads: task.device.threads() as u64,
-            isa: task.device.about(),
-            classes: task.classes.len() as u64,
-            start: task.recipe.model.start.clone(),
-            pace: job.pace(),
-            precision: job.learner.session.plan().options.precision.to_string(),
-            precision_why: task.precision_why.map(str::to_owned),
-            sizes: task.sizes.clone(),
-            out: self.record.root(),
-        })
     }
 }
 

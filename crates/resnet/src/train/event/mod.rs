@@ -22,7 +22,7 @@ use crate::measure::probe::Measurement;
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
-    /// Training begins; once a run, also when it is resumed later.
+    /// Training begins; once a run, also when it is resumed later, unless with another budget.
     RunStarted(RunStarted),
     /// A training step, or the last of several that are told of together.
     Step(Step),
