@@ -20,6 +20,9 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// A watcher that can report that its output failed.
 pub(crate) trait Watcher: Observer {
+    /// Whether it was told to stop.
+    fn is_stopped(&self) -> bool;
+
     /// Ends the display.
     fn finish(&mut self) -> anyhow::Result<()>;
 }
@@ -75,6 +78,10 @@ impl Observer for Json {
 }
 
 impl Watcher for Json {
+    fn is_stopped(&self) -> bool {
+        flow(&self.stop) == Flow::Stop
+    }
+
     fn finish(&mut self) -> anyhow::Result<()> {
         match self.failed.take() {
             None => Ok(()),
@@ -387,6 +394,10 @@ fn few(run: &RunStarted) -> Option<String> {
 }
 
 impl Watcher for Human {
+    fn is_stopped(&self) -> bool {
+        flow(&self.stop) == Flow::Stop
+    }
+
     fn finish(&mut self) -> anyhow::Result<()> {
         Ok(())
     }

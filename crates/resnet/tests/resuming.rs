@@ -228,3 +228,18 @@ fn the_log_of_a_run_that_goes_on_tells_its_new_budget_once() {
     assert!(!train::is_unfinished(&run));
     assert!(!train::is_unfinished(&folder.path("nothing")));
 }
+
+#[test]
+fn a_run_that_is_stopped_while_its_best_model_is_measured_ends_later_with_the_same() {
+    let folder = Folder::new();
+    let (run, whole) = (folder.path("run"), folder.path("whole"));
+    let spoiled = [("epochs", "8"), ("phase", r#"[{from="75%", lr=60}]"#), ("keep", "best")];
+    new(&spoiled).out(&whole).run().unwrap();
+    let mut stop = Stop { at_the_end: true, ..Stop::default() };
+    let trained = new(&spoiled).out(&run).observer(&mut stop).run().unwrap();
+    assert!(trained.interrupted() && trained.ended.steps == 40);
+    assert!(!run.join(train::MODEL).exists());
+    resume(&run, &[]).run().unwrap();
+    let model = |run: &Path| fs::read(run.join(train::MODEL)).unwrap();
+    assert!(model(&run) == model(&whole), "another model");
+}

@@ -67,6 +67,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let command = command_line();
     let threads = args.flags.recipe.task.threads()?;
     let trains = args.runs.is_empty() || args.depths.is_some() || args.archs.is_some();
+    let mut watch = None;
     let (out, task, records) = if trains {
         let out = args.out.clone().unwrap_or_else(|| STORE.into());
         keep_runs(&out)?;
@@ -78,13 +79,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             runs: args.runs.clone(),
             command: command.clone(),
         };
-        let mut watch = Terminal { watcher: observer::of_many()? };
-        match compare::run(&request, &mut watch)? {
+        let watch = watch.insert(Terminal { watcher: observer::of_many()? });
+        match compare::run(&request, watch)? {
             Some((task, records)) => (out, task, records),
-            None => {
-                tell("stopped; the same command goes on from here");
-                return Err(Stopped.into());
-            }
+            None => return Err(stopped()),
         }
     } else {
         only_runs(&args)?;
@@ -97,7 +95,15 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         task.recipe.train.threads = threads.unwrap_or(0);
         (out, task, records)
     };
-    finish(&args, &out, &command, &task, &records)
+    // Who only reads runs has nothing to save: Ctrl-C ends it at once.
+    let mut goes_on = || watch.as_mut().is_none_or(Watch::goes_on);
+    finish(&args, &out, &command, &task, &records, &mut goes_on)
+}
+
+/// Says what a comparison that was stopped needs to go on.
+fn stopped() -> anyhow::Error {
+    tell("stopped; the same command goes on from here");
+    Stopped.into()
 }
 
 /// Refuses what has no meaning where nothing is trained.
@@ -119,10 +125,13 @@ fn finish(
     command: &str,
     task: &Task,
     records: &[Record],
+    goes_on: &mut dyn FnMut() -> bool,
 ) -> anyhow::Result<()> {
     let groups = groups(records);
     tell("looking into the networks");
-    let look = Look::into(task, &groups)?;
+    let Some(look) = Look::into(task, &groups, goes_on)? else {
+        return Err(stopped());
+    };
     compare::save(out, &groups, &look, command)?;
     let mut stdout = term::out();
     if args.json {
@@ -220,6 +229,10 @@ impl Watch for Terminal {
 
     fn observer(&mut self) -> &mut dyn Observer {
         self.watcher.as_mut()
+    }
+
+    fn goes_on(&mut self) -> bool {
+        !self.watcher.is_stopped()
     }
 }
 

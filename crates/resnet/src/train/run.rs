@@ -132,7 +132,7 @@ impl<'a> Run<'a> {
             let flow = self.evaluate()?;
             self.save()?;
             if flow == Flow::Stop {
-                return self.end(Some(INTERRUPTED));
+                return self.stop();
             }
         }
         while !self.is_over() {
@@ -159,7 +159,7 @@ impl<'a> Run<'a> {
                     self.save()?;
                 }
                 if flow == Flow::Stop && (!over || self.owes_evaluation()) {
-                    return self.end(Some(INTERRUPTED));
+                    return self.stop();
                 }
                 if epoch_done || over {
                     break;
@@ -167,7 +167,7 @@ impl<'a> Run<'a> {
                 self.enter()?;
             }
         }
-        self.end(None)
+        self.end()
     }
 
     /// Whether there is nothing more to train.
@@ -403,39 +403,47 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Ends the run: the model if there is nothing more to train, and the report.
-    fn end(mut self, stopped: Option<&str>) -> Result<Trained, TrainError> {
-        let best = if stopped.is_none() { self.best()? } else { None };
+    /// Ends a run that is stopped from outside; what it goes on from is saved.
+    fn stop(mut self) -> Result<Trained, TrainError> {
+        let model = self.job.model()?;
+        let ended = self.finish(Some(INTERRUPTED), None, false)?;
+        Ok(Trained { ended, model, evaluation: self.evaluation })
+    }
+
+    /// Ends a run that has nothing more to train: its model, and the report.
+    fn end(mut self) -> Result<Trained, TrainError> {
+        let best = self.best()?;
         let kept_step = best.is_some().then_some(self.progress.best_step);
-        let mut whole = |_| true;
-        let mut model = match best {
-            Some(best) => {
-                self.evaluation = self.job.evaluate_model(&best, &mut whole)?;
-                best
+        // Resumed after its last evaluation there is none, and the page still wants its pictures.
+        if best.is_some() || self.evaluation.is_none() {
+            let (_, images) = self.job.images();
+            let observer = &mut self.record.observer;
+            let mut on = |done: usize| observer.evaluating(done as u64, images) == Flow::Go;
+            let evaluation = match &best {
+                Some(best) => self.job.evaluate_model(best, &mut on)?,
+                None => self.job.evaluate(&mut on)?,
+            };
+            if evaluation.is_none() {
+                return self.stop();
             }
-            None => self.job.model()?,
-        };
-        if stopped.is_none() {
-            if self.evaluation.is_none() {
-                // Resumed after its last evaluation: the page still wants its pictures.
-                self.evaluation = self.job.evaluate(&mut whole)?;
-            }
-            if let Some(evaluation) = &self.evaluation {
-                let mut metrics: serde_json::Map<String, serde_json::Value> = evaluation
-                    .values
-                    .iter()
-                    .map(|&(name, value)| (name.into(), value.into()))
-                    .collect();
-                metrics.insert("split".into(), self.job.task.eval_name.clone().into());
-                metrics.insert("count".into(), evaluation.count.into());
-                let json = serde_json::Value::Object(metrics).to_string();
-                model.tensors.metadata.insert("metrics".into(), json);
-            }
-            if let Some(path) = self.record.path(MODEL) {
-                model.save(&path)?;
-            }
+            self.evaluation = evaluation;
         }
-        let ended = self.finish(stopped, kept_step, false)?;
+        let mut model = best.map_or_else(|| self.job.model(), Ok)?;
+        if let Some(evaluation) = &self.evaluation {
+            let mut metrics: serde_json::Map<String, serde_json::Value> = evaluation
+                .values
+                .iter()
+                .map(|&(name, value)| (name.into(), value.into()))
+                .collect();
+            metrics.insert("split".into(), self.job.task.eval_name.clone().into());
+            metrics.insert("count".into(), evaluation.count.into());
+            let json = serde_json::Value::Object(metrics).to_string();
+            model.tensors.metadata.insert("metrics".into(), json);
+        }
+        if let Some(path) = self.record.path(MODEL) {
+            model.save(&path)?;
+        }
+        let ended = self.finish(None, kept_step, false)?;
         Ok(Trained { ended, model, evaluation: self.evaluation })
     }
 

@@ -42,11 +42,16 @@ pub struct Look {
 
 impl Look {
     /// Looks into the deepest plain and residual networks as they start, the plain one also without
-    /// batch norm at several gains, and into every network as it ended.
+    /// batch norm at several gains, and into every network as it ended. `go_on` is asked before
+    /// each of them; `None` where it said no.
     ///
     /// # Errors
     /// [`CompareError`].
-    pub fn into(task: &Task, groups: &[Group<'_>]) -> Result<Look, CompareError> {
+    pub fn into(
+        task: &Task,
+        groups: &[Group<'_>],
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Look>, CompareError> {
         let deepest = |residual: bool| {
             let family = groups.iter().filter(|g| g.residual == residual);
             family.max_by_key(|g| g.depth).map(|g| g.runs[0].arch.clone())
@@ -68,6 +73,9 @@ impl Look {
         }
         let mut initial = Vec::new();
         for (label, bare, arch) in networks {
+            if !go_on() {
+                return Ok(None);
+            }
             let inspection = inspect(&task.with_network(&arch.name())?, None, None)?;
             initial.push(Start { label, bare, inspection });
         }
@@ -77,11 +85,14 @@ impl Look {
             let Some(path) = run.model().filter(|_| run.outcome == Outcome::Finished) else {
                 continue;
             };
+            if !go_on() {
+                return Ok(None);
+            }
             let model = Model::load(&path)?;
             let task = task.with_model(&model)?;
             trained.push((index, inspect(&task, Some(&model), None)?));
         }
-        Ok(Look { initial, trained })
+        Ok(Some(Look { initial, trained }))
     }
 }
 

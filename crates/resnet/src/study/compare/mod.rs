@@ -59,6 +59,11 @@ pub trait Watch {
 
     /// Who watches the run under way.
     fn observer(&mut self) -> &mut dyn Observer;
+
+    /// Whether to go on with the next run.
+    fn goes_on(&mut self) -> bool {
+        true
+    }
 }
 
 /// A plain network and its residual twin for each depth: `plain20`, `resnet20`, ...
@@ -142,6 +147,9 @@ pub fn run(
     };
     let mut records = Vec::new();
     for (number, run) in (1..).zip(&planned) {
+        if !watch.goes_on() {
+            return Ok(None);
+        }
         let state = record::state(&run.directory)?;
         watch.run(number, planned.len(), &run.name, state);
         let ended = match state {

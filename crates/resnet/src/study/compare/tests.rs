@@ -1,10 +1,12 @@
 use std::path::PathBuf;
 
 use super::verdict::{about_length, findings};
-use super::{Outcome, Record, groups, twins};
+use super::{Look, Outcome, Record, Request, State, Watch, groups, run, twins};
+use crate::base::files::TestDir;
 use crate::train::event::{Evaluated, RunStarted};
 use crate::train::recipe::Recipe;
-use crate::train::task;
+use crate::train::task::{self, Task};
+use crate::train::Observer;
 
 fn record(arch: &str, seed: u64, train_error: f64, changes: &[(&str, &str)]) -> Record {
     let mut all =
@@ -127,6 +129,49 @@ fn short_runs_say_what_they_cannot_show() {
     assert_eq!(about_length(&groups(&records[..1])), None, "nothing is said about depth");
     records.iter_mut().for_each(|record| record.started.steps = 64_000);
     assert_eq!(about_length(&groups(&records)), None);
+}
+
+/// Was told to stop before anything began.
+struct Stopped;
+
+impl Watch for Stopped {
+    fn run(&mut self, _: usize, _: usize, name: &str, _: State) {
+        panic!("{name} begins");
+    }
+
+    fn tell(&mut self, _: &str) {}
+
+    fn observer(&mut self) -> &mut dyn Observer {
+        panic!("nothing is to be watched")
+    }
+
+    fn goes_on(&mut self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_comparison_that_is_told_to_stop_begins_nothing_more() {
+    let dir = TestDir::new("compare-stop");
+    let records = [record("resnet8", 1, 0.2, &[]), record("plain8", 1, 0.2, &[])];
+    let recipe = records[0].recipe.clone();
+    let request = Request {
+        archs: vec!["resnet8".into()],
+        seeds: 1,
+        recipe: recipe.clone(),
+        out: dir.0.join("out"),
+        runs: Vec::new(),
+        command: String::new(),
+    };
+    assert!(run(&request, &mut Stopped).unwrap().is_none());
+    assert!(!request.out.exists());
+    let task = Task::open(recipe).unwrap();
+    let mut asked = 0;
+    let look = Look::into(&task, &groups(&records), &mut || {
+        asked += 1;
+        false
+    });
+    assert!(look.unwrap().is_none() && asked == 1);
 }
 
 #[test]
