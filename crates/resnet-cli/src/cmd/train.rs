@@ -38,7 +38,7 @@ pub(crate) struct Args {
     /// Continue the run in this directory, or one that has ended with more --epochs or --steps;
     /// --data says where its pictures are now
     #[arg(long, value_name = "DIR", conflicts_with_all = [
-        "recipe", "batch", "lr", "precision", "seed", "monitor", "out",
+        "recipe", "batch", "lr", "precision", "seed", "out",
     ])]
     resume: Option<PathBuf>,
     /// One JSON event a line on standard output

@@ -88,6 +88,16 @@ fn a_run_is_looked_at_along_its_way_without_changing_it() {
 }
 
 #[test]
+fn a_run_that_goes_on_may_be_looked_at_from_there_on() {
+    let folder = folder();
+    folder.ok(&[&["train", "resnet8", "--out", "run"], SMALL].concat());
+    folder.ok(&["train", "--resume", "run", "--steps", "16", "--monitor"]);
+    let events = fs::read_to_string(folder.path("run/events.jsonl")).unwrap();
+    let looks = events.lines().filter(|line| line.contains(r#""event":"monitored","step":16,"#));
+    assert_eq!(looks.count(), 1, "{events}");
+}
+
+#[test]
 fn wrong_input_is_refused() {
     let folder = folder();
     let refused = |args: &[&str], code: i32, reason: &str| {
