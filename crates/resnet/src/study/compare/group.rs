@@ -25,7 +25,8 @@ pub struct Mean {
     pub mean: f64,
     /// The sample's standard deviation, of at least two seeds.
     pub deviation: Option<f64>,
-    /// The mean's standard error: from the deviation, or with one seed from the number of pictures.
+    /// The mean's standard error: by the number of pictures, or by the deviation where that says
+    /// more. Seeds that happen to agree leave the pictures as few as they are.
     pub error: f64,
 }
 
@@ -35,16 +36,11 @@ impl Mean {
         let n = values.len() as f64;
         let mean = values.iter().map(|v| v.0).sum::<f64>() / n;
         let squares: f64 = values.iter().map(|v| (v.0 - mean) * (v.0 - mean)).sum();
-        let pictures: u64 = values.iter().map(|v| v.1).sum();
+        let pictures: f64 = values.iter().map(|v| v.1 as f64).sum();
         let deviation = (values.len() > 1).then(|| (squares / (n - 1.0)).sqrt());
-        Mean {
-            mean,
-            deviation,
-            error: match deviation {
-                Some(deviation) => deviation / n.sqrt(),
-                None => (mean * (1.0 - mean) / pictures.max(1) as f64).sqrt(),
-            },
-        }
+        let by_pictures = (mean * (1.0 - mean) / pictures.max(1.0)).sqrt();
+        let by_seeds = deviation.map_or(0.0, |deviation| deviation / n.sqrt());
+        Mean { mean, deviation, error: by_pictures.max(by_seeds) }
     }
 
     /// Whether the difference to another mean is more than its uncertainty: two standard errors.

@@ -57,6 +57,17 @@ pub enum RunProblem {
         /// How many other keys differ.
         more: usize,
     },
+    /// Its log is of more than one run, or was changed.
+    #[error(
+        "{EVENTS} tells of an evaluation after {later} steps before one after {earlier}; restore \
+         the file, or leave the run out"
+    )]
+    Order {
+        /// Steps done at the evaluation that is told of first.
+        later: u64,
+        /// Steps done at the one behind it.
+        earlier: u64,
+    },
     /// Nothing is known of what happened.
     #[error("{EVENTS} is missing, so the run cannot be compared")]
     NoEvents,
@@ -188,11 +199,14 @@ pub(super) fn state(directory: &Path) -> Result<State, CompareError> {
 }
 
 /// Steps between the last two evaluations, or up to the only one.
-fn window(evaluations: &[Evaluated]) -> u64 {
+fn window(evaluations: &[Evaluated]) -> Result<u64, RunProblem> {
     match evaluations {
-        [.., before, last] => last.step - before.step,
-        [only] => only.step,
-        [] => 0,
+        [.., before, last] => last
+            .step
+            .checked_sub(before.step)
+            .ok_or(RunProblem::Order { later: before.step, earlier: last.step }),
+        [only] => Ok(only.step),
+        [] => Ok(0),
     }
 }
 
@@ -240,7 +254,7 @@ impl Record {
             arch,
             outcome,
             split: last.map_or(String::new(), |e| e.split.clone()),
-            train_count: window(&evaluations) * started.batch,
+            train_count: window(&evaluations).map_err(wrong)?.saturating_mul(started.batch),
             train_error: last.map_or(f64::NAN, |e| 1.0 - e.train_top1),
             test_error: last.map_or(f64::NAN, |e| 1.0 - e.top1),
             seconds: ended.seconds,

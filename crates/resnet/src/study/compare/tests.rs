@@ -1,12 +1,13 @@
+use std::fs;
 use std::path::PathBuf;
 
 use super::verdict::{about_length, findings};
 use super::{Look, Outcome, Record, Request, State, Watch, groups, run, twins};
 use crate::base::files::TestDir;
-use crate::train::event::{Evaluated, RunStarted};
+use crate::train::event::{self, Evaluated, Event, RunStarted};
 use crate::train::recipe::Recipe;
 use crate::train::task::{self, Task};
-use crate::train::Observer;
+use crate::train::{CONFIG, EVENTS, Observer};
 
 fn record(arch: &str, seed: u64, train_error: f64, changes: &[(&str, &str)]) -> Record {
     let mut all =
@@ -89,6 +90,19 @@ fn seeds_are_joined_and_recipes_kept_apart() {
 }
 
 #[test]
+fn seeds_that_agree_by_chance_make_no_finding_of_a_few_pictures() {
+    let of = |arch: &'static str, error: f64| [1, 2].map(|seed| record(arch, seed, error, &[]));
+    let records = [of("plain20", 0.2), of("plain56", 0.2 + 2.0 / 12_000.0)].concat();
+    let groups = groups(&records);
+    let error = groups[0].train_error();
+    assert_eq!(error.deviation, Some(0.0));
+    // 2 x 3200 pictures, a fifth of them wrong.
+    assert!((error.error - 0.005).abs() < 1e-12, "{error:?}");
+    let found = findings(&groups);
+    assert!(found[0].text.contains("beyond chance"), "{found:?}");
+}
+
+#[test]
 fn conclusions_follow_from_the_numbers() {
     let told = |errors: [f64; 4]| {
         let names = ["plain20", "plain56", "resnet20", "resnet56"];
@@ -129,6 +143,29 @@ fn short_runs_say_what_they_cannot_show() {
     assert_eq!(about_length(&groups(&records[..1])), None, "nothing is said about depth");
     records.iter_mut().for_each(|record| record.started.steps = 64_000);
     assert_eq!(about_length(&groups(&records)), None);
+}
+
+#[test]
+fn a_log_whose_evaluations_go_back_is_refused() {
+    let dir = TestDir::new("compare-order");
+    let record = record("resnet20", 1, 0.2, &[]);
+    fs::write(dir.0.join(CONFIG), record.recipe.to_toml()).unwrap();
+    let evaluated = |step| Event::Evaluated(Evaluated { step, ..record.evaluations[0].clone() });
+    let log = |steps: [u64; 2]| {
+        let events = [
+            Event::RunStarted(RunStarted { batch: u64::MAX, ..record.started.clone() }),
+            evaluated(steps[0]),
+            evaluated(steps[1]),
+            event::tests::ended(200),
+        ];
+        let lines = events.map(|event| serde_json::to_string(&event).unwrap() + "\n");
+        fs::write(dir.0.join(EVENTS), lines.concat()).unwrap();
+    };
+    log([200, 100]);
+    let error = Record::read(&dir.0).unwrap_err().to_string();
+    assert!(error.contains("after 200 steps before one after 100"), "{error}");
+    log([100, 200]);
+    assert_eq!(Record::read(&dir.0).unwrap().train_count, u64::MAX, "as many as a number holds");
 }
 
 /// Was told to stop before anything began.

@@ -31,7 +31,7 @@ pub fn conclusions(groups: &[Group<'_>], look: &Look) -> Vec<Finding> {
 pub(super) fn about_length(groups: &[Group<'_>]) -> Option<Finding> {
     let seen = |group: &Group<'_>| {
         let run = &group.runs[0].started;
-        (run.steps * run.batch) as f64 / run.train_images.max(1) as f64
+        run.steps as f64 * run.batch as f64 / run.train_images.max(1) as f64
     };
     let depths = groups.iter().map(|g| g.depth);
     if depths.clone().min() == depths.max() {
