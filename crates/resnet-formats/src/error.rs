@@ -1,6 +1,17 @@
 //! What can be wrong with bytes.
 
+use std::fmt;
 use std::io;
+
+/// Longest name of an array that is read or written, in bytes: ten times that of a network's. What
+/// renames and matches names may take longer than in proportion to their length.
+pub(crate) const MAX_NAME: usize = 1024;
+/// Most axes of an array that is read or written, as in PyTorch.
+pub(crate) const MAX_AXES: usize = 64;
+/// Characters of a text that a message shows.
+const SHOWN: usize = 80;
+/// The same of what a reader of JSON says, which may hold a text of the file.
+const SHOWN_OF_JSON: usize = 300;
 
 /// Why bytes could not be read, or arrays could not be written. The caller adds the file's name.
 #[derive(Debug, thiserror::Error)]
@@ -131,12 +142,14 @@ pub enum FormatError {
         advice: &'static str,
     },
     /// The arrays do not fit in a file of this format.
-    #[error("the format holds at most {limit} {what}; write safetensors instead")]
+    #[error("the format holds at most {limit} {what}; {advice}")]
     TooLarge {
         /// What there is too much of.
         what: &'static str,
         /// How much the format holds.
         limit: u64,
+        /// What to try next.
+        advice: &'static str,
     },
     /// The file can be read, and holds something else.
     #[error("expected {expected}, found {found}; {advice}")]
@@ -151,4 +164,34 @@ pub enum FormatError {
     /// The reader or writer failed.
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+impl FormatError {
+    /// An array has too long a name.
+    pub(crate) fn long_name(name: &str) -> FormatError {
+        FormatError::Tensor {
+            tensor: shorten(name),
+            field: "name",
+            expected: format!("at most {MAX_NAME} bytes"),
+            found: format!("{} bytes", name.len()),
+        }
+    }
+
+    /// JSON that is not what was expected.
+    pub(crate) fn json(error: impl fmt::Display) -> FormatError {
+        FormatError::Header(first(&error.to_string(), SHOWN_OF_JSON))
+    }
+}
+
+/// The first characters of a text from a file, without those that would disturb a terminal.
+pub fn shorten(text: &str) -> String {
+    first(text, SHOWN).escape_debug().collect()
+}
+
+fn first(text: &str, count: usize) -> String {
+    let mut shown: String = text.chars().take(count).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
 }

@@ -28,4 +28,4 @@ pub mod safetensors;
 mod strangers;
 
 pub use array::{Array, Data, DataType, Tensors};
-pub use error::FormatError;
+pub use error::{FormatError, shorten};

@@ -35,7 +35,7 @@ mod zip;
 pub use write::write;
 
 use crate::array::Tensors;
-use crate::error::FormatError;
+use crate::error::{FormatError, shorten};
 use crate::strangers;
 use pickle::{Built, interpret};
 use source::Source;
@@ -50,8 +50,6 @@ use zip::Entry;
 const METADATA: &str = "extra/metadata.json";
 /// Most bytes of texts.
 const MAX_METADATA: u64 = 16 << 20;
-/// Most axes of a tensor, as in PyTorch.
-const MAX_AXES: usize = 64;
 /// The number a file before PyTorch 1.6 begins with, and the version that follows.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 const PROTOCOL: i64 = 1001;
@@ -142,7 +140,7 @@ fn read_zip(mut from: impl Read + Seek, len: u64) -> Result<Checkpoint, FormatEr
         let text = small(&mut from, entry, 20)?;
         let version = text.trim_ascii();
         if !matches!(version, [b'1'..=b'9'] | b"10") {
-            let found = value::shorten(&String::from_utf8_lossy(version));
+            let found = shorten(&String::from_utf8_lossy(version));
             let advice = "write it again with torch.save of an older PyTorch";
             return Err(zip::wrong("version", "content", "1 to 10", found, advice));
         }
@@ -153,7 +151,7 @@ fn read_zip(mut from: impl Read + Seek, len: u64) -> Result<Checkpoint, FormatEr
             b"little" => false,
             b"big" => true,
             other => {
-                let found = value::shorten(&String::from_utf8_lossy(other));
+                let found = shorten(&String::from_utf8_lossy(other));
                 let expected = "little or big";
                 return Err(zip::wrong("byteorder", "content", expected, found, zip::DAMAGED));
             }
@@ -167,7 +165,7 @@ fn read_zip(mut from: impl Read + Seek, len: u64) -> Result<Checkpoint, FormatEr
     let state = state::find(&built.arena, built.object)?;
     let metadata = match parts.get(METADATA) {
         Some(entry) => serde_json::from_slice(&small(&mut from, entry, MAX_METADATA)?)
-            .map_err(|e| FormatError::Header(format!("{METADATA}: {e}")))?,
+            .map_err(|e| FormatError::json(format_args!("{METADATA}: {e}")))?,
         None => BTreeMap::new(),
     };
     let extents = parts.iter().filter_map(|(part, entry)| {

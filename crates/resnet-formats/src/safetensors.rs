@@ -9,7 +9,7 @@
 //! equal names win. Tests hold both to the same answers.
 
 use crate::array::{Array, Tensors, elements};
-use crate::error::FormatError;
+use crate::error::{FormatError, MAX_AXES, MAX_NAME, shorten};
 use crate::numbers::{Element, each_block, read_data};
 use crate::strangers;
 use serde::de::{self, MapAccess, Visitor};
@@ -68,8 +68,7 @@ impl<R: Read> Stream<R> {
     /// [`FormatError`] names the tensor and the field that is wrong.
     pub fn open(mut from: R, len: u64) -> Result<Stream<R>, FormatError> {
         let (raw, data_len) = header(&mut from, len)?;
-        let header: Header =
-            serde_json::from_slice(&raw).map_err(|e| FormatError::Header(e.to_string()))?;
+        let header: Header = serde_json::from_slice(&raw).map_err(FormatError::json)?;
         let Header { mut tensors, metadata } = header;
         let sums = metadata.get(CHECKSUM).map(|sum| (sum.clone(), begin_sum(raw, sum)));
         tensors.sort_by_key(|(_, entry)| (entry.data_offsets.0, entry.data_offsets.1));
@@ -170,7 +169,8 @@ fn header(mut from: impl Read, len: u64) -> Result<(Vec<u8>, u64), FormatError> 
 ///
 /// # Errors
 /// [`FormatError::Io`] when the writer fails; [`FormatError::Tensor`] for a tensor with a reserved
-/// name.
+/// name, one of more than 1 KiB, or more than 64 axes; [`FormatError::TooLarge`] for more names and
+/// texts than a header holds.
 pub fn write(tensors: &Tensors, mut to: impl Write) -> Result<(), FormatError> {
     let mut header = encode_header(tensors)?;
     let mut sum = begin_sum(header.clone(), NO_CHECKSUM);
@@ -218,11 +218,12 @@ impl<'de> Deserialize<'de> for Header {
                 while let Some(name) = map.next_key::<String>()? {
                     if !seen.insert(name.clone()) {
                         return Err(de::Error::custom(format_args!(
-                            "the name `{name}` stands there twice"
+                            "the name `{}` stands there twice",
+                            shorten(&name)
                         )));
                     }
                     let at = |e: M::Error| -> M::Error {
-                        de::Error::custom(format_args!("`{name}`: {e}"))
+                        de::Error::custom(format_args!("`{}`: {e}", shorten(&name)))
                     };
                     if name == METADATA {
                         let metadata = map.next_value::<Option<_>>();
@@ -249,14 +250,21 @@ fn layouts(
     let mut layouts = Vec::with_capacity(tensors.len());
     for (name, entry) in tensors {
         let wrong = |field, expected: String, found: String| FormatError::Tensor {
-            tensor: name.clone(),
+            tensor: shorten(name),
             field,
             expected,
             found,
         };
+        if name.len() > MAX_NAME {
+            return Err(FormatError::long_name(name));
+        }
+        if entry.shape.len() > MAX_AXES {
+            let found = format!("{} of them", entry.shape.len());
+            return Err(wrong("shape", format!("at most {MAX_AXES} axes"), found));
+        }
         let Some(element) = Element::of_name(&entry.dtype) else {
             return Err(FormatError::DataType {
-                tensor: name.clone(),
+                tensor: shorten(name),
                 found: entry.dtype.chars().take(20).collect(),
             });
         };
@@ -296,21 +304,30 @@ fn layouts(
 
 /// The header's JSON, padded with spaces so that the numbers start at a multiple of 8.
 fn encode_header(tensors: &Tensors) -> Result<Vec<u8>, FormatError> {
-    let as_json = |e: serde_json::Error| FormatError::Header(e.to_string());
     let mut header = vec![b'{'];
     let mut metadata = tensors.metadata.clone();
     metadata.insert(CHECKSUM.into(), NO_CHECKSUM.into());
     header.extend(format!("\"{METADATA}\":").bytes());
-    serde_json::to_writer(&mut header, &metadata).map_err(as_json)?;
+    serde_json::to_writer(&mut header, &metadata).map_err(FormatError::json)?;
     let mut offset = 0;
     for (name, array) in &tensors.entries {
+        let wrong = |field, expected: String, found: String| FormatError::Tensor {
+            tensor: shorten(name),
+            field,
+            expected,
+            found,
+        };
         if name == METADATA {
-            return Err(FormatError::Tensor {
-                tensor: name.clone(),
-                field: "name",
-                expected: "a name that the format does not reserve".into(),
-                found: name.clone(),
-            });
+            let expected = "a name that the format does not reserve";
+            return Err(wrong("name", expected.into(), name.clone()));
+        }
+        if name.len() > MAX_NAME {
+            return Err(FormatError::long_name(name));
+        }
+        let axes = array.shape().len();
+        if axes > MAX_AXES {
+            let expected = format!("at most {MAX_AXES} axes");
+            return Err(wrong("shape", expected, format!("{axes} of them")));
         }
         header.push(b',');
         let data_type = array.data().data_type();
@@ -321,14 +338,18 @@ fn encode_header(tensors: &Tensors) -> Result<Vec<u8>, FormatError> {
             shape: array.shape().iter().map(|&axis| axis as u64).collect(),
             data_offsets: (begin, offset),
         };
-        serde_json::to_writer(&mut header, name).map_err(as_json)?;
+        serde_json::to_writer(&mut header, name).map_err(FormatError::json)?;
         header.push(b':');
-        serde_json::to_writer(&mut header, &entry).map_err(as_json)?;
+        serde_json::to_writer(&mut header, &entry).map_err(FormatError::json)?;
     }
     header.push(b'}');
     header.resize(header.len().next_multiple_of(8), b' ');
     if header.len() as u64 > MAX_HEADER {
-        return Err(FormatError::HeaderTooLarge { limit: MAX_HEADER, found: header.len() as u64 });
+        return Err(FormatError::TooLarge {
+            what: "bytes of names and texts",
+            limit: MAX_HEADER,
+            advice: "leave some of them out",
+        });
     }
     Ok(header)
 }

@@ -141,6 +141,23 @@ fn a_placeholder_cannot_be_a_weight() {
 }
 
 #[test]
+fn long_names_are_refused_and_not_shown_whole() {
+    let named = |len: usize| {
+        let name = text(&"n.".repeat(len / 2));
+        [b"\x80\x02}(", &name[..], &tensor(&claim()), b"u."].concat()
+    };
+    pickles(vec![
+        ("a long name", named(1026), &["name: expected at most 1024 bytes, found 1026"]),
+        ("a giant name", named(1 << 20), &["name: expected at most 1024 bytes, found 1048576"]),
+    ]);
+    for file in [archive(&named(1024)), stream(&named(1024), 2, &[0; 8])] {
+        assert_eq!(pth::read(&file).unwrap().tensors.entries.len(), 1);
+    }
+    let error = pth::read(&archive(&named(1 << 20))).unwrap_err().to_string();
+    assert!(error.len() < 500, "{error}");
+}
+
+#[test]
 fn broken_programs_are_refused() {
     let mut lists = vec![0x80, 2];
     lists.extend([b'('].repeat(100_000));

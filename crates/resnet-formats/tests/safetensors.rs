@@ -258,6 +258,11 @@ fn damaged_headers_are_named() {
             says: &["header is not valid"],
         },
         Case {
+            what: "many axes",
+            file: file(&format!(r#"{{"a":{{{}}}}}"#, f32s("[0,4]", &format!("{:?}", [1; 65]))), 4),
+            says: &["`a`, shape: expected at most 64 axes, found 65 of them"],
+        },
+        Case {
             what: "huge header",
             file: file("{}", 0)
                 .into_iter()
@@ -277,6 +282,47 @@ fn damaged_headers_are_named() {
         for part in case.says {
             assert!(error.contains(part), "{}: `{error}` lacks `{part}`", case.what);
         }
+    }
+}
+
+#[test]
+fn long_names_are_refused_and_not_shown_whole() {
+    let entry = r#"{"dtype":"F32","shape":[1],"data_offsets":[0,4]}"#;
+    let mut tensors = Tensors::default();
+    tensors.insert("n.".repeat(512), Array::f32(vec![1], vec![1.0]));
+    assert_eq!(read(&bytes(&tensors)).unwrap(), tensors);
+    let longer = format!("{}x", "n.".repeat(512));
+    let giant = "g.".repeat(1 << 20);
+    for (header, part) in [
+        (format!(r#"{{"{longer}":{entry}}}"#), "name: expected at most 1024 bytes, found 1025"),
+        (format!(r#"{{"{giant}":{entry}}}"#), "name: expected at most 1024 bytes, found 2097152"),
+        (format!(r#"{{"{giant}":{entry},"{giant}":{entry}}}"#), "stands there twice"),
+        (format!(r#"{{"{giant}":{{"dtype":7}}}}"#), "invalid type: integer"),
+        (format!(r#"{{"{giant}":"{giant}"}}"#), "invalid type: string"),
+        (format!(r#"{{"w":{{"dtype":"{giant}","shape":[1],"data_offsets":[0,4]}}}}"#), "dtype"),
+    ] {
+        let error = safetensors::read(&file(&header, 4)).unwrap_err().to_string();
+        assert!(error.contains(part) && error.len() < 500, "{error}");
+    }
+    tensors.insert(longer, Array::f32(vec![1], vec![1.0]));
+    let error = safetensors::write(&tensors, Vec::new()).unwrap_err().to_string();
+    assert!(error.contains("at most 1024 bytes"), "{error}");
+}
+
+#[test]
+fn what_would_not_be_read_is_not_written() {
+    let mut wordy = sample();
+    wordy.metadata.insert("notes".into(), "x".repeat(safetensors::MAX_HEADER as usize));
+    let mut deep = sample();
+    deep.insert("deep", Array::f32(vec![1; 65], vec![1.0]));
+    for (tensors, part) in [
+        (wordy, "the format holds at most 67108864 bytes of names and texts; leave some"),
+        (deep, "`deep`, shape: expected at most 64 axes, found 65"),
+    ] {
+        let mut written = Vec::new();
+        let error = safetensors::write(&tensors, &mut written).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+        assert!(written.is_empty());
     }
 }
 

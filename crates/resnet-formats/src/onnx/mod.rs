@@ -14,7 +14,7 @@ use prost::Message;
 use prost::bytes::Bytes;
 
 use crate::array::{Array, Data, elements};
-use crate::error::FormatError;
+use crate::error::{FormatError, shorten};
 use crate::numbers::{Element, each_block, read_data};
 use proto::{Tensor, kind};
 
@@ -51,7 +51,8 @@ pub fn read(bytes: impl Into<Bytes>) -> Result<proto::Model, FormatError> {
 /// [`FormatError::TooLarge`] beyond 2 GiB; [`FormatError::Io`] when the writer fails.
 pub fn write(model: &proto::Model, mut to: impl Write) -> Result<(), FormatError> {
     if model.encoded_len() as u64 > MAX_BYTES {
-        return Err(FormatError::TooLarge { what: "bytes in a file", limit: MAX_BYTES });
+        let advice = "write safetensors instead";
+        return Err(FormatError::TooLarge { what: "bytes in a file", limit: MAX_BYTES, advice });
     }
     to.write_all(&model.encode_to_vec())?;
     Ok(())
@@ -88,7 +89,7 @@ pub fn tensor(name: &str, array: &Array) -> Tensor {
 /// Its numbers are of another type, in another file, or not as many as its shape holds.
 pub fn array(tensor: &Tensor) -> Result<Array, FormatError> {
     let wrong = |expected: String, found: String, advice| FormatError::Onnx {
-        place: format!("tensor `{}`", tensor.name.as_deref().unwrap_or_default()),
+        place: format!("tensor `{}`", shorten(tensor.name.as_deref().unwrap_or_default())),
         expected,
         found,
         advice,

@@ -1,10 +1,9 @@
 //! What the calls in a pickle build: tensors, storages, dictionaries. Nothing is executed, and no
 //! size is believed yet.
 
-use super::MAX_AXES;
 use super::globals::Global;
 use super::value::{Arena, Node, Storage, Tensor, Value};
-use crate::error::FormatError;
+use crate::error::{FormatError, MAX_AXES};
 use crate::numbers::Element;
 
 /// Bytes of a storage's name; PyTorch's are short decimal numbers.

@@ -8,8 +8,8 @@
 use super::build;
 use super::globals;
 use super::source::Source;
-use super::value::{Arena, Node, Value, shorten};
-use crate::error::FormatError;
+use super::value::{Arena, Node, Value};
+use crate::error::{FormatError, shorten};
 use std::collections::HashMap;
 use std::io::BufRead;
 

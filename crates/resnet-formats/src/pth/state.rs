@@ -1,8 +1,8 @@
 //! Finds the state dict in what a checkpoint holds.
 
 use super::globals::unread;
-use super::value::{Arena, Value, shorten};
-use crate::error::FormatError;
+use super::value::{Arena, Value};
+use crate::error::{FormatError, MAX_NAME, shorten};
 use std::collections::BTreeMap;
 
 /// Keys under which training programs keep the state dict, in the order they are tried.
@@ -60,6 +60,9 @@ pub(super) fn find(arena: &Arena, object: Value) -> Result<State<'_>, FormatErro
         }
         for (&name, &value) in &entries {
             if arena.tensor(value).is_some() {
+                if name.len() > MAX_NAME {
+                    return Err(FormatError::long_name(name));
+                }
                 state.tensors.insert(name, value);
             } else {
                 state.ignore(shorten(name), arena.describe(value));

@@ -3,7 +3,7 @@
 use super::value::{Arena, Storage, Tensor};
 use super::zip;
 use crate::array::{Array, elements};
-use crate::error::FormatError;
+use crate::error::{FormatError, shorten};
 use crate::numbers::{BLOCK, Element, Numbers, read_data};
 use std::collections::HashMap;
 use std::io::{Read, Seek, SeekFrom};
@@ -52,7 +52,7 @@ impl<R: Read + Seek> Storages<R> {
         arena: &Arena,
     ) -> Result<Array, FormatError> {
         let wrong = |field, expected: String, found: String| FormatError::Tensor {
-            tensor: super::value::shorten(name),
+            tensor: shorten(name),
             field,
             expected,
             found,

@@ -5,7 +5,7 @@
 //! what they take in the file, and nothing recurses.
 
 use super::globals::Global;
-use crate::error::FormatError;
+use crate::error::{FormatError, shorten};
 use crate::numbers::Element;
 
 /// Values with parts in one pickle: three times those of a 1,202-layer network with its optimiser
@@ -213,14 +213,4 @@ impl Arena {
             },
         }
     }
-}
-
-/// The first characters of a text, without those that would disturb a terminal.
-pub(super) fn shorten(text: &str) -> String {
-    const SHOWN: usize = 80;
-    let mut shown: String = text.chars().take(SHOWN).collect();
-    if shown.len() < text.len() {
-        shown.push('…');
-    }
-    shown.escape_debug().collect()
 }

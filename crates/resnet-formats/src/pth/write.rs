@@ -1,8 +1,8 @@
 //! Writes the zip container of `torch.save`, with the same bytes for the same arrays.
 
-use super::{MAX_AXES, MAX_METADATA, METADATA};
+use super::{MAX_METADATA, METADATA};
 use crate::array::{Array, DataType, Tensors};
-use crate::error::FormatError;
+use crate::error::{FormatError, MAX_AXES, MAX_NAME};
 use crate::numbers::each_block;
 use std::collections::HashMap;
 use std::io::Write;
@@ -20,11 +20,14 @@ const ALIGNMENT: u64 = 64;
 ///
 /// # Errors
 /// [`FormatError::Io`] when the writer fails; [`FormatError::TooLarge`] for more than 4 GiB, 65,000
-/// arrays, 64 axes or 16 MiB of texts.
+/// arrays, 64 axes or 16 MiB of texts; [`FormatError::Tensor`] for a name of more than 1 KiB.
 pub fn write(tensors: &Tensors, to: impl Write) -> Result<(), FormatError> {
+    if let Some(name) = tensors.entries.keys().find(|name| name.len() > MAX_NAME) {
+        return Err(FormatError::long_name(name));
+    }
     let axes = tensors.entries.values().map(|array| array.shape().len());
     if axes.max().is_some_and(|axes| axes > MAX_AXES) {
-        return Err(FormatError::TooLarge { what: "axes in an array", limit: MAX_AXES as u64 });
+        return Err(too_large("axes in an array", MAX_AXES as u64, "use fewer"));
     }
     let mut zip = Zip { to, at: 0, directory: Vec::new(), entries: 0 };
     zip.bytes("data.pkl", &pickle(tensors))?;
@@ -34,14 +37,20 @@ pub fn write(tensors: &Tensors, to: impl Write) -> Result<(), FormatError> {
     }
     zip.bytes("version", b"3\n")?;
     if !tensors.metadata.is_empty() {
-        let json = serde_json::to_vec(&tensors.metadata)
-            .map_err(|e| FormatError::Header(e.to_string()))?;
+        let json = serde_json::to_vec(&tensors.metadata).map_err(FormatError::json)?;
         if json.len() as u64 > MAX_METADATA {
-            return Err(FormatError::TooLarge { what: "bytes of texts", limit: MAX_METADATA });
+            return Err(too_large("bytes of texts", MAX_METADATA, OTHERWISE));
         }
         zip.bytes(METADATA, &json)?;
     }
     zip.finish()
+}
+
+/// What to do with more than fits.
+const OTHERWISE: &str = "write safetensors instead";
+
+fn too_large(what: &'static str, limit: u64, advice: &'static str) -> FormatError {
+    FormatError::TooLarge { what, limit, advice }
 }
 
 /// Takes the blocks of an entry.
@@ -78,10 +87,10 @@ impl<W: Write> Zip<W> {
         let padding = begin.next_multiple_of(ALIGNMENT) - begin;
         let end = begin + padding + size;
         if end > 0xffff_fffe {
-            return Err(FormatError::TooLarge { what: "bytes", limit: 0xffff_fffe });
+            return Err(too_large("bytes", 0xffff_fffe, OTHERWISE));
         }
         if self.entries == 0xfffe {
-            return Err(FormatError::TooLarge { what: "entries", limit: 0xfffe });
+            return Err(too_large("entries", 0xfffe, OTHERWISE));
         }
 
         // Shared by both headers: version 2.0, UTF-8, stored, 1980-01-01 00:00, checksum, sizes,

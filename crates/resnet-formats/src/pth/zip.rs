@@ -4,7 +4,7 @@
 //! pick one of two entries that contradict each other; here both are errors, so no entry is larger
 //! than the file and all readers see the same content.
 
-use crate::error::FormatError;
+use crate::error::{FormatError, shorten};
 use crate::strangers;
 use std::collections::HashSet;
 use std::io::{Read, Seek, SeekFrom};
@@ -42,7 +42,7 @@ pub(super) fn wrong(
     advice: &'static str,
 ) -> FormatError {
     FormatError::Zip {
-        entry: super::value::shorten(entry),
+        entry: shorten(entry),
         field,
         expected: expected.to_string(),
         found: found.to_string(),
