@@ -4,9 +4,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::net::{self, Arch, ArchError};
+use super::ImportError;
+use crate::net::{self, Arch};
 use resnet_engine::graph::Shape;
 use resnet_engine::op;
+use resnet_formats::shorten;
 
 /// Dimensions of each tensor, by our names.
 pub(super) type Dims = BTreeMap<String, Vec<usize>>;
@@ -69,22 +71,21 @@ fn same(a: &[usize], b: &[usize]) -> bool {
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let misshapen: Vec<String> = self
-            .misshapen
-            .iter()
-            .take(SHOWN + 1)
-            .map(|(name, found, needed)| format!("{name} (found {found:?}, expected {needed:?})"))
-            .collect();
+        let some = |names: &[String]| -> Vec<String> {
+            names.iter().take(SHOWN).map(|name| shorten(name)).collect()
+        };
+        let misshapen = self.misshapen.iter().take(SHOWN).map(|(name, found, needed)| {
+            format!("{} (found {found:?}, expected {needed:?})", shorten(name))
+        });
         let kinds = [
-            ("missing", self.missing.len(), &self.missing),
-            ("unexpected", self.unexpected.len(), &self.unexpected),
-            ("misshapen", self.misshapen.len(), &misshapen),
+            ("missing", self.missing.len(), some(&self.missing)),
+            ("unexpected", self.unexpected.len(), some(&self.unexpected)),
+            ("misshapen", self.misshapen.len(), misshapen.collect()),
         ];
         let texts = kinds.iter().filter(|(_, count, _)| *count > 0);
         let texts = texts.map(|(kind, count, names)| {
             let dots = if *count > SHOWN { ", ..." } else { "" };
-            let shown: Vec<&str> = names.iter().take(SHOWN).map(String::as_str).collect();
-            format!("{count} {kind}: {}{dots}", shown.join(", "))
+            format!("{count} {kind}: {}{dots}", names.join(", "))
         });
         f.write_str(&texts.collect::<Vec<_>>().join("; "))
     }
@@ -117,17 +118,13 @@ pub(super) fn ends(found: &Dims) -> (Option<usize>, Option<usize>) {
     (channels, classes)
 }
 
-/// Dimensions of every tensor that a network has.
-pub(super) fn needed(arch: &Arch, ends: Ends, side: Option<usize>) -> Result<Dims, ArchError> {
+/// Dimensions of every tensor that a network has for pictures of this side, or else for those it
+/// was designed for.
+pub(super) fn needed(arch: &Arch, ends: Ends, side: Option<usize>) -> Result<Dims, ImportError> {
     let design = arch.default_input();
     let side = side.unwrap_or(design.h);
     let graph = arch.graph(Shape::new(ends.channels, side, side), ends.classes)?;
-    // A shape error would mean a network that reads no image at all; there is nothing to compare
-    // then.
-    let shapes = op::shapes(&graph).unwrap_or_default();
-    if shapes.is_empty() {
-        return Ok(Dims::new());
-    }
+    let shapes = op::shapes(&graph)?;
     let params = op::all_params(&graph, &shapes);
     Ok(params.into_iter().map(|(_, name, param)| (name, param.dims)).collect())
 }
@@ -143,7 +140,14 @@ pub(super) fn ends_for(arch: &Arch, found: &Dims) -> Ends {
 
 /// Networks in the order of how well they fit, best first; among equals, fewest options first, then
 /// residual before plain, then the order of the catalogue. Empty if nothing is like these tensors.
-pub(super) fn candidates(found: &Dims, options: &[(&str, &str)]) -> Vec<Candidate> {
+///
+/// A classifier may depend on the pictures' side, so the networks are those for `side`; one that
+/// cannot read such pictures is compared as it was designed.
+pub(super) fn candidates(
+    found: &Dims,
+    options: &[(&str, &str)],
+    side: Option<usize>,
+) -> Vec<Candidate> {
     let mut list: Vec<(usize, usize, bool, Candidate)> = Vec::new();
     let width =
         found.get("layer1.0.conv1.weight").and_then(|dims| dims.first()).copied().unwrap_or(0);
@@ -172,7 +176,8 @@ pub(super) fn candidates(found: &Dims, options: &[(&str, &str)]) -> Vec<Candidat
                 if list.iter().any(known) {
                     continue;
                 }
-                let Ok(needed) = needed(&arch, ends_for(&arch, found), None) else {
+                let of_side = |side| needed(&arch, ends_for(&arch, found), side);
+                let Ok(needed) = of_side(side).or_else(|_| of_side(None)) else {
                     continue;
                 };
                 let mismatch = Mismatch::between(found, &needed);

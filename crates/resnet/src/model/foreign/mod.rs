@@ -15,7 +15,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use resnet_formats::{Array, Tensors};
+use resnet_formats::{Array, Tensors, shorten};
 
 use super::error::ModelError;
 use super::file::{ALIASES, HEADLESS, Model, is_ours};
@@ -27,6 +27,7 @@ use crate::data::{DataError, Normalize, Preprocess};
 use crate::net::{Arch, ArchError};
 use infer::{Candidate, Dims};
 use resnet_engine::graph::Shape;
+use resnet_engine::op::ShapeError;
 use rest::Head;
 
 pub use choices::{Assumption, Choices, ClassList, read_classes};
@@ -80,9 +81,10 @@ pub enum ImportError {
     },
     /// The tensors are not those of the network.
     #[error(
-        "{}: the tensors ({naming}) do not fit network `{arch}`{}: {mismatch}{}{}",
+        "{}: the tensors ({naming}) do not fit network `{arch}`{}{}: {mismatch}{}{}",
         path.display(),
         if *asked { "" } else { ", the nearest that is known" },
+        crop.map_or(String::new(), |side| format!(", for pictures of {side}x{side} pixels")),
         like(looks_like),
         if *asked { "" } else { "; if it is another, say which" }
     )]
@@ -95,6 +97,8 @@ pub enum ImportError {
         arch: String,
         /// Whether it was asked for.
         asked: bool,
+        /// Side of the pictures, where that was asked for; a classifier may depend on it.
+        crop: Option<usize>,
         /// The differences.
         mismatch: Mismatch,
         /// What the network looks like, where it is none of ours.
@@ -129,6 +133,9 @@ pub enum ImportError {
     /// The network cannot be built for these images or classes.
     #[error(transparent)]
     Arch(#[from] ArchError),
+    /// A layer cannot read images of this size.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
     /// The preprocessing does not fit together.
     #[error(transparent)]
     Preprocess(#[from] DataError),
@@ -145,7 +152,7 @@ impl ImportError {
     pub fn is_usage(&self) -> bool {
         match self {
             ImportError::Arch(error) => error.is_usage(),
-            ImportError::Choice { .. } => true,
+            ImportError::Choice { .. } | ImportError::Shape(_) => true,
             ImportError::Model(_)
             | ImportError::File(_)
             | ImportError::Ours { .. }
@@ -233,9 +240,9 @@ pub fn import(path: &Path, choices: &Choices) -> Result<Import, ImportError> {
 
 fn unknown_names<'a>(path: &Path, names: impl Iterator<Item = &'a String> + Clone) -> ImportError {
     let looks_like = strangers::looks_like(names.clone());
-    let mut found: Vec<&str> = names.take(5).map(String::as_str).collect();
+    let mut found: Vec<String> = names.take(5).map(|name| shorten(name)).collect();
     if found.len() == 5 {
-        found[4] = "...";
+        found[4] = "...".into();
     }
     let expected: Vec<&str> = NAMINGS.iter().map(|naming| naming.name).collect();
     ImportError::Names {
@@ -259,6 +266,7 @@ fn network(
         naming: naming.name,
         arch: arch.name(),
         asked,
+        crop: choices.crop,
         mismatch,
         looks_like: strangers::looks_like(found.keys()),
     };
@@ -270,7 +278,7 @@ fn network(
             false => Err(wrong(arch, true, mismatch)),
         };
     }
-    let mut candidates = infer::candidates(found, naming.options).into_iter();
+    let mut candidates = infer::candidates(found, naming.options, choices.crop).into_iter();
     let Some(Candidate { arch, mismatch }) = candidates.next() else {
         return Err(unknown_names(path, found.keys()));
     };

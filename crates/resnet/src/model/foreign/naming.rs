@@ -111,32 +111,25 @@ impl Naming {
     /// such as `module.`.
     pub(super) fn of<T>(tensors: &BTreeMap<String, T>) -> Option<(&'static Naming, String)> {
         NAMINGS.iter().find_map(|naming| {
-            let prefixes = tensors
-                .keys()
-                .filter_map(|name| name.strip_suffix(naming.marks[0]))
-                .filter(|prefix| prefix.is_empty() || prefix.ends_with('.'));
-            let fits = |prefix: &&str| {
-                let mut marks = naming.marks.iter();
-                marks.all(|mark| tensors.contains_key(&format!("{prefix}{mark}")))
-            };
             // The network itself before copies of it, and before what holds several.
             let rank = |prefix: &&str| (is_twin(prefix), prefix.len());
-            let prefix = prefixes.filter(fits).min_by_key(rank)?;
+            let prefix = naming.prefixes(tensors).min_by_key(rank)?;
             Some((naming, prefix.to_owned()))
         })
     }
 
-    /// What stands before the names of another copy of the network, if this is a name in one.
-    pub(super) fn copy<'a, T>(
-        &self,
-        tensors: &BTreeMap<String, T>,
-        name: &'a str,
-    ) -> Option<&'a str> {
-        let ends = name.match_indices('.').map(|(dot, _)| &name[..=dot]);
-        let mut prefixes = ends.filter(|prefix| {
-            self.marks.iter().all(|mark| tensors.contains_key(&format!("{prefix}{mark}")))
-        });
-        prefixes.next()
+    /// What stands before the names of each copy of the network.
+    pub(super) fn prefixes<'a, T>(
+        &'static self,
+        tensors: &'a BTreeMap<String, T>,
+    ) -> impl Iterator<Item = &'a str> {
+        let fits = move |prefix: &&str| {
+            let mut marks = self.marks.iter();
+            (prefix.is_empty() || prefix.ends_with('.'))
+                && marks.all(|mark| tensors.contains_key(&format!("{prefix}{mark}")))
+        };
+        let mark = self.marks[0];
+        tensors.keys().filter_map(move |name| name.strip_suffix(mark)).filter(fits)
     }
 
     /// Our name for one of its names.
@@ -205,6 +198,9 @@ mod tests {
         });
         let both: Vec<&str> = both.iter().flatten().map(String::as_str).collect();
         assert_eq!(naming(&both).unwrap().1, "student.");
+        let tensors = both.iter().map(|name| (name.to_string(), ())).collect();
+        let last = NAMINGS.iter().rev().nth(1).unwrap();
+        assert_eq!(last.prefixes(&tensors).collect::<Vec<_>>(), ["ema.", "student."]);
         // `xconv1.weight` is another name, not a prefix.
         assert_eq!(naming(&["xconv1.weight", "xlayer1.0.conv1.weight"]), None);
     }

@@ -1,7 +1,7 @@
 //! What a file of weights holds beside the network's body: the last layer under another name, and
 //! tensors that are no part of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use resnet_formats::{Array, Data};
 
@@ -37,11 +37,13 @@ pub(super) const HEAD: &str = "fc";
 /// and a phrase on each group that is left out.
 pub(super) fn sort(
     entries: BTreeMap<String, Array>,
-    naming: &Naming,
+    naming: &'static Naming,
     prefix: &str,
 ) -> (BTreeMap<String, Array>, Vec<String>) {
+    let copies: HashSet<&str> = naming.prefixes(&entries).collect();
     let twin = |name: &str| {
-        let copy = naming.copy(&entries, name);
+        let mut ends = name.match_indices('.').map(|(dot, _)| &name[..=dot]);
+        let copy = ends.find(|end| copies.contains(end));
         copy.filter(|copy| *copy != prefix && !prefix.starts_with(*copy)).map(str::to_owned)
     };
     let twins: BTreeMap<&String, String> =

@@ -163,6 +163,50 @@ fn differences_are_counted_and_named() {
     let path = write(&dir, &other);
     let error = import(&path, &Choices::default()).unwrap_err().to_string();
     assert!(error.contains("found encoder.weight, expected those of timm"), "{error}");
+    // Of long names the beginning is enough.
+    let long = format!("layer1.{}", "0.".repeat(500));
+    for file in [&mut other, &mut wrong] {
+        file.insert(long.clone(), Array::f32(vec![1], vec![0.0]));
+        let error = import(&write(&dir, file), &Choices::default()).unwrap_err().to_string();
+        assert!(error.contains("layer1.0.0.0") && error.len() < 1000, "{error}");
+    }
+}
+
+#[test]
+fn a_classifier_that_follows_the_crop_is_compared_at_the_crop() {
+    // Names and shapes alone: a VGG's numbers are half a gigabyte.
+    let vgg = Arch::parse("vgg16").unwrap();
+    let ends = infer::Ends { channels: 3, classes: 7 };
+    let at = |side| infer::needed(&vgg, ends, Some(side)).unwrap();
+    let naming = NAMINGS.iter().find(|naming| naming.name == "torchvision vgg").unwrap();
+    let found = |dims: &Dims, crop| {
+        let choices = Choices { crop, ..Choices::default() };
+        let found = network(Path::new("vgg16.pth"), naming, dims, &choices, &mut Vec::new());
+        found.map(|arch| arch.name()).map_err(|error| error.to_string())
+    };
+    for crop in [None, Some(224)] {
+        assert_eq!(found(&at(224), crop), Ok("vgg16".into()));
+    }
+    assert_eq!(found(&at(192), Some(192)), Ok("vgg16".into()));
+    let error = found(&at(224), Some(192)).unwrap_err();
+    let part = "`vgg16`, the nearest that is known, for pictures of 192x192 pixels: 1 misshapen: \
+                classifier.0.weight (found [4096, 25088], expected [4096, 18432])";
+    assert!(error.contains(part), "{error}");
+
+    let dir = TestDir::new("crop");
+    let path = write(&dir, &tensors("classic", 3));
+    let import = |crop| {
+        let choices = Choices { crop: Some(crop), ..Choices::default() };
+        import(&path, &choices).map(|import| import.model.preprocess.shape.h)
+    };
+    assert_eq!(import(32).unwrap(), 32);
+    let error = import(64).unwrap_err().to_string();
+    assert!(error.contains("for pictures of 64x64 pixels: 1 misshapen: classifier.0"), "{error}");
+    // Sides that the network cannot read, and one whose maps would be too large to count.
+    for (crop, part) in [(1, "cannot read images of 3x1x1"), (20_000, "expected 1 to 16384")] {
+        let error = import(crop).unwrap_err();
+        assert!(error.is_usage() && error.to_string().contains(part), "{error}");
+    }
 }
 
 #[test]
