@@ -85,7 +85,7 @@ pub enum DataError {
     /// A folder called by a number may be one of two classes of a model whose classes have no
     /// names.
     #[error(
-        "{place}: class `{class}` is label {class} of the model by its number, but {other} where \
+        "{place}: class `{class}` is label {label} of the model by its number, but {other} where \
          folders are numbered sorted as text, as ImageFolder does; the model's classes have numbers \
          for names, as none were given when it was imported: import it again with a list of its \
          class names"
@@ -95,8 +95,25 @@ pub enum DataError {
         place: Box<str>,
         /// Its name.
         class: Box<str>,
+        /// Its label by its number.
+        label: usize,
         /// Its label where folders are numbered sorted as text.
         other: usize,
+    },
+    /// Two folders are called by one number, of a model whose classes have no names.
+    #[error(
+        "{place}: class `{class}` is label {label} of the model by its number, and so is `{other}`; \
+         leave or rename one of the two"
+    )]
+    SameNumber {
+        /// Where the class was found.
+        place: Box<str>,
+        /// Its name.
+        class: Box<str>,
+        /// The label of both.
+        label: usize,
+        /// The other's name.
+        other: Box<str>,
     },
     /// Data cannot be divided as asked.
     #[error("cannot split off a validation part: {0}")]

@@ -4,39 +4,40 @@
 //! that number folders sorted as text, as `ImageFolder` does, call the folders `0`, `1`, `10`, `2`
 //! by 0, 1, 2, 3; a model of such a program would be measured on wrong labels.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::subset::relabelled;
 use super::{DataError, Dataset};
 
+/// Most digits that numbers are padded to.
+const MOST_DIGITS: usize = 20;
+
 /// `data` with the labels that its class names are the numbers of, below `count`.
 ///
 /// # Errors
-/// A class that has pictures is called by no such number, or its number can be read in two ways.
+/// A class that has pictures is called by no such number, by that of another, or its number can be
+/// read in two ways.
 pub(crate) fn with_numbers(
     data: Arc<dyn Dataset>,
     count: usize,
 ) -> Result<Arc<dyn Dataset>, DataError> {
-    let mut sorted: Vec<String> = (0..count).map(|n| n.to_string()).collect();
-    sorted.sort();
     let number = |name: &str| {
         let digits = !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
         name.parse().ok().filter(|&n: &usize| digits && n < count)
     };
-    // Of numbers of equal length, such as `007`, both orders are one.
-    let padded = data.classes().iter().any(|name| name.len() > 1 && name.starts_with('0'));
     let labels: Vec<Option<usize>> = data.classes().iter().map(|name| number(name)).collect();
     let mut holds = vec![None; labels.len()];
     for index in (0..data.len()).rev() {
         holds[data.label(index) as usize] = Some(index);
     }
-    for (old, index) in holds.iter().enumerate() {
+    let mut called: HashMap<usize, &str> = HashMap::new();
+    for (class, index) in data.classes().iter().zip(&holds) {
         let Some(index) = *index else { continue };
-        let class = data.classes()[old].as_str();
-        let place = || data.name(index).into();
-        let Some(label) = labels[old] else {
+        let (class, place) = (class.as_str(), data.name(index).into());
+        let Some(label) = number(class) else {
             return Err(DataError::UnknownClass {
-                place: place(),
+                place,
                 class: class.into(),
                 known: count,
                 of: "the model".into(),
@@ -45,14 +46,39 @@ pub(crate) fn with_numbers(
                     .into(),
             });
         };
-        let place_as_text = sorted.iter().position(|name| name == class);
-        if let Some(other) = place_as_text.filter(|&other| !padded && other != label) {
-            return Err(DataError::Numbered { place: place(), class: class.into(), other });
+        if let Some(other) = called.insert(label, class) {
+            let (class, other) = (class.into(), other.into());
+            return Err(DataError::SameNumber { place, class, label, other });
+        }
+    }
+    let sorted = sorted_as_text(&called, count);
+    for (class, index) in data.classes().iter().zip(&holds) {
+        let Some(index) = *index else { continue };
+        let (label, other) = (number(class).unwrap_or_default(), sorted[class]);
+        if other != label {
+            let (place, class) = (data.name(index).into(), class.as_str().into());
+            return Err(DataError::Numbered { place, class, label, other });
         }
     }
     let labels = labels.into_iter().map(|label| label.unwrap_or_default() as u32).collect();
     let classes = (0..count).map(|n| n.to_string()).collect();
     Ok(relabelled(data, classes, labels))
+}
+
+/// The place of each of `count` numbers where they are sorted as text: written as in `called`, and
+/// the others as long as those.
+fn sorted_as_text(called: &HashMap<usize, &str>, count: usize) -> HashMap<String, usize> {
+    // Of numbers that zeros bring to equal length, such as `007`, both orders are one, up to the
+    // first number that is longer.
+    let padded = called.values().filter(|name| name.len() > 1 && name.starts_with('0'));
+    let width = padded.map(|name| name.len().min(MOST_DIGITS)).min().unwrap_or(1);
+    let written = |n: usize| match called.get(&n) {
+        Some(&name) => name.to_owned(),
+        None => format!("{n:0width$}"),
+    };
+    let mut sorted: Vec<String> = (0..count).map(written).collect();
+    sorted.sort_unstable();
+    sorted.into_iter().zip(0..).collect()
 }
 
 #[cfg(test)]
@@ -85,6 +111,18 @@ mod tests {
                 .starts_with("picture 2: class `10` is label 10 of the model by its number, but 2"),
             "{error}"
         );
+        // As many digits as the greatest number of some has, and one of them is left out.
+        for classes in [vec!["00", "11"], vec!["10", "11", "05"], vec!["01", "11", "100"]] {
+            assert_eq!(labels(&classes, 100).is_ok(), !classes.contains(&"100"), "{classes:?}");
+            let error = labels(&classes, 101).unwrap_err();
+            let part = "class `11` is label 11 of the model by its number, but 12 where folders";
+            assert!(error.contains(part), "{error}");
+        }
+        let error = labels(&["01", "002"], 10).unwrap_err();
+        assert!(error.contains("class `01` is label 1 of the model by its number, but"), "{error}");
+        let error = labels(&["1", "2", "01"], 10).unwrap_err();
+        let part = "picture 2: class `01` is label 1 of the model by its number, and so is `1`";
+        assert!(error.starts_with(part), "{error}");
         let error = labels(&["ants", "bees"], 2).unwrap_err();
         assert!(error.contains("class `ants` is not among the 2 classes of the model"), "{error}");
         assert!(error.ends_with("import it again with a list of its class names"), "{error}");
