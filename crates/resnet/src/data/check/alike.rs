@@ -56,20 +56,24 @@ pub(super) fn same(parts: &[Pictures], seen: &[Vec<Seen>], findings: &mut Findin
     }
 }
 
-/// Pictures of different splits that look the same and are not.
+/// Pictures that look like some of splits before their own, and are not the same.
 pub(super) fn near(parts: &[Pictures], seen: &[Vec<Seen>], findings: &mut Findings) {
-    let (mut looks, mut pictures) = (Vec::new(), Vec::new());
-    for (p, (part, seen)) in parts.iter().zip(seen).enumerate() {
+    let (mut shown, mut names) = (Vec::new(), Vec::new());
+    for (split, (part, seen)) in parts.iter().zip(seen).enumerate() {
         for (picture, seen) in part.pictures.iter().zip(seen) {
             if let Ok((_, Some((hash, Some(look))))) = seen {
-                looks.push((p, *look));
-                pictures.push((&picture.name, *hash));
+                shown.push(Shown { split, hash: *hash, look: *look });
+                names.push(&picture.name);
             }
         }
     }
-    for (i, j) in pairs(&looks) {
-        if pictures[i].1 != pictures[j].1 {
-            findings.push((Kind::Near, format!("{} ~ {}", pictures[i].0, pictures[j].0)));
+    for (like, name) in like_earlier(&shown).iter().zip(&names) {
+        if let Some(Like { nearest, count, .. }) = like {
+            let more = match count - 1 {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            findings.push((Kind::Near, format!("{}{more} ~ {name}", names[*nearest])));
         }
     }
 }
@@ -98,8 +102,9 @@ impl Look {
         (told >= TOLD).then_some(Look(bits))
     }
 
-    fn is_near(self, other: Look) -> bool {
-        (self.0 ^ other.0).count_ones() <= APART
+    /// In how many bits two differ.
+    fn apart(self, other: Look) -> u32 {
+        (self.0 ^ other.0).count_ones()
     }
 
     /// A part of the bits: where at most [`APART`] differ, one of [`PARTS`] is equal.
@@ -128,24 +133,87 @@ fn cells(image: &Image) -> Vec<u32> {
     cells
 }
 
-/// Pairs of pictures of different splits that look the same, each picture by its split and its
-/// place in `looks`.
-fn pairs(looks: &[(usize, Look)]) -> Vec<(usize, usize)> {
-    let mut found = Vec::new();
+/// A picture that is compared.
+struct Shown {
+    split: usize,
+    hash: u128,
+    look: Look,
+}
+
+/// What looks like a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Like {
+    /// In how many bits the nearest differs.
+    apart: u32,
+    /// The nearest, the first of equals.
+    nearest: usize,
+    /// How many there are.
+    count: usize,
+}
+
+/// For each picture, what looks like it in splits before its own; the pictures are in the order of
+/// their splits.
+///
+/// Many pictures may look like many others, as those of a camera that does not move, so pairs are
+/// counted and not kept.
+fn like_earlier(shown: &[Shown]) -> Vec<Option<Like>> {
+    let mut found: Vec<Option<Like>> = vec![None; shown.len()];
+    // By which parts each picture was compared: two that have several in common count once.
+    let mut compared = vec![0u8; shown.len()];
     for n in 0..PARTS {
-        let mut alike: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
-        for (i, (_, look)) in looks.iter().enumerate() {
-            alike.entry(look.part(n)).or_default().push(i);
+        let mut groups: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+        for (i, shown) in shown.iter().enumerate() {
+            groups.entry(shown.look.part(n)).or_default().push(i);
         }
-        for group in alike.values().filter(|group| (2..=CROWD).contains(&group.len())) {
-            for (k, &i) in group.iter().enumerate() {
-                let near =
-                    |j: &&usize| looks[i].0 != looks[**j].0 && looks[i].1.is_near(looks[**j].1);
-                found.extend(group[k + 1..].iter().filter(near).map(|&j| (i, j)));
+        for group in groups.values().filter(|group| (2..=CROWD).contains(&group.len())) {
+            for (k, &later) in group.iter().enumerate() {
+                for &earlier in &group[..k] {
+                    let (a, b) = (&shown[earlier], &shown[later]);
+                    let apart = a.look.apart(b.look);
+                    let met = |m| compared[later] >> m & 1 == 1 && a.look.part(m) == b.look.part(m);
+                    if a.split == b.split || a.hash == b.hash || apart > APART || (0..n).any(met) {
+                        continue;
+                    }
+                    let like = Like { apart, nearest: earlier, count: 1 };
+                    found[later] = Some(match found[later] {
+                        None => like,
+                        Some(old) => {
+                            let first = (old.apart, old.nearest) < (apart, earlier);
+                            Like { count: old.count + 1, ..if first { old } else { like } }
+                        }
+                    });
+                }
             }
+            group.iter().for_each(|&i| compared[i] |= 1 << n);
         }
     }
-    found.sort_unstable();
-    found.dedup();
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_picture_of_a_later_split_is_found_once_with_its_nearest() {
+        // Frames of a camera that does not move, each in a few bits unlike the others.
+        let look = |bits: &[u32]| Look(bits.iter().fold(7 << 60, |look, bit| look ^ 1u128 << *bit));
+        let frame = |split, n: u32, look| Shown { split, hash: u128::from(n), look };
+        let mut shown: Vec<Shown> = Vec::new();
+        for split in 0..3 {
+            let frames = (0..100).map(|n| frame(split, n + 1000 * split as u32, look(&[n])));
+            shown.extend(frames);
+        }
+        // One that is the same picture as the first, and one unlike all others.
+        shown.push(frame(2, 0, look(&[])));
+        shown.push(frame(2, 9999, Look(u128::MAX)));
+        let found = like_earlier(&shown);
+        assert!(found[..100].iter().all(Option::is_none));
+        for n in 0..100 {
+            let like = |count| Some(Like { apart: 0, nearest: n, count });
+            assert_eq!((found[100 + n], found[200 + n]), (like(100), like(200)));
+        }
+        assert_eq!(found[300], Some(Like { apart: 1, nearest: 1, count: 199 }));
+        assert_eq!(found[301], None);
+    }
 }

@@ -271,3 +271,23 @@ fn pictures_that_look_the_same_in_two_splits_are_found() {
     assert_eq!(check.severity(), Some(Severity::Warning));
     assert_eq!(found(&dir, Depth::Quick).problems, []);
 }
+
+#[test]
+fn pictures_that_look_the_same_are_counted_by_picture_not_by_pair() {
+    let dir = TempDir::new("check-frames");
+    for (split, first) in [("train", 0), ("val", 10)] {
+        for n in 0..4 {
+            let frame = jpeg(&scene(96, 72, 1, (first + n) as f32), 90);
+            dir.write(&format!("{split}/a/{n}.jpg"), &frame);
+        }
+    }
+    let check = found(&dir, Depth::Full);
+    let near = items(&check, Kind::Near, &dir);
+    for (n, item) in near.iter().enumerate() {
+        let found = item.starts_with("train/a/") && item.contains(" and 3 more ~ ");
+        assert!(found && item.ends_with(&format!("val/a/{n}.jpg")), "{near:?}");
+    }
+    let problem = check.problems.iter().find(|problem| problem.kind == Kind::Near).unwrap();
+    assert_eq!((near.len(), problem.count), (4, 4));
+    assert!(problem.message.starts_with("4 pictures that look like one in another split"));
+}
