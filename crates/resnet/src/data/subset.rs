@@ -113,7 +113,8 @@ pub(crate) fn with_classes(
     with_aliases(data, classes, &[])
 }
 
-/// The same where data may call a class by its other name in `aliases`, which are by label too.
+/// The same where data may call a class by its other name in `aliases`, which are by label too;
+/// those past the last label name nothing.
 ///
 /// # Errors
 /// As [`with_classes`].
@@ -127,6 +128,7 @@ pub(crate) fn with_aliases(
     }
     let composed_all =
         |names: &[String]| -> Vec<String> { names.iter().map(|name| composed(name)).collect() };
+    let aliases = &aliases[..aliases.len().min(classes.len())];
     let (known, others) = (composed_all(classes), composed_all(aliases));
     let find = |name: &String| {
         let name = composed(name);
@@ -292,6 +294,9 @@ mod tests {
         let aliases = names(&["bees", "wasps", "n02206856"]);
         let seen = with_aliases(data.clone(), &names(&["ant", "wasp", "bees"]), &aliases).unwrap();
         assert_eq!((0..3).map(|index| seen.label(index)).collect::<Vec<_>>(), [2, 1, 2]);
+        let error = with_aliases(data.clone(), &names(&["ant", "wasp"]), &names(&["", "", "bees"]));
+        let error = error.err().unwrap().to_string();
+        assert!(error.contains("`bees` is not among the 2 classes"), "{error}");
         // A class without pictures needs no place.
         let one = Arc::new(Subset::new(data, vec![0, 2]));
         assert!(with_classes(one, &names(&["bees"])).is_ok());

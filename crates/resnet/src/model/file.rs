@@ -189,6 +189,15 @@ impl Model {
             serde_json::from_str(&classes).map_err(|e| wrong("classes", e.to_string()))?;
         let preprocess: Preprocess =
             serde_json::from_str(&preprocess).map_err(|e| wrong("preprocess", e.to_string()))?;
+        if let Some(aliases) = metadata.get(ALIASES) {
+            let aliases: Vec<String> =
+                serde_json::from_str(aliases).map_err(|e| wrong(ALIASES, e.to_string()))?;
+            if aliases.len() != classes.len() {
+                let (found, expected) = (aliases.len(), classes.len());
+                let problem = format!("holds {found} names for {expected} classes");
+                return Err(wrong(ALIASES, problem));
+            }
+        }
         let tensors = Tensors { metadata, ..Tensors::default() };
         Ok(Model { arch, classes, preprocess, tensors, path: path.to_owned() })
     }
@@ -361,5 +370,38 @@ impl Model {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Normalize;
+    use resnet_engine::graph::Shape;
+
+    #[test]
+    fn other_names_of_classes_are_as_many_as_the_classes() {
+        let normalize = Normalize::Channel { mean: vec![0.5], std: vec![0.5] };
+        let preprocess = Preprocess { shape: Shape::new(1, 8, 8), resize: None, normalize };
+        let classes = ["ant", "bee"].map(String::from).to_vec();
+        let arch = Arch::parse("resnet8").unwrap();
+        let model = Model::new(arch, classes, preprocess, Tensors::default());
+        let read = |aliases: &str| {
+            let mut texts = model.metadata();
+            texts.insert(ALIASES.into(), aliases.into());
+            let read = Model::described(Path::new("m.safetensors"), texts);
+            read.map(|model| model.aliases()).map_err(|error| error.to_string())
+        };
+        assert_eq!(read("[\"n1\", \"n2\"]"), Ok(vec!["n1".into(), "n2".into()]));
+        for (aliases, problem) in [
+            ("[\"n1\"]", "holds 1 names for 2 classes"),
+            ("[\"n1\", \"n2\", \"n3\"]", "holds 3 names for 2 classes"),
+            ("[1, 2]", "invalid type: integer"),
+            ("[\"n1\"", "EOF while parsing"),
+        ] {
+            let error = read(aliases).unwrap_err();
+            let start = "m.safetensors: metadata `classes.aliases` ";
+            assert!(error.starts_with(&format!("{start}{problem}")), "{error}");
+        }
     }
 }
