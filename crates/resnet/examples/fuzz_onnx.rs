@@ -1,13 +1,15 @@
-//! Damages ONNX files of small networks and reads their graphs for a given time:
+//! Damages ONNX files of small networks, reads their graphs and runs them for a given time:
 //! `cargo run --release -p resnet --example fuzz_onnx -- SECONDS [SEED]`.
 //!
 //! Stops with a panic, and writes the file that caused it to `fuzz-failure.onnx`.
 
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use resnet::base::rng::Rng;
 use resnet::data::{Normalize, Preprocess};
-use resnet::engine::graph::Shape;
+use resnet::engine::exec::{self, Device, Session};
+use resnet::engine::graph::{Graph, Shape};
 use resnet::engine::{op, plan};
 use resnet::model::export::{Options, onnx};
 use resnet::model::{self, Model};
@@ -20,18 +22,19 @@ fn main() {
     let seed = arguments.next().and_then(Result::ok).unwrap_or(1);
     let seeds: Vec<Vec<u8>> = ["resnet8", "preresnet8:shortcut=B", "classic"].map(file).into();
     let mut rng = Rng::named(seed, "fuzz");
+    let device = exec::cpu(1).expect("a CPU that runs the program has its instructions");
     let (begin, mut slowest) = (Instant::now(), Duration::ZERO);
     let (mut executions, mut decoded, mut understood) = (0u64, 0u64, 0u64);
     while begin.elapsed() < Duration::from_secs(seconds) {
         let mut bytes = seeds[rng.below(seeds.len())].clone();
         damage(&mut bytes, &mut rng);
         let start = Instant::now();
-        let read = std::panic::catch_unwind(|| {
+        let read = std::panic::catch_unwind(AssertUnwindSafe(|| {
             let proto = resnet_formats::onnx::read(bytes.clone()).ok()?;
             let network = onnx::network(&proto).ok();
-            // A graph that is understood can be planned, or is refused with a reason.
-            Some(network.map(|n| plan::Plan::build(&n.graph, plan::Options::infer(1)).is_ok()))
-        });
+            // A graph that is understood can be planned and run, or is refused with a reason.
+            Some(network.map(|n| runs(&n.graph, device.as_ref())))
+        }));
         match read {
             Ok(read) => {
                 decoded += u64::from(read.is_some());
@@ -53,6 +56,22 @@ fn main() {
         let peak = status.lines().find(|line| line.starts_with("VmHWM"));
         println!("{}", peak.unwrap_or_default());
     }
+}
+
+/// Most words of memory of a plan that is run.
+const MOST_WORDS: usize = 1 << 22;
+
+/// Whether a graph can be planned; if its plan is small, a picture of zeros passes through it.
+fn runs(graph: &Graph, device: &dyn Device) -> bool {
+    let Ok(plan) = plan::Plan::build(graph, plan::Options::infer(1)) else {
+        return false;
+    };
+    if plan.len() <= MOST_WORDS {
+        let (x, classes) = (vec![0.0; graph.input.len()], plan.classes);
+        let mut session = Session::to_run(device, plan).expect("memory for a small plan");
+        session.infer(&x, &mut vec![0.0; classes]).expect("a CPU does not fail");
+    }
+    true
 }
 
 /// The ONNX file of an untrained network that reads bytes.

@@ -31,7 +31,8 @@ pub struct ShapeError {
     pub reason: String,
 }
 
-/// Most numbers in a map of one image, or in a weight: kernels count them in 32 bits.
+/// Most numbers in a map of one image, with the zero rim that a convolution reads, or in a weight:
+/// kernels count them in 32 bits.
 const MOST_NUMBERS: usize = u32::MAX as usize;
 
 /// Shape of the output of `op` over inputs of these shapes.
@@ -41,12 +42,13 @@ const MOST_NUMBERS: usize = u32::MAX as usize;
 pub(crate) fn output_shape(op: &Op, inputs: &[Shape]) -> Result<Shape, String> {
     let y = unlimited_shape(op, inputs)?;
     let x = inputs.first().copied().unwrap_or(y);
+    let rim = if let Op::Conv2d { padding, .. } = op { 2 * padding } else { 0 };
     let fits = |dims: &[usize]| {
         dims.iter()
             .try_fold(1usize, |product, &n| product.checked_mul(n))
             .is_some_and(|product| product <= MOST_NUMBERS)
     };
-    let map_fits = fits(&[x.c, x.h, x.w]) && fits(&[y.c, y.h, y.w]);
+    let map_fits = fits(&[x.c, x.h + rim, x.w + rim]) && fits(&[y.c, y.h, y.w]);
     if map_fits && params(op, x).iter().all(|param| fits(&param.dims)) {
         return Ok(y);
     }
@@ -90,7 +92,7 @@ pub fn macs(op: &Op, x: Shape, y: Shape) -> u64 {
 /// Shape of every layer's output.
 ///
 /// # Errors
-/// The first layer that cannot read its inputs.
+/// The first layer that cannot read its inputs; an addition cannot read one map twice.
 pub fn shapes(graph: &Graph) -> Result<Vec<Shape>, ShapeError> {
     let mut shapes: Vec<Shape> = Vec::with_capacity(graph.layers.len());
     for layer in &graph.layers {
@@ -98,7 +100,11 @@ pub fn shapes(graph: &Graph) -> Result<Vec<Shape>, ShapeError> {
             Ok(graph.input)
         } else {
             let inputs: Vec<Shape> = layer.inputs.iter().map(|id| shapes[id.0]).collect();
-            output_shape(&layer.op, &inputs)
+            match layer.inputs[..] {
+                // A step borrows each of its slots once.
+                [a, b] if a == b => Err("its two inputs are one map, expected two maps".into()),
+                _ => output_shape(&layer.op, &inputs),
+            }
         };
         let shape = shape.and_then(|s| {
             if s.is_empty() { Err(format!("its output would be {s}")) } else { Ok(s) }

@@ -424,6 +424,15 @@ fn only_matrices_decay_where_norms_and_biases_do_not() {
 }
 
 #[test]
+fn a_map_is_not_added_to_itself() {
+    let mut g = Graph::new(Shape::new(3, 8, 8));
+    let x = g.push("conv1", conv(4, 1), &[LayerId(0)]);
+    let y = g.push("add", Op::Add, &[x, x]);
+    let error = Plan::build(&with_head((g, y)), Options::infer(1)).unwrap_err();
+    assert_eq!(error.to_string(), "layer `add`: its two inputs are one map, expected two maps");
+}
+
+#[test]
 fn the_text_names_every_step() {
     let plan = Plan::build(&residual(), Options::infer(1)).unwrap();
     let text = plan.to_string();

@@ -104,7 +104,7 @@ impl Conv2dShape {
         let images = [
             product(&[h, w, self.c_in]),
             product(&[self.h_out(), self.w_out(), self.c_out]),
-            product(&[self.kernel, self.kernel, self.c_in, self.c_out]),
+            product(&[self.kernel, self.kernel, self.c_in / self.groups, self.c_out]),
         ];
         for len in images {
             // One image is addressed with 32-bit offsets.
@@ -193,9 +193,12 @@ mod tests {
             ("ic6 ih4 oc8 k1 z3", "unknown field"),
             ("ic6 ih4 oc8 kx", "not a name and a number"),
             ("ic65536 ih4 oc65536 k4", "more than 2^32"),
+            ("ic16 ih16383 iw16384 oc16 k3 p1", "more than 2^32"),
         ] {
             let error = text.parse::<Conv2dShape>().unwrap_err();
             assert!(error.contains(reason), "{error}");
         }
+        // Each output channel has weights for its own group alone.
+        assert!("ic65536 ih4 oc65536 k4 g65536".parse::<Conv2dShape>().is_ok());
     }
 }
