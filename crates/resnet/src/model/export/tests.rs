@@ -302,6 +302,16 @@ fn graphs_that_are_not_ours_are_refused() {
         (|m| attribute(m, "Conv", "strides").ints = vec![0, 0], "stride 0"),
         (|m| attribute(m, "Conv", "pads").ints = vec![1, 2, 1, 2], "same on every side"),
         (|m| attribute(m, "Gemm", "transB").i = Some(0), "transposed weight"),
+        (|m| set(m, "BatchNormalization", "training_mode", 1, b""), "each batch's statistics"),
+        (|m| set(m, "Pad", "mode", 0, b"edge"), "its mode must be constant"),
+        (|m| set(m, "Pad", "mode", 0, b"reflect"), "its mode must be constant"),
+        (
+            |m| {
+                let add = node(m, "Add");
+                add.input[1] = add.input[0].clone();
+            },
+            "layer1.0.add: its two inputs are one map",
+        ),
         (|m| m.graph.as_mut().unwrap().output[0].name = Some("conv1".into()), "last node"),
         (|m| m.graph.as_mut().unwrap().input.clear(), "one input"),
         (
@@ -338,6 +348,15 @@ fn attribute<'a>(
 ) -> &'a mut resnet_formats::onnx::proto::Attribute {
     let attributes = &mut node(model, kind).attribute;
     attributes.iter_mut().find(|a| a.name.as_deref() == Some(name)).unwrap()
+}
+
+/// Adds a setting: an integer, or a text.
+fn set(model: &mut Proto, kind: &str, name: &str, i: i64, text: &'static [u8]) {
+    use resnet_formats::onnx::proto::Attribute;
+    let s = (!text.is_empty()).then(|| text.into());
+    let i = text.is_empty().then_some(i);
+    let attribute = Attribute { name: Some(name.into()), i, s, ..Attribute::default() };
+    node(model, kind).attribute.push(attribute);
 }
 
 fn tensor<'a>(model: &'a mut Proto, name: &str) -> &'a mut resnet_formats::onnx::proto::Tensor {

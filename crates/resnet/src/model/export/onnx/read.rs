@@ -201,6 +201,11 @@ impl Reader<'_> {
             ("Conv", input) => self.conv(node, name, input)?,
             ("BatchNormalization", input) => {
                 let x = self.layer(input)?;
+                if integer(node, "training_mode", 0)? != 0 {
+                    let problem = "it normalises by each batch's statistics (training_mode), \
+                                   expected its own; export the model for inference";
+                    return Err(problem.into());
+                }
                 let eps = find(node, "epsilon").and_then(|a| a.f).unwrap_or(1e-5);
                 let op = Op::BatchNorm { eps, momentum: 0.1, zero_init: false };
                 let name = self.push(name, op, x)?;
@@ -218,6 +223,10 @@ impl Reader<'_> {
             ("Add", input) => self.add(node, name, input)?,
             ("Pad", input) => {
                 let x = self.layer(input)?;
+                let mode = find(node, "mode").and_then(|a| a.s.as_deref());
+                if mode.is_some_and(|mode| mode != b"constant") {
+                    return Err("its mode must be constant: the pads are zeros".into());
+                }
                 if self.dims(node, 1)? != [8] || node.input.len() != 2 {
                     return Err("it must have eight pads, of zeros".into());
                 }
