@@ -308,21 +308,22 @@ pub(crate) fn evaluate_while(
 }
 
 /// Turns the logits of several crops of each picture, one after another, into one row a picture at
-/// the front: the logarithm of the mean probability, whose softmax is that mean.
+/// the front: the logarithm of the mean probability, whose softmax is that mean. Where a logit of
+/// any crop is not finite, the row is NaN, since of infinite ones the mean shows nothing.
 fn average(logits: &mut [f32], classes: usize, crops: usize) {
     let mut mean = vec![0.0; classes];
     for image in 0..logits.len() / (classes * crops) {
         mean.fill(0.0);
-        for crop in 0..crops {
-            let row = &logits[(image * crops + crop) * classes..][..classes];
+        let rows = &logits[image * crops * classes..][..crops * classes];
+        let finite = rows.iter().all(|z| z.is_finite());
+        for row in rows.chunks_exact(classes) {
             for (sum, p) in mean.iter_mut().zip(softmax(row)) {
                 *sum += f64::from(p) / crops as f64;
             }
         }
         for (z, &p) in logits[image * classes..].iter_mut().zip(&mean) {
-            // Of zero the logarithm would be infinite; what is no number must stay none.
-            let p = if p.is_nan() { p } else { p.max(1e-300) };
-            *z = p.ln() as f32;
+            // Of zero the logarithm would be infinite.
+            *z = if finite { p.max(1e-300).ln() as f32 } else { f32::NAN };
         }
     }
 }
@@ -355,11 +356,24 @@ mod tests {
 
     #[test]
     fn crops_are_averaged_by_probability() {
-        let mut logits = [0.0, 0.0, 3f32.ln(), 0.0, 1.0, 1.0, f32::NAN, 0.0];
+        let mut logits = [0.0, 0.0, 3f32.ln(), 0.0, 1000.0, -1000.0, 1000.0, -1000.0];
         average(&mut logits, 2, 2);
         let p = softmax(&logits[..2]);
         assert!((p[0] - 0.625).abs() < 1e-6, "{p:?}");
-        assert!(logits[2].is_nan());
+        assert!(logits[2..4].iter().all(|z| z.is_finite()), "{logits:?}");
+    }
+
+    #[test]
+    fn a_logit_that_is_not_finite_shows_in_the_mean_of_crops() {
+        for wrong in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for at in 0..4 {
+                let mut logits = [1.0, 2.0, 0.5, 3.0, 1.0, 1.0, 0.0, 0.0];
+                logits[at] = wrong;
+                average(&mut logits, 2, 2);
+                assert!(logits[..2].iter().all(|z| z.is_nan()), "{wrong} at {at}: {logits:?}");
+                assert!(logits[2..4].iter().all(|z| z.is_finite()), "{logits:?}");
+            }
+        }
     }
 
     #[test]
