@@ -309,6 +309,8 @@ fn weights_that_were_taken_cannot_be_read() {
     refused(run.get(conv.value).map(|values| f64::from(values[0])));
     refused(run.norm(conv.value));
     refused(run.is_finite(conv.value).map(f64::from));
+    refused(run.all_finite(Space::Param).map(f64::from));
+    assert_eq!(run.all_finite(Space::State), Ok(true));
     refused(model::read(&run, &conv.param, conv.value).map(|values| f64::from(values[0])));
     let mut other = Run::new("resnet8", Options::infer(1), 1).session;
     refused(model::copy(&run, &mut other, false).map(|()| 0.0));

@@ -204,7 +204,7 @@ impl Session {
     /// Whether a whole space, any but the activations, holds only finite numbers.
     ///
     /// # Errors
-    /// The device fails.
+    /// As [`Session::read`].
     pub fn all_finite(&self, space: Space) -> Result<bool, ExecError> {
         self.backend.all_finite(space)
     }

@@ -198,7 +198,15 @@ impl Backend for Executor {
         assert_ne!(space, Space::Activation, "maps may be stored otherwise");
         let region = self.plan.region(space);
         let words = match space.memory() {
-            Memory::Weights => &self.weights.values[region],
+            Memory::Weights => {
+                let mut slots = (0..self.plan.slots.len()).map(SlotId);
+                let is_lost =
+                    |id: &SlotId| self.plan.slots[id.0].space == space && !self.weights.keeps(*id);
+                if let Some(lost) = slots.find(is_lost) {
+                    return Err(ExecError::NotKept(self.plan.slots[lost.0].name.clone()));
+                }
+                &self.weights.values[region]
+            }
             Memory::Arena => &self.arena[region],
         };
         Ok(diagnose::all_finite(&self.gang.cpu, words))
