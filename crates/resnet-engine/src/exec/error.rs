@@ -38,7 +38,7 @@ pub enum ExecError {
     *.bytes as f64 / f64::from(1u32 << 30)
 )]
 pub struct NoMemory {
-    /// What it needs.
+    /// What it needs, together with others on the same weights.
     pub bytes: u64,
     /// Images in a batch of the plan.
     pub batch: usize,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use resnet_kernels::{Bf16, Cpu, Number, ScratchLen, diagnose, elementwise, zeros};
 
 use super::chosen::{Chosen, choose};
-use super::memory::{Aligned, installed_memory, no_memory};
+use super::memory::{Aligned, Claim, installed_memory, no_memory, no_memory_for};
 use super::weights::{Places, Weights};
 use crate::exec::device::{Backend, Keep, Rates, Reduce};
 use crate::exec::error::ExecError;
@@ -33,6 +33,8 @@ pub(super) struct Executor {
     /// As many as the widest norm with fixed statistics has channels.
     pub(super) zeros: Vec<f32>,
     pub(super) rates: Rates,
+    /// What arena and scratch take of the memory that there is.
+    _taken: Claim,
 }
 
 /// Threads, and what is chosen for so many of them.
@@ -75,6 +77,9 @@ impl Executor {
         places: Places,
     ) -> Result<Executor, ExecError> {
         let scratch = gang.scratch();
+        let words = plan.len_of(Memory::Arena) + scratch;
+        let taken = weights.taken.claim(words, installed_memory());
+        let taken = taken.map_err(|all| no_memory_for(&plan, all))?;
         let error = no_memory(&plan, scratch);
         let arena = Aligned::zeros(plan.len_of(Memory::Arena)).ok_or(error)?;
         let scratch = zeros(scratch).ok_or(error)?;
@@ -96,6 +101,7 @@ impl Executor {
             scratch,
             zeros,
             rates: Rates { lr: 0.0, scale: 1.0, average: 0.0 },
+            _taken: taken,
         })
     }
 
@@ -238,5 +244,37 @@ impl Backend for Executor {
             self.scratch.resize(self.scratch.len().max(solo.scratch()), 0.0);
             self.solo = Some(solo);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Graph, LayerId, Op, Shape};
+    use crate::plan::Options;
+
+    #[test]
+    fn forks_together_take_no_more_than_is_installed() {
+        let Some(installed) = installed_memory() else {
+            println!("skipped: the system does not tell how much memory it has");
+            return;
+        };
+        let mut graph = Graph::new(Shape::new(8, 64, 64));
+        let conv =
+            Op::Conv2d { c_out: 8, kernel: 1, stride: 1, padding: 0, groups: 1, bias: false };
+        graph.push("conv", conv, &[LayerId(0)]);
+        let plan = |batch| Arc::new(Plan::build(&graph, Options::infer(batch)).unwrap());
+        let each = plan(100).len_of(Memory::Arena) as u64 * 4 / 100;
+        // Two fit and three do not. Memory that nothing is written to takes none.
+        let large = plan((installed * 2 / 5 / each) as usize);
+        let cpu = Arc::new(Cpu::new(1));
+        let mut first = Executor::new(cpu, plan(1), Keep::Values).unwrap();
+        let mut fork = || first.fork(Some(large.clone()));
+        // A system may give less than it has.
+        let held: Vec<_> = (0..3).map_while(|_| fork().ok()).collect();
+        let (count, refused) = (held.len(), fork().err());
+        assert!(count < 3 && matches!(refused, Some(ExecError::Memory(_))), "{count} {refused:?}");
+        drop(held);
+        assert_eq!(fork().is_ok(), count > 0);
     }
 }

@@ -1,6 +1,8 @@
 //! Memory that begins at a cache line, and how much there is.
 
 use std::ops::{Deref, DerefMut, Range};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use resnet_kernels::{LINE, line_start, zeros};
 
@@ -38,7 +40,12 @@ impl DerefMut for Aligned {
 
 /// The error of a plan that needs so many words beside its own.
 pub(super) fn no_memory(plan: &Plan, more: usize) -> NoMemory {
-    NoMemory { bytes: 4 * (plan.len() + more) as u64, batch: plan.options.batch }
+    no_memory_for(plan, 4 * (plan.len() + more) as u64)
+}
+
+/// The error of a plan that needs so many bytes, what is shared with others among them.
+pub(super) fn no_memory_for(plan: &Plan, bytes: u64) -> NoMemory {
+    NoMemory { bytes, batch: plan.options.batch }
 }
 
 /// Bytes of memory in this machine, where the system tells. A system that promises more than it has
@@ -48,6 +55,39 @@ pub(super) fn installed_memory() -> Option<u64> {
     let line = info.lines().find(|line| line.starts_with("MemTotal:"))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib * 1024)
+}
+
+/// Bytes that executors on the same weights take together, the weights among them.
+pub(super) struct Taken(Arc<AtomicU64>);
+
+/// What one of them takes, counted until it is dropped.
+pub(super) struct Claim {
+    taken: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+impl Taken {
+    /// So many from the start.
+    pub(super) fn new(bytes: u64) -> Taken {
+        Taken(Arc::new(AtomicU64::new(bytes)))
+    }
+
+    /// So many words more, where all together are no more than `most` bytes.
+    ///
+    /// # Errors
+    /// How many bytes all would be.
+    pub(super) fn claim(&self, words: usize, most: Option<u64>) -> Result<Claim, u64> {
+        let bytes = 4 * words as u64;
+        let all = self.0.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let claim = Claim { taken: self.0.clone(), bytes };
+        if most.is_some_and(|most| all > most) { Err(all) } else { Ok(claim) }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.taken.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 #[cfg(test)]
@@ -63,5 +103,18 @@ mod tests {
             assert_eq!(memory.len(), len);
             assert!(memory.as_ptr().addr().is_multiple_of(CACHE_LINE));
         }
+    }
+
+    #[test]
+    fn what_is_taken_together_has_a_limit_and_is_given_back() {
+        let taken = Taken::new(100);
+        let first = taken.claim(50, Some(400)).ok().unwrap();
+        assert_eq!(taken.claim(26, Some(400)).err(), Some(404));
+        let second = taken.claim(25, Some(400)).ok().unwrap();
+        assert_eq!(taken.claim(1, Some(400)).err(), Some(404));
+        drop(first);
+        assert!(taken.claim(50, Some(400)).is_ok() && taken.claim(9999, None).is_ok());
+        drop(second);
+        assert_eq!(taken.0.load(Ordering::Relaxed), 100);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use resnet_kernels::{Cpu, LINE, Packing};
 
 use super::chosen::{Chosen, lays_out};
-use super::memory::{Aligned, no_memory};
+use super::memory::{Aligned, Claim, Taken, installed_memory, no_memory, no_memory_for};
 use crate::exec::device::Keep;
 use crate::exec::error::ExecError;
 use crate::plan::{Mode, Plan};
@@ -23,6 +23,8 @@ pub(super) struct Weights {
     /// Slots whose numbers are only in what is packed.
     packed_only: HashSet<SlotId>,
     layouts: Layouts,
+    /// What executors on them take.
+    pub(super) taken: Taken,
 }
 
 /// The same numbers as kernels read them.
@@ -38,6 +40,8 @@ struct Packed {
     /// In one piece, since only large memory comes in huge pages.
     memory: Aligned,
     at: HashMap<Key, Range<usize>>,
+    /// What it takes beside the weights' first.
+    _taken: Option<Claim>,
 }
 
 /// Where the packed weights of each of a plan's steps are.
@@ -64,7 +68,7 @@ impl Packed {
                 start..start + conv.packed_len()
             });
         }
-        Some(Packed { memory: Aligned::zeros(end)?, at })
+        Some(Packed { memory: Aligned::zeros(end)?, at, _taken: None })
     }
 }
 
@@ -90,17 +94,16 @@ impl Weights {
 
     /// Memory for a plan's weights, or none where the system refuses it.
     pub(super) fn zeros(plan: &Plan, convs: &[Option<Chosen>], keep: Keep) -> Option<Weights> {
-        Some(Weights {
-            values: Aligned::zeros(plan.len_of(Memory::Weights))?,
-            packed_only: match keep {
-                Keep::Values => HashSet::new(),
-                Keep::Packed => only_packed(plan),
-            },
-            layouts: Layouts {
-                first: Packed::zeros(&wanted(plan, convs))?,
-                more: Mutex::default(),
-            },
-        })
+        let packed_only = match keep {
+            Keep::Values => HashSet::new(),
+            Keep::Packed => only_packed(plan),
+        };
+        let values = Aligned::zeros(plan.len_of(Memory::Weights))?;
+        let first = Packed::zeros(&wanted(plan, convs))?;
+        let unused: usize = packed_only.iter().map(|slot| plan.slots[slot.0].words()).sum();
+        let taken = Taken::new(4 * (values.len() - unused + first.memory.len()) as u64);
+        let layouts = Layouts { first, more: Mutex::default() };
+        Some(Weights { values, packed_only, layouts, taken })
     }
 
     /// Whether a slot's numbers are there as the plan lays them out.
@@ -146,6 +149,8 @@ impl Weights {
             return Err(ExecError::OtherWeights);
         }
         let mut piece = Packed::zeros(&missing).ok_or_else(|| no_memory(plan, 0))?;
+        let taken = self.taken.claim(piece.memory.len(), installed_memory());
+        piece._taken = Some(taken.map_err(|all| no_memory_for(plan, all))?);
         for (key, conv) in &missing {
             let packed = &mut piece.memory[piece.at[key].clone()];
             conv.pack(cpu, &self.values[plan.range(key.0)], packed);
@@ -190,7 +195,7 @@ impl Weights {
         slot: SlotId,
         w: &[f32],
     ) {
-        let Packed { memory, at } = &mut self.layouts.first;
+        let Packed { memory, at, .. } = &mut self.layouts.first;
         let steps = plan.steps.iter().zip(convs);
         let steps = steps.filter(|(step, _)| step.reads.get(1) == Some(&slot));
         for (_, conv) in steps.filter(|(step, _)| lays_out(plan, &step.kind)) {
@@ -209,7 +214,7 @@ impl Weights {
         places: &mut Places,
     ) {
         self.forget_others(plan, convs);
-        let Weights { values, packed_only, layouts: Layouts { first, more } } = self;
+        let Weights { values, packed_only, layouts: Layouts { first, more }, .. } = self;
         let mut own = places.more.as_mut().and_then(Arc::get_mut);
         for (key, conv) in wanted(plan, convs) {
             if packed_only.contains(&key.0) {

@@ -85,10 +85,9 @@ impl Workers {
         let worker = turn.worker.as_mut().expect("a turn has a worker until it ends");
         while self.lock().made < count.min(self.most) {
             let Ok(fork) = worker.session.fork(None) else { break };
-            let fork = Worker::new(fork);
             let mut state = self.lock();
             state.made += 1;
-            state.idle.push(fork);
+            state.idle.push(Worker::new(fork));
             self.freed.notify_one();
         }
         crowd
