@@ -16,8 +16,8 @@ const LIBRARY: &[&[&str]] = &[
     &["page/draw", "model", "measure/probe", "train/recipe"],
     &["model/foreign", "measure/summary"],
     &["model/export", "model/published", "train/event", "train/task", "measure/evaluate"],
-    &["measure/predict", "train", "study/bench"],
-    &["train/finetune", "study/inspect"],
+    &["measure/predict", "measure/feature", "train", "study/bench"],
+    &["train/finetune", "study/inspect", "study/features"],
     &["study/compare"],
 ];
 

@@ -10,6 +10,7 @@ use resnet::train::event::{self, Event, Monitored};
 use resnet::train::recipe::Recipe;
 use resnet::train::task::Task;
 
+use super::features;
 use super::flags::{TaskFlags, add_changes, changes};
 use super::paths::{keep_runs, load_model, recipe_of};
 use crate::exit::Usage;
@@ -28,6 +29,7 @@ const DATA: &str = "The pictures [default: those the model was trained on, or bu
   resnet inspect plain56 norm=none gain=0.5       gradients that vanish
   resnet inspect resnet56 --data cifar10:DIR
   resnet inspect runs/resnet20-builtin --out look
+  resnet inspect resnet50 --features photos --out look    what its channels answer to
 A run that was trained with --monitor is shown along its way. Gradients are of the mean loss of \
 one batch
 of training pictures, not augmented. Healthy: less than 1000-fold from the last convolution to \
@@ -45,6 +47,8 @@ pub(crate) struct Args {
     changes: Vec<String>,
     #[command(flatten)]
     flags: TaskFlags,
+    #[command(flatten)]
+    features: features::Flags,
     /// Pictures looked at [default: 32, fewer if they are large]
     #[arg(long, value_name = "N")]
     pictures: Option<usize>,
@@ -61,7 +65,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     if args.pictures.is_some_and(|n| !(2..=65_536).contains(&n)) {
         return Err(Usage("--pictures is out of range, expected 2 to 65536".into()).into());
     }
+    if let Some(out) = &args.out {
+        keep_runs(out)?;
+    }
     let path = Path::new(&args.network);
+    if args.features.features.is_some() {
+        return features_of(&args, path);
+    }
     let mut history = Vec::new();
     let (task, model) = match Arch::parse(&args.network) {
         Ok(_) => (initial(&args)?, None),
@@ -87,7 +97,6 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let mut inspection = inspect::inspect(&task, model.as_ref(), args.pictures)?;
     inspection.take_history(&history);
     if let Some(out) = &args.out {
-        keep_runs(out)?;
         inspect::save(out, &inspection, &history, &command_line())?;
         tell(&format!("report  {}", out.join("report.html").display()));
     }
@@ -98,6 +107,33 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     }
     write_tables(&mut stdout, &inspection)?;
     Ok(())
+}
+
+/// The look at what a trained network has learned.
+fn features_of(args: &Args, path: &Path) -> anyhow::Result<()> {
+    if let Some(change) = args.changes.first() {
+        let what = "--features looks at a trained model as it is";
+        return Err(Usage(format!("{what}; leave out `{change}`")).into());
+    }
+    let model = trained(path)?;
+    let around = features::Around {
+        path,
+        model: &model,
+        data: args.flags.data.as_deref(),
+        pictures: args.pictures,
+        seed: seed(args)?,
+        threads: args.flags.threads()?.unwrap_or(0),
+        out: args.out.as_deref(),
+        json: args.json,
+    };
+    features::run(&args.features, &around)
+}
+
+fn seed(args: &Args) -> Result<u64, Usage> {
+    let Some(text) = &args.flags.seed else {
+        return Ok(0);
+    };
+    text.parse().map_err(|_| Usage(format!("--seed is `{text}`, expected a whole number")))
 }
 
 fn initial(args: &Args) -> anyhow::Result<Task> {

@@ -9,6 +9,7 @@ pub(crate) mod data;
 pub(crate) mod draw;
 pub(crate) mod eval;
 pub(crate) mod export;
+mod features;
 pub(crate) mod finetune;
 mod flags;
 pub(crate) mod import;

@@ -113,3 +113,34 @@ fn wrong_input_is_refused() {
     refused(&["run", "norm=none"], 2, "trained model");
     refused(&["run", "--data", "builtin"], 1, "class");
 }
+
+#[test]
+fn features_of_a_model_are_the_same_bits_each_time_and_leave_a_page() {
+    let folder = folder();
+    folder.ok(&[&["train", "resnet8", "--out", "run"], SMALL].concat());
+    let words = ["inspect", "run", "--features", "--channels", "2", "--made", "1", "--pictures"];
+    let look = |out: &str, threads: &str| {
+        let more = ["30", "--threads", threads, "--out", out, "--json"];
+        folder.ok(&[&words[..], &more].concat()).json()[0].clone()
+    };
+    let (one, two) = (look("one", "1"), look("two", "2"));
+    assert!(one == two, "other numbers with other threads");
+    let made = |name: &str| fs::read(folder.path(&format!("{name}/figures/features-layer3.0.png")));
+    assert_eq!(made("one").unwrap(), made("two").unwrap());
+    let points = one["points"].as_array().unwrap();
+    assert_eq!(points.len(), 4);
+    let last = &points[3];
+    assert_eq!((&last["name"], &last["channels"]), (&"layer3.0".into(), &64.into()));
+    let share = last["probe"].as_f64().unwrap();
+    assert!((0.1..=1.0).contains(&share), "{share}");
+    let seen = &last["seen"][0];
+    assert!(seen["made"]["response"].as_f64() > seen["made"]["noise"].as_f64(), "{seen}");
+    assert_eq!(seen["top"].as_array().map(Vec::len), Some(9));
+    let blocks = one["lesions"]["blocks"].as_array().unwrap();
+    assert_eq!(blocks.len(), 3);
+    assert!(blocks.iter().all(|b| b["score"]["wrong"].is_u64() && b["score"]["changed"].is_u64()));
+    let page = fs::read_to_string(folder.path("one/report.html")).unwrap();
+    assert!(page.contains("What channels answer to") && page.contains("Error without one block"));
+    let refused = folder.run(&["inspect", "run", "norm=none", "--features"]);
+    assert_eq!(refused.code, 2, "{}", refused.err);
+}

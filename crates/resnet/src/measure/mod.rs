@@ -1,6 +1,7 @@
 //! What can be told of a network: its size, its answers, its gradients.
 
 pub mod evaluate;
+pub mod feature;
 pub mod metric;
 pub mod predict;
 pub mod probe;

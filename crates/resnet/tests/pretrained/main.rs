@@ -5,6 +5,7 @@
 //! repository. They are looked for in `../shared/data` beside it, or where `RESNET_TEST_DATA` says;
 //! where they are not, each test says that it is skipped.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use resnet::engine::graph::Shape;
 use resnet::engine::plan::{Options, Plan};
 use resnet::engine::step::Precision;
 use resnet::measure::evaluate::evaluate_model;
+use resnet::measure::feature::lesions;
 use resnet::measure::predict::Predictor;
 use resnet::model::Model;
 use resnet::model::foreign::{Choices, Import, import, read_classes};
@@ -82,6 +84,41 @@ fn cifar(folder: &Path) -> Memory {
     let labels = std::fs::read(folder.join("test_batch.labels")).unwrap();
     let classes = CIFAR10_CLASSES.map(String::from).to_vec();
     Memory::new("test", Shape::new(3, SIDE, SIDE), pixels, labels, classes).unwrap()
+}
+
+/// Mistakes without each block, of PyTorch (`tools/fixtures/lesions.py`): the networks, by block,
+/// on the first so many pictures.
+#[derive(serde::Deserialize)]
+struct Removed {
+    counts: Vec<usize>,
+    networks: BTreeMap<String, BTreeMap<String, Vec<u64>>>,
+}
+
+#[test]
+fn networks_without_one_block_make_the_mistakes_that_pytorch_counts() {
+    let (Some(weights), Some(pictures)) = (data("pretrained-cifar"), data("cifar-10")) else {
+        return;
+    };
+    let text = include_str!("../fixtures/lesions.json");
+    let fixture: Removed = serde_json::from_str(text).unwrap();
+    let test: Arc<dyn Dataset> = Arc::new(cifar(&pictures));
+    let file = weights.join("resnet44-014dd654.th");
+    let Import { model, .. } = import(&file, &Choices::default()).unwrap();
+    let device = exec::cpu(0).unwrap();
+    let count = fixture.counts[0];
+    let found = lesions(&model, test, true, count, device.as_ref(), &mut |_| ()).unwrap();
+    let expected = &fixture.networks["resnet44"];
+    assert_eq!((found.pictures, found.blocks.len()), (count as u64, expected.len() - 1));
+    let whole = ("", Some(&found.whole));
+    let blocks = found.blocks.iter().map(|lesion| (lesion.block.as_str(), lesion.score.as_ref()));
+    for (block, score) in std::iter::once(whole).chain(blocks) {
+        let wrong = score.and_then(|score| score.wrong).unwrap();
+        let want = expected[block][0];
+        assert!(wrong.abs_diff(want) <= 1, "without `{block}`: {wrong} wrong, PyTorch {want}");
+    }
+    // What is removed was needed, most of all where a stage begins.
+    let wrong = |block: &str| expected[block][0];
+    assert!(wrong("layer3.0") > 2 * wrong("") && wrong("layer1.3") > wrong(""));
 }
 
 #[test]

@@ -2,11 +2,15 @@
 
 use image::imageops::{FilterType, resize};
 use image::{
-    DynamicImage, ExtendedColorType, GrayImage, ImageEncoder, RgbImage, codecs::png::PngEncoder,
+    DynamicImage, ExtendedColorType, GrayImage, ImageEncoder, RgbImage, codecs::jpeg::JpegEncoder,
+    codecs::png::PngEncoder,
 };
 
 /// Sides beyond this many pixels are scaled down, so that a report of photos stays small.
 pub const LARGEST_SIDE: u32 = 160;
+
+/// Of photos as JPEG, from 1 to 100.
+const QUALITY: u8 = 85;
 
 /// What is wrong with a picture.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -94,6 +98,38 @@ pub fn data_uri(
     let (w, h) = (picture.width(), picture.height());
     let png = encode(w, h, channels, picture.as_bytes()).ok_or(size)?;
     Ok((format!("data:image/png;base64,{}", base64(&png)), w, h))
+}
+
+/// A photo as the address of an `img`, its longer side at most `side` pixels, and its size there:
+/// as JPEG, which takes a sixth of the bytes, unless it is so small that it is kept pixel by pixel.
+/// `None` if size and bytes do not fit.
+pub fn photo_uri(
+    width: usize,
+    height: usize,
+    channels: usize,
+    pixels: &[u8],
+    side: u32,
+) -> Option<(String, u32, u32)> {
+    let rgb = match channels {
+        1 => pixels.iter().flat_map(|&v| [v; 3]).collect(),
+        3 => pixels.to_vec(),
+        _ => return None,
+    };
+    let (w, h) = (u32::try_from(width).ok()?, u32::try_from(height).ok()?);
+    let picture = RgbImage::from_raw(w, h, rgb).filter(|_| w > 0 && h > 0)?;
+    let longest = w.max(h);
+    // Whole multiples keep the pixels of small pictures square.
+    if longest * 2 <= side {
+        let times = side / longest;
+        let png = encode(w, h, 3, picture.as_raw())?;
+        return Some((format!("data:image/png;base64,{}", base64(&png)), w * times, h * times));
+    }
+    let scaled = |n: u32| (u64::from(n) * u64::from(side) / u64::from(longest)).max(1) as u32;
+    let picture = resize(&picture, scaled(w), scaled(h), FilterType::Triangle);
+    let mut jpeg = Vec::new();
+    JpegEncoder::new_with_quality(&mut jpeg, QUALITY).encode_image(&picture).ok()?;
+    let uri = format!("data:image/jpeg;base64,{}", base64(&jpeg));
+    Some((uri, picture.width(), picture.height()))
 }
 
 /// A PNG file of `height` x `width` x `channels` bytes, 1 grey or 3 colour channels; `None` if size

@@ -2,8 +2,10 @@
 
 use super::error::CompareError;
 use super::group::Group;
+use super::learned;
 use super::record::Outcome;
 use super::record::Record;
+use crate::measure::feature::{self, Learned};
 use crate::model::Model;
 use crate::net::Arch;
 use crate::page::charts::axis::Axis;
@@ -11,7 +13,7 @@ use crate::page::charts::chart::{LineChart, Style};
 use crate::page::charts::figure::{Drawing, Figure};
 use crate::page::draw::{Network, draw, embed};
 use crate::study::inspect::figures::{self as depth, Line};
-use crate::study::inspect::{Inspection, inspect};
+use crate::study::inspect::{InspectError, Inspection, inspect};
 use crate::train::task::Task;
 
 /// Colours of plain and residual networks in the palette.
@@ -38,6 +40,10 @@ pub struct Look {
     pub initial: Vec<Start>,
     /// Networks as they ended, of one seed each, by index of their group.
     pub trained: Vec<(usize, Inspection)>,
+    /// What those have learned.
+    pub learned: Vec<(usize, Learned)>,
+    /// Names of the classes, by label.
+    pub classes: Vec<String>,
 }
 
 impl Look {
@@ -79,7 +85,7 @@ impl Look {
             let inspection = inspect(&task.with_network(&arch.name())?, None, None)?;
             initial.push(Start { label, bare, inspection });
         }
-        let mut trained = Vec::new();
+        let (mut trained, mut learned) = (Vec::new(), Vec::new());
         for (index, group) in groups.iter().enumerate() {
             let run = group.runs[0];
             let Some(path) = run.model().filter(|_| run.outcome == Outcome::Finished) else {
@@ -91,8 +97,13 @@ impl Look {
             let model = Model::load(&path)?;
             let task = task.with_model(&model)?;
             trained.push((index, inspect(&task, Some(&model), None)?));
+            let device = task.device.as_ref();
+            let most = learned::PICTURES;
+            let of = feature::learned(&model, &task.train, &task.eval, most, device);
+            learned.push((index, of.map_err(InspectError::from)?));
         }
-        Ok(Some(Look { initial, trained }))
+        let classes = task.classes.clone();
+        Ok(Some(Look { initial, trained, learned, classes }))
     }
 }
 
@@ -108,6 +119,8 @@ pub(super) const NAMES: &[&str] = &[
     "gradient-depth",
     "gradient-heatmap-plain",
     "gradient-heatmap-residual",
+    "learned-lesions",
+    "learned-probes",
     "networks",
     "responses",
     "responses-sorted",
@@ -122,6 +135,7 @@ pub fn figures(groups: &[Group<'_>], look: &Look) -> Vec<Figure> {
     all.extend(gradients(look));
     all.extend(maps(groups));
     all.extend(inside(groups, look));
+    all.extend(learned::figures(groups, &look.learned));
     all.extend(networks());
     all
 }

@@ -7,6 +7,7 @@
 mod error;
 mod figures;
 mod group;
+mod learned;
 mod page;
 mod published;
 mod record;

@@ -2,6 +2,7 @@
 
 use super::figures::Look;
 use super::group::Group;
+use super::learned;
 use super::published;
 use super::verdict::conclusions;
 use crate::measure::probe::LIMIT;
@@ -28,6 +29,12 @@ const SECTIONS: &[(&str, &str, &str, &[&str])] = &[
         "What the shortcuts carry, and what the layers answer",
         "Measured in the trained networks, one seed each.",
         &["shortcut", "responses"],
+    ),
+    (
+        "learned",
+        "What was learned",
+        "What the blocks of the trained networks are good for, one seed each.",
+        &["learned"],
     ),
     (
         "networks",
@@ -69,6 +76,9 @@ pub fn render(groups: &[Group<'_>], look: &Look, figures: &[Figure], command: &s
         }
         if *id == "gradients" {
             verdicts(&mut page, groups, look);
+        }
+        if *id == "learned" {
+            learned::classes(&mut page, groups, look);
         }
     }
     page.section("reproduce", "How to repeat it", "");

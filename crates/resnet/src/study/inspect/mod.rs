@@ -7,6 +7,7 @@ mod save;
 use serde::Serialize;
 
 use crate::data::DataError;
+use crate::measure::evaluate::UseError;
 use crate::measure::probe::{LIMIT, Measurement, PICTURES, Probe, ProbeError, Trend, Verdict};
 use crate::model::{self, Model, ModelError};
 use crate::page::charts::format;
@@ -31,6 +32,9 @@ pub enum InspectError {
     /// The network cannot be looked into.
     #[error(transparent)]
     Probe(#[from] ProbeError),
+    /// The network cannot be run.
+    #[error(transparent)]
+    Use(#[from] UseError),
 }
 
 impl InspectError {
@@ -40,7 +44,7 @@ impl InspectError {
         match self {
             InspectError::Task(error) => error.is_usage(),
             InspectError::Probe(error) => error.is_usage(),
-            InspectError::Model(_) | InspectError::Data(_) => false,
+            InspectError::Model(_) | InspectError::Data(_) | InspectError::Use(_) => false,
         }
     }
 }

@@ -1,0 +1,400 @@
+//! What the layers of a trained network have learned: a look with its page.
+//!
+//! | part | answers |
+//! |---|---|
+//! | channels | which pictures, and which part of each, excite a channel most; what picture would most |
+//! | depth | how well a linear classifier does on each block's maps, how many channels are in use |
+//! | blocks | how much each block adds to what it is given, and what is lost without it |
+//!
+//! Every part is given multiply-adds instead of pictures to spend, so that the look takes about as
+//! long on any network; with a number of pictures asked for, it takes those.
+
+mod added;
+mod figures;
+mod material;
+mod page;
+mod picture;
+mod save;
+
+use serde::Serialize;
+
+use crate::data::DataError;
+use crate::measure::evaluate::UseError;
+use crate::measure::feature::{
+    self, Channel, LinearProbe, Made, Point, Survey, lesions, participation, points, stages,
+};
+use crate::measure::summary::{SummaryError, summary};
+use crate::model::Model;
+use resnet_engine::exec::Device;
+
+pub use added::Added;
+pub use feature::{Lesion, Lesions, Score};
+pub use material::Material;
+pub use save::save;
+
+use picture::Tile;
+
+/// Multiply-adds that each part may spend where no number of pictures was asked for: about half a
+/// minute on two cores.
+const BUDGET: u64 = 1_500_000_000_000;
+/// Most pictures that a part takes where no number was asked for.
+const MOST: usize = 2_000;
+/// Pictures for which it is measured what the blocks add.
+const FEW: usize = 8;
+
+/// Why there is nothing to see.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FeatureError {
+    /// The network cannot be used.
+    #[error(transparent)]
+    Use(#[from] UseError),
+    /// The pictures.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The network's size.
+    #[error(transparent)]
+    Summary(#[from] SummaryError),
+    /// Nothing of the network has maps.
+    #[error("{0} has no layer with a ReLU whose maps have places, so there are no features to see")]
+    NoMaps(String),
+    /// No picture could be read.
+    #[error("none of the pictures of {0} can be read")]
+    NoPictures(String),
+}
+
+/// What to look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// Channels at the end of each stage.
+    pub channels: usize,
+    /// Channels of each for which a picture is made.
+    pub made: usize,
+    /// Pictures for each part; left open, as many as a moderate time allows.
+    pub pictures: Option<usize>,
+    /// Where the made pictures begin.
+    pub seed: u64,
+}
+
+impl Default for Asked {
+    fn default() -> Asked {
+        Asked { channels: 10, made: 4, pictures: None, seed: 0 }
+    }
+}
+
+/// What was found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Features {
+    /// The network, options included.
+    pub arch: String,
+    /// The model file.
+    pub weights: String,
+    /// The pictures' source.
+    pub data: String,
+    /// Which part of them.
+    pub split: String,
+    /// How many were looked at.
+    pub pictures: usize,
+    /// The ends of the blocks, in order.
+    pub points: Vec<PointSeen>,
+    /// What the linear classifiers were made of, where the data has classes and two splits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probes: Option<Probes>,
+    /// What each residual block adds.
+    pub added: Vec<Added>,
+    /// What is lost without each block.
+    pub lesions: Lesions,
+    /// What should be known.
+    pub warnings: Vec<String>,
+    /// Filters of the first layer.
+    #[serde(skip)]
+    filters: Vec<Tile>,
+    /// The picture whose maps are shown, and its maps stage by stage.
+    #[serde(skip)]
+    shown: Option<Shown>,
+}
+
+/// A picture and its maps.
+#[derive(Clone, Debug)]
+struct Shown {
+    name: String,
+    picture: Tile,
+    /// For each stage its point, and channels with their maps.
+    maps: Vec<(usize, Vec<(usize, Tile)>)>,
+}
+
+/// The end of a block.
+#[derive(Clone, Debug, Serialize)]
+pub struct PointSeen {
+    /// The block, or the layer.
+    pub name: String,
+    /// Convolutions from the picture to here.
+    pub depth: usize,
+    /// Channels.
+    pub channels: usize,
+    /// Rows of a map.
+    pub height: usize,
+    /// Columns of a map.
+    pub width: usize,
+    /// Side of the square of pixels that a place depends on, padding included; absent if it is the
+    /// whole picture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<usize>,
+    /// Pixels from one place's square to the next one's.
+    pub jump: usize,
+    /// How many channels are in use: the participation ratio of the covariance of their means.
+    pub used: f64,
+    /// Share of pictures that a linear classifier of the channels' means tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe: Option<f64>,
+    /// Channels that were looked at one by one, the most selective first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub seen: Vec<ChannelSeen>,
+}
+
+/// A channel that was looked at.
+#[derive(Clone, Debug, Serialize)]
+pub struct ChannelSeen {
+    /// Its number.
+    pub channel: usize,
+    /// The least peak of its top pictures over the mean peak of all.
+    pub selectivity: f64,
+    /// The pictures that excite it most.
+    pub top: Vec<Patch>,
+    /// The picture made for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made: Option<MadeFor>,
+}
+
+/// The part of a picture that a channel answered to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Patch {
+    /// The picture.
+    pub picture: String,
+    /// The channel's answer.
+    pub value: f32,
+    /// The pixels of the network's input that the answer depends on: first and last row, first and
+    /// last column, ends not counted.
+    pub rows: [usize; 2],
+    /// See `rows`.
+    pub columns: [usize; 2],
+    #[serde(skip)]
+    tile: Tile,
+}
+
+/// A picture that was made for a channel, and how the channel answers to it.
+#[derive(Clone, Debug, Serialize)]
+pub struct MadeFor {
+    /// Mean answer over the places.
+    pub response: f64,
+    /// The same to the noise that it was made from.
+    pub noise: f64,
+    /// The same to the picture of the data to which it is largest.
+    pub best_picture: f64,
+    #[serde(skip)]
+    tile: Tile,
+}
+
+/// What linear classifiers were made of.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Probes {
+    /// Pictures that they were fitted to.
+    pub fitted: usize,
+    /// Pictures that they were measured on.
+    pub measured: usize,
+    /// Classes.
+    pub classes: usize,
+}
+
+/// Looks into a model. `on` is told what is being done, how much of it is done, and of how much.
+///
+/// # Errors
+/// [`FeatureError`].
+pub fn features(
+    model: &Model,
+    material: &Material,
+    asked: Asked,
+    device: &dyn Device,
+    on: &mut dyn FnMut(&str, usize, usize),
+) -> Result<Features, FeatureError> {
+    let arch = model.arch.name();
+    let graph = model.graph().map_err(UseError::from)?;
+    let points = points(&graph).map_err(UseError::from)?;
+    if points.is_empty() {
+        return Err(FeatureError::NoMaps(arch));
+    }
+    let closely = stages(&points);
+    let macs = summary(&model.arch, model.preprocess.shape, model.classes.len())?.macs.max(1);
+    let most = |runs: u64| {
+        let affordable = (BUDGET / (macs * runs.max(1))).clamp(1, MOST as u64) as usize;
+        asked.pictures.unwrap_or(affordable)
+    };
+    let look = &material.look;
+    let count = most(1).min(look.len());
+    let seen =
+        feature::survey(model, &points, &closely, look.clone(), count, device, &mut |done| {
+            on("looking at pictures", done, count);
+        })?;
+    if seen.labels.is_empty() {
+        return Err(FeatureError::NoPictures(material.source.clone()));
+    }
+    let mut found: Vec<PointSeen> = points.iter().zip(&seen.pooled).map(point_seen).collect();
+    let probes = probes(model, &points, material, &seen, count, device, on, &mut found)?;
+    for &i in &closely {
+        let chosen = most_selective(&seen.channels[i], asked.channels);
+        found[i].seen = chosen
+            .iter()
+            .map(|&channel| channel_seen(model, material, &points[i], &seen.channels[i], channel))
+            .collect::<Result<_, _>>()?;
+        let first = &chosen[..asked.made.min(chosen.len())];
+        let what = format!("making pictures for {}", points[i].name);
+        let made =
+            feature::synthesise(model, &points[i], first, asked.seed, device, &mut |a, b| {
+                on(&what, a, b)
+            })?;
+        for (seen_channel, made) in found[i].seen.iter_mut().zip(made) {
+            let pooled = seen.pooled[i].iter().skip(made.channel).step_by(points[i].shape.c);
+            let best_picture = f64::from(pooled.fold(0f32, |a, &b| a.max(b)));
+            seen_channel.made = Some(made_for(made, best_picture));
+        }
+    }
+    // Each block costs about half a run of the network.
+    let runs = 1 + points.len() as u64 / 2;
+    let count = most(runs).min(look.len());
+    let (data, labelled) = match &material.known {
+        Some(known) => (known.clone(), true),
+        None => (look.clone(), false),
+    };
+    let lesions = lesions(model, data, labelled, count, device, &mut |done| {
+        on("removing one block after the other", done, count);
+    })?;
+    let added = added::added(model, look, FEW.min(look.len()), device)?;
+    let shown = shown(model, material, &points, &closely, &seen)?;
+    let mut warnings = material.warnings.clone();
+    warnings.extend(seen.warnings);
+    Ok(Features {
+        arch,
+        weights: model.path().display().to_string(),
+        data: material.source.clone(),
+        split: material.split.clone(),
+        pictures: seen.labels.len(),
+        points: found,
+        probes,
+        added,
+        lesions,
+        warnings,
+        filters: picture::filters(model, &graph),
+        shown,
+    })
+}
+
+fn point_seen((point, pooled): (&Point, &Vec<f32>)) -> PointSeen {
+    PointSeen {
+        name: point.name.clone(),
+        depth: point.depth,
+        channels: point.shape.c,
+        height: point.shape.h,
+        width: point.shape.w,
+        field: point.field.side(),
+        jump: point.field.jump,
+        used: participation(pooled, point.shape.c),
+        probe: None,
+        seen: Vec::new(),
+    }
+}
+
+/// Fits a classifier to the training pictures at each point, and measures it on those seen.
+fn probes(
+    model: &Model,
+    points: &[Point],
+    material: &Material,
+    seen: &Survey,
+    most: usize,
+    device: &dyn Device,
+    on: &mut dyn FnMut(&str, usize, usize),
+    found: &mut [PointSeen],
+) -> Result<Option<Probes>, FeatureError> {
+    let Some(learn) = &material.learn else {
+        return Ok(None);
+    };
+    let count = most.min(learn.len());
+    let fitted = feature::survey(model, points, &[], learn.clone(), count, device, &mut |done| {
+        on("fitting linear classifiers", done, count);
+    })?;
+    let classes = learn.classes().len();
+    if fitted.labels.is_empty() {
+        return Ok(None);
+    }
+    for (i, point) in points.iter().enumerate() {
+        let probe = LinearProbe::fit(&fitted.pooled[i], point.shape.c, &fitted.labels, classes);
+        let right = probe.right(&seen.pooled[i], &seen.labels);
+        found[i].probe = Some(right as f64 / seen.labels.len() as f64);
+    }
+    let (fitted, measured) = (fitted.labels.len(), seen.labels.len());
+    Ok(Some(Probes { fitted, measured, classes }))
+}
+
+/// The channels whose top pictures excite them most beside all pictures, the first most.
+fn most_selective(channels: &[Channel], count: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..channels.len()).collect();
+    let selectivity: Vec<f64> = channels.iter().map(Channel::selectivity).collect();
+    order.retain(|&k| selectivity[k] > 0.0);
+    order.sort_by(|&a, &b| selectivity[b].total_cmp(&selectivity[a]).then(a.cmp(&b)));
+    order.truncate(count);
+    order
+}
+
+fn channel_seen(
+    model: &Model,
+    material: &Material,
+    point: &Point,
+    channels: &[Channel],
+    channel: usize,
+) -> Result<ChannelSeen, FeatureError> {
+    let seen = &channels[channel];
+    let patch = |peak| {
+        let (rows, columns, tile) = picture::patch(model, material.look.as_ref(), point, peak)?;
+        let picture = material.look.name(peak.picture as usize);
+        Ok(Patch { picture, value: peak.value, rows, columns, tile })
+    };
+    Ok(ChannelSeen {
+        channel,
+        selectivity: seen.selectivity(),
+        top: seen.top.iter().map(patch).collect::<Result<_, FeatureError>>()?,
+        made: None,
+    })
+}
+
+fn made_for(made: Made, best_picture: f64) -> MadeFor {
+    let (height, width) = made.size;
+    let tile =
+        Tile { width, height, channels: made.pixels.len() / (height * width), pixels: made.pixels };
+    MadeFor { response: made.response, noise: made.noise, best_picture, tile }
+}
+
+/// Maps shown of a picture at each stage.
+const MAPS: usize = 12;
+
+/// The first picture and its strongest maps.
+fn shown(
+    model: &Model,
+    material: &Material,
+    points: &[Point],
+    closely: &[usize],
+    seen: &Survey,
+) -> Result<Option<Shown>, FeatureError> {
+    let Some(&first) = seen.indices.first() else {
+        return Ok(None);
+    };
+    let picture = picture::input(model, material.look.as_ref(), first)?;
+    let maps = closely.iter().map(|&i| {
+        let c = points[i].shape.c;
+        let mean = &seen.pooled[i][..c];
+        let mut order: Vec<usize> = (0..c).collect();
+        order.sort_by(|&a, &b| mean[b].total_cmp(&mean[a]).then(a.cmp(&b)));
+        let map = |&k: &usize| (k, picture::map(&seen.first[i], points[i].shape, k));
+        (i, order.iter().take(MAPS).map(map).collect())
+    });
+    let name = material.look.name(first as usize);
+    Ok(Some(Shown { name, picture, maps: maps.collect() }))
+}

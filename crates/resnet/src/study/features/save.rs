@@ -1,0 +1,33 @@
+//! What a look at features leaves on disk.
+
+use std::fs;
+use std::path::Path;
+
+use super::{Features, figures, page, picture};
+use crate::base::files::{FileError, safe_name, write_atomic};
+use crate::page::charts::save::{save_figures, write};
+
+/// Writes `report.html`, `figures/*.svg`, `figures/features-POINT.png` and `features.json` into a
+/// directory.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn save(out: &Path, features: &Features, command: &str) -> Result<(), FileError> {
+    let figures = figures::figures(features);
+    save_figures(out, &figures)?;
+    let folder = out.join("figures");
+    fs::create_dir_all(&folder)
+        .map_err(|source| FileError::Write { path: folder.clone(), source })?;
+    let mut sheets = vec![("filters".to_owned(), picture::sheet(&features.filters, 8))];
+    for point in features.points.iter().filter(|point| !point.seen.is_empty()) {
+        let name = format!("features-{}", safe_name(&point.name));
+        sheets.push((name, picture::sheet(&picture::rows(point), picture::ROW)));
+    }
+    for (name, png) in sheets {
+        let Some(png) = png else { continue };
+        write_atomic(&folder.join(format!("{name}.png")), |to| to.write_all(&png))?;
+    }
+    let json = serde_json::to_string_pretty(features).expect("numbers always become JSON");
+    write(out, "features.json", &(json + "\n"))?;
+    write(out, "report.html", &page::render(features, &figures, command))
+}
