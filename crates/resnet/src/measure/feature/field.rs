@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn fields_are_those_of_the_field() {
-        // torchvision's ResNet-50: 427 pixels at the end, 1 + 2 * 3 at the stem, 11 behind its pool.
+        // torchvision's ResNet-50: 7 pixels behind the stem, 11 behind its pool, 427 at the end.
         let graph = Arch::parse("resnet50").unwrap().graph(Shape::new(3, 224, 224), 10).unwrap();
         let of = |name: &str| {
             let at = graph.layers.iter().position(|layer| layer.name == name).unwrap();

@@ -1,6 +1,7 @@
 //! Figures of a look at features, over depth.
 
-use super::Features;
+use super::found::{Features, PointSeen};
+use crate::measure::feature::Lesion;
 use crate::page::charts::axis::Axis;
 use crate::page::charts::chart::{LineChart, Style};
 use crate::page::charts::figure::Figure;
@@ -8,7 +9,7 @@ use crate::page::charts::figure::Figure;
 /// All figures that there are numbers for.
 pub(super) fn figures(features: &Features) -> Vec<Figure> {
     let depth = || Axis::new("convolutions between the picture and the maps").count().from_zero();
-    let points = |of: fn(&super::PointSeen) -> f64| {
+    let points = |of: fn(&PointSeen) -> f64| {
         let points = features.points.iter();
         points.map(move |p| (p.depth as f64, of(p))).collect::<Vec<_>>()
     };
@@ -42,7 +43,7 @@ pub(super) fn figures(features: &Features) -> Vec<Figure> {
             Some(wrong) => ("Error without one block", "error", Some(wrong as f64 / total)),
             None => ("Answers that change without one block", "answers that change", None),
         };
-        let share = |lesion: &super::Lesion| {
+        let share = |lesion: &Lesion| {
             let score = lesion.score.as_ref()?;
             Some(score.wrong.unwrap_or(score.changed) as f64 / total)
         };

@@ -11,28 +11,29 @@
 
 mod added;
 mod figures;
+mod found;
 mod material;
 mod page;
 mod picture;
 mod save;
+mod tile;
 
-use serde::Serialize;
-
-use crate::data::DataError;
 use crate::measure::evaluate::UseError;
 use crate::measure::feature::{
     self, Channel, LinearProbe, Made, Point, Survey, lesions, participation, points, stages,
 };
-use crate::measure::summary::{SummaryError, summary};
+use crate::measure::summary::summary;
 use crate::model::Model;
 use resnet_engine::exec::Device;
 
 pub use added::Added;
 pub use feature::{Lesion, Lesions, Score};
+pub use found::{ChannelSeen, FeatureError, Features, MadeFor, Patch, PointSeen, Probes};
 pub use material::Material;
 pub use save::save;
 
-use picture::Tile;
+use found::Shown;
+use tile::Tile;
 
 /// Multiply-adds that each part may spend where no number of pictures was asked for: about half a
 /// minute on two cores.
@@ -41,27 +42,6 @@ const BUDGET: u64 = 1_500_000_000_000;
 const MOST: usize = 2_000;
 /// Pictures for which it is measured what the blocks add.
 const FEW: usize = 8;
-
-/// Why there is nothing to see.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum FeatureError {
-    /// The network cannot be used.
-    #[error(transparent)]
-    Use(#[from] UseError),
-    /// The pictures.
-    #[error(transparent)]
-    Data(#[from] DataError),
-    /// The network's size.
-    #[error(transparent)]
-    Summary(#[from] SummaryError),
-    /// Nothing of the network has maps.
-    #[error("{0} has no layer with a ReLU whose maps have places, so there are no features to see")]
-    NoMaps(String),
-    /// No picture could be read.
-    #[error("none of the pictures of {0} can be read")]
-    NoPictures(String),
-}
 
 /// What to look at.
 #[derive(Clone, Copy, Debug)]
@@ -80,130 +60,6 @@ impl Default for Asked {
     fn default() -> Asked {
         Asked { channels: 10, made: 4, pictures: None, seed: 0 }
     }
-}
-
-/// What was found.
-#[derive(Clone, Debug, Serialize)]
-pub struct Features {
-    /// The network, options included.
-    pub arch: String,
-    /// The model file.
-    pub weights: String,
-    /// The pictures' source.
-    pub data: String,
-    /// Which part of them.
-    pub split: String,
-    /// How many were looked at.
-    pub pictures: usize,
-    /// The ends of the blocks, in order.
-    pub points: Vec<PointSeen>,
-    /// What the linear classifiers were made of, where the data has classes and two splits.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub probes: Option<Probes>,
-    /// What each residual block adds.
-    pub added: Vec<Added>,
-    /// What is lost without each block.
-    pub lesions: Lesions,
-    /// What should be known.
-    pub warnings: Vec<String>,
-    /// Filters of the first layer.
-    #[serde(skip)]
-    filters: Vec<Tile>,
-    /// The picture whose maps are shown, and its maps stage by stage.
-    #[serde(skip)]
-    shown: Option<Shown>,
-}
-
-/// A picture and its maps.
-#[derive(Clone, Debug)]
-struct Shown {
-    name: String,
-    picture: Tile,
-    /// For each stage its point, and channels with their maps.
-    maps: Vec<(usize, Vec<(usize, Tile)>)>,
-}
-
-/// The end of a block.
-#[derive(Clone, Debug, Serialize)]
-pub struct PointSeen {
-    /// The block, or the layer.
-    pub name: String,
-    /// Convolutions from the picture to here.
-    pub depth: usize,
-    /// Channels.
-    pub channels: usize,
-    /// Rows of a map.
-    pub height: usize,
-    /// Columns of a map.
-    pub width: usize,
-    /// Side of the square of pixels that a place depends on, padding included; absent if it is the
-    /// whole picture.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub field: Option<usize>,
-    /// Pixels from one place's square to the next one's.
-    pub jump: usize,
-    /// How many channels are in use: the participation ratio of the covariance of their means.
-    pub used: f64,
-    /// Share of pictures that a linear classifier of the channels' means tells.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub probe: Option<f64>,
-    /// Channels that were looked at one by one, the most selective first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub seen: Vec<ChannelSeen>,
-}
-
-/// A channel that was looked at.
-#[derive(Clone, Debug, Serialize)]
-pub struct ChannelSeen {
-    /// Its number.
-    pub channel: usize,
-    /// The least peak of its top pictures over the mean peak of all.
-    pub selectivity: f64,
-    /// The pictures that excite it most.
-    pub top: Vec<Patch>,
-    /// The picture made for it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub made: Option<MadeFor>,
-}
-
-/// The part of a picture that a channel answered to.
-#[derive(Clone, Debug, Serialize)]
-pub struct Patch {
-    /// The picture.
-    pub picture: String,
-    /// The channel's answer.
-    pub value: f32,
-    /// The pixels of the network's input that the answer depends on: first and last row, first and
-    /// last column, ends not counted.
-    pub rows: [usize; 2],
-    /// See `rows`.
-    pub columns: [usize; 2],
-    #[serde(skip)]
-    tile: Tile,
-}
-
-/// A picture that was made for a channel, and how the channel answers to it.
-#[derive(Clone, Debug, Serialize)]
-pub struct MadeFor {
-    /// Mean answer over the places.
-    pub response: f64,
-    /// The same to the noise that it was made from.
-    pub noise: f64,
-    /// The same to the picture of the data to which it is largest.
-    pub best_picture: f64,
-    #[serde(skip)]
-    tile: Tile,
-}
-
-/// What linear classifiers were made of.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Probes {
-    /// Pictures that they were fitted to.
-    pub fitted: usize,
-    /// Pictures that they were measured on.
-    pub measured: usize,
-    /// Classes.
-    pub classes: usize,
 }
 
 /// Looks into a model. `on` is told what is being done, how much of it is done, and of how much.

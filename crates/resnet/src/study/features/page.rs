@@ -1,7 +1,7 @@
 //! The page about the features of a network.
 
-use super::picture::Tile;
-use super::{ChannelSeen, Features, Patch, PointSeen};
+use super::found::{ChannelSeen, Features, Patch, PointSeen};
+use super::tile::Tile;
 use crate::page::charts::figure::Figure;
 use crate::page::charts::format;
 use crate::page::charts::page::{Cell, Page, Stat};

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::{Features, figures, page, picture};
+use super::found::Features;
+use super::{figures, page, picture, tile};
 use crate::base::files::{FileError, safe_name, write_atomic};
 use crate::page::charts::save::{save_figures, write};
 
@@ -18,10 +19,10 @@ pub fn save(out: &Path, features: &Features, command: &str) -> Result<(), FileEr
     let folder = out.join("figures");
     fs::create_dir_all(&folder)
         .map_err(|source| FileError::Write { path: folder.clone(), source })?;
-    let mut sheets = vec![("filters".to_owned(), picture::sheet(&features.filters, 8))];
+    let mut sheets = vec![("filters".to_owned(), tile::sheet(&features.filters, 8))];
     for point in features.points.iter().filter(|point| !point.seen.is_empty()) {
         let name = format!("features-{}", safe_name(&point.name));
-        sheets.push((name, picture::sheet(&picture::rows(point), picture::ROW)));
+        sheets.push((name, tile::sheet(&picture::rows(point), picture::ROW)));
     }
     for (name, png) in sheets {
         let Some(png) = png else { continue };
