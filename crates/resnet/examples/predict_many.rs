@@ -1,7 +1,7 @@
 //! Classifies many pictures on all cores, and single ones from several threads, with one model.
 //! `cargo run --release -p resnet --example predict_many [MODEL PICTURE...]`
 
-use std::ops::ControlFlow;
+use std::ops::ControlFlow::Continue;
 
 use resnet::data::{DataError, Dataset, Image, OpenOptions, open};
 use resnet::{Model, Trainer};
@@ -12,11 +12,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let predictor = Model::load(model.as_ref())?.predictor()?;
         let answer = |i: usize| predictor.file(&files[i], 1);
         predictor.each(files.len(), answer, |i, guesses| {
-            match guesses {
-                Ok(guesses) => println!("{}: {}", files[i].display(), guesses[0].label),
-                Err(error) => eprintln!("{error}"),
-            }
-            ControlFlow::Continue(())
+            let text = guesses.map_or_else(|e| e.to_string(), |g| g[0].label.clone());
+            Continue(println!("{}: {text}", files[i].display()))
         });
         return Ok(());
     }
@@ -30,7 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut right = 0;
     predictor.each(200, answer, |i, guesses| {
         right += usize::from(guesses.is_ok_and(|g| g[0].class == pictures.label(i) as usize));
-        ControlFlow::Continue(())
+        Continue(())
     });
     println!("{right} of 200 right");
     std::thread::scope(|scope| {
