@@ -306,7 +306,11 @@ fn what_cannot_be_drawn_is_named() {
     };
     refused(&|g| g.layers[2].op = conv(8, 3, 2), &["mine", "`sum`"]);
     refused(
-        &|g| g.layers[5].inputs = vec![LayerId(2), LayerId(2)],
+        &|g| {
+            g.layers[4].op = Op::Relu;
+            g.layers[4].inputs = vec![LayerId(2)];
+            g.layers[5].inputs = vec![LayerId(4), LayerId(2)];
+        },
         &["`sum`", "around no convolution"],
     );
     refused(
@@ -324,7 +328,8 @@ fn what_cannot_be_drawn_is_named() {
         &|g| {
             let (sum, fc) = (g.layers[5].clone(), g.layers[6].clone());
             g.layers.truncate(5);
-            let inner = g.push("inner", Op::Add, &[LayerId(4), LayerId(4)]);
+            let relu = g.push("relu", Op::Relu, &[LayerId(4)]);
+            let inner = g.push("inner", Op::Add, &[relu, LayerId(4)]);
             let outer = g.push(sum.name, Op::Add, &[LayerId(2), inner]);
             g.push(fc.name, fc.op, &[outer]);
         },
