@@ -13,7 +13,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let answer = |i: usize| predictor.file(&files[i], 1);
         predictor.each(files.len(), answer, |i, guesses| {
             let text = guesses.map_or_else(|e| e.to_string(), |g| g[0].label.clone());
-            Continue(println!("{}: {text}", files[i].display()))
+            println!("{}: {text}", files[i].display());
+            Continue(())
         });
         return Ok(());
     }
@@ -31,9 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     println!("{right} of 200 right");
     std::thread::scope(|scope| {
-        for i in 0..3 {
-            scope.spawn(move || println!("picture {i}: {:?}", answer(i)));
-        }
+        (0..3).for_each(|i| drop(scope.spawn(move || println!("picture {i}: {:?}", answer(i)))));
     });
     Ok(())
 }
