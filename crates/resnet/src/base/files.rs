@@ -308,5 +308,15 @@ impl Drop for TestDir {
     }
 }
 
+/// What a directory of a test holds, sorted.
+#[cfg(test)]
+pub(crate) fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
 #[cfg(test)]
 mod tests;

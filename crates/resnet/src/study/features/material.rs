@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::data::{self, DataError, Dataset, OpenOptions, from_fn};
+use crate::base::text;
+use crate::data::{self, DataError, Dataset, OpenOptions};
 use crate::model::Model;
 
 /// Pictures to look at a network with.
@@ -68,39 +69,33 @@ fn loose(folder: &Path) -> Result<Option<Arc<dyn Dataset>>, DataError> {
         return Ok(None);
     }
     // What is no picture is left out by the loader, with a warning.
-    let files = found.files;
-    let labels = vec![0; files.len()];
-    let names = files.clone();
-    let read =
-        move |index: usize, image: &mut data::Image| data::read_picture(&files[index], image);
-    let pictures = from_fn(vec!["picture".into()], labels, read)?;
-    Ok(Some(Arc::new(Named { pictures, names })))
+    Ok(Some(Arc::new(Loose { files: found.files, classes: vec!["picture".into()] })))
 }
 
-/// Pictures called by their files.
-struct Named<D> {
-    pictures: D,
-    names: Vec<PathBuf>,
+/// Pictures of one class that nobody named.
+struct Loose {
+    files: Vec<PathBuf>,
+    classes: Vec<String>,
 }
 
-impl<D: Dataset> Dataset for Named<D> {
+impl Dataset for Loose {
     fn len(&self) -> usize {
-        self.pictures.len()
+        self.files.len()
     }
 
     fn classes(&self) -> &[String] {
-        self.pictures.classes()
+        &self.classes
     }
 
-    fn label(&self, index: usize) -> u32 {
-        self.pictures.label(index)
+    fn label(&self, _: usize) -> u32 {
+        0
     }
 
     fn name(&self, index: usize) -> String {
-        crate::base::text::path(&self.names[index]).to_string()
+        text::path(&self.files[index]).to_string()
     }
 
     fn read(&self, index: usize, image: &mut data::Image) -> Result<(), DataError> {
-        self.pictures.read(index, image)
+        data::read_picture(&self.files[index], image)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | part | answers |
 //! |---|---|
-//! | channels | which pictures, and which part of each, excite a channel most; what picture would most |
+//! | channels | which pictures, and what part of each, excite a channel most; what picture would |
 //! | depth | how well a linear classifier does on each block's maps, how many channels are in use |
 //! | blocks | how much each block adds to what it is given, and what is lost without it |
 //!

@@ -1,19 +1,11 @@
 use resnet_engine::exec;
 
 use super::*;
-use crate::base::files::TestDir;
+use crate::base::files::{TestDir, names};
 
 fn create(place: &Place) -> Result<Directory, TrainError> {
     let device = exec::cpu(1).unwrap();
     Directory::create(place, &Recipe::default(), "typed", device.as_ref())
-}
-
-fn names(directory: &Path) -> Vec<String> {
-    let entries = fs::read_dir(directory).unwrap();
-    let mut names: Vec<String> =
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
 }
 
 #[test]
