@@ -12,6 +12,7 @@ use resnet::model::foreign::ImportError;
 use resnet::net::ArchError;
 use resnet::study::bench::BenchError;
 use resnet::study::compare::CompareError;
+use resnet::study::explain::ExplainError;
 use resnet::study::inspect::InspectError;
 use resnet::train::finetune::FinetuneError;
 use resnet::train::recipe::RecipeError;
@@ -126,6 +127,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
         || says(error, BenchError::is_usage)
         || says(error, InspectError::is_usage)
         || says(error, CompareError::is_usage)
+        || says(error, ExplainError::is_usage)
         || says(error, ImportError::is_usage)
         || says(error, ExportError::is_usage)
 }

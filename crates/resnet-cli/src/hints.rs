@@ -14,6 +14,7 @@ use resnet::model::export::ExportError;
 use resnet::model::foreign::{Assumption, ImportError};
 use resnet::net::ArchError;
 use resnet::study::compare::{CompareError, RunProblem};
+use resnet::study::explain::ExplainError;
 use resnet::study::inspect::InspectError;
 use resnet::train::TrainError;
 use resnet::train::finetune::FinetuneError;
@@ -46,6 +47,7 @@ pub(crate) fn of_error(error: &anyhow::Error) -> String {
         .or_else(|| ask(error, use_error))
         .or_else(|| ask(error, inspect))
         .or_else(|| ask(error, compare))
+        .or_else(|| ask(error, explain))
         .or_else(|| ask(error, import))
         .or_else(|| ask(error, export))
         .unwrap_or_default()
@@ -148,6 +150,15 @@ fn inspect(error: &InspectError) -> Option<String> {
     match error {
         InspectError::Task(error) => task(error),
         InspectError::Model(error) => model(error),
+        _ => None,
+    }
+}
+
+fn explain(error: &ExplainError) -> Option<String> {
+    match error {
+        ExplainError::Compare(error) => compare(error),
+        ExplainError::Model(error) => model(error),
+        ExplainError::Use(error) => use_error(error),
         _ => None,
     }
 }

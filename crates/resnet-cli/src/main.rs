@@ -51,6 +51,8 @@ enum Verb {
     Export(cmd::export::Args),
     /// Train plain and residual twins over depths, and show what depth did
     Compare(cmd::compare::Args),
+    /// Explain residual networks with runs on this machine: a page for who knows basic CNNs
+    Explain(cmd::explain::Args),
     /// Look into a network: gradients, responses, what the shortcuts carry
     Inspect(cmd::inspect::Args),
     /// Show a network's layers, parameters and cost
@@ -95,6 +97,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Import(args) => cmd::import::run(args),
         Verb::Export(args) => cmd::export::run(args),
         Verb::Compare(args) => cmd::compare::run(args),
+        Verb::Explain(args) => cmd::explain::run(args),
         Verb::Inspect(args) => cmd::inspect::run(args),
         Verb::Summary(args) => cmd::summary::run(args),
         Verb::Draw(args) => cmd::draw::run(args),

@@ -172,6 +172,11 @@ fn drawings() -> String {
     };
     page.section("map", "Heat map", "");
     let drawing = map.svg(chart::Frame { id: "map", width: 880.0, height: 360.0 });
-    page.scrolling_figure(&drawing, map.least_width(), "Gradient norm by layer", "");
+    page.scrolling_figure(
+        &drawing,
+        (map.least_width(), f64::INFINITY),
+        "Gradient norm by layer",
+        "",
+    );
     page.finish("Nothing here was measured.")
 }

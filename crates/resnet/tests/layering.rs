@@ -11,7 +11,15 @@ const ENGINE: &[&[&str]] = &[&["graph"], &["step"], &["op"], &["plan"], &["exec"
 
 /// Floors of the library, lowest first: rooms are folders or files of `resnet/src`.
 const LIBRARY: &[&[&str]] = &[
-    &["base/rng", "base/suggest", "base/files", "base/number", "base/text", "base/threads"],
+    &[
+        "base/rng",
+        "base/suggest",
+        "base/files",
+        "base/machine",
+        "base/number",
+        "base/text",
+        "base/threads",
+    ],
     &["net", "data", "page/charts", "train/schedule", "measure/metric"],
     &["page/draw", "model", "measure/probe", "train/recipe"],
     &["model/foreign", "measure/summary"],
@@ -19,6 +27,7 @@ const LIBRARY: &[&[&str]] = &[
     &["measure/predict", "measure/feature", "train", "study/bench"],
     &["train/finetune", "study/inspect", "study/features"],
     &["study/compare"],
+    &["study/explain"],
 ];
 
 struct Source {

@@ -79,7 +79,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             runs: args.runs.clone(),
             command: command.clone(),
         };
-        let watch = watch.insert(Terminal { watcher: observer::of_many()? });
+        let watch = watch.insert(Terminal::new()?);
         match compare::run(&request, watch)? {
             Some((task, records)) => (out, task, records),
             None => return Err(stopped()),
@@ -100,8 +100,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     finish(&args, &out, &command, &task, &records, &mut goes_on)
 }
 
-/// Says what a comparison that was stopped needs to go on.
-fn stopped() -> anyhow::Error {
+/// Says what several runs that were stopped need to go on.
+pub(super) fn stopped() -> anyhow::Error {
     tell("stopped; the same command goes on from here");
     Stopped.into()
 }
@@ -209,8 +209,14 @@ fn recipe(args: &Args) -> anyhow::Result<Recipe> {
 }
 
 /// Tells of runs on standard error; the bar or the lines of each are those of `resnet train`.
-struct Terminal {
+pub(super) struct Terminal {
     watcher: Box<dyn Watcher>,
+}
+
+impl Terminal {
+    pub(super) fn new() -> anyhow::Result<Terminal> {
+        Ok(Terminal { watcher: observer::of_many()? })
+    }
 }
 
 impl Watch for Terminal {

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use resnet::base::files::write_atomic;
-use resnet::page::draw::{MOST_NETWORKS, Network, draw};
+use resnet::page::draw::{DrawError, MOST_NETWORKS, Network, block, draw, family};
 
 use super::summary::{network, parse_shape};
 use crate::exit::Usage;
@@ -17,11 +17,22 @@ use crate::term::{self, tell};
   resnet draw resnet34
   resnet draw vgg19 plain34 resnet34 -o figure3.svg
   resnet draw resnet20:shortcut=A resnet20:shortcut=B --input 1x28x28
+  resnet draw --skyline resnet18 resnet34 resnet50 resnet101 resnet152
+  resnet draw --block resnet50:layer2.0 --gradient
   resnet draw runs/mine > mine.svg")]
 pub(crate) struct Args {
     /// Networks, model files or run directories, from left to right
-    #[arg(value_name = "ARCH|MODEL", required = true)]
+    #[arg(value_name = "ARCH|MODEL", required_unless_present = "block")]
     networks: Vec<String>,
+    /// One line a layer: many layers to scale in little room
+    #[arg(long)]
+    skyline: bool,
+    /// One block in detail instead, with the shapes of its maps
+    #[arg(long, value_name = "ARCH:BLOCK", conflicts_with_all = ["networks", "skyline"])]
+    block: Option<String>,
+    /// With --block, the ways that the gradient takes back, and its terms
+    #[arg(long)]
+    gradient: bool,
     /// File to write, - for standard output [default: standard output if it is not a terminal, else
     /// NAME.svg here]
     #[arg(short, long, value_name = "FILE.svg")]
@@ -43,15 +54,52 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         ))
         .into());
     }
+    if args.gradient && args.block.is_none() {
+        return Err(Usage("--gradient belongs to one block; name it by --block".into()).into());
+    }
     let input = args.input.as_deref().map(parse_shape).transpose()?;
-    let output = match args.output {
-        Some(path) => path,
-        None if term::people_read_output() => file_name(&args.networks).into(),
+    let names = match &args.block {
+        Some(block) => std::slice::from_ref(block),
+        None => &args.networks[..],
+    };
+    let output = match &args.output {
+        Some(path) => path.clone(),
+        None if term::people_read_output() => file_name(names).into(),
         None => "-".into(),
     };
     check(&output)?;
+    let open = |text: &str| -> anyhow::Result<Network> {
+        let (arch, shape, classes) = network(text)?;
+        let (shape, classes) = (input.unwrap_or(shape), args.classes.unwrap_or(classes));
+        Ok(Network::of(&arch, shape, classes)?)
+    };
+    let refused = |error: DrawError| Usage(error.to_string());
+    let svg = match &args.block {
+        Some(text) => {
+            let (network, name) = split_block(text)?;
+            block::draw(&open(network)?, name, args.gradient).map_err(refused)?
+        }
+        None => {
+            let networks = networks(&args.networks, open)?;
+            let draw = if args.skyline { family::draw } else { draw };
+            draw(&networks).map_err(refused)?
+        }
+    };
+    if output == Path::new("-") {
+        term::out().raw(svg.as_bytes())?;
+        return Ok(());
+    }
+    write_atomic(&output, |to| to.write_all(svg.as_bytes()))?;
+    tell(&format!("drawing {}", output.display()));
+    Ok(())
+}
+
+fn networks(
+    texts: &[String],
+    open: impl Fn(&str) -> anyhow::Result<Network>,
+) -> anyhow::Result<Vec<Network>> {
     let mut networks: Vec<Network> = Vec::new();
-    for text in &args.networks {
+    for text in texts {
         // `resnet summary` takes options as words of their own; here a word is a network.
         if let (Some(before), true) = (networks.last(), text.contains('=') && !text.contains(':')) {
             let (name, joint) = (&before.name, if before.name.contains(':') { ',' } else { ':' });
@@ -61,18 +109,22 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             ))
             .into());
         }
-        let (arch, shape, classes) = network(text)?;
-        let (shape, classes) = (input.unwrap_or(shape), args.classes.unwrap_or(classes));
-        networks.push(Network::of(&arch, shape, classes)?);
+        networks.push(open(text)?);
     }
-    let svg = draw(&networks).map_err(|error| Usage(error.to_string()))?;
-    if output == Path::new("-") {
-        term::out().raw(svg.as_bytes())?;
-        return Ok(());
-    }
-    write_atomic(&output, |to| to.write_all(svg.as_bytes()))?;
-    tell(&format!("drawing {}", output.display()));
-    Ok(())
+    Ok(networks)
+}
+
+/// `resnet20:shortcut=B` and `layer2.0` of `resnet20:shortcut=B:layer2.0`.
+fn split_block(text: &str) -> Result<(&str, &str), Usage> {
+    let parts = text.rsplit_once(':').filter(|(network, block)| {
+        !network.is_empty() && !block.is_empty() && !block.contains(['=', '/', '\\'])
+    });
+    parts.ok_or_else(|| {
+        Usage(format!(
+            "--block is `{text}`, expected a network and one of its blocks, such as \
+             resnet50:layer2.0"
+        ))
+    })
 }
 
 /// The networks' names as one file name, such as `plain34-resnet34.svg`.

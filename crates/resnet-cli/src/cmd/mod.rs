@@ -8,6 +8,7 @@ pub(crate) mod completions;
 pub(crate) mod data;
 pub(crate) mod draw;
 pub(crate) mod eval;
+pub(crate) mod explain;
 pub(crate) mod export;
 mod features;
 pub(crate) mod finetune;

@@ -32,6 +32,21 @@ fn networks_are_drawn_into_a_file_or_a_pipe() {
 }
 
 #[test]
+fn one_block_and_skylines_are_drawn() {
+    let folder = Folder::new();
+    let block = folder.ok(&["draw", "--block", "resnet20:shortcut=B:layer2.0", "--gradient"]).out;
+    for text in ["layer2.0 of resnet20:shortcut=B", "16 to 32, /2", "(∂S/∂x)ᵀ g", "y: 32x16x16"]
+    {
+        assert!(block.contains(text), "{text} is not in the drawing");
+    }
+    folder.ok(&["draw", "--block", "resnet50:layer2.1", "-o", "block.svg"]);
+    let filed = fs::read_to_string(folder.path("block.svg")).unwrap();
+    assert!(filed.contains("x, as it is") && !filed.contains("∂F/∂x"));
+    let skyline = folder.ok(&["draw", "--skyline", "resnet18", "resnet152"]).out;
+    assert!(skyline.contains("152 layers") && skyline.contains("60.2"), "{skyline}");
+}
+
+#[test]
 fn a_model_is_drawn_as_it_was_trained() {
     let folder = Folder::new();
     folder.digits(32, 16, 4);
@@ -62,6 +77,11 @@ fn wrong_requests_are_refused() {
         (&["draw", "resnet20", "-o", "nowhere/fig.svg"], 1, &["nowhere/fig.svg"]),
         (&["draw", "resnet20", "-o", "."], 1, &["."]),
         (&many, 2, &["13", "12"]),
+        (&["draw", "--block", "resnet50"], 2, &["--block", "resnet50:layer2.0"]),
+        (&["draw", "--block", "resnet50:layer9.0"], 2, &["layer9.0", "16 blocks", "layer1.0"]),
+        (&["draw", "--block", "resnt50:layer1.0"], 2, &["resnt50", "resnet50"]),
+        (&["draw", "resnet50", "--block", "resnet50:layer1.0"], 2, &["--block"]),
+        (&["draw", "resnet50", "--gradient"], 2, &["--block"]),
     ];
     for (args, code, words) in cases {
         refused(&folder.run(args), *code, words);

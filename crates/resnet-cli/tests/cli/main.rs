@@ -4,6 +4,7 @@ mod bench;
 mod commands;
 mod compare;
 mod draw;
+mod explain;
 mod finetune;
 mod first_use;
 mod hints;

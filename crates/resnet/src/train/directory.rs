@@ -13,6 +13,7 @@ use resnet_engine::exec::Device;
 
 use super::TrainError;
 use crate::base::files::{self, FileError};
+use crate::base::machine;
 use crate::data;
 use crate::train::event::{self, Event};
 use crate::train::recipe::Recipe;
@@ -338,21 +339,13 @@ fn environment(command: &str, device: &dyn Device) -> BTreeMap<&'static str, Str
     BTreeMap::from([
         ("command", command.to_string()),
         ("cores", cores.to_string()),
-        ("cpu", cpu_model()),
+        ("cpu", machine::cpu()),
         (BEGAN_IN, std::env::current_dir().unwrap_or_default().to_string_lossy().into_owned()),
         ("isa", device.about()),
         ("threads", device.threads().to_string()),
         ("resnet", env!("CARGO_PKG_VERSION").to_string()),
         ("system", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
     ])
-}
-
-/// The processor's name where the system tells it.
-fn cpu_model() -> String {
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let line = info.lines().find(|line| line.starts_with("model name"));
-    line.and_then(|line| line.split(':').nth(1))
-        .map_or_else(|| "unknown".into(), |name| name.trim().to_string())
 }
 
 #[cfg(test)]

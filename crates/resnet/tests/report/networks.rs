@@ -3,7 +3,7 @@
 use resnet::engine::graph::{Graph, LayerId, Op, Shape, Window};
 use resnet::net::{Arch, CATALOG};
 use resnet::page::charts::label;
-use resnet::page::draw::{DrawError, MOST_NETWORKS, Network, draw, embed};
+use resnet::page::draw::{DrawError, MOST_NETWORKS, Network, block, draw, embed, family};
 
 use crate::xml::Element;
 
@@ -196,6 +196,72 @@ fn every_network_is_drawn_whole() {
         assert!(svg.len() < 50_000, "{name}: {} bytes", svg.len());
         assert_eq!(svg, draw(&[network]).unwrap(), "equal networks, equal bytes");
     }
+}
+
+#[test]
+fn every_block_is_drawn_whole() {
+    for network in all() {
+        let block_of =
+            |name: &str| name.match_indices('.').nth(1).map(|(end, _)| name[..end].to_owned());
+        let layers = &network.graph.layers;
+        let mut names: Vec<String> = layers.iter().filter_map(|l| block_of(&l.name)).collect();
+        names.dedup();
+        for name in names.iter().take(40) {
+            let inside = || layers.iter().filter(|l| block_of(&l.name).as_ref() == Some(name));
+            for gradient in [false, true] {
+                let what = format!("{name} of {}", network.name);
+                let svg = block::draw(&network, name, gradient).unwrap_or_else(|e| panic!("{e}"));
+                let elements = checked(&svg, &what);
+                let convs = inside().filter(|l| matches!(l.op, Op::Conv2d { .. })).count();
+                assert_eq!(drawn(&elements, "rect", "layer").len(), convs, "{what}: convolutions");
+                let adds = inside().filter(|l| l.op == Op::Add).count();
+                assert_eq!(drawn(&elements, "circle", "sum").len(), adds, "{what}: additions");
+                let back = if gradient { 1 + adds } else { 0 };
+                assert_eq!(drawn(&elements, "path", "back").len(), back, "{what}: ways back");
+            }
+        }
+    }
+    let resnet50 = network("resnet50");
+    let svg = block::draw(&resnet50, "layer2.0", true).unwrap();
+    for text in [
+        "x: 256x56x56",
+        "1x1 conv, 256 to 128",
+        "3x3 conv, 128, /2",
+        "147,456 weights",
+        "1x1 conv, 256 to 512, /2",
+        "y: 512x28x28",
+        "∂L/∂x = (∂S/∂x)ᵀ g + (∂F/∂x)ᵀ g",
+    ] {
+        assert!(svg.contains(text), "{text} is not in the drawing");
+    }
+    assert!(block::draw(&resnet50, "layer2.1", true).unwrap().contains("∂L/∂x = g + (∂F/∂x)ᵀ g"));
+    let unknown = block::draw(&resnet50, "layer2.9", false).unwrap_err().to_string();
+    assert!(unknown.contains("16 blocks") && unknown.contains("layer2.0"), "{unknown}");
+    let none = block::draw(&network("classic"), "conv1", false).unwrap_err().to_string();
+    assert!(none.contains("no blocks"), "{none}");
+}
+
+#[test]
+fn skylines_have_one_line_a_layer() {
+    for network in all() {
+        let layers = &network.graph.layers;
+        let on_path = |name: &str| !name.contains("downsample");
+        let weights = layers
+            .iter()
+            .filter(|l| matches!(l.op, Op::Conv2d { .. } | Op::Linear { .. }) && on_path(&l.name));
+        let svg = family::draw(std::slice::from_ref(&network)).unwrap_or_else(|e| panic!("{e}"));
+        let elements = checked(&svg, &network.name);
+        let lines = elements.iter().filter(|e| {
+            let class = e.attribute("class").unwrap_or_default();
+            // Entries of the key are 10 wide.
+            e.tag == "rect" && class.starts_with('f') && e.attribute("width") != Some("10")
+        });
+        assert_eq!(lines.count(), weights.count(), "{}", network.name);
+    }
+    let five = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"].map(network);
+    let svg = family::draw(&five).unwrap();
+    checked(&svg, "the family");
+    assert_eq!(svg, family::draw(&five).unwrap());
 }
 
 #[test]

@@ -17,7 +17,7 @@ impl Element {
 /// HTML elements that have no content; every other one must be closed by its own tag.
 const VOID: [&str; 4] = ["meta", "link", "img", "br"];
 /// SVG elements that may be written `<x/>`.
-const LEAF: [&str; 4] = ["line", "rect", "path", "circle"];
+const LEAF: [&str; 5] = ["line", "rect", "path", "circle", "image"];
 
 /// All elements in order of their closing, or what is wrong.
 pub(crate) fn parse(markup: &str) -> Result<Vec<Element>, String> {

@@ -109,7 +109,7 @@ pub fn confusion(page: &mut Page, report: &ClassReport<'_>) {
         let narrow = map.svg(Frame { id: "confusion-narrow", width: NARROW, height: 400.0 });
         page.figure(&wide, &narrow, "");
     } else {
-        page.scrolling_figure(&wide, map.least_width().min(WIDE), "Confusion matrix", "");
+        page.scrolling_figure(&wide, (map.least_width().min(WIDE), WIDE), "Confusion matrix", "");
     }
 }
 

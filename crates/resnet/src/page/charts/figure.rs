@@ -3,6 +3,7 @@
 use super::chart::{Frame, LineChart};
 use super::heatmap::{HeatMap, Hue, Ramp, Shade};
 use super::page::Page;
+use super::strips::Strips;
 
 /// Widths of a drawing in pixels: in a page on a wide and on a narrow window, and as a file. The
 /// narrow one is that of a phone, so that texts keep their size there.
@@ -32,14 +33,16 @@ pub enum Drawing {
     Chart(LineChart),
     /// Shaded cells.
     Grid(Grid),
+    /// Rows of small pictures.
+    Strips(Strips),
     /// Drawn elsewhere.
     Done {
         /// An `svg` element for a page.
         element: String,
         /// A file of its own.
         file: String,
-        /// The least width at which it can be read, in pixels.
-        least_width: f64,
+        /// The least width at which it can be read, and the most that it is drawn in, in pixels.
+        widths: (f64, f64),
     },
 }
 
@@ -111,13 +114,21 @@ impl Figure {
                 page.heading(&grid.title);
                 page.scrolling_figure(
                     &map.svg(frame),
-                    map.least_width().min(WIDE),
+                    (map.least_width().min(WIDE), WIDE),
                     &grid.title,
                     &self.caption,
                 );
             }),
-            Drawing::Done { element, least_width, .. } => {
-                page.scrolling_figure(element, *least_width, &self.name, &self.caption)
+            Drawing::Strips(strips) => {
+                let [wide, narrow] = [("wide", WIDE), ("narrow", NARROW)].map(|(what, width)| {
+                    let id = &format!("{}-{what}", self.name);
+                    strips.svg(Frame { id, width, height: 0.0 })
+                });
+                page.heading(&strips.title);
+                page.figure(&wide, &narrow, &self.caption);
+            }
+            Drawing::Done { element, widths, .. } => {
+                page.scrolling_figure(element, *widths, &self.name, &self.caption)
             }
         }
     }
@@ -127,6 +138,7 @@ impl Figure {
         match &self.drawing {
             Drawing::Chart(chart) => chart.file(FILE, CHART[2]),
             Drawing::Grid(grid) => grid.with(|map| map.file(FILE, GRID)),
+            Drawing::Strips(strips) => strips.file(FILE),
             Drawing::Done { file, .. } => file.clone(),
         }
     }

@@ -35,6 +35,21 @@ pub fn shorten(text: &str, size: f64, room: f64) -> String {
     kept.trim_end().to_owned() + "…"
 }
 
+/// `text` in lines that fit.
+pub fn wrap(text: &str, size: f64, room: f64) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if width(&format!("{line} {word}"), size) <= room => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 /// Positions as near as possible (least squares) to `wanted`, at least `gap` apart and inside
 /// `low..=high`, in the order of `wanted`. If the room is too small for all, the gap shrinks to
 /// what there is.

@@ -27,8 +27,10 @@ pub mod png;
 pub mod run;
 mod run_curves;
 pub mod save;
+pub mod strips;
 pub(crate) mod svg;
 mod thin;
 mod ticks;
+pub mod tile;
 
 pub use run::{ConfusedPair, EpochPoint, Headline, Picture, RunReport, Status, StepPoint, render};

@@ -140,13 +140,27 @@ impl Page {
         self.m.close();
     }
 
-    /// A figure that scrolls sideways in windows narrower than `least` pixels.
-    pub fn scrolling_figure(&mut self, drawing: &str, least: f64, label: &str, caption: &str) {
+    /// A figure that scrolls sideways in windows narrower than `least` pixels, and is drawn at most
+    /// `most` pixels wide.
+    pub fn scrolling_figure(
+        &mut self,
+        drawing: &str,
+        (least, most): (f64, f64),
+        label: &str,
+        caption: &str,
+    ) {
         self.m.open("figure", &[]);
         self.scroll(label);
         self.m.open(
             "div",
-            &[("style", &format_args!("min-width:{}px", least.clamp(0.0, 4000.0).round()))],
+            &[(
+                "style",
+                &format_args!(
+                    "min-width:{}px;max-width:{}px",
+                    least.clamp(0.0, 4000.0).round(),
+                    most.clamp(0.0, 4000.0).round()
+                ),
+            )],
         );
         self.m.raw(drawing);
         self.m.close();

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::trace::{Kind, Trace};
+use super::trace::{Kind, Trace, block_of};
 
 /// Most rows of a column in a drawing that leaves nothing out.
 const MOST_ROWS: usize = 64;
@@ -98,10 +98,10 @@ fn units(trace: &Trace) -> Vec<Unit> {
         let unit = match shortcuts.next_if(|(_, s)| s.rows.start == row) {
             Some((i, shortcut)) => Unit { rows: shortcut.rows.clone(), shortcut: Some(i) },
             None => {
-                let block = block(&trace.rows[row].name);
+                let block = block_of(&trace.rows[row].name);
                 let more = trace.rows[row + 1..next]
                     .iter()
-                    .take_while(|r| block.is_some() && self::block(&r.name) == block);
+                    .take_while(|r| block.is_some() && block_of(&r.name) == block);
                 Unit { rows: row..row + 1 + more.count(), shortcut: None }
             }
         };
@@ -109,13 +109,6 @@ fn units(trace: &Trace) -> Vec<Unit> {
         units.push(unit);
     }
     units
-}
-
-/// The block that a layer's name tells: `layer1.0` of `layer1.0.conv1`; none of `conv1` or
-/// `features.0`.
-fn block(name: &str) -> Option<&str> {
-    let (block, _) = name.rsplit_once('.')?;
-    block.contains('.').then_some(block)
 }
 
 fn same(trace: &Trace, a: &Unit, b: &Unit) -> bool {

@@ -70,7 +70,7 @@ impl Key {
         let width = (room + BETWEEN) / columns - BETWEEN;
         let wrapped: Vec<(Sign, Vec<String>)> = meanings
             .into_iter()
-            .map(|(sign, text)| (sign, wrap(&text, FACT, width - SIGN)))
+            .map(|(sign, text)| (sign, label::wrap(&text, FACT, width - SIGN)))
             .collect();
         let tall = |lines: &[String]| FACT_LINE * lines.len() as f64 + GAP;
         let whole: f64 = wrapped.iter().map(|(_, lines)| tall(lines)).sum();
@@ -197,25 +197,10 @@ fn round_below(x: f64) -> u64 {
     found
 }
 
-/// `text` in lines that fit.
-fn wrap(text: &str, size: f64, room: f64) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if label::width(&format!("{line} {word}"), size) <= room => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{round_below, wrap};
-    use crate::page::charts::label::width;
+    use super::round_below;
+    use crate::page::charts::label::{width, wrap};
 
     #[test]
     fn scales_are_round() {

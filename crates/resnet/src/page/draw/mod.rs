@@ -7,8 +7,11 @@
 //!
 //! From the bottom up: `trace` finds rows and shortcuts in a
 //! [`Graph`](resnet_engine::graph::Graph), `fold` leaves out repetitions, `layout` gives everything
-//! its place, `paint` and `key` write the SVG. Nothing knows any network by name.
+//! its place, `paint` and `key` write the SVG. [`block`] draws one block in detail, [`family`]
+//! whole networks with one line a layer. Nothing knows any network by name.
 
+pub mod block;
+pub mod family;
 mod fold;
 mod key;
 mod layout;

@@ -53,6 +53,16 @@ pub enum DrawError {
         /// The layer and what does not fit.
         source: ShapeError,
     },
+    /// A network has no block of that name.
+    #[error("network `{network}` has no block `{block}`; {known}")]
+    NoBlock {
+        /// The network.
+        network: String,
+        /// The block that was asked for.
+        block: String,
+        /// What blocks it has.
+        known: String,
+    },
     /// The graph is not a path with shortcuts beside it, one after another.
     #[error("network `{network}` cannot be drawn: layer `{layer}` {reason}")]
     Form {

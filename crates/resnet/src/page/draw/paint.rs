@@ -22,7 +22,7 @@ const ROUND: f64 = 6.0;
 /// From a text's middle to its baseline, at the size of boxes.
 const BASELINE: f64 = 0.35 * SMALL;
 
-const CSS: &str = include_str!("draw.css");
+pub(super) const CSS: &str = include_str!("draw.css");
 
 /// The drawing as a file of its own.
 pub(super) fn file(layout: &Layout<'_>) -> String {

@@ -221,6 +221,12 @@ pub(super) fn in_words(name: &str, label: &str, output: Shape, params: u64, macs
     words
 }
 
+/// The block that a layer's name tells: `layer1.0` of `layer1.0.conv1`; none of `conv1` or
+/// `features.0`.
+pub(super) fn block_of(layer: &str) -> Option<&str> {
+    layer.match_indices('.').nth(1).map(|(end, _)| &layer[..end])
+}
+
 fn kind(op: &Op) -> Option<Kind> {
     match op {
         Op::Input => Some(Kind::Image),
@@ -235,7 +241,7 @@ fn kind_of_weights(op: &Op) -> bool {
 }
 
 /// The words in a box, as in the paper: `3x3 conv, 64, /2`.
-fn label(op: &Op, image: Shape) -> String {
+pub(super) fn label(op: &Op, image: Shape) -> String {
     let step = |stride: usize| {
         if stride > 1 { format!(", /{stride}") } else { String::new() }
     };

@@ -155,7 +155,7 @@ fn networks() -> Option<Figure> {
         drawing: Drawing::Done {
             element: embed(&drawn, "networks").ok()?,
             file: draw(&drawn).ok()?,
-            least_width: 760.0,
+            widths: (760.0, f64::INFINITY),
         },
     })
 }

@@ -29,7 +29,7 @@ pub use group::{Group, Mean, groups};
 pub use page::render;
 pub use record::{Outcome, Record, RunProblem, State};
 pub use save::save;
-pub use verdict::{Finding, conclusions};
+pub use verdict::{About, Finding, conclusions};
 
 /// Most runs of one comparison.
 pub const MOST_RUNS: usize = 1000;

@@ -10,9 +10,27 @@ use crate::study::inspect::Inspection;
 /// Runs that saw each picture fewer times are short.
 const SHORT: f64 = 20.0;
 
+/// What a conclusion is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// What depth does to a family of networks, with or without shortcuts.
+    Depth {
+        /// Whether the networks have shortcuts.
+        residual: bool,
+    },
+    /// What shortcuts do to a deep network.
+    Shortcuts,
+    /// What the gradients of the deepest plain network do.
+    Gradients,
+    /// The comparison itself: runs that ended early, are short or not alike.
+    Runs,
+}
+
 /// A conclusion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
+    /// What it is about.
+    pub about: About,
     /// Whether it is what He et al. 2015 found.
     pub as_published: bool,
     /// The sentence, with its numbers.
@@ -39,6 +57,7 @@ pub(super) fn about_length(groups: &[Group<'_>]) -> Option<Finding> {
     }
     let most = groups.iter().map(seen).fold(0.0, f64::max);
     (most < SHORT).then(|| Finding {
+        about: About::Runs,
         as_published: false,
         text: format!(
             "These runs saw each picture about {} times. That shows who falls behind while learning, not who is best in the end: \
@@ -74,6 +93,7 @@ pub(super) fn findings(groups: &[Group<'_>]) -> Vec<Finding> {
             Outcome::Finished => None,
         });
         found.push(Finding {
+            about: About::Runs,
             as_published: false,
             text: format!(
                 "{} diverged in {} of {} runs, {}; it counts in no other sentence.",
@@ -88,6 +108,7 @@ pub(super) fn findings(groups: &[Group<'_>]) -> Vec<Finding> {
         && let Some(other) = whole.iter().find(|g| !g.same_recipe(first))
     {
         found.push(Finding {
+            about: About::Runs,
             as_published: false,
             text: format!(
                 "Not all runs were trained alike: {} and {} differ in {}. No conclusion is drawn from runs of different recipes.",
@@ -131,6 +152,7 @@ fn with_depth(family: &[&Group<'_>], all: &[&Group<'_>]) -> Option<Finding> {
         (_, false, _) => "Depth makes no difference here beyond chance".into(),
     };
     Some(Finding {
+        about: About::Depth { residual: deep.residual },
         as_published: differ && worse != deep.residual,
         text: format!(
             "{what}. {} ends at {} training error, {} at {}.",
@@ -171,6 +193,7 @@ fn repaired(groups: &[&Group<'_>]) -> Option<Finding> {
         (false, _) => ("The shortcut makes no difference here beyond chance".into(), false),
     };
     Some(Finding {
+        about: About::Shortcuts,
         as_published,
         text: format!(
             "{what}: with shortcuts the same {} layers end at {} training error ({}), without them at {} ({}).",
@@ -224,6 +247,7 @@ fn about_gradients(groups: &[Group<'_>], look: &Look) -> Option<Finding> {
         )
     };
     Some(Finding {
+        about: About::Gradients,
         as_published: !vanished,
         text: format!(
             "The gradients of {} {}: {} before training, {} after it.",

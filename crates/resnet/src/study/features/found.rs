@@ -3,11 +3,11 @@
 use serde::Serialize;
 
 use super::added::Added;
-use super::tile::Tile;
 use crate::data::DataError;
 use crate::measure::evaluate::UseError;
 use crate::measure::feature::Lesions;
 use crate::measure::summary::SummaryError;
+use crate::page::charts::tile::Tile;
 
 /// Why there is nothing to see.
 #[derive(Debug, thiserror::Error)]
@@ -56,19 +56,19 @@ pub struct Features {
     pub warnings: Vec<String>,
     /// Filters of the first layer.
     #[serde(skip)]
-    pub(super) filters: Vec<Tile>,
+    pub(crate) filters: Vec<Tile>,
     /// The picture whose maps are shown, and its maps stage by stage.
     #[serde(skip)]
-    pub(super) shown: Option<Shown>,
+    pub(crate) shown: Option<Shown>,
 }
 
 /// A picture and its maps.
 #[derive(Clone, Debug)]
-pub(super) struct Shown {
-    pub(super) name: String,
-    pub(super) picture: Tile,
+pub(crate) struct Shown {
+    pub(crate) name: String,
+    pub(crate) picture: Tile,
     /// For each stage its point, and channels with their maps.
-    pub(super) maps: Vec<(usize, Vec<(usize, Tile)>)>,
+    pub(crate) maps: Vec<(usize, Vec<(usize, Tile)>)>,
 }
 
 /// The end of a block.
@@ -127,7 +127,7 @@ pub struct Patch {
     /// See `rows`.
     pub columns: [usize; 2],
     #[serde(skip)]
-    pub(super) tile: Tile,
+    pub(crate) tile: Tile,
 }
 
 /// A picture that was made for a channel, and how the channel answers to it.
@@ -140,7 +140,7 @@ pub struct MadeFor {
     /// The same to the picture of the data to which it is largest.
     pub best_picture: f64,
     #[serde(skip)]
-    pub(super) tile: Tile,
+    pub(crate) tile: Tile,
 }
 
 /// What linear classifiers were made of.

@@ -16,14 +16,18 @@ mod material;
 mod page;
 mod picture;
 mod save;
-mod tile;
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use crate::data::Dataset;
 use crate::measure::evaluate::UseError;
 use crate::measure::feature::{
     self, Channel, LinearProbe, Made, Point, Survey, lesions, participation, points, stages,
 };
 use crate::measure::summary::summary;
 use crate::model::Model;
+use crate::page::charts::tile::Tile;
 use resnet_engine::exec::Device;
 
 pub use added::Added;
@@ -33,7 +37,6 @@ pub use material::Material;
 pub use save::save;
 
 use found::Shown;
-use tile::Tile;
 
 /// Multiply-adds that each part may spend where no number of pictures was asked for: about half a
 /// minute on two cores.
@@ -97,7 +100,7 @@ pub fn features(
     let mut found: Vec<PointSeen> = points.iter().zip(&seen.pooled).map(point_seen).collect();
     let probes = probes(model, &points, material, &seen, count, device, on, &mut found)?;
     for &i in &closely {
-        let chosen = most_selective(&seen.channels[i], asked.channels);
+        let chosen = most_selective(&seen.channels[i], asked.channels, look.as_ref());
         found[i].seen = chosen
             .iter()
             .map(|&channel| channel_seen(model, material, &points[i], &seen.channels[i], channel))
@@ -190,14 +193,36 @@ fn probes(
     Ok(Some(Probes { fitted, measured, classes }))
 }
 
-/// The channels whose top pictures excite them most beside all pictures, the first most.
-fn most_selective(channels: &[Channel], count: usize) -> Vec<usize> {
+/// The channels that their top pictures excite most beside all pictures, the first most; but first
+/// one of each kind of picture, or many channels would show the same.
+fn most_selective(channels: &[Channel], count: usize, look: &dyn Dataset) -> Vec<usize> {
     let mut order: Vec<usize> = (0..channels.len()).collect();
     let selectivity: Vec<f64> = channels.iter().map(Channel::selectivity).collect();
     order.retain(|&k| selectivity[k] > 0.0);
     order.sort_by(|&a, &b| selectivity[b].total_cmp(&selectivity[a]).then(a.cmp(&b)));
-    order.truncate(count);
-    order
+    let mut before: BTreeMap<Option<u32>, usize> = BTreeMap::new();
+    let mut ranked = Vec::with_capacity(order.len());
+    for k in order {
+        let rank = before.entry(kind(&channels[k], look)).or_default();
+        ranked.push((*rank, k));
+        *rank += 1;
+    }
+    ranked.sort_by_key(|(rank, _)| *rank);
+    ranked.into_iter().map(|(_, k)| k).take(count).collect()
+}
+
+/// What a channel answers to most: the class of most of its top pictures, or without classes the
+/// first picture.
+fn kind(channel: &Channel, look: &dyn Dataset) -> Option<u32> {
+    if look.classes().len() < 2 {
+        return channel.top.first().map(|peak| peak.picture);
+    }
+    let mut count: BTreeMap<u32, usize> = BTreeMap::new();
+    for peak in &channel.top {
+        *count.entry(look.label(peak.picture as usize)).or_default() += 1;
+    }
+    let most = count.into_iter().max_by_key(|(label, n)| (*n, Reverse(*label)));
+    most.map(|(label, _)| label)
 }
 
 fn channel_seen(
@@ -253,4 +278,49 @@ fn shown(
     });
     let name = material.look.name(first as usize);
     Ok(Some(Shown { name, picture, maps: maps.collect() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Channel, most_selective};
+    use crate::data::{DataError, Dataset, Image};
+    use crate::measure::feature::Peak;
+
+    /// Pictures whose label is their tens.
+    struct Labelled(Vec<String>);
+
+    impl Dataset for Labelled {
+        fn len(&self) -> usize {
+            100
+        }
+        fn classes(&self) -> &[String] {
+            &self.0
+        }
+        fn label(&self, index: usize) -> u32 {
+            index as u32 / 10
+        }
+        fn read(&self, _: usize, _: &mut Image) -> Result<(), DataError> {
+            Ok(())
+        }
+    }
+
+    fn channel(pictures: &[u32], value: f32) -> Channel {
+        let peak = |&picture: &u32| Peak { picture, value, at: (0, 0), map: Vec::new() };
+        Channel { mean_peak: 1.0, top: pictures.iter().map(peak).collect() }
+    }
+
+    #[test]
+    fn each_kind_of_picture_comes_first_once() {
+        let channels = [
+            channel(&[10, 11, 50], 9.0),
+            channel(&[12, 13, 20], 8.0),
+            channel(&[20, 21, 10], 3.0),
+            channel(&[30], 0.0),
+        ];
+        let ten = Labelled((0..10).map(|n| n.to_string()).collect());
+        assert_eq!(most_selective(&channels, 9, &ten), [0, 2, 1], "the last never answers");
+        assert_eq!(most_selective(&channels, 2, &ten), [0, 2]);
+        let one = Labelled(vec!["all".into()]);
+        assert_eq!(most_selective(&channels, 9, &one), [0, 1, 2], "first pictures differ");
+    }
 }

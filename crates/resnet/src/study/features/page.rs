@@ -1,11 +1,11 @@
 //! The page about the features of a network.
 
 use super::found::{ChannelSeen, Features, Patch, PointSeen};
-use super::tile::Tile;
 use crate::page::charts::figure::Figure;
 use crate::page::charts::format;
 use crate::page::charts::page::{Cell, Page, Stat};
 use crate::page::charts::png::{data_uri, photo_uri};
+use crate::page::charts::tile::Tile;
 
 /// Longest side of a patch in the page, in pixels.
 const SIDE: u32 = 112;

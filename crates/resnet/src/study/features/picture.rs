@@ -1,10 +1,10 @@
 //! Pictures of a look at features: what the network saw, parts of it, maps, filters.
 
 use super::found::{FeatureError, PointSeen};
-use super::tile::Tile;
 use crate::data::{Augment, Dataset, Image, Normalize, Transform};
 use crate::measure::feature::{Peak, Point, TOP};
 use crate::model::Model;
+use crate::page::charts::tile::Tile;
 use resnet_engine::graph::{Graph, Op, Shape};
 
 /// Cells of a channel in a sheet: the picture made for it, and those that excite it.

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use super::found::Features;
-use super::{figures, page, picture, tile};
+use super::{figures, page, picture};
 use crate::base::files::{FileError, safe_name, write_atomic};
 use crate::page::charts::save::{save_figures, write};
+use crate::page::charts::tile;
 
 /// Writes `report.html`, `figures/*.svg`, `figures/features-POINT.png` and `features.json` into a
 /// directory.

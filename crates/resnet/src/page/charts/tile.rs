@@ -3,7 +3,7 @@
 use image::imageops::{FilterType, overlay, resize};
 use image::{Rgb, RgbImage};
 
-use crate::page::charts::png;
+use super::png;
 
 /// Pixels of a cell of a sheet, and between two.
 const CELL: u32 = 96;
@@ -11,13 +11,15 @@ const GAP: u32 = 4;
 
 /// A small picture.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tile {
-    pub(super) width: usize,
-    pub(super) height: usize,
+pub struct Tile {
+    /// Pixels of a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
     /// 1 (grey) or 3 (red, green, blue).
-    pub(super) channels: usize,
+    pub channels: usize,
     /// `[height, width, channels]`.
-    pub(super) pixels: Vec<u8>,
+    pub pixels: Vec<u8>,
 }
 
 impl Tile {
@@ -32,7 +34,7 @@ impl Tile {
 }
 
 /// Pictures side by side as one PNG, so many in a row; `None` of none.
-pub(super) fn sheet(tiles: &[Tile], columns: usize) -> Option<Vec<u8>> {
+pub fn sheet(tiles: &[Tile], columns: usize) -> Option<Vec<u8>> {
     let rows = tiles.len().div_ceil(columns) as u32;
     let side = |n: u32| n * (CELL + GAP) + GAP;
     let mut sheet = RgbImage::from_pixel(side(columns as u32), side(rows), Rgb([255; 3]));

@@ -1,0 +1,74 @@
+//! `resnet explain`.
+
+use std::path::PathBuf;
+
+use resnet::study::explain::{self, Request, STEPS};
+use resnet::train::recipe::Recipe;
+
+use super::compare::{Terminal, stopped};
+use super::paths::keep_runs;
+use crate::term::{self, command_line, tell};
+
+/// Where the explanation goes that names no other place.
+const STORE: &str = "runs/explain";
+
+/// Arguments of `resnet explain`.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  resnet explain                           five networks on the built-in pictures, in minutes
+  resnet explain --steps 1000              the same, trained longer
+The same command again goes on where it was stopped.")]
+pub(crate) struct Args {
+    /// Steps of 64 pictures for each network
+    #[arg(long, value_name = "N", default_value_t = STEPS)]
+    steps: u64,
+    /// Seed of all randomness
+    #[arg(long, value_name = "N")]
+    seed: Option<String>,
+    /// Threads that compute; 0 is one for each core
+    #[arg(long, value_name = "N")]
+    threads: Option<String>,
+    /// How maps are stored: f32, bf16, or auto for what is faster here
+    #[arg(long, value_name = "P")]
+    precision: Option<String>,
+    /// Directory of the explanation [default: runs/explain]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// The numbers of the page as one JSON object on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let mut changes = vec![
+        ("train.steps".to_owned(), args.steps.to_string()),
+        ("train.monitor_every".to_owned(), "0it".to_owned()),
+    ];
+    let given = [
+        ("train.seed", args.seed),
+        ("train.threads", args.threads),
+        ("train.precision", args.precision),
+    ];
+    let given = given.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    changes.extend(given);
+    let out = args.out.unwrap_or_else(|| STORE.into());
+    keep_runs(&out)?;
+    let request = Request {
+        recipe: Recipe::load("depth", &changes)?,
+        out: out.clone(),
+        // What is printed beside the page does not change it.
+        command: command_line().replace(" --json", ""),
+    };
+    let mut watch = Terminal::new()?;
+    let Some(story) = explain::run(&request, &mut watch, &mut tell)? else {
+        return Err(stopped());
+    };
+    explain::save(&out, &story)?;
+    if args.json {
+        let numbers: serde_json::Map<_, _> =
+            story.numbers.into_iter().map(|(name, text)| (name.to_owned(), text.into())).collect();
+        term::out().json(serde_json::Value::Object(numbers))?;
+    }
+    tell(&format!("explanation  {}", out.join("report.html").display()));
+    Ok(())
+}
