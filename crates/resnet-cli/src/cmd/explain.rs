@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use resnet::study::explain::{self, Request, STEPS};
+use resnet::study::explain::{self, Request, STEPS, Words};
 use resnet::train::recipe::Recipe;
 
 use super::compare::{Terminal, stopped};
@@ -58,6 +58,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         out: out.clone(),
         // What is printed beside the page does not change it.
         command: command_line().replace(" --json", ""),
+        words: Words {
+            block: |network, block| format!("resnet draw --block {network}:{block} --gradient"),
+            skyline: |networks| format!("resnet draw --skyline {}", networks.join(" ")),
+            next: "Your own comparison: `resnet compare`. A look into any network: `resnet inspect`.",
+        },
     };
     let mut watch = Terminal::new()?;
     let Some(story) = explain::run(&request, &mut watch, &mut tell)? else {

@@ -3,6 +3,7 @@
 use super::error::ExplainError;
 use super::measured::Measured;
 use super::story::Shown;
+use super::{Request, Words};
 use crate::measure::predict::Guess;
 use crate::net::Arch;
 use crate::page::charts::axis::Axis;
@@ -38,15 +39,15 @@ const COMPARED: [&str; 7] = [
 ];
 
 /// All figures that the text names.
-pub(super) fn all(measured: &Measured<'_>, command: &str) -> Result<Vec<Shown>, ExplainError> {
+pub(super) fn all(measured: &Measured<'_>, request: &Request) -> Result<Vec<Shown>, ExplainError> {
     let compared = compare::figures(measured.groups, measured.look);
     let compared = compared.into_iter().filter(|f| COMPARED.contains(&f.name.as_str()));
     let live = [cnn(measured), chain(), shortcut_chain(), features(measured)];
     let live = live.into_iter().chain(compared);
     let mut all: Vec<Shown> =
-        live.map(|figure| Shown { figure, command: command.to_owned() }).collect();
-    all.push(one_block()?);
-    all.push(whole_family()?);
+        live.map(|figure| Shown { figure, command: request.command.clone() }).collect();
+    all.push(one_block(&request.words)?);
+    all.push(whole_family(&request.words)?);
     Ok(all)
 }
 
@@ -163,7 +164,7 @@ pub(super) fn branch_text([a, b]: &[f64; 2]) -> String {
     if a == b { text(*a) } else { format!("{} and {} in turn", text(*a), text(*b)) }
 }
 
-fn one_block() -> Result<Shown, ExplainError> {
+fn one_block(words: &Words) -> Result<Shown, ExplainError> {
     let [name, of] = BLOCK;
     let network = network(name)?;
     let (element, width) = block::embed(&network, of, true, "block")?;
@@ -176,10 +177,10 @@ fn one_block() -> Result<Shown, ExplainError> {
             widths: (width.min(330.0), width * 1.2),
         },
     };
-    Ok(Shown { figure, command: format!("resnet draw --block {name}:{of} --gradient") })
+    Ok(Shown { figure, command: (words.block)(name, of) })
 }
 
-fn whole_family() -> Result<Shown, ExplainError> {
+fn whole_family(words: &Words) -> Result<Shown, ExplainError> {
     let networks = FAMILY.map(network).into_iter().collect::<Result<Vec<_>, _>>()?;
     let (element, width) = family::embed(&networks, "family")?;
     let figure = Figure {
@@ -193,7 +194,7 @@ fn whole_family() -> Result<Shown, ExplainError> {
             widths: (width.min(330.0), width * 1.6),
         },
     };
-    Ok(Shown { figure, command: format!("resnet draw --skyline {}", FAMILY.join(" ")) })
+    Ok(Shown { figure, command: (words.skyline)(&FAMILY) })
 }
 
 pub(super) fn network(name: &str) -> Result<Network, ExplainError> {

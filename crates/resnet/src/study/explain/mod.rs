@@ -53,6 +53,18 @@ pub struct Request {
     pub out: PathBuf,
     /// What was typed; it goes on as well.
     pub command: String,
+    /// What the text says of other commands.
+    pub words: Words,
+}
+
+/// How the program that explains is told to do other things.
+pub struct Words {
+    /// To draw a block, by its network's name and its own.
+    pub block: fn(&str, &str) -> String,
+    /// To draw networks of these names, one line a layer.
+    pub skyline: fn(&[&str]) -> String,
+    /// A sentence about what to try next, in Markdown.
+    pub next: &'static str,
 }
 
 /// Trains what is missing, looks into it and makes the story; `None` if the watcher stopped it,
@@ -117,8 +129,8 @@ pub fn run(
         machine: about(&task),
     };
     Ok(Some(Story {
-        numbers: numbers::all(&measured)?,
-        figures: figures::all(&measured, &request.command)?,
+        numbers: numbers::all(&measured, &request.words)?,
+        figures: figures::all(&measured, request)?,
         command: request.command.clone(),
     }))
 }

@@ -1,6 +1,7 @@
 //! The texts that stand in the story's places: numbers, tables, and sentences that follow from
 //! what was measured.
 
+use super::Words;
 use super::error::ExplainError;
 use super::figures::{BRANCHES, FACTORS, TOLD, branch_text, product};
 use super::measured::Measured;
@@ -14,7 +15,7 @@ use crate::study::compare::{About, Finding, Group, conclusions};
 type Told = (&'static str, String);
 
 /// All that the text names.
-pub(super) fn all(measured: &Measured<'_>) -> Result<Vec<Told>, ExplainError> {
+pub(super) fn all(measured: &Measured<'_>, words: &Words) -> Result<Vec<Told>, ExplainError> {
     let found = conclusions(measured.groups, measured.look);
     let about = |what: About| sentences(&found, what);
     let classic = &measured.classic.started;
@@ -44,6 +45,7 @@ pub(super) fn all(measured: &Measured<'_>) -> Result<Vec<Told>, ExplainError> {
         ("macs_vgg", macs("vgg19")?),
         ("finding_probes", probes(measured, pair)),
         ("finding_lesions", lesions(measured, pair)),
+        ("next", words.next.to_owned()),
     ])
 }
 

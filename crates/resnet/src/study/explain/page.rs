@@ -6,15 +6,14 @@ use super::story::Story;
 use super::text::{Part, TEXT, TITLE, filled, parts};
 use crate::page::charts::page::Page;
 
-const MORE: &str = "One level deeper: `docs/why-residual.md` beside the program's source. Your own comparison: `resnet compare`. A look into any \
-                    network: `resnet inspect`.";
+const DEEPER: &str = "One level deeper: `docs/why-residual.md` beside the program's source.";
 
 /// The page, one HTML file that needs nothing else.
 pub(super) fn render(story: &Story) -> String {
     let lead = "What goes wrong in deep networks, what is added to mend it, and what is gained.";
     let mut page = Page::new(TITLE, "Explanation", lead);
     page.markup().open("div", &[("class", &"story")]);
-    let text = filled(TEXT, story, MORE);
+    let text = filled(TEXT, story, DEEPER);
     for (i, part) in parts(&text).iter().enumerate() {
         match part {
             Part::Heading(heading) => page.section(&format!("part-{i}"), heading, ""),

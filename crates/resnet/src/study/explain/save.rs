@@ -11,8 +11,7 @@ use crate::page::charts::save::write;
 
 /// The Markdown file and, without the ending, the folder of its figures.
 const NAME: &str = "residual-networks-in-ten-minutes";
-const MORE: &str = "One level deeper: [why residual networks](why-residual.md). Your own comparison: `resnet compare`. A look into any network: \
-                    `resnet inspect`.";
+const DEEPER: &str = "One level deeper: [why residual networks](why-residual.md).";
 
 /// Writes `report.html`, and the same as Markdown with its figures in a folder beside it, into a
 /// directory.
@@ -32,7 +31,7 @@ pub fn save(out: &Path, story: &Story) -> Result<(), FileError> {
 
 fn markdown(story: &Story) -> String {
     let mut out = format!("# {TITLE}\n");
-    let text = filled(TEXT, story, MORE);
+    let text = filled(TEXT, story, DEEPER);
     for part in parts(&text) {
         let _ = match part {
             Part::Heading(heading) => write!(out, "\n## {heading}\n"),
