@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes the figures of README and docs again. Needs Python 3.9 alone, and a release build.
 
-usage: python3 tools/figures.py [--small] [--resnet FILE] [--only WORD]
+usage: python3 tools/figures.py [--small] [--resnet FILE] [--data DIR] [--only WORD]
 
 Runs every command of the table below in an empty folder, with the precision that is the default on this machine,
 puts what it draws into docs, and writes docs/figures/made.json: machine, program, and for each command its figures
@@ -11,10 +11,12 @@ and what it printed, from which the numbers in the texts are taken.
               depend on no machine must be those in docs to the byte, and the texts must name the commands and
               figures of the table and no others
 --resnet FILE the program [target/release/resnet]
+--data DIR    weights and photos that are not ours to hand on, as the tests want them [../shared/data]
 --only WORD   only commands that hold this word
 """
 import argparse
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -52,22 +54,38 @@ TABLE = [
       ["plain56 norm=none gain=0.5", "plain56 norm=none gain=1", "plain56 norm=none gain=2", "plain56", "resnet56",
        "resnet56 norm=none"]],
 ]
-# Figures that other records hold, or that were looked at once with pictures that are not here.
-OTHERS = {"docs/report.png", "docs/mistakes.png", "docs/figures/features-layer3.png", "docs/figures/features-layer4.png"}
+# With weights and photos that are not ours to hand on, where they are at hand.
+PHOTOS = [
+    ("resnet import resnet50-imagenet-caffe-f16.safetensors --arch resnet50_v1 --classes imagenet_class_index.json "
+     "preprocess.mean=0.485,0.458,0.408 preprocess.std=0.0039216 -o resnet50.safetensors", "", {}, None),
+    ("resnet inspect resnet50.safetensors --features photos --made 10 --out look", "--pictures 4 --made 1 --channels 1",
+     {"look/figures/made-layer3.5.png": "figures/made-layer3.5.png",
+      "look/figures/made-layer4.2.png": "figures/made-layer4.2.png"}, None),
+]
+LINKS = {"resnet50-imagenet-caffe-f16.safetensors": "pretrained-imagenet/resnet50-imagenet-caffe-f16.safetensors",
+         "imagenet_class_index.json": "imagenet/imagenet_class_index.json", "photos": "imagenet/samples"}
+# Pictures of runs that were made once.
+OTHERS = {"docs/report.png", "docs/mistakes.png"}
 
 
 def main():
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--resnet", type=Path, default=ROOT / "target/release/resnet")
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("RESNET_TEST_DATA", ROOT / "../shared/data")))
     parser.add_argument("--only", default="")
     args = parser.parse_args()
     faults, made, environment = [], [], {}
     with tempfile.TemporaryDirectory() as folder:
-        for command, small, figures, alike in TABLE:
+        for command, small, figures, alike in TABLE + (PHOTOS if link(args.data, Path(folder)) else []):
             if args.only not in command:
                 continue
-            words = shlex.split(command)[1:] + (shlex.split(small) if args.small else [])
+            words = shlex.split(command)[1:]
+            for flag, value in flags(small if args.small else ""):
+                if flag in words:
+                    words[words.index(flag) + 1] = value
+                else:
+                    words += [flag, value] if value else [flag]
             begin = time.monotonic()
             run = subprocess.run([args.resnet.resolve(), *words], cwd=folder, capture_output=True, text=True)
             seconds = time.monotonic() - begin
@@ -80,12 +98,28 @@ def main():
                 environment = json.loads(run.read_text(encoding="utf-8"))
             for source, target in figures.items():
                 faults += put(Path(folder) / source, DOCS / target, args.small, alike)
+    if not args.small and not args.only:
+        write(made, environment)
     if not args.only:
         faults += texts()
     if faults:
         sys.exit("\n".join(faults))
-    if not args.small and not args.only:
-        write(made, environment)
+
+
+def link(data, folder):
+    """Links weights and photos into the folder; whether they are there."""
+    if any(not (data / path).exists() for path in LINKS.values()):
+        print(f"skipped: features of ResNet-50, for {data} does not hold its weights and photos")
+        return False
+    for name, path in LINKS.items():
+        (folder / name).symlink_to((data / path).resolve())
+    return True
+
+
+def flags(text):
+    """Flags with their values, other words without."""
+    words = iter(text.split())
+    return [(word, next(words) if word.startswith("--") else "") for word in words]
 
 
 def put(source, target, small, alike):
@@ -109,8 +143,8 @@ def put(source, target, small, alike):
 def texts():
     """What texts show that the table does not make, and the other way round."""
     faults, shown = [], set()
-    known = {f"docs/{target}" for _, _, figures, _ in TABLE for target in figures.values()} | OTHERS
-    commands = {command for command, *_ in TABLE} | {re.sub(r" -o \S+$", "", command) for command, *_ in TABLE}
+    known = {f"docs/{target}" for _, _, figures, _ in TABLE + PHOTOS for target in figures.values()} | OTHERS
+    commands = {re.sub(r" -o \S+$", "", command) for command, *_ in TABLE + PHOTOS}
     for text in [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]:
         content = text.read_text(encoding="utf-8")
         for link in re.findall(r"!\[[^]]*\]\(([^)]+)\)", content):
@@ -122,8 +156,8 @@ def texts():
             elif name not in known and not name.startswith("results/"):
                 faults.append(f"{text.name} shows {link}, which no command of tools/figures.py makes")
         for command in re.findall(r"`(resnet (?:compare|explain|draw|inspect)[^`\n]*)`", content):
-            parts = re.split(r"\s+(?=norm=|gain=)", command)
-            if parts[0].startswith("resnet inspect") and "--" not in command and command not in commands:
+            measured = command.startswith("resnet inspect ") and "--" not in command
+            if measured and command not in commands:
                 faults.append(f"{text.name} names `{command}`, which tools/figures.py does not run")
     for name in sorted(known - OTHERS):
         if name not in shown and not name.endswith(".md"):

@@ -114,7 +114,7 @@ fn networks_without_one_block_make_the_mistakes_that_pytorch_counts() {
     for (block, score) in std::iter::once(whole).chain(blocks) {
         let wrong = score.and_then(|score| score.wrong).unwrap();
         let want = expected[block][0];
-        assert!(wrong.abs_diff(want) <= 1, "without `{block}`: {wrong} wrong, PyTorch {want}");
+        assert!(wrong.abs_diff(want) <= 2, "without `{block}`: {wrong} wrong, PyTorch {want}");
     }
     // What is removed was needed, most of all where a stage begins.
     let wrong = |block: &str| expected[block][0];

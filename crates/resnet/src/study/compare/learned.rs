@@ -12,7 +12,7 @@ use crate::page::charts::page::{Cell, Page};
 
 /// Pictures that classifiers are fitted to, and as many that they are measured on.
 pub(super) const PICTURES: usize = 1000;
-/// Classes in the list of those that gained most.
+/// Most classes in the list of those that gained.
 const CLASSES: usize = 5;
 
 /// A network of one seed, by index of its group.
@@ -92,6 +92,7 @@ pub(super) fn classes(page: &mut Page, groups: &[Group<'_>], look: &Look) {
     gains.sort_by(|a, b| (b.1 - b.0).total_cmp(&(a.1 - a.0)));
     let rows: Vec<Vec<Cell>> = gains
         .iter()
+        .take_while(|(before, after, _)| after > before)
         .take(CLASSES)
         .map(|&(before, after, name)| {
             vec![

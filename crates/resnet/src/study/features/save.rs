@@ -7,10 +7,13 @@ use super::found::Features;
 use super::{figures, page, picture};
 use crate::base::files::{FileError, safe_name, write_atomic};
 use crate::page::charts::save::{save_figures, write};
-use crate::page::charts::tile;
+use crate::page::charts::tile::{self, Tile};
 
-/// Writes `report.html`, `figures/*.svg`, `figures/features-POINT.png` and `features.json` into a
-/// directory.
+/// Made pictures in a row of their sheet.
+const MADE: usize = 5;
+
+/// Writes `report.html`, `figures/*.svg`, `features.json` and for each stage
+/// `figures/features-POINT.png` and `figures/made-POINT.png` into a directory.
 ///
 /// # Errors
 /// A file cannot be written.
@@ -24,6 +27,9 @@ pub fn save(out: &Path, features: &Features, command: &str) -> Result<(), FileEr
     for point in features.points.iter().filter(|point| !point.seen.is_empty()) {
         let name = format!("features-{}", safe_name(&point.name));
         sheets.push((name, tile::sheet(&picture::rows(point), picture::ROW)));
+        let made = point.seen.iter().filter_map(|seen| seen.made.as_ref());
+        let made: Vec<Tile> = made.map(|made| made.tile.clone()).collect();
+        sheets.push((format!("made-{}", safe_name(&point.name)), tile::sheet(&made, MADE)));
     }
     for (name, png) in sheets {
         let Some(png) = png else { continue };
