@@ -8,8 +8,8 @@ puts what it draws into docs, and writes docs/figures/made.json: machine, progra
 and what it printed, from which the numbers in the texts are taken.
 
 --small       few steps, and nothing is put into docs: every command must run and draw what docs show, drawings that
-              depend on no machine must be those in docs to the byte, and the texts must name the commands and
-              figures of the table and no others
+              depend on no machine must be those in docs to the byte, the explanation in docs must be the program's
+              text, and commands and figures that the texts name must be those of the table
 --resnet FILE the program [target/release/resnet]
 --data DIR    weights and photos that are not ours to hand on, as the tests want them [../shared/data]
 --only WORD   only commands that hold this word
@@ -30,6 +30,9 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 TEN = "residual-networks-in-ten-minutes"
 ALIKE = "the same on every machine"
+STORY = ROOT / "crates/resnet/src/study/explain/story.md"
+# What the explanation says of a file that stands beside it in docs only.
+BESIDE = ("`docs/why-residual.md` in the program's source", "[why residual networks](why-residual.md)")
 
 COMPARED = ["expectation-reality", "gradient-depth", "gradient-heatmap-plain", "gradient-heatmap-residual",
             "responses", "responses-sorted", "shortcut-share", "learned-probes", "learned-lesions"]
@@ -50,6 +53,9 @@ TABLE = [
     ("resnet draw --block resnet50:layer2.0 -o bottleneck.svg", "", {"bottleneck.svg": "figures/bottleneck.svg"}, ALIKE),
     ("resnet draw --skyline resnet18 resnet34 resnet50 resnet101 resnet152 -o family.svg", "",
      {"family.svg": f"{TEN}/family.svg"}, ALIKE),
+    *[(f"resnet summary {network}", "", {}, None) for network in
+      ["resnet18", "resnet34", "resnet50", "resnet50_v1", "resnet101_v1", "resnet152_v1", "vgg19",
+       "resnet34:shortcut=A", "resnet34:shortcut=C"]],
     *[(f"resnet inspect {network}", "", {}, None) for network in
       ["plain56 norm=none gain=0.5", "plain56 norm=none gain=1", "plain56 norm=none gain=2", "plain56", "resnet56",
        "resnet56 norm=none"]],
@@ -64,6 +70,10 @@ PHOTOS = [
 ]
 LINKS = {"resnet50-imagenet-caffe-f16.safetensors": "pretrained-imagenet/resnet50-imagenet-caffe-f16.safetensors",
          "imagenet_class_index.json": "imagenet/imagenet_class_index.json", "photos": "imagenet/samples"}
+# Commands of records in results, and of readers with data of their own.
+ELSEWHERE = ["resnet compare --depths 20,56 --data cifar10:DIR --recipe cifar-fast --epochs 10", "resnet compare --depths",
+             "resnet compare --archs", "resnet inspect MODEL --features PICTURES", "resnet inspect RUN --out DIR",
+             "resnet summary resnet50 --plan"]
 # Pictures of runs that were made once.
 OTHERS = {"docs/report.png", "docs/mistakes.png"}
 
@@ -81,6 +91,8 @@ def main():
             if args.only not in command:
                 continue
             words = shlex.split(command)[1:]
+            if words[0] in ("compare", "explain"):
+                words.append("--json")
             for flag, value in flags(small if args.small else ""):
                 if flag in words:
                     words[words.index(flag) + 1] = value
@@ -92,13 +104,14 @@ def main():
             print(f"{seconds:6.1f} s  {command}", flush=True)
             if run.returncode:
                 sys.exit(f"`{command}` failed: {run.stderr}")
+            lines = run.stdout.splitlines() if "-o" not in words else []
             made.append({"command": command, "seconds": round(seconds, 1), "figures": sorted(figures.values()),
-                         "printed": run.stdout.splitlines() if "-o" not in words else []})
+                         "printed": lines[-1:] if words[0] == "summary" else lines})
             for run in Path(folder).glob("runs/*/runs/*/environment.json"):
                 environment = json.loads(run.read_text(encoding="utf-8"))
             for source, target in figures.items():
                 faults += put(Path(folder) / source, DOCS / target, args.small, alike)
-    if not args.small and not args.only:
+    if not args.small:
         write(made, environment)
     if not args.only:
         faults += texts()
@@ -130,6 +143,13 @@ def put(source, target, small, alike):
     found = source.read_bytes()
     if source.suffix == ".svg" and not (found.startswith(b"<svg") and found.rstrip().endswith(b"</svg>")):
         return [f"{name}: what was made is no whole SVG"]
+    if source.suffix == ".md":
+        found = found.decode().replace(*BESIDE).encode()
+        faults = [] if is_story(found.decode()) else [f"{name} does not follow {STORY.name}"]
+        if small and target.is_file() and not is_story(target.read_text(encoding="utf-8")):
+            faults.append(f"{name} is not the program's text any more: run tools/figures.py")
+        if faults:
+            return faults
     if not small:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(found)
@@ -138,6 +158,13 @@ def put(source, target, small, alike):
     elif alike and target.read_bytes() != found:
         return [f"{name} is not what the program draws now: run tools/figures.py"]
     return []
+
+
+def is_story(text):
+    """Whether a text is the explanation, whatever stands in its places."""
+    story = STORY.read_text(encoding="utf-8").replace(*BESIDE)
+    parts = re.split(r"\{\{[^}]+\}\}|\{[^}]+\}", story.strip())
+    return re.search(".*?".join(map(re.escape, parts)), text, re.S) is not None
 
 
 def texts():
@@ -155,9 +182,9 @@ def texts():
                 faults.append(f"{text.name} shows {link}, which is not there")
             elif name not in known and not name.startswith("results/"):
                 faults.append(f"{text.name} shows {link}, which no command of tools/figures.py makes")
-        for command in re.findall(r"`(resnet (?:compare|explain|draw|inspect)[^`\n]*)`", content):
-            measured = command.startswith("resnet inspect ") and "--" not in command
-            if measured and command not in commands:
+        for command in re.findall(r"`(resnet (?:compare|explain|draw|inspect|summary) [^`\n]*)`", content):
+            bare = re.sub(r" -o \S+$", "", command)
+            if bare not in commands and not any(bare.startswith(other) for other in ELSEWHERE):
                 faults.append(f"{text.name} names `{command}`, which tools/figures.py does not run")
     for name in sorted(known - OTHERS):
         if name not in shown and not name.endswith(".md"):
@@ -166,10 +193,18 @@ def texts():
 
 
 def write(made, environment):
+    """Keeps what was made now, and of other commands what was made before."""
+    path = DOCS / "figures/made.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"commands": []}
+    now = {entry["command"]: entry for entry in made}
+    kept = [entry for entry in before["commands"] if entry["command"] not in now]
+    order = [command for command, *_ in TABLE + PHOTOS]
+    entries = [entry for entry in [*made, *kept] if entry["command"] in order]
+    entries.sort(key=lambda entry: order.index(entry["command"]))
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    kept = {key: environment[key] for key in ("cpu", "isa", "threads", "system", "resnet")}
-    record = {**kept, "date": date.today().isoformat(), "commit": commit.stdout.strip(), "commands": made}
-    (DOCS / "figures/made.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    about = {key: environment.get(key, before.get(key, "")) for key in ("cpu", "isa", "threads", "system", "resnet")}
+    record = {**about, "date": date.today().isoformat(), "commit": commit.stdout.strip(), "commands": entries}
+    path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

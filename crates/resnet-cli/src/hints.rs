@@ -159,6 +159,8 @@ fn explain(error: &ExplainError) -> Option<String> {
         ExplainError::Compare(error) => compare(error),
         ExplainError::Model(error) => model(error),
         ExplainError::Use(error) => use_error(error),
+        ExplainError::Summary(error) => summary(error),
+        ExplainError::Diverged { .. } => Some(" with --seed N".into()),
         _ => None,
     }
 }

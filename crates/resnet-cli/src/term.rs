@@ -167,7 +167,13 @@ pub(crate) fn flow(stop: &AtomicBool) -> Flow {
 
 /// What was typed, as a shell would take it.
 pub(crate) fn command_line() -> String {
-    let words = std::env::args_os().skip(1).map(|word| quoted(text::name(&word)));
+    command_without("")
+}
+
+/// The same without a flag that changes nothing but what is printed.
+pub(crate) fn command_without(flag: &str) -> String {
+    let words = std::env::args_os().skip(1).filter(|word| word != flag || flag.is_empty());
+    let words = words.map(|word| quoted(text::name(&word)));
     std::iter::once("resnet".to_string()).chain(words).collect::<Vec<_>>().join(" ")
 }
 

@@ -267,8 +267,15 @@ fn json(groups: &[Group<'_>], look: &Look) -> serde_json::Value {
             })
         })
         .collect();
+    let learned: Vec<serde_json::Value> = look
+        .learned
+        .iter()
+        .map(|(index, learned)| {
+            serde_json::json!({ "network": groups[*index].label, "learned": learned })
+        })
+        .collect();
     let texts: Vec<String> = conclusions(groups, look).into_iter().map(|f| f.text).collect();
-    serde_json::json!({ "runs": runs, "gradients": gradients, "findings": texts })
+    serde_json::json!({ "runs": runs, "gradients": gradients, "learned": learned, "findings": texts })
 }
 
 fn write_summary(out: &mut Out, groups: &[Group<'_>], look: &Look) -> std::io::Result<()> {

@@ -28,7 +28,7 @@ pub(crate) struct Args {
     #[arg(long)]
     skyline: bool,
     /// One block in detail instead, with the shapes of its maps
-    #[arg(long, value_name = "ARCH:BLOCK", conflicts_with_all = ["networks", "skyline"])]
+    #[arg(long, value_name = "ARCH|MODEL:BLOCK", conflicts_with_all = ["networks", "skyline"])]
     block: Option<String>,
     /// With --block, the ways that the gradient takes back, and its terms
     #[arg(long)]
@@ -64,7 +64,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     };
     let output = match &args.output {
         Some(path) => path.clone(),
-        None if term::people_read_output() => file_name(names).into(),
+        None if term::people_read_output() => {
+            let kind = [(args.skyline, "-skyline"), (args.gradient, "-gradient")];
+            let kind: String = kind.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
+            file_name(names, &kind).into()
+        }
         None => "-".into(),
     };
     check(&output)?;
@@ -128,7 +132,7 @@ fn split_block(text: &str) -> Result<(&str, &str), Usage> {
 }
 
 /// The networks' names as one file name, such as `plain34-resnet34.svg`.
-fn file_name(networks: &[String]) -> String {
+fn file_name(networks: &[String], kind: &str) -> String {
     const LONGEST: usize = 120;
     let last = |text: &String| {
         let trimmed = text.trim_end_matches(['/', '\\']);
@@ -140,7 +144,7 @@ fn file_name(networks: &[String]) -> String {
         if c.is_alphanumeric() || matches!(c, '_' | '-') { c } else { '-' }
     };
     let name: String = names.join("-").chars().map(plain).take(LONGEST).collect();
-    format!("{}.svg", name.trim_matches('-'))
+    format!("{}{kind}.svg", name.trim_matches('-'))
 }
 
 /// Refuses to write what is no SVG by its name, and over what is none by its content.
@@ -175,7 +179,7 @@ mod tests {
     fn files_are_named_after_the_networks() {
         let name = |networks: &[&str]| {
             let networks: Vec<String> = networks.iter().map(|s| s.to_string()).collect();
-            file_name(&networks)
+            file_name(&networks, "")
         };
         assert_eq!(name(&["resnet34"]), "resnet34.svg");
         assert_eq!(name(&["vgg19", "plain34", "resnet34"]), "vgg19-plain34-resnet34.svg");

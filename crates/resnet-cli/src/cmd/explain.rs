@@ -6,8 +6,9 @@ use resnet::study::explain::{self, Request, STEPS, Words};
 use resnet::train::recipe::Recipe;
 
 use super::compare::{Terminal, stopped};
+use super::flags::known_threads;
 use super::paths::keep_runs;
-use crate::term::{self, command_line, tell};
+use crate::term::{self, command_without, tell};
 
 /// Where the explanation goes that names no other place.
 const STORE: &str = "runs/explain";
@@ -16,17 +17,17 @@ const STORE: &str = "runs/explain";
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   resnet explain                           five networks on the built-in pictures, in minutes
-  resnet explain --steps 1000              the same, trained longer
+  resnet explain --steps 1000 --out runs/explain-1000   the same, trained longer
 The same command again goes on where it was stopped.")]
 pub(crate) struct Args {
-    /// Steps of 64 pictures for each network
+    /// Steps for each network
     #[arg(long, value_name = "N", default_value_t = STEPS)]
     steps: u64,
     /// Seed of all randomness
     #[arg(long, value_name = "N")]
     seed: Option<String>,
     /// Threads that compute; 0 is one for each core
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = known_threads)]
     threads: Option<String>,
     /// How maps are stored: f32, bf16, or auto for what is faster here
     #[arg(long, value_name = "P")]
@@ -57,7 +58,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         recipe: Recipe::load("depth", &changes)?,
         out: out.clone(),
         // What is printed beside the page does not change it.
-        command: command_line().replace(" --json", ""),
+        command: command_without("--json"),
         words: Words {
             block: |network, block| format!("resnet draw --block {network}:{block} --gradient"),
             skyline: |networks| format!("resnet draw --skyline {}", networks.join(" ")),

@@ -56,6 +56,7 @@ pub(super) fn run(flags: &Flags, around: &Around<'_>) -> anyhow::Result<()> {
         made: flags.made.min(flags.channels) as usize,
         pictures: around.pictures,
         seed: around.seed,
+        channels_only: false,
     };
     let start = Instant::now();
     let progress = bar(1, "");

@@ -21,7 +21,7 @@ pub(super) fn threads(text: &str) -> Result<usize, String> {
 }
 
 /// The same as the text that it was.
-fn known_threads(text: &str) -> Result<String, String> {
+pub(super) fn known_threads(text: &str) -> Result<String, String> {
     threads(text).map(|_| text.to_owned())
 }
 

@@ -79,7 +79,7 @@ fn the_library_speaks_of_no_flags_and_no_commands() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|e| e == "rs" || e == "toml") {
+            } else if path.extension().is_some_and(|e| e == "rs" || e == "toml" || e == "md") {
                 files += 1;
                 // Pages have style sheets, whose names begin with two dashes.
                 let styled = path.components().any(|part| part.as_os_str() == "page");

@@ -24,3 +24,9 @@ pub(crate) use catalog::with_blocks;
 pub use catalog::{CATALOG, FAMILIES, Family, Row};
 pub use error::ArchError;
 pub use options::{ArchOption, OPTIONS};
+
+/// The block that a layer's name tells: `layer1.0` of `layer1.0.conv1`; none of `conv1` or
+/// `features.0`.
+pub fn block_of(layer: &str) -> Option<&str> {
+    layer.match_indices('.').nth(1).map(|(end, _)| &layer[..end])
+}

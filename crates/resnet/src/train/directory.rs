@@ -339,7 +339,7 @@ fn environment(command: &str, device: &dyn Device) -> BTreeMap<&'static str, Str
     BTreeMap::from([
         ("command", command.to_string()),
         ("cores", cores.to_string()),
-        ("cpu", machine::cpu()),
+        ("cpu", machine::cpu().unwrap_or_else(|| "unknown".into())),
         (BEGAN_IN, std::env::current_dir().unwrap_or_default().to_string_lossy().into_owned()),
         ("isa", device.about()),
         ("threads", device.threads().to_string()),

@@ -1,7 +1,7 @@
 //! Drawings of networks: complete, inside their frame, readable, the same twice.
 
 use resnet::engine::graph::{Graph, LayerId, Op, Shape, Window};
-use resnet::net::{Arch, CATALOG};
+use resnet::net::{Arch, CATALOG, block_of};
 use resnet::page::charts::label;
 use resnet::page::draw::{DrawError, MOST_NETWORKS, Network, block, draw, embed, family};
 
@@ -201,13 +201,11 @@ fn every_network_is_drawn_whole() {
 #[test]
 fn every_block_is_drawn_whole() {
     for network in all() {
-        let block_of =
-            |name: &str| name.match_indices('.').nth(1).map(|(end, _)| name[..end].to_owned());
         let layers = &network.graph.layers;
-        let mut names: Vec<String> = layers.iter().filter_map(|l| block_of(&l.name)).collect();
+        let mut names: Vec<&str> = layers.iter().filter_map(|l| block_of(&l.name)).collect();
         names.dedup();
         for name in names.iter().take(40) {
-            let inside = || layers.iter().filter(|l| block_of(&l.name).as_ref() == Some(name));
+            let inside = || layers.iter().filter(|l| block_of(&l.name) == Some(*name));
             for gradient in [false, true] {
                 let what = format!("{name} of {}", network.name);
                 let svg = block::draw(&network, name, gradient).unwrap_or_else(|e| panic!("{e}"));
@@ -235,6 +233,11 @@ fn every_block_is_drawn_whole() {
         assert!(svg.contains(text), "{text} is not in the drawing");
     }
     assert!(block::draw(&resnet50, "layer2.1", true).unwrap().contains("∂L/∂x = g + (∂F/∂x)ᵀ g"));
+    // What first layers make of x, before the ways part, is what branch and shortcut are of.
+    let shared = block::draw(&network("preresnet110"), "layer1.0", true).unwrap();
+    assert!(shared.contains("∂L/∂h = g + (∂F/∂h)ᵀ g") && shared.contains("h, as it is"));
+    let halved = block::draw(&network("resnet20"), "layer2.0", true).unwrap();
+    assert!(halved.contains("∂L/∂x = (∂S/∂x)ᵀ g + (∂F/∂x)ᵀ g") && halved.contains("zeros"));
     let unknown = block::draw(&resnet50, "layer2.9", false).unwrap_err().to_string();
     assert!(unknown.contains("16 blocks") && unknown.contains("layer2.0"), "{unknown}");
     let none = block::draw(&network("classic"), "conv1", false).unwrap_err().to_string();

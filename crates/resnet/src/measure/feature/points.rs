@@ -4,6 +4,7 @@ use resnet_engine::graph::{Graph, LayerId, Op, Shape};
 use resnet_engine::op::{self, ShapeError};
 
 use super::field::{Field, fields};
+use crate::net::block_of;
 
 /// A place in a network that all of its paths lead through.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,7 +44,7 @@ pub fn points(graph: &Graph) -> Result<Vec<Point>, ShapeError> {
         if !all_lead_here || !matches!(layer.op, Op::Relu | Op::Add) || shape.h * shape.w == 1 {
             continue;
         }
-        let name = block(&layer.name).to_owned();
+        let name = block_of(&layer.name).unwrap_or(&layer.name).to_owned();
         if points.last().is_some_and(|last| last.name == name) {
             points.pop();
         }
@@ -58,14 +59,6 @@ pub fn stages(points: &[Point]) -> Vec<usize> {
     let side = |i: usize| points[i].shape.h * points[i].shape.w;
     let ends = (0..points.len()).filter(|&i| i + 1 == points.len() || side(i + 1) < side(i));
     ends.filter(|&i| i > 0 || points.len() == 1).collect()
-}
-
-/// `layer1.0` of `layer1.0.relu2`, `features.3` of itself.
-fn block(layer: &str) -> &str {
-    match layer.match_indices('.').nth(1) {
-        Some((end, _)) => &layer[..end],
-        None => layer,
-    }
 }
 
 /// Convolutions on the longest way to each layer.

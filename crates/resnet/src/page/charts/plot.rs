@@ -60,7 +60,10 @@ impl<'a> Plot<'a> {
         for (i, series) in chart.series.iter().enumerate() {
             let last = drawn[i].iter().rev().find(|p| chart.draws(p));
             if let (false, Some(last)) = (series.label.is_empty(), last) {
-                named.push((i, format!("{} {}", series.label, chart.y.text(last.1))));
+                // A name that ends in a number does not run into the value.
+                let digit = series.label.ends_with(|c: char| c.is_ascii_digit());
+                let colon = if digit { ":" } else { "" };
+                named.push((i, format!("{}{colon} {}", series.label, chart.y.text(last.1))));
             }
         }
 

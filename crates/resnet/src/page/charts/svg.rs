@@ -1,6 +1,6 @@
 //! The few SVG elements that drawings are made of.
 
-use super::label::shorten;
+use super::label::{shorten, width};
 use super::markup::{Attributes, Markup, Px};
 use super::palette::{CHART_CSS, variables};
 use std::fmt::Display;
@@ -65,6 +65,12 @@ pub(crate) fn open_file(
     m.raw(&format!("<style>{}{CHART_CSS}</style>", variables()));
     rect(m, "page", (-BORDER, -BORDER), (frame.width + 2.0 * BORDER, drawn + 2.0 * BORDER));
     text(m, "heading", 0.0, 14.0, title);
+}
+
+/// The frame of a file whose title fits above what is drawn.
+pub(crate) fn wide_enough<'a>(id: &'a str, drawn: f64, title: &str) -> Frame<'a> {
+    const HEADING: f64 = 16.0 * 1.12;
+    Frame { id, width: drawn.max(width(title, HEADING)), height: 0.0 }
 }
 
 fn describe(m: &mut Markup, id: &str, title: &str, description: &str) {

@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 
+use super::layout::map_text;
 use super::paint::{CSS, FILE_TOP};
 use super::trace::{Kind, Trace};
 use super::{DrawError, Network, traces};
@@ -20,7 +21,7 @@ const MOST: f64 = 8.0;
 const LEAST: f64 = 200.0;
 /// Least width of a column with its gap.
 const COLUMN: f64 = 54.0;
-/// Length of the line of a layer with 2,048 channels.
+/// Length of the line of the layer with most channels.
 const LONGEST: f64 = 40.0;
 const TEXT: f64 = 11.0;
 /// How much wider than regular letters bold ones are.
@@ -39,8 +40,8 @@ pub fn draw(networks: &[Network]) -> Result<String, DrawError> {
     let painting = Painting::new(&traces, FILE_TOP);
     let mut m = Markup::new();
     let (title, text) = (title(&traces), description(&traces));
-    let title = label::shorten(&title, 16.0 * 1.12, painting.width);
-    svg::open_file(&mut m, painting.frame("family"), painting.height, &title, &text);
+    let frame = svg::wide_enough("family", painting.width, &title);
+    svg::open_file(&mut m, frame, painting.height, &title, &text);
     painting.inside(&mut m);
     Ok(m.finish())
 }
@@ -75,11 +76,7 @@ fn description(traces: &[Trace]) -> String {
 
 /// The numbers of [`SAYS`].
 fn facts(trace: &Trace) -> [String; 3] {
-    [
-        layers(trace).to_string(),
-        format::compact(trace.params).trim_end().to_owned(),
-        format::compact(trace.macs).trim_end().to_owned(),
-    ]
+    [trace.depth.to_string(), format::compact(trace.params), format::compact(trace.macs)]
 }
 
 /// What all names begin with, up to their numbers: it is written once.
@@ -89,7 +86,9 @@ fn family_name(traces: &[Trace]) -> &str {
     let shared = &first[..letters(first)];
     let all = traces.iter().all(|t| {
         let end = letters(&t.name);
-        t.name[..end] == *shared && t.name[end..].chars().all(|c| c.is_ascii_digit())
+        let number = &t.name[end..];
+        let is_number = !number.is_empty() && number.chars().all(|c| c.is_ascii_digit());
+        t.name[..end] == *shared && is_number
     });
     if all && traces.len() > 1 { shared } else { "" }
 }
@@ -107,6 +106,10 @@ struct Painting<'a> {
     column: f64,
     /// Sizes of maps, largest first, each with its colour.
     maps: Vec<(usize, usize)>,
+    /// Length of a line for each doubling of its channels.
+    doubling: f64,
+    /// Width of an entry of the key.
+    entry: f64,
     says: Vec<String>,
     top: f64,
     width: f64,
@@ -132,21 +135,29 @@ impl Painting<'_> {
         let facts = traces.iter().flat_map(facts).map(|fact| label::width(&fact, TEXT));
         let column = names.chain(facts).map(|width| width + 6.0).fold(COLUMN, f64::max);
         let width = (scale + column * traces.len() as f64).max(LEAST);
-        let key = (maps.len() as f64 / per_line(width)).ceil() * LINE;
-        let says = label::wrap(KEY_SAYS, TEXT, width);
+        let widest = maps.iter().map(|map| label::width(&map_text(*map), TEXT));
+        let entry = widest.fold(0.0, f64::max) + 24.0;
+        let key = (maps.len() as f64 / per_line(width, entry) as f64).ceil() * LINE;
+        let channels = traces.iter().flat_map(|trace| &trace.rows).map(|row| row.output.c);
+        let doubling = LONGEST / (channels.max().unwrap_or(2).max(2) as f64).log2();
+        let says = label::wrap(KEY_SAYS, TEXT, width - 4.0);
         let height = top + HEAD + step * most as f64 + 30.0 + LINE * says.len() as f64 + key;
-        Painting { traces, step, scale, column, maps, says, top, width, height }
+        Painting { traces, step, scale, column, maps, doubling, entry, says, top, width, height }
     }
 
     fn frame<'b>(&self, id: &'b str) -> Frame<'b> {
         Frame { id, width: self.width, height: self.height }
     }
 
-    fn colour(&self, map: (usize, usize)) -> usize {
-        if map == (1, 1) {
-            return COLOURS - 1;
+    /// The colour of a size of maps, and its opacity: paler beyond as many sizes as colours.
+    fn colour(&self, map: (usize, usize)) -> (String, f64) {
+        // The last colour is grey, for what is no map any more.
+        const MANY: usize = COLOURS - 1;
+        let at = self.maps.iter().position(|m| *m == map).unwrap_or(0);
+        match map {
+            (1, 1) => (format!("f{MANY}"), 1.0),
+            _ => (format!("f{}", at % MANY), if at < MANY { 1.0 } else { 0.45 }),
         }
-        self.maps.iter().position(|m| *m == map).unwrap_or(0) % (COLOURS - 1)
     }
 
     fn inside(&self, m: &mut Markup) {
@@ -179,12 +190,13 @@ impl Painting<'_> {
             y += LINE;
         }
         y -= LINE;
+        let per_line = per_line(self.width, self.entry);
         for (i, map) in self.maps.iter().enumerate() {
-            let per_line = per_line(self.width) as usize;
-            let x = KEY * (i % per_line) as f64;
+            let x = self.entry * (i % per_line) as f64;
             let y = y + 4.0 + LINE * (i / per_line) as f64;
-            svg::rect(m, &format!("f{}", self.colour(*map)), (x, y + 3.0), (10.0, 8.0));
-            svg::text(m, "", x + 14.0, y + 11.0, format!("{}x{}", map.0, map.1));
+            let (class, opacity) = self.colour(*map);
+            svg::shaded(m, &class, opacity, (x, y + 3.0), (10.0, 8.0));
+            svg::text(m, "", x + 14.0, y + 11.0, map_text(*map));
         }
         m.close();
     }
@@ -202,9 +214,9 @@ impl Painting<'_> {
             if row.kind != Kind::Weights {
                 continue;
             }
-            let length = (row.output.c as f64).log2() / 11.0 * LONGEST;
-            let class = format!("f{}", self.colour((row.output.h, row.output.w)));
-            svg::rect(m, &class, (x - length / 2.0, y), (length.max(2.0), thick));
+            let length = ((row.output.c as f64).log2() * self.doubling).max(2.0);
+            let (class, opacity) = self.colour(row.map());
+            svg::shaded(m, &class, opacity, (x - length / 2.0, y), (length, thick));
             y += self.step;
         }
         tops.push(y);
@@ -224,10 +236,9 @@ impl Painting<'_> {
 }
 
 /// What stands above the key.
-const KEY_SAYS: &str = "layers with weights from the picture down; size of the maps:";
-/// Width of an entry of the key.
-const KEY: f64 = 68.0;
+const KEY_SAYS: &str = "One line a layer with weights, from the picture down; the more channels, the longer (each \
+                        doubling is the same step). Arcs are shortcuts. Colour: size of the maps.";
 
-fn per_line(width: f64) -> f64 {
-    (width / KEY).floor().max(1.0)
+fn per_line(width: f64, entry: f64) -> usize {
+    ((width / entry).floor() as usize).max(1)
 }

@@ -7,7 +7,8 @@
 
 use std::ops::Range;
 
-use super::trace::{Kind, Trace, block_of};
+use super::trace::{Kind, Trace};
+use crate::net::block_of;
 
 /// Most rows of a column in a drawing that leaves nothing out.
 const MOST_ROWS: usize = 64;

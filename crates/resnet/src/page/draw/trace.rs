@@ -221,12 +221,6 @@ pub(super) fn in_words(name: &str, label: &str, output: Shape, params: u64, macs
     words
 }
 
-/// The block that a layer's name tells: `layer1.0` of `layer1.0.conv1`; none of `conv1` or
-/// `features.0`.
-pub(super) fn block_of(layer: &str) -> Option<&str> {
-    layer.match_indices('.').nth(1).map(|(end, _)| &layer[..end])
-}
-
 fn kind(op: &Op) -> Option<Kind> {
     match op {
         Op::Input => Some(Kind::Image),

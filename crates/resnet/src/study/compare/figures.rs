@@ -210,7 +210,7 @@ fn expectation(groups: &[Group<'_>]) -> Option<Figure> {
         "expectation-reality",
         chart,
         "The expectation: a deeper network can copy a shallower one and let its further layers pass everything on, so its training \
-         error should lie on the dotted line or below. Thin: training error; bold: error on pictures not trained on.",
+         error should lie on the dotted line or below. Thin: training error; bold: error on pictures not trained on. Only the dots are measured.",
     ))
 }
 
@@ -283,8 +283,10 @@ fn gradients(look: &Look) -> Option<Figure> {
                 (false, false) => (PLAIN, Style::Bold),
                 (false, true) => (2 + i % 3, Style::Thin),
             };
+            // The network of those without norm is the plain one, which stands beside them.
+            let (_, bare) = start.label.split_once(", ").unwrap_or(("", &start.label));
             Line {
-                label: start.label.clone(),
+                label: if start.bare { bare.to_owned() } else { start.label.clone() },
                 colour,
                 style,
                 measurement: &start.inspection.measurement,
@@ -296,7 +298,7 @@ fn gradients(look: &Look) -> Option<Figure> {
             "gradient-depth",
             depth::gradients("Gradient over depth, before training", &lines),
             "Length of the loss's gradient with respect to each layer's response: after the batch norm that follows it, if one does, before addition \
-             and ReLU. The first layer is at the right, where the gradient arrives last.",
+             and ReLU. The first layer is at the right, where the gradient arrives last; the number at a line's end is the length there.",
         )
     })
 }
@@ -356,8 +358,8 @@ fn inside(groups: &[Group<'_>], look: &Look) -> Vec<Figure> {
         all.push(Figure::chart(
             "shortcut-share",
             depth::shares("What arrives through the shortcuts, after training", &lines),
-            "Of the gradient of each block's input, the part of the term that came through the shortcut; the rest came through the branch. \
-             Above 100 %, the branch's term points the other way.",
+            "The gradient at each block's input is a sum of two terms: one came through the shortcut, one through the branch. Shown is the shortcut's \
+             part; above 100 % the branch's term points the other way. Colour: depth.",
         ));
     }
     all.push(Figure::chart(

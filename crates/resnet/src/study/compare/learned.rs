@@ -29,7 +29,7 @@ pub(super) fn figures(groups: &[Group<'_>], learned: &[Of]) -> Vec<Figure> {
     };
     let mut all = Vec::new();
     if learned.iter().any(|(_, of)| !of.told.is_empty()) {
-        let x = Axis::new("convolutions between the picture and the maps").count().from_zero();
+        let x = Axis::new("convolutions before the maps").count().from_zero();
         let y = Axis::new("pictures that a linear classifier tells").percent();
         let chart = LineChart::new("What a linear classifier tells from the maps", x, y);
         let chart = learned.iter().fold(chart, |chart, (index, of)| {
@@ -39,14 +39,14 @@ pub(super) fn figures(groups: &[Group<'_>], learned: &[Of]) -> Vec<Figure> {
         });
         let caption = format!(
             "Each point: the end of a block of a trained network. A classifier without hidden layers, fitted to the mean of each channel over \
-             {} training pictures and measured on as many others: what the layers before have made easy to tell. Dashed: plain networks.",
+             {} training pictures and measured on as many others: what the layers before have made easy to tell. Dashed: plain networks; colour: depth.",
             format::thousands(PICTURES as u64)
         );
         all.push(Figure::chart("learned-probes", chart, caption));
     }
     let chart = LineChart::new(
         "Error without one block",
-        Axis::new("block that is removed, counted from the image").count(),
+        Axis::new("block removed, from the image").count(),
         Axis::new("error").percent().from_zero(),
     );
     let chart = learned.iter().fold(chart, |chart, (index, of)| {
@@ -65,7 +65,7 @@ pub(super) fn figures(groups: &[Group<'_>], learned: &[Of]) -> Vec<Figure> {
             "learned-lesions",
             chart,
             "One block is taken out of the trained network and nothing is trained again: of a residual block the branch, the shortcut stays; of \
-             a plain network the layers, where what is left fits together (Veit et al. 2016, section 4.1). Dashed: plain networks.",
+             a plain network the layers, where what is left fits together (Veit et al. 2016, section 4.1). Dashed: plain networks; colour: depth.",
         ));
     }
     all

@@ -61,7 +61,7 @@ pub(super) fn about_length(groups: &[Group<'_>]) -> Option<Finding> {
         as_published: false,
         text: format!(
             "These runs saw each picture about {} times. That shows who falls behind while learning, not who is best in the end: \
-             the paper's networks saw each more than 160 times.",
+             the paper's saw each picture of CIFAR-10 more than 160 times (He et al. 2015, section 4.2).",
             number((10.0 * most).round() / 10.0)
         ),
     })
@@ -250,7 +250,7 @@ fn about_gradients(groups: &[Group<'_>], look: &Look) -> Option<Finding> {
         about: About::Gradients,
         as_published: !vanished,
         text: format!(
-            "The gradients of {} {}: {} before training, {} after it.",
+            "The gradients of {} {}: they are {} before training and {} after it.",
             group.label,
             if vanished { "vanish" } else { "do not vanish" },
             tell(before),

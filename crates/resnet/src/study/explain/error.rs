@@ -1,10 +1,13 @@
 //! Why there is no explanation.
 
+use std::path::PathBuf;
+
 use crate::base::files::FileError;
 use crate::data::DataError;
 use crate::measure::evaluate::UseError;
 use crate::measure::summary::SummaryError;
 use crate::model::ModelError;
+use crate::net::ArchError;
 use crate::page::draw::DrawError;
 use crate::study::compare::CompareError;
 use crate::study::features::FeatureError;
@@ -31,6 +34,9 @@ pub enum ExplainError {
     /// A network's size.
     #[error(transparent)]
     Summary(#[from] SummaryError),
+    /// A network of the text.
+    #[error(transparent)]
+    Arch(#[from] ArchError),
     /// A drawing.
     #[error(transparent)]
     Draw(#[from] DrawError),
@@ -38,7 +44,7 @@ pub enum ExplainError {
     #[error(transparent)]
     File(#[from] FileError),
     /// A run that is to be explained diverged.
-    #[error("{network} diverged after {step} steps: {reason}; try another seed or a lower lr")]
+    #[error("{network} diverged after {step} steps: {reason}; try another seed")]
     Diverged {
         /// The network.
         network: String,
@@ -47,6 +53,9 @@ pub enum ExplainError {
         /// What became infinite.
         reason: String,
     },
+    /// A run ended, and its model is gone.
+    #[error("{}: the run's model is gone; remove the directory, and it is trained again", .0.display())]
+    NoModel(PathBuf),
 }
 
 impl ExplainError {

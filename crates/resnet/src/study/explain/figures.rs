@@ -12,7 +12,7 @@ use crate::page::charts::figure::{Drawing, Figure};
 use crate::page::charts::format::{number, percent, plural};
 use crate::page::charts::strips::{Strip, Strips};
 use crate::page::charts::tile::Tile;
-use crate::page::draw::{DrawError, Network, block, family};
+use crate::page::draw::{Network, block, family};
 use crate::study::compare;
 use crate::study::features::ChannelSeen;
 
@@ -65,9 +65,9 @@ fn cnn(measured: &Measured<'_>) -> Figure {
         let filters = seen.filters.iter().map(|tile| (tile.clone(), "filter".to_owned()));
         strips.push(Strip {
             text: format!(
-                "{} filters of the first convolution, {}",
-                seen.filters.len(),
-                seen.filters.first().map_or(String::new(), side)
+                "Filters of the first convolution, {} each; there are {}",
+                seen.filters.first().map_or(String::new(), side),
+                seen.filters.len()
             ),
             tiles: filters.collect(),
             rows: 1,
@@ -77,7 +77,7 @@ fn cnn(measured: &Measured<'_>) -> Figure {
             let tiles = maps.iter().map(|(channel, tile)| (tile.clone(), format!("map {channel}")));
             strips.push(Strip {
                 text: format!(
-                    "After {} and ReLU: {} maps of {} x {}, the strongest",
+                    "After {} and ReLU, the strongest of {} maps of {} x {}",
                     plural(point.depth as u64, "convolution"),
                     point.channels,
                     point.height,
@@ -97,8 +97,8 @@ fn cnn(measured: &Measured<'_>) -> Figure {
     }
     Figure {
         name: "cnn".into(),
-        caption: "From the picture to its class. Each map is one filter's answers, white where it answers most; max pooling halves the maps \
-                  between.".into(),
+        caption: "From the picture to its class. Filters: white is the largest weight, black the least. Maps: one filter's answers each, white \
+                  where it answers most; max pooling halves them between. The first convolution's own maps are left out.".into(),
         drawing: Drawing::Strips(Strips { title: "A classical network at work".into(), strips }),
     }
 }
@@ -108,7 +108,8 @@ fn depth_axis(what: &str) -> Axis {
 }
 
 fn marked(chart: LineChart) -> LineChart {
-    TOLD.iter().fold(chart, |chart, &n| chart.mark(f64::from(n), n.to_string()))
+    // The last is the end of the axis.
+    TOLD[..2].iter().fold(chart, |chart, &n| chart.mark(f64::from(n), n.to_string()))
 }
 
 /// What is left of a 1 behind `n` layers whose factors are these in turn.
@@ -129,7 +130,7 @@ fn chain() -> Figure {
         y,
     );
     let chart = FACTORS.iter().enumerate().fold(marked(chart), |chart, (i, &factor)| {
-        chart.line(format!("x {factor}"), Style::Bold, i, points(&[factor]))
+        chart.line(format!("times {factor}"), Style::Bold, i, points(&[factor]))
     });
     let caption = "Powers, no measurement. The axis counts in powers of ten.";
     Figure::chart("chain", chart, caption)
@@ -143,19 +144,15 @@ fn shortcut_chain() -> Figure {
         depth_axis("blocks that it came through"),
         y,
     );
-    let chart = marked(chart).line("without, F′ = 0.1", Style::Dashed, 1, points(&[0.1]));
+    let chart = marked(chart).line("0.1 alone:", Style::Dashed, 1, points(&[0.1]));
     let chart = BRANCHES.iter().enumerate().fold(chart, |chart, (i, branch)| {
         let factors = branch.map(|f| 1.0 + f);
         let colour = [0, 2, 3][i];
-        chart.line(
-            format!("with, F′ = {}", branch_text(branch)),
-            Style::Bold,
-            colour,
-            points(&factors),
-        )
+        let label = ["1 + 0.1", "1 ± 0.1", "1 − 0.1"][i];
+        chart.line(label, Style::Bold, colour, points(&factors))
     });
     let caption = "Powers, no measurement. F′ is the derivative of each block's layers: without shortcuts a block's factor is F′, with them \
-                   1 + F′.";
+                   1 + F′, here with F′ = 0.1, 0.1 and −0.1 in turn, and −0.1.";
     Figure::chart("chain-shortcut", chart, caption)
 }
 
@@ -170,7 +167,10 @@ fn one_block(words: &Words) -> Result<Shown, ExplainError> {
     let (element, width) = block::embed(&network, of, true, "block")?;
     let figure = Figure {
         name: "block".into(),
-        caption: "One block, as in figure 2 of He et al. 2015. Black: the way of the numbers. Coloured: the two ways of the derivative back.".into(),
+        caption: "One block (figure 2 of He et al. 2015, with the batch norm that it leaves out and the ReLU behind the sum). The numbers go down. \
+                  Coloured: the derivative g comes back two ways, unchanged through the shortcut, and through the branch multiplied by F′, for many \
+                  numbers written (∂F/∂x)ᵀ; both are added."
+            .into(),
         drawing: Drawing::Done {
             element,
             file: block::draw(&network, of, true)?,
@@ -186,7 +186,8 @@ fn whole_family(words: &Words) -> Result<Shown, ExplainError> {
     let figure = Figure {
         name: "family".into(),
         caption: "One line a layer, its length the number of channels (each doubling is the same step), its colour the size of the maps. Arcs \
-                  are shortcuts. All five to one scale."
+                  are shortcuts. All five to one scale; from 50 layers on as libraries build them (v1.5), with a few more multiply-adds (MACs) than the \
+                  paper's."
             .into(),
         drawing: Drawing::Done {
             element,
@@ -198,9 +199,8 @@ fn whole_family(words: &Words) -> Result<Shown, ExplainError> {
 }
 
 pub(super) fn network(name: &str) -> Result<Network, ExplainError> {
-    let arch = Arch::parse(name).map_err(|_| DrawError::Nothing)?;
-    let network = Network::of(&arch, arch.default_input(), arch.default_classes());
-    Ok(network.map_err(|_| DrawError::Nothing)?)
+    let arch = Arch::parse(name)?;
+    Ok(Network::of(&arch, arch.default_input(), arch.default_classes())?)
 }
 
 /// What channels of each stage answer to.
@@ -223,7 +223,7 @@ fn features(measured: &Measured<'_>) -> Figure {
         name: "features".into(),
         caption: "First of each row: made from noise. Then the parts of test pictures that the channel answers to most, dark where it does not."
             .into(),
-        drawing: Drawing::Strips(Strips { title: "What channels of ResNet-56 answer to".into(), strips }),
+        drawing: Drawing::Strips(Strips { title: "What channels of resnet56 answer to".into(), strips }),
     }
 }
 

@@ -1,7 +1,5 @@
 //! What figures and numbers are made of.
 
-use resnet_engine::step::Precision;
-
 use crate::measure::predict::Guess;
 use crate::study::compare::{Group, Look, Record};
 use crate::study::features::Features;
@@ -16,6 +14,5 @@ pub(super) struct Measured<'a> {
     pub(super) guesses: &'a [Guess],
     /// The deepest residual network, looked at.
     pub(super) deep: &'a Features,
-    pub(super) precision: Precision,
     pub(super) machine: String,
 }

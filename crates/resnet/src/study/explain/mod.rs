@@ -14,7 +14,7 @@ mod save;
 mod story;
 mod text;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use resnet_engine::exec::Device;
 use resnet_engine::step::Precision;
@@ -102,14 +102,14 @@ pub fn run(
     let Some(look) = Look::into(&task, &groups, &mut || watch.goes_on())? else {
         return Ok(None);
     };
-    let Some(deepest) = groups.iter().filter(|g| g.residual).max_by_key(|g| g.depth) else {
-        return Ok(None);
-    };
+    let residual = groups.iter().filter(|g| g.residual);
+    let deepest = residual.max_by_key(|g| g.depth).expect("twins were trained");
     on("looking for features");
     let device = task.device.as_ref();
     let source = &task.recipe.data.source;
     let (model, material) = opened(&classic, source)?;
-    let few = Asked { channels: 0, made: 0, pictures: Some(1), seed: task.recipe.train.seed };
+    let seed = task.recipe.train.seed;
+    let few = Asked { channels: 0, made: 0, pictures: Some(1), seed, channels_only: true };
     let seen = features(&model, &material, few, device, &mut |_, _, _| ())?;
     let guesses = guesses(model, &material, device)?;
     if !watch.goes_on() {
@@ -118,6 +118,9 @@ pub fn run(
     let (model, material) = opened(deepest.runs[0], source)?;
     let asked = Asked { channels: CHANNELS, made: CHANNELS, pictures: Some(PICTURES), ..few };
     let deep = features(&model, &material, asked, device, &mut |_, _, _| ())?;
+    if !watch.goes_on() {
+        return Ok(None);
+    }
     let measured = Measured {
         groups: &groups,
         look: &look,
@@ -125,7 +128,6 @@ pub fn run(
         seen: &seen,
         guesses: &guesses,
         deep: &deep,
-        precision: task.recipe.train.precision.asked().unwrap_or(Precision::F32),
         machine: about(&task),
     };
     Ok(Some(Story {
@@ -136,7 +138,7 @@ pub fn run(
 }
 
 fn opened(run: &Record, source: &str) -> Result<(Model, Material), ExplainError> {
-    let path = run.model().unwrap_or_else(|| Path::new("").into());
+    let path = run.model().ok_or_else(|| ExplainError::NoModel(run.directory.clone()))?;
     let model = Model::load(&path)?;
     let material = Material::open(&model, source)?;
     Ok((model, material))
@@ -154,7 +156,8 @@ fn guesses(
 }
 
 fn about(task: &Task) -> String {
-    let threads = task.device.threads();
-    let threads = plural(threads as u64, "thread");
-    format!("{}, {threads}, {}", machine::cpu(), task.device.about())
+    let threads = plural(task.device.threads() as u64, "thread");
+    let precision = task.recipe.train.precision.asked().unwrap_or(Precision::F32).name();
+    let cpu = machine::cpu().map_or(String::new(), |name| format!("{name}, "));
+    format!("{cpu}{threads}, {}, maps stored in {precision}", task.device.about())
 }

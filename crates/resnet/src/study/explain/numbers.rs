@@ -11,6 +11,9 @@ use crate::net::Arch;
 use crate::page::charts::format::{compact, number, percent, thousands};
 use crate::study::compare::{About, Finding, Group, conclusions};
 
+/// The heading of a column of words.
+const CALLED: &str = "called";
+
 /// A name and what stands in its place.
 type Told = (&'static str, String);
 
@@ -27,7 +30,7 @@ pub(super) fn all(measured: &Measured<'_>, words: &Words) -> Result<Vec<Told>, E
     let pair = (deepest(false), deepest(true));
     Ok(vec![
         ("machine", measured.machine.clone()),
-        ("precision", measured.precision.name().to_owned()),
+        ("train_images", thousands(classic.train_images)),
         ("classic_layers", measured.classic.arch.depth().to_string()),
         ("classic_params", thousands(classic.params)),
         ("classic_right", percent(1.0 - measured.classic.test_error, 1)),
@@ -35,15 +38,16 @@ pub(super) fn all(measured: &Measured<'_>, words: &Words) -> Result<Vec<Told>, E
         ("finding_plain", about(About::Depth { residual: false })),
         ("finding_residual", about(About::Depth { residual: true })),
         ("finding_shortcuts", about(About::Shortcuts)),
-        ("finding_gradients", lower(&about(About::Gradients))),
+        ("training", training(&found)),
+        ("vanishing", vanishing(&found)),
         ("finding_length", about(About::Runs)),
         ("chain_table", chain_table()),
         ("shortcut_table", shortcut_table()),
         ("gradient_table", gradient_table(measured)),
         ("results_table", results_table(measured)),
-        ("macs_152", macs("resnet152")?),
+        ("macs_152", macs("resnet152_v1")?),
         ("macs_vgg", macs("vgg19")?),
-        ("finding_probes", probes(measured, pair)),
+        ("finding_probes", probes(measured)),
         ("finding_lesions", lesions(measured, pair)),
         ("next", words.next.to_owned()),
     ])
@@ -54,22 +58,49 @@ fn sentences(found: &[Finding], about: About) -> String {
     texts.map(|finding| finding.text.as_str()).collect::<Vec<_>>().join(" ")
 }
 
-/// The beginning of a sentence in the middle of one.
-fn lower(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or(String::new(), |first| first.to_lowercase().chain(letters).collect())
+fn is_as_published(found: &[Finding], about: About) -> bool {
+    found.iter().any(|finding| finding.about == about && finding.as_published)
+}
+
+/// What it means that the deeper plain network learns worse, where it did.
+fn training(found: &[Finding]) -> String {
+    match is_as_published(found, About::Depth { residual: false }) {
+        true => "The word to notice is *training*. A network that knows its pictures by heart does well on them and badly on others. Here the \
+                 deeper network does worse on the very pictures that it learns from. Good weights exist, for the further layers could hand on \
+                 what they get; training does not find them."
+            .into(),
+        false => "These runs do not show what longer ones do: that the deeper plain network does worse on the very pictures that it learns from."
+            .into(),
+    }
+}
+
+/// What the derivatives of the deep plain network do.
+fn vanishing(found: &[Finding]) -> String {
+    let measured = sentences(found, About::Gradients);
+    let published = "\"neither forward nor backward signals vanish\" (2015, section 4.1)";
+    match is_as_published(found, About::Gradients) {
+        true => format!(
+            "The usual story is that deep plain networks fail because their derivatives vanish. Measured here: {measured} He et al. found of theirs, \
+             too, that {published}. Products like those of the table kept networks shallow before the two inventions; that deep plain networks \
+             learn badly even with both is a matter of *finding* good weights, and not explained in full to this day."
+        ),
+        false => format!(
+            "Measured here: {measured} He et al. found otherwise of theirs: {published}. They leave open why deep plain networks learn badly even then."
+        ),
+    }
 }
 
 fn macs(name: &str) -> Result<String, ExplainError> {
-    let Ok(arch) = Arch::parse(name) else { return Ok(String::new()) };
+    let arch = Arch::parse(name)?;
     let summary = summary(&arch, arch.default_input(), arch.default_classes())?;
     Ok(compact(summary.macs))
 }
 
-/// A table in Markdown; all columns but the first are numbers.
+/// A table in Markdown; all columns are numbers but the first and one of words.
 fn table(headings: &[String], rows: &[Vec<String>]) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
-    let rule = format!("|---|{}\n", "---:|".repeat(headings.len() - 1));
+    let rule = |heading: &String| if heading == CALLED { "---|" } else { "---:|" };
+    let rule = format!("|---|{}\n", headings[1..].iter().map(rule).collect::<String>());
     let rows: String = rows.iter().map(|row| line(row)).collect();
     (line(headings) + &rule + &rows).trim_end().to_owned()
 }
@@ -80,7 +111,11 @@ fn behind(first: &str, what: &str) -> Vec<String> {
 }
 
 fn powers(name: String, factors: &[f64]) -> Vec<String> {
-    let powers = TOLD.iter().map(|&n| number(product(factors, n)));
+    let text = |power: f64| match power.fract() == 0.0 && (1e3..1e7).contains(&power) {
+        true => thousands(power as u64),
+        false => number(power),
+    };
+    let powers = TOLD.iter().map(|&n| text(product(factors, n)));
     std::iter::once(name).chain(powers).collect()
 }
 
@@ -106,7 +141,7 @@ fn gradient_table(measured: &Measured<'_>) -> String {
         let (factor, all) = (format!("{:.3}", trend.per_layer()), number(trend.end_to_end()));
         vec![start.label.clone(), factor, all, trend.verdict.word().to_owned()]
     });
-    let headings = ["before training", "factor a layer", "from end to end", ""];
+    let headings = ["before training", "factor a layer", "from end to end", CALLED];
     table(&headings.map(str::to_owned), &rows.collect::<Vec<_>>())
 }
 
@@ -132,19 +167,20 @@ fn of_both<'a>(
     [plain, residual].into_iter().flatten().filter_map(of).collect()
 }
 
-fn probes(measured: &Measured<'_>, pair: (Option<usize>, Option<usize>)) -> String {
-    let told = of_both(measured, pair).into_iter().filter_map(|(label, learned)| {
+fn probes(measured: &Measured<'_>) -> String {
+    let told = measured.look.learned.iter().filter_map(|(index, learned)| {
         let (first, last) = (learned.told.first()?, learned.told.last()?);
         let (first, last) = (percent(first.share, 1), percent(last.share, 1));
-        Some(format!(
-            "In {label} it tells {first} behind the first layer and {last} behind the last block."
-        ))
+        Some(format!("from {first} to {last} in {}", measured.groups[*index].label))
     });
-    told.collect::<Vec<_>>().join(" ")
+    let told: Vec<String> = told.collect();
+    format!("From the first layer to the last block it rises {}.", told.join(", "))
 }
 
 fn lesions(measured: &Measured<'_>, pair: (Option<usize>, Option<usize>)) -> String {
-    let told = of_both(measured, pair).into_iter().filter_map(|(label, learned)| {
+    let both = of_both(measured, pair);
+    let pictures = both.first().map_or(0, |(_, learned)| learned.lesions.pictures);
+    let told = both.into_iter().filter_map(|(label, learned)| {
         let lesions = &learned.lesions;
         let total = lesions.pictures.max(1) as f64;
         let scores = lesions.blocks.iter().filter_map(|lesion| lesion.score.as_ref()?.wrong);
@@ -154,7 +190,8 @@ fn lesions(measured: &Measured<'_>, pair: (Option<usize>, Option<usize>)) -> Str
         let worst = wrong.iter().copied().fold(0.0, f64::max);
         (!wrong.is_empty()).then(|| {
             format!(
-                "{label} has {} error with all blocks, {} without one (the mean of {} blocks), and {} without the one that it needs most.",
+                "{label} puts {} into a wrong class with all blocks, {} without one (the mean of {} blocks), and {} without the one that it \
+                 needs most.",
                 percent(whole, 1),
                 percent(mean, 1),
                 wrong.len(),
@@ -162,5 +199,6 @@ fn lesions(measured: &Measured<'_>, pair: (Option<usize>, Option<usize>)) -> Str
             )
         })
     });
-    told.collect::<Vec<_>>().join(" ")
+    let told: Vec<String> = told.collect();
+    format!("Of {} test pictures, {}", thousands(pictures), told.join(" "))
 }

@@ -6,14 +6,12 @@ use super::story::Story;
 use super::text::{Part, TEXT, TITLE, filled, parts};
 use crate::page::charts::page::Page;
 
-const DEEPER: &str = "One level deeper: `docs/why-residual.md` beside the program's source.";
-
 /// The page, one HTML file that needs nothing else.
 pub(super) fn render(story: &Story) -> String {
     let lead = "What goes wrong in deep networks, what is added to mend it, and what is gained.";
     let mut page = Page::new(TITLE, "Explanation", lead);
     page.markup().open("div", &[("class", &"story")]);
-    let text = filled(TEXT, story, DEEPER);
+    let text = filled(TEXT, story);
     for (i, part) in parts(&text).iter().enumerate() {
         match part {
             Part::Heading(heading) => page.section(&format!("part-{i}"), heading, ""),

@@ -11,7 +11,6 @@ use crate::page::charts::save::write;
 
 /// The Markdown file and, without the ending, the folder of its figures.
 const NAME: &str = "residual-networks-in-ten-minutes";
-const DEEPER: &str = "One level deeper: [why residual networks](why-residual.md).";
 
 /// Writes `report.html`, and the same as Markdown with its figures in a folder beside it, into a
 /// directory.
@@ -31,7 +30,7 @@ pub fn save(out: &Path, story: &Story) -> Result<(), FileError> {
 
 fn markdown(story: &Story) -> String {
     let mut out = format!("# {TITLE}\n");
-    let text = filled(TEXT, story, DEEPER);
+    let text = filled(TEXT, story);
     for part in parts(&text) {
         let _ = match part {
             Part::Heading(heading) => write!(out, "\n## {heading}\n"),
@@ -45,16 +44,4 @@ fn markdown(story: &Story) -> String {
         };
     }
     out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::text::TEXT;
-
-    #[test]
-    fn every_place_is_named_once_and_closed() {
-        let opened = TEXT.matches('{').count();
-        assert_eq!(opened, TEXT.matches('}').count());
-        assert!(TEXT.matches("{{").count() >= 10);
-    }
 }

@@ -17,9 +17,8 @@ pub(super) enum Part<'a> {
     Text(String),
 }
 
-/// The text with every `{name}` replaced. `deeper` stands in the place of that name: where to
-/// read on, which depends on where the text is read.
-pub(super) fn filled(text: &str, story: &Story, deeper: &str) -> String {
+/// The text with every `{name}` that the story knows replaced.
+pub(super) fn filled(text: &str, story: &Story) -> String {
     let mut filled = String::with_capacity(2 * text.len());
     let mut rest = text;
     while let Some(at) = rest.find('{') {
@@ -34,7 +33,7 @@ pub(super) fn filled(text: &str, story: &Story, deeper: &str) -> String {
         let Some(end) = rest.find('}') else { break };
         let name = &rest[1..end];
         let value = story.numbers.iter().find(|(known, _)| *known == name);
-        filled.push_str(if name == "deeper" { deeper } else { value.map_or("", |v| v.1.as_str()) });
+        filled.push_str(value.map_or(&rest[..=end], |v| v.1.as_str()));
         rest = &rest[end + 1..];
     }
     filled + rest
@@ -75,11 +74,11 @@ mod tests {
     fn places_are_filled_and_parts_kept_in_order() {
         let story =
             Story { numbers: vec![("a", "1".into())], figures: Vec::new(), command: String::new() };
-        let text = filled("x {a} {deeper}\n\n## H\n\n{{f}}\n\ny\n", &story, "there");
+        let text = filled("x {a} {b}\n\n## H\n\n{{f}}\n\ny\n", &story);
         assert_eq!(
             parts(&text),
             [
-                Part::Text("x 1 there".into()),
+                Part::Text("x 1 {b}".into()),
                 Part::Heading("H"),
                 Part::Figure("f"),
                 Part::Text("y".into())

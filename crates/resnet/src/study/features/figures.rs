@@ -8,7 +8,7 @@ use crate::page::charts::figure::Figure;
 
 /// All figures that there are numbers for.
 pub(super) fn figures(features: &Features) -> Vec<Figure> {
-    let depth = || Axis::new("convolutions between the picture and the maps").count().from_zero();
+    let depth = || Axis::new("convolutions before the maps").count().from_zero();
     let points = |of: fn(&PointSeen) -> f64| {
         let points = features.points.iter();
         points.map(move |p| (p.depth as f64, of(p))).collect::<Vec<_>>()
@@ -37,7 +37,7 @@ pub(super) fn figures(features: &Features) -> Vec<Figure> {
     let lesions = &features.lesions;
     if lesions.blocks.iter().any(|lesion| lesion.score.is_some()) {
         let total = lesions.pictures.max(1) as f64;
-        let x = Axis::new("block that is removed, counted from the image").count();
+        let x = Axis::new("block removed, from the image").count();
         let blocks = || (1u32..).map(f64::from).zip(&lesions.blocks);
         let (title, what, whole) = match lesions.whole.wrong {
             Some(wrong) => ("Error without one block", "error", Some(wrong as f64 / total)),

@@ -95,7 +95,8 @@ pub struct PointSeen {
     /// Share of pictures that a linear classifier of the channels' means tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probe: Option<f64>,
-    /// Channels that were looked at one by one, the most selective first.
+    /// Channels that were looked at one by one: first the most selective one of each kind of
+    /// picture, then the second, and so on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub seen: Vec<ChannelSeen>,
 }

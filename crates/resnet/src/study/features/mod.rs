@@ -57,11 +57,13 @@ pub struct Asked {
     pub pictures: Option<usize>,
     /// Where the made pictures begin.
     pub seed: u64,
+    /// Whether depth and blocks are left out: no classifiers, no network without a block.
+    pub channels_only: bool,
 }
 
 impl Default for Asked {
     fn default() -> Asked {
-        Asked { channels: 10, made: 4, pictures: None, seed: 0 }
+        Asked { channels: 10, made: 4, pictures: None, seed: 0, channels_only: false }
     }
 }
 
@@ -98,7 +100,10 @@ pub fn features(
         return Err(FeatureError::NoPictures(material.source.clone()));
     }
     let mut found: Vec<PointSeen> = points.iter().zip(&seen.pooled).map(point_seen).collect();
-    let probes = probes(model, &points, material, &seen, count, device, on, &mut found)?;
+    let probes = match asked.channels_only {
+        true => None,
+        false => probes(model, &points, material, &seen, count, device, on, &mut found)?,
+    };
     for &i in &closely {
         let chosen = most_selective(&seen.channels[i], asked.channels, look.as_ref());
         found[i].seen = chosen
@@ -124,10 +129,15 @@ pub fn features(
         Some(known) => (known.clone(), true),
         None => (look.clone(), false),
     };
-    let lesions = lesions(model, data, labelled, count, device, &mut |done| {
-        on("removing one block after the other", done, count);
-    })?;
-    let added = added::added(model, look, FEW.min(look.len()), device)?;
+    let (lesions, added) = match asked.channels_only {
+        true => (Lesions::default(), Vec::new()),
+        false => (
+            lesions(model, data, labelled, count, device, &mut |done| {
+                on("removing one block after the other", done, count);
+            })?,
+            added::added(model, look, FEW.min(look.len()), device)?,
+        ),
+    };
     let shown = shown(model, material, &points, &closely, &seen)?;
     let mut warnings = material.warnings.clone();
     warnings.extend(seen.warnings);
@@ -322,5 +332,7 @@ mod tests {
         assert_eq!(most_selective(&channels, 2, &ten), [0, 2]);
         let one = Labelled(vec!["all".into()]);
         assert_eq!(most_selective(&channels, 9, &one), [0, 1, 2], "first pictures differ");
+        let twice = [channel(&[10], 9.0), channel(&[10], 8.0), channel(&[11], 3.0)];
+        assert_eq!(most_selective(&twice, 9, &one), [0, 2, 1], "one picture is shown once first");
     }
 }

@@ -67,7 +67,7 @@ fn stats(features: &Features) -> Vec<Stat> {
     stats.extend(last.map(|last| {
         stat(
             "Channels in use",
-            format!("{} of {}", format::number(last.used), format::thousands(last.channels as u64)),
+            format!("{:.0} of {}", last.used, format::thousands(last.channels as u64)),
             format!("behind {}", last.name),
         )
     }));
@@ -96,7 +96,7 @@ fn channels(page: &mut Page, features: &Features) {
     page.section(
         "channels",
         "What channels answer to",
-        "Of each stage the channels that single pictures excite most beside the rest. First a picture made for the channel, starting from noise; \
+        "Of each stage the channels that single pictures excite most beside the rest, one for each kind of picture first. First a picture made for the channel, starting from noise; \
          then the pictures of the data that excite it most, cut to the square of pixels that the answer depends on and dark where the channel \
          does not answer. The small frame shows where in the picture the square lies.",
     );
@@ -157,7 +157,9 @@ fn channel(page: &mut Page, features: &Features, point: &PointSeen, seen: &Chann
             patch.columns[1]
         );
         image(page, &patch.tile, &text);
-        place(page, patch, size);
+        if patch.rows != [0, size.0] || patch.columns != [0, size.1] {
+            place(page, patch, size);
+        }
         page.markup().close();
     }
     page.markup().close();

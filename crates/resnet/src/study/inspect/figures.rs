@@ -49,7 +49,7 @@ fn from_the_loss(
     lines: &[Line<'_>],
     of: fn(&LayerMeasure) -> f64,
 ) -> LineChart {
-    let x = Axis::new("convolutions that the gradient has reached, from the loss to the image");
+    let x = Axis::new("convolutions from loss to image");
     let chart = LineChart::new(title, x.count(), Axis::new(what).log());
     drawn(chart, lines, |measurement| {
         let mut norms: Vec<f64> = measurement.path().map(of).collect();
@@ -86,7 +86,7 @@ pub(crate) fn sorted_responses(title: &str, lines: &[Line<'_>]) -> LineChart {
 pub(crate) fn shares(title: &str, lines: &[Line<'_>]) -> LineChart {
     let x = Axis::new("block, counted from the image").count();
     let y = Axis::new("part through the shortcut").percent().from_zero();
-    let chart = LineChart::new(title, x, y).reference(0.5, "as much as through the branch");
+    let chart = LineChart::new(title, x, y).reference(0.5, "half");
     let with_blocks = lines.iter().filter(|l| !l.measurement.blocks.is_empty());
     let with_blocks: Vec<Line<'_>> = with_blocks.cloned().collect();
     drawn(chart, &with_blocks, |measurement| {

@@ -3,9 +3,9 @@
 
 mod paint;
 
-use super::trace::block_of;
 use super::{DrawError, Network};
 use crate::base::suggest;
+use crate::net::block_of;
 use crate::page::charts::format;
 use resnet_engine::graph::{Layer, LayerId, Op, Shape};
 use resnet_engine::op;

@@ -84,7 +84,7 @@ impl Painting<'_> {
 
     fn at(block: &Block, gradient: bool, top: f64) -> Painting<'_> {
         let trunk = widest(&block.head).max(widest(&block.branch)).max(widest(&block.tail));
-        let through = if gradient { label::width(BRANCH_TERM, TEXT) + 22.0 } else { 0.0 };
+        let through = if gradient { label::width(&branch_term(block), TEXT) + 22.0 } else { 0.0 };
         let branch = trunk / 2.0 + if gradient { LANE + through } else { 0.0 };
         let way = block.shortcut.as_deref().unwrap_or_default();
         let half = way.iter().map(width_of).fold(52.0, f64::max) / 2.0;
@@ -92,7 +92,7 @@ impl Painting<'_> {
         let back = (branch - trunk / 2.0 - LANE, lane + half + 8.0);
         let right = match &block.shortcut {
             None => branch + trunk / 2.0,
-            Some(_) if gradient => back.1 + 8.0 + label::width(shortcut_term(block), TEXT),
+            Some(_) if gradient => back.1 + 8.0 + label::width(&shortcut_term(block), TEXT),
             Some(_) => lane + half,
         };
         let width = right.max(LEAST);
@@ -114,7 +114,9 @@ impl Painting<'_> {
         let tail = stack(&mut places, &block.tail, branch, behind);
         let output = tail + TEXT - 4.0;
         let notes = match gradient {
-            true => notes(block).iter().flat_map(|note| label::wrap(note, NOTE, width)).collect(),
+            true => {
+                notes(block).iter().flat_map(|note| label::wrap(note, NOTE, width - 4.0)).collect()
+            }
             false => Vec::new(),
         };
         let below = if notes.is_empty() { 0.0 } else { 20.0 + LINE * notes.len() as f64 };
@@ -143,10 +145,9 @@ impl Painting<'_> {
     /// The drawing as a file of its own.
     pub(super) fn file(&self) -> String {
         let moved = Painting::at(self.block, self.gradient, FILE_TOP);
-        let title = label::shorten(&self.block.title, 16.0 * 1.12, self.width);
         let mut m = Markup::new();
-        let frame = Frame { id: "block", width: moved.width, height: moved.height };
-        svg::open_file(&mut m, frame, moved.height, &title, &moved.description());
+        let frame = svg::wide_enough("block", moved.width, &self.block.title);
+        svg::open_file(&mut m, frame, moved.height, &self.block.title, &moved.description());
         moved.inside(&mut m);
         m.finish()
     }
@@ -240,11 +241,13 @@ impl Painting<'_> {
         let (x, y) = (self.branch, self.add);
         m.leaf("circle", &[("class", &"sum"), ("cx", &Px(x)), ("cy", &Px(y)), ("r", &Px(SUM))]);
         svg::text(m, "middle name", x, y + 5.0, "+");
-        svg::text(m, "note end", x - SUM - 5.0, y + 4.0, "F(x)");
+        let branch = format!("F({})", given(self.block));
+        svg::text(m, "note end", x - SUM - 5.0, y + 4.0, branch);
         let way = self.block.shortcut.as_deref().unwrap_or_default();
         if way.is_empty() {
             let (lane, middle) = (self.lane, (self.fork + self.add) / 2.0);
-            svg::text(m, "note middle", lane, middle - 3.0, "x, as it is");
+            let what = format!("{}, as it is", given(self.block));
+            svg::text(m, "note middle", lane, middle - 3.0, what);
             svg::text(m, "note middle", lane, middle - 3.0 + LINE, "no weights");
         }
     }
@@ -269,7 +272,7 @@ impl Painting<'_> {
             Some(_) => (self.fork + self.add) / 2.0,
             None => (self.input + self.output) / 2.0,
         };
-        svg::text(m, "t1 end", left - 8.0, middle, BRANCH_TERM);
+        svg::text(m, "t1 end", left - 8.0, middle, branch_term(self.block));
         if self.block.shortcut.is_some() {
             way(m, right, 1.0);
             svg::text(m, "t1", right + 8.0, middle, shortcut_term(self.block));
@@ -278,22 +281,23 @@ impl Painting<'_> {
     }
 }
 
-const BRANCH_TERM: &str = "(∂F/∂x)ᵀ g";
+/// What branch and shortcut are given: x, or what the block's first layers make of it.
+fn given(block: &Block) -> &'static str {
+    if block.head.is_empty() { "x" } else { "h" }
+}
 
-fn shortcut_term(block: &Block) -> &'static str {
-    let way = block.shortcut.as_deref().unwrap_or_default();
-    match way.iter().any(|piece| piece.weights) {
-        true => "(∂S/∂x)ᵀ g",
-        false => "g",
+fn branch_term(block: &Block) -> String {
+    format!("(∂F/∂{})ᵀ g", given(block))
+}
+
+fn shortcut_term(block: &Block) -> String {
+    match block.shortcut.as_deref() {
+        Some([]) => "g".into(),
+        _ => format!("(∂S/∂{})ᵀ g", given(block)),
     }
 }
 
 fn notes(block: &Block) -> Vec<String> {
-    let relu = match block.tail.is_empty() {
-        true => "g: the gradient of the loss at y.",
-        false => "g: the gradient of the loss at the sum, that at y where the ReLU is open.",
-    };
-    let branch = "Through the branch it is multiplied by the derivative of every layer in it.";
     let Some(way) = &block.shortcut else {
         return vec![
             "g: the gradient of the loss at y. It is multiplied by the derivative of every layer; \
@@ -301,20 +305,31 @@ fn notes(block: &Block) -> Vec<String> {
                 .into(),
         ];
     };
+    let gradient = match block.tail.is_empty() {
+        true => "g: the gradient of the loss at y.",
+        false => "g: the gradient of the loss at the sum, that at y where the ReLU is open.",
+    };
     let shortcut = match (way.iter().any(|piece| piece.weights), way.is_empty()) {
-        (true, _) => "Through the shortcut it is multiplied by one small matrix.",
+        (true, _) => {
+            "Through the shortcut, S, it is multiplied by the derivative of what lies there."
+        }
         (false, true) => "Through the shortcut it arrives as it is: no weight touches it.",
         (false, false) => {
-            "Through the shortcut its kept values arrive as they are: no weight \
-                           touches them."
+            "Through the shortcut, S, values return to where they were kept from: no \
+                           weight touches them."
         }
     };
-    vec![
-        relu.into(),
-        format!("∂L/∂x = {} + {BRANCH_TERM}", shortcut_term(block)),
+    let mut notes = Vec::new();
+    if !block.head.is_empty() {
+        notes.push("h: what the block's first layers make of x.".to_owned());
+    }
+    notes.extend([
+        gradient.into(),
+        format!("∂L/∂{} = {} + {}", given(block), shortcut_term(block), branch_term(block)),
         shortcut.into(),
-        branch.into(),
-    ]
+        "Through the branch, F, it is multiplied by the derivative of every layer in it.".into(),
+    ]);
+    notes
 }
 
 fn layer(m: &mut Markup, place: &Place<'_>) {
