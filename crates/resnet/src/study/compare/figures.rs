@@ -69,7 +69,7 @@ impl Look {
                 let mut bare = plain.clone();
                 let set = bare.set("norm", "none");
                 if set.and_then(|()| bare.set("gain", gain)).is_ok() {
-                    let label = format!("{}, no norm, gain {gain}", plain.name());
+                    let label = format!("{}, gain {gain}, no norm", plain.name());
                     networks.push((label, true, bare));
                 }
             }
