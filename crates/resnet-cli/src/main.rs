@@ -49,6 +49,8 @@ enum Verb {
     Import(cmd::import::Args),
     /// Write a model for other tools: ONNX, safetensors, PyTorch
     Export(cmd::export::Args),
+    /// Write the numbers of runs for other tools: TensorBoard
+    ExportEvents(cmd::export_events::Args),
     /// Train plain and residual twins over depths, and show what depth did
     Compare(cmd::compare::Args),
     /// Explain residual networks with runs on this machine: a page for who knows basic CNNs
@@ -96,6 +98,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Weights(args) => cmd::weights::run(args),
         Verb::Import(args) => cmd::import::run(args),
         Verb::Export(args) => cmd::export::run(args),
+        Verb::ExportEvents(args) => cmd::export_events::run(args),
         Verb::Compare(args) => cmd::compare::run(args),
         Verb::Explain(args) => cmd::explain::run(args),
         Verb::Inspect(args) => cmd::inspect::run(args),

@@ -1,7 +1,8 @@
 //! Untrusted bytes to named arrays and back.
 //!
 //! Every format is a module with the same two functions, `read` and `write`: [`safetensors`],
-//! PyTorch's [`pth`], and [`onnx`], whose files hold a graph of operations as well. Nothing here
+//! PyTorch's [`pth`], and [`onnx`], whose files hold a graph of operations as well; [`tfevents`],
+//! which holds no arrays, is written only. Nothing here
 //! knows networks, and nothing here knows file names: the caller adds the file to an error. Sizes
 //! are checked against the input before memory is taken, so a small hostile input cannot ask for
 //! much.
@@ -26,6 +27,7 @@ pub mod onnx;
 pub mod pth;
 pub mod safetensors;
 mod strangers;
+pub mod tfevents;
 
 pub use array::{Array, Data, DataType, Tensors};
 pub use error::{FormatError, shorten};

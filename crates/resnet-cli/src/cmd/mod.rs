@@ -10,6 +10,7 @@ pub(crate) mod draw;
 pub(crate) mod eval;
 pub(crate) mod explain;
 pub(crate) mod export;
+pub(crate) mod export_events;
 mod features;
 pub(crate) mod finetune;
 mod flags;

@@ -5,6 +5,7 @@ mod commands;
 mod compare;
 mod draw;
 mod explain;
+mod export_events;
 mod finetune;
 mod first_use;
 mod hints;

@@ -8,10 +8,12 @@
 
 mod csv;
 mod log;
+mod tensorboard;
 
 pub(crate) use csv::MetricsCsv;
 pub(crate) use log::EventLog;
 pub use log::{EventError, read};
+pub use tensorboard::tensorboard;
 
 use serde::{Deserialize, Serialize};
 
