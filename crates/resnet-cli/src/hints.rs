@@ -26,7 +26,10 @@ use crate::term::quoted;
 
 /// The command that goes on with the run in a directory.
 pub(crate) fn resume(directory: impl Display) -> String {
-    format!("resnet train --resume {}", quoted(directory))
+    let directory = quoted(directory);
+    // What begins with a dash would be taken for a flag.
+    let joint = if directory.starts_with('-') { '=' } else { ' ' };
+    format!("resnet train --resume{joint}{directory}")
 }
 
 /// Ends the message of an error; empty where the library has said it all.

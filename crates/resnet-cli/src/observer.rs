@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use resnet::data::split_source;
 use resnet::model::published::Published;
 use resnet::page::charts::format::wilson;
 use resnet::train::event::{Event, Pace, RunStarted};
@@ -376,9 +377,9 @@ const FEW: u64 = 200;
 
 /// What to do about few pictures.
 fn few(run: &RunStarted) -> Option<String> {
-    let folder = match run.data.split_once(':') {
-        Some((kind, folder)) => (kind == "folder").then_some(folder)?,
-        None => Some(run.data.as_str()).filter(|data| std::path::Path::new(data).is_dir())?,
+    let folder = match split_source(&run.data) {
+        (Some(format), folder) => (format.name == "folder").then_some(folder)?,
+        (None, path) => Some(path).filter(|path| std::path::Path::new(path).is_dir())?,
     };
     let few = run.start.is_empty() && run.train_images < FEW * run.classes;
     let network = Published::find(&run.arch).map_or("resnet50".into(), Published::name);

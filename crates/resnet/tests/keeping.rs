@@ -89,6 +89,32 @@ fn the_model_is_that_of_the_best_evaluation() {
 }
 
 #[test]
+fn a_best_model_that_is_lost_is_told_of_at_once_and_costs_nothing_else() {
+    let folder = Folder::new();
+    let run = folder.path("lost");
+    let changes = [&SPOILED[..], &[("keep", "best")]].concat();
+    new(&changes).out(&run).run().unwrap();
+    let first = Model::load(&run.join(train::MODEL)).unwrap();
+    fs::remove_file(run.join(train::BEST)).unwrap();
+    let resumed = trainer(Trainer::resume(&run)).set("epochs", 9).run().unwrap();
+    assert_eq!(resumed.ended.kept_step, None, "the last weights are left");
+    let events = train::event::read(&run.join(train::EVENTS)).unwrap();
+    let warned = events.iter().position(
+        |e| matches!(e, Event::Warned { message, .. } if message.contains("restore it before")),
+    );
+    let later = events.iter().rposition(|e| matches!(e, Event::Step(_)));
+    assert!(warned.is_some() && warned < later, "told before it trains: {warned:?} {later:?}");
+    // What a best model says of its recipe is what the run goes by.
+    let recipe = |model: &Model| model.tensors.metadata["recipe"].clone();
+    assert!(recipe(&first).contains("epochs = 8"));
+    let kept = folder.path("kept");
+    new(&changes).out(&kept).run().unwrap();
+    let resumed = trainer(Trainer::resume(&kept)).set("epochs", 9).run().unwrap();
+    assert!(resumed.ended.kept_step.is_some());
+    assert!(recipe(&Model::load(&kept.join(train::MODEL)).unwrap()).contains("epochs = 9"));
+}
+
+#[test]
 fn a_run_ends_when_nothing_gets_better() {
     let folder = Folder::new();
     let run = folder.path("patient");
@@ -119,7 +145,8 @@ fn a_finished_run_goes_on_with_more_epochs() {
     let config = fs::read_to_string(short.join(train::CONFIG)).unwrap();
     assert!(config.contains("epochs = 5"), "{config}");
     let error = trainer(Trainer::resume(&short)).set("epochs", 2).run().unwrap_err();
-    assert!(error.to_string().contains("after step 25, the run has 10"), "{error}");
+    assert!(error.to_string().contains("25 steps, more than its budget of 10"), "{error}");
+    assert!(error.is_usage());
     assert_eq!(fs::read_to_string(short.join(train::CONFIG)).unwrap(), config);
 }
 

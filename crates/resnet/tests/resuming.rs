@@ -243,3 +243,52 @@ fn a_run_that_is_stopped_while_its_best_model_is_measured_ends_later_with_the_sa
     let model = |run: &Path| fs::read(run.join(train::MODEL)).unwrap();
     assert!(model(&run) == model(&whole), "another model");
 }
+
+#[test]
+fn a_budget_that_would_move_what_was_done_is_refused() {
+    let folder = Folder::new();
+    let changes = [("epochs", "4"), ("phase", r#"[{from="50%", batch=20}]"#)];
+    let run = killed(&folder, 13, &changes);
+    let config = fs::read(run.join(train::CONFIG)).unwrap();
+    let error = resume(&run, &[("epochs", "12")]).run().err().unwrap();
+    assert!(error.is_usage() && error.to_string().contains("another phase"), "{error}");
+    assert!(fs::read(run.join(train::CONFIG)).unwrap() == config, "nothing has changed");
+    let ended = resume(&run, &[]).run().unwrap().ended;
+    assert_eq!(ended.steps, 14);
+}
+
+#[test]
+fn a_resume_that_is_refused_changes_nothing() {
+    let folder = Folder::new();
+    let run = killed(&folder, 7, &[("epochs", "4")]);
+    let config = fs::read(run.join(train::CONFIG)).unwrap();
+    let log = run.join(train::EVENTS);
+    let whole = fs::read(&log).unwrap();
+    fs::remove_file(&log).unwrap();
+    let error = resume(&run, &[("epochs", "6")]).run().err().unwrap().to_string();
+    assert!(error.contains("events.jsonl") && error.contains("has a checkpoint"), "{error}");
+    assert!(fs::read(run.join(train::CONFIG)).unwrap() == config);
+    fs::write(&log, whole).unwrap();
+    assert_eq!(resume(&run, &[]).run().unwrap().ended.steps, 20);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_the_system_refuses_is_not_absent() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new();
+    let run = killed(&folder, 7, &[("epochs", "4")]);
+    let checkpoints = run.join("checkpoints");
+    let allow = |mode| fs::set_permissions(&checkpoints, fs::Permissions::from_mode(mode)).unwrap();
+    allow(0o000);
+    // Root may enter all the same.
+    let refused = fs::metadata(run.join(train::LAST)).is_err();
+    let log = fs::read(run.join(train::EVENTS)).unwrap();
+    let found = resume(&run, &[]).run();
+    allow(0o755);
+    if refused {
+        let error = found.err().unwrap().to_string();
+        assert!(error.contains("cannot read") && error.contains("last.safetensors"), "{error}");
+        assert!(fs::read(run.join(train::EVENTS)).unwrap() == log, "the log is as it was");
+    }
+}

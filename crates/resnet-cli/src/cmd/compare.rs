@@ -19,6 +19,8 @@ use crate::term::{self, Out, command_line, grouped, scaled, tell};
 
 /// Depths compared where nothing else is asked for.
 const DEPTHS: &[usize] = &[20, 56];
+/// The recipe of runs where no other is named.
+const RECIPE: &str = "depth";
 /// Where comparisons go that name no other place.
 const STORE: &str = "runs/compare";
 /// Deepest network that a list of depths may name.
@@ -34,7 +36,7 @@ const DEEPEST: usize = 10_000;
   resnet compare --runs runs/a runs/b      runs made earlier
 The same command again goes on where it was stopped, and adds what is missing.")]
 #[command(
-    mut_arg("recipe", |arg| arg.default_value("depth")),
+    mut_arg("recipe", |arg| arg.default_value(RECIPE)),
     mut_arg("seed", |arg| arg.help("First seed"))
 )]
 pub(crate) struct Args {
@@ -52,9 +54,9 @@ pub(crate) struct Args {
     runs: Vec<PathBuf>,
     #[command(flatten)]
     flags: BudgetFlags,
-    /// Runs of each network, each with its own seed
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seeds: u64,
+    /// Runs of each network, each with its own seed [default: 1]
+    #[arg(long, value_name = "N")]
+    seeds: Option<u64>,
     /// Directory of the comparison [default: runs/compare]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -70,10 +72,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let mut watch = None;
     let (out, task, records) = if trains {
         let out = args.out.clone().unwrap_or_else(|| STORE.into());
-        keep_runs(&out)?;
+        keep_runs("--out", &out)?;
         let request = Request {
             archs: networks(&args)?,
-            seeds: args.seeds,
+            seeds: args.seeds.unwrap_or(1),
             recipe: recipe(&args)?,
             out: out.clone(),
             runs: args.runs.clone(),
@@ -86,13 +88,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         }
     } else {
         only_runs(&args)?;
-        args.out.as_deref().map_or(Ok(()), keep_runs)?;
-        let (mut task, records) = compare::gather(&args.runs)?;
+        args.out.as_deref().map_or(Ok(()), |out| keep_runs("--out", out))?;
+        let (task, records) = compare::gather(&args.runs, threads.unwrap_or(0))?;
         let out = match &args.out {
             Some(out) => out.clone(),
             None => free_directory(Path::new(STORE))?,
         };
-        task.recipe.train.threads = threads.unwrap_or(0);
         (out, task, records)
     };
     // Who only reads runs has nothing to save: Ctrl-C ends it at once.
@@ -109,7 +110,10 @@ pub(super) fn stopped() -> anyhow::Error {
 /// Refuses what has no meaning where nothing is trained.
 fn only_runs(args: &Args) -> Result<(), Usage> {
     let flags = args.flags.rows().into_iter().filter(|(flag, ..)| *flag != "--threads");
+    let recipe = (args.flags.recipe.name != RECIPE).then_some("--recipe");
+    let seeds = args.seeds.map(|_| "--seeds");
     let mut given = flags.filter_map(|(flag, _, value)| value.is_some().then_some(flag));
+    let mut given = recipe.into_iter().chain(seeds).chain(&mut given);
     match given.next().or(args.changes.first().map(String::as_str)) {
         Some(given) => Err(Usage(format!(
             "--runs alone takes runs as they are; remove `{given}`, or name networks to train by \

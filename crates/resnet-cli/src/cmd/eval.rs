@@ -61,7 +61,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         other => return Err(Usage(format!("--crops is {other}, expected 1 or 10")).into()),
     };
     if let Some(out) = &args.report {
-        keep_runs(out)?;
+        keep_runs("--report", out)?;
     }
     let mut model = load_model(&args.model)?;
     if model.is_numbered() {
@@ -163,7 +163,7 @@ fn pictures(
     recipe: Option<&Recipe>,
 ) -> anyhow::Result<(String, String, Arc<dyn Dataset>)> {
     if let (None, Some(recipe)) = (&args.data, recipe) {
-        let task = Task::of_model(model, Some(&recipe.data.source))?;
+        let task = Task::of_model(model, Some(&recipe.data.source), None)?;
         for warning in &task.warnings {
             tell(&format!("warning: {warning}"));
         }

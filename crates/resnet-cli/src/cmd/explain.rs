@@ -53,7 +53,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let given = given.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
     changes.extend(given);
     let out = args.out.unwrap_or_else(|| STORE.into());
-    keep_runs(&out)?;
+    keep_runs("--out", &out)?;
     let request = Request {
         recipe: Recipe::load("depth", &changes)?,
         out: out.clone(),

@@ -66,7 +66,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         return Err(Usage("--pictures is out of range, expected 2 to 65536".into()).into());
     }
     if let Some(out) = &args.out {
-        keep_runs(out)?;
+        keep_runs("--out", out)?;
     }
     let path = Path::new(&args.network);
     if args.features.features.is_some() {
@@ -146,11 +146,7 @@ fn initial(args: &Args) -> anyhow::Result<Task> {
 fn of_model(args: &Args, model: &Model) -> anyhow::Result<Task> {
     let own = recipe_of(Path::new(&args.network), model)?.map(|recipe| recipe.data.source);
     let source = args.flags.data.clone().or(own);
-    let mut task = Task::of_model(model, source.as_deref())?;
-    if let Some(threads) = args.flags.threads()? {
-        task.recipe.train.threads = threads;
-    }
-    Ok(task)
+    Ok(Task::of_model(model, source.as_deref(), args.flags.threads()?)?)
 }
 
 /// The model of a file, or of a run: its last state, whether it is finished or not.

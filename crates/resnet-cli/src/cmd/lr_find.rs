@@ -12,7 +12,7 @@ use crate::term::{self, Out, bar, command_line, flow, stop_at_signals, tell};
 
 /// Runs a range test and tells the rate to try; its page goes into a directory.
 pub(super) fn find_rate(recipe: Recipe, out: Option<PathBuf>, json: bool) -> anyhow::Result<()> {
-    out.as_deref().map_or(Ok(()), keep_runs)?;
+    out.as_deref().map_or(Ok(()), |out| keep_runs("--out", out))?;
     let usual = usual_run("lr-find-", &recipe);
     let stop = stop_at_signals()?;
     let progress = bar(0, "steps");

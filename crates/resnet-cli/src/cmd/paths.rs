@@ -70,11 +70,11 @@ pub(super) fn recipe_of(path: &Path, model: &Model) -> anyhow::Result<Option<Rec
     Ok(text.map(|text| Recipe::from_toml(text)).transpose()?)
 }
 
-/// Refuses a directory for a report that holds a run, whose own report would be replaced.
-pub(super) fn keep_runs(out: &Path) -> Result<(), Usage> {
+/// Refuses a directory for a report, named by a flag, that holds a run, whose own report would be replaced.
+pub(super) fn keep_runs(flag: &str, out: &Path) -> Result<(), Usage> {
     if out.join(train::CONFIG).exists() {
         return Err(Usage(format!(
-            "{} holds a run, and its report.html would be replaced; choose another --out",
+            "{} holds a run, and its report.html would be replaced; choose another {flag}",
             out.display()
         )));
     }
@@ -83,13 +83,11 @@ pub(super) fn keep_runs(out: &Path) -> Result<(), Usage> {
 
 /// `runs/PREFIXARCH-DATA`, where a run goes that nobody named a place for, or beside it.
 pub(super) fn usual_run(prefix: &str, recipe: &Recipe) -> PathBuf {
-    let data = match recipe.data.source.split_once(':') {
-        Some((kind, _)) => kind.to_string(),
-        None => Path::new(&recipe.data.source)
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned(),
+    let data = match resnet::data::split_source(&recipe.data.source) {
+        (Some(format), _) => format.name.to_owned(),
+        (None, path) => {
+            Path::new(path).file_name().unwrap_or_default().to_string_lossy().into_owned()
+        }
     };
     let name = resnet::base::files::safe_name(&format!("{prefix}{}-{data}", recipe.model.arch));
     PathBuf::from(format!("runs/{name}"))

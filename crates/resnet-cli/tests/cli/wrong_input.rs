@@ -389,3 +389,38 @@ fn a_diverging_run_names_the_layer_and_keeps_the_checkpoint() {
     assert!(folder.path("run/checkpoints/last.safetensors").is_file());
     assert!(fs::read_to_string(folder.path("run/report.html")).unwrap().contains("diverged"));
 }
+
+#[test]
+fn what_would_be_ignored_or_misread_is_refused() {
+    let folder = Folder::new();
+    folder.digits(32, 16, 4);
+    let train = ["train", "resnet8", "--data", "mnist:digits", "--steps", "3", "--batch", "8"];
+    folder.ok(&[&train[..], &["--out", "run"]].concat());
+    folder.write("file", b"text");
+    let last = i64::MAX.to_string();
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["compare", "--runs", "run", "--recipe", "default"], &["--recipe", "--runs"]),
+        (&["compare", "--runs", "run", "--seeds", "2"], &["--seeds", "--runs"]),
+        (&["eval", "run", "--report", "run"], &["choose another --report"]),
+        (&["train", "--steps", "1", "--out", "file"], &["file is a file", "directory"]),
+        (&["train", "--seed", "18446744073709551615"], &["train.seed", &last]),
+        (&["train", "--resume", "run", "--steps", "1"], &["3 steps", "budget of 1", "at least 3"]),
+    ];
+    for (args, words) in cases {
+        refused(&folder.run(args), 2, words);
+    }
+    // What begins with a dash is no flag where it is named so.
+    folder.ok(&[&train[..], &["--out=-x"]].concat());
+    let again = folder.run(&[&train[..], &["--out=-x"]].concat());
+    assert!(again.err.contains("--resume=-x"), "{}", again.err);
+    // A colon in the path of a folder names no kind of data.
+    std::fs::create_dir_all(folder.path("a:b/train/x")).unwrap();
+    std::fs::create_dir_all(folder.path("a:b/train/y")).unwrap();
+    for (i, class) in ["x", "y", "x", "y"].iter().enumerate() {
+        let png = crate::support::png(12, 12, 60 * i as u8);
+        folder.write(&format!("a:b/train/{class}/{i}.png"), &png);
+    }
+    let words = ["train", "resnet8", "--data", "./a:b", "--steps", "1", "--batch", "2"];
+    let told = folder.ok(&words).err;
+    assert!(told.contains("runs/resnet8-a_b"), "{told}");
+}

@@ -61,6 +61,20 @@ pub fn safe_name(text: &str) -> String {
     chars.map(|c| if safe(c) { c } else { '_' }).collect()
 }
 
+/// Whether something is at a path. What the system refuses to tell, such as in a folder that may
+/// not be entered, is an error and not an absence.
+///
+/// # Errors
+/// [`FileError::Read`].
+pub fn is_there(path: &Path) -> Result<bool, FileError> {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    match fs::metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(false),
+        Err(source) => Err(FileError::Read { path: path.to_owned(), source }),
+    }
+}
+
 /// Writes a file through a temporary one beside it: write, sync, rename, sync the directory.
 /// Whatever fails, and whenever the process is killed, `path` holds either its old content or all
 /// of the new, also where several processes write it at once.

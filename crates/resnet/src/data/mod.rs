@@ -49,7 +49,7 @@ pub(crate) use role::is_test;
 pub use role::split_name;
 pub(crate) use source::check_classes;
 use source::find;
-pub use source::{formats, open, register};
+pub use source::{formats, open, register, split_source};
 pub use subset::{Subset, split};
 pub(crate) use subset::{with_aliases, with_classes};
 pub use target::Targets;

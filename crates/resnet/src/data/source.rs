@@ -68,11 +68,21 @@ pub fn open(source: &str, options: &OpenOptions) -> Result<Splits, DataError> {
     Ok(splits)
 }
 
+/// The format that the text for a source of data names, and what follows it; without one the whole
+/// text, which is a path. A colon in a path is of the path, where no format stands before it.
+pub fn split_source(source: &str) -> (Option<&'static Format>, &str) {
+    let (name, rest) = source.split_once(':').unwrap_or((source, ""));
+    match formats().into_iter().find(|format| format.name == name) {
+        Some(format) => (Some(format), rest),
+        None => (None, source),
+    }
+}
+
 pub(super) fn find(source: &str) -> Result<(&'static Format, PathBuf), DataError> {
     let unknown = |hint: String| Err(DataError::Source { given: source.to_string(), hint });
     let (name, folder) = source.split_once(':').unwrap_or((source, ""));
     let formats = formats();
-    if let Some(format) = formats.iter().find(|format| format.name == name) {
+    if let (Some(format), _) = split_source(source) {
         return match (format.takes_folder, folder.is_empty()) {
             (true, true) if !source.contains(':') && Path::new(source).is_dir() => {
                 recognise(source)

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::TrainError;
 use super::directory::CONFIG;
 use super::job::Job;
-use super::recipe::{Calendar, Recipe};
+use super::recipe::{Calendar, Recipe, RecipeError};
 use crate::model::{self, Model, PROGRESS};
 use crate::train::schedule::WarmStart;
 use resnet_engine::plan::{ParamSlots, Plan};
@@ -159,7 +159,7 @@ pub(super) const FREE: [&str; 10] = [
 fn own_recipe(model: &Model) -> Result<Option<Recipe>, String> {
     let Some(text) = model.tensors.metadata.get("recipe") else { return Ok(None) };
     let own = Recipe::from_toml(text).map_err(|error| format!("metadata `recipe`: {error}"))?;
-    Ok(Some(own))
+    Ok(Some(own.decided()))
 }
 
 /// Refuses a recipe that is not the one that the checkpoint was trained by.
@@ -194,11 +194,13 @@ pub(super) fn weights(job: &Job, path: &Path) -> Result<(Model, u64), TrainError
         .map_err(|problem| TrainError::Checkpoint { path: path.to_owned(), problem })?;
     let mut model = model.for_classes(&job.task.classes, &job.task.graph)?;
     model.tensors.metadata.remove(PROGRESS);
+    // The run may have gone on by a recipe of another budget or place since.
+    model.tensors.metadata.insert("recipe".into(), job.portable_recipe());
     Ok((model, progress.step))
 }
 
 /// Puts a checkpoint into a job. The calendar of the job then says of the steps done what they
-/// were, whatever the budget is now.
+/// were: a budget that would move them is refused.
 pub(super) fn restore(job: &mut Job, model: &Model) -> Result<Progress, TrainError> {
     let wrong = |problem: String| TrainError::Checkpoint { path: model.path().to_owned(), problem };
     let task = &job.task;
@@ -227,7 +229,17 @@ pub(super) fn restore(job: &mut Job, model: &Model) -> Result<Progress, TrainErr
     }
     let (step, total) = (progress.step, job.calendar.total());
     if step > total {
-        return Err(wrong(format!("it was made after step {step}, the run has {total}")));
+        return Err(RecipeError::Spent { steps: step, budget: total }.into());
+    }
+    if let (Some(own), 1..) = (&own, step) {
+        let then = own.calendar(progress.images.0)?;
+        let of = |calendar: &Calendar| {
+            let phase = calendar.phases()[calendar.phase(step - 1)];
+            (phase.batch, phase.side, calendar.place(step - 1))
+        };
+        if of(&then) != of(&job.calendar) {
+            return Err(RecipeError::Moved { steps: step }.into());
+        }
     }
     // The plan of the last step done: a plan that trains more begins with the step after it.
     let frozen_then = |calendar: &Calendar| {

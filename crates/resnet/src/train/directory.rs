@@ -84,6 +84,9 @@ impl Directory {
         match place {
             Place::At(root) => {
                 let made = !root.exists();
+                if root.is_file() {
+                    return Err(TrainError::NotADirectory(root.clone()));
+                }
                 fs::create_dir_all(root)
                     .map_err(|source| FileError::Write { path: root.clone(), source })?;
                 Directory::claim(root, made, recipe, &environment)
@@ -194,7 +197,7 @@ impl Directory {
     /// Opens the directory of a run that began before.
     pub(super) fn open(root: &Path) -> Result<(Directory, Recipe), TrainError> {
         let mut directory = Directory::of(root);
-        if !directory.path(CONFIG).is_file() {
+        if !files::is_there(&directory.path(CONFIG))? {
             return Err(TrainError::NoRun(root.to_owned(), CONFIG));
         }
         directory.lock()?;
@@ -282,7 +285,7 @@ impl Directory {
 /// The directory holds no run, or one whose configuration cannot be read.
 pub fn recipe_of_run(root: &Path) -> Result<Recipe, TrainError> {
     let config = root.join(CONFIG);
-    if !config.is_file() {
+    if !files::is_there(&config)? {
         return Err(TrainError::NoRun(root.to_owned(), CONFIG));
     }
     let mut recipe = Recipe::of_run(&config)?;
@@ -310,7 +313,7 @@ fn place_paths(recipe: &mut Recipe, from: &Path) {
         let there = there.to_str().filter(|_| !path.is_empty() && there.exists());
         there.map(str::to_owned)
     };
-    let (kind, path) = split_source(&recipe.data.source);
+    let (kind, path) = path_in(&recipe.data.source);
     if let Some(there) = path.and_then(place) {
         recipe.data.source = format!("{kind}{there}");
     }
@@ -320,14 +323,10 @@ fn place_paths(recipe: &mut Recipe, from: &Path) {
 }
 
 /// What of a source of data is a path, if any, and what stands before it.
-fn split_source(source: &str) -> (&str, Option<&str>) {
-    let name = source.split(':').next().unwrap_or_default();
-    match data::formats().iter().find(|format| format.name == name) {
-        Some(format) if !format.takes_folder => (source, None),
-        Some(_) if source.len() > name.len() => {
-            let (kind, path) = source.split_at(name.len() + 1);
-            (kind, Some(path))
-        }
+fn path_in(source: &str) -> (&str, Option<&str>) {
+    match data::split_source(source) {
+        (Some(format), _) if !format.takes_folder => (source, None),
+        (Some(_), path) if !path.is_empty() => (&source[..source.len() - path.len()], Some(path)),
         _ if source == GIVEN => (source, None),
         _ => ("", Some(source)),
     }

@@ -76,6 +76,9 @@ pub enum TrainError {
     /// The directory holds no run, but a file of a name that runs have.
     #[error("{} already holds {}, which is never replaced; choose another directory", .0.display(), .1)]
     Occupied(PathBuf, &'static str),
+    /// What is to be a directory is a file.
+    #[error("{} is a file, and a run needs a directory; choose another place", .0.display())]
+    NotADirectory(PathBuf),
     /// Another process trains in the directory.
     #[error("{} is in use: another process trains there; wait for it or stop it", .0.display())]
     InUse(PathBuf),
@@ -91,15 +94,13 @@ pub enum TrainError {
         problem: String,
     },
     /// A number became infinite or NaN.
-    #[error(
-        "training diverged at step {step}: {what}; the last checkpoint is {kept}; try a lower lr{warmup}"
-    )]
+    #[error("training diverged at step {step}: {what}; {kept}; try a lower lr{warmup}")]
     Diverged {
         /// The step, the first being 1.
         step: u64,
         /// Which number of which layer.
         what: String,
-        /// The checkpoint that is kept.
+        /// The checkpoint that is kept, in words.
         kept: String,
         /// A further suggestion.
         warmup: &'static str,
@@ -121,6 +122,7 @@ impl TrainError {
             | TrainError::Phase { .. }
             | TrainError::Taken(..)
             | TrainError::Occupied(..)
+            | TrainError::NotADirectory(_)
             | TrainError::NoRun(..) => true,
             TrainError::Data(_)
             | TrainError::Model(_)

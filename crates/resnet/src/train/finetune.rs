@@ -4,8 +4,9 @@
 //! While only the head is trained, the rest of the network runs as in inference, and nothing is
 //! computed for it backward; then all layers are trained, early ones more slowly.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use crate::base::text;
 use crate::data::DataError;
 use crate::data::check::{Check, Depth, IMBALANCE, Kind, Problem, check};
 use crate::model::{Model, ModelError};
@@ -40,6 +41,9 @@ pub enum FinetuneError {
     /// The changes to the recipe.
     #[error(transparent)]
     Recipe(#[from] RecipeError),
+    /// The model's path cannot stand in a recipe.
+    #[error("{}: recipes are text, and this path is not UTF-8; rename it", text::path(.0))]
+    Name(PathBuf),
 }
 
 impl FinetuneError {
@@ -48,6 +52,7 @@ impl FinetuneError {
     pub fn is_usage(&self) -> bool {
         match self {
             FinetuneError::Recipe(error) => error.is_usage(),
+            FinetuneError::Name(_) => true,
             FinetuneError::Model(_) | FinetuneError::Data(_) => false,
         }
     }
@@ -76,9 +81,10 @@ impl Finetune {
         base: &str,
         changes: &[(String, String)],
     ) -> Result<Finetune, FinetuneError> {
+        let name = path.to_str().ok_or_else(|| FinetuneError::Name(path.to_owned()))?;
         let check = check(source, Depth::Quick, &|_| {})?;
         let mut all = vec![
-            ("model.start".into(), quoted(&path.to_string_lossy())),
+            ("model.start".into(), quoted(name)),
             ("model.arch".into(), model.arch.name()),
             ("data.source".into(), quoted(source)),
         ];

@@ -195,7 +195,7 @@ impl Job {
 
     /// The recipe as model files carry it: without what depends on the machine and changes no
     /// result.
-    fn portable_recipe(&self) -> String {
+    pub(super) fn portable_recipe(&self) -> String {
         let mut recipe = self.task.recipe.clone();
         recipe.train.threads = 0;
         recipe.train.workers = None;
@@ -220,7 +220,7 @@ impl Job {
             test_images,
             epochs: self.calendar.epochs(),
             steps: self.calendar.total(),
-            batch: task.recipe.train.batch as u64,
+            batch: (task.recipe.train.batch * task.recipe.train.accumulate) as u64,
             seed: task.recipe.train.seed,
             threads: task.device.threads() as u64,
             isa: task.device.about(),

@@ -1,10 +1,11 @@
 //! What a run tells and leaves: events to whoever watches, and into a directory, where it has one.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::directory::{Directory, EVENTS, LAST, METRICS_CSV};
 use super::event::{self, Event, EventLog, MetricsCsv, RunStarted};
 use super::{Observer, TrainError};
+use crate::base::{files, text};
 
 /// The record of a run under way.
 pub(super) struct Record<'a> {
@@ -35,13 +36,21 @@ impl<'a> Record<'a> {
         Ok(Record { observer, kept, history: Vec::new() })
     }
 
-    /// Of a run that goes on after so many steps.
+    /// Of a run that goes on after so many steps; `owes` says whether the evaluation of that step
+    /// is still to be made.
     pub(super) fn resume(
         directory: Directory,
         step: u64,
+        owes: bool,
         observer: &'a mut dyn Observer,
     ) -> Result<Record<'a>, TrainError> {
-        let (log, history) = EventLog::resume(&directory.path(EVENTS), step)?;
+        let events = directory.path(EVENTS);
+        if !files::is_there(&events)? {
+            let problem = "it is missing, though the run has a checkpoint; restore it, or start a \
+                           new run";
+            return Err(TrainError::Checkpoint { path: events, problem: problem.into() });
+        }
+        let (log, history) = EventLog::resume(&events, step, owes)?;
         let csv = MetricsCsv::resume(&directory.path(METRICS_CSV), &history)?;
         Ok(Record { observer, kept: Some(Kept { directory, log, csv }), history })
     }
@@ -49,7 +58,7 @@ impl<'a> Record<'a> {
     /// Whether a run in a directory has saved a checkpoint, as far as its events tell.
     pub(super) fn tells_of_checkpoint(directory: &Directory) -> Result<bool, TrainError> {
         let events = directory.path(EVENTS);
-        if !events.exists() {
+        if !files::is_there(&events)? {
             return Ok(false);
         }
         Ok(event::read(&events)?.iter().any(|event| matches!(event, Event::Saved { .. })))
@@ -73,7 +82,7 @@ impl<'a> Record<'a> {
     /// The directory as text, or nothing.
     pub(super) fn root(&self) -> String {
         let root = self.directory().map(Directory::root);
-        root.map(Path::display).map(|root| root.to_string()).unwrap_or_default()
+        root.map(|root| text::path(root).to_string()).unwrap_or_default()
     }
 
     pub(super) fn emit(&mut self, event: Event) -> Result<(), TrainError> {

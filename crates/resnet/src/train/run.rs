@@ -12,6 +12,7 @@ use super::job::Job;
 use super::learner::Gradient;
 use super::record::Record;
 use super::{Flow, Observer, Tick, TrainError, Trained, diverged, report};
+use crate::base::{files, text};
 use crate::data::Epoch;
 use crate::measure::evaluate::Evaluation;
 use crate::model::Model;
@@ -98,12 +99,23 @@ impl<'a> Run<'a> {
         // All of it is in the session; the task may hold the same.
         job.task.start = None;
         drop(last);
-        // What was changed is of the run from here on.
-        directory.keep_recipe(job.recipe())?;
         let best = directory.path(BEST);
-        let record = Record::resume(directory, progress.step, observer)?;
+        let owes = progress.since_evaluation.steps > 0;
+        let record = Record::resume(directory, progress.step, owes, observer)?;
+        // What was changed is of the run from here on, where nothing of it is refused.
+        if let Some(directory) = record.directory() {
+            directory.keep_recipe(job.recipe())?;
+        }
         let mut run = Run::new(job, record, progress);
         run.saved = Some(run.progress.step);
+        if run.expects_best() && !files::is_there(&best)? {
+            let message = format!(
+                "{BEST} is missing, the best weights so far (after step {}); restore it before the \
+                 run ends, or its model is that of the last step, unless a better one comes",
+                run.progress.best_step
+            );
+            run.warn(message, run.progress.step)?;
+        }
         if run.progress.best_step == run.progress.step {
             // Whatever ended the run may have done so between its two checkpoints.
             checkpoint::save(&run.job, &run.progress, &best)?;
@@ -215,7 +227,7 @@ impl<'a> Run<'a> {
         let gradient = gradient.expect("the calendar counts the steps of an epoch");
         if let Some(batch) = &gradient.bad {
             let what = diverged::first_bad_layer(&self.job, batch)?;
-            return Err(self.diverged(what));
+            return Err(self.diverged(what, before + 1));
         }
         let session = &self.job.learner.session;
         if let Some(monitor) = self.job.monitor.as_mut().filter(|m| m.is_due(before + 1)) {
@@ -249,15 +261,18 @@ impl<'a> Run<'a> {
         self.record.emit(Event::Warned { message, step })
     }
 
-    fn diverged(&mut self, what: String) -> TrainError {
+    /// Ends the run because of what happened at a step, the first being 1.
+    fn diverged(&mut self, what: String, step: u64) -> TrainError {
         let kept = self.record.last();
-        let kept = kept.map_or("none yet".into(), |path| path.display().to_string());
+        let kept = kept.map_or("there is no checkpoint yet".into(), |path| {
+            format!("the last checkpoint is {}", text::path(&path))
+        });
         let warmup = if self.job.recipe().schedule.warmup.is_zero() {
             " or a longer schedule.warmup"
         } else {
             ""
         };
-        let error = TrainError::Diverged { step: self.progress.step + 1, what, kept, warmup };
+        let error = TrainError::Diverged { step, what, kept, warmup };
         // The run has failed for its own reason; a report that cannot be written as well must not
         // hide it.
         let _ = self.finish(Some(&error.to_string()), None, true);
@@ -352,28 +367,30 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Whether the best model is to be left, and is not the present one.
+    fn expects_best(&self) -> bool {
+        let Progress { best_step, step, .. } = self.progress;
+        self.job.keeps_best() && best_step > 0 && best_step < step
+    }
+
     /// The best model, where it is to be left and is not the present one.
     fn best(&mut self) -> Result<Option<Model>, TrainError> {
-        let later = self.progress.best_step > 0 && self.progress.best_step < self.progress.step;
-        if !later || !self.job.keeps_best() {
+        if !self.expects_best() {
             return Ok(None);
         }
-        match self.record.path(BEST) {
-            Some(path) => {
-                let (model, step) = checkpoint::weights(&self.job, &path)?;
-                if step == self.progress.best_step {
-                    return Ok(Some(model));
-                }
-                let best = self.progress.best_step;
-                let message = format!(
-                    "{BEST} is of step {step}, the best evaluation was after step {best}; the \
-                     model is that of the last step"
-                );
-                self.warn(message, self.progress.step)?;
-                Ok(None)
+        let Some(path) = self.record.path(BEST) else {
+            return Ok(self.best.take());
+        };
+        let best = self.progress.best_step;
+        let problem = match checkpoint::weights(&self.job, &path) {
+            Ok((model, step)) if step == best => return Ok(Some(model)),
+            Ok((_, step)) => {
+                format!("{BEST} is of step {step}, the best evaluation was after step {best}")
             }
-            None => Ok(self.best.take()),
-        }
+            Err(error) => error.to_string(),
+        };
+        self.warn(format!("{problem}; the model is that of the last step"), self.progress.step)?;
+        Ok(None)
     }
 
     /// A checkpoint of weights that are not finite would take the place of a good one.
@@ -382,7 +399,8 @@ impl<'a> Run<'a> {
         if session.all_finite(Space::Param)? && session.all_finite(Space::State)? {
             return Ok(());
         }
-        Err(self.diverged("the weights are not finite after the update".into()))
+        let what = "the weights are not finite after the update".into();
+        Err(self.diverged(what, self.progress.step))
     }
 
     /// Saves the checkpoint to go on from, after everything that happened before it is on disk;
@@ -460,7 +478,7 @@ impl<'a> Run<'a> {
             top5: self.progress.last.map(|(_, top5)| top5),
             best_top1: self.progress.best,
             seconds: self.seconds(),
-            model: model.map(|path| path.display().to_string()),
+            model: model.map(|path| text::path(&path).to_string()),
             kept_step,
             patience_spent: self.patience_spent().filter(|_| stopped.is_none() && early),
             steps: self.progress.step,

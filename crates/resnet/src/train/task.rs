@@ -159,7 +159,11 @@ impl Task {
     ///
     /// # Errors
     /// [`TaskError`]; the data has a class that the model does not know.
-    pub fn of_model(model: &Model, data: Option<&str>) -> Result<Task, TaskError> {
+    pub fn of_model(
+        model: &Model,
+        data: Option<&str>,
+        threads: Option<usize>,
+    ) -> Result<Task, TaskError> {
         let mut recipe = match model.tensors.metadata.get("recipe") {
             Some(text) => Recipe::from_toml(text)?,
             None => Recipe::load("default", &[])?,
@@ -167,6 +171,7 @@ impl Task {
         if let Some(data) = data {
             recipe.data.source = data.into();
         }
+        recipe.train.threads = threads.unwrap_or(recipe.train.threads);
         let pictures = Pictures::open(&recipe)?;
         let device = exec::cpu(recipe.train.threads)?;
         Task::with(recipe, model, pictures, device)

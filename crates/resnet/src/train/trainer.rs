@@ -14,6 +14,7 @@ use super::recipe::{Recipe, RecipeError};
 use super::run::Run;
 use super::task::{GIVEN, Task, TaskError};
 use super::{INTERRUPTED, TrainError};
+use crate::base::files;
 use crate::data::Dataset;
 use crate::measure::evaluate::Evaluation;
 use crate::model::Model;
@@ -232,7 +233,8 @@ impl<'a> Trainer<'a> {
             let mut recipe = recipe.with(&self.changes)?;
             directory.place_paths(&mut recipe);
             let last = directory.path(LAST);
-            let last = last.exists().then(|| Model::load(&last).map(Arc::new)).transpose()?;
+            let there = files::is_there(&last)?;
+            let last = there.then(|| Model::load(&last).map(Arc::new)).transpose()?;
             // The checkpoint knows the preprocessing that the run took over from the model it
             // started from, which may be gone.
             if !recipe.model.start.is_empty() && last.is_some() {

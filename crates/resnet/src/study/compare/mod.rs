@@ -186,18 +186,23 @@ pub fn run(
     Ok(Some((task, records)))
 }
 
-/// Reads runs made earlier.
+/// Reads runs made earlier, to be looked into by so many threads, 0 for one a core.
 ///
 /// # Errors
 /// A directory holds no finished run, or a copy of another, or the runs do not learn from the same
 /// data.
-pub fn gather(directories: &[PathBuf]) -> Result<(Task, Vec<Record>), CompareError> {
+pub fn gather(
+    directories: &[PathBuf],
+    threads: usize,
+) -> Result<(Task, Vec<Record>), CompareError> {
     let records = read(directories)?;
     let Some(first) = records.first() else {
         return Err(CompareError::Request("there are no runs to compare".into()));
     };
     check(&records)?;
-    let task = Task::open(first.recipe.clone())?;
+    let mut recipe = first.recipe.clone();
+    recipe.train.threads = threads;
+    let task = Task::open(recipe)?;
     Ok((task, records))
 }
 

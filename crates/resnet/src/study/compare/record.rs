@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::CompareError;
+use crate::base::files;
 use crate::net::Arch;
 use crate::train::event::{self, Evaluated, Event, Monitored, RunEnded, RunStarted, Step};
 use crate::train::recipe::Recipe;
@@ -156,7 +157,7 @@ pub(super) fn differences(a: &Recipe, b: &Recipe) -> Vec<(&'static str, String, 
 
 /// The configuration of a run directory, if it has one.
 fn config(directory: &Path) -> Result<Option<Recipe>, CompareError> {
-    if !directory.join(CONFIG).is_file() {
+    if !files::is_there(&directory.join(CONFIG))? {
         return Ok(None);
     }
     Ok(Some(recipe_of_run(directory)?))

@@ -54,20 +54,25 @@ impl EventLog {
 
     /// Opens the log of a run that goes on from a checkpoint of `step` steps, after cutting off
     /// what happened later: the first event of a later step, an end of the run, a line cut short,
-    /// and all that follows. Returns the events kept. If the run was killed just after that
+    /// and all that follows; and where the checkpoint `owes` the evaluation of its step, what was
+    /// told of an evaluation since. Returns the events kept. If the run was killed just after that
     /// checkpoint was made, its `saved` event may not be among them.
     ///
     /// # Errors
     /// [`EventError`]; a damaged line that is followed by events of this step or before is not cut
     /// off.
-    pub(crate) fn resume(path: &Path, step: u64) -> Result<(EventLog, Vec<Event>), EventError> {
+    pub(crate) fn resume(
+        path: &Path,
+        step: u64,
+        owes: bool,
+    ) -> Result<(EventLog, Vec<Event>), EventError> {
         let mut kept = Vec::new();
-        let mut end = 0;
+        let mut ends = Vec::new();
         let mut cut: Option<(usize, Option<String>)> = None;
         for (number, line) in lines(path)?.into_iter().enumerate() {
             match (&cut, parse(&line)) {
                 (None, Ok(event)) if line.complete && event.step().is_some_and(|s| s <= step) => {
-                    end += line.bytes;
+                    ends.push(ends.last().copied().unwrap_or(0) + line.bytes);
                     kept.push(event);
                 }
                 (None, Err(found)) => cut = Some((number + 1, Some(found))),
@@ -84,6 +89,15 @@ impl EventLog {
                 _ => {}
             }
         }
+        if owes {
+            let saved =
+                |event: &Event| matches!(event, Event::Saved { step: of, .. } if *of == step);
+            let evaluated = |event: &Event| matches!(event, Event::Evaluated(e) if e.step == step);
+            let after_save = kept.iter().rposition(saved).map(|at| at + 1);
+            let length = after_save.or_else(|| kept.iter().position(evaluated));
+            kept.truncate(length.unwrap_or(kept.len()));
+        }
+        let end = kept.len().checked_sub(1).map_or(0, |last| ends[last]);
         let file = writing(path, File::options().append(true).open(path))?;
         writing(path, file.set_len(end))?;
         Ok((EventLog { path: path.to_owned(), file }, kept))
@@ -223,7 +237,7 @@ mod tests {
         for killed in lines[3] + 1..=whole.len() {
             fs::write(&path, &whole[..killed]).unwrap();
             assert!(read(&path).is_ok(), "killed at {killed}");
-            let (mut log, kept) = EventLog::resume(&path, 10).unwrap();
+            let (mut log, kept) = EventLog::resume(&path, 10, false).unwrap();
             let told = kept.contains(&saved(10));
             assert_eq!(kept, run()[..if told { 5 } else { 4 }], "killed at {killed}");
             write(&mut log, &run()[kept.len()..]);
@@ -236,9 +250,24 @@ mod tests {
         let dir = TestDir::new("events-ended");
         let path = dir.0.join("events.jsonl");
         write(&mut EventLog::create(&path).unwrap(), &[started(), step(10), saved(10), ended(10)]);
-        let (_, kept) = EventLog::resume(&path, 10).unwrap();
+        let (_, kept) = EventLog::resume(&path, 10, false).unwrap();
         assert_eq!(kept, [started(), step(10), saved(10)]);
         assert_eq!(read(&path).unwrap(), kept);
+    }
+
+    #[test]
+    fn an_evaluation_that_is_still_owed_is_not_told_twice() {
+        let dir = TestDir::new("events-owed");
+        let path = dir.0.join("events.jsonl");
+        let warned = Event::Warned { message: "a picture is damaged".into(), step: 10 };
+        let told = [started(), step(10), saved(10), warned, evaluated(10)];
+        write(&mut EventLog::create(&path).unwrap(), &told);
+        assert_eq!(EventLog::resume(&path, 10, false).unwrap().1, told);
+        assert_eq!(EventLog::resume(&path, 10, true).unwrap().1, told[..3]);
+        assert_eq!(read(&path).unwrap(), told[..3]);
+        // Killed between checkpoint and event, nothing tells where the evaluation began.
+        write(&mut EventLog::create(&path).unwrap(), &[started(), step(10), evaluated(10)]);
+        assert_eq!(EventLog::resume(&path, 10, true).unwrap().1, told[..2]);
     }
 
     #[test]
@@ -249,16 +278,16 @@ mod tests {
         let (first, second) = (line(&step(1)), line(&step(2)));
 
         fs::write(&path, format!("{first}garbage\n{second}")).unwrap();
-        for error in [read(&path).unwrap_err(), EventLog::resume(&path, 2).unwrap_err()] {
+        for error in [read(&path).unwrap_err(), EventLog::resume(&path, 2, false).unwrap_err()] {
             let error = error.to_string();
             assert!(error.contains("events.jsonl, line 2"), "{error}");
         }
-        let (_, kept) = EventLog::resume(&path, 1).unwrap();
+        let (_, kept) = EventLog::resume(&path, 1, false).unwrap();
         assert_eq!(kept, [step(1)]);
 
         fs::write(&path, [first.as_bytes(), &[0; 100]].concat()).unwrap();
         assert_eq!(read(&path).unwrap(), [step(1)]);
-        assert_eq!(EventLog::resume(&path, 2).unwrap().1, [step(1)]);
+        assert_eq!(EventLog::resume(&path, 2, false).unwrap().1, [step(1)]);
 
         fs::write(&path, "{\"event\":\"danced\"}\n").unwrap();
         assert!(read(&path).unwrap_err().to_string().contains("danced"));

@@ -71,6 +71,25 @@ pub enum RecipeError {
         /// Images to train on.
         images: u64,
     },
+    /// More steps are done than the run may have.
+    #[error(
+        "the run has done {steps} steps, more than its budget of {budget}; give it at least {steps}"
+    )]
+    Spent {
+        /// Steps done.
+        steps: u64,
+        /// Steps of the budget.
+        budget: u64,
+    },
+    /// Another budget would move a phase that has begun.
+    #[error(
+        "with this budget the {steps} steps done would be of another phase than they were \
+         (`phase` names its beginnings as parts of the run); keep the budget, or start a new run"
+    )]
+    Moved {
+        /// Steps done.
+        steps: u64,
+    },
     /// A run that goes on keeps its recipe.
     #[error(
         "`{key}`: a run that goes on keeps its recipe; what may change is {}", free.join(", ")

@@ -248,7 +248,7 @@ sections! {
         freeze: Duration, "", any,
             "How long, from the start, only the last layer is trained; all before it takes part as in inference.";
         freeze_norm: bool, "", any, "Whether batch norms keep their statistics, gamma and beta throughout.";
-        seed: u64, "of at least 0", any, "The seed of all randomness.";
+        seed: u64, "from 0 to 9223372036854775807", |x| i64::try_from(*x).is_ok(), "The seed of all randomness.";
         precision: Precision, "", any, "How maps and their gradients are stored: `bf16` takes half the memory; sums, weights and updates are f32 either way. `auto` is what is faster here.";
         workers: Option<usize>, "from 0 to 1024", |x| x.is_none_or(|x| x <= 1024),
             "Threads that prepare images; 0 prepares them between steps. Results do not depend on it.";

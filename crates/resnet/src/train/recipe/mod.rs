@@ -105,11 +105,15 @@ impl Recipe {
     /// # Errors
     /// [`RecipeError`].
     pub(crate) fn of_run(config: &Path) -> Result<Recipe, RecipeError> {
-        let mut recipe = Recipe::from_file(config)?;
-        if recipe.train.precision == Precision::Auto {
-            recipe.train.precision = Precision::F32;
+        Ok(Recipe::from_file(config)?.decided())
+    }
+
+    /// The recipe of a run that began, where a precision that is left open was f32.
+    pub(crate) fn decided(mut self) -> Recipe {
+        if self.train.precision == Precision::Auto {
+            self.train.precision = Precision::F32;
         }
-        Ok(recipe)
+        self
     }
 
     /// Replaces what is `auto` because it depends on the images: `data.resize`, `data.crop`,
@@ -207,6 +211,15 @@ impl Recipe {
     /// # Errors
     /// [`RecipeError`] names the keys.
     pub fn check(&self) -> Result<(), RecipeError> {
+        // TOML has no larger numbers, so that the copy below could not hold one either.
+        if i64::try_from(self.train.seed).is_err() {
+            return Err(RecipeError::Value {
+                origin: Origin::Resolved,
+                key: "train.seed",
+                expected: format!("an integer of at most {}", i64::MAX),
+                found: self.train.seed.to_string(),
+            });
+        }
         let mut copy = self.clone();
         for key in KEYS.iter() {
             copy.set(key, &key.get(self), &Origin::Resolved)?;
