@@ -70,7 +70,8 @@ pub(super) fn recipe_of(path: &Path, model: &Model) -> anyhow::Result<Option<Rec
     Ok(text.map(|text| Recipe::from_toml(text)).transpose()?)
 }
 
-/// Refuses a directory for a report, named by a flag, that holds a run, whose own report would be replaced.
+/// Refuses a directory for a report, named by a flag, that holds a run: its own report would be
+/// replaced.
 pub(super) fn keep_runs(flag: &str, out: &Path) -> Result<(), Usage> {
     if out.join(train::CONFIG).exists() {
         return Err(Usage(format!(

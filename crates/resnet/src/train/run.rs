@@ -1,5 +1,7 @@
 //! The training loop.
 
+mod best;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -350,47 +352,6 @@ impl<'a> Run<'a> {
         self.clock.window = (Instant::now(), self.job.learner.loader.wait());
         self.clock.images = 0;
         Ok(Flow::Go)
-    }
-
-    /// Keeps the present weights as the best, and as those to go on from: so the best are never of
-    /// a step that a run which goes on has still before it, and may then take otherwise.
-    fn best_so_far(&mut self, top1: f64) -> Result<(), TrainError> {
-        let progress = &mut self.progress;
-        progress.best = Some(top1);
-        (progress.best_step, progress.since_best) = (progress.step, 0);
-        self.save()?;
-        match self.record.path(BEST) {
-            Some(path) => checkpoint::save(&self.job, &self.progress, &path)?,
-            None if self.job.keeps_best() => self.best = Some(self.job.model()?),
-            None => {}
-        }
-        Ok(())
-    }
-
-    /// Whether the best model is to be left, and is not the present one.
-    fn expects_best(&self) -> bool {
-        let Progress { best_step, step, .. } = self.progress;
-        self.job.keeps_best() && best_step > 0 && best_step < step
-    }
-
-    /// The best model, where it is to be left and is not the present one.
-    fn best(&mut self) -> Result<Option<Model>, TrainError> {
-        if !self.expects_best() {
-            return Ok(None);
-        }
-        let Some(path) = self.record.path(BEST) else {
-            return Ok(self.best.take());
-        };
-        let best = self.progress.best_step;
-        let problem = match checkpoint::weights(&self.job, &path) {
-            Ok((model, step)) if step == best => return Ok(Some(model)),
-            Ok((_, step)) => {
-                format!("{BEST} is of step {step}, the best evaluation was after step {best}")
-            }
-            Err(error) => error.to_string(),
-        };
-        self.warn(format!("{problem}; the model is that of the last step"), self.progress.step)?;
-        Ok(None)
     }
 
     /// A checkpoint of weights that are not finite would take the place of a good one.
