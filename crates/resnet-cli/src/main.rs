@@ -53,7 +53,7 @@ enum Verb {
     ExportEvents(cmd::export_events::Args),
     /// Train plain and residual twins over depths, and show what depth did
     Compare(cmd::compare::Args),
-    /// Explain residual networks with runs on this machine: a page for who knows basic CNNs
+    /// Explain residual networks to who knows basic CNNs, by runs on this machine
     Explain(cmd::explain::Args),
     /// Look into a network: gradients, responses, what the shortcuts carry
     Inspect(cmd::inspect::Args),
