@@ -109,7 +109,7 @@ fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) ->
 }
 
 /// Writes a file that is not there yet: of several who try at once one succeeds, and nobody ever
-/// sees half of it.
+/// sees half of it. Where it fails, no file of ours is there.
 ///
 /// # Errors
 /// [`FileError::Write`]; the kind of its source is `AlreadyExists` where there is such a file.
@@ -122,7 +122,10 @@ pub(crate) fn create_whole(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
             Err(_) => create_directly(path, |file| file.write_all(bytes))?,
             Ok(()) => {}
         }
-        sync_directory(directory_of(path))
+        sync_directory(directory_of(path)).inspect_err(|_| {
+            // The first error is the one to report.
+            let _ = fs::remove_file(path);
+        })
     };
     create().map_err(|source| FileError::Write { path: path.to_owned(), source })
 }
