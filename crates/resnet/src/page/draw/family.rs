@@ -3,9 +3,9 @@
 
 use std::fmt::Write;
 
-use super::layout::map_text;
+use super::layout::{BOLD, map_text};
 use super::paint::{CSS, FILE_TOP};
-use super::trace::{Kind, Trace};
+use super::trace::{Kind, Row, Trace};
 use super::{DrawError, Network, traces};
 use crate::page::charts::chart::Frame;
 use crate::page::charts::format;
@@ -24,8 +24,6 @@ const COLUMN: f64 = 54.0;
 /// Length of the line of the layer with most channels.
 const LONGEST: f64 = 40.0;
 const TEXT: f64 = 11.0;
-/// How much wider than regular letters bold ones are.
-const BOLD: f64 = 1.12;
 const LINE: f64 = 14.0;
 /// What the lines of text above the columns say, after the names.
 const SAYS: [&str; 3] = ["layers", "weights", "MACs"];
@@ -121,11 +119,8 @@ impl Painting<'_> {
         let most = traces.iter().map(layers).max().unwrap_or(0).max(1);
         let step = (TALL / most as f64).min(MOST);
         let rows = traces.iter().flat_map(|trace| &trace.rows);
-        let mut maps: Vec<(usize, usize)> = rows
-            .filter(|row| row.kind == Kind::Weights)
-            .map(|row| row.output)
-            .map(|o| (o.h, o.w))
-            .collect();
+        let mut maps: Vec<(usize, usize)> =
+            rows.filter(|row| row.kind == Kind::Weights).map(Row::map).collect();
         maps.sort_unstable_by(|a, b| b.cmp(a));
         maps.dedup();
         let family = family_name(traces);

@@ -25,7 +25,7 @@ pub(super) const SMALL: f64 = 11.0;
 /// Size of a network's name.
 pub(super) const NAME: f64 = 15.0;
 /// How much wider than regular letters bold ones are.
-const BOLD: f64 = 1.12;
+pub(super) const BOLD: f64 = 1.12;
 /// Length of the longest bar.
 const LONGEST_BAR: f64 = 96.0;
 /// Width of the box of a layer with one channel, and how much wider it is for twice as many.

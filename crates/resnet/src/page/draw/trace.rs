@@ -82,8 +82,7 @@ pub(super) fn trace(network: &Network) -> Result<Trace, DrawError> {
     let cost = |id: LayerId| {
         let layer = graph.layer(id);
         let x = input(layer).unwrap_or(graph.input);
-        let trained = op::params(&layer.op, x).into_iter().filter(|p| p.role.is_trained());
-        (trained.map(|p| p.len() as u64).sum::<u64>(), op::macs(&layer.op, x, shapes[id.0]))
+        (trained(&layer.op, x), op::macs(&layer.op, x, shapes[id.0]))
     };
 
     let mut path = vec![graph.output()];
@@ -219,6 +218,12 @@ pub(super) fn in_words(name: &str, label: &str, output: Shape, params: u64, macs
         );
     }
     words
+}
+
+/// Parameters of a layer that are trained.
+pub(super) fn trained(op: &Op, x: Shape) -> u64 {
+    let trained = op::params(op, x).into_iter().filter(|p| p.role.is_trained());
+    trained.map(|p| p.len() as u64).sum()
 }
 
 fn kind(op: &Op) -> Option<Kind> {

@@ -198,7 +198,7 @@ fn whole_family(words: &Words) -> Result<Shown, ExplainError> {
     Ok(Shown { figure, command: (words.skyline)(&FAMILY) })
 }
 
-pub(super) fn network(name: &str) -> Result<Network, ExplainError> {
+fn network(name: &str) -> Result<Network, ExplainError> {
     let arch = Arch::parse(name)?;
     Ok(Network::of(&arch, arch.default_input(), arch.default_classes())?)
 }

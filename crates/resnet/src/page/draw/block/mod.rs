@@ -3,12 +3,15 @@
 
 mod paint;
 
+use super::paint::FILE_TOP;
 use super::{DrawError, Network};
 use crate::base::suggest;
 use crate::net::block_of;
 use crate::page::charts::format;
-use resnet_engine::graph::{Layer, LayerId, Op, Shape};
+use resnet_engine::graph::{Layer, LayerId, Op, Shape, Window};
 use resnet_engine::op;
+
+use paint::Painting;
 
 /// A layer on one of the block's ways.
 struct Piece {
@@ -38,7 +41,7 @@ struct Block {
 /// # Errors
 /// The network has no such block, or a layer cannot read its input.
 pub fn draw(network: &Network, name: &str, gradient: bool) -> Result<String, DrawError> {
-    Ok(paint::Painting::new(&find(network, name)?, gradient).file())
+    Ok(Painting::new(&find(network, name)?, gradient, FILE_TOP).file())
 }
 
 /// The same as an `svg` element for a page, and its width in pixels.
@@ -52,7 +55,7 @@ pub fn embed(
     id: &str,
 ) -> Result<(String, f64), DrawError> {
     let block = find(network, name)?;
-    let painting = paint::Painting::new(&block, gradient);
+    let painting = Painting::new(&block, gradient, 0.0);
     Ok((painting.element(id), painting.width()))
 }
 
@@ -110,15 +113,14 @@ fn find(network: &Network, name: &str) -> Result<Block, DrawError> {
     if adds.next().is_some() {
         return Err(form(layer, "is one of several additions in one block"));
     }
-    // Back from what is added to where it leaves the path.
-    let way: Vec<LayerId> =
-        graph.path_to(kept).take_while(|id| *id != entry && !path.contains(id)).collect();
-    let fork = way.last().map_or(kept, |first| graph.layer(*first).inputs[0]);
-    let begins = match path[..add].iter().position(|id| *id == fork) {
+    let forks = graph.residual_blocks();
+    let fork = forks.iter().find(|(_, meet)| *meet == path[add]).map(|(fork, _)| *fork);
+    let begins = match path[..add].iter().position(|id| Some(*id) == fork) {
         Some(at) => at + 1,
-        None if fork == entry => 0,
+        None if fork == Some(entry) => 0,
         None => return Err(form(layer, "adds a map from outside its block")),
     };
+    let way: Vec<LayerId> = graph.path_to(kept).take_while(|id| Some(*id) != fork).collect();
     let mut shortcut: Vec<Piece> = way.iter().rev().map(piece).collect();
     let (fewer, all) = (shapes[kept.0].c, shapes[path[add].0].c);
     if fewer < all {
@@ -162,17 +164,15 @@ fn piece(layer: &Op, x: Shape, output: Shape) -> Piece {
             let step = if stride > 1 { format!(", /{stride}") } else { String::new() };
             format!("{kernel}x{kernel} conv, {change}{groups}{step}")
         }
-        Op::AvgPool2d(resnet_engine::graph::Window::Square { kernel: 1, stride }) => {
+        Op::AvgPool2d(Window::Square { kernel: 1, stride }) => {
             format!("1 row and column in {stride}")
         }
         _ => super::trace::label(layer, x),
     };
-    let params = op::params(layer, x).into_iter().filter(|p| p.role.is_trained());
-    let params: u64 = params.map(|p| p.len() as u64).sum();
     let weights = matches!(layer, Op::Conv2d { .. } | Op::Linear { .. });
     let mut lines = vec![what];
     if weights {
-        lines.push(format!("{} weights", format::thousands(params)));
+        lines.push(format!("{} weights", format::thousands(super::trace::trained(layer, x))));
     }
     Piece { lines, weights, output }
 }

@@ -5,7 +5,7 @@ use crate::page::charts::chart::Frame;
 use crate::page::charts::label;
 use crate::page::charts::markup::{Markup, Px};
 use crate::page::charts::svg;
-use crate::page::draw::paint::{CSS, FILE_TOP};
+use crate::page::draw::paint::CSS;
 
 /// Size of the texts.
 const TEXT: f64 = 11.0;
@@ -78,11 +78,8 @@ fn stack<'a>(places: &mut Vec<Place<'a>>, pieces: &'a [Piece], x: f64, mut y: f6
 }
 
 impl Painting<'_> {
-    pub(super) fn new(block: &Block, gradient: bool) -> Painting<'_> {
-        Painting::at(block, gradient, 0.0)
-    }
-
-    fn at(block: &Block, gradient: bool, top: f64) -> Painting<'_> {
+    /// Everything at its place, from `top` on.
+    pub(super) fn new(block: &Block, gradient: bool, top: f64) -> Painting<'_> {
         let trunk = widest(&block.head).max(widest(&block.branch)).max(widest(&block.tail));
         let through = if gradient { label::width(&branch_term(block), TEXT) + 22.0 } else { 0.0 };
         let branch = trunk / 2.0 + if gradient { LANE + through } else { 0.0 };
@@ -144,11 +141,10 @@ impl Painting<'_> {
 
     /// The drawing as a file of its own.
     pub(super) fn file(&self) -> String {
-        let moved = Painting::at(self.block, self.gradient, FILE_TOP);
         let mut m = Markup::new();
-        let frame = svg::wide_enough("block", moved.width, &self.block.title);
-        svg::open_file(&mut m, frame, moved.height, &self.block.title, &moved.description());
-        moved.inside(&mut m);
+        let frame = svg::wide_enough("block", self.width, &self.block.title);
+        svg::open_file(&mut m, frame, self.height, &self.block.title, &self.description());
+        self.inside(&mut m);
         m.finish()
     }
 
