@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use resnet::base::text;
 use resnet::data::{self, DataError, Image};
 use resnet::measure::evaluate::UseError;
-use resnet::measure::predict::{Guess, Predictor};
+use resnet::measure::predict::{Ask, Guess, How, Look, Predictor};
 
 use super::cams::Cams;
-use super::paths::{load_model, model_file};
+use super::paths::model_file;
 use super::precision::Asked;
 use crate::exit::Usage;
 use crate::term::{self, Out, tell};
@@ -41,14 +41,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     cam: Option<PathBuf>,
     /// How maps are stored: f32, bf16, or auto for what is faster here
-    #[arg(
-        long,
-        value_name = "P",
-        value_enum,
-        default_value = "f32",
-        hide_possible_values = true,
-        conflicts_with = "cam"
-    )]
+    #[arg(long, value_name = "P", value_enum, default_value = "f32", hide_possible_values = true)]
     precision: Asked,
     /// Threads that compute; 0 is one for each core
     #[arg(long, value_name = "N", default_value = "0", value_parser = super::flags::threads)]
@@ -65,13 +58,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let (inputs, lost) = inputs(&args.images)?;
     let device = resnet::engine::exec::cpu(args.threads)?;
     let device = device.as_ref();
-    let predictor = match &args.cam {
-        Some(_) => Predictor::explaining(load_model(&args.model)?, device)?,
-        None => {
-            let model = model_file(&args.model)?;
-            Predictor::open(&model, args.precision.resolve(device), device)?
-        }
-    };
+    let model = model_file(&args.model)?;
+    let how = How { precision: args.precision.resolve(device), explain: args.cam.is_some() };
+    let predictor = Predictor::open(&model, how, device)?;
+    if how.explain {
+        predictor.layer()?;
+    }
     let cams = args.cam.as_deref().map(|folder| Cams::new(folder, &inputs)).transpose()?;
     let mut out = term::out();
     if args.csv {
@@ -137,11 +129,10 @@ fn classify(
 ) -> Result<Found, UseError> {
     let mut image = Image::default();
     read(file, &mut image)?;
-    if !explain {
-        return Ok((predictor.image(&image, top)?, None));
-    }
-    let (guesses, cam) = predictor.explain(&image, top, None)?;
-    Ok((guesses, Some(predictor.overlay(&cam, &image))))
+    let ask = Ask { cam: explain.then_some(Look::Likeliest), ..Ask::default() };
+    let answer = predictor.answer(&image, ask)?;
+    let png = answer.cam.map(|cam| predictor.overlay(&cam, &image));
+    Ok((predictor.guesses(&answer.logits, top), png))
 }
 
 fn write_found(

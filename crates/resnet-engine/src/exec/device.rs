@@ -49,7 +49,7 @@ pub trait Device: Send + Sync {
 pub enum Keep {
     /// They can be read back.
     Values,
-    /// Where the plan infers, only what its kernels read is kept: no number is in memory twice, and
+    /// Where the plan does not train, only what its kernels read is kept: no number is in memory twice, and
     /// weights cannot be read back.
     Packed,
 }

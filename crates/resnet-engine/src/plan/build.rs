@@ -16,7 +16,7 @@ impl Plan {
     /// The first layer that cannot read its inputs, with the reason.
     pub fn build(graph: &Graph, options: Options) -> Result<Plan, ShapeError> {
         let shapes = op::shapes(graph)?;
-        let train = matches!(options.mode, Mode::Train { .. });
+        let train = options.mode.trains();
         let (mut slots, params) = param_slots(graph, &shapes, &options);
         let by_name: HashMap<(LayerId, &'static str), SlotId> =
             params.iter().map(|p| ((p.layer, p.param.suffix), p.value)).collect();
@@ -162,7 +162,7 @@ fn stages_below_head(graph: &Graph, shapes: &[Shape]) -> Vec<usize> {
 fn param_slots(graph: &Graph, shapes: &[Shape], options: &Options) -> (Vec<Slot>, Vec<ParamSlots>) {
     let all = op::all_params(graph, shapes);
     let frozen = options.frozen;
-    let train = matches!(options.mode, Mode::Train { .. });
+    let train = options.mode.trains();
     let is_frozen = |layer: LayerId, role: Role| {
         let norm = matches!(role, Role::Gamma { .. } | Role::Beta);
         train && (layer.0 < frozen.layers || (norm && frozen.norm))

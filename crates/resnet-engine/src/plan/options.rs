@@ -22,6 +22,13 @@ pub enum Mode {
     },
 }
 
+impl Mode {
+    /// Whether weights change.
+    pub fn trains(self) -> bool {
+        matches!(self, Mode::Train { .. })
+    }
+}
+
 /// What training leaves as it is: it takes part as in inference, and nothing is computed for it
 /// backward.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use resnet::Trainer;
 use resnet::data::{Dataset, Image, Memory};
 use resnet::measure::evaluate::evaluate_model;
-use resnet::measure::predict::Predictor;
+use resnet::measure::predict::{Ask, How, Look, Predictor};
 use resnet::measure::probe::Probe;
 use resnet::model::export;
 
@@ -59,10 +59,12 @@ fn models_answer_alike() {
 
     let mut image = Image::default();
     data.read(3, &mut image).unwrap();
+    let how = How { explain: true, ..How::default() };
     let answers = devices.each_ref().map(|device| {
-        let predictor = Predictor::explaining(model.clone(), device.as_ref()).unwrap();
-        let logits = predictor.logits(&image).unwrap();
-        let (guesses, cam) = predictor.explain(&image, 2, Some(1)).unwrap();
+        let predictor = Predictor::new(model.clone(), how, device.as_ref()).unwrap();
+        let ask = Ask { cam: Some(Look::Class(1)), embedding: true };
+        let answer = predictor.answer(&image, ask).unwrap();
+        let guesses = predictor.guesses(&answer.logits, 2);
         let each = |i: usize| predictor.image(&image, 1).map(|guesses| (i, guesses));
         let mut told = Vec::new();
         predictor.each(5, each, |i, guess| {
@@ -70,11 +72,12 @@ fn models_answer_alike() {
             ControlFlow::Continue(())
         });
         assert_eq!(told, [0, 1, 2, 3, 4].map(|i| (i, i)));
-        (logits, guesses[0].class, cam.alpha)
+        (answer.logits, guesses[0].class, answer.cam.unwrap().alpha, answer.embedding.unwrap())
     });
     assert!(distance(&answers[0].0, &answers[1].0) < 1e-5);
     assert_eq!(answers[0].1, answers[1].1);
     assert!(distance(&answers[0].2, &answers[1].2) < 1e-4);
+    assert!(distance(&answers[0].3, &answers[1].3) < 1e-5);
 
     let graph = model.graph().unwrap();
     let x: Vec<f32> = (0..4 * 64).map(|i| (i * 7 % 13) as f32 / 6.0 - 1.0).collect();

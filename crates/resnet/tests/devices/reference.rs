@@ -15,7 +15,7 @@ use std::time::Instant;
 use resnet::engine::exec::{
     Backend, Device, ExecError, Keep, Kernel, Limits, NoMemory, Rates, Reduce,
 };
-use resnet::engine::plan::{Mode, Plan};
+use resnet::engine::plan::Plan;
 use resnet::engine::step::{Memory, Precision, SlotId, Space, Step};
 use resnet_kernels::{Bf16, Number, reference};
 
@@ -65,7 +65,7 @@ impl Device for Reference {
     fn prepare(&self, plan: Arc<Plan>, keep: Keep) -> Result<Box<dyn Backend>, ExecError> {
         let values = plan.params.iter().map(|p| numbers(&plan, p.param.len(), 0.0));
         let values = values.collect::<Result<_, _>>()?;
-        let kept = keep == Keep::Values || plan.options.mode != Mode::Infer;
+        let kept = keep == Keep::Values || plan.options.mode.trains();
         let weights = Arc::new(Weights { values, kept });
         Ok(Box::new(ReferenceBackend::on(plan, weights)?))
     }

@@ -4,7 +4,7 @@
 use resnet_kernels::{Bf16, Conv2d, Conv2dShape, Packing, ScratchLen, batch_norm, linear};
 
 use super::shapes::conv_shape;
-use crate::plan::{Mode, Plan};
+use crate::plan::Plan;
 use crate::step::{Norm, NormGrad, Precision, StepKind};
 
 /// The kernel of a convolution step.
@@ -132,7 +132,7 @@ pub(super) fn choose(cpu: &resnet_kernels::Cpu, plan: &Plan) -> (Vec<Option<Chos
 pub(super) fn lays_out(plan: &Plan, kind: &StepKind) -> bool {
     match kind {
         StepKind::ConvNorm { .. } => true,
-        StepKind::Conv { .. } | StepKind::Linear(_) => plan.options.mode == Mode::Infer,
+        StepKind::Conv { .. } | StepKind::Linear(_) => !plan.options.mode.trains(),
         _ => false,
     }
 }

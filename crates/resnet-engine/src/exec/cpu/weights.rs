@@ -10,7 +10,7 @@ use super::chosen::{Chosen, lays_out};
 use super::memory::{Aligned, Claim, Taken, installed_memory, no_memory, no_memory_for};
 use crate::exec::device::Keep;
 use crate::exec::error::ExecError;
-use crate::plan::{Mode, Plan};
+use crate::plan::Plan;
 use crate::step::{Memory, SlotId, Step};
 
 /// A weight in some layout.
@@ -252,10 +252,10 @@ impl Layouts {
     }
 }
 
-/// The weights of a plan that infers which only steps read whose kernels have them laid out:
-/// nothing else needs them.
+/// The weights of a plan that does not train which only steps read whose kernels have them laid
+/// out: nothing else needs them.
 fn only_packed(plan: &Plan) -> HashSet<SlotId> {
-    if plan.options.mode != Mode::Infer {
+    if plan.options.mode.trains() {
         return HashSet::new();
     }
     let packs = |step: &&Step| lays_out(plan, &step.kind);

@@ -12,11 +12,9 @@
 
 use resnet_engine::exec::{ExecError, Session};
 use resnet_engine::graph::{Graph, LayerId, Op, Shape};
-use resnet_engine::op::{self, ShapeError};
+use resnet_engine::op::ShapeError;
 
-use super::{Guess, Predictor};
-use crate::data::Image;
-use crate::measure::evaluate::UseError;
+use super::Predictor;
 
 /// Where a network saw a class.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,8 +33,7 @@ pub struct Cam {
 
 /// The layer whose maps are looked at: the last on the main path whose maps have more than one
 /// place, pools not counted.
-pub(super) fn layer(graph: &Graph) -> Result<LayerId, ShapeError> {
-    let shapes = op::shapes(graph)?;
+pub(super) fn layer(graph: &Graph, shapes: &[Shape]) -> Result<LayerId, ShapeError> {
     let is_pool =
         |id: LayerId| matches!(graph.layer(id).op, Op::MaxPool2d { .. } | Op::AvgPool2d(_));
     let mut path = graph.path_to(graph.output());
@@ -51,69 +48,42 @@ pub(super) fn layer(graph: &Graph) -> Result<LayerId, ShapeError> {
 }
 
 impl Predictor {
-    /// The `top` most likely classes of a picture, and where the network saw `class`, or the most
-    /// likely one.
-    ///
-    /// # Errors
-    /// The device fails, or the network's answer is not finite.
-    ///
-    /// # Panics
-    /// If the predictor was not made by [`Predictor::explaining`], or there is no such class.
-    pub fn explain(
+    /// The map of a class by a layer for the picture that the session inferred last.
+    pub(super) fn cam(
         &self,
-        image: &Image,
-        top: usize,
-        class: Option<usize>,
-    ) -> Result<(Vec<Guess>, Cam), UseError> {
-        let layer = self.layer.expect("the predictor explains");
-        let mut logits = Vec::new();
-        let explained = self.workers.with(|worker| {
-            self.run(worker, image)?;
-            logits.clone_from(&worker.logits);
-            let guesses = self.top(&worker.logits, top.max(1));
-            let class = class.unwrap_or(guesses[0].class);
-            Ok((guesses, cam(&mut worker.session, layer, self.shape_of_layer, class)?))
-        });
-        let explained = explained?;
-        self.finite(&logits)?;
-        Ok(explained)
+        session: &mut Session,
+        layer: LayerId,
+        class: usize,
+    ) -> Result<Cam, ExecError> {
+        let plan = session.plan().clone();
+        let shape = self.shapes[layer.0];
+        let (maps, gradient) = (plan.outputs[layer.0], plan.gradients[layer.0]);
+        let (maps, gradient) = maps.zip(gradient).expect("the layer keeps its output");
+        let logits = plan.gradients.last().copied().flatten();
+        let logits = logits.expect("a plan that explains begins at the logits");
+        let mut one = vec![0.0; plan.classes];
+        one[class] = 1.0;
+        session.write(logits, &one)?;
+        session.backward()?;
+        let (maps, gradient) = (session.get(maps)?, session.get(gradient)?);
+        let mut alpha = vec![0f64; shape.c];
+        for place in gradient.chunks_exact(shape.c) {
+            alpha.iter_mut().zip(place).for_each(|(a, g)| *a += f64::from(*g));
+        }
+        let places = (shape.h * shape.w) as f64;
+        alpha.iter_mut().for_each(|a| *a /= places);
+        let weighed = |place: &[f32]| {
+            let sum: f64 = alpha.iter().zip(place).map(|(a, x)| a * f64::from(*x)).sum();
+            sum.max(0.0) as f32
+        };
+        Ok(Cam {
+            class,
+            height: shape.h,
+            width: shape.w,
+            values: maps.chunks_exact(shape.c).map(weighed).collect(),
+            alpha: alpha.iter().map(|&a| a as f32).collect(),
+        })
     }
-}
-
-/// The map of a class for the picture that the session inferred last.
-fn cam(
-    session: &mut Session,
-    layer: LayerId,
-    shape: Shape,
-    class: usize,
-) -> Result<Cam, ExecError> {
-    let plan = session.plan().clone();
-    let (maps, gradient) = (plan.outputs[layer.0], plan.gradients[layer.0]);
-    let (maps, gradient) = maps.zip(gradient).expect("the layer keeps its output");
-    let logits = plan.gradients.last().copied().flatten();
-    let logits = logits.expect("a plan that explains begins at the logits");
-    let mut one = vec![0.0; plan.classes];
-    one[class] = 1.0;
-    session.write(logits, &one)?;
-    session.backward()?;
-    let (maps, gradient) = (session.get(maps)?, session.get(gradient)?);
-    let mut alpha = vec![0f64; shape.c];
-    for place in gradient.chunks_exact(shape.c) {
-        alpha.iter_mut().zip(place).for_each(|(a, g)| *a += f64::from(*g));
-    }
-    let places = (shape.h * shape.w) as f64;
-    alpha.iter_mut().for_each(|a| *a /= places);
-    let weighed = |place: &[f32]| {
-        let sum: f64 = alpha.iter().zip(place).map(|(a, x)| a * f64::from(*x)).sum();
-        sum.max(0.0) as f32
-    };
-    Ok(Cam {
-        class,
-        height: shape.h,
-        width: shape.w,
-        values: maps.chunks_exact(shape.c).map(weighed).collect(),
-        alpha: alpha.iter().map(|&a| a as f32).collect(),
-    })
 }
 
 impl Cam {

@@ -1,5 +1,6 @@
 //! Classifies pictures with a trained model, and shows where it looked.
 
+mod answer;
 mod cam;
 mod legend;
 mod overlay;
@@ -12,17 +13,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use resnet_engine::exec::{self, Device, ExecError, Session};
+use resnet_engine::exec::{self, Device, Session};
 use resnet_engine::graph::{LayerId, Shape};
-use resnet_engine::op;
+use resnet_engine::op::{self, ShapeError};
 use resnet_engine::plan::{Mode, Options, Plan};
 use resnet_engine::step::Precision;
 
 use crate::data::{self, Augment, Image, Transform};
-use crate::measure::evaluate::{UseError, softmax};
+use crate::measure::evaluate::UseError;
 use crate::model::{Model, Opened};
 use workers::{Worker, Workers};
 
+pub use answer::{Answer, Ask, Look};
 pub use cam::Cam;
 
 /// A model ready to classify pictures, from any number of threads at once.
@@ -32,9 +34,28 @@ pub struct Predictor {
     transform: Transform,
     arch: String,
     classes: Vec<String>,
-    /// The layer whose maps are looked at, where the predictor explains.
-    layer: Option<LayerId>,
-    shape_of_layer: Shape,
+    precision: Precision,
+    input_shape: Shape,
+    /// Of each layer's output.
+    shapes: Vec<Shape>,
+    /// The layer whose maps are looked at, if the network has one, where the predictor explains.
+    layer: Option<Result<LayerId, ShapeError>>,
+}
+
+/// How a predictor computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct How {
+    /// How maps are stored.
+    pub precision: Precision,
+    /// Whether heat maps can be asked for; the last layers' weights are kept for them as they are,
+    /// beside what kernels make of them.
+    pub explain: bool,
+}
+
+impl From<Precision> for How {
+    fn from(precision: Precision) -> How {
+        How { precision, explain: false }
+    }
 }
 
 /// A class and its probability.
@@ -59,16 +80,16 @@ impl Model {
 }
 
 impl Predictor {
-    /// Prepares a model, whose weights move in, to compute with maps of some precision.
+    /// Prepares a model, whose weights move in.
     ///
     /// # Errors
     /// The file's parts do not fit each other.
     pub fn new(
         model: Model,
-        precision: Precision,
+        how: impl Into<How>,
         device: &dyn Device,
     ) -> Result<Predictor, UseError> {
-        Predictor::prepare(model.into(), precision, device, None)
+        Predictor::prepare(model.into(), how.into(), device)
     }
 
     /// The same of a model file, whose weights are read as they are needed.
@@ -77,35 +98,22 @@ impl Predictor {
     /// The file cannot be read, or its parts do not fit each other.
     pub fn open(
         path: &Path,
-        precision: Precision,
+        how: impl Into<How>,
         device: &dyn Device,
     ) -> Result<Predictor, UseError> {
-        Predictor::prepare(Opened::open(path)?, precision, device, None)
+        Predictor::prepare(Opened::open(path)?, how.into(), device)
     }
 
-    /// Prepares a model to classify and to explain, in f32; see [`Predictor::explain`].
-    ///
-    /// # Errors
-    /// The file's parts do not fit each other.
-    pub fn explaining(model: Model, device: &dyn Device) -> Result<Predictor, UseError> {
-        let layer = cam::layer(&model.graph()?)?;
-        Predictor::prepare(model.into(), Precision::F32, device, Some(layer))
-    }
-
-    fn prepare(
-        opened: Opened,
-        precision: Precision,
-        device: &dyn Device,
-        layer: Option<LayerId>,
-    ) -> Result<Predictor, UseError> {
-        let options = Options {
-            mode: layer.map_or(Mode::Infer, |layer| Mode::Explain { layer }),
-            precision,
-            ..Options::infer(1)
-        };
+    fn prepare(opened: Opened, how: How, device: &dyn Device) -> Result<Predictor, UseError> {
         opened.model.check_head()?;
         let graph = opened.model.graph()?;
-        let shape_of_layer = op::shapes(&graph)?[layer.unwrap_or(graph.output()).0];
+        let shapes = op::shapes(&graph)?;
+        let layer = how.explain.then(|| cam::layer(&graph, &shapes));
+        let mode = match &layer {
+            Some(Ok(layer)) => Mode::Explain { layer: *layer },
+            _ => Mode::Infer,
+        };
+        let options = Options { mode, precision: how.precision, ..Options::infer(1) };
         let mut session = Session::to_run(device, Plan::build(&graph, options)?)?;
         let model = opened.hand_over(&mut session)?;
         let transform = Transform::new(model.preprocess, Augment::default())?;
@@ -116,9 +124,47 @@ impl Predictor {
             transform,
             arch: model.arch.name(),
             classes: model.classes,
+            precision: how.precision,
+            input_shape: graph.input,
+            shapes,
             layer,
-            shape_of_layer,
         })
+    }
+
+    /// The layer whose maps a heat map shows.
+    ///
+    /// # Errors
+    /// No map of the network has more than one place.
+    ///
+    /// # Panics
+    /// If the predictor was not [made for it](How::explain).
+    pub fn layer(&self) -> Result<LayerId, UseError> {
+        Ok(self.layer.clone().expect("the predictor explains")?)
+    }
+
+    /// Its network, options included.
+    pub fn arch(&self) -> &str {
+        &self.arch
+    }
+
+    /// Names of its classes.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// Shape of its input.
+    pub fn input_shape(&self) -> Shape {
+        self.input_shape
+    }
+
+    /// How its maps are stored.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Top, left, height and width of the part of a picture that the network sees, in pixels.
+    pub fn seen(&self, image: &Image) -> [f64; 4] {
+        self.transform.seen(image)
     }
 
     /// The `top` most likely classes of the picture in a file, most likely first.
@@ -136,28 +182,8 @@ impl Predictor {
     /// # Errors
     /// The device fails, or the network's answer is not finite.
     pub fn image(&self, image: &Image, top: usize) -> Result<Vec<Guess>, UseError> {
-        let logits = self.logits(image)?;
-        self.finite(&logits)?;
-        Ok(self.top(&logits, top))
-    }
-
-    fn finite(&self, logits: &[f32]) -> Result<(), UseError> {
-        match logits.iter().all(|x| x.is_finite()) {
-            true => Ok(()),
-            false => Err(UseError::NotFinite { what: String::new(), arch: self.arch.clone() }),
-        }
-    }
-
-    /// The logits of a picture, one a class.
-    ///
-    /// # Errors
-    /// The device fails.
-    pub fn logits(&self, image: &Image) -> Result<Vec<f32>, UseError> {
-        let logits = self.workers.with(|worker| {
-            self.run(worker, image)?;
-            Ok(worker.logits.clone())
-        });
-        Ok(logits?)
+        let answer = self.answer(image, Ask::default())?;
+        Ok(self.guesses(&answer.logits, top))
     }
 
     /// Does `work` for each of `count` things on all threads, each of which computes for itself
@@ -216,24 +242,6 @@ impl Predictor {
             }
             true
         })
-    }
-
-    /// The forward pass of a picture.
-    fn run(&self, worker: &mut Worker, image: &Image) -> Result<(), ExecError> {
-        self.transform.eval(image, &mut worker.x);
-        worker.session.infer(&worker.x, &mut worker.logits)
-    }
-
-    fn top(&self, logits: &[f32], top: usize) -> Vec<Guess> {
-        let probabilities = softmax(logits);
-        let mut order: Vec<usize> = (0..probabilities.len()).collect();
-        order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]).then(a.cmp(&b)));
-        let guess = |class: usize| Guess {
-            class,
-            label: self.classes[class].clone(),
-            probability: probabilities[class],
-        };
-        order.into_iter().take(top).map(guess).collect()
     }
 }
 

@@ -8,7 +8,11 @@ use crate::net::Arch;
 const SHAPE: Shape = Shape::new(1, 8, 8);
 
 fn predictor(threads: usize) -> Predictor {
-    let device = exec::cpu(threads).unwrap();
+    Predictor::new(model(), Precision::F32, exec::cpu(threads).unwrap().as_ref()).unwrap()
+}
+
+fn model() -> Model {
+    let device = exec::cpu(1).unwrap();
     let arch = Arch::parse("resnet8").unwrap();
     let graph = arch.graph(SHAPE, 3).unwrap();
     let plan = Plan::build(&graph, Options::infer(1)).unwrap();
@@ -17,8 +21,7 @@ fn predictor(threads: usize) -> Predictor {
     let normalize = Normalize::Channel { mean: vec![0.5], std: vec![0.25] };
     let preprocess = Preprocess { shape: SHAPE, resize: None, normalize };
     let classes = ["a", "b", "c"].map(String::from).to_vec();
-    let model = Model::of(&session, arch, classes, preprocess).unwrap();
-    Predictor::new(model, Precision::F32, device.as_ref()).unwrap()
+    Model::of(&session, arch, classes, preprocess).unwrap()
 }
 
 #[test]
@@ -61,4 +64,25 @@ fn each_tells_all_in_order() {
         ControlFlow::Continue(())
     });
     assert_eq!(told, (0..20).collect::<Vec<_>>());
+}
+
+/// logits = w e + b, in whatever the maps are stored.
+#[test]
+fn the_head_makes_the_logits_of_the_embedding() {
+    let (model, image) = (model(), Image::grey(8, 8, (0..64).map(|i| i * 3).collect()));
+    let values = |name: &str| model.tensors.get(name).unwrap().to_f32().unwrap().into_owned();
+    let (w, b) = (values("fc.weight"), values("fc.bias"));
+    for precision in [Precision::F32, Precision::Bf16] {
+        let device = exec::cpu(1).unwrap();
+        let predictor = Predictor::new(model.clone(), precision, device.as_ref()).unwrap();
+        let ask = Ask { embedding: true, ..Ask::default() };
+        let answer = predictor.answer(&image, ask).unwrap();
+        let x = answer.embedding.unwrap();
+        assert_eq!((x.len(), w.len()), (64, 3 * 64));
+        for (class, logit) in answer.logits.iter().enumerate() {
+            let row = &w[class * x.len()..(class + 1) * x.len()];
+            let sum: f32 = row.iter().zip(&x).map(|(w, x)| w * x).sum();
+            assert!((sum + b[class] - logit).abs() < 1e-4, "{precision}: {sum} {logit}");
+        }
+    }
 }

@@ -2,7 +2,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::base::rng::Rng;
+use crate::data::Image;
 use crate::data::{Normalize, Preprocess};
+use crate::measure::predict::{Ask, How, Look};
 use crate::model::{self, Model};
 use crate::net::Arch;
 use resnet_engine::exec::{self, Session};
@@ -10,6 +12,7 @@ use resnet_engine::graph::Shape;
 use resnet_engine::plan::{Options, Plan};
 use resnet_engine::step::{Precision, SlotId};
 
+const EXPLAIN: How = How { precision: Precision::F32, explain: true };
 const NETWORKS: [&str; 5] =
     ["resnet20", "preresnet20", "resnet18:stem=cifar", "resnext50_32x4d:stem=cifar", "classic"];
 
@@ -39,18 +42,16 @@ fn alpha_agrees_with_differences() {
         let side = 32;
         let model = model(arch, side);
         let device = exec::cpu(2).unwrap();
-        let predictor = Predictor::explaining(model.clone(), device.as_ref()).unwrap();
+        let predictor = Predictor::new(model.clone(), EXPLAIN, device.as_ref()).unwrap();
+        let ask = |cam| Ask { cam, embedding: true };
         let plain = Predictor::new(model, Precision::F32, device.as_ref()).unwrap();
-        let plain = plain.image(&picture(40, side), 4).unwrap();
-        assert_eq!(
-            predictor.image(&picture(40, side), 4).unwrap(),
-            plain,
-            "{arch}: explaining changes the answer"
-        );
-        let (guesses, cam) = predictor.explain(&picture(40, side), 4, Some(2)).unwrap();
-        assert_eq!(guesses, plain, "{arch}: explaining changes the answer");
+        let plain = plain.answer(&picture(40, side), ask(None)).unwrap();
+        let explained = predictor.answer(&picture(40, side), ask(Some(Look::Class(2)))).unwrap();
+        let cam = explained.cam.unwrap();
+        assert_eq!(explained.logits, plain.logits, "{arch}: explaining changes the answer");
+        assert_eq!(explained.embedding, plain.embedding, "{arch}");
         assert_eq!(cam.class, 2);
-        let shape = predictor.shape_of_layer;
+        let shape = predictor.shapes[predictor.layer().unwrap().0];
         assert!(shape.h * shape.w > 1, "{arch}");
         let (plan, slot, start) = maps(&predictor);
         let after = plan.steps.iter().position(|step| step.writes.contains(&slot)).unwrap() + 1;
@@ -58,9 +59,10 @@ fn alpha_agrees_with_differences() {
             let mut moved = start.clone();
             moved.iter_mut().skip(channel).step_by(shape.c).for_each(|x| *x += h);
             let logits = predictor.workers.with(|worker| {
-                worker.session.write(slot, &moved)?;
-                worker.session.run(after..plan.forward.end)?;
-                worker.session.get(plan.logits)
+                let session = &mut worker.session;
+                session.write(slot, &moved)?;
+                session.run(after..plan.forward.end)?;
+                session.get(plan.logits)
             });
             f64::from(logits.unwrap()[2])
         };
@@ -87,7 +89,7 @@ fn alpha_agrees_with_differences() {
 fn maps(predictor: &Predictor) -> (Arc<Plan>, SlotId, Vec<f32>) {
     let maps = predictor.workers.with(|worker| {
         let plan = worker.session.plan().clone();
-        let slot = plan.outputs[predictor.layer.unwrap().0].unwrap();
+        let slot = plan.outputs[predictor.layer().unwrap().0].unwrap();
         Ok((plan, slot, worker.session.get(slot)?))
     });
     maps.unwrap()
@@ -96,10 +98,15 @@ fn maps(predictor: &Predictor) -> (Arc<Plan>, SlotId, Vec<f32>) {
 #[test]
 fn the_most_likely_class_is_explained_where_none_is_named() {
     let device = exec::cpu(1).unwrap();
-    let predictor = Predictor::explaining(model("resnet20", 32), device.as_ref()).unwrap();
-    let (guesses, cam) = predictor.explain(&picture(40, 32), 1, None).unwrap();
-    assert_eq!(cam.class, guesses[0].class);
-    assert_eq!(cam, predictor.explain(&picture(40, 32), 1, Some(cam.class)).unwrap().1);
+    let predictor = Predictor::new(model("resnet20", 32), EXPLAIN, device.as_ref()).unwrap();
+    let look = |look| {
+        let ask = Ask { cam: Some(look), ..Ask::default() };
+        predictor.answer(&picture(40, 32), ask).unwrap()
+    };
+    let answer = look(Look::Likeliest);
+    let guess = predictor.guesses(&answer.logits, 1).remove(0);
+    assert_eq!(answer.cam.as_ref().unwrap().class, guess.class);
+    assert_eq!(answer, look(Look::Class(guess.class)));
 }
 
 #[test]

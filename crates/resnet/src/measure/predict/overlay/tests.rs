@@ -6,6 +6,7 @@ use crate::net::Arch;
 use resnet_engine::exec::{self, Session};
 use resnet_engine::graph::Shape;
 use resnet_engine::plan::{Options, Plan};
+use resnet_engine::step::Precision;
 
 fn predictor() -> Predictor {
     let arch = Arch::parse("resnet8").unwrap();
@@ -18,7 +19,7 @@ fn predictor() -> Predictor {
     let preprocess = Preprocess { shape, resize: None, normalize };
     let classes = ["Ameise (rot)", "Käfer"].map(String::from).to_vec();
     let model = Model::of(&session, arch, classes, preprocess).unwrap();
-    Predictor::explaining(model, exec::cpu(1).unwrap().as_ref()).unwrap()
+    Predictor::new(model, Precision::F32, exec::cpu(1).unwrap().as_ref()).unwrap()
 }
 
 /// A map whose left half is empty and whose right edge is strong.
