@@ -1,0 +1,75 @@
+//! Bodies of requests, read to their end: never more than is taken, and not for ever.
+
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use hyper::body::{Body, Bytes, Incoming};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::{Phase, Refusal};
+
+/// How long an upload may still take once the server is about to stop.
+const LAST_UPLOADS: Duration = Duration::from_secs(2);
+
+/// All of a body.
+pub(super) async fn read(
+    mut body: Incoming,
+    most: usize,
+    timeout: Duration,
+    phase: &mut watch::Receiver<Phase>,
+) -> Result<Bytes, Refusal> {
+    let too_large = || {
+        Refusal::too_large(format!("the body is larger than the {most} bytes that are taken"))
+            .closing()
+    };
+    let declared = body.size_hint().lower();
+    if declared > most as u64 {
+        return Err(too_large());
+    }
+    let mut deadline = Instant::now() + timeout;
+    let mut stopping = false;
+    // Memory is taken for what has come, not for what was promised.
+    let (mut first, mut bytes) = (None, Vec::new());
+    loop {
+        let frame = tokio::select! {
+            frame = body.frame() => frame,
+            () = sleep_until(deadline) => {
+                return Err(match stopping {
+                    true => Refusal::busy("stopping", "the server is stopping", LAST_UPLOADS)
+                        .closing(),
+                    false => Refusal::slow(format!(
+                        "the body had not come after {} s", timeout.as_secs_f64()
+                    )),
+                });
+            }
+            _ = phase.wait_for(|phase| *phase != Phase::Serving), if !stopping => {
+                stopping = true;
+                deadline = deadline.min(Instant::now() + LAST_UPLOADS);
+                continue;
+            }
+        };
+        let Some(frame) = frame else { break };
+        let frame = frame.map_err(|error| {
+            Refusal::malformed(format!("the body ended early or is damaged: {error}")).closing()
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        let length = first.as_ref().map_or(0, Bytes::len) + bytes.len();
+        if data.len() > most - length {
+            return Err(too_large());
+        }
+        // Most bodies come as one piece, which needs no copy.
+        match (&first, bytes.is_empty()) {
+            (None, true) => first = Some(data),
+            (Some(_), _) => {
+                let whole = first.take().unwrap_or_default();
+                let all = (declared as usize).max(whole.len() + data.len());
+                bytes.reserve_exact(all.min(2 * (whole.len() + data.len()) + (64 << 10)));
+                bytes.extend_from_slice(&whole);
+                bytes.extend_from_slice(&data);
+            }
+            (None, false) => bytes.extend_from_slice(&data),
+        }
+    }
+    Ok(first.unwrap_or_else(|| bytes.into()))
+}

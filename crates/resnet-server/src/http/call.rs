@@ -1,0 +1,206 @@
+//! A call: what was asked, by whom, and the body that may still be on its way.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Version};
+use tokio::sync::watch;
+
+use super::unpack::{Coding, unpack};
+use super::{Phase, Refusal, body};
+
+/// A call.
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    /// As it came, with its escapes.
+    pub(crate) path: String,
+    pub(crate) query: Query,
+    pub(crate) headers: HeaderMap,
+    pub(crate) version: Version,
+    /// Who calls.
+    pub(crate) peer: IpAddr,
+    /// When its head had come.
+    pub(crate) began: Instant,
+    body: Option<Incoming>,
+    body_timeout: Duration,
+    phase: watch::Receiver<Phase>,
+}
+
+/// Bodies of so many bytes are read though nobody wants them, so that their connection stays.
+const CHEAP: u64 = 256 << 10;
+/// What is larger than this is unpacked on a thread of its own.
+const QUICK: usize = 64 << 10;
+
+impl Call {
+    pub(super) fn new(
+        request: Request<Incoming>,
+        peer: IpAddr,
+        body_timeout: Duration,
+        phase: watch::Receiver<Phase>,
+    ) -> Call {
+        let (Parts { method, uri, headers, version, .. }, body) = request.into_parts();
+        Call {
+            method,
+            path: uri.path().to_owned(),
+            query: Query::parse(uri.query().unwrap_or_default()),
+            headers,
+            version,
+            peer,
+            began: Instant::now(),
+            body: Some(body),
+            body_timeout,
+            phase,
+        }
+    }
+
+    /// The parts of the path, their escapes undone.
+    pub(crate) fn segments(&self) -> Result<Vec<String>, Refusal> {
+        let decoded = self.path.split('/').skip(1).map(|part| {
+            unescape(part).ok_or_else(|| {
+                Refusal::malformed("the path has an escape that is not UTF-8 or not hexadecimal")
+            })
+        });
+        decoded.collect()
+    }
+
+    /// A header's text.
+    pub(crate) fn header(&self, name: impl Into<HeaderName>) -> Option<&str> {
+        self.headers.get(name.into())?.to_str().ok()
+    }
+
+    /// What the body is said to be, without parameters, in small letters.
+    pub(crate) fn content_type(&self) -> String {
+        let kind = self.header(CONTENT_TYPE).unwrap_or_default();
+        kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    }
+
+    /// The body, decompressed: at most `most` bytes.
+    ///
+    /// # Errors
+    /// It is larger, comes too slowly, or is damaged.
+    pub(crate) async fn body(&mut self, most: usize) -> Result<Bytes, Refusal> {
+        let coding = Coding::parse(self.header(CONTENT_ENCODING).unwrap_or_default())?;
+        let Some(body) = self.body.take() else { return Ok(Bytes::new()) };
+        let packed = body::read(body, most, self.body_timeout, &mut self.phase).await?;
+        if coding == Coding::Plain {
+            return Ok(packed);
+        }
+        if packed.len() <= QUICK && most <= QUICK {
+            return Ok(unpack(&packed, coding, most)?.into());
+        }
+        let unpacked = tokio::task::spawn_blocking(move || unpack(&packed, coding, most)).await;
+        Ok(unpacked.map_err(|_| Refusal::fault("decompressing ended early"))??.into())
+    }
+
+    /// Reads a small body that nobody wants, so that the connection can be used on.
+    pub(crate) async fn discard(&mut self) {
+        let small = |body: &Incoming| {
+            hyper::body::Body::size_hint(body).exact().is_some_and(|bytes| bytes <= CHEAP)
+        };
+        if let Some(body) = self.body.take_if(|body| small(body)) {
+            // If it fails, the connection ends, and the caller finds out by itself.
+            let _ = body::read(body, CHEAP as usize, self.body_timeout, &mut self.phase).await;
+        }
+    }
+}
+
+/// The part of an address behind its `?`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Query(Arc<[(String, String)]>);
+
+impl Query {
+    fn parse(text: &str) -> Query {
+        let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, "1"));
+            let decoded = |part: &str| {
+                let spaced = part.replace('+', " ");
+                unescape(&spaced).unwrap_or(spaced)
+            };
+            (decoded(name), decoded(value))
+        });
+        Query(pairs.collect())
+    }
+
+    /// The value of a name; the last, where there are several.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Every name.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Whether a name stands there and is not switched off.
+    ///
+    /// # Errors
+    /// The value is neither yes nor no.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, Refusal> {
+        match self.get(name) {
+            None | Some("0" | "false" | "no") => Ok(false),
+            Some("1" | "true" | "yes" | "") => Ok(true),
+            Some(other) => {
+                Err(Refusal::malformed(format!("`{name}` is `{other}`, expected 1 or 0")))
+            }
+        }
+    }
+
+    /// A whole number up to `most`.
+    ///
+    /// # Errors
+    /// It is none.
+    pub(crate) fn number(&self, name: &str, most: usize) -> Result<Option<usize>, Refusal> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let number = text.parse().ok().filter(|number| *number <= most);
+        number.map(Some).ok_or_else(|| {
+            Refusal::malformed(format!("`{name}` is `{text}`, expected a number from 0 to {most}"))
+        })
+    }
+}
+
+/// Undoes the escapes of an address (RFC 3986, section 2.1).
+fn unescape(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, more)) = rest.split_first() {
+        rest = more;
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let (digits, more) = rest.split_at_checked(2)?;
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        bytes.push((digit(digits[0])? * 16 + digit(digits[1])?) as u8);
+        rest = more;
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_are_undone_or_refused() {
+        assert_eq!(unescape("a%2Fb%c3%A4").unwrap(), "a/bä");
+        for wrong in ["%", "%4", "%zz", "%+1", "%ff"] {
+            assert_eq!(unescape(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn queries_are_read() {
+        let query = Query::parse("top=5&cam&a+b=c%20d&top=7&off=0&x=yes!");
+        assert_eq!(query.get("top"), Some("7"));
+        assert_eq!(query.get("a b"), Some("c d"));
+        assert!(query.flag("cam").unwrap() && !query.flag("off").unwrap());
+        assert!(!query.flag("none").unwrap() && query.flag("x").is_err());
+        assert_eq!(query.number("top", 10).unwrap(), Some(7));
+        assert_eq!(query.number("top", 6).unwrap_err().status, 400);
+        assert_eq!(query.number("none", 6).unwrap(), None);
+    }
+}
