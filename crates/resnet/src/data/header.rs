@@ -83,13 +83,13 @@ pub(super) fn is_named(file: &Path) -> bool {
     ImageFormat::from_path(file).is_ok_and(|format| format.reading_enabled())
 }
 
-/// Reads the header of a file of `length` bytes.
-pub(super) fn read<R: Read + Seek>(file: R, length: u64) -> Result<Header, Fault> {
+/// Reads the header of a file of `length` bytes, whose picture may have `most` pixels.
+pub(super) fn read<R: Read + Seek>(file: R, length: u64, most: u64) -> Result<Header, Fault> {
     if length == 0 {
         return reason("is empty (0 bytes)");
     }
     if length > MAX_FILE {
-        return reason(format!(
+        return too_large(format!(
             "is too large a file ({length} bytes, at most {MAX_FILE} are read)"
         ));
     }
@@ -106,15 +106,19 @@ pub(super) fn read<R: Read + Seek>(file: R, length: u64) -> Result<Header, Fault
     }
     let pixels = u64::from(width) * u64::from(height);
     if width.max(height) > MAX_SIDE {
-        return reason(format!(
+        return too_large(format!(
             "declares {width} x {height} pixels; at most {MAX_SIDE} a side are decoded"
         ));
     }
-    if pixels > max_pixels() {
-        return reason(format!(
-            "declares {width} x {height} pixels; at most {} are decoded; to read it, set the \
-             environment's {MAX_PIXELS_VARIABLE} to {pixels}",
-            max_pixels()
+    if pixels > most {
+        let hint = match most == max_pixels() {
+            true => {
+                format!("; to read it, set the environment's {MAX_PIXELS_VARIABLE} to {pixels}")
+            }
+            false => String::new(),
+        };
+        return too_large(format!(
+            "declares {width} x {height} pixels; at most {most} are decoded{hint}"
         ));
     }
     if pixels > FREE_PIXELS.max(length.saturating_mul(pixels_a_byte(header.format))) {
@@ -129,7 +133,11 @@ pub(super) fn read<R: Read + Seek>(file: R, length: u64) -> Result<Header, Fault
 /// Why a picture file cannot be used.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// What is in it; the text follows its name.
+    /// It is of a format that is not read; the text follows its name.
+    Format(String),
+    /// It is larger than what is read.
+    TooLarge(String),
+    /// What else is wrong in it.
     Reason(String),
     /// The system did not read it.
     Io(io::Error),
@@ -139,7 +147,7 @@ impl Fault {
     /// A text that follows the file's name.
     pub(super) fn text(self) -> String {
         match self {
-            Fault::Reason(reason) => reason,
+            Fault::Format(text) | Fault::TooLarge(text) | Fault::Reason(text) => text,
             Fault::Io(error) => format!("cannot be read: {error}"),
         }
     }
@@ -147,8 +155,8 @@ impl Fault {
     /// The error of a file.
     pub(super) fn of(self, file: &Path) -> DataError {
         match self {
-            Fault::Reason(reason) => DataError::Picture { file: file.to_owned(), reason },
             Fault::Io(error) => DataError::io(file, error),
+            other => DataError::Picture { file: file.to_owned(), reason: other.text() },
         }
     }
 }
@@ -169,6 +177,10 @@ fn reason<T>(text: impl Into<String>) -> Result<T, Fault> {
     Err(Fault::Reason(text.into()))
 }
 
+fn too_large<T>(text: String) -> Result<T, Fault> {
+    Err(Fault::TooLarge(text))
+}
+
 fn parse<R: Read + Seek>(reader: &mut BufReader<R>, length: u64) -> Result<Header, Fault> {
     let mut start = [0; 12];
     let known = start.len().min(length as usize);
@@ -182,7 +194,7 @@ fn parse<R: Read + Seek>(reader: &mut BufReader<R>, length: u64) -> Result<Heade
         [b'B', b'M', ..] => plain::bmp(reader),
         [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..] => plain::tiff(reader),
         [b'P', b'1'..=b'6', b' ' | b'\t' | b'\r' | b'\n' | b'#', ..] => plain::pnm(reader),
-        _ => reason(strangers::name(&start)),
+        _ => Err(Fault::Format(strangers::name(&start))),
     }
 }
 
@@ -219,7 +231,7 @@ fn jpeg<R: Read + Seek>(reader: &mut BufReader<R>, length: u64) -> Result<Header
                 [components] = bytes(reader)?;
                 left -= 6;
                 if let Some(text) = strangers::jpeg(marker, precision) {
-                    return reason(text);
+                    return Err(Fault::Format(text));
                 }
                 sequential = marker != 0xc2;
                 size = Some((u16::from_be_bytes([w1, w0]), u16::from_be_bytes(height)));

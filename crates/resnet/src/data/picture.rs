@@ -58,9 +58,63 @@ fn read_opened(opened: File, length: u64) -> Result<Vec<u8>, Fault> {
 /// # Errors
 /// As [`read_picture`]; the message calls it `name`.
 pub fn decode_picture(name: &str, packed: &[u8], image: &mut Image) -> Result<(), DataError> {
-    let header = header::read(&mut Cursor::new(packed), packed.len() as u64);
-    let decoded = header.and_then(|header| Ok(decode_into(packed, header, image)?));
-    decoded.map_err(|fault| fault.of(Path::new(name)))
+    let decoded = Packed::open(packed, max_pixels()).and_then(|packed| packed.decode(image));
+    decoded.map_err(|fault| DataError::Picture { file: name.into(), reason: fault.to_string() })
+}
+
+/// A picture in memory whose header has been read.
+#[derive(Clone, Copy, Debug)]
+pub struct Packed<'a> {
+    bytes: &'a [u8],
+    header: Header,
+}
+
+/// Why a picture in memory is not read; the texts follow its name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PictureFault {
+    /// Its format is not read.
+    #[error("{0}")]
+    Format(String),
+    /// It is larger than what is read.
+    #[error("{0}")]
+    TooLarge(String),
+    /// It is damaged, cut off or empty.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+impl From<Fault> for PictureFault {
+    fn from(fault: Fault) -> PictureFault {
+        match fault {
+            Fault::Format(text) => PictureFault::Format(text),
+            Fault::TooLarge(text) => PictureFault::TooLarge(text),
+            other => PictureFault::Damaged(other.text()),
+        }
+    }
+}
+
+impl<'a> Packed<'a> {
+    /// Reads the header of a picture that may have `most` pixels.
+    ///
+    /// # Errors
+    /// It is empty, of another format, larger, cut off, or declares more than its bytes can hold.
+    pub fn open(bytes: &'a [u8], most: u64) -> Result<Packed<'a>, PictureFault> {
+        let header = header::read(&mut Cursor::new(bytes), bytes.len() as u64, most)?;
+        Ok(Packed { bytes, header })
+    }
+
+    /// Its pixels.
+    pub fn pixels(&self) -> u64 {
+        u64::from(self.header.width) * u64::from(self.header.height)
+    }
+
+    /// Decodes it into `image`, as RGB.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn decode(self, image: &mut Image) -> Result<(), PictureFault> {
+        decode_into(self.bytes, self.header, image).map_err(PictureFault::Damaged)
+    }
 }
 
 fn open(file: &Path) -> Result<(Header, File, u64), Fault> {
@@ -71,7 +125,7 @@ fn open(file: &Path) -> Result<(Header, File, u64), Fault> {
         return Err(Fault::Reason("is not a file".to_string()));
     }
     let mut opened = File::open(file)?;
-    let header = header::read(&mut opened, metadata.len())?;
+    let header = header::read(&mut opened, metadata.len(), max_pixels())?;
     opened.rewind()?;
     Ok((header, opened, metadata.len()))
 }

@@ -203,7 +203,8 @@ fn damaged_files_never_panic() {
         for at in 0..file.len() {
             let mut damaged = file.clone();
             damaged[at] ^= 1 << (at % 8);
-            if let Ok(header) = header::read(Cursor::new(&damaged), damaged.len() as u64)
+            if let Ok(header) =
+                header::read(Cursor::new(&damaged), damaged.len() as u64, max_pixels())
                 && u64::from(header.width) * u64::from(header.height) < 1 << 20
                 && let Ok(decoded) = decode_bytes(&damaged, header)
             {
@@ -377,4 +378,21 @@ fn real_photos_are_read() {
             None => assert!(image.height > image.width, "it stands upright"),
         }
     }
+}
+
+#[test]
+fn pictures_in_memory_are_refused_by_kind() {
+    let ppm = b"P6 4 2 255\n0123456789abcdefghijklmn";
+    let mut image = Image::default();
+    let packed = Packed::open(ppm, 8).unwrap();
+    assert_eq!(packed.pixels(), 8);
+    packed.decode(&mut image).unwrap();
+    assert_eq!((image.width, image.height), (4, 2));
+    let fault = |bytes: &[u8], most| Packed::open(bytes, most).map(|_| ()).unwrap_err();
+    let texts = [fault(ppm, 7), fault(b"%PDF-1.7 1 0 obj", 8), fault(b"", 8)];
+    assert!(matches!(
+        texts,
+        [PictureFault::TooLarge(_), PictureFault::Format(_), PictureFault::Damaged(_)]
+    ));
+    assert_eq!(texts[0].to_string(), "declares 4 x 2 pixels; at most 7 are decoded");
 }

@@ -82,9 +82,14 @@ impl Predictor {
         }
     }
 
+    /// The probability of each class by these logits.
+    pub fn probabilities(&self, logits: &[f32]) -> Vec<f32> {
+        softmax(logits)
+    }
+
     /// The `top` most likely classes by these logits, most likely first.
     pub fn guesses(&self, logits: &[f32], top: usize) -> Vec<Guess> {
-        let probabilities = softmax(logits);
+        let probabilities = self.probabilities(logits);
         let mut order: Vec<usize> = (0..probabilities.len()).collect();
         order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]).then(a.cmp(&b)));
         let guess = |class: usize| Guess {
