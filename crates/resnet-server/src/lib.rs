@@ -2,4 +2,9 @@
 #![forbid(unsafe_code)]
 
 mod http;
+mod page;
+mod serve;
 mod wire;
+
+pub use http::Tokens;
+pub use serve::{Log, Options, ServeError, Server, Source};

@@ -1,22 +1,84 @@
 //! Bodies of requests, read to their end: never more than is taken, and not for ever.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::{Body, Bytes, Incoming};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{Phase, Refusal};
 
 /// How long an upload may still take once the server is about to stop.
 const LAST_UPLOADS: Duration = Duration::from_secs(2);
+/// When to come again where memory is short.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Bytes of a body that nobody wants which are read, so that its sender comes to read the answer.
+const MOST_DISCARDED: usize = 32 << 20;
+
+/// Memory that bodies take, of all calls together.
+#[derive(Debug)]
+pub(crate) struct Held {
+    bytes: AtomicUsize,
+    most: usize,
+}
+
+impl Held {
+    /// None yet, and at most so many bytes.
+    pub(crate) fn new(most: usize) -> Arc<Held> {
+        Arc::new(Held { bytes: AtomicUsize::new(0), most })
+    }
+}
+
+/// The memory of one body, given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Share {
+    held: Arc<Held>,
+    bytes: usize,
+}
+
+impl Share {
+    pub(super) fn new(held: Arc<Held>) -> Share {
+        Share { held, bytes: 0 }
+    }
+
+    /// Takes so many bytes more.
+    fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.bytes += bytes;
+        let all = self.held.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        match all > self.held.most {
+            true => Err(Refusal::busy("memory", "too much is being uploaded", AGAIN).closing()),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.held.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Reads what nobody wants to its end, or as much of it as is cheap.
+pub(super) async fn discard(mut body: Incoming) {
+    let end = Instant::now() + LAST_UPLOADS;
+    let mut left = MOST_DISCARDED;
+    while let Ok(Some(Ok(frame))) = timeout_at(end, body.frame()).await {
+        match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+            Some(less) => left = less,
+            None => return,
+        }
+    }
+}
 
 /// All of a body.
 pub(super) async fn read(
     mut body: Incoming,
     most: usize,
     timeout: Duration,
+    share: &mut Share,
     phase: &mut watch::Receiver<Phase>,
 ) -> Result<Bytes, Refusal> {
     let too_large = || {
@@ -58,6 +120,7 @@ pub(super) async fn read(
         if data.len() > most - length {
             return Err(too_large());
         }
+        share.grow(data.len())?;
         // Most bodies come as one piece, which needs no copy.
         match (&first, bytes.is_empty()) {
             (None, true) => first = Some(data),

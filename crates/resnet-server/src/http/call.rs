@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, HeaderName};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Version};
 use tokio::sync::watch;
 
+use super::body::{Held, Share};
 use super::unpack::{Coding, unpack};
 use super::{Phase, Refusal, body};
 
@@ -26,12 +27,11 @@ pub(crate) struct Call {
     /// When its head had come.
     pub(crate) began: Instant,
     body: Option<Incoming>,
+    share: Share,
     body_timeout: Duration,
     phase: watch::Receiver<Phase>,
 }
 
-/// Bodies of so many bytes are read though nobody wants them, so that their connection stays.
-const CHEAP: u64 = 256 << 10;
 /// What is larger than this is unpacked on a thread of its own.
 const QUICK: usize = 64 << 10;
 
@@ -39,6 +39,7 @@ impl Call {
     pub(super) fn new(
         request: Request<Incoming>,
         peer: IpAddr,
+        held: Arc<Held>,
         body_timeout: Duration,
         phase: watch::Receiver<Phase>,
     ) -> Call {
@@ -52,6 +53,7 @@ impl Call {
             peer,
             began: Instant::now(),
             body: Some(body),
+            share: Share::new(held),
             body_timeout,
             phase,
         }
@@ -85,7 +87,8 @@ impl Call {
     pub(crate) async fn body(&mut self, most: usize) -> Result<Bytes, Refusal> {
         let coding = Coding::parse(self.header(CONTENT_ENCODING).unwrap_or_default())?;
         let Some(body) = self.body.take() else { return Ok(Bytes::new()) };
-        let packed = body::read(body, most, self.body_timeout, &mut self.phase).await?;
+        let packed = body::read(body, most, self.body_timeout, &mut self.share, &mut self.phase);
+        let packed = packed.await?;
         if coding == Coding::Plain {
             return Ok(packed);
         }
@@ -96,14 +99,13 @@ impl Call {
         Ok(unpacked.map_err(|_| Refusal::fault("decompressing ended early"))??.into())
     }
 
-    /// Reads a small body that nobody wants, so that the connection can be used on.
+    /// Reads a body that nobody wants, so that its sender comes to read the reply and the
+    /// connection can be used on. Who waits to be told to send it is not told.
     pub(crate) async fn discard(&mut self) {
-        let small = |body: &Incoming| {
-            hyper::body::Body::size_hint(body).exact().is_some_and(|bytes| bytes <= CHEAP)
-        };
-        if let Some(body) = self.body.take_if(|body| small(body)) {
-            // If it fails, the connection ends, and the caller finds out by itself.
-            let _ = body::read(body, CHEAP as usize, self.body_timeout, &mut self.phase).await;
+        if let Some(body) = self.body.take()
+            && !self.headers.contains_key(EXPECT)
+        {
+            body::discard(body).await;
         }
     }
 }

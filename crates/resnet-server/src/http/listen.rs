@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
+use super::body::Held;
 use super::connection::{Calling, Timeouts, Watch, Watched};
 use super::reply::Content;
 use super::{App, Call};
@@ -41,6 +42,8 @@ pub(crate) struct Listening {
     pub(crate) http2: bool,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<tokio_rustls::TlsAcceptor>,
+    /// The memory of bodies.
+    pub(crate) held: Arc<Held>,
     /// Connections that are open.
     pub(crate) open: Arc<AtomicUsize>,
 }
@@ -109,6 +112,7 @@ impl Listening {
         let answering = Answering {
             app: self.app.clone(),
             peer,
+            held: self.held.clone(),
             body_timeout: self.timeouts.body,
             phase: self.phase.clone(),
             watch: watch.clone(),
@@ -162,6 +166,7 @@ fn is_of_connection(error: &io::Error) -> bool {
 struct Answering {
     app: Arc<dyn App>,
     peer: SocketAddr,
+    held: Arc<Held>,
     body_timeout: Duration,
     phase: watch::Receiver<Phase>,
     watch: Watch,
@@ -175,7 +180,8 @@ impl Service<Request<Incoming>> for Answering {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let calling = self.watch.call();
         let peer = self.peer.ip().to_canonical();
-        let call = Call::new(request, peer, self.body_timeout, self.phase.clone());
+        let call =
+            Call::new(request, peer, self.held.clone(), self.body_timeout, self.phase.clone());
         let answer = self.app.clone().call(call);
         Box::pin(async move {
             let response = answer.await.into_response();

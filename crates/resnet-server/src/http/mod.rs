@@ -10,12 +10,13 @@ mod reply;
 mod token;
 mod unpack;
 
+pub(crate) use body::Held;
 pub(crate) use call::{Call, Query};
 pub(crate) use connection::Timeouts;
 pub(crate) use listen::{Listening, Phase};
 pub(crate) use refusal::Refusal;
 pub(crate) use reply::{Reply, Sender};
-pub(crate) use token::Tokens;
+pub use token::Tokens;
 
 use std::future::Future;
 use std::pin::Pin;

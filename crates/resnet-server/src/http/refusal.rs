@@ -76,6 +76,12 @@ impl Refusal {
         Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "format", message)
     }
 
+    /// 417: something is expected of the server that it does not do.
+    pub(crate) fn expectation(found: &str) -> Refusal {
+        let message = format!("`Expect: {found}` is not possible, only 100-continue");
+        Refusal::new(StatusCode::EXPECTATION_FAILED, "expectation", message)
+    }
+
     /// 422: a picture that is damaged.
     pub(crate) fn damaged(message: impl Into<String>) -> Refusal {
         Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "damaged", message)

@@ -36,6 +36,8 @@ pub struct Predictor {
     classes: Vec<String>,
     precision: Precision,
     input_shape: Shape,
+    /// Numbers of an embedding.
+    features: usize,
     /// Of each layer's output.
     shapes: Vec<Shape>,
     /// The layer whose maps are looked at, if the network has one, where the predictor explains.
@@ -126,6 +128,7 @@ impl Predictor {
             classes: model.classes,
             precision: how.precision,
             input_shape: graph.input,
+            features: shapes[graph.layer(graph.head()).inputs[0].0].len(),
             shapes,
             layer,
         })
@@ -155,6 +158,11 @@ impl Predictor {
     /// Shape of its input.
     pub fn input_shape(&self) -> Shape {
         self.input_shape
+    }
+
+    /// Numbers of an embedding.
+    pub fn features(&self) -> usize {
+        self.features
     }
 
     /// How its maps are stored.
