@@ -41,6 +41,8 @@ enum Verb {
     Eval(cmd::eval::Args),
     /// Classify pictures with a trained model
     Predict(cmd::predict::Args),
+    /// Answer over HTTP and gRPC, with a page for people
+    Serve(cmd::serve::Args),
     /// Look pictures over before training
     Data(cmd::data::Args),
     /// List published weights, or fetch them
@@ -94,6 +96,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Finetune(args) => cmd::finetune::run(args),
         Verb::Eval(args) => cmd::eval::run(args),
         Verb::Predict(args) => cmd::predict::run(args),
+        Verb::Serve(args) => cmd::serve::run(args),
         Verb::Data(args) => cmd::data::run(args),
         Verb::Weights(args) => cmd::weights::run(args),
         Verb::Import(args) => cmd::import::run(args),

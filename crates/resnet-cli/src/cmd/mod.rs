@@ -21,6 +21,7 @@ pub(crate) mod models;
 mod paths;
 mod precision;
 pub(crate) mod predict;
+pub(crate) mod serve;
 pub(crate) mod summary;
 pub(crate) mod train;
 pub(crate) mod weights;

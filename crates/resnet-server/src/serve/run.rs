@@ -75,17 +75,18 @@ pub struct Server {
     network: JoinHandle<()>,
     /// Told by the network's thread when all connections have ended.
     ended: mpsc::Receiver<()>,
+    /// Until somebody takes them.
+    orders: Option<mpsc::Receiver<Order>>,
 }
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_millis(500);
 
 impl Server {
-    /// Listens, and answers that it is not ready until the models are loaded, which is done before
-    /// this comes back.
+    /// Listens, and answers that it is not ready until the models are [loaded](Server::load).
     ///
     /// # Errors
-    /// It cannot listen, a model cannot be loaded, or the options do not go together.
+    /// It cannot listen, or the options do not go together.
     pub fn start(
         options: Options,
         sources: Vec<Source>,
@@ -113,20 +114,30 @@ impl Server {
             // Whoever would be told may not wait any more.
             let _ = send.send(());
         })?;
+        let threads = Vec::new();
         let mut server =
-            Server { state, phase, address, grpc, threads: Vec::new(), network, ended };
+            Server { state, phase, address, grpc, threads, network, ended, orders: Some(orders) };
         for _ in 0..server.state.shop.queue.workers() {
             let state = server.state.clone();
             server.threads.push(spawn("picture", move || state.shop.work())?);
         }
-        let outcome = server.state.models.load(None, true);
+        Ok(server)
+    }
+
+    /// Loads the models, and from then on again when that is asked for.
+    ///
+    /// # Errors
+    /// A model cannot be loaded, or the system gives no thread.
+    pub fn load(&mut self) -> Result<(), ServeError> {
+        let outcome = self.state.models.load(None, true);
         if !outcome.failed.is_empty() {
-            server.stop(Duration::ZERO);
             return Err(ServeError::Model(outcome.failed.join("; ")));
         }
-        let state = server.state.clone();
-        server.threads.push(spawn("loader", move || load_when_asked(&state, &orders))?);
-        Ok(server)
+        if let Some(orders) = self.orders.take() {
+            let state = self.state.clone();
+            self.threads.push(spawn("loader", move || load_when_asked(&state, &orders))?);
+        }
+        Ok(())
     }
 
     /// Where it listens for HTTP.
