@@ -3,11 +3,14 @@
     pip install pyyaml
     python3 tools/check_deploy.py target/release/resnet
 
-Trains a small network for some steps and serves it with each command line of deploy/, on ports of this machine. Then
+Trains a small network for some steps and serves it with each command line of deploy/, on ports of
+this machine. Then
 
 - what the probes ask is answered, and a picture is classified, with the token where there is one;
-- every metric of the alerts and the dashboard is in /metrics, and a reload that went well counts as the alerts think it does;
-- SIGTERM makes it not ready while it still accepts, and ends it with code 0 before who started it would kill it.
+- every metric of the alerts and the dashboard is in /metrics, and a reload that went well counts
+  as the alerts think it does;
+- SIGTERM makes it not ready while it still accepts, and ends it with code 0 before who started it
+  would kill it.
 """
 
 import http.client
@@ -46,7 +49,11 @@ def free_port():
 def here(command, model, token):
     """The arguments with a model, a token and ports of this machine, and the port of HTTP."""
     port, args = free_port(), []
-    values = {"--listen": f"127.0.0.1:{port}", "--grpc": f"127.0.0.1:{free_port()}", "--token-file": token}
+    values = {
+        "--listen": f"127.0.0.1:{port}",
+        "--grpc": f"127.0.0.1:{free_port()}",
+        "--token-file": token,
+    }
     for arg in command.args:
         name, equals, value = arg.partition("=")
         if equals and not name.startswith("--"):
@@ -70,7 +77,8 @@ class Server:
 
     def ask(self, path, body=None):
         """(status, body) of a request, or None where nobody listens."""
-        head = {"Authorization": f"Bearer {self.token}"} if self.token and not path.startswith("/v2/health") else {}
+        wanted = self.token and not path.startswith("/v2/health")
+        head = {"Authorization": f"Bearer {self.token}"} if wanted else {}
         assert self.process.poll() is None, f"ended with {self.process.returncode}: {self.said()}"
         try:
             asked = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
@@ -87,9 +95,11 @@ class Server:
 
 def metrics_used():
     """The names of metrics in alerts and dashboard, of histograms without the ending."""
-    text = "".join((DEPLOY / name).read_text() for name in ("prometheus-rules.yaml", "grafana.json"))
+    files = ("prometheus-rules.yaml", "grafana.json")
+    text = "".join((DEPLOY / name).read_text() for name in files)
     text = re.sub(r"^\s*#.*$", "", text, flags=re.M)
-    names = set(re.findall(r"\b((?:resnet|process)_\w+?)(?:_bucket|_sum|_count)?\s*(?:\{|, job\))", text))
+    name = r"\b((?:resnet|process)_\w+?)(?:_bucket|_sum|_count)?(?:\{|, job\))"
+    names = set(re.findall(name, text))
     assert len(names) > 8, f"only {names} found"
     return names
 
@@ -101,7 +111,8 @@ def check(resnet, command, probes, folder):
         for path in probes:
             assert server.ask(path)[0] == 200, f"{path}: {server.ask(path)}"
         status, answer = server.ask("/classify", PICTURE)
-        assert status == 200 and json.loads(answer)["pictures"][0]["top"], f"/classify: {status} {answer}"
+        assert status == 200, f"/classify: {status} {answer}"
+        assert json.loads(answer)["pictures"][0]["top"], f"/classify: {answer}"
 
         server.process.send_signal(signal.SIGHUP)
         counted = re.compile(r'^resnet_reload_total\{[^}]*result="ok"[^}]*\} [1-9]', re.M)
@@ -113,10 +124,12 @@ def check(resnet, command, probes, folder):
         server.process.send_signal(signal.SIGTERM)
         if command.seconds("drain-delay"):
             until("not ready", lambda: (server.ask("/v2/health/ready") or [0])[0] == 503)
-            assert server.ask("/classify", PICTURE)[0] == 200, "refused while endpoints still point to it"
+            status, answer = server.ask("/classify", PICTURE)
+            assert status == 200, f"refused while endpoints still point to it: {status} {answer}"
         code = server.process.wait(command.grace)
         assert code == 0, f"ended with {code}: {server.said()}"
-        print(f"{command.file}: served, reloaded, drained in {time.monotonic() - start:.1f} s of {command.grace}")
+        took = time.monotonic() - start
+        print(f"{command.file}: served, reloaded, drained in {took:.1f} s of {command.grace}")
     finally:
         server.process.kill()
         server.process.wait()
@@ -124,12 +137,13 @@ def check(resnet, command, probes, folder):
 
 def main():
     resnet = Path(sys.argv[1]).resolve()
-    pod = only(documents("kubernetes.yaml"), "Deployment")["spec"]["template"]["spec"]["containers"][0]
-    probes = {probe["httpGet"]["path"] for name, probe in pod.items() if name.endswith("Probe")}
+    pod = only(documents("kubernetes.yaml"), "Deployment")["spec"]["template"]["spec"]
+    probes = {value["httpGet"]["path"] for key, value in pod["containers"][0].items()
+              if key.endswith("Probe")}
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        subprocess.run([resnet, "train", "resnet8", "--steps", "12", "--out", folder / "run"], check=True,
-                       capture_output=True)
+        train = ["train", "resnet8", "--steps", "12", "--out", folder / "run"]
+        subprocess.run([resnet, *train], check=True, capture_output=True)
         for command in commands():
             check(resnet, command, probes, folder)
 

@@ -3,10 +3,12 @@
     pip install kubernetes-validate six urllib3; pip install --no-deps kserve
     python3 tools/check_manifests.py
 
-- kubernetes.yaml against the schemas of the oldest Kubernetes that it names and of the newest, unknown keys refused;
-- kserve.yaml by making KServe's own objects of it, what is of Kubernetes in them by the newest schemas;
-- what schemas do not see: names that refer to each other, the restricted Pod Security Standard, threads as many as CPUs, and
-  that nothing is killed before it has drained.
+- kubernetes.yaml against the schemas of the oldest Kubernetes that it names and of the newest,
+  unknown keys refused;
+- kserve.yaml by making KServe's own objects of it, what is of Kubernetes in them by the newest
+  schemas;
+- what schemas do not see: names that refer to each other, the restricted Pod Security Standard,
+  whole CPUs, and that nothing is killed before it has drained.
 """
 
 import importlib
@@ -78,7 +80,8 @@ class Kserve:
 
 def check_kubernetes(found):
     """The documents against Kubernetes' schemas."""
-    oldest = re.search(r"Kubernetes (1\.\d+) or later", (DEPLOY / "kubernetes.yaml").read_text())[1]
+    text = (DEPLOY / "kubernetes.yaml").read_text()
+    oldest = re.search(r"Kubernetes (1\.\d+) or later", text)[1]
     for version in (oldest, kubernetes_validate.latest_version()):
         for document in found:
             used = kubernetes_validate.validate(document, version, strict=True)
@@ -102,7 +105,7 @@ def check_names(found):
         policy["podSelector"]["matchLabels"],
     ]
     for selector in selectors:
-        assert selector and selector.items() <= labels, f"{selector} selects no pod of {dict(labels)}"
+        assert selector and selector.items() <= labels, f"{selector} selects no pod"
     used = {port["targetPort"] for port in service["ports"]}
     used |= {container[probe]["httpGet"]["port"]
              for probe in ("startupProbe", "readinessProbe", "livenessProbe")}
@@ -111,15 +114,16 @@ def check_names(found):
     mounted = {mount["name"] for mount in container["volumeMounts"]}
     assert mounted == {volume["name"] for volume in pod["volumes"]}, f"mounted are {mounted}"
     target = only(found, "HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]
-    for key, value in (("apiVersion", deployment["apiVersion"]), ("kind", "Deployment"),
-                       ("name", deployment["metadata"]["name"])):
-        assert target[key] == value, f"the autoscaler's {key} is {target[key]}, expected {value}"
+    scaled = {key: deployment[key] for key in ("apiVersion", "kind")}
+    scaled["name"] = deployment["metadata"]["name"]
+    assert target == scaled, f"the autoscaler scales {target}, expected {scaled}"
 
 
 def check_container(file, container, pod):
-    """Threads as many as CPUs, and the restricted Pod Security Standard."""
+    """Whole CPUs, and the restricted Pod Security Standard."""
     limits, requests = (container["resources"][key] for key in ("limits", "requests"))
-    assert limits["cpu"].isdigit(), f"{file}: the limit of CPUs is {limits['cpu']}, expected a whole number"
+    cpus = limits["cpu"]
+    assert cpus.isdigit(), f"{file}: the limit of CPUs is {cpus}, expected a whole number"
     assert limits == requests, f"{file}: {requests} are requested, {limits} are the limits"
     context = {**pod.get("securityContext", {}), **container["securityContext"]}
     expected = {
@@ -153,8 +157,9 @@ def main():
     for command in commands():
         drained = command.seconds("drain-delay") + command.seconds("drain")
         assert command.flag("drain"), f"{command.file}: --drain is left to its default"
-        assert command.grace > drained, f"{command.file}: killed after {command.grace} s, drained after {drained}"
-        print(f"{command.file}: drained after {drained} s, killed after {command.grace}")
+        ends = f"{command.file}: drained after {drained} s, killed after {command.grace}"
+        assert command.grace > drained, ends
+        print(ends)
 
 
 if __name__ == "__main__":

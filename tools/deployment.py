@@ -1,4 +1,4 @@
-"""What the files of deploy/ say, for the programs that check them: documents, command lines, and how long an end may take."""
+"""What the files of deploy/ say, for the programs that check them: documents, and command lines."""
 
 import re
 import shlex
@@ -10,7 +10,7 @@ DEPLOY = Path(__file__).resolve().parents[1] / "deploy"
 
 
 class Command:
-    """A command line of `resnet serve`, and the seconds after SIGTERM at which who started it kills it."""
+    """A command line of `resnet serve`, and the seconds from SIGTERM to SIGKILL."""
 
     def __init__(self, file, args, grace):
         self.file, self.args, self.grace = file, args, grace
@@ -51,14 +51,15 @@ def unit():
 
 
 def commands():
-    """The command lines of the unit with its example of an environment, of Kubernetes, and of KServe."""
+    """The command lines of the unit with its example's flags, of Kubernetes, and of KServe."""
     found = dict(unit())
     env = (DEPLOY / "resnet.env.example").read_text()
     line = found["ExecStart"]
     for name, value in re.findall(r"^(\w+)=(.*)$", env, re.M):
-        assert f"${name}" in line, f"resnet.env.example sets {name}, which resnet.service does not use"
+        assert f"${name}" in line, f"resnet.service does not use {name} of resnet.env.example"
         line = line.replace(f"${name}", value)
-    yield Command("resnet.service", shlex.split(line)[1:], seconds(found["TimeoutStopSec"], "TimeoutStopSec"))
+    grace = seconds(found["TimeoutStopSec"], "TimeoutStopSec")
+    yield Command("resnet.service", shlex.split(line)[1:], grace)
 
     pod = only(documents("kubernetes.yaml"), "Deployment")["spec"]["template"]["spec"]
     (container,) = pod["containers"]
