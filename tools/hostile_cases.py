@@ -367,7 +367,7 @@ def multiparts(good):
         "nested": (nested, {200, 400, 415, 422}),
         "a part without a head": (b"--B\r\n\r\n" + good + b"\r\n" + end, {200, 400}),
         "lines without CR": ((part + end).replace(b"\r\n", b"\n"), {200, 400}),
-        "65 pictures": (part * 65 + end, {400, 413}),
+        "1,025 pictures": (part * 1025 + end, {400, 413}),
         "100,000 empty parts": (b"--B\r\n\r\n\r\n" * 100_000 + end, {400, 413}),
         "100,000 ends": (part + end * 100_000, {200, 400}),
         "a head of 1 MB": (head[:-4] + b"x" * 1_000_000 + b"\r\n\r\n" + end, {200, 400, 413, 431}),

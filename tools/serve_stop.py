@@ -131,7 +131,7 @@ def judge_stopped(clients, asked_at, checks):
         if last.answer is None:
             # It crossed the end of the connection; nobody has promised anything.
             cut += last.begun >= asked_at
-        elif last.answer.headers.get("connection", "").lower() != "close":
+        elif last.begun >= asked_at and last.answer.headers.get("connection", "").lower() != "close":
             unannounced += 1
     refused = sum(one.answer is not None and one.answer.status == 503 for one in sent)
     text = f"{unannounced} of {len(clients)} ended without; {refused} answers were 503"

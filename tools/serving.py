@@ -193,8 +193,8 @@ def raw(address, data, end=False, method="POST", patience=PATIENCE):
             sock.sendall(data)
             if end:
                 sock.shutdown(socket.SHUT_WR)
-        except ConnectionError:
-            pass
+        except OSError:
+            pass  # it has closed before it was asked to; what it said may still be there
         return read_answer(sock, method)
 
 

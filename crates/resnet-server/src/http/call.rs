@@ -1,6 +1,7 @@
 //! A call: what was asked, by whom, and the body that may still be on its way.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -85,7 +86,8 @@ impl Call {
     /// # Errors
     /// It is larger, comes too slowly, or is damaged.
     pub(crate) async fn body(&mut self, most: usize) -> Result<Bytes, Refusal> {
-        let coding = Coding::parse(self.header(CONTENT_ENCODING).unwrap_or_default())?;
+        let coding = self.headers.get(CONTENT_ENCODING).map_or(b"".as_slice(), |v| v.as_bytes());
+        let coding = Coding::parse(&String::from_utf8_lossy(coding))?;
         let Some(body) = self.body.take() else { return Ok(Bytes::new()) };
         let packed = body::read(body, most, self.body_timeout, &mut self.share, &mut self.phase);
         let packed = packed.await?;
@@ -151,15 +153,22 @@ impl Query {
         }
     }
 
-    /// A whole number up to `most`.
+    /// A whole number within a range.
     ///
     /// # Errors
     /// It is none.
-    pub(crate) fn number(&self, name: &str, most: usize) -> Result<Option<usize>, Refusal> {
+    pub(crate) fn number(
+        &self,
+        name: &str,
+        range: RangeInclusive<usize>,
+    ) -> Result<Option<usize>, Refusal> {
         let Some(text) = self.get(name) else { return Ok(None) };
-        let number = text.parse().ok().filter(|number| *number <= most);
+        let number = text.parse().ok().filter(|number| range.contains(number));
         number.map(Some).ok_or_else(|| {
-            Refusal::malformed(format!("`{name}` is `{text}`, expected a number from 0 to {most}"))
+            let (least, most) = (range.start(), range.end());
+            Refusal::malformed(format!(
+                "`{name}` is `{text}`, expected a number from {least} to {most}"
+            ))
         })
     }
 }
@@ -201,8 +210,8 @@ mod tests {
         assert_eq!(query.get("a b"), Some("c d"));
         assert!(query.flag("cam").unwrap() && !query.flag("off").unwrap());
         assert!(!query.flag("none").unwrap() && query.flag("x").is_err());
-        assert_eq!(query.number("top", 10).unwrap(), Some(7));
-        assert_eq!(query.number("top", 6).unwrap_err().status, 400);
-        assert_eq!(query.number("none", 6).unwrap(), None);
+        assert_eq!(query.number("top", 1..=10).unwrap(), Some(7));
+        assert_eq!(query.number("top", 1..=6).unwrap_err().status, 400);
+        assert_eq!(query.number("none", 0..=6).unwrap(), None);
     }
 }

@@ -7,6 +7,8 @@ mod connection;
 mod listen;
 mod refusal;
 mod reply;
+#[cfg(feature = "tls")]
+mod tls;
 mod token;
 mod unpack;
 
@@ -16,6 +18,8 @@ pub(crate) use connection::Timeouts;
 pub(crate) use listen::{Listening, Phase};
 pub(crate) use refusal::Refusal;
 pub(crate) use reply::{Reply, Sender};
+#[cfg(feature = "tls")]
+pub(crate) use tls::acceptor;
 pub use token::Tokens;
 
 use std::future::Future;

@@ -1,10 +1,11 @@
 //! Pictures in, labels out: this server's own route, TorchServe's and the older protocol.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hyper::header::{CONTENT_TYPE, HeaderName};
 use resnet::measure::predict::{Ask, Look};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::model::Loaded;
 use super::queue::Client;
@@ -88,8 +89,8 @@ pub(super) async fn classify(
         let known = KNOWN.join(", ");
         return Err(Refusal::malformed(format!("there is no `{other}`; expected {known}")));
     }
-    let top = query.number("top", usize::MAX)?.unwrap_or(TOP).clamp(1, classes);
-    let class = query.number("class", classes - 1)?;
+    let top = query.number("top", 1..=u32::MAX as usize)?.unwrap_or(TOP).min(classes);
+    let class = query.number("class", 0..=classes - 1)?;
     let look = class.map_or(Look::Likeliest, Look::Class);
     let cam = query.flag("cam")? || class.is_some();
     let shown = Shown { embedding: query.flag("embedding")?, logits: query.flag("logits")? };
@@ -128,11 +129,12 @@ pub(super) async fn classify(
         }
     };
     note(about, &seen);
-    let shown =
-        |(name, seen): (&Option<String>, _)| classify::picture(name.as_deref(), seen, shown);
-    let pictures = names.iter().zip(&seen).map(shown).collect();
+    let mut pictures = Vec::with_capacity(seen.len());
+    for (name, seen) in names.iter().zip(&seen) {
+        pictures.push(classify::picture(name.as_deref(), seen, shown));
+    }
     let version = model.version.to_string();
-    let value = classify::write(&model.name, &version, pictures, call.began.elapsed());
+    let value = classify::written(&model.name, &version, pictures, call.began.elapsed());
     Ok(timed(Reply::json(&value), &about.stages))
 }
 
@@ -200,7 +202,7 @@ pub(super) async fn predictions(
                 false => guess.label.clone(),
             };
             known.push(&guess.label);
-            text.push(format!("{}:{}", Value::from(name), Value::from(guess.probability)));
+            text.push(format!("{}:{}", Value::from(name), guess.probability));
         }
         // An object whose members keep their order.
         format!("{{{}}}", text.join(","))
@@ -233,10 +235,11 @@ pub(super) async fn v1(
     let batch = Batch { model: &model, client, ask, top: TOP, priority: 0, deadline };
     let seen = state.see(batch, pictures).await?;
     note(about, &seen);
-    let shown = |seen| classify::picture(None, &Ok(seen), Shown::default());
-    let answers: Vec<Value> = all(seen)?.into_iter().map(shown).collect();
+    if let Some(Err(refusal)) = seen.iter().find(|seen| seen.is_err()) {
+        return Err(refusal.clone());
+    }
+    let shown = |seen| classify::picture(None, seen, Shown::default());
     let key = if explain { "explanations" } else { "predictions" };
-    let mut value = Map::new();
-    value.insert(key.to_owned(), answers.into());
-    Ok(timed(Reply::json(&value), &about.stages))
+    let written = BTreeMap::from([(key, seen.iter().map(shown).collect::<Vec<_>>())]);
+    Ok(timed(Reply::json(&written), &about.stages))
 }

@@ -132,7 +132,7 @@ impl Metrics {
 
     /// Counts an attempt to load models.
     pub(crate) fn reload(&self, well: bool) {
-        let result = if well { "success" } else { "failure" };
+        let result = if well { "ok" } else { "failed" };
         *self.lock().reloads.entry(result).or_default() += 1;
     }
 
@@ -167,7 +167,7 @@ impl Metrics {
         }
         let name = "resnet_reload_total";
         head(&mut out, name, "counter", "Attempts to load models again.");
-        for result in ["success", "failure"] {
+        for result in ["ok", "failed"] {
             let count = state.reloads.get(result).copied().unwrap_or(0);
             let _ = writeln!(out, "{name}{{result=\"{result}\"}} {count}");
         }
@@ -240,6 +240,13 @@ fn process(out: &mut String) {
         line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok()
     };
     let threads = kilobytes("Threads:");
+    // Clock ticks, a hundred a second on every Linux; the name in front may hold anything.
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_ascii_whitespace();
+    let ticks: u64 = fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    let name = "process_cpu_seconds_total";
+    let _ = writeln!(out, "# HELP {name} Time on cores.\n# TYPE {name} counter");
+    let _ = writeln!(out, "{name} {}", ticks as f64 / 100.0);
     let rows = [
         ("process_resident_memory_bytes", "Memory in use.", kilobytes("VmRSS:").map(|k| k << 10)),
         ("process_threads", "Threads.", threads),

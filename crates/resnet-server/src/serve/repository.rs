@@ -33,7 +33,11 @@ pub(super) fn ping(state: &State) -> Reply {
 
 pub(super) fn ready(state: &State) -> Reply {
     let ready = state.is_ready();
-    let reply = Reply::json(&json!({ "ready": ready, "live": true }));
+    let mut body = json!({ "ready": ready, "live": true });
+    if !ready {
+        body["error"] = "the server is loading its models, or stopping".into();
+    }
+    let reply = Reply::json(&body);
     with_status(reply, if ready { 200 } else { 503 })
 }
 

@@ -4,13 +4,14 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use hyper::header::{
     ACCEPT, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
-    CACHE_CONTROL, EXPECT, HeaderName, HeaderValue, ORIGIN, VARY,
+    CACHE_CONTROL, CONNECTION, EXPECT, HeaderName, HeaderValue, ORIGIN, VARY,
 };
-use hyper::{Method, StatusCode};
+use hyper::{Method, StatusCode, Version};
 use serde_json::json;
 
 use super::log::Line;
@@ -56,10 +57,17 @@ async fn answer(state: &Arc<State>, mut call: Call) -> Reply {
         reply.headers.insert(TRACE, trace.clone());
     }
     share(state, &call, &mut reply);
+    // Who asks again is to ask another server.
+    if state.stopping.load(Ordering::SeqCst) && call.version < Version::HTTP_2 {
+        reply.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     let (status, took) = (reply.status.as_u16(), call.began.elapsed());
     let model = about.model.as_ref().map(|(name, version)| (name.as_str(), *version));
     if !matches!(call.path.as_str(), "/metrics" | "/ping") && !call.path.starts_with("/v2/health") {
         state.shop.metrics.request(model, status, took, reply.refused);
+    }
+    if status == 500 {
+        (state.log)(&format!("{} {}: {id} was answered with 500", call.method, call.path));
     }
     if state.options.log_requests {
         let line = Line {
@@ -248,7 +256,7 @@ fn metrics(state: &State) -> Reply {
         models: &models,
         waiting: state.shop.queue.len(),
         decode_bytes: state.shop.budget.taken(),
-        connections: state.open.load(std::sync::atomic::Ordering::Relaxed),
+        connections: state.open.load(Ordering::Relaxed),
         ready: state.is_ready(),
     };
     let text = state.shop.metrics.render(&now);

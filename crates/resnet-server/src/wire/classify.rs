@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use hyper::body::Bytes;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
-use super::{MOST_PICTURES, Picture, Seen, json as text, ms, multipart};
+use super::{MOST_PICTURES, Seen, Stages, json as text, ms, multipart};
 use crate::http::Refusal;
 
 /// A picture and its name, where it has one.
@@ -80,43 +79,114 @@ pub(crate) struct Shown {
     pub(crate) logits: bool,
 }
 
-/// A picture's answer.
-pub(crate) fn picture(name: Option<&str>, seen: &Result<Seen, Refusal>, shown: Shown) -> Value {
-    let seen = match seen {
-        Ok(seen) => seen,
-        Err(refusal) => return json!({ "name": name, "error": refusal.message }),
-    };
-    let top: Vec<Value> = seen.top.iter().map(guess).collect();
-    let mut value = json!({
-        "name": name, "width": seen.width, "height": seen.height, "top": top,
-        "ms": {
-            "queue": ms(seen.stages.queue),
-            "decode": ms(seen.stages.decode),
-            "compute": ms(seen.stages.compute),
-        },
-    });
-    if let Some(cam) = &seen.answer.cam {
-        value["cam"] = json!({
-            "class": cam.class, "height": cam.height, "width": cam.width, "values": cam.values,
-            "region": seen.region,
-        });
-    }
-    if shown.embedding {
-        value["embedding"] = json!(seen.answer.embedding);
-    }
-    if shown.logits {
-        value["logits"] = json!(seen.answer.logits);
-    }
-    value
+/// A picture's answer, as JSON shows it.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(crate) enum Picture<'a> {
+    /// What it is.
+    Seen(Box<Found<'a>>),
+    /// Why that is not known.
+    Refused {
+        /// Its name.
+        name: Option<&'a str>,
+        /// A sentence.
+        error: &'a str,
+    },
 }
 
-pub(crate) fn guess(guess: &resnet::Guess) -> Value {
-    json!({ "class": guess.class, "label": guess.label, "probability": guess.probability })
+/// What was found out about a picture, as JSON shows it.
+#[derive(Serialize)]
+pub(crate) struct Found<'a> {
+    name: Option<&'a str>,
+    width: usize,
+    height: usize,
+    top: Vec<Guess<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cam: Option<Cam<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    embedding: Option<&'a [f32]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logits: Option<&'a [f32]>,
+    ms: Times,
+}
+
+#[derive(Serialize)]
+struct Guess<'a> {
+    class: usize,
+    label: &'a str,
+    probability: f32,
+}
+
+#[derive(Serialize)]
+struct Cam<'a> {
+    class: usize,
+    height: usize,
+    width: usize,
+    values: &'a [f32],
+    region: [f64; 4],
+}
+
+#[derive(Serialize)]
+struct Times {
+    queue: f64,
+    decode: f64,
+    compute: f64,
+}
+
+/// A picture's answer.
+pub(crate) fn picture<'a>(
+    name: Option<&'a str>,
+    seen: &'a Result<Seen, Refusal>,
+    shown: Shown,
+) -> Picture<'a> {
+    let seen = match seen {
+        Ok(seen) => seen,
+        Err(refusal) => return Picture::Refused { name, error: &refusal.message },
+    };
+    let Stages { queue, decode, compute } = seen.stages;
+    let guess = |guess: &'a resnet::Guess| Guess {
+        class: guess.class,
+        label: &guess.label,
+        probability: guess.probability,
+    };
+    Picture::Seen(Box::new(Found {
+        name,
+        width: seen.width,
+        height: seen.height,
+        top: seen.top.iter().map(guess).collect(),
+        cam: seen.answer.cam.as_ref().map(|cam| Cam {
+            class: cam.class,
+            height: cam.height,
+            width: cam.width,
+            values: &cam.values,
+            region: seen.region,
+        }),
+        embedding: seen.answer.embedding.as_deref().filter(|_| shown.embedding),
+        logits: shown.logits.then_some(&seen.answer.logits),
+        ms: Times { queue: ms(queue), decode: ms(decode), compute: ms(compute) },
+    }))
 }
 
 /// All answers of a request.
-pub(crate) fn write(model: &str, version: &str, pictures: Vec<Value>, total: Duration) -> Value {
-    json!({
-        "model": model, "version": version, "pictures": pictures, "ms": { "total": ms(total) },
-    })
+#[derive(Serialize)]
+pub(crate) struct Written<'a> {
+    model: &'a str,
+    version: &'a str,
+    pictures: Vec<Picture<'a>>,
+    ms: Total,
+}
+
+#[derive(Serialize)]
+struct Total {
+    total: f64,
+}
+
+/// All answers of a request, and how long it took.
+pub(crate) fn written<'a>(
+    model: &'a str,
+    version: &'a str,
+    pictures: Vec<Picture<'a>>,
+    total: Duration,
+) -> Written<'a> {
+    Written { model, version, pictures, ms: Total { total: ms(total) } }
 }

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use hyper::body::Bytes;
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::infer::{Infer, Kind, Output};
 use super::json as text;
@@ -138,45 +137,70 @@ fn read_parts(json: &Bytes, mut binary: Bytes) -> Result<Infer, Refusal> {
 pub(crate) fn write(infer: &Infer, model: &str, version: &str, tensors: &[Tensor]) -> Reply {
     let mut binary = Vec::new();
     let described = tensors.iter().zip(&infer.outputs).map(|(tensor, output)| {
-        let mut described = json!({
-            "name": tensor.name, "datatype": tensor.datatype(), "shape": tensor.shape,
-        });
+        let before = binary.len();
         if output.binary {
-            let raw = tensor.raw();
-            described["parameters"] = json!({ "binary_data_size": raw.len() });
-            binary.extend_from_slice(&raw);
-        } else {
-            described["data"] = data(tensor);
+            binary.extend_from_slice(&tensor.raw());
         }
-        described
+        Written {
+            name: &tensor.name,
+            datatype: tensor.datatype(),
+            shape: &tensor.shape,
+            parameters: output.binary.then(|| Behind { binary_data_size: binary.len() - before }),
+            data: (!output.binary).then_some(Elements(&tensor.values)),
+        }
     });
-    let outputs: Vec<Value> = described.collect();
-    let mut answer = Map::new();
-    answer.insert("model_name".into(), model.into());
-    answer.insert("model_version".into(), version.into());
-    if let Some(id) = &infer.id {
-        answer.insert("id".into(), id.as_str().into());
-    }
-    answer.insert("outputs".into(), outputs.into());
+    let outputs = described.collect();
+    let id = infer.id.as_deref();
+    let answer = Answer { model_name: model, model_version: version, id, outputs };
     if !infer.outputs.iter().any(|output| output.binary) {
         return Reply::json(&answer);
     }
-    let mut bytes = Value::Object(answer).to_string().into_bytes();
+    // Texts and numbers always become JSON.
+    let mut bytes = serde_json::to_vec(&answer).unwrap_or_default();
     let length = bytes.len().to_string();
     bytes.extend_from_slice(&binary);
     let name = hyper::header::HeaderName::from_static(JSON_LENGTH);
     Reply::bytes("application/octet-stream", bytes).with(name, &length)
 }
 
+#[derive(Serialize)]
+struct Answer<'a> {
+    model_name: &'a str,
+    model_version: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    outputs: Vec<Written<'a>>,
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    name: &'a str,
+    datatype: &'static str,
+    shape: &'a [usize],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<Behind>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Elements<'a>>,
+}
+
+#[derive(Serialize)]
+struct Behind {
+    binary_data_size: usize,
+}
+
 /// A tensor's elements as JSON has them: flat.
-fn data(tensor: &Tensor) -> Value {
-    match &tensor.values {
-        Values::Bytes(elements) => {
-            elements.iter().map(|bytes| Value::from(String::from_utf8_lossy(bytes))).collect()
+struct Elements<'a>(&'a Values);
+
+impl Serialize for Elements<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Values::Bytes(elements) => {
+                serializer.collect_seq(elements.iter().map(|bytes| String::from_utf8_lossy(bytes)))
+            }
+            Values::U8(bytes) => serializer.collect_seq(bytes.iter()),
+            Values::F32(numbers) => serializer.collect_seq(numbers),
+            Values::I64(numbers) => serializer.collect_seq(numbers),
         }
-        Values::U8(bytes) => bytes.iter().copied().map(Value::from).collect(),
-        Values::F32(numbers) => numbers.iter().copied().map(Value::from).collect(),
-        Values::I64(numbers) => numbers.iter().copied().map(Value::from).collect(),
     }
 }
 
