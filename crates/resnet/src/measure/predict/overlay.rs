@@ -5,6 +5,7 @@ use super::Predictor;
 use super::cam::Cam;
 use super::legend;
 use crate::data::{self, Image};
+use crate::page::charts::palette::HEAT;
 use crate::page::charts::png;
 
 /// Longest side of an overlay in pixels, and what small pictures are enlarged to at most.
@@ -17,21 +18,14 @@ const UNSEEN: f32 = 0.45;
 const STRIPE: (usize, [u8; 3]) = (10, [128; 3]);
 /// Strength along which a line is drawn, as a part of the strongest.
 const CONTOUR: f32 = 0.5;
-/// The map's colours from little to much; none of them is grey, the last is seen on white too.
-const COLOURS: [[f32; 3]; 5] = [
-    [60.0, 20.0, 160.0],
-    [150.0, 20.0, 140.0],
-    [225.0, 45.0, 50.0],
-    [250.0, 140.0, 0.0],
-    [255.0, 225.0, 0.0],
-];
 
 /// The colour of a strength from 0 to 1.
 pub(super) fn heat(strength: f32) -> [f32; 3] {
-    let at = strength.clamp(0.0, 1.0) * (COLOURS.len() - 1) as f32;
-    let low = (at as usize).min(COLOURS.len() - 2);
+    let at = strength.clamp(0.0, 1.0) * (HEAT.len() - 1) as f32;
+    let low = (at as usize).min(HEAT.len() - 2);
     let part = at - low as f32;
-    std::array::from_fn(|c| COLOURS[low][c] * (1.0 - part) + COLOURS[low + 1][c] * part)
+    let (low, high) = (HEAT[low].map(f32::from), HEAT[low + 1].map(f32::from));
+    std::array::from_fn(|c| low[c] * (1.0 - part) + high[c] * part)
 }
 
 /// The strength in a pixel; none where the network did not see it.

@@ -50,6 +50,11 @@ const SHEET: [(&str, &str, &str); 13] = [
     ("good", "#00734f", "#2fc296"),
 ];
 
+/// Colours of a heat map from little to much, red, green, blue, evenly spaced. None of them is
+/// grey, and the last is seen on white too.
+pub const HEAT: [[u8; 3]; 5] =
+    [[60, 20, 160], [150, 20, 140], [225, 45, 50], [250, 140, 0], [255, 225, 0]];
+
 /// Style sheet of the charts alone; it needs the variables of [`variables`].
 pub const CHART_CSS: &str = include_str!("chart.css");
 
@@ -77,6 +82,16 @@ pub fn variables() -> String {
         );
     }
     css.push('\n');
+    css
+}
+
+/// [`HEAT`] as the variables `--heat0` and so on, for pages that draw heat maps themselves.
+pub fn heat_variables() -> String {
+    let mut css = String::from(":root{");
+    for (i, [r, g, b]) in HEAT.iter().enumerate() {
+        let _ = write!(css, "--heat{i}:#{r:02x}{g:02x}{b:02x};");
+    }
+    css.push_str("}\n");
     css
 }
 
@@ -125,7 +140,17 @@ fn contrast(a: [f64; 3], b: [f64; 3]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{SERIES, blend, rgb, sheet, text_on};
+    use super::{HEAT, SERIES, blend, heat_variables, rgb, sheet, text_on};
+
+    #[test]
+    fn colours_of_heat_maps_are_those_of_the_style_sheet() {
+        let css = heat_variables();
+        for (i, colour) in HEAT.iter().enumerate() {
+            let (_, value) = css.split_once(&format!("--heat{i}:")).expect("a variable each");
+            let read = rgb(&value[..7]).map(|part| (part * 255.0).round() as u8);
+            assert_eq!(read, *colour, "heat {i}");
+        }
+    }
 
     #[test]
     fn contrast_is_the_known_one() {
