@@ -1,0 +1,1 @@
+"""Checks of pages, a file for each page; `tools/pages.py` runs them."""
