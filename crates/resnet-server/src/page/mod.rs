@@ -96,7 +96,7 @@ mod tests {
             let quoted = asset.text.split(['"', '\'']);
             let files = quoted.filter(|text| text.ends_with(".js") || text.ends_with(".css"));
             for file in files {
-                let name = file.trim_start_matches("./").trim_start_matches("/page/");
+                let name = file.trim_start_matches("./").trim_start_matches("page/");
                 assert!(find(CLASSIFY, name).is_some(), "{} names {file}", asset.name);
             }
             assert!(!asset.text.contains("http://") || asset.text.contains("www.w3.org/"));
