@@ -49,8 +49,8 @@ pub trait Device: Send + Sync {
 pub enum Keep {
     /// They can be read back.
     Values,
-    /// Where the plan does not train, only what its kernels read is kept: no number is in memory twice, and
-    /// weights cannot be read back.
+    /// Where the plan does not train, only what its kernels read is kept: no number is in memory
+    /// twice, and weights cannot be read back.
     Packed,
 }
 

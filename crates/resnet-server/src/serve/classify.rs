@@ -7,9 +7,9 @@ use hyper::header::{CONTENT_TYPE, HeaderName};
 use resnet::measure::predict::{Ask, Look};
 use serde_json::{Value, json};
 
+use super::log::About;
 use super::model::Loaded;
 use super::queue::Client;
-use super::routes::About;
 use super::state::{Batch, State, sum};
 use crate::http::{Call, Refusal, Reply};
 use crate::wire::classify::{Body, Named, Shown};

@@ -1,8 +1,8 @@
 //! The Open Inference Protocol's inference, and explanations in its manner.
 
 use super::classify::{admitted, all, explains, note, timed};
+use super::log::About;
 use super::queue::Client;
-use super::routes::About;
 use super::state::{Batch, State};
 use crate::http::{Call, Refusal, Reply};
 use crate::wire::infer::{Infer, Kind, Output};

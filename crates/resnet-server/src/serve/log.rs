@@ -10,6 +10,14 @@ use crate::wire::{Stages, ms};
 /// Where lines go.
 pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
 
+/// What a call was about, for log and metrics.
+#[derive(Default)]
+pub(crate) struct About {
+    pub(crate) model: Option<(String, u64)>,
+    pub(crate) pictures: usize,
+    pub(crate) stages: Stages,
+}
+
 /// A request that was answered.
 #[derive(Debug, Default)]
 pub(crate) struct Line<'a> {

@@ -5,12 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use resnet::Predictor;
+use resnet::data::Image;
 use resnet::engine::exec::Device;
 use resnet::measure::evaluate::UseError;
-use resnet::measure::predict::How;
-
-use super::work::warm_up;
+use resnet::measure::predict::{Ask, How};
+use resnet::{Predictor, Shape};
 
 /// A version of a model, ready to answer.
 pub(crate) struct Loaded {
@@ -109,4 +108,27 @@ impl Counts {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         totals.last = now.as_millis() as u64;
     }
+}
+
+/// Gets a network ready to answer at once from as many threads: the first answers take memory and
+/// touch every weight. Returns how long a thread took for a picture.
+fn warm_up(predictor: &Predictor, threads: usize) -> Duration {
+    let Shape { h, w, c } = predictor.input_shape();
+    let image = Image { width: w, height: h, channels: c, pixels: vec![128; h * w * c] };
+    let ask = Ask::default();
+    let began = Instant::now();
+    let mut slowest = Duration::ZERO;
+    predictor.each(
+        threads,
+        |_| {
+            // What goes wrong here goes wrong again where somebody is told.
+            let _ = predictor.answer(&image, ask);
+            began.elapsed()
+        },
+        |_, took| {
+            slowest = slowest.max(took);
+            std::ops::ControlFlow::Continue(())
+        },
+    );
+    slowest
 }

@@ -14,24 +14,15 @@ use hyper::header::{
 use hyper::{Method, StatusCode, Version};
 use serde_json::json;
 
-use super::log::Line;
+use super::log::{About, Line};
 use super::metrics::Now;
 use super::state::State;
 use super::{classify, infer, repository};
 use crate::http::{App, Call, Refusal, Reply};
 use crate::page;
-use crate::wire::Stages;
 
 /// The server as HTTP sees it.
 pub(crate) struct Routes(pub(crate) Arc<State>);
-
-/// What a call was about, for log and metrics.
-#[derive(Default)]
-pub(crate) struct About {
-    pub(crate) model: Option<(String, u64)>,
-    pub(crate) pictures: usize,
-    pub(crate) stages: Stages,
-}
 
 const ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACE: HeaderName = HeaderName::from_static("traceparent");

@@ -4,10 +4,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use resnet::Shape;
 use resnet::data::{Image, Packed, PictureFault};
 use resnet::measure::evaluate::UseError;
 use resnet::measure::predict::Ask;
-use resnet::{Predictor, Shape};
 use tokio::sync::oneshot;
 
 use super::budget::Budget;
@@ -188,29 +188,6 @@ fn refusal(name: &str, fault: PictureFault) -> Refusal {
 fn channels_last(numbers: &[f32], shape: Shape) -> Vec<f32> {
     let places = shape.h * shape.w;
     (0..shape.len()).map(|i| numbers[i % shape.c * places + i / shape.c]).collect()
-}
-
-/// Gets a network ready to answer at once from as many threads: the first answers take memory and
-/// touch every weight. Returns how long a thread took for a picture.
-pub(super) fn warm_up(predictor: &Predictor, threads: usize) -> Duration {
-    let Shape { h, w, c } = predictor.input_shape();
-    let image = Image { width: w, height: h, channels: c, pixels: vec![128; h * w * c] };
-    let ask = Ask::default();
-    let began = Instant::now();
-    let mut slowest = Duration::ZERO;
-    predictor.each(
-        threads,
-        |_| {
-            // What goes wrong here goes wrong again where somebody is told.
-            let _ = predictor.answer(&image, ask);
-            began.elapsed()
-        },
-        |_, took| {
-            slowest = slowest.max(took);
-            std::ops::ControlFlow::Continue(())
-        },
-    );
-    slowest
 }
 
 #[cfg(test)]
