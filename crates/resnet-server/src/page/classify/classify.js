@@ -44,11 +44,12 @@ async function start() {
     trouble(error.message, true);
     return;
   }
-  if (models.length === 0) return trouble("This server has no model yet.", true);
-  const standard = models.find((model) => model.default) ?? models[0];
+  const ready = models.filter(isReady);
+  if (ready.length === 0) return trouble("This server has no model that is ready.", true);
+  const standard = ready.find((model) => model.default) ?? ready[0];
   const option = (model) => {
-    const text = model.state === "ready" ? model.title : `${model.title} (${model.state})`;
-    return el("option", { value: model.key }, text);
+    const text = isReady(model) ? model.title : `${model.title} (${model.state})`;
+    return el("option", { value: model.key, disabled: !isReady(model) }, text);
   };
   byId("first").replaceChildren(...models.map(option));
   byId("first").value = standard.key;
@@ -57,6 +58,9 @@ async function start() {
   chooseModels();
   byId("main").classList.remove("loading");
 }
+
+/** Of others the server tells hardly more than their names. */
+const isReady = (model) => model.state === "ready";
 
 /** Tells what is wrong; `again`: with the models, which can be asked for again. */
 function trouble(text, again = false) {
@@ -69,8 +73,9 @@ function trouble(text, again = false) {
 function chooseModels() {
   const [first, second] = [byId("first"), byId("second")];
   if (second.value === first.value) second.value = "";
-  for (const option of second.options) {
-    option.disabled = option.value !== "" && option.value === first.value;
+  for (const model of models) {
+    const option = [...second.options].find(({ value }) => value === model.key);
+    option.disabled = model.key === first.value || !isReady(model);
   }
   const keys = [first.value, second.value];
   shownModels = keys.map((key) => models.find((model) => model.key === key)).filter(Boolean);
