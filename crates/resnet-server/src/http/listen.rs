@@ -20,16 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use super::body::Held;
 use super::connection::{Calling, Timeouts, Watch, Watched};
 use super::reply::Content;
-use super::{App, Call};
-
-/// Where a server is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// It takes connections.
-    Serving,
-    /// It answers what it has taken, and takes no more.
-    Closing,
-}
+use super::{App, Call, Phase};
 
 /// What a listener needs to know.
 pub(crate) struct Listening {
