@@ -12,7 +12,7 @@ use hyper::{Method, Request, Version};
 use tokio::sync::watch;
 
 use super::body::{Held, Share};
-use super::unpack::{Coding, unpack};
+use super::unpack::{Coding, unpacked};
 use super::{Phase, Refusal, body};
 
 /// A call.
@@ -32,9 +32,6 @@ pub(crate) struct Call {
     body_timeout: Duration,
     phase: watch::Receiver<Phase>,
 }
-
-/// What is larger than this is unpacked on a thread of its own.
-const QUICK: usize = 64 << 10;
 
 impl Call {
     pub(super) fn new(
@@ -90,15 +87,7 @@ impl Call {
         let coding = Coding::parse(&String::from_utf8_lossy(coding))?;
         let Some(body) = self.body.take() else { return Ok(Bytes::new()) };
         let packed = body::read(body, most, self.body_timeout, &mut self.share, &mut self.phase);
-        let packed = packed.await?;
-        if coding == Coding::Plain {
-            return Ok(packed);
-        }
-        if packed.len() <= QUICK && most <= QUICK {
-            return Ok(unpack(&packed, coding, most)?.into());
-        }
-        let unpacked = tokio::task::spawn_blocking(move || unpack(&packed, coding, most)).await;
-        Ok(unpacked.map_err(|_| Refusal::fault("decompressing ended early"))??.into())
+        unpacked(packed.await?, coding, most).await
     }
 
     /// Reads a body that nobody wants, so that its sender comes to read the reply and the

@@ -4,12 +4,13 @@
 use std::io::Read;
 
 use flate2::read::{DeflateDecoder, GzDecoder, ZlibDecoder};
+use hyper::body::Bytes;
 
 use super::Refusal;
 
 /// How a body is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Coding {
+pub(crate) enum Coding {
     Plain,
     Gzip,
     Deflate,
@@ -17,7 +18,7 @@ pub(super) enum Coding {
 
 impl Coding {
     /// What a `Content-Encoding` says.
-    pub(super) fn parse(text: &str) -> Result<Coding, Refusal> {
+    pub(crate) fn parse(text: &str) -> Result<Coding, Refusal> {
         match text.trim().to_ascii_lowercase().as_str() {
             "" | "identity" => Ok(Coding::Plain),
             "gzip" | "x-gzip" => Ok(Coding::Gzip),
@@ -29,8 +30,25 @@ impl Coding {
     }
 }
 
+/// What is larger than this is unpacked on a thread of its own.
+const QUICK: usize = 64 << 10;
+
 /// The bytes of a body, at most `most` of them.
-pub(super) fn unpack(packed: &[u8], coding: Coding, most: usize) -> Result<Vec<u8>, Refusal> {
+///
+/// # Errors
+/// There are more, or they are damaged.
+pub(crate) async fn unpacked(packed: Bytes, coding: Coding, most: usize) -> Result<Bytes, Refusal> {
+    if coding == Coding::Plain {
+        return Ok(packed);
+    }
+    if packed.len() <= QUICK && most <= QUICK {
+        return Ok(unpack(&packed, coding, most)?.into());
+    }
+    let unpacked = tokio::task::spawn_blocking(move || unpack(&packed, coding, most)).await;
+    Ok(unpacked.map_err(|_| Refusal::fault("decompressing ended early"))??.into())
+}
+
+fn unpack(packed: &[u8], coding: Coding, most: usize) -> Result<Vec<u8>, Refusal> {
     match coding {
         Coding::Plain => Ok(packed.to_vec()),
         Coding::Gzip => read(GzDecoder::new(packed), most),

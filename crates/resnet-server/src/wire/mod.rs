@@ -3,6 +3,7 @@
 
 pub(crate) mod base64;
 pub(crate) mod classify;
+pub(crate) mod grpc;
 pub(crate) mod infer;
 pub(crate) mod json;
 pub(crate) mod multipart;

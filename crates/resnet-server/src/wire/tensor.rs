@@ -127,7 +127,7 @@ impl Tensor {
         }
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         match &self.values {
             Values::Bytes(elements) => elements.len(),
             Values::U8(bytes) => bytes.len(),
@@ -165,7 +165,7 @@ impl Tensor {
     }
 }
 
-fn unknown(name: &str, datatype: &str) -> Refusal {
+pub(super) fn unknown(name: &str, datatype: &str) -> Refusal {
     Refusal::malformed(format!(
         "input `{name}` is {datatype}; expected BYTES, UINT8 or FP32, see the model's metadata"
     ))
