@@ -27,6 +27,9 @@ pub(super) struct Watch(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
+    /// Whether what comes between calls can only be the head of the next. HTTP/2 has pings, and
+    /// answers to what the server says.
+    heads: bool,
     /// Calls that are being answered.
     calls: usize,
     /// When the last call ended, or the connection began.
@@ -38,8 +41,9 @@ struct State {
 }
 
 impl Watch {
-    pub(super) fn new() -> Watch {
-        let state = State { calls: 0, idle: Instant::now(), head: None, blocked: None };
+    /// Of a connection that begins; `heads`: whether nothing but heads comes between calls.
+    pub(super) fn new(heads: bool) -> Watch {
+        let state = State { heads, calls: 0, idle: Instant::now(), head: None, blocked: None };
         Watch(Arc::new(Mutex::new(state)))
     }
 
@@ -54,6 +58,11 @@ impl Watch {
             state.head = None;
         });
         Calling(self.clone())
+    }
+
+    /// The connection is idle from now on, where it is.
+    pub(super) fn rest(&self) {
+        self.with(|state| state.idle = Instant::now());
     }
 
     /// When the connection has taken too long, by what is known now.
@@ -114,7 +123,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let read = Pin::new(&mut this.stream).poll_read(context, buffer);
         if buffer.filled().len() > before {
             this.watch.with(|state| {
-                if state.calls == 0 && state.head.is_none() {
+                if state.heads && state.calls == 0 && state.head.is_none() {
                     state.head = Some(Instant::now());
                 }
             });

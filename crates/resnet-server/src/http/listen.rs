@@ -98,7 +98,7 @@ impl Listening {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let watch = Watch::new();
+        let watch = Watch::new(!self.http2);
         let io = TokioIo::new(Watched { stream, watch: watch.clone() });
         let answering = Answering {
             app: self.app.clone(),
@@ -129,19 +129,29 @@ impl Listening {
         bid_end: impl FnOnce(Pin<&mut C>),
         watch: &Watch,
     ) {
-        let mut phase = self.phase.clone();
-        tokio::select! {
+        let (mut phase, mut timeouts) = (self.phase.clone(), self.timeouts);
+        let overdue = tokio::select! {
             _ = &mut connection => return,
-            _ = phase.wait_for(|phase| *phase == Phase::Closing) => bid_end(connection.as_mut()),
-            () = watch.overdue(self.timeouts) => return,
+            _ = phase.wait_for(|phase| *phase == Phase::Closing) => false,
+            () = watch.overdue(timeouts) => true,
+        };
+        if self.http2 {
+            // It ends once its client has said that it knows, so that no call is lost on its way.
+            timeouts.idle = timeouts.idle.min(GOODBYE);
+            watch.rest();
+        } else if overdue {
+            return;
         }
+        bid_end(connection.as_mut());
         tokio::select! {
             _ = connection => {}
-            () = watch.overdue(self.timeouts) => {}
+            () = watch.overdue(timeouts) => {}
         }
     }
 }
 
+/// How long a client of HTTP/2 has to take leave.
+const GOODBYE: Duration = Duration::from_secs(5);
 /// Calls at once on a connection of HTTP/2.
 const STREAMS: u32 = 256;
 /// Most headers of a request.
@@ -176,15 +186,19 @@ impl Service<Request<Incoming>> for Answering {
         let answer = self.app.clone().call(call);
         Box::pin(async move {
             let response = answer.await.into_response();
-            Ok(response.map(|content| Answered { content, _calling: calling }))
+            Ok(response.map(|content| {
+                // What is whole is handed over; HTTP/2 would keep it for whoever never asks for it.
+                let whole = matches!(content, Content::Whole(..));
+                Answered { content, _calling: (!whole).then_some(calling) }
+            }))
         })
     }
 }
 
-/// The body of a reply, with which the call ends.
+/// The body of a reply, with which the call ends where it comes in parts.
 struct Answered {
     content: Content,
-    _calling: Calling,
+    _calling: Option<Calling>,
 }
 
 impl Body for Answered {
