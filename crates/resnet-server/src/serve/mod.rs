@@ -3,6 +3,7 @@
 
 mod budget;
 mod classify;
+mod grpc;
 mod infer;
 mod log;
 mod metrics;

@@ -19,7 +19,7 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(crate) const EXTENSIONS: [&str; 5] =
     ["binary_tensor_data", "classification", "schedule_policy", "statistics", "model_repository"];
 /// Most bytes of a request that is not of pictures.
-const SMALL: usize = 64 << 10;
+pub(super) const SMALL: usize = 64 << 10;
 /// When to look again.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -253,13 +253,19 @@ pub(super) async fn change(
         true => Change::default(),
         false => text::read(&body)?,
     };
-    if let Some(other) = parameters.keys().find(|key| *key != "unload_dependents") {
-        return Err(Refusal::malformed(format!(
-            "`{other}` is not possible: models come from the places that the server was started with"
-        )));
-    }
+    only_names(parameters.keys())?;
     load_or_unload(state, name, load).await?;
     Ok(Reply::json(&json!({})))
+}
+
+/// Refuses parameters that would say what is loaded.
+pub(super) fn only_names<'a>(mut names: impl Iterator<Item = &'a String>) -> Result<(), Refusal> {
+    match names.find(|name| *name != "unload_dependents") {
+        None => Ok(()),
+        Some(other) => Err(Refusal::malformed(format!(
+            "`{other}` is not possible: models come from the places that the server was started with"
+        ))),
+    }
 }
 
 /// Whether models may come and go by requests.

@@ -34,27 +34,39 @@ impl App for Routes {
 }
 
 async fn answer(state: &Arc<State>, mut call: Call) -> Reply {
-    let id = call.header(ID).filter(|id| is_name(id)).map_or_else(|| state.next_id(), String::from);
     let mut about = About::default();
     let routed = route(state, &mut call, &mut about).await;
     let mut reply = routed.unwrap_or_else(Refusal::reply);
     if reply.refused.is_some() {
         call.discard().await;
     }
+    share(state, &call, &mut reply);
+    // Who asks again is to ask another server.
+    if state.stopping.load(Ordering::SeqCst) && call.version < Version::HTTP_2 {
+        reply.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    finish(state, &call, about, reply.status, &mut reply);
+    reply
+}
+
+/// Names a reply, counts and logs it. `status`: what it is over HTTP.
+pub(super) fn finish(
+    state: &State,
+    call: &Call,
+    about: About,
+    status: StatusCode,
+    reply: &mut Reply,
+) {
+    let id = call.header(ID).filter(|id| is_name(id)).map_or_else(|| state.next_id(), String::from);
     if let Ok(value) = HeaderValue::from_str(&id) {
         reply.headers.insert(ID, value);
     }
     if let Some(trace) = call.headers.get(TRACE) {
         reply.headers.insert(TRACE, trace.clone());
     }
-    share(state, &call, &mut reply);
-    // Who asks again is to ask another server.
-    if state.stopping.load(Ordering::SeqCst) && call.version < Version::HTTP_2 {
-        reply.headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    let (status, took) = (reply.status.as_u16(), call.began.elapsed());
+    let (status, took) = (status.as_u16(), call.began.elapsed());
     let model = about.model.as_ref().map(|(name, version)| (name.as_str(), *version));
-    if !matches!(call.path.as_str(), "/metrics" | "/ping") && !call.path.starts_with("/v2/health") {
+    if !is_probe(&call.path) {
         state.shop.metrics.request(model, status, took, reply.refused);
     }
     if status == 500 {
@@ -76,7 +88,14 @@ async fn answer(state: &Arc<State>, mut call: Call) -> Reply {
         };
         (state.log)(&line.json());
     }
-    reply
+}
+
+/// Whether a path is asked over and over by what watches the server, and so is not counted.
+fn is_probe(path: &str) -> bool {
+    matches!(path, "/metrics" | "/ping")
+        || path.starts_with("/v2/health")
+        || path.ends_with("/ServerLive")
+        || path.ends_with("/ServerReady")
 }
 
 /// Whether a text may name a request.

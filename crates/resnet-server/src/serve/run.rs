@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::budget::Budget;
+use super::grpc::Service;
 use super::log::Log;
 use super::metrics::Metrics;
 use super::models::{Models, Outcome};
@@ -294,7 +295,11 @@ impl Network {
         };
         let (address, listener) = bind(options.listen)?;
         let http = (listener, listening(Arc::new(Routes(state.clone())), false));
-        Ok(Network { http, grpc: None, address, grpc_address: None, runtime })
+        let grpc = options.grpc.map(bind).transpose()?;
+        let grpc_address = grpc.as_ref().map(|(address, _)| *address);
+        let service = || listening(Arc::new(Service(state.clone())), true);
+        let grpc = grpc.map(|(_, listener)| (listener, service()));
+        Ok(Network { http, grpc, address, grpc_address, runtime })
     }
 
     fn run(self) {

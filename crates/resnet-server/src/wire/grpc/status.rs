@@ -88,8 +88,10 @@ pub(super) fn reply(frame: Option<Bytes>, code: Code, message: Option<&str>) -> 
 
 /// A text with escapes for what is not printable ASCII, cut where it is too long.
 fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len().min(LONGEST));
-    for byte in text[..text.floor_char_boundary(LONGEST)].bytes() {
+    let ends = |at: &usize| text.is_char_boundary(*at);
+    let end = (0..=text.len().min(LONGEST)).rev().find(ends).unwrap_or(0);
+    let mut encoded = String::with_capacity(end);
+    for byte in text[..end].bytes() {
         match byte {
             b' '..=b'~' if byte != b'%' => encoded.push(char::from(byte)),
             _ => encoded.push_str(&format!("%{byte:02X}")),
