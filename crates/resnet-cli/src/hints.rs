@@ -13,6 +13,7 @@ use resnet::model::ModelError;
 use resnet::model::export::ExportError;
 use resnet::model::foreign::{Assumption, ImportError};
 use resnet::net::ArchError;
+use resnet::study::calibrate::CalibrateError;
 use resnet::study::compare::{CompareError, RunProblem};
 use resnet::study::explain::ExplainError;
 use resnet::study::inspect::InspectError;
@@ -48,6 +49,7 @@ pub(crate) fn of_error(error: &anyhow::Error) -> String {
         .or_else(|| ask(error, finetune))
         .or_else(|| ask(error, summary))
         .or_else(|| ask(error, use_error))
+        .or_else(|| ask(error, calibrate))
         .or_else(|| ask(error, inspect))
         .or_else(|| ask(error, compare))
         .or_else(|| ask(error, explain))
@@ -145,6 +147,13 @@ fn summary(error: &SummaryError) -> Option<String> {
 fn use_error(error: &UseError) -> Option<String> {
     match error {
         UseError::Model(error) => model(error),
+        _ => None,
+    }
+}
+
+fn calibrate(error: &CalibrateError) -> Option<String> {
+    match error {
+        CalibrateError::Use(error) => use_error(error),
         _ => None,
     }
 }

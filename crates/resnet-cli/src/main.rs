@@ -39,6 +39,8 @@ enum Verb {
     Finetune(cmd::finetune::Args),
     /// Measure a trained model on a data set
     Eval(cmd::eval::Args),
+    /// Make a model say how sure it is, and what it does not know
+    Calibrate(cmd::calibrate::Args),
     /// Classify pictures with a trained model
     Predict(cmd::predict::Args),
     /// Answer over HTTP and gRPC, with a page for people
@@ -95,6 +97,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Train(args) => cmd::train::run(args),
         Verb::Finetune(args) => cmd::finetune::run(args),
         Verb::Eval(args) => cmd::eval::run(args),
+        Verb::Calibrate(args) => cmd::calibrate::run(args),
         Verb::Predict(args) => cmd::predict::run(args),
         Verb::Serve(args) => cmd::serve::run(args),
         Verb::Data(args) => cmd::data::run(args),

@@ -22,10 +22,10 @@ const LIBRARY: &[&[&str]] = &[
     ],
     &["net", "data", "page/charts", "train/schedule", "measure/metric"],
     &["page/draw", "model", "measure/probe", "train/recipe"],
-    &["model/foreign", "measure/summary"],
+    &["model/foreign", "measure/summary", "measure/confidence"],
     &["model/export", "model/published", "train/event", "train/task", "measure/evaluate"],
     &["measure/predict", "measure/feature", "train", "study/bench"],
-    &["train/finetune", "study/inspect", "study/features"],
+    &["train/finetune", "study/inspect", "study/features", "study/calibrate"],
     &["study/compare"],
     &["study/explain"],
 ];

@@ -1,15 +1,11 @@
 //! `resnet eval`.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use resnet::data::{self, Dataset, OpenOptions};
 use resnet::engine::exec;
 use resnet::measure::evaluate::{self, Crops, How, Report, evaluate_as};
-use resnet::model::Model;
-use resnet::train::recipe::Recipe;
-use resnet::train::task::Task;
 
+use super::parts::{Parts, parts};
 use super::paths::{keep_runs, load_model, recipe_of};
 use super::precision::Asked;
 use crate::exit::Usage;
@@ -64,14 +60,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         keep_runs("--report", out)?;
     }
     let mut model = load_model(&args.model)?;
-    if model.is_numbered() {
-        tell(
-            "warning: the model's classes have numbers for names, as none were given when it was \
-             imported; folders are matched by their numbers",
-        );
-    }
     let recipe = recipe_of(&args.model, &model)?;
-    let (source, name, part) = pictures(&args, &model, recipe.as_ref())?;
+    let (data, split) = (args.data.as_deref(), args.split.as_deref());
+    let Parts { source, name, part, .. } = parts(data, split, &model, recipe.as_ref())?;
     let device = exec::cpu(args.threads)?;
     let precision = args.precision.resolve(device.as_ref());
     let trained = recipe.as_ref().and_then(|recipe| recipe.train.precision.asked());
@@ -135,6 +126,15 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         "ECE    {:6.2} %   mean distance of confidence and accuracy",
         evaluation.value("ece") * 100.0
     )?;
+    if let Some(before) = evaluation.uncalibrated {
+        writeln!(
+            out,
+            "calibrated: logits are divided by {:.3}; without, loss {:.4}, ECE {:.2} %",
+            before.temperature,
+            before.loss,
+            before.ece * 100.0
+        )?;
+    }
     for pair in evaluation.confusion.most_confused(3) {
         let class = |label: u32| &model.classes[label as usize];
         writeln!(
@@ -146,53 +146,4 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         )?;
     }
     Ok(())
-}
-
-fn no_split(name: &str, source: &str) -> Usage {
-    Usage(match data::split_name(name) {
-        Some(_) => format!("{source} has no split `{name}`"),
-        None => format!("--split is `{name}`, expected train, val or test"),
-    })
-}
-
-/// The pictures that are asked for, what they are called and which part of them: where nothing is,
-/// those that the model was evaluated on while it was trained.
-fn pictures(
-    args: &Args,
-    model: &Model,
-    recipe: Option<&Recipe>,
-) -> anyhow::Result<(String, String, Arc<dyn Dataset>)> {
-    if let (None, Some(recipe)) = (&args.data, recipe) {
-        let task = Task::of_model(model, Some(&recipe.data.source), None)?;
-        for warning in &task.warnings {
-            tell(&format!("warning: {warning}"));
-        }
-        let source = recipe.data.source.clone();
-        if let Some((name, part)) = task.part(args.split.as_ref().unwrap_or(&task.eval_name)) {
-            return Ok((source, name, part));
-        }
-    }
-    let source = match (&args.data, recipe) {
-        (Some(source), _) => source.clone(),
-        (None, Some(recipe)) => recipe.data.source.clone(),
-        (None, None) => "builtin".into(),
-    };
-    let splits = data::open(&source, &OpenOptions { one_class: true, ..OpenOptions::default() })?;
-    for warning in &splits.warnings {
-        tell(&format!("warning: {warning}"));
-    }
-    let (name, part) = match args.split.as_deref() {
-        Some(name) => splits.part(name).ok_or_else(|| no_split(name, &source))?,
-        None => match splits.test {
-            Some(test) => (splits.test_name, test),
-            None => {
-                tell(&format!(
-                    "warning: {source} has no second split; these pictures may be those the model \
-                     learned from"
-                ));
-                ("train".into(), splits.train)
-            }
-        },
-    };
-    Ok((source, name, part))
 }

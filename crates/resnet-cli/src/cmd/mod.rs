@@ -2,6 +2,7 @@
 //! its own.
 
 pub(crate) mod bench;
+pub(crate) mod calibrate;
 mod cams;
 pub(crate) mod compare;
 pub(crate) mod completions;
@@ -18,6 +19,7 @@ pub(crate) mod import;
 pub(crate) mod inspect;
 mod lr_find;
 pub(crate) mod models;
+mod parts;
 mod paths;
 mod precision;
 pub(crate) mod predict;

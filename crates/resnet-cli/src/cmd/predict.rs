@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use resnet::base::text;
 use resnet::data::{self, DataError, Image};
+use resnet::measure::confidence::Verdict;
 use resnet::measure::evaluate::UseError;
 use resnet::measure::predict::{Ask, Guess, How, Look, Predictor};
 
@@ -19,6 +20,8 @@ use crate::term::{self, Out, tell};
 pub(super) const STDIN: &str = "-";
 /// Most bytes read from it.
 const MOST_BYTES: u64 = 512 << 20;
+/// Said of a picture that is.
+const UNLIKE: &str = "unlike the training pictures";
 
 /// Arguments of `resnet predict`.
 #[derive(clap::Args)]
@@ -27,6 +30,8 @@ const MOST_BYTES: u64 = 512 << 20;
   resnet predict resnet50.safetensors photos --csv > photos.csv
   resnet predict resnet50.safetensors photos --cam heat
   cat photo.jpg | resnet predict resnet50.safetensors -
+A calibrated model (`resnet calibrate`) also says of which answers it is not sure, and which
+pictures are unlike those it learned from.
 A file that is no picture is named and skipped; the exit code is then 1.")]
 pub(crate) struct Args {
     /// Model file, checkpoint or run directory, or published weights such as resnet50
@@ -49,7 +54,8 @@ pub(crate) struct Args {
     /// One JSON object a picture on standard output
     #[arg(long)]
     json: bool,
-    /// A table on standard output: file, rank, class, label, probability
+    /// A table on standard output: file, rank, class, label, probability; of a calibrated model also
+    /// sure, likeness, unlike
     #[arg(long, conflicts_with = "json")]
     csv: bool,
 }
@@ -67,7 +73,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let cams = args.cam.as_deref().map(|folder| Cams::new(folder, &inputs)).transpose()?;
     let mut out = term::out();
     if args.csv {
-        out.raw(b"file,rank,class,label,probability\n")?;
+        out.raw(b"file,rank,class,label,probability")?;
+        out.raw(if predictor.confidence().is_some() { b",sure,likeness,unlike\n" } else { b"\n" })?;
     }
     let (mut done, mut failed) = (0, lost);
     let mut unread: Vec<String> = Vec::new();
@@ -118,8 +125,14 @@ fn named(names: &[String]) -> String {
     }
 }
 
-/// The guesses of a picture, and its heat map as a PNG where one is wanted.
-type Found = (Vec<Guess>, Option<Vec<u8>>);
+/// What is found in a picture.
+struct Found {
+    guesses: Vec<Guess>,
+    /// Of a calibrated model.
+    verdict: Option<Verdict>,
+    /// The heat map as a PNG, where one is wanted.
+    png: Option<Vec<u8>>,
+}
 
 fn classify(
     predictor: &Predictor,
@@ -129,10 +142,15 @@ fn classify(
 ) -> Result<Found, UseError> {
     let mut image = Image::default();
     read(file, &mut image)?;
-    let ask = Ask { cam: explain.then_some(Look::Likeliest), ..Ask::default() };
+    let known = predictor.confidence();
+    let embedding = known.is_some_and(|known| known.likeness.is_some());
+    let ask = Ask { cam: explain.then_some(Look::Likeliest), embedding };
     let answer = predictor.answer(&image, ask)?;
-    let png = answer.cam.map(|cam| predictor.overlay(&cam, &image));
-    Ok((predictor.guesses(&answer.logits, top), png))
+    Ok(Found {
+        guesses: predictor.guesses(&answer.logits, top),
+        verdict: known.map(|_| predictor.verdict(&answer)),
+        png: answer.cam.map(|cam| predictor.overlay(&cam, &image)),
+    })
 }
 
 fn write_found(
@@ -140,22 +158,22 @@ fn write_found(
     args: &Args,
     cams: &Option<Cams<'_>>,
     (number, file): (usize, &Path),
-    (guesses, png): &Found,
+    found: &Found,
 ) -> anyhow::Result<()> {
-    let cam = match (cams, png) {
+    let cam = match (cams, &found.png) {
         (Some(cams), Some(png)) => Some(cams.save(number, png)?),
         _ => None,
     };
     let name = text::path(file).to_string();
     if args.json {
-        return write_json(out, &name, guesses, cam.as_deref());
+        return write_json(out, &name, found, cam.as_deref());
     }
     if args.csv {
-        return write_csv(out, &name, guesses);
+        return write_csv(out, &name, found);
     }
-    let list: Vec<String> =
-        guesses.iter().map(|g| format!("{} {:.1} %", g.label, g.probability * 100.0)).collect();
-    writeln!(out, "{name}: {}", list.join(", "))?;
+    let guess = |g: &Guess| format!("{} {:.1} %", g.label, g.probability * 100.0);
+    let list: Vec<String> = found.guesses.iter().map(guess).collect();
+    writeln!(out, "{name}: {}{}", list.join(", "), doubts(found.verdict))?;
     Ok(())
 }
 
@@ -169,13 +187,17 @@ fn read(file: &Path, image: &mut Image) -> Result<(), DataError> {
     data::decode_picture("standard input", &packed, image)
 }
 
-fn write_json(
-    out: &mut Out,
-    name: &str,
-    guesses: &[Guess],
-    cam: Option<&Path>,
-) -> anyhow::Result<()> {
-    let top: Vec<_> = guesses
+/// What speaks against an answer.
+fn doubts(verdict: Option<Verdict>) -> String {
+    let Some(Verdict { sure, unlike, .. }) = verdict else { return String::new() };
+    let doubts = [(sure == Some(false), "not sure"), (unlike == Some(true), UNLIKE)];
+    let doubts: Vec<&str> =
+        doubts.iter().filter(|(told, _)| *told).map(|(_, text)| *text).collect();
+    if doubts.is_empty() { String::new() } else { format!(" ({})", doubts.join(", ")) }
+}
+
+fn write_json(out: &mut Out, name: &str, found: &Found, cam: Option<&Path>) -> anyhow::Result<()> {
+    let top: Vec<_> = (found.guesses)
         .iter()
         .map(|g| {
             serde_json::json!({
@@ -184,6 +206,11 @@ fn write_json(
         })
         .collect();
     let mut line = serde_json::json!({"file": name, "top": top});
+    if let Some(Verdict { sure, likeness, unlike }) = found.verdict {
+        line["sure"] = sure.into();
+        line["likeness"] = likeness.into();
+        line["unlike"] = unlike.into();
+    }
     if let Some(cam) = cam {
         line["cam"] = text::path(cam).to_string().into();
     }
@@ -191,10 +218,17 @@ fn write_json(
     Ok(())
 }
 
-fn write_csv(out: &mut Out, name: &str, guesses: &[Guess]) -> anyhow::Result<()> {
-    for (i, g) in guesses.iter().enumerate() {
+fn write_csv(out: &mut Out, name: &str, found: &Found) -> anyhow::Result<()> {
+    // What is not known is an empty cell.
+    let text = |x: Option<String>| x.unwrap_or_default();
+    let verdict = found.verdict.map(|Verdict { sure, likeness, unlike }| {
+        let [sure, unlike] = [sure, unlike].map(|x| text(x.map(|x| x.to_string())));
+        format!(",{sure},{},{unlike}", text(likeness.map(|x| x.to_string())))
+    });
+    let verdict = verdict.unwrap_or_default();
+    for (i, g) in found.guesses.iter().enumerate() {
         let (file, label) = (cell(name), cell(&g.label));
-        let row = format!("{file},{},{},{label},{}", i + 1, g.class, g.probability);
+        let row = format!("{file},{},{},{label},{}{verdict}", i + 1, g.class, g.probability);
         out.raw(row.as_bytes())?;
         out.raw(b"\n")?;
     }

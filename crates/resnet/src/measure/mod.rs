@@ -1,5 +1,6 @@
 //! What can be told of a network: its size, its answers, its gradients.
 
+pub mod confidence;
 pub mod evaluate;
 pub mod feature;
 pub mod metric;

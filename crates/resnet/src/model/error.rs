@@ -39,6 +39,16 @@ pub enum ModelError {
         /// What is wrong with it.
         problem: String,
     },
+    /// What it says of its own answers is not usable.
+    #[error("{}: metadata `{key}` {problem}; calibrate the model again", path.display())]
+    Confidence {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The network in the metadata does not exist.
     #[error("{}: {error}", path.display())]
     Arch {

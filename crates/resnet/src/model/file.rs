@@ -19,6 +19,7 @@
 //! | `classes_from` | the file that its class names were imported from, if they were |
 //! | `preprocess` | JSON of [`Preprocess`]; a per-pixel mean is the tensor `preprocess.mean`, `[h, w, c]` |
 //! | `preprocess.mean` | the same as a JSON list, in files whose tensors are the network's alone |
+//! | `confidence` | JSON of [`Confidence`], if it was calibrated: `temperature`, `threshold`, `precision`, `data`, `count`; where there is `unlike`, the limit, statistics are the tensors `confidence.quantiles`, `confidence.means` and `confidence.factor` |
 //!
 //! A PyTorch file that [`export`](super::export) wrote has the same metadata beside its tensors,
 //! and is a model file as well.
@@ -29,6 +30,7 @@ use std::path::{Path, PathBuf};
 use resnet_formats::safetensors::CHECKSUM;
 use resnet_formats::{Array, FormatError, Tensors, safetensors};
 
+use super::confidence::Confidence;
 use super::error::ModelError;
 use super::layout::{self, misfit, misshapen, none_of};
 use super::read::{self, Found};
@@ -69,6 +71,8 @@ pub struct Model {
     pub classes: Vec<String>,
     /// How pictures become inputs.
     pub preprocess: Preprocess,
+    /// How sure it may be of its answers, if it was calibrated.
+    pub confidence: Option<Confidence>,
     /// Parameters, running statistics and whatever else the file holds, and further metadata.
     pub tensors: Tensors,
     /// The file it came from; empty if it came from none.
@@ -125,7 +129,7 @@ impl Model {
         preprocess: Preprocess,
         tensors: Tensors,
     ) -> Model {
-        Model { arch, classes, preprocess, tensors, path: PathBuf::new() }
+        Model { arch, classes, preprocess, confidence: None, tensors, path: PathBuf::new() }
     }
 
     /// Reads a model file or a checkpoint. Numbers go from the file straight into their arrays,
@@ -149,7 +153,11 @@ impl Model {
     }
 
     /// The model with what its file holds, checked.
-    pub(super) fn with(mut self, entries: BTreeMap<String, Array>) -> Result<Model, ModelError> {
+    pub(super) fn with(
+        mut self,
+        mut entries: BTreeMap<String, Array>,
+    ) -> Result<Model, ModelError> {
+        self.take_statistics(&mut entries)?;
         self.tensors.entries = entries;
         self.take_mean()?;
         self.check_weights()?;
@@ -198,8 +206,11 @@ impl Model {
                 return Err(wrong(ALIASES, problem));
             }
         }
-        let tensors = Tensors { metadata, ..Tensors::default() };
-        Ok(Model { arch, classes, preprocess, tensors, path: path.to_owned() })
+        let mut model = Model::new(arch, classes, preprocess, Tensors::default());
+        model.path = path.to_owned();
+        model.take_confidence(&mut metadata)?;
+        model.tensors.metadata = metadata;
+        Ok(model)
     }
 
     /// Takes the per-pixel mean, where there is one, out of the tensors or texts.
@@ -237,6 +248,10 @@ impl Model {
         let mut tensors = self.tensors.clone();
         tensors.metadata = self.metadata();
         tensors.metadata.insert("format".into(), CHECKED.into());
+        self.add_confidence(&mut tensors.metadata, true);
+        for (name, array) in self.statistics() {
+            tensors.insert(name, array);
+        }
         if let Some(mean) = self.preprocess.pixel_mean() {
             let shape = self.preprocess.shape;
             tensors.insert(PIXEL_MEAN, Array::f32(vec![shape.h, shape.w, shape.c], mean.to_vec()));
@@ -251,7 +266,7 @@ impl Model {
     }
 
     /// The texts of its file: those of the table above, and whatever else travels with it. A
-    /// per-pixel mean is not among them.
+    /// per-pixel mean is not among them, nor what says that there are statistics.
     pub(crate) fn metadata(&self) -> BTreeMap<String, String> {
         let json = |value: Result<String, serde_json::Error>| {
             value.expect("names and numbers always become JSON")
@@ -262,6 +277,7 @@ impl Model {
         metadata.insert("classes".into(), json(serde_json::to_string(&self.classes)));
         let preprocess = json(serde_json::to_string(&self.preprocess));
         metadata.insert("preprocess".into(), preprocess);
+        self.add_confidence(&mut metadata, false);
         metadata
     }
 
@@ -270,6 +286,11 @@ impl Model {
     pub(crate) fn aliases(&self) -> Vec<String> {
         let text = self.tensors.metadata.get(ALIASES);
         text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+    }
+
+    /// Whether the file is a checkpoint, from which a run may go on.
+    pub fn is_checkpoint(&self) -> bool {
+        self.tensors.metadata.contains_key(PROGRESS)
     }
 
     /// Checks that the model tells classes apart: weights that were imported without a last layer
@@ -309,7 +330,8 @@ impl Model {
         let problems = params
             .iter()
             .filter_map(|(name, param)| misshapen(name, param, found.get(&**name).copied()));
-        none_of(problems).map_err(|problem| self.misfit(problem))
+        none_of(problems).map_err(|problem| self.misfit(problem))?;
+        self.check_statistics(found)
     }
 
     /// Checks that the tensors are those of the network: all there, of the right shape, floats and

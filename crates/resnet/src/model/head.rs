@@ -12,7 +12,8 @@ impl Model {
     /// The same network for the classes of `graph`, which is of the same network: a head that tells
     /// other classes apart starts at zero, so that all are equally likely at first and its first
     /// gradient is the features'; one for the same classes in the same order stays. What the file
-    /// holds beside the network is left behind.
+    /// holds beside the network is left behind, and so is what it says of its answers, which will
+    /// be others.
     ///
     /// # Errors
     /// The graph cannot read its inputs.
@@ -27,6 +28,7 @@ impl Model {
             self.tensors.metadata.remove(HEADLESS);
         }
         self.classes = classes.to_vec();
+        self.confidence = None;
         let params = op::all_params(graph, &op::shapes(graph)?);
         let names: HashSet<&str> = params.iter().map(|(_, name, _)| name.as_str()).collect();
         self.tensors.entries.retain(|name, _| names.contains(name.as_str()));

@@ -1,6 +1,7 @@
 //! Weights: how they start, how they lie on disk and inside, model files, and other programs'
 //! files.
 
+pub(crate) mod confidence;
 mod error;
 pub mod export;
 mod file;
@@ -12,6 +13,7 @@ mod opened;
 pub mod published;
 mod read;
 
+pub use confidence::{Confidence, Likeness};
 pub use error::ModelError;
 pub use file::Model;
 pub(crate) use file::{CHECKED, PIXEL_MEAN, PROGRESS};

@@ -1,7 +1,7 @@
 //! A model file whose tensors are still in it: for those who only run the network, and need each
 //! number once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::Path;
 
@@ -57,6 +57,7 @@ impl Opened {
     pub(crate) fn hand_over(self, session: &mut Session) -> Result<Model, ModelError> {
         let mut model = self.model;
         let Some(stream) = self.stream else {
+            model.check_confidence()?;
             model.hand_over(session)?;
             return Ok(model);
         };
@@ -65,9 +66,13 @@ impl Opened {
         let mut waiting: HashMap<&str, _> =
             params.iter().map(|slots| (slots.name.as_str(), slots)).collect();
         let (mut problems, mut inside) = (Vec::new(), Vec::new());
+        let mut statistics = BTreeMap::new();
         for entry in stream {
             let (name, array) = entry.map_err(|error| read::failed(model.path(), error))?;
             let Some(slots) = waiting.remove(name.as_str()) else {
+                if model.awaits(&name) {
+                    statistics.insert(name, array);
+                }
                 continue;
             };
             problems.extend(misfit(&slots.name, &slots.param, Some(&array)));
@@ -79,10 +84,9 @@ impl Opened {
         }
         let missing = params.iter().filter(|slots| waiting.contains_key(slots.name.as_str()));
         problems.extend(missing.filter_map(|slots| misfit(&slots.name, &slots.param, None)));
-        match none_of(problems.into_iter()) {
-            Ok(()) => Ok(model),
-            Err(problem) => Err(model.misfit(problem)),
-        }
+        none_of(problems.into_iter()).map_err(|problem| model.misfit(problem))?;
+        model.take_statistics(&mut statistics)?;
+        Ok(model)
     }
 }
 

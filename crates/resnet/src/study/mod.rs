@@ -2,6 +2,7 @@
 //! them, speed.
 
 pub mod bench;
+pub mod calibrate;
 pub mod compare;
 pub mod explain;
 pub mod features;

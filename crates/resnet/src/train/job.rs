@@ -154,7 +154,7 @@ impl Job {
     ) -> Result<Option<Evaluation>, TrainError> {
         let Evaluator { session, loader } = &mut self.evaluator;
         model::copy(&self.learner.session, session, true)?;
-        Ok(evaluate_while(session, loader, on)?)
+        Ok(evaluate_while(None, session, loader, on)?)
     }
 
     /// Measures a model of the same network.
@@ -165,7 +165,7 @@ impl Job {
     ) -> Result<Option<Evaluation>, TrainError> {
         let Evaluator { session, loader } = &mut self.evaluator;
         model.clone().hand_over(session)?;
-        Ok(evaluate_while(session, loader, on)?)
+        Ok(evaluate_while(None, session, loader, on)?)
     }
 
     /// Whether the run leaves its best weights rather than its last.

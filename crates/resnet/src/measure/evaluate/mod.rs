@@ -7,7 +7,8 @@ mod worst;
 use std::sync::Arc;
 
 use crate::data::{Augment, CROPS, DataError, Dataset, Loader, LoaderOptions, Transform};
-use crate::measure::metric::{self, Calibration, Confusion, METRICS, Metric};
+use crate::measure::confidence::softmax;
+use crate::measure::metric::{self, Calibration, Confusion, CrossEntropy, METRICS, Metric};
 use crate::model::{Model, ModelError};
 use crate::net::ArchError;
 use resnet_engine::exec::{self, Device, ExecError, OpenError, Session};
@@ -92,7 +93,8 @@ impl Model {
 }
 
 /// Evaluates a model file's network, in f32, on a data set, whose classes are matched to the
-/// model's by name, by the centre of each image.
+/// model's by name, by the centre of each image. Of a calibrated model the probabilities are those
+/// that its predictions have.
 ///
 /// The weights move into the engine, see [`Model::hand_over`]; what is left of the model says what
 /// it was.
@@ -153,7 +155,8 @@ pub fn evaluate_as(
     let options = LoaderOptions { crops, ..LoaderOptions::eval(batch, workers) };
     let loader = Loader::new(data, transform, options)?;
     model.hand_over(&mut session)?;
-    let evaluation = evaluate(&mut session, &loader, on)?;
+    let temperature = model.confidence.as_ref().map(|confidence| confidence.temperature);
+    let evaluation = evaluate_at(temperature, &mut session, &loader, on)?;
     match evaluation.not_finite.first() {
         None => Ok(evaluation),
         Some(&first) => {
@@ -205,10 +208,23 @@ pub struct Evaluation {
     pub calibration: Calibration,
     /// The worst mistakes, and examples of each.
     pub mistakes: Mistakes,
+    /// What it would be without the model's calibration, if it has one.
+    pub uncalibrated: Option<Uncalibrated>,
     /// Images whose logits are not all finite, by index; they count as wrong.
     pub not_finite: Vec<u32>,
     /// Warnings about pictures that could not be read; of many, the first, and how many more.
     pub warnings: Vec<String>,
+}
+
+/// What a calibration changes of an evaluation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Uncalibrated {
+    /// By which the logits were divided.
+    pub temperature: f64,
+    /// The cross-entropy without it.
+    pub loss: f64,
+    /// The expected calibration error without it.
+    pub ece: f64,
 }
 
 impl Evaluation {
@@ -231,16 +247,27 @@ pub fn evaluate(
     loader: &Loader,
     on: &mut dyn FnMut(usize),
 ) -> Result<Evaluation, UseError> {
+    evaluate_at(None, session, loader, on)
+}
+
+/// The same of probabilities at a temperature.
+fn evaluate_at(
+    temperature: Option<f64>,
+    session: &mut Session,
+    loader: &Loader,
+    on: &mut dyn FnMut(usize),
+) -> Result<Evaluation, UseError> {
     let mut on = |done| {
         on(done);
         true
     };
-    let evaluation = evaluate_while(session, loader, &mut on)?;
+    let evaluation = evaluate_while(temperature, session, loader, &mut on)?;
     Ok(evaluation.expect("nobody ends it"))
 }
 
 /// The same while `on` says `true`; without an evaluation once it said `false`.
 pub(crate) fn evaluate_while(
+    temperature: Option<f64>,
     session: &mut Session,
     loader: &Loader,
     on: &mut dyn FnMut(usize) -> bool,
@@ -251,6 +278,7 @@ pub(crate) fn evaluate_while(
     let (mut confusion, mut calibration) = (Confusion::default(), Calibration::default());
     let (mut mistakes, mut wrong, mut not_finite) = (Mistakes::default(), 0, Vec::new());
     let (mut warnings, mut unread, mut count) = (Vec::new(), 0, 0);
+    let mut before = (CrossEntropy::default(), Calibration::default());
     let crops = loader.crops();
     for batch in loader.epoch(0, 0) {
         let batch = batch?;
@@ -258,10 +286,17 @@ pub(crate) fn evaluate_while(
         let room = WARNINGS - warnings.len();
         warnings.extend(batch.warnings.iter().take(room).map(ToString::to_string));
         session.infer(&batch.x, &mut logits)?;
-        if crops > 1 {
-            average(&mut logits, classes, crops);
+        let labels = &batch.labels[..batch.count];
+        if let Some(temperature) = temperature {
+            let mut undivided = logits.clone();
+            average(&mut undivided, classes, crops);
+            let rows = &undivided[..batch.count * classes];
+            before.0.update(rows, labels);
+            before.1.update(rows, labels);
+            logits.iter_mut().for_each(|z| *z = (f64::from(*z) / temperature) as f32);
         }
-        let (rows, labels) = (&logits[..batch.count * classes], &batch.labels[..batch.count]);
+        average(&mut logits, classes, crops);
+        let rows = &logits[..batch.count * classes];
         metrics.iter_mut().for_each(|(_, metric)| metric.update(rows, labels));
         confusion.update(rows, labels);
         calibration.update(rows, labels);
@@ -272,7 +307,7 @@ pub(crate) fn evaluate_while(
             let predicted = metric::predicted(row);
             if predicted != Some(labels[i]) {
                 wrong += 1;
-                let probability = predicted.map_or(f32::NAN, |p| softmax(row)[p as usize]);
+                let probability = predicted.map_or(f32::NAN, |p| softmax(row, 1.0)[p as usize]);
                 mistakes.add(Mistake {
                     index: batch.indices[i],
                     label: labels[i],
@@ -302,6 +337,11 @@ pub(crate) fn evaluate_while(
         confusion,
         calibration,
         mistakes,
+        uncalibrated: temperature.map(|temperature| Uncalibrated {
+            temperature,
+            loss: before.0.value(),
+            ece: before.1.value(),
+        }),
         not_finite,
         warnings,
     }))
@@ -309,15 +349,19 @@ pub(crate) fn evaluate_while(
 
 /// Turns the logits of several crops of each picture, one after another, into one row a picture at
 /// the front: the logarithm of the mean probability, whose softmax is that mean. Where a logit of
-/// any crop is not finite, the row is NaN, since of infinite ones the mean shows nothing.
+/// any crop is not finite, the row is NaN, since of infinite ones the mean shows nothing. Rows of
+/// one crop stay as they are.
 fn average(logits: &mut [f32], classes: usize, crops: usize) {
+    if crops == 1 {
+        return;
+    }
     let mut mean = vec![0.0; classes];
     for image in 0..logits.len() / (classes * crops) {
         mean.fill(0.0);
         let rows = &logits[image * crops * classes..][..crops * classes];
         let finite = rows.iter().all(|z| z.is_finite());
         for row in rows.chunks_exact(classes) {
-            for (sum, p) in mean.iter_mut().zip(softmax(row)) {
+            for (sum, p) in mean.iter_mut().zip(softmax(row, 1.0)) {
                 *sum += f64::from(p) / crops as f64;
             }
         }
@@ -326,14 +370,6 @@ fn average(logits: &mut [f32], classes: usize, crops: usize) {
             *z = if finite { p.max(1e-300).ln() as f32 } else { f32::NAN };
         }
     }
-}
-
-/// Probabilities of one row of logits.
-pub(crate) fn softmax(row: &[f32]) -> Vec<f32> {
-    let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let powers: Vec<f64> = row.iter().map(|&l| f64::from(l - most).exp()).collect();
-    let sum: f64 = powers.iter().sum();
-    powers.iter().map(|p| (p / sum) as f32).collect()
 }
 
 #[cfg(test)]
@@ -358,7 +394,7 @@ mod tests {
     fn crops_are_averaged_by_probability() {
         let mut logits = [0.0, 0.0, 3f32.ln(), 0.0, 1000.0, -1000.0, 1000.0, -1000.0];
         average(&mut logits, 2, 2);
-        let p = softmax(&logits[..2]);
+        let p = softmax(&logits[..2], 1.0);
         assert!((p[0] - 0.625).abs() < 1e-6, "{p:?}");
         assert!(logits[2..4].iter().all(|z| z.is_finite()), "{logits:?}");
     }
@@ -378,8 +414,8 @@ mod tests {
 
     #[test]
     fn probabilities_add_up_and_do_not_overflow() {
-        let p = softmax(&[1000.0, 1000.0, -1000.0]);
+        let p = softmax(&[1000.0, 1000.0, -1000.0], 1.0);
         assert_eq!(p, [0.5, 0.5, 0.0]);
-        assert!((softmax(&[0.3, -2.0, 1.7]).iter().sum::<f32>() - 1.0).abs() < 1e-6);
+        assert!((softmax(&[0.3, -2.0, 1.7], 1.0).iter().sum::<f32>() - 1.0).abs() < 1e-6);
     }
 }

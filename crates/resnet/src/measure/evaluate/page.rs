@@ -136,6 +136,11 @@ fn stats(report: &Report<'_>) -> Vec<Stat> {
         .unwrap_or_default();
     let wrong = format::thousands(evaluation.wrong);
     let of = format!("of {} images", format::thousands(count));
+    let before = evaluation.uncalibrated.map(|before| {
+        let ece = format::percent(before.ece, 2);
+        format!("; {ece} without the temperature {}", format::number(before.temperature))
+    });
+    let before = before.unwrap_or_default();
     let mut stats = vec![stat(
         "Top-1 accuracy",
         format::percent(top1, decimals),
@@ -155,7 +160,7 @@ fn stats(report: &Report<'_>) -> Vec<Stat> {
         stat(
             "Calibration error",
             format::percent(evaluation.value("ece"), 2),
-            "mean distance of confidence and accuracy (ECE, 15 bins)".into(),
+            format!("mean distance of confidence and accuracy (ECE, 15 bins){before}"),
         ),
     ]);
     stats

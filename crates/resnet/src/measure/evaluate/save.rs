@@ -34,7 +34,8 @@ pub struct Report<'a> {
 
 impl Report<'_> {
     /// The key numbers: `arch`, `data`, `split`, `crops`, `precision` (of maps), `count`, `wrong`,
-    /// and each metric by its name.
+    /// and each metric by its name; of a calibrated model also `temperature`, and `loss` and `ece`
+    /// without it as `loss_uncalibrated` and `ece_uncalibrated`.
     pub fn summary(&self) -> Value {
         let crops = match self.crops {
             Crops::One => 1,
@@ -47,6 +48,11 @@ impl Report<'_> {
         });
         for (name, value) in &self.evaluation.values {
             summary[*name] = json!(value);
+        }
+        if let Some(before) = self.evaluation.uncalibrated {
+            summary["temperature"] = json!(before.temperature);
+            summary["loss_uncalibrated"] = json!(before.loss);
+            summary["ece_uncalibrated"] = json!(before.ece);
         }
         summary
     }

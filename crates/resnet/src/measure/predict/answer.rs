@@ -6,7 +6,8 @@ use super::cam::Cam;
 use super::workers::Worker;
 use super::{Guess, Predictor};
 use crate::data::Image;
-use crate::measure::evaluate::{UseError, softmax};
+use crate::measure::confidence::{Confidence, Verdict, softmax};
+use crate::measure::evaluate::UseError;
 
 /// What is wanted of a picture besides its logits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,22 +83,48 @@ impl Predictor {
         }
     }
 
-    /// The probability of each class by these logits.
-    pub fn probabilities(&self, logits: &[f32]) -> Vec<f32> {
-        softmax(logits)
-    }
-
-    /// The `top` most likely classes by these logits, most likely first.
+    /// The `top` most likely classes by these logits, most likely first. The probabilities are
+    /// calibrated if the model is.
     pub fn guesses(&self, logits: &[f32], top: usize) -> Vec<Guess> {
         let probabilities = self.probabilities(logits);
-        let mut order: Vec<usize> = (0..probabilities.len()).collect();
-        order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]).then(a.cmp(&b)));
+        let mut order: Vec<usize> = (0..logits.len()).collect();
+        order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
         let guess = |class: usize| Guess {
             class,
             label: self.classes[class].clone(),
             probability: probabilities[class],
         };
         order.into_iter().take(top).map(guess).collect()
+    }
+
+    /// The probability of each class by these logits, calibrated if the model is.
+    pub fn probabilities(&self, logits: &[f32]) -> Vec<f32> {
+        softmax(logits, self.confidence.as_ref().map_or(1.0, |confidence| confidence.temperature))
+    }
+
+    /// How far an answer can be trusted: as far as the model is calibrated. How like the training
+    /// pictures a picture is, is known of an answer with its [embedding](Ask::embedding).
+    ///
+    /// # Panics
+    /// If the answer is another network's.
+    pub fn verdict(&self, answer: &Answer) -> Verdict {
+        let Some(Confidence { threshold, likeness, .. }) = &self.confidence else {
+            return Verdict::default();
+        };
+        let most = self.probabilities(&answer.logits).into_iter().fold(0.0, f32::max);
+        let sure = threshold.is_some_and(|threshold| most >= threshold);
+        let likeness = likeness.as_ref().zip(answer.embedding.as_deref());
+        let likeness = likeness.map(|(known, embedding)| (known.of(embedding), known.limit));
+        Verdict {
+            sure: Some(sure),
+            likeness: likeness.map(|(share, _)| share),
+            unlike: likeness.map(|(share, limit)| share < limit),
+        }
+    }
+
+    /// How sure the model may be of its answers, if it was calibrated.
+    pub fn confidence(&self) -> Option<&Confidence> {
+        self.confidence.as_ref()
     }
 }
 

@@ -20,6 +20,7 @@ use resnet_engine::plan::{Mode, Options, Plan};
 use resnet_engine::step::Precision;
 
 use crate::data::{self, Augment, Image, Transform};
+use crate::measure::confidence::Confidence;
 use crate::measure::evaluate::UseError;
 use crate::model::{Model, Opened};
 use workers::{Worker, Workers};
@@ -35,6 +36,7 @@ pub struct Predictor {
     arch: String,
     classes: Vec<String>,
     precision: Precision,
+    confidence: Option<Confidence>,
     input_shape: Shape,
     /// Numbers of an embedding.
     features: usize,
@@ -67,7 +69,7 @@ pub struct Guess {
     pub class: usize,
     /// Its name.
     pub label: String,
-    /// Its probability.
+    /// Its probability, calibrated if the model is.
     pub probability: f32,
 }
 
@@ -127,6 +129,7 @@ impl Predictor {
             arch: model.arch.name(),
             classes: model.classes,
             precision: how.precision,
+            confidence: model.confidence,
             input_shape: graph.input,
             features: shapes[graph.layer(graph.head()).inputs[0].0].len(),
             shapes,
