@@ -1,6 +1,7 @@
 //! The real binary, in temporary folders.
 
 mod bench;
+mod calibrate;
 mod commands;
 mod compare;
 mod draw;
