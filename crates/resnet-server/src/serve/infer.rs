@@ -48,6 +48,7 @@ pub(super) async fn run(
     let predictor = &model.predictor;
     let ask = request.ask();
     explains(model, ask)?;
+    request.check_outputs()?;
     let pictures = request.pictures(predictor.input_shape())?;
     let called = |(i, picture): (usize, Picture)| (format!("picture {}", i + 1), picture);
     let pictures = pictures.into_iter().enumerate().map(called).collect();

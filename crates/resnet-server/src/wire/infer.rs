@@ -172,6 +172,23 @@ impl Infer {
         }
     }
 
+    /// Whether each output is wanted once: a request must not make its answer as large as it
+    /// likes.
+    pub(crate) fn check_outputs(&self) -> Result<(), Refusal> {
+        let wanted_before = |i: usize| {
+            let kind = self.outputs[i].kind;
+            self.outputs[..i].iter().any(|other| other.kind == kind)
+        };
+        // There are so few kinds that one repeats soon.
+        match (0..self.outputs.len()).find(|i| wanted_before(*i)) {
+            None => Ok(()),
+            Some(i) => Err(Refusal::malformed(format!(
+                "output `{}` is wanted twice",
+                self.outputs[i].kind.name()
+            ))),
+        }
+    }
+
     /// What is to be found out about each picture.
     pub(crate) fn ask(&self) -> Ask {
         let wants = |kind: Kind| self.outputs.iter().any(|output| output.kind == kind);
@@ -283,6 +300,15 @@ mod tests {
         let tensor = classified("x".into(), 1, &[0.25, 0.75], 9, &labels);
         assert_eq!(tensor.shape, [1, 2]);
         assert_eq!(tensor.values, Values::Bytes(vec!["0.75:1:c".into(), "0.25:0:a:b".into()]));
+    }
+
+    #[test]
+    fn no_output_comes_twice() {
+        let usual = Output::usual(&Kind::INFER, true);
+        let twice = [&usual[..], &usual[1..2]].concat();
+        assert!(Infer { outputs: usual, ..Infer::default() }.check_outputs().is_ok());
+        let refused = Infer { outputs: twice, ..Infer::default() }.check_outputs().unwrap_err();
+        assert!(refused.message.contains("`logits`"), "{}", refused.message);
     }
 
     #[test]
