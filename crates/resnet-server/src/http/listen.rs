@@ -94,7 +94,7 @@ impl Listening {
         self.speak(stream, peer).await;
     }
 
-    async fn speak<S>(&self, stream: S, peer: SocketAddr)
+    pub(crate) async fn speak<S>(&self, stream: S, peer: SocketAddr)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -220,3 +220,6 @@ impl Body for Answered {
         self.content.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests;
