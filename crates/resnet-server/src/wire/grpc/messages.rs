@@ -330,10 +330,10 @@ pub(crate) struct ModelIndex {
 pub(crate) struct RepositoryModelRequest {
     /// Triton's `repository_name`, KServe's `model_name`.
     #[prost(string, tag = "1")]
-    repository_name: String,
+    pub(crate) repository_name: String,
     /// Triton's.
     #[prost(string, tag = "2")]
-    model_name: String,
+    pub(crate) model_name: String,
     /// Their names alone.
     #[prost(btree_map = "string, message", tag = "3")]
     pub(crate) parameters: BTreeMap<String, Empty>,
