@@ -11,8 +11,13 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 /// What is wrong with a file.
 type Problem = (PathBuf, String);
 
-/// Takes encrypted connections by a certificate chain and its key, both PEM.
-pub(crate) fn acceptor(certificates: &Path, key: &Path) -> Result<TlsAcceptor, Problem> {
+/// Takes encrypted connections by a certificate chain and its key, both PEM. `http2`: what will be
+/// spoken, for clients that want to be told, as gRPC's do.
+pub(crate) fn acceptor(
+    certificates: &Path,
+    key: &Path,
+    http2: bool,
+) -> Result<TlsAcceptor, Problem> {
     let of = |path: &Path, problem: String| (path.to_owned(), problem);
     let chain: Result<Vec<_>, _> =
         CertificateDer::pem_file_iter(certificates).and_then(Iterator::collect);
@@ -25,6 +30,7 @@ pub(crate) fn acceptor(certificates: &Path, key: &Path) -> Result<TlsAcceptor, P
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .and_then(|config| config.with_no_client_auth().with_single_cert(chain, private));
-    let config = config.map_err(|error| of(certificates, error.to_string()))?;
+    let mut config = config.map_err(|error| of(certificates, error.to_string()))?;
+    config.alpn_protocols = vec![if http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

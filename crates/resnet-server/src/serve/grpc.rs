@@ -281,3 +281,6 @@ async fn repository_model(state: &State, call: &mut Call, load: bool) -> Result<
     repository::load_or_unload(state, asked.model(), load).await?;
     Ok(frame::write(&Empty {}))
 }
+
+#[cfg(test)]
+mod tests;

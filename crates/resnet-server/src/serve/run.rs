@@ -249,6 +249,17 @@ fn tell(state: &State, outcome: &Outcome) {
     }
 }
 
+/// What takes encrypted connections, where they are to be.
+#[cfg(feature = "tls")]
+fn acceptor(
+    options: &Options,
+    http2: bool,
+) -> Result<Option<tokio_rustls::TlsAcceptor>, ServeError> {
+    let Some((certificates, key)) = &options.tls else { return Ok(None) };
+    let made = crate::http::acceptor(certificates, key, http2);
+    made.map(Some).map_err(|(path, problem)| ServeError::Certificate { path, problem })
+}
+
 /// The sockets, and what waits on them.
 struct Network {
     runtime: tokio::runtime::Runtime,
@@ -268,25 +279,22 @@ impl Network {
         let options = &state.options;
         let places = Arc::new(Semaphore::new(options.max_connections));
         let held = Held::new(usize::try_from(options.decode_memory).unwrap_or(usize::MAX));
-        #[cfg(feature = "tls")]
-        let tls = options.tls.as_ref().map(|(cert, key)| crate::http::acceptor(cert, key));
-        #[cfg(feature = "tls")]
-        let tls =
-            tls.transpose().map_err(|(path, problem)| ServeError::Certificate { path, problem })?;
-        let listening = |app: Arc<dyn App>, http2: bool| Listening {
-            app,
-            timeouts: Timeouts {
-                header: options.header_timeout,
-                body: options.body_timeout,
-                idle: options.idle_timeout,
-            },
-            places: places.clone(),
-            phase: phase.clone(),
-            http2,
-            #[cfg(feature = "tls")]
-            tls: tls.clone(),
-            held: held.clone(),
-            open: state.open.clone(),
+        let listening = |app: Arc<dyn App>, http2: bool| -> Result<Listening, ServeError> {
+            Ok(Listening {
+                app,
+                timeouts: Timeouts {
+                    header: options.header_timeout,
+                    body: options.body_timeout,
+                    idle: options.idle_timeout,
+                },
+                places: places.clone(),
+                phase: phase.clone(),
+                http2,
+                #[cfg(feature = "tls")]
+                tls: acceptor(options, http2)?,
+                held: held.clone(),
+                open: state.open.clone(),
+            })
         };
         let bind = |address: SocketAddr| {
             let bound = runtime.block_on(TcpListener::bind(address));
@@ -294,11 +302,14 @@ impl Network {
             bound.map_err(|source| ServeError::Listen { address, source })
         };
         let (address, listener) = bind(options.listen)?;
-        let http = (listener, listening(Arc::new(Routes(state.clone())), false));
-        let grpc = options.grpc.map(bind).transpose()?;
-        let grpc_address = grpc.as_ref().map(|(address, _)| *address);
-        let service = || listening(Arc::new(Service(state.clone())), true);
-        let grpc = grpc.map(|(_, listener)| (listener, service()));
+        let http = (listener, listening(Arc::new(Routes(state.clone())), false)?);
+        let (grpc_address, grpc) = match options.grpc.map(bind).transpose()? {
+            None => (None, None),
+            Some((address, listener)) => {
+                let service = Arc::new(Service(state.clone()));
+                (Some(address), Some((listener, listening(service, true)?)))
+            }
+        };
         Ok(Network { http, grpc, address, grpc_address, runtime })
     }
 
