@@ -122,10 +122,11 @@ impl<J: Waiting> Queue<J> {
         self.lock().count
     }
 
-    /// How long a picture that comes now is thought to wait.
-    fn wait(&self, state: &State<J>) -> Duration {
+    /// How long a picture that comes now is thought to wait for what is computed and a part of what
+    /// waits.
+    fn wait(&self, state: &State<J>, part: f64) -> Duration {
         // What is being computed is half done, as far as is known.
-        (state.cost + state.running / 2) / self.workers() as u32
+        (state.cost.mul_f64(part) + state.running / 2) / self.workers() as u32
     }
 
     /// Whether pictures of a client that have until `deadline` may wait.
@@ -140,16 +141,21 @@ impl<J: Waiting> Queue<J> {
         if state.closed {
             return Err(Refusal::busy("stopping", "the server is stopping", self.most));
         }
-        let wait = self.wait(state);
-        let most = self.most.min(deadline.saturating_duration_since(Instant::now()));
+        let wait = self.wait(state, 1.0);
+        let left = deadline.saturating_duration_since(Instant::now());
+        let most = self.most.min(left);
         if wait <= most {
             return Ok(());
         }
-        // The queue is full. Who has less than a share in it may still come: turns are taken, so it
-        // waits no longer than its own pictures take, times the clients there are.
+        // The queue is full. Who has less than a share in it may still come where its deadline lets
+        // it: turns are taken, so it waits for no more of anybody's pictures than of its own.
         let own = state.waiting.get(&client).map_or(0, VecDeque::len);
         let clients = state.turns.len() + usize::from(own == 0);
-        if clients > 1 && (own + 1) * clients <= state.count {
+        let ahead = (own + 1) * clients - 1;
+        if clients > 1
+            && ahead < state.count
+            && self.wait(state, ahead as f64 / state.count as f64) <= left
+        {
             return Ok(());
         }
         let after = wait.saturating_sub(most / 2);
@@ -331,8 +337,8 @@ mod tests {
         let queue = queue(1);
         queue.push(vec![Job(0, 0, 1)]).unwrap();
         let taken = queue.take();
-        assert_eq!(queue.wait(&queue.lock()), SECOND / 2);
+        assert_eq!(queue.wait(&queue.lock(), 1.0), SECOND / 2);
         drop(taken);
-        assert_eq!(queue.wait(&queue.lock()), Duration::ZERO);
+        assert_eq!(queue.wait(&queue.lock(), 1.0), Duration::ZERO);
     }
 }
