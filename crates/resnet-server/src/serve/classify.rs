@@ -40,6 +40,14 @@ pub(super) fn about(state: &State) -> Reply {
                 model["input"] = json!([shape.h, shape.w]);
                 model["channels"] = shape.c.into();
                 model["precision"] = predictor.precision().to_string().into();
+                let known = predictor.confidence();
+                model["likeness"] = known.is_some_and(|known| known.likeness.is_some()).into();
+                model["calibrated"] = known.map_or(Value::Null, |known| {
+                    json!({
+                        "temperature": known.temperature, "threshold": known.threshold,
+                        "precision": known.precision,
+                    })
+                });
             }
             model
         })

@@ -63,6 +63,8 @@ struct State {
     reloads: BTreeMap<&'static str, u64>,
     /// By model.
     confidence: BTreeMap<String, Histogram>,
+    /// Likeness to the training pictures by model, where it is known.
+    likeness: BTreeMap<String, Histogram>,
 }
 
 /// What stands now, beside what was counted.
@@ -114,14 +116,10 @@ impl Metrics {
         if let Ok(seen) = seen
             && let Some(best) = seen.top.first()
         {
-            let shares = match state.confidence.get_mut(&model.name) {
-                Some(shares) => shares,
-                None => state
-                    .confidence
-                    .entry(model.name.clone())
-                    .or_insert_with(|| Histogram::new(&SHARES)),
-            };
-            shares.add(best.probability.into());
+            note(&mut state.confidence, &model.name, best.probability);
+            if let Some(likeness) = seen.verdict.likeness {
+                note(&mut state.likeness, &model.name, likeness);
+            }
         }
     }
 
@@ -155,10 +153,19 @@ impl Metrics {
         for (stage, times) in &state.stages {
             times.write(&mut out, name, &format!("stage=\"{stage}\""));
         }
-        let name = "resnet_confidence";
-        head(&mut out, name, "histogram", "Probability of the most likely class.");
-        for (model, shares) in &state.confidence {
-            shares.write(&mut out, name, &format!("model=\"{}\"", escaped(model)));
+        let shares = [
+            ("resnet_confidence", "Probability of the most likely class.", &state.confidence),
+            (
+                "resnet_ood_score",
+                "Likeness to the training pictures: evenly from 0 to 1, unless the pictures drift.",
+                &state.likeness,
+            ),
+        ];
+        for (name, help, by_model) in shares {
+            head(&mut out, name, "histogram", help);
+            for (model, shares) in by_model {
+                shares.write(&mut out, name, &format!("model=\"{}\"", escaped(model)));
+            }
         }
         let name = "resnet_rejected_total";
         head(&mut out, name, "counter", "Requests that were refused, by reason.");
@@ -188,6 +195,18 @@ impl Metrics {
         triton(&mut out, now);
         process(&mut out);
         out
+    }
+}
+
+/// Adds a share to a model's histogram.
+fn note(by_model: &mut BTreeMap<String, Histogram>, model: &str, share: f32) {
+    match by_model.get_mut(model) {
+        Some(shares) => shares.add(share.into()),
+        None => {
+            let mut shares = Histogram::new(&SHARES);
+            shares.add(share.into());
+            by_model.insert(model.to_owned(), shares);
+        }
     }
 }
 

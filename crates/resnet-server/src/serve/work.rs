@@ -138,6 +138,9 @@ impl Workshop {
         };
         stages.decode = began.elapsed();
         let began = Instant::now();
+        // How like the training pictures it is, shows in the embedding.
+        let likeness = predictor.confidence().is_some_and(|known| known.likeness.is_some());
+        job.ask.embedding |= likeness;
         let answer = match &input {
             Some(x) => predictor.answer_to_input(x, job.ask),
             None => predictor.answer(&image, job.ask),
@@ -165,6 +168,7 @@ impl Workshop {
             height,
             top: predictor.guesses(&answer.logits, job.top),
             probabilities: predictor.probabilities(&answer.logits),
+            verdict: predictor.verdict(&answer),
             answer,
             region,
             stages: *stages,

@@ -101,6 +101,12 @@ pub(crate) struct Found<'a> {
     width: usize,
     height: usize,
     top: Vec<Guess<'a>>,
+    /// Whether the answer reaches the threshold, where the model is calibrated.
+    sure: Option<bool>,
+    /// Whether the picture is unlike those that the model learned from, where that is known.
+    unlike: Option<bool>,
+    /// The share of held-out pictures that are less like them.
+    likeness: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cam: Option<Cam<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -154,6 +160,9 @@ pub(crate) fn picture<'a>(
         width: seen.width,
         height: seen.height,
         top: seen.top.iter().map(guess).collect(),
+        sure: seen.verdict.sure,
+        unlike: seen.verdict.unlike,
+        likeness: seen.verdict.likeness,
         cam: seen.answer.cam.as_ref().map(|cam| Cam {
             class: cam.class,
             height: cam.height,

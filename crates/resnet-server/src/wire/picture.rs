@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hyper::body::Bytes;
+use resnet::measure::confidence::Verdict;
 use resnet::measure::predict::{Answer, Guess};
 
 /// A picture, as it comes.
@@ -40,6 +41,8 @@ pub(crate) struct Seen {
     pub(crate) top: Vec<Guess>,
     /// Of each class.
     pub(crate) probabilities: Vec<f32>,
+    /// How far that can be trusted.
+    pub(crate) verdict: Verdict,
     /// Left, top, width and height of what the network saw, in pixels of the upright picture.
     pub(crate) region: [f64; 4],
     pub(crate) stages: Stages,
