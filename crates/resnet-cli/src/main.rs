@@ -21,6 +21,7 @@ static MEMORY: resnet::engine::exec::Telling = resnet::engine::exec::Telling;
 #[derive(Parser)]
 #[command(name = "resnet", version, propagate_version = true)]
 #[command(
+    help_template = "{about}\n\n{usage-heading} {usage}\n\nCommands:\n{subcommands}{after-help}",
     after_help = "`resnet train` alone trains ResNet-20 on built-in pictures; `resnet finetune resnet50 --data \
         DIR` teaches a published network yours. Exit codes: 0 done, \
         1 failed, 2 wrong usage, 130 stopped."

@@ -13,6 +13,7 @@ const BESIDE: &[&str] = &[
     "accuracy",
     "auc",
     "auroc",
+    "confidence",
     "confmat",
     "criterion",
     "ema",
