@@ -73,9 +73,10 @@ pub(super) async fn discard(mut body: Incoming) {
     }
 }
 
-/// All of a body.
+/// All of a body, which is gone then. One that is refused while it still comes stays, so that it
+/// can be [discarded](discard).
 pub(super) async fn read(
-    mut body: Incoming,
+    body: &mut Option<Incoming>,
     most: usize,
     timeout: Duration,
     share: &mut Share,
@@ -85,7 +86,8 @@ pub(super) async fn read(
         Refusal::too_large(format!("the body is larger than the {most} bytes that are taken"))
             .closing()
     };
-    let declared = body.size_hint().lower();
+    let Some(incoming) = body else { return Ok(Bytes::new()) };
+    let declared = incoming.size_hint().lower();
     if declared > most as u64 {
         return Err(too_large());
     }
@@ -95,8 +97,9 @@ pub(super) async fn read(
     let (mut first, mut bytes) = (None, Vec::new());
     loop {
         let frame = tokio::select! {
-            frame = body.frame() => frame,
+            frame = incoming.frame() => frame,
             () = sleep_until(deadline) => {
+                *body = None;
                 return Err(match stopping {
                     true => Refusal::busy("stopping", "the server is stopping", LAST_UPLOADS)
                         .closing(),
@@ -134,5 +137,6 @@ pub(super) async fn read(
             (None, false) => bytes.extend_from_slice(&data),
         }
     }
+    *body = None;
     Ok(first.unwrap_or_else(|| bytes.into()))
 }

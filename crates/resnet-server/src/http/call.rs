@@ -85,8 +85,8 @@ impl Call {
     pub(crate) async fn body(&mut self, most: usize) -> Result<Bytes, Refusal> {
         let coding = self.headers.get(CONTENT_ENCODING).map_or(b"".as_slice(), |v| v.as_bytes());
         let coding = Coding::parse(&String::from_utf8_lossy(coding))?;
-        let Some(body) = self.body.take() else { return Ok(Bytes::new()) };
-        let packed = body::read(body, most, self.body_timeout, &mut self.share, &mut self.phase);
+        let Call { body, body_timeout, share, phase, .. } = self;
+        let packed = body::read(body, most, *body_timeout, share, phase);
         unpacked(packed.await?, coding, most).await
     }
 

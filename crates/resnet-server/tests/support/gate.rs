@@ -8,6 +8,8 @@ use resnet::engine::exec::{Backend, Device, ExecError, Keep, Kernel, Limits, Rat
 use resnet::engine::plan::Plan;
 use resnet::engine::step::{Precision, SlotId, Space};
 
+use super::PATIENCE;
+
 /// What happens to the next picture that passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -29,6 +31,8 @@ struct State {
     closed: bool,
     waiting: usize,
     passed: usize,
+    /// Pictures that may pass while it is closed.
+    tickets: usize,
     fault: Option<Fault>,
 }
 
@@ -46,10 +50,17 @@ impl Gate {
         self.changed.notify_all();
     }
 
+    /// Lets one picture pass while it is closed.
+    pub(crate) fn pass_one(&self) {
+        self.lock().tickets += 1;
+        self.changed.notify_all();
+    }
+
     /// Comes back once so many pictures wait at the gate.
     pub(crate) fn wait_for(&self, waiting: usize) {
-        let state = self.changed.wait_while(self.lock(), |state| state.waiting < waiting);
-        drop(state.unwrap());
+        let fewer = |state: &mut State| state.waiting < waiting;
+        let waited = self.changed.wait_timeout_while(self.lock(), PATIENCE, fewer);
+        assert!(!waited.unwrap().1.timed_out(), "no {waiting} pictures came to the gate");
     }
 
     /// Pictures that were computed, those of warming up too.
@@ -65,7 +76,11 @@ impl Gate {
         let mut state = self.lock();
         state.waiting += 1;
         self.changed.notify_all();
-        let mut state = self.changed.wait_while(state, |state| state.closed).unwrap();
+        let barred = |state: &mut State| state.closed && state.tickets == 0;
+        let mut state = self.changed.wait_while(state, barred).unwrap();
+        if state.closed {
+            state.tickets -= 1;
+        }
         state.waiting -= 1;
         state.passed += 1;
         let fault = state.fault.take();
