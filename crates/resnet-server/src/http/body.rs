@@ -45,7 +45,7 @@ impl Share {
     }
 
     /// Takes so many bytes more.
-    fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
         self.bytes += bytes;
         let all = self.held.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         match all > self.held.most {

@@ -86,8 +86,27 @@ impl Call {
         let coding = self.headers.get(CONTENT_ENCODING).map_or(b"".as_slice(), |v| v.as_bytes());
         let coding = Coding::parse(&String::from_utf8_lossy(coding))?;
         let Call { body, body_timeout, share, phase, .. } = self;
-        let packed = body::read(body, most, *body_timeout, share, phase);
-        unpacked(packed.await?, coding, most).await
+        let packed = body::read(body, most, *body_timeout, share, phase).await?;
+        self.unpacked(packed, coding, most).await
+    }
+
+    /// What a part of the body becomes once it is decompressed: at most `most` bytes, which count as
+    /// the body's do.
+    ///
+    /// # Errors
+    /// There are more, or they are damaged, or all bodies together take too much memory.
+    pub(crate) async fn unpacked(
+        &mut self,
+        packed: Bytes,
+        coding: Coding,
+        most: usize,
+    ) -> Result<Bytes, Refusal> {
+        if coding == Coding::Plain {
+            return Ok(packed);
+        }
+        let unpacked = unpacked(packed, coding, most).await?;
+        self.share.grow(unpacked.len())?;
+        Ok(unpacked)
     }
 
     /// Reads a body that nobody wants, so that its sender comes to read the reply and the

@@ -25,4 +25,4 @@ pub(crate) use reply::{Reply, Sender};
 #[cfg(feature = "tls")]
 pub(crate) use tls::acceptor;
 pub use token::Tokens;
-pub(crate) use unpack::{Coding, unpacked};
+pub(crate) use unpack::Coding;

@@ -37,10 +37,7 @@ const QUICK: usize = 64 << 10;
 ///
 /// # Errors
 /// There are more, or they are damaged.
-pub(crate) async fn unpacked(packed: Bytes, coding: Coding, most: usize) -> Result<Bytes, Refusal> {
-    if coding == Coding::Plain {
-        return Ok(packed);
-    }
+pub(super) async fn unpacked(packed: Bytes, coding: Coding, most: usize) -> Result<Bytes, Refusal> {
     if packed.len() <= QUICK && most <= QUICK {
         return Ok(unpack(&packed, coding, most)?.into());
     }

@@ -21,7 +21,7 @@ use super::queue::Client;
 use super::repository::{self, Row, SMALL};
 use super::routes::finish;
 use super::state::State;
-use crate::http::{App, Call, Refusal, Reply, unpacked};
+use crate::http::{App, Call, Refusal, Reply};
 use crate::wire::MOST_PICTURES;
 use crate::wire::grpc::messages::{
     Empty, InferStatistics, ModelConfig, ModelConfigResponse, ModelIndex, ModelInferRequest,
@@ -128,7 +128,7 @@ async fn message(call: &mut Call, most: usize) -> Result<Bytes, Status> {
     let encoding = call.header(ENCODING).map(String::from);
     let body = call.body(most + frame::HEAD).await?;
     let (packed, coding) = frame::read(body, encoding.as_deref())?;
-    Ok(unpacked(packed, coding, most).await?)
+    Ok(call.unpacked(packed, coding, most).await?)
 }
 
 /// A message without pictures.

@@ -1,7 +1,10 @@
 //! More work than there is time for, and callers that go: one thread computes, behind a gate.
 
+use std::io::Write;
 use std::time::Duration;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::json;
 
 use crate::support::form::{base64, form};
@@ -190,6 +193,35 @@ fn callers_that_go_are_dropped_and_counted() {
     stays.receive().unwrap().good();
     assert_eq!(server.metric("resnet_cancelled_total"), Some(3.0));
     assert_eq!(server.gate.passed(), passed + 2);
+}
+
+#[test]
+fn memory_of_bodies_counts_as_it_is_taken() {
+    let server = Running::new(|options| {
+        (options.max_body, options.decode_memory) = (64 << 10, 100 << 10);
+    });
+    server.gate.close();
+    let plain = [b"P6 8 8 255\n", &[0u8; 60_000][..]].concat();
+    let mut packer = GzEncoder::new(Vec::new(), Compression::best());
+    packer.write_all(&plain).unwrap();
+    let packed = packer.finish().unwrap();
+    assert!(packed.len() < 1000);
+    let requests = [
+        Request::post("/classify", packed).with("content-encoding", "gzip"),
+        Request::post("/classify", plain),
+    ];
+    let mut first = asking(&server, &requests[0]);
+    server.gate.wait_for(1);
+    for request in &requests {
+        assert!(server.ask(request).refused(503).contains("uploaded"));
+    }
+    assert_eq!(server.metric("resnet_rejected_total{reason=\"memory\"}"), Some(2.0));
+    server.gate.open();
+    first.receive().unwrap().good();
+    // What was answered takes none any more.
+    for request in &requests {
+        server.ask(request).good();
+    }
 }
 
 #[test]
