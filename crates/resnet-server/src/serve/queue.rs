@@ -132,7 +132,8 @@ impl<J: Waiting> Queue<J> {
     /// Whether pictures of a client that have until `deadline` may wait.
     ///
     /// # Errors
-    /// They would wait too long; or, where that is others' fault, longer than its share.
+    /// They would wait too long; or, where that is others' fault, longer than its share; or there
+    /// is no time left.
     pub(crate) fn admit(&self, client: Client, deadline: Instant) -> Result<(), Refusal> {
         self.admit_to(&self.lock(), client, deadline)
     }
@@ -146,6 +147,9 @@ impl<J: Waiting> Queue<J> {
         let most = self.most.min(left);
         if wait <= most {
             return Ok(());
+        }
+        if left.is_zero() {
+            return Err(Refusal::late("the deadline had passed before there was room"));
         }
         // The queue is full. Who has less than a share in it may still come where its deadline lets
         // it: turns are taken, so it waits for no more of anybody's pictures than of its own.
@@ -338,6 +342,9 @@ mod tests {
         queue.push(vec![Job(0, 0, 1)]).unwrap();
         let taken = queue.take();
         assert_eq!(queue.wait(&queue.lock(), 1.0), SECOND / 2);
+        // Who is too late already is not told that there is no room.
+        let late = queue.admit(Client::Token(0), Instant::now()).unwrap_err();
+        assert_eq!(late.status, 504);
         drop(taken);
         assert_eq!(queue.wait(&queue.lock(), 1.0), Duration::ZERO);
     }
