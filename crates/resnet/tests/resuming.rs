@@ -244,6 +244,113 @@ fn a_run_that_is_stopped_while_its_best_model_is_measured_ends_later_with_the_sa
     assert!(model(&run) == model(&whole), "another model");
 }
 
+/// Asks for a stop from outside, once, and remembers what was told meanwhile.
+struct Ask {
+    run: PathBuf,
+    asked_after: Option<u64>,
+    running: Option<bool>,
+    heard: u32,
+}
+
+impl Observer for Ask {
+    fn event(&mut self, _: &Event) {}
+
+    fn tick(&mut self, tick: &Tick) -> Flow {
+        if self.asked_after == Some(tick.step) {
+            self.running = train::is_running(&self.run);
+            train::ask_to_stop(&self.run).unwrap();
+        }
+        Flow::Go
+    }
+
+    fn asked_to_stop(&mut self) {
+        self.heard += 1;
+    }
+}
+
+#[test]
+fn a_run_that_is_asked_to_stop_saves_and_forgets_that_it_was_asked() {
+    let folder = Folder::new();
+    let run = folder.path("run");
+    let mut ask = Ask { run: run.clone(), asked_after: Some(2), running: None, heard: 0 };
+    // Hours, if nobody looked.
+    let trained = new(&[("steps", "1000000")]).out(&run).observer(&mut ask).run().unwrap();
+    let steps = trained.ended.steps;
+    assert!(trained.interrupted() && (2..1_000_000).contains(&steps), "{steps} steps");
+    assert_eq!((ask.running, ask.heard), (Some(true), 1));
+    assert_eq!(train::is_running(&run), Some(false));
+    assert!(!train::is_asked_to_stop(&run) && run.join(train::LAST).exists());
+
+    // What was asked of an earlier part of the run, or of one that had ended, is forgotten.
+    train::ask_to_stop(&run).unwrap();
+    stopped(resume(&run, &[]), steps + 1);
+    assert!(!train::is_asked_to_stop(&run));
+    let ended = folder.path("ended");
+    fs::create_dir(&ended).unwrap();
+    train::ask_to_stop(&ended).unwrap();
+    assert!(!new(&[("steps", "3")]).out(&ended).run().unwrap().interrupted());
+    assert!(!train::is_asked_to_stop(&ended));
+    assert_eq!(train::is_running(&folder.path("nothing")), Some(false));
+}
+
+/// The log, without times and without `saved`, which a kill just after a checkpoint loses.
+fn timeless(run: &Path) -> Vec<Event> {
+    let events = events(run).into_iter().filter(|event| !matches!(event, Event::Saved { .. }));
+    let timeless = events.map(|event| match event {
+        Event::RunStarted(event) => {
+            Event::RunStarted(train::event::RunStarted { out: String::new(), ..event })
+        }
+        Event::Step(event) => {
+            Event::Step(train::event::Step { images_per_s: 0.0, wait: 0.0, ..event })
+        }
+        Event::Evaluated(event) => {
+            Event::Evaluated(train::event::Evaluated { seconds: 0.0, ..event })
+        }
+        Event::RunEnded(event) => {
+            Event::RunEnded(train::event::RunEnded { seconds: 0.0, model: None, ..event })
+        }
+        other => other,
+    });
+    timeless.collect()
+}
+
+#[test]
+fn what_a_few_pictures_are_taken_for_is_told_at_each_evaluation_of_the_same_ones() {
+    let folder = Folder::new();
+    let (run, whole) = (folder.path("run"), folder.path("whole"));
+    let changes = [("epochs", "4"), ("checkpoint_every", "3it")];
+    new(&changes).out(&whole).run().unwrap();
+    let told: Vec<_> = events(&whole)
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::Predicted(predicted) => Some(predicted),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told.iter().map(|told| told.step).collect::<Vec<_>>(), [5, 10, 15, 20]);
+    // Of 27 pictures sorted by class.
+    let expected = [(1, "dark"), (6, "dark"), (9, "grey"), (12, "grey"), (16, "grey")];
+    let expected = [&expected[..], &[(19, "light"), (22, "light"), (26, "light")]].concat();
+    for told in &told {
+        let found: Vec<_> = told.pictures.iter().map(|p| (p.index, p.label.as_str())).collect();
+        assert_eq!(found, expected);
+        for (place, picture) in told.pictures.iter().enumerate() {
+            let sum: f64 = picture.top.iter().map(|(_, p)| p).sum();
+            assert_eq!((picture.place, picture.top.len()), (place, 3));
+            assert!((sum - 1.0).abs() < 2e-4, "{picture:?}");
+            assert!(picture.top.is_sorted_by(|a, b| a.1 >= b.1), "{picture:?}");
+        }
+    }
+    // Killed once and stopped once, the run leaves the same.
+    fs::rename(killed(&folder, 12, &changes), &run).unwrap();
+    let pictures = fs::read(whole.join(train::PICTURES)).unwrap();
+    fs::remove_file(run.join(train::PICTURES)).unwrap();
+    stopped(resume(&run, &[]), 17);
+    resume(&run, &[]).run().unwrap();
+    assert_eq!(timeless(&run), timeless(&whole));
+    assert!(fs::read(run.join(train::PICTURES)).unwrap() == pictures);
+}
+
 #[test]
 fn a_budget_that_would_move_what_was_done_is_refused() {
     let folder = Folder::new();

@@ -1,17 +1,19 @@
 //! The run directory.
 //!
 //! `config.toml` (every choice), `environment.json` (machine and command), `events.jsonl`,
-//! `metrics.csv`, `checkpoints/{last,best}.safetensors`, and at the end `model.safetensors` and
-//! `report.html`.
+//! `metrics.csv`, `pictures.png` (those whose predictions are told), `checkpoints/{last,
+//! best}.safetensors`, and at the end `model.safetensors` and `report.html`.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use resnet_engine::exec::Device;
 
 use super::TrainError;
+use super::outside::{self, LOCK};
 use crate::base::files::{self, FileError};
 use crate::base::machine;
 use crate::data;
@@ -33,6 +35,9 @@ pub const EVENTS: &str = "events.jsonl";
 /// The evaluations as a table.
 pub(super) const METRICS_CSV: &str = "metrics.csv";
 
+/// Small copies, side by side, of the pictures whose predictions are told at evaluations.
+pub const PICTURES: &str = "pictures.png";
+
 /// Every choice of the run.
 pub const CONFIG: &str = "config.toml";
 const ENVIRONMENT: &str = "environment.json";
@@ -40,10 +45,12 @@ const ENVIRONMENT: &str = "environment.json";
 const BEGAN_IN: &str = "directory";
 /// The folder of checkpoints.
 const CHECKPOINTS: &str = "checkpoints";
-/// What the process that trains here has locked.
-const LOCK: &str = ".lock";
 /// What a directory that is free for a run must not hold.
-const NAMES: [&str; 8] = [CONFIG, EVENTS, METRICS_CSV, MODEL, REPORT, LAST, BEST, ENVIRONMENT];
+const NAMES: [&str; 9] =
+    [CONFIG, EVENTS, METRICS_CSV, PICTURES, MODEL, REPORT, LAST, BEST, ENVIRONMENT];
+/// How often the lock is tried again, and how long after.
+const LOCK_TRIES: u32 = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// Largest small file that is read back.
 const MOST_BYTES: u64 = 1 << 20;
 
@@ -136,6 +143,7 @@ impl Directory {
         if self.lock.is_some() && !locked_before {
             own.push(LOCK);
         }
+        outside::forget_stop(&self.root)?;
         self.add(CONFIG, &recipe.to_toml(), own)?;
         self.check_free(&NAMES[1..])?;
         if !self.path(CHECKPOINTS).exists() {
@@ -201,6 +209,7 @@ impl Directory {
             return Err(TrainError::NoRun(root.to_owned(), CONFIG));
         }
         directory.lock()?;
+        outside::forget_stop(root)?;
         let recipe = recipe_of_run(root)?;
         // Killed at its very beginning, the run has none yet.
         directory.make_checkpoints()?;
@@ -245,7 +254,16 @@ impl Directory {
         let path = self.path(LOCK);
         let options = File::options().create(true).truncate(false).write(true).open(&path);
         let file = options.map_err(|source| FileError::Write { path, source })?;
-        match file.try_lock() {
+        let mut locked = file.try_lock();
+        // Who only wants to know whether a run is under way has it for a moment.
+        for _ in 0..LOCK_TRIES {
+            if !matches!(locked, Err(TryLockError::WouldBlock)) {
+                break;
+            }
+            std::thread::sleep(LOCK_PAUSE);
+            locked = file.try_lock();
+        }
+        match locked {
             Err(TryLockError::WouldBlock) => Err(TrainError::InUse(self.root.clone())),
             // Some file systems have no locks; the run can do without.
             Err(TryLockError::Error(_)) => Ok(()),

@@ -2,9 +2,10 @@
 //!
 //! `task` opens what a recipe names; `job` turns it into what a run needs: `learner` takes steps,
 //! in the phase of the `recipe`'s calendar; `run` is the loop; `record`, `checkpoint` and
-//! `directory` keep it on disk; `monitor` looks into the network on the way; `diverged` finds the
-//! layer that broke; `report` draws the page. `lr_find` takes the same steps with a rate that
-//! rises; `finetune` chooses for a trained network and new data.
+//! `directory` keep it on disk; `outside` hears what other processes ask; `monitor` looks into the
+//! network on the way; `diverged` finds the layer that broke; `report` draws the page. `lr_find`
+//! takes the same steps with a rate that rises; `finetune` chooses for a trained network and new
+//! data.
 
 mod checkpoint;
 mod directory;
@@ -17,6 +18,7 @@ mod learner;
 mod lr_find;
 mod monitor;
 mod observe;
+mod outside;
 pub mod recipe;
 mod record;
 mod report;
@@ -25,10 +27,13 @@ pub(crate) mod schedule;
 pub mod task;
 mod trainer;
 
-pub use directory::{BEST, CONFIG, EVENTS, LAST, MODEL, REPORT, is_unfinished, recipe_of_run};
+pub use directory::{
+    BEST, CONFIG, EVENTS, LAST, MODEL, PICTURES, REPORT, is_unfinished, recipe_of_run,
+};
 pub use error::TrainError;
 pub use lr_find::{LrFind, lr_find};
 pub use observe::{Flow, Observer, Tick};
+pub use outside::{STOP, ask_to_stop, is_asked_to_stop, is_running};
 pub use run::INTERRUPTED;
 pub use task::GIVEN;
 pub use trainer::{Trained, Trainer};

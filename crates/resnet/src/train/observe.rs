@@ -41,6 +41,9 @@ pub trait Observer {
     fn evaluating(&mut self, _done: u64, _of: u64) -> Flow {
         Flow::Go
     }
+
+    /// Another process asks the run to stop, which it is about to do.
+    fn asked_to_stop(&mut self) {}
 }
 
 /// Watches nothing.

@@ -1,6 +1,7 @@
 //! The training loop.
 
 mod best;
+mod shown;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use super::directory::{BEST, Directory, LAST, MODEL, REPORT};
 use super::event::{Evaluated, Event, RunEnded, Step};
 use super::job::Job;
 use super::learner::Gradient;
+use super::outside::{self, Requests};
 use super::record::Record;
 use super::{Flow, Observer, Tick, TrainError, Trained, diverged, report};
 use crate::base::{files, text};
@@ -39,6 +41,8 @@ pub(super) struct Run<'a> {
     /// Steps done when the checkpoint to go on from was made, if nothing has happened since.
     saved: Option<u64>,
     clock: Clock,
+    /// What other processes ask of it.
+    requests: Requests,
 }
 
 /// What time is told of.
@@ -134,7 +138,8 @@ impl<'a> Run<'a> {
             window: (Instant::now(), job.learner.loader.wait()),
             images: 0,
         };
-        Run { job, record, progress, evaluation: None, best: None, saved: None, clock }
+        let requests = Requests::of(record.directory().map(Directory::root));
+        Run { job, record, progress, evaluation: None, best: None, saved: None, clock, requests }
     }
 
     /// Trains to the end of the budget, until patience is spent, or until the observer says stop.
@@ -159,7 +164,8 @@ impl<'a> Run<'a> {
                 let step = self.progress.step;
                 let epochs = self.job.calendar.epochs();
                 let tick = Tick { step, total, epoch: epoch + 1, epochs, loss, images };
-                let mut flow = self.record.observer.tick(&tick);
+                let says = self.record.observer.tick(&tick);
+                let mut flow = self.requests.or(self.record.observer, says);
                 let (epoch_done, done) = (self.job.calendar.ends_epoch(step), step == total);
                 if step.is_multiple_of(event_every) || epoch_done || done {
                     self.tell_step(epoch + 1)?;
@@ -312,12 +318,23 @@ impl<'a> Run<'a> {
         self.record.emit(Event::Monitored(monitored))
     }
 
-    /// Evaluates the weights, unless the observer stops it: nothing has happened then.
-    fn evaluate(&mut self) -> Result<Flow, TrainError> {
+    /// Measures a model, or the present weights; without an evaluation where that is stopped.
+    fn measure(&mut self, model: Option<&Model>) -> Result<Option<Evaluation>, TrainError> {
         let (_, images) = self.job.images();
-        let observer = &mut self.record.observer;
-        let mut on = |done: usize| observer.evaluating(done as u64, images) == Flow::Go;
-        let Some(evaluation) = self.job.evaluate(&mut on)? else {
+        let (observer, requests) = (&mut *self.record.observer, &mut self.requests);
+        let mut on = |done: usize| {
+            let says = observer.evaluating(done as u64, images);
+            requests.or(observer, says) == Flow::Go
+        };
+        match model {
+            Some(model) => self.job.evaluate_model(model, &mut on),
+            None => self.job.evaluate(&mut on),
+        }
+    }
+
+    /// Evaluates the weights, unless that is stopped: nothing has happened then.
+    fn evaluate(&mut self) -> Result<Flow, TrainError> {
+        let Some(evaluation) = self.measure(None)? else {
             return Ok(Flow::Stop);
         };
         for message in evaluation.warnings.clone() {
@@ -339,10 +356,13 @@ impl<'a> Run<'a> {
             lr: self.progress.lr,
             seconds: self.seconds(),
         };
+        let shown = self.shown(&evaluation);
         self.evaluation = Some(evaluation);
         self.check_weights()?;
         self.progress.last = Some((top1, top5));
         self.record.emit(Event::Evaluated(event))?;
+        self.record.emit(shown)?;
+        self.keep_pictures()?;
         self.report_so_far()?;
         if self.progress.best.is_none_or(|best| top1 > best) {
             self.best_so_far(top1)?;
@@ -395,17 +415,10 @@ impl<'a> Run<'a> {
         let kept_step = best.is_some().then_some(self.progress.best_step);
         // Resumed after its last evaluation there is none, and the page still wants its pictures.
         if best.is_some() || self.evaluation.is_none() {
-            let (_, images) = self.job.images();
-            let observer = &mut self.record.observer;
-            let mut on = |done: usize| observer.evaluating(done as u64, images) == Flow::Go;
-            let evaluation = match &best {
-                Some(best) => self.job.evaluate_model(best, &mut on)?,
-                None => self.job.evaluate(&mut on)?,
-            };
-            if evaluation.is_none() {
+            self.evaluation = self.measure(best.as_ref())?;
+            if self.evaluation.is_none() {
                 return self.stop();
             }
-            self.evaluation = evaluation;
         }
         let mut model = best.map_or_else(|| self.job.model(), Ok)?;
         if let Some(evaluation) = &self.evaluation {
@@ -460,6 +473,9 @@ impl<'a> Run<'a> {
             directory.write(REPORT, &page)?;
         }
         self.record.emit(Event::RunEnded(ended.clone()))?;
+        if let Some(directory) = self.record.directory() {
+            outside::forget_stop(directory.root())?;
+        }
         Ok(ended)
     }
 

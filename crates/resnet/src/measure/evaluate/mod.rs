@@ -2,6 +2,7 @@
 
 mod page;
 mod save;
+mod shown;
 mod worst;
 
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use resnet_engine::step::{Memory, Precision};
 
 pub(crate) use page::{confused, matrix};
 pub use save::{Report, save};
+pub use shown::Shown;
+pub(crate) use shown::chosen;
 pub use worst::{Mistake, Mistakes};
 
 /// Most images in a batch of an evaluation: enough to keep the cores busy, few enough to need
@@ -210,6 +213,9 @@ pub struct Evaluation {
     pub mistakes: Mistakes,
     /// What it would be without the model's calibration, if it has one.
     pub uncalibrated: Option<Uncalibrated>,
+    /// What a few pictures, always the same of the same data, were taken for, as far as they could
+    /// be read.
+    pub shown: Vec<Shown>,
     /// Images whose logits are not all finite, by index; they count as wrong.
     pub not_finite: Vec<u32>,
     /// Warnings about pictures that could not be read; of many, the first, and how many more.
@@ -279,6 +285,7 @@ pub(crate) fn evaluate_while(
     let (mut mistakes, mut wrong, mut not_finite) = (Mistakes::default(), 0, Vec::new());
     let (mut warnings, mut unread, mut count) = (Vec::new(), 0, 0);
     let mut before = (CrossEntropy::default(), Calibration::default());
+    let (chosen, mut shown) = (chosen(loader.data().len()), Vec::new());
     let crops = loader.crops();
     for batch in loader.epoch(0, 0) {
         let batch = batch?;
@@ -303,6 +310,9 @@ pub(crate) fn evaluate_while(
         for (i, row) in rows.chunks_exact(classes).enumerate() {
             if row.iter().any(|x| !x.is_finite()) {
                 not_finite.push(batch.indices[i]);
+            }
+            if let Ok(place) = chosen.binary_search(&batch.indices[i]) {
+                shown.push(shown::shown(place, batch.indices[i], labels[i], row));
             }
             let predicted = metric::predicted(row);
             if predicted != Some(labels[i]) {
@@ -342,6 +352,7 @@ pub(crate) fn evaluate_while(
             loss: before.0.value(),
             ece: before.1.value(),
         }),
+        shown,
         not_finite,
         warnings,
     }))

@@ -234,7 +234,10 @@ impl Record {
                 Event::Evaluated(event) => evaluations.push(event),
                 Event::Monitored(event) => monitored.push(event),
                 Event::RunEnded(event) => ended = Some(event),
-                Event::Saved { .. } | Event::Entered { .. } | Event::Warned { .. } => {}
+                Event::Predicted(_)
+                | Event::Saved { .. }
+                | Event::Entered { .. }
+                | Event::Warned { .. } => {}
             }
         }
         let (Some(started), Some(ended)) = (started, ended) else {

@@ -30,6 +30,8 @@ pub enum Event {
     Step(Step),
     /// The network was evaluated.
     Evaluated(Evaluated),
+    /// What the evaluated network takes a few pictures for.
+    Predicted(Predicted),
     /// The network was looked into.
     Monitored(Monitored),
     /// A checkpoint is on disk.
@@ -65,6 +67,7 @@ impl Event {
             Event::RunStarted(_) => Some(0),
             Event::Step(step) => Some(step.step),
             Event::Evaluated(evaluated) => Some(evaluated.step),
+            Event::Predicted(predicted) => Some(predicted.step),
             Event::Monitored(monitored) => Some(monitored.step),
             Event::Saved { step, .. }
             | Event::Entered { step, .. }
@@ -200,6 +203,31 @@ pub struct Evaluated {
     pub seconds: f64,
 }
 
+/// What the network takes a few pictures for, always the same ones of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Predicted {
+    /// Steps done.
+    pub step: u64,
+    /// The part of the data that they are of: `val` or `test`.
+    pub split: String,
+    /// The pictures; one that cannot be read is not among them.
+    pub pictures: Vec<PredictedPicture>,
+}
+
+/// What the network takes a picture for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PredictedPicture {
+    /// Its place in the strip of small pictures that the run directory holds, the first being 0.
+    pub place: usize,
+    /// Its index in the data.
+    pub index: u32,
+    /// The name of its class.
+    pub label: String,
+    /// Names of the likeliest classes, three at most, with their probabilities to four decimals,
+    /// the likeliest first; none if the network's outputs were not numbers.
+    pub top: Vec<(String, f64)>,
+}
+
 /// What a look into the network found, always at the same training pictures.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Monitored {
@@ -271,6 +299,12 @@ pub(crate) mod tests {
         })
     }
 
+    pub(crate) fn predicted(step: u64) -> Event {
+        let top = vec![("dog".into(), 0.75), ("cat".into(), 0.25)];
+        let picture = PredictedPicture { place: 0, index: 125, label: "cat".into(), top };
+        Event::Predicted(Predicted { step, split: "test".into(), pictures: vec![picture] })
+    }
+
     pub(crate) fn ended(steps: u64) -> Event {
         Event::RunEnded(RunEnded {
             top1: Some(0.875),
@@ -327,6 +361,10 @@ pub(crate) mod tests {
             (
                 Event::Saved { path: "checkpoints/last.safetensors".into(), step: 20 },
                 r#"{"event":"saved","path":"checkpoints/last.safetensors","step":20}"#,
+            ),
+            (
+                predicted(20),
+                r#"{"event":"predicted","step":20,"split":"test","pictures":[{"place":0,"index":125,"label":"cat","top":[["dog",0.75],["cat",0.25]]}]}"#,
             ),
             (
                 Event::Entered { message: "all layers are trained".into(), step: 5 },
