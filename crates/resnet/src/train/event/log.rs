@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Longest line accepted, in bytes: a look into a network of tens of thousands of layers.
-const LONGEST: u64 = 1 << 24;
+pub(super) const LONGEST: u64 = 1 << 24;
 
 /// Largest file accepted, in bytes: millions of events.
 const LARGEST: u64 = 1 << 30;

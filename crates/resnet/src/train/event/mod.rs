@@ -4,13 +4,16 @@
 //! As JSON an event is one line, `{"event":"step","step":10,...}`. A run directory keeps them in
 //! `events.jsonl`, which [`read`] reads, and the evaluations also in `metrics.csv`. Both can be
 //! cut back to a checkpoint's step, so a resumed run leaves the files of an uninterrupted one,
-//! times apart. JSON has no NaN: a number that is not finite is written as `null`, and read as NaN.
+//! times apart; a [`Follower`] reads a log that is being written. JSON has no NaN: a number that is
+//! not finite is written as `null`, and read as NaN.
 
 mod csv;
+mod follow;
 mod log;
 mod tensorboard;
 
 pub(crate) use csv::MetricsCsv;
+pub use follow::{Entry, Followed, Follower, Head, line_at};
 pub(crate) use log::EventLog;
 pub use log::{EventError, read};
 pub use tensorboard::tensorboard;
@@ -359,12 +362,12 @@ pub(crate) mod tests {
                 r#"{"event":"evaluated","epoch":2,"step":20,"split":"test","count":2000,"top1":0.875,"top5":0.984375,"loss":0.5,"train_loss":0.75,"train_top1":0.8125,"lr":0.1,"seconds":12.5}"#,
             ),
             (
-                Event::Saved { path: "checkpoints/last.safetensors".into(), step: 20 },
-                r#"{"event":"saved","path":"checkpoints/last.safetensors","step":20}"#,
-            ),
-            (
                 predicted(20),
                 r#"{"event":"predicted","step":20,"split":"test","pictures":[{"place":0,"index":125,"label":"cat","top":[["dog",0.75],["cat",0.25]]}]}"#,
+            ),
+            (
+                Event::Saved { path: "checkpoints/last.safetensors".into(), step: 20 },
+                r#"{"event":"saved","path":"checkpoints/last.safetensors","step":20}"#,
             ),
             (
                 Event::Entered { message: "all layers are trained".into(), step: 5 },
