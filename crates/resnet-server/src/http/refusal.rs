@@ -66,6 +66,11 @@ impl Refusal {
         Refusal::new(StatusCode::REQUEST_TIMEOUT, "slow", message).closing()
     }
 
+    /// 409: not while things are as they are.
+    pub(crate) fn conflict(message: impl Into<String>) -> Refusal {
+        Refusal::new(StatusCode::CONFLICT, "conflict", message)
+    }
+
     /// 413: more bytes or pixels than are taken.
     pub(crate) fn too_large(message: impl Into<String>) -> Refusal {
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
