@@ -20,7 +20,8 @@ use crate::base::files::FileError;
 const TAIL: u64 = 1024;
 /// Bytes read at once.
 const BUFFER: usize = 1 << 18;
-/// How lines of steps begin, as this program writes them.
+/// How lines begin, and those of steps, as this program writes them.
+const EVENT: &[u8] = b"{\"event\":";
 const STEP: &[u8] = b"{\"event\":\"step\",";
 
 /// A whole line of a log.
@@ -43,10 +44,14 @@ pub struct Head {
 }
 
 impl Entry<'_> {
-    /// The event, if the line is one of a step. Most are, and are read some ten times as fast as
-    /// others.
+    /// The event, if the line is one of a step. Most are, so that is seen without parsing others.
     pub fn step(&self) -> Option<Step> {
-        serde_json::from_slice(self.text.starts_with(STEP).then_some(self.text)?).ok()
+        let written_here = self.text.starts_with(EVENT);
+        let is_step = match written_here {
+            true => self.text.starts_with(STEP),
+            false => self.head().is_some_and(|head| head.event == "step"),
+        };
+        serde_json::from_slice(is_step.then_some(self.text)?).ok()
     }
 
     /// The event's name and step; none if the line is damaged.
@@ -294,6 +299,20 @@ mod tests {
         ];
         assert_eq!(heads, expected);
         assert_eq!(line_at(&path, 1 << 40).unwrap(), b"");
+    }
+
+    #[test]
+    fn lines_whose_keys_stand_in_another_order_are_the_same() {
+        let json: serde_json::Value = serde_json::from_str(&line(&step(7))).unwrap();
+        let Event::Step(step) = step(7) else { unreachable!() };
+        // As maps have it: sorted.
+        let sorted = json.to_string();
+        assert!(!sorted.starts_with("{\"event\""));
+        let entry = |text| Entry { offset: 0, text };
+        assert_eq!(entry(sorted.as_bytes()).step(), Some(step));
+        for other in ["{\"a\":1,\"event\":\"steps\"}", "{\"event\":\"steps\"}", "", "{}"] {
+            assert_eq!(entry(other.as_bytes()).step(), None, "{other}");
+        }
     }
 
     #[test]
