@@ -1,5 +1,7 @@
 //! The pages: files that are part of the binary, and need nothing from elsewhere.
 
+pub(crate) mod board;
+
 use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName};
 
 use resnet::page::charts::palette;

@@ -36,7 +36,7 @@ pub(crate) fn chosen(len: usize) -> Vec<u32> {
 pub(super) fn shown(place: usize, index: u32, label: u32, row: &[f32]) -> Shown {
     let mut top = Vec::new();
     if metric::predicted(row).is_some() && row.iter().all(|x| x.is_finite()) {
-        let probabilities = softmax(row);
+        let probabilities = softmax(row, 1.0);
         let mut classes: Vec<u32> = (0..row.len() as u32).collect();
         // Equal ones stay in the order of the classes.
         classes.sort_by(|&a, &b| row[b as usize].total_cmp(&row[a as usize]));
