@@ -33,7 +33,7 @@ use resnet::base::text;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 
-use crate::http::{Listening, Phase, Timeouts, Tokens};
+use crate::http::{Held, Listening, Phase, Timeouts, Tokens};
 use guard::Guard;
 use site::Site;
 use state::Runs;
@@ -48,6 +48,8 @@ const FIND_EVERY: Duration = Duration::from_secs(3);
 const TELL_EVERY: Duration = Duration::from_millis(150);
 /// Connections at once.
 const CONNECTIONS: usize = 256;
+/// Bytes of bodies at once; few of its requests have one.
+const BODIES: usize = 1 << 20;
 /// How long a board that closes waits for its readers.
 const CLOSE: Duration = Duration::from_secs(2);
 const TIMEOUTS: Timeouts = Timeouts {
@@ -207,6 +209,7 @@ async fn serve(
         http2: false,
         #[cfg(feature = "tls")]
         tls: None,
+        held: Held::new(BODIES),
         open: Arc::default(),
     };
     let following = tokio::spawn(follow(site, wake));

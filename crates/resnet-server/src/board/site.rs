@@ -121,7 +121,7 @@ impl Site {
 
     fn of_run(&self, call: &Call, id: &str, what: &str) -> Result<Reply, Refusal> {
         let most = usize::MAX >> 1;
-        let number = |name: &str| call.query.number(name, most).map(|n| n.map(|n| n as u64));
+        let number = |name: &str| call.query.number(name, 0..=most).map(|n| n.map(|n| n as u64));
         match what {
             "series" => {
                 if let (Some(first), Some(last)) = (number("first")?, number("last")?) {
