@@ -140,24 +140,23 @@ fn misshapen(
     classes: usize,
     found: impl Fn(&str) -> Option<Vec<usize>>,
 ) -> impl Iterator<Item = String> {
-    let means = move |dims: &[usize]| matches!(dims, [k, width] if (1..=classes).contains(k) && *width == features);
-    let expected: [(&str, String, Box<dyn Fn(&[usize]) -> bool>); 3] = [
-        (QUANTILES, format!("[{PARTS}]"), Box::new(|dims: &[usize]| dims == [PARTS])),
-        (MEANS, format!("[1 to {classes}, {features}]"), Box::new(means)),
-        (
-            FACTOR,
-            format!("[{}]", triangle(features)),
-            Box::new(move |dims: &[usize]| dims == [triangle(features)]),
-        ),
+    let fits = move |name: &str, dims: &[usize]| match name {
+        QUANTILES => dims == [PARTS],
+        MEANS => matches!(dims, [k, width] if (1..=classes).contains(k) && *width == features),
+        _ => dims == [triangle(features)],
+    };
+    let expected = [
+        (QUANTILES, format!("[{PARTS}]")),
+        (MEANS, format!("[1 to {classes}, {features}]")),
+        (FACTOR, format!("[{}]", triangle(features))),
     ];
-    let problems =
-        expected.into_iter().filter_map(move |(name, expected, fits)| match found(name) {
-            None => Some(format!("`{name}` is missing")),
-            Some(dims) if !fits(&dims) => {
-                Some(format!("`{name}` is {dims:?}, expected {expected}"))
-            }
-            Some(_) => None,
-        });
+    let problems = expected.into_iter().filter_map(move |(name, expected)| match found(name) {
+        None => Some(format!("`{name}` is missing")),
+        Some(dims) if !fits(name, &dims) => {
+            Some(format!("`{name}` is {dims:?}, expected {expected}"))
+        }
+        Some(_) => None,
+    });
     problems.collect::<Vec<_>>().into_iter()
 }
 

@@ -14,8 +14,6 @@ use resnet_engine::exec::{ExecError, Session};
 use resnet_engine::graph::{Graph, LayerId, Op, Shape};
 use resnet_engine::op::ShapeError;
 
-use super::Predictor;
-
 /// Where a network saw a class.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cam {
@@ -47,43 +45,41 @@ pub(super) fn layer(graph: &Graph, shapes: &[Shape]) -> Result<LayerId, ShapeErr
     }
 }
 
-impl Predictor {
-    /// The map of a class by a layer for the picture that the session inferred last.
-    pub(super) fn cam(
-        &self,
-        session: &mut Session,
-        layer: LayerId,
-        class: usize,
-    ) -> Result<Cam, ExecError> {
-        let plan = session.plan().clone();
-        let shape = self.shapes[layer.0];
-        let (maps, gradient) = (plan.outputs[layer.0], plan.gradients[layer.0]);
-        let (maps, gradient) = maps.zip(gradient).expect("the layer keeps its output");
-        let logits = plan.gradients.last().copied().flatten();
-        let logits = logits.expect("a plan that explains begins at the logits");
-        let mut one = vec![0.0; plan.classes];
-        one[class] = 1.0;
-        session.write(logits, &one)?;
-        session.backward()?;
-        let (maps, gradient) = (session.get(maps)?, session.get(gradient)?);
-        let mut alpha = vec![0f64; shape.c];
-        for place in gradient.chunks_exact(shape.c) {
-            alpha.iter_mut().zip(place).for_each(|(a, g)| *a += f64::from(*g));
-        }
-        let places = (shape.h * shape.w) as f64;
-        alpha.iter_mut().for_each(|a| *a /= places);
-        let weighed = |place: &[f32]| {
-            let sum: f64 = alpha.iter().zip(place).map(|(a, x)| a * f64::from(*x)).sum();
-            sum.max(0.0) as f32
-        };
-        Ok(Cam {
-            class,
-            height: shape.h,
-            width: shape.w,
-            values: maps.chunks_exact(shape.c).map(weighed).collect(),
-            alpha: alpha.iter().map(|&a| a as f32).collect(),
-        })
+/// The map of a class, by a layer whose output is of `shape`, for the picture that the session
+/// inferred last.
+pub(super) fn cam(
+    session: &mut Session,
+    layer: LayerId,
+    shape: Shape,
+    class: usize,
+) -> Result<Cam, ExecError> {
+    let plan = session.plan().clone();
+    let (maps, gradient) = (plan.outputs[layer.0], plan.gradients[layer.0]);
+    let (maps, gradient) = maps.zip(gradient).expect("the layer keeps its output");
+    let logits = plan.gradients.last().copied().flatten();
+    let logits = logits.expect("a plan that explains begins at the logits");
+    let mut one = vec![0.0; plan.classes];
+    one[class] = 1.0;
+    session.write(logits, &one)?;
+    session.backward()?;
+    let (maps, gradient) = (session.get(maps)?, session.get(gradient)?);
+    let mut alpha = vec![0f64; shape.c];
+    for place in gradient.chunks_exact(shape.c) {
+        alpha.iter_mut().zip(place).for_each(|(a, g)| *a += f64::from(*g));
     }
+    let places = (shape.h * shape.w) as f64;
+    alpha.iter_mut().for_each(|a| *a /= places);
+    let weighed = |place: &[f32]| {
+        let sum: f64 = alpha.iter().zip(place).map(|(a, x)| a * f64::from(*x)).sum();
+        sum.max(0.0) as f32
+    };
+    Ok(Cam {
+        class,
+        height: shape.h,
+        width: shape.w,
+        values: maps.chunks_exact(shape.c).map(weighed).collect(),
+        alpha: alpha.iter().map(|&a| a as f32).collect(),
+    })
 }
 
 impl Cam {

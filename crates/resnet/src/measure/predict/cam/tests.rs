@@ -4,7 +4,7 @@ use super::*;
 use crate::base::rng::Rng;
 use crate::data::Image;
 use crate::data::{Normalize, Preprocess};
-use crate::measure::predict::{Ask, How, Look};
+use crate::measure::predict::{Ask, How, Look, Predictor};
 use crate::model::{self, Model};
 use crate::net::Arch;
 use resnet_engine::exec::{self, Session};
