@@ -70,7 +70,7 @@ fn options() -> Options {
 /// Runs a test against a server that listens.
 fn against(name: &str, options: Options, test: impl AsyncFnOnce(&mut Client)) {
     let file = File::new(name);
-    let device = Arc::from(cpu(2).unwrap());
+    let device = cpu(2).unwrap();
     let log = Arc::new(|_: &str| ());
     let mut server = Server::start(options, vec![file.source()], device, log).unwrap();
     server.load().unwrap();
@@ -389,7 +389,7 @@ fn tokens_open_what_they_open_over_http() {
 
 /// A server without threads that compute, in time that passes only when nothing else happens.
 async fn idle(file: &File) -> (Client, Arc<State>) {
-    let device: Arc<dyn resnet::engine::exec::Device> = Arc::from(cpu(1).unwrap());
+    let device = cpu(1).unwrap();
     let how = How { precision: Precision::F32, explain: true };
     let options = options();
     let shop = Workshop {
