@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use resnet::engine::exec::Device;
 use resnet::measure::predict::How;
@@ -209,8 +209,8 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHan
 
 /// Loads models when that is asked for, or when their files change.
 fn load_when_asked(state: &State, orders: &mpsc::Receiver<Order>) {
-    let mut seen = state.models.stamps();
-    let mut changed: Option<Instant> = None;
+    // Nothing has been seen yet, so that what changed while it was loaded is found at first sight.
+    let (mut seen, mut changed) = (Vec::new(), false);
     loop {
         match orders.recv_timeout(LOOK) {
             Ok(Order::Load(name, reply)) => {
@@ -218,15 +218,14 @@ fn load_when_asked(state: &State, orders: &mpsc::Receiver<Order>) {
                 tell(state, &outcome);
                 // Who asked may have gone.
                 let _ = reply.send(outcome);
-                seen = state.models.stamps();
             }
             Ok(Order::End) | Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) if state.options.watch => {
                 let now = state.models.stamps();
                 if now != seen {
                     // A file that is being written changes again.
-                    (seen, changed) = (now, Some(Instant::now()));
-                } else if changed.take().is_some() {
+                    (seen, changed) = (now, true);
+                } else if std::mem::take(&mut changed) {
                     let outcome = state.models.load(None, false);
                     tell(state, &outcome);
                 }
