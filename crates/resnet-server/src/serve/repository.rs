@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use hyper::StatusCode;
+use hyper::header::RETRY_AFTER;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -24,25 +26,23 @@ pub(super) const SMALL: usize = 64 << 10;
 const SOON: Duration = Duration::from_secs(1);
 
 pub(super) fn ping(state: &State) -> Reply {
-    let (word, status) = match state.is_ready() {
-        true => ("Healthy", 200),
-        false => ("Unhealthy", 503),
-    };
-    with_status(Reply::json(&json!({ "status": word })), status)
+    let ready = state.is_ready();
+    health(ready, json!({ "status": if ready { "Healthy" } else { "Unhealthy" } }))
 }
 
 pub(super) fn ready(state: &State) -> Reply {
     let ready = state.is_ready();
-    let mut body = json!({ "ready": ready, "live": true });
-    if !ready {
-        body["error"] = "the server is loading its models, or stopping".into();
-    }
-    let reply = Reply::json(&body);
-    with_status(reply, if ready { 200 } else { 503 })
+    health(ready, json!({ "ready": ready, "live": true }))
 }
 
-fn with_status(mut reply: Reply, status: u16) -> Reply {
-    reply.status = status.try_into().unwrap_or_default();
+/// What clients of health read, which is a refusal as well where the server is not ready.
+fn health(ready: bool, mut body: Value) -> Reply {
+    if ready {
+        return Reply::json(&body);
+    }
+    body["error"] = "the server is loading its models, or stopping".into();
+    let mut reply = Reply::json(&body).with(RETRY_AFTER, &SOON.as_secs().to_string());
+    reply.status = StatusCode::SERVICE_UNAVAILABLE;
     reply
 }
 
