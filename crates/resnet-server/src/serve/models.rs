@@ -158,6 +158,12 @@ impl Models {
             Ok(files) => files,
             Err(problem) => {
                 outcome.failed.push(format!("{}: {problem}", source.name));
+                self.write(|entries| {
+                    let versions = entries.get_mut(&source.name).map(|entry| &mut entry.versions);
+                    for version in versions.into_iter().flat_map(BTreeMap::values_mut) {
+                        version.problem = Some(problem.clone());
+                    }
+                });
                 return;
             }
         };
