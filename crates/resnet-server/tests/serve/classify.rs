@@ -5,17 +5,7 @@ use resnet::{Guess, Predictor};
 use serde_json::{Value, json};
 
 use crate::support::form::{base64, form};
-use crate::support::{CLASSES, Client, Folder, NAME, Request, Running, decoded, picture};
-
-/// The classes in an answer, as a predictor tells them.
-fn guesses(top: &Value) -> Vec<Guess> {
-    let guess = |guess: &Value| Guess {
-        class: guess["class"].as_u64().unwrap() as usize,
-        label: guess["label"].as_str().unwrap().into(),
-        probability: guess["probability"].as_f64().unwrap() as f32,
-    };
-    top.as_array().unwrap().iter().map(guess).collect()
-}
+use crate::support::{CLASSES, Client, Folder, NAME, Request, Running, decoded, guesses, picture};
 
 fn floats(values: &Value) -> Vec<f32> {
     values.as_array().unwrap().iter().map(|value| value.as_f64().unwrap() as f32).collect()

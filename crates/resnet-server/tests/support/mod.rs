@@ -18,8 +18,9 @@ use resnet::engine::exec::{self, Session};
 use resnet::engine::plan::{Options as PlanOptions, Plan};
 use resnet::measure::predict::How;
 use resnet::net::Arch;
-use resnet::{Model, Precision, Predictor, Shape};
+use resnet::{Guess, Model, Precision, Predictor, Shape};
 use resnet_server::{Options, ServeError, Server, Source};
+use serde_json::Value;
 
 pub(crate) use client::{Client, PATIENCE, Request, Response};
 pub(crate) use gate::Gate;
@@ -105,6 +106,16 @@ pub(crate) fn decoded(file: &[u8]) -> Image {
     let mut image = Image::default();
     Packed::open(file, 1 << 20).unwrap().decode(&mut image).unwrap();
     image
+}
+
+/// The classes in an answer, as a predictor tells them.
+pub(crate) fn guesses(top: &Value) -> Vec<Guess> {
+    let guess = |guess: &Value| Guess {
+        class: guess["class"].as_u64().unwrap() as usize,
+        label: guess["label"].as_str().unwrap().into(),
+        probability: guess["probability"].as_f64().unwrap() as f32,
+    };
+    top.as_array().unwrap().iter().map(guess).collect()
 }
 
 /// Comes back once something is so.
