@@ -1,9 +1,12 @@
 //! A server over real sockets.
 
+mod access;
+mod calibrated;
 mod classify;
 mod connections;
 mod infer;
 mod lifecycle;
+mod observed;
 mod others;
 mod overload;
 mod reload;

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::support::form::{base64, form};
 use crate::support::gate::Fault;
 use crate::support::tensor::{binary, elements};
-use crate::support::{Client, NAME, Request, Running, picture};
+use crate::support::{Client, NAME, Request, Running, picture, until};
 
 /// Tokens of two callers.
 const TOKENS: [&str; 2] = ["0123456789abcdef", "fedcba9876543210"];
@@ -59,7 +59,7 @@ fn who_would_wait_too_long_is_told_to_come_again() {
     assert_eq!(server.metric("resnet_rejected_total{reason=\"full\"}"), Some(4.0));
     server.gate.open();
     first.receive().unwrap().good();
-    assert_eq!(server.ask(&infer).status, 200);
+    until("room", || server.ask(&infer).status == 200);
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn callers_take_turns_and_the_greedy_one_is_refused() {
         (options.max_wait, options.tokens) = (Duration::ZERO, Some(tokens));
     });
     let depth = |pictures: f64| {
-        crate::support::until("a depth", || {
+        until("a depth", || {
             let text = server.ask(&of(Request::get("/metrics"), 0)).text();
             text.lines().any(|line| line == format!("resnet_queue_depth {pictures}"))
         });
