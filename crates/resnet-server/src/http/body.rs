@@ -32,21 +32,21 @@ impl Held {
     }
 }
 
-/// The memory of one body, given back when it is dropped.
+/// The memory of one body, given back once nobody has the share any more.
 #[derive(Debug)]
-pub(super) struct Share {
+pub(crate) struct Share {
     held: Arc<Held>,
-    bytes: usize,
+    bytes: AtomicUsize,
 }
 
 impl Share {
-    pub(super) fn new(held: Arc<Held>) -> Share {
-        Share { held, bytes: 0 }
+    pub(super) fn new(held: Arc<Held>) -> Arc<Share> {
+        Arc::new(Share { held, bytes: AtomicUsize::new(0) })
     }
 
     /// Takes so many bytes more.
-    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
-        self.bytes += bytes;
+    pub(super) fn grow(&self, bytes: usize) -> Result<(), Refusal> {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let all = self.held.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         match all > self.held.most {
             true => Err(Refusal::busy("memory", "too much is being uploaded", AGAIN).closing()),
@@ -57,7 +57,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.held.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.held.bytes.fetch_sub(*self.bytes.get_mut(), Ordering::Relaxed);
     }
 }
 
@@ -79,7 +79,7 @@ pub(super) async fn read(
     body: &mut Option<Incoming>,
     most: usize,
     timeout: Duration,
-    share: &mut Share,
+    share: &Share,
     phase: &mut watch::Receiver<Phase>,
 ) -> Result<Bytes, Refusal> {
     let too_large = || {

@@ -28,7 +28,7 @@ pub(crate) struct Call {
     /// When its head had come.
     pub(crate) began: Instant,
     body: Option<Incoming>,
-    share: Share,
+    share: Arc<Share>,
     body_timeout: Duration,
     phase: watch::Receiver<Phase>,
 }
@@ -107,6 +107,11 @@ impl Call {
         let unpacked = unpacked(packed, coding, most).await?;
         self.share.grow(unpacked.len())?;
         Ok(unpacked)
+    }
+
+    /// The memory of the body, for who keeps some of it longer than the call.
+    pub(crate) fn share(&self) -> Arc<Share> {
+        self.share.clone()
     }
 
     /// Reads a body that nobody wants, so that its sender comes to read the reply and the

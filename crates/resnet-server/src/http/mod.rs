@@ -15,8 +15,8 @@ mod token;
 mod unpack;
 
 pub(crate) use app::App;
-pub(crate) use body::Held;
-pub(crate) use call::{Call, Query};
+pub(crate) use body::{Held, Share};
+pub(crate) use call::Call;
 pub(crate) use connection::Timeouts;
 pub(crate) use listen::Listening;
 pub(crate) use phase::Phase;

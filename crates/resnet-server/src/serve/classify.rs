@@ -115,6 +115,7 @@ pub(super) async fn classify(
         top,
         priority: 0,
         deadline: state.deadline(call.began, None),
+        share: call.share(),
     };
     let (names, seen) = match body {
         Body::Raw(bytes) => {
@@ -196,8 +197,15 @@ pub(super) async fn predictions(
     let called = |(i, bytes)| (format!("picture {}", i + 1), Picture::File(bytes));
     let pictures = pictures.into_iter().enumerate().map(called).collect();
     let deadline = state.deadline(call.began, None);
-    let batch =
-        Batch { model: &model, client, ask: Ask::default(), top: TOP, priority: 0, deadline };
+    let batch = Batch {
+        model: &model,
+        client,
+        ask: Ask::default(),
+        top: TOP,
+        priority: 0,
+        deadline,
+        share: call.share(),
+    };
     let seen = state.see(batch, pictures).await?;
     note(about, &seen);
     let labels = |seen: &Seen| {
@@ -240,7 +248,8 @@ pub(super) async fn v1(
     let called = |(i, picture)| (format!("instance {i}"), picture);
     let pictures = pictures.into_iter().enumerate().map(called).collect();
     let deadline = state.deadline(call.began, None);
-    let batch = Batch { model: &model, client, ask, top: TOP, priority: 0, deadline };
+    let batch =
+        Batch { model: &model, client, ask, top: TOP, priority: 0, deadline, share: call.share() };
     let seen = state.see(batch, pictures).await?;
     note(about, &seen);
     if let Some(Err(refusal)) = seen.iter().find(|seen| seen.is_err()) {

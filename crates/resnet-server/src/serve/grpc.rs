@@ -254,7 +254,7 @@ async fn model_infer(
     about.model = Some((model.name.clone(), model.version));
     let mut request = convert::read(request)?;
     request.timeout = request.timeout.into_iter().chain(timeout).min();
-    let tensors = super::infer::run(state, about, client, &model, &request, call.began).await?;
+    let tensors = super::infer::run(state, about, client, &model, &request, call).await?;
     let version = model.version.to_string();
     let reply = frame::write(&convert::write(&request, &model.name, &version, tensors));
     Ok(timed(reply, &about.stages))

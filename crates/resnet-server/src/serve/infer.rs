@@ -11,7 +11,6 @@ use crate::wire::{Picture, v2};
 
 use super::model::Loaded;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// Answers a request over HTTP.
 pub(super) async fn infer(
@@ -31,7 +30,7 @@ pub(super) async fn infer(
     if explain {
         request.outputs = Output::usual(&Kind::EXPLAIN, false);
     }
-    let tensors = run(state, about, client, &model, &request, call.began).await?;
+    let tensors = run(state, about, client, &model, &request, call).await?;
     let reply = v2::write(&request, &model.name, &model.version.to_string(), &tensors);
     Ok(timed(reply, &about.stages))
 }
@@ -43,7 +42,7 @@ pub(super) async fn run(
     client: Client,
     model: &Arc<Loaded>,
     request: &Infer,
-    began: Instant,
+    call: &Call,
 ) -> Result<Vec<Tensor>, Refusal> {
     let predictor = &model.predictor;
     let ask = request.ask();
@@ -52,8 +51,16 @@ pub(super) async fn run(
     let pictures = request.pictures(predictor.input_shape())?;
     let called = |(i, picture): (usize, Picture)| (format!("picture {}", i + 1), picture);
     let pictures = pictures.into_iter().enumerate().map(called).collect();
-    let deadline = state.deadline(began, request.timeout);
-    let batch = Batch { model, client, ask, top: 1, priority: request.priority, deadline };
+    let deadline = state.deadline(call.began, request.timeout);
+    let batch = Batch {
+        model,
+        client,
+        ask,
+        top: 1,
+        priority: request.priority,
+        deadline,
+        share: call.share(),
+    };
     let seen = state.see(batch, pictures).await?;
     note(about, &seen);
     Ok(request.answer(&all(seen)?, predictor.classes()))

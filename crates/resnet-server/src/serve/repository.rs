@@ -1,5 +1,6 @@
 //! What models there are and how they do, and their coming and going.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::StatusCode;
@@ -69,9 +70,9 @@ pub(super) fn model_ready(
     version: Option<&str>,
 ) -> Result<Reply, Refusal> {
     state.models.get(name, version)?;
-    match state.is_ready() {
-        true => Ok(Reply::json(&json!({ "name": name, "ready": true }))),
-        false => Err(Refusal::busy("stopping", "the server is stopping", SOON)),
+    match state.stopping.load(Ordering::SeqCst) {
+        false => Ok(Reply::json(&json!({ "name": name, "ready": true }))),
+        true => Err(Refusal::busy("stopping", "the server is stopping", SOON)),
     }
 }
 

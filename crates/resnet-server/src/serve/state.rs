@@ -12,7 +12,7 @@ use super::models::{Models, Outcome};
 use super::options::Options;
 use super::queue::Client;
 use super::work::{Job, Workshop};
-use crate::http::{Call, Refusal};
+use crate::http::{Call, Refusal, Share};
 use crate::wire::{Picture, Seen, Stages};
 use resnet::measure::predict::Ask;
 
@@ -48,6 +48,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) top: usize,
     pub(crate) priority: u64,
     pub(crate) deadline: Instant,
+    /// Of the body that they came in.
+    pub(crate) share: Arc<Share>,
 }
 
 impl State {
@@ -111,7 +113,7 @@ impl State {
         pictures: Vec<(String, Picture)>,
     ) -> Result<Vec<Result<Seen, Refusal>>, Refusal> {
         let arrived = Instant::now();
-        let Batch { model, client, ask, top, priority, deadline } = batch;
+        let Batch { model, client, ask, top, priority, deadline, share } = batch;
         let (jobs, answers): (Vec<Job>, Vec<_>) = pictures
             .into_iter()
             .map(|(name, picture)| {
@@ -127,6 +129,7 @@ impl State {
                     priority,
                     arrived,
                     deadline,
+                    _share: share.clone(),
                     reply,
                 };
                 (job, answer)

@@ -14,7 +14,7 @@ use super::budget::Budget;
 use super::metrics::Metrics;
 use super::model::Loaded;
 use super::queue::{Client, Queue, Waiting};
-use crate::http::Refusal;
+use crate::http::{Refusal, Share};
 use crate::wire::{Picture, Seen, Stages};
 
 /// A picture that waits.
@@ -30,6 +30,8 @@ pub(crate) struct Job {
     pub(crate) priority: u64,
     pub(crate) arrived: Instant,
     pub(crate) deadline: Instant,
+    /// Of the body that the picture came in; its call may end before it is looked at.
+    pub(crate) _share: Arc<Share>,
     /// Closed where nobody waits any more.
     pub(crate) reply: oneshot::Sender<Result<Seen, Refusal>>,
 }

@@ -21,3 +21,6 @@ pub use kind::{
 pub(crate) use log::EventLog;
 pub use log::{EventError, read};
 pub use tensorboard::tensorboard;
+
+#[cfg(test)]
+pub(crate) use kind::tests;
