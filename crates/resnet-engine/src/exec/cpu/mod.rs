@@ -62,12 +62,15 @@ impl Device for CpuDevice {
     }
 
     fn precision(&self) -> (Precision, &'static str) {
-        match self.cpu.isa() {
-            Isa::Amx => {
+        match (self.cpu.isa(), self.cpu.isa().favours_bf16()) {
+            (Isa::Amx, _) => {
                 (Precision::Bf16, "this CPU multiplies tiles of bf16 many times faster than f32")
             }
-            Isa::Avx512Bf16 => {
+            (Isa::Avx512Bf16, true) => {
                 (Precision::Bf16, "this CPU multiplies pairs of bf16 twice as fast as f32")
+            }
+            (Isa::Avx512Bf16, false) => {
+                (Precision::F32, "this CPU multiplies pairs of bf16, but more slowly than f32")
             }
             _ => (
                 Precision::F32,
