@@ -7,6 +7,7 @@ mod connections;
 mod infer;
 mod lifecycle;
 mod observed;
+mod openapi;
 mod others;
 mod overload;
 mod reload;

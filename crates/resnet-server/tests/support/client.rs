@@ -43,6 +43,10 @@ impl Request {
         self
     }
 
+    pub(crate) fn set_body(&mut self, body: Vec<u8>) {
+        self.body = body;
+    }
+
     /// The bytes up to the body.
     pub(crate) fn head(&self) -> Vec<u8> {
         let mut head = format!("{} {} HTTP/1.1\r\nhost: tested\r\n", self.method, self.target);
