@@ -11,6 +11,8 @@ mod openapi;
 mod others;
 mod overload;
 mod reload;
+#[cfg(feature = "tls")]
+mod tls;
 
 #[path = "../support/mod.rs"]
 mod support;
