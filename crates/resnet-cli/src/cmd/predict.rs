@@ -54,8 +54,8 @@ pub(crate) struct Args {
     /// One JSON object a picture on standard output
     #[arg(long)]
     json: bool,
-    /// A table on standard output: file, rank, class, label, probability; of a calibrated model also
-    /// sure, likeness, unlike
+    /// A table on standard output: file, rank, class, label, probability; of a calibrated model
+    /// also sure, likeness, unlike
     #[arg(long, conflicts_with = "json")]
     csv: bool,
 }

@@ -1,17 +1,18 @@
 //! A board over real connections, on logs written here.
 
+mod asking;
+
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use resnet::train::{self, CONFIG, EVENTS, PICTURES};
 use serde_json::{Value, json};
 
 use super::*;
+use asking::{BEARER, HOST, Stream, get, post, send};
 
 const TOKEN: &str = "0123456789abcdef";
 
@@ -106,92 +107,6 @@ fn monitored(step: u64) -> Value {
 fn ended(steps: u64, stopped: Option<&str>) -> Value {
     json!({"event": "run_ended", "top1": 0.5, "top5": 1.0, "best_top1": 0.5, "seconds": 99.0,
         "model": null, "steps": steps, "stopped": stopped})
-}
-
-/// A reply.
-struct Got {
-    status: u16,
-    head: String,
-    body: Vec<u8>,
-}
-
-impl Got {
-    fn json(&self) -> Value {
-        assert_eq!(self.status / 100, 2, "{}{}", self.head, String::from_utf8_lossy(&self.body));
-        serde_json::from_slice(&self.body).unwrap()
-    }
-
-    fn error(&self) -> String {
-        let body: Value = serde_json::from_slice(&self.body).unwrap();
-        body["error"].as_str().unwrap().into()
-    }
-}
-
-fn connect(board: &Board) -> TcpStream {
-    let stream = TcpStream::connect(board.address()).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    stream
-}
-
-/// Sends a request with these headers and reads all of the reply.
-fn send(board: &Board, line: &str, headers: &[(&str, &str)]) -> Got {
-    let mut stream = connect(board);
-    let headers: String =
-        headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let request = format!("{line} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut all = Vec::new();
-    stream.read_to_end(&mut all).unwrap();
-    let end = all.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
-    let head = String::from_utf8(all[..end].to_vec()).unwrap();
-    let status = head[9..12].parse().unwrap();
-    Got { status, head, body: all[end + 4..].to_vec() }
-}
-
-const HOST: (&str, &str) = ("Host", "localhost");
-const BEARER: (&str, &str) = ("Authorization", "Bearer 0123456789abcdef");
-
-fn get(board: &Board, path: &str) -> Got {
-    send(board, &format!("GET {path}"), &[HOST, BEARER])
-}
-
-fn post(board: &Board, path: &str) -> Got {
-    send(board, &format!("POST {path}"), &[HOST, BEARER, ("Content-Length", "0")])
-}
-
-/// Server-sent events of a board.
-struct Stream(BufReader<TcpStream>);
-
-impl Stream {
-    fn open(board: &Board) -> Stream {
-        let mut stream = connect(board);
-        let request =
-            "GET /events HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: 0123456789abcdef\r\n\r\n";
-        stream.write_all(request.as_bytes()).unwrap();
-        Stream(BufReader::new(stream))
-    }
-
-    /// The next of the changes that are told.
-    fn next(&mut self) -> Value {
-        loop {
-            let mut line = String::new();
-            assert!(self.0.read_line(&mut line).unwrap() > 0, "the stream has ended");
-            if let Some(data) = line.strip_prefix("data: ") {
-                return serde_json::from_str(data).unwrap();
-            }
-        }
-    }
-
-    /// Waits until a run is told of that is as wanted.
-    fn until(&mut self, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        loop {
-            let changes = self.next();
-            let runs = changes["runs"].as_array().unwrap();
-            if let Some(run) = runs.iter().find(|run| run["id"] == id && wanted(run)) {
-                return run.clone();
-            }
-        }
-    }
 }
 
 #[test]

@@ -90,8 +90,8 @@ impl Call {
         self.unpacked(packed, coding, most).await
     }
 
-    /// What a part of the body becomes once it is decompressed: at most `most` bytes, which count as
-    /// the body's do.
+    /// What a part of the body becomes once it is decompressed: at most `most` bytes, which count
+    /// as the body's do.
     ///
     /// # Errors
     /// There are more, or they are damaged, or all bodies together take too much memory.

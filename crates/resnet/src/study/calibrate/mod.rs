@@ -1,7 +1,7 @@
 //! Calibrates a model on pictures that it did not learn from, and says what that is worth.
 //!
 //! The held-out pictures are cut into halves by a shuffle that is always the same. One half sets
-//! temperature, threshold and distances ([`confidence`](crate::measure::confidence)); all that is
+//! temperature, threshold and distances ([`confidence`]); all that is
 //! reported is of the other.
 
 mod look;
