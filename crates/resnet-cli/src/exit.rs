@@ -18,6 +18,7 @@ use resnet::train::finetune::FinetuneError;
 use resnet::train::recipe::RecipeError;
 use resnet::train::task::TaskError;
 use resnet::train::{TrainError, Trained};
+use resnet_server::ServeError;
 
 use crate::hints;
 use crate::observer::Watcher;
@@ -130,4 +131,5 @@ fn is_usage(error: &anyhow::Error) -> bool {
         || says(error, ExplainError::is_usage)
         || says(error, ImportError::is_usage)
         || says(error, ExportError::is_usage)
+        || says(error, ServeError::is_usage)
 }

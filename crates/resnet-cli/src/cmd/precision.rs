@@ -19,6 +19,11 @@ pub(super) enum Asked {
 impl Asked {
     /// What it is here; where that was left to the device, why is told.
     pub(super) fn resolve(self, device: &dyn Device) -> Precision {
+        self.resolve_telling(device, tell)
+    }
+
+    /// The same, told in another form.
+    pub(super) fn resolve_telling(self, device: &dyn Device, tell: impl Fn(&str)) -> Precision {
         match self {
             Asked::F32 => Precision::F32,
             Asked::Bf16 => Precision::Bf16,

@@ -122,7 +122,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let tokens = args.token_file.as_deref().map(tokens).transpose()?;
     let mut options = Options::on(address(&args.listen)?);
     options.grpc = args.grpc.as_deref().map(address).transpose()?;
-    options.precision = args.precision.resolve(device.as_ref());
+    let form = args.log;
+    options.precision = args.precision.resolve_telling(device.as_ref(), |line| say(form, line));
     options.timeout = args.timeout;
     options.max_wait = args.max_wait;
     options.max_body = usize::try_from(args.max_body).unwrap_or(usize::MAX);
@@ -145,11 +146,15 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         options.tls = args.tls_cert.clone().zip(args.tls_key.clone());
     }
     for address in [Some(options.listen), options.grpc].into_iter().flatten() {
-        warn_of_strangers(address, options.tokens.is_some());
+        if options.tokens.is_none() && !is_here(address.ip()) {
+            say(
+                form,
+                &format!("warning: whoever reaches {address} may ask; --token-file says who may"),
+            );
+        }
     }
     // Before anything is told that somebody may answer with a signal.
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
-    let form = args.log;
     let log = Arc::new(move |line: &str| say(form, line));
     let began = std::time::Instant::now();
     let mut server = Server::start(options, sources, device, log)?;
@@ -248,13 +253,7 @@ fn address(text: &str) -> anyhow::Result<SocketAddr> {
     })
 }
 
-/// Says so where others than this machine may ask.
-fn warn_of_strangers(address: SocketAddr, tokens: bool) {
-    if !tokens && !is_here(address.ip()) {
-        tell(&format!("warning: whoever reaches {address} may ask; --token-file says who may"));
-    }
-}
-
+/// Whether nobody but this machine reaches an address.
 fn is_here(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }

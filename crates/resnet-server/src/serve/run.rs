@@ -66,6 +66,14 @@ pub enum ServeError {
     System(#[from] io::Error),
 }
 
+impl ServeError {
+    /// Whether what was asked for is wrong, and not what was found.
+    pub fn is_usage(&self) -> bool {
+        use ServeError::{Name, None, OpenAdmin, Twice};
+        matches!(self, Twice(_) | Name(_) | None | OpenAdmin)
+    }
+}
+
 /// A server that runs.
 pub struct Server {
     state: Arc<State>,
