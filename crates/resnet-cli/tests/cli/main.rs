@@ -15,6 +15,7 @@ mod places;
 mod promises;
 mod published;
 mod runs;
+mod serve;
 mod support;
 mod terminal;
 mod weights;
