@@ -83,6 +83,18 @@ impl fmt::Display for Advised {
 
 impl std::error::Error for Advised {}
 
+/// A failure that was said already; its code stays.
+#[derive(Debug)]
+pub(crate) struct Said(pub(crate) anyhow::Error);
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Said {}
+
 /// Whether nobody reads what is printed any more.
 fn is_closed(error: &anyhow::Error) -> bool {
     let closed = |e: &(dyn std::error::Error + 'static)| {
@@ -91,19 +103,28 @@ fn is_closed(error: &anyhow::Error) -> bool {
     error.chain().any(closed)
 }
 
-/// Prints an error and says with which code to leave. A reader that closed the pipe has seen
-/// enough, which is no failure.
-pub(crate) fn code(error: &anyhow::Error) -> ExitCode {
-    if is_closed(error) {
-        return ExitCode::SUCCESS;
-    }
-    if error.is::<Stopped>() {
-        return ExitCode::from(INTERRUPTED);
+/// Prints an error. A reader that closed the pipe has seen enough, and that a run was stopped was
+/// said already.
+pub(crate) fn say(error: &anyhow::Error) {
+    if is_closed(error) || error.is::<Stopped>() || error.is::<Said>() {
+        return;
     }
     // Messages contain their causes.
     tell(&format!("error: {error}{}", hints::of_error(error)));
     if let Some(advised) = error.downcast_ref::<Advised>() {
         tell(&format!("  {}", advised.command));
+    }
+}
+
+/// Prints an error and says with which code to leave.
+pub(crate) fn code(error: &anyhow::Error) -> ExitCode {
+    say(error);
+    let error = error.downcast_ref().map_or(error, |Said(error)| error);
+    if is_closed(error) {
+        return ExitCode::SUCCESS;
+    }
+    if error.is::<Stopped>() {
+        return ExitCode::from(INTERRUPTED);
     }
     ExitCode::from(if is_usage(error) { 2 } else { 1 })
 }

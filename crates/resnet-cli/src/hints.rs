@@ -3,6 +3,7 @@
 //! A hint is the end of a sentence of the library's.
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::path::Path;
 
@@ -31,6 +32,13 @@ pub(crate) fn resume(directory: impl Display) -> String {
     // What begins with a dash would be taken for a flag.
     let joint = if directory.starts_with('-') { '=' } else { ' ' };
     format!("resnet train --resume{joint}{directory}")
+}
+
+/// The same as words for a program that is started.
+pub(crate) fn resume_words(directory: &Path) -> [OsString; 2] {
+    let mut flag = OsString::from("--resume=");
+    flag.push(directory);
+    ["train".into(), flag]
 }
 
 /// Ends the message of an error; empty where the library has said it all.

@@ -4,6 +4,7 @@
 mod cmd;
 mod exit;
 mod hints;
+mod live;
 mod observer;
 mod places;
 mod term;
@@ -56,6 +57,8 @@ enum Verb {
     Export(cmd::export::Args),
     /// Write the numbers of runs for other tools: TensorBoard
     ExportEvents(cmd::export_events::Args),
+    /// Show runs live in the browser: curves, gradients, predictions
+    Board(cmd::board::Args),
     /// Train plain and residual twins over depths, and show what depth did
     Compare(cmd::compare::Args),
     /// Explain residual networks to who knows basic CNNs, by runs on this machine
@@ -106,6 +109,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Import(args) => cmd::import::run(args),
         Verb::Export(args) => cmd::export::run(args),
         Verb::ExportEvents(args) => cmd::export_events::run(args),
+        Verb::Board(args) => cmd::board::run(args),
         Verb::Compare(args) => cmd::compare::run(args),
         Verb::Explain(args) => cmd::explain::run(args),
         Verb::Inspect(args) => cmd::inspect::run(args),

@@ -280,6 +280,10 @@ impl Observer for Human {
         }
         self.flow()
     }
+
+    fn asked_to_stop(&mut self) {
+        self.say("stopping, as a board or another process asked: saving a checkpoint");
+    }
 }
 
 impl Human {

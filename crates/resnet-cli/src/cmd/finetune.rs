@@ -7,10 +7,11 @@ use resnet::train::Trainer;
 use resnet::train::finetune::{Finetune, RECIPE};
 use resnet::train::recipe::split_override;
 
-use super::flags::{RecipeFlags, changes};
+use super::flags::{BoardFlag, RecipeFlags, changes};
 use super::lr_find::find_rate;
 use super::paths::{load_model, model_file, place};
 use crate::exit::finished;
+use crate::live::Live;
 use crate::observer;
 use crate::term::tell;
 use crate::weights::Weights;
@@ -46,11 +47,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     freeze_epochs: Option<u32>,
     /// Find a learning rate instead: a short run whose rate rises, with a figure
-    #[arg(long)]
+    #[arg(long, conflicts_with = "board")]
     lr_find: bool,
     /// Directory of the run [default: runs/ARCH-DATA]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    board: BoardFlag,
     /// One JSON event a line on standard output
     #[arg(long)]
     json: bool,
@@ -80,9 +83,10 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<()> {
         notes.iter().for_each(|note| tell(&format!("warning: {note}")));
         return find_rate(recipe, args.out, args.json);
     }
-    let mut observer = observer::of(args.json)?;
+    let mut live = Live::of(observer::of(args.json)?, args.board.board)?;
     let trainer = place(Trainer::of(recipe.clone()), args.out, &recipe);
     let trainer = notes.into_iter().fold(trainer, Trainer::note);
-    let trained = trainer.observer(observer.as_mut()).run()?;
-    finished(&trained, observer.as_mut())
+    let trained = trainer.observer(&mut live).run();
+    let outcome = trained.map_err(Into::into).and_then(|trained| finished(&trained, &mut live));
+    live.stay(outcome)
 }

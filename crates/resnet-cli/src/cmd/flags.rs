@@ -2,9 +2,13 @@
 //!
 //! A command that means something else by a flag, or wants it, says so with `mut_arg`.
 
+use std::net::SocketAddr;
+
 use resnet::train::recipe::{KEYS, Key, Recipe, split_override};
 
+use super::address::address;
 use crate::exit::Usage;
+use crate::live;
 
 /// A key of a recipe and what it becomes.
 type Change = (String, String);
@@ -112,6 +116,21 @@ impl BudgetFlags {
         let steps = ("--steps", "train.steps", &self.steps);
         [data, epochs, steps, batch, lr, precision, seed, threads]
     }
+}
+
+/// The flag of commands that train and can show it.
+#[derive(clap::Args)]
+pub(super) struct BoardFlag {
+    /// Show the run live in the browser, and after its end until Ctrl-C
+    /// [address if none is given: 127.0.0.1:8090]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        num_args = 0..=1,
+        default_missing_value = live::ADDRESS,
+        value_parser = address
+    )]
+    pub(super) board: Option<SocketAddr>,
 }
 
 /// What was given, as changes to a recipe.

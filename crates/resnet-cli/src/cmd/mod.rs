@@ -1,7 +1,9 @@
 //! The commands: one file each, with its arguments and `run`. What several share stands in files of
 //! its own.
 
+mod address;
 pub(crate) mod bench;
+pub(crate) mod board;
 pub(crate) mod calibrate;
 mod cams;
 pub(crate) mod compare;

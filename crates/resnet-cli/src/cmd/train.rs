@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use resnet::train::Trainer;
 use resnet::train::recipe::Recipe;
 
-use super::flags::{BudgetFlags, add_changes, changes};
+use super::flags::{BoardFlag, BudgetFlags, add_changes, changes};
 use super::lr_find::find_rate;
 use super::paths::place;
 use crate::exit::finished;
 use crate::hints;
+use crate::live::Live;
 use crate::observer;
 
 /// Arguments of `resnet train`.
@@ -30,7 +31,7 @@ pub(crate) struct Args {
     #[arg(long)]
     monitor: bool,
     /// Find a learning rate instead: a short run whose rate rises, with a figure
-    #[arg(long, conflicts_with = "resume")]
+    #[arg(long, conflicts_with_all = ["resume", "board"])]
     lr_find: bool,
     /// Directory of the run [default: runs/ARCH-DATA]
     #[arg(long, value_name = "DIR")]
@@ -41,28 +42,36 @@ pub(crate) struct Args {
         "recipe", "batch", "lr", "precision", "seed", "out",
     ])]
     resume: Option<PathBuf>,
+    #[command(flatten)]
+    board: BoardFlag,
     /// One JSON event a line on standard output
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let mut observer = observer::of(args.json)?;
+    if args.lr_find {
+        let recipe = Recipe::load(&args.flags.recipe.name, &overrides(&args)?)?;
+        return find_rate(recipe, args.out, args.json);
+    }
+    let mut live = Live::of(observer::of(args.json)?, args.board.board)?;
+    let outcome = train(args, &mut live);
+    live.stay(outcome)
+}
+
+fn train(args: Args, observer: &mut Live) -> anyhow::Result<()> {
     if let Some(out) = &args.resume {
         let trainer =
             Trainer::resume(out).resume_command(|directory| hints::resume(directory.display()));
         let changes = overrides(&args)?.into_iter();
         let trainer = changes.fold(trainer, |trainer, (key, value)| trainer.set(&key, value));
-        let trained = trainer.observer(observer.as_mut()).run()?;
-        return finished(&trained, observer.as_mut());
+        let trained = trainer.observer(observer).run()?;
+        return finished(&trained, observer);
     }
     let recipe = Recipe::load(&args.flags.recipe.name, &overrides(&args)?)?;
-    if args.lr_find {
-        return find_rate(recipe, args.out, args.json);
-    }
     let trainer = place(Trainer::of(recipe.clone()), args.out, &recipe);
-    let trained = trainer.observer(observer.as_mut()).run()?;
-    finished(&trained, observer.as_mut())
+    let trained = trainer.observer(observer).run()?;
+    finished(&trained, observer)
 }
 
 /// Flags and `key=value` as changes to the recipe, in that order.

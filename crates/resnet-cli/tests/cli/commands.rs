@@ -170,9 +170,18 @@ fn summary_and_models() {
 #[test]
 fn help_fits_one_screen_and_completions_exist() {
     let folder = Folder::new();
-    for verb in
-        ["train", "finetune", "eval", "predict", "data", "summary", "draw", "models", "completions"]
-    {
+    for verb in [
+        "train",
+        "finetune",
+        "board",
+        "eval",
+        "predict",
+        "data",
+        "summary",
+        "draw",
+        "models",
+        "completions",
+    ] {
         let help = folder.ok(&[verb, "--help"]).out;
         assert!(help.lines().count() <= 50, "{verb} --help has {} lines", help.lines().count());
     }

@@ -1,6 +1,7 @@
 //! The real binary, in temporary folders.
 
 mod bench;
+mod board;
 mod calibrate;
 mod commands;
 mod compare;
