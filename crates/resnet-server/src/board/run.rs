@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use resnet::train::event::{
-    Entry, Evaluated, Event, EventError, Followed, Follower, RunEnded, RunStarted, Step,
+    Entry, Evaluated, Event, Followed, Follower, RunEnded, RunStarted, Step,
 };
 use resnet::train::{self, CONFIG, EVENTS, INTERRUPTED};
 use serde::Serialize;
@@ -300,7 +300,7 @@ impl Run {
                 (None, true)
             }
             // What was told until then still holds; it is tried again each time.
-            Err(error) => (Some(sentence(&error)), false),
+            Err(error) => (Some(error.to_string()), false),
         };
         if entries > 0 || problem != self.problem || (!more && !self.read) {
             self.version = version;
@@ -441,8 +441,4 @@ impl Run {
             notice: self.notice.clone(),
         }
     }
-}
-
-fn sentence(error: &EventError) -> String {
-    error.to_string()
 }
