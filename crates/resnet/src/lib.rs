@@ -39,7 +39,7 @@
 //! | [`data`] | pictures: readers, augmentation, batches |
 //! | [`page`] | charts, pages and drawings |
 //! | [`model`] | weights: how they start, model files, other programs' files |
-//! | [`measure`] | metrics, probes, evaluation, predictions |
+//! | [`measure`] | metrics, probes, evaluation, predictions, how far to trust them |
 //! | [`mod@train`] | recipes, runs and what they tell |
 //! | [`study`] | looks into networks, comparisons over depth, speed |
 #![forbid(unsafe_code)]

@@ -55,6 +55,12 @@ fn inspect_gradients() {
 }
 
 #[test]
+fn save_features() {
+    let text = run("save_features");
+    assert_eq!(text.lines().last(), Some("2000 pictures of test, 64 features each"));
+}
+
+#[test]
 fn each_example_is_short() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
     for name in ["train_in_memory", "own_dataset", "finetune", "predict_many", "inspect_gradients"]

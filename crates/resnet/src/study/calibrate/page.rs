@@ -80,10 +80,12 @@ fn likeness(report: &Report<'_>) -> Figure {
         let count = |(i, &n): (usize, &usize)| (middle(i), n as f64 / likeness.len() as f64);
         counts.iter().enumerate().map(count).collect()
     };
-    let pictures = Axis::new("pictures").percent().from_zero();
-    let mut chart = LineChart::new("Likeness", share("likeness"), pictures)
-        .reference(1.0 / PARTS as f64, "as it should be")
-        .line("held out", Style::Bold, 0, line(&calibrated.tested.likeness));
+    let mut chart = LineChart::new("Likeness", share("likeness"), share("pictures")).line(
+        "held out",
+        Style::Bold,
+        0,
+        line(&calibrated.tested.likeness),
+    );
     let others = calibrated.against.iter().filter(|against| !against.likeness.is_empty());
     for against in others {
         let name = report.other.unwrap_or("others");
@@ -98,8 +100,7 @@ fn likeness(report: &Report<'_>) -> Figure {
 
 /// The page.
 pub(super) fn render(report: &Report<'_>, figures: &[Figure]) -> String {
-    let kept = &report.calibrated.confidence;
-    let tested = &report.calibrated.tested;
+    let (kept, tested) = (&report.calibrated.confidence, &report.calibrated.tested);
     let lead = format!(
         "Fitted on {} pictures of {}; every number here is of {} others of them.",
         format::thousands(kept.count),
