@@ -1,6 +1,6 @@
 //! `resnet serve`.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use resnet_server::{Options, Server, Source, Tokens};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::address::address;
 use super::paths::model_file;
 use super::precision::Asked;
-use crate::exit::Usage;
 use crate::places::is_made;
 use crate::term::{duration, tell};
 
@@ -30,11 +30,11 @@ pub(crate) struct Args {
     #[arg(required = true, value_name = "[NAME=]MODEL")]
     models: Vec<String>,
     /// Address for HTTP; port 0 is any that is free
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    listen: String,
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = address)]
+    listen: SocketAddr,
     /// Address for gRPC [default: none]
-    #[arg(long, value_name = "ADDR")]
-    grpc: Option<String>,
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    grpc: Option<SocketAddr>,
     /// Threads that compute; 0 is one for each core
     #[arg(long, value_name = "N", default_value = "0", value_parser = super::flags::threads)]
     threads: usize,
@@ -120,8 +120,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let sources = args.models.iter().map(|text| source(text)).collect::<Result<_, _>>()?;
     let device = exec::cpu(args.threads)?;
     let tokens = args.token_file.as_deref().map(tokens).transpose()?;
-    let mut options = Options::on(address(&args.listen)?);
-    options.grpc = args.grpc.as_deref().map(address).transpose()?;
+    let mut options = Options::on(args.listen);
+    options.grpc = args.grpc;
     let form = args.log;
     options.precision = args.precision.resolve_telling(device.as_ref(), |line| say(form, line));
     options.timeout = args.timeout;
@@ -243,14 +243,6 @@ fn tokens(file: &Path) -> anyhow::Result<Tokens> {
     let named = |problem: String| anyhow::anyhow!("{}: {problem}", text::path(file));
     let text = std::fs::read_to_string(file).map_err(|error| named(error.to_string()))?;
     Tokens::parse(&text).map_err(named)
-}
-
-/// An address to listen on.
-fn address(text: &str) -> anyhow::Result<SocketAddr> {
-    let found = text.to_socket_addrs().ok().and_then(|mut all| all.next());
-    found.ok_or_else(|| {
-        Usage(format!("`{text}` is no address; expected HOST:PORT, such as 127.0.0.1:8080")).into()
-    })
 }
 
 /// Whether nobody but this machine reaches an address.

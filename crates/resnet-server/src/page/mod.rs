@@ -2,37 +2,51 @@
 
 pub(crate) mod board;
 
-use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName};
+use std::sync::LazyLock;
 
+use hyper::body::Bytes;
+use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName};
 use resnet::page::charts::palette;
 
 use crate::http::Reply;
 
 /// A file of a page.
 struct Asset {
-    name: &'static str,
+    path: &'static str,
     kind: &'static str,
-    text: &'static str,
+    text: fn() -> &'static str,
 }
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 
-/// Files of a folder beside this one.
+/// The colours of reports, in both themes, and those of heat maps, which every page has.
+const PALETTE: Asset = Asset { path: "/page/palette.css", kind: CSS, text: || &COLOURS };
+static COLOURS: LazyLock<String> =
+    LazyLock::new(|| palette::variables() + &palette::heat_variables());
+
+/// Files of a folder beside this one, under `/page`.
 macro_rules! assets {
     ($folder:literal: $($name:literal $kind:ident),* $(,)?) => {
-        &[$(Asset {
-            name: $name,
-            kind: $kind,
-            text: include_str!(concat!($folder, "/", $name)),
-        }),*]
+        &[
+            PALETTE,
+            Asset {
+                path: "/",
+                kind: HTML,
+                text: || include_str!(concat!($folder, "/index.html")),
+            },
+            $(Asset {
+                path: concat!("/page/", $name),
+                kind: $kind,
+                text: || include_str!(concat!($folder, "/", $name)),
+            }),*
+        ]
     };
 }
 
 /// The page that classifies.
 const CLASSIFY: &[Asset] = assets!("classify":
-    "index.html" HTML,
     "classify.css" CSS,
     "table.css" CSS,
     "answer.js" JS,
@@ -63,26 +77,19 @@ const POLICY: &str = "default-src 'self'; img-src 'self' blob: data:; media-src 
     style-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; \
     frame-ancestors 'none'";
 
-/// The colours of the project's reports, which every page has.
-const PALETTE: &str = "palette.css";
-
-/// A file of the page that classifies.
-pub(crate) fn classify(name: &str) -> Option<Reply> {
-    find(CLASSIFY, name)
+/// The file of the page that classifies at a path.
+pub(crate) fn classify(path: &str) -> Option<Reply> {
+    find(CLASSIFY, path, POLICY)
 }
 
-fn find(assets: &[Asset], name: &str) -> Option<Reply> {
-    let found = match name {
-        PALETTE => Reply::bytes(CSS, palette::variables() + &palette::heat_variables()),
-        _ => {
-            let asset = assets.iter().find(|asset| asset.name == name)?;
-            Reply::bytes(asset.kind, asset.text)
-        }
-    };
-    let reply = found
-        .with(CONTENT_SECURITY_POLICY, POLICY)
+/// The file at a path, which may do what a policy says.
+fn find(assets: &[Asset], path: &str, policy: &str) -> Option<Reply> {
+    let asset = assets.iter().find(|asset| asset.path == path)?;
+    let reply = Reply::bytes(asset.kind, Bytes::from_static((asset.text)().as_bytes()))
+        .with(CONTENT_SECURITY_POLICY, policy)
         .with(HeaderName::from_static("x-content-type-options"), "nosniff")
         .with(HeaderName::from_static("referrer-policy"), "no-referrer")
+        // Another version of the program has other files.
         .with(CACHE_CONTROL, "no-cache");
     Some(reply)
 }
@@ -95,13 +102,15 @@ mod tests {
     #[test]
     fn pages_name_only_files_that_are_there() {
         for asset in CLASSIFY {
-            let quoted = asset.text.split(['"', '\'']);
+            let text = (asset.text)();
+            let quoted = text.split(['"', '\'']);
             let files = quoted.filter(|text| text.ends_with(".js") || text.ends_with(".css"));
             for file in files {
                 let name = file.trim_start_matches("./").trim_start_matches("page/");
-                assert!(find(CLASSIFY, name).is_some(), "{} names {file}", asset.name);
+                let path = format!("/page/{name}");
+                assert!(classify(&path).is_some(), "{} names {file}", asset.path);
             }
-            assert!(!asset.text.contains("http://") || asset.text.contains("www.w3.org/"));
+            assert!(!text.contains("http://") || text.contains("www.w3.org/"));
         }
     }
 }

@@ -250,13 +250,14 @@ fn only(call: &Call, allowed: &[Method]) -> Result<(), Refusal> {
 fn home(state: &State, call: &Call) -> Result<Reply, Refusal> {
     let wants_page = call.header(ACCEPT).is_some_and(|accept| accept.contains("text/html"));
     match state.options.page && wants_page {
-        true => page::classify("index.html").ok_or_else(|| Refusal::unknown("there is no page")),
+        true => page::classify("/").ok_or_else(|| Refusal::unknown("there is no page")),
         false => Ok(Reply::json(&json!({ "status": "alive" }))),
     }
 }
 
 fn asset(state: &State, name: &str) -> Result<Reply, Refusal> {
-    let found = if state.options.page { page::classify(name) } else { None };
+    let path = format!("/page/{name}");
+    let found = if state.options.page { page::classify(&path) } else { None };
     found.ok_or_else(|| Refusal::unknown(format!("the page has no `{name}`")))
 }
 
