@@ -266,8 +266,8 @@ fn wrong_usage_is_said_before_anything_is_served() {
     let any = "127.0.0.1:0";
     let cases: &[(&[&str], i32, &[&str])] = &[
         (&[], 2, &["MODEL"]),
-        (&["run", "--listen", "here"], 2, &["`here`", "HOST:PORT"]),
-        (&["run", "--listen", any, "--grpc", "8081"], 2, &["`8081`", "HOST:PORT"]),
+        (&["run", "--listen", "here"], 2, &["'here'", "IP:PORT"]),
+        (&["run", "--listen", any, "--grpc", "80811"], 2, &["'80811'", "IP:PORT"]),
         (&["run", "--listen", &taken.address], 1, &[&taken.address, "or 0 for any"]),
         (&["resnet5"], 2, &["resnet5", "resnet50"]),
         (&["nowhere.safetensors", "--listen", any], 1, &["nowhere.safetensors"]),
