@@ -290,3 +290,25 @@ fn wrong_usage_is_said_before_anything_is_served() {
         refused(&folder.run(&[&["serve"], *args].concat()), *code, words);
     }
 }
+
+#[test]
+fn the_limits_in_the_documentation_are_those_of_the_command() {
+    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/serving.md");
+    let docs = fs::read_to_string(docs).unwrap();
+    let (_, limits) = docs.split_once("## Limits").unwrap();
+    let help = Folder::new().ok(&["serve", "--help"]).out;
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut found = 0;
+    for line in limits.lines().take_while(|line| !line.starts_with("##")) {
+        let Some((option, rest)) = line.strip_prefix("| `").and_then(|row| row.split_once('`'))
+        else {
+            continue;
+        };
+        let usual = rest.split('|').nth(1).unwrap().trim();
+        let (_, about) = help.split_once(&format!("{option} <")).unwrap();
+        let (about, _) = about.split_once(" --").unwrap();
+        assert!(about.contains(&format!("[default: {usual}]")), "{option} {usual}: {about}");
+        found += 1;
+    }
+    assert_eq!(found, 10);
+}
