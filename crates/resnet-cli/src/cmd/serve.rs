@@ -117,6 +117,8 @@ enum Form {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    // A server lives long, and large pictures are few.
+    exec::Telling::keep_nothing_large();
     let sources = args.models.iter().map(|text| source(text)).collect::<Result<_, _>>()?;
     let device = exec::cpu(args.threads)?;
     let tokens = args.token_file.as_deref().map(tokens).transpose()?;
