@@ -1,10 +1,11 @@
-"""Checks the page of a board in a browser: curves, zoom, sliders, tables, phone and desktop, light and dark.
+"""Checks the page of a board in a browser: curves, zoom, sliders, tables, widths and colours.
 
     pip install playwright                      # and a Chromium: apt-get install chromium
-    python3 tools/board_page.py target/release/resnet OUT [--chromium /usr/bin/chromium] [--every 50]
+    python3 tools/board_page.py target/release/resnet OUT [--chromium PROGRAM] [--every 50]
 
-Makes ten runs of 64,000 steps with tools/board_runs.py, opens a board of them, and leaves screenshots in OUT. With `--every 1` their
-logs have a line for each step. Prints how long the board took to open and the memory it held.
+Makes ten runs of 64,000 steps with tools/board_runs.py, opens a board of them, and leaves
+screenshots in OUT. With `--every 1` their logs have a line for each step. Prints how long the board
+took to open and the memory it held.
 """
 
 import argparse
@@ -40,7 +41,7 @@ def check(condition, what):
 
 
 def until(page, expression, seconds=20):
-    """Waits until an expression is true. The page's policy forbids the evaluating that Playwright's own wait does in it."""
+    """Waits until an expression is true. The page's policy forbids what Playwright's own wait does."""
     for _ in range(seconds * 20):
         if page.evaluate(expression):
             return
@@ -179,7 +180,7 @@ def check_recipes_and_actions(page):
 
 
 def check_board(browser, base, out):
-    """Checks the board at `base`, the address that it printed, with its token; screenshots go to `out`."""
+    """Checks the board at `base`, the address it printed, token and all; screenshots go to `out`."""
     out.mkdir(parents=True, exist_ok=True)
     for width, height, scale in SCREENS:
         for scheme in ["light", "dark"]:

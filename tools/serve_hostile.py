@@ -14,7 +14,6 @@ loaded again and again by SIGHUP. No good answer may be wrong. Resident memory i
 reloads. Needs Python 3.11; Linux for memory.
 """
 
-import argparse
 import contextlib
 import http.client
 import io
@@ -373,12 +372,7 @@ def soak(asked, server, pictures, checks):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("binary", type=Path)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("pictures", type=Path, nargs="+")
+    parser = serving.arguments(__doc__)
     parser.add_argument("--cases", type=Path, default=Path("no-such-folder"))
     parser.add_argument("--requests", type=int)
     parser.add_argument("--hostile", type=float, default=0.1)
@@ -386,10 +380,7 @@ def main():
     parser.add_argument("--threads", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
-    pictures = serving.predicted(asked.binary, asked.model, asked.pictures)
-    refused = [str(picture.path) for picture in pictures if not picture.top]
-    if refused:
-        parser.error(f"expected pictures that `resnet predict` takes, found {refused}")
+    pictures = serving.predicted_all(parser, asked)
     checks = serving.Checks()
     named = f"{serving.NAME}={asked.model}"
     with serving.Server(asked.binary, [named], *FLAGS) as server:

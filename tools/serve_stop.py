@@ -9,14 +9,12 @@ server first says that it is not ready and goes on answering. Then SIGKILL under
 from starting the program again to the first good answer. Needs Python 3.11.
 """
 
-import argparse
 import http.client
 import socket
 import statistics
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import serving
 
@@ -201,19 +199,11 @@ def kill_and_restart(asked, pictures, turns, checks):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("binary", type=Path)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("pictures", type=Path, nargs="+")
+    parser = serving.arguments(__doc__)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--turns", type=int, default=5)
     asked = parser.parse_args()
-    pictures = serving.predicted(asked.binary, asked.model, asked.pictures)
-    refused = [str(picture.path) for picture in pictures if not picture.top]
-    if refused:
-        parser.error(f"expected pictures that `resnet predict` takes, found {refused}")
+    pictures = serving.predicted_all(parser, asked)
     checks = serving.Checks()
     for turn in range(asked.turns):
         print(f"SIGTERM under load, {turn + 1}", flush=True)

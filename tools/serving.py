@@ -3,6 +3,7 @@
 The checks are serve_clients.py, serve_hostile.py and serve_stop.py. This needs only Python 3.11.
 """
 
+import argparse
 import http.client
 import json
 import queue
@@ -220,6 +221,26 @@ def predicted(binary, model, paths):
     if done.returncode != (1 if refused else 0) or any(path not in done.stderr for path in refused):
         raise RuntimeError(f"{' '.join(map(str, words))}: exit {done.returncode}\n{done.stderr}")
     return [Picture(Path(path), said.get(str(path))) for path in paths]
+
+
+def arguments(about):
+    """What every check of a server is told: the program, a model, pictures."""
+    parser = argparse.ArgumentParser(
+        description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("binary", type=Path)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("pictures", type=Path, nargs="+")
+    return parser
+
+
+def predicted_all(parser, asked):
+    """What `resnet predict` says of each picture that was named; none may be refused."""
+    pictures = predicted(asked.binary, asked.model, asked.pictures)
+    refused = [str(picture.path) for picture in pictures if not picture.top]
+    if refused:
+        parser.error(f"expected pictures that `resnet predict` takes, found {refused}")
+    return pictures
 
 
 def same_top(want, found):

@@ -160,7 +160,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let log = Arc::new(move |line: &str| say(form, line));
     let began = std::time::Instant::now();
     let mut server = Server::start(options, sources, device, log)?;
-    let scheme = if cfg!(feature = "tls") && args.tls() { "https" } else { "http" };
+    let scheme = if args.tls() { "https" } else { "http" };
     say(form, &format!("listening on {scheme}://{}", server.address()));
     if let Some(address) = server.grpc_address() {
         say(form, &format!("listening for gRPC on {address}"));

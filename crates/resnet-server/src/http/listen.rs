@@ -47,6 +47,26 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: applicat
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl Listening {
+    /// One that speaks HTTP/2 on a connection that a test makes.
+    #[cfg(test)]
+    pub(crate) fn in_test(
+        app: Arc<dyn App>,
+        timeouts: Timeouts,
+        phase: watch::Receiver<Phase>,
+    ) -> Listening {
+        Listening {
+            app,
+            timeouts,
+            places: Arc::new(Semaphore::new(1)),
+            phase,
+            http2: true,
+            #[cfg(feature = "tls")]
+            tls: None,
+            held: Held::new(1 << 20),
+            open: Arc::default(),
+        }
+    }
+
     /// Takes connections until the phase changes; then comes back once all have ended.
     pub(crate) async fn run(self, listener: TcpListener) {
         let this = Arc::new(self);

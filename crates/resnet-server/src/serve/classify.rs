@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::log::About;
 use super::model::Loaded;
 use super::queue::Client;
-use super::state::{Batch, State, sum};
+use super::state::{Batch, State, none_refused, place, sum};
 use crate::http::{Call, Refusal, Reply};
 use crate::wire::classify::{Body, Named, Shown};
 use crate::wire::{Picture, Seen, Stages, classify, ms, v1};
@@ -108,33 +108,23 @@ pub(super) async fn classify(
     let content_type = call.header(CONTENT_TYPE).unwrap_or_default().to_owned();
     let bytes = call.body(state.options.max_body).await?;
     let body = classify::read(&call.content_type(), &content_type, bytes)?;
-    let batch = Batch {
-        model: &model,
-        client,
-        ask,
-        top,
-        priority: 0,
-        deadline: state.deadline(call.began, None),
-        share: call.share(),
-    };
+    let batch = Batch { model: &model, client, ask, top, priority: 0, timeout: None };
     let (names, seen) = match body {
         Body::Raw(bytes) => {
             let pictures = vec![("the picture".to_owned(), Picture::File(bytes))];
-            let seen = state.see(batch, pictures).await?;
+            let seen = state.see(call, batch, pictures).await?;
             // A picture alone is the request, so what is wrong with it is wrong with that.
-            if let Some(Err(refusal)) = seen.first() {
-                return Err(refusal.clone());
-            }
+            none_refused(&seen)?;
             (vec![None], seen)
         }
         Body::Many(pictures) => {
             let names: Vec<Option<String>> = pictures.iter().map(|one| one.name.clone()).collect();
             let called = |(i, one): (usize, Named)| {
-                let name = one.name.unwrap_or_else(|| format!("picture {}", i + 1));
+                let name = one.name.unwrap_or_else(|| place(i));
                 (name, Picture::File(one.picture))
             };
             let pictures = pictures.into_iter().enumerate().map(called).collect();
-            (names, state.see(batch, pictures).await?)
+            (names, state.see(call, batch, pictures).await?)
         }
     };
     note(about, &seen);
@@ -194,19 +184,11 @@ pub(super) async fn predictions(
             (many.len() == 1, many.into_iter().map(|named| named.picture).collect())
         }
     };
-    let called = |(i, bytes)| (format!("picture {}", i + 1), Picture::File(bytes));
+    let called = |(i, bytes)| (place(i), Picture::File(bytes));
     let pictures = pictures.into_iter().enumerate().map(called).collect();
-    let deadline = state.deadline(call.began, None);
-    let batch = Batch {
-        model: &model,
-        client,
-        ask: Ask::default(),
-        top: TOP,
-        priority: 0,
-        deadline,
-        share: call.share(),
-    };
-    let seen = state.see(batch, pictures).await?;
+    let ask = Ask::default();
+    let batch = Batch { model: &model, client, ask, top: TOP, priority: 0, timeout: None };
+    let seen = state.see(call, batch, pictures).await?;
     note(about, &seen);
     let labels = |seen: &Seen| {
         // Of two classes of one name none is lost: the second tells its number.
@@ -247,14 +229,10 @@ pub(super) async fn v1(
     let pictures = v1::read(&body)?;
     let called = |(i, picture)| (format!("instance {i}"), picture);
     let pictures = pictures.into_iter().enumerate().map(called).collect();
-    let deadline = state.deadline(call.began, None);
-    let batch =
-        Batch { model: &model, client, ask, top: TOP, priority: 0, deadline, share: call.share() };
-    let seen = state.see(batch, pictures).await?;
+    let batch = Batch { model: &model, client, ask, top: TOP, priority: 0, timeout: None };
+    let seen = state.see(call, batch, pictures).await?;
     note(about, &seen);
-    if let Some(Err(refusal)) = seen.iter().find(|seen| seen.is_err()) {
-        return Err(refusal.clone());
-    }
+    none_refused(&seen)?;
     let shown = |seen| classify::picture(None, seen, Shown::default());
     let key = if explain { "explanations" } else { "predictions" };
     let written = BTreeMap::from([(key, seen.iter().map(shown).collect::<Vec<_>>())]);

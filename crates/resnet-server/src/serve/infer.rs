@@ -1,16 +1,16 @@
 //! The Open Inference Protocol's inference, and explanations in its manner.
 
+use std::sync::Arc;
+
 use super::classify::{admitted, all, explains, note, timed};
 use super::log::About;
+use super::model::Loaded;
 use super::queue::Client;
-use super::state::{Batch, State};
+use super::state::{Batch, State, place};
 use crate::http::{Call, Refusal, Reply};
 use crate::wire::infer::{Infer, Kind, Output};
 use crate::wire::tensor::Tensor;
 use crate::wire::{Picture, v2};
-
-use super::model::Loaded;
-use std::sync::Arc;
 
 /// Answers a request over HTTP.
 pub(super) async fn infer(
@@ -49,19 +49,11 @@ pub(super) async fn run(
     explains(model, ask)?;
     request.check_outputs()?;
     let pictures = request.pictures(predictor.input_shape())?;
-    let called = |(i, picture): (usize, Picture)| (format!("picture {}", i + 1), picture);
+    let called = |(i, picture): (usize, Picture)| (place(i), picture);
     let pictures = pictures.into_iter().enumerate().map(called).collect();
-    let deadline = state.deadline(call.began, request.timeout);
-    let batch = Batch {
-        model,
-        client,
-        ask,
-        top: 1,
-        priority: request.priority,
-        deadline,
-        share: call.share(),
-    };
-    let seen = state.see(batch, pictures).await?;
+    let Infer { priority, timeout, .. } = *request;
+    let batch = Batch { model, client, ask, top: 1, priority, timeout };
+    let seen = state.see(call, batch, pictures).await?;
     note(about, &seen);
     Ok(request.answer(&all(seen)?, predictor.classes()))
 }

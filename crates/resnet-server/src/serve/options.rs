@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use resnet::Precision;
 
-use crate::http::Tokens;
+use crate::http::{Timeouts, Tokens};
 
 /// A model and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,5 +92,10 @@ impl Options {
             #[cfg(feature = "tls")]
             tls: None,
         }
+    }
+
+    /// How long a connection may take.
+    pub(crate) fn timeouts(&self) -> Timeouts {
+        Timeouts { header: self.header_timeout, body: self.body_timeout, idle: self.idle_timeout }
     }
 }

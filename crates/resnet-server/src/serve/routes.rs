@@ -197,10 +197,7 @@ async fn route(state: &Arc<State>, call: &mut Call, about: &mut About) -> Result
                     post?;
                     repository::change(state, call, name, *verb == "load").await
                 }
-                _ => Err(Refusal::unknown(format!(
-                    "there is nothing at {}; /openapi.json lists what there is",
-                    call.path
-                ))),
+                _ => Err(nothing(call)),
             }
         }
     }
@@ -229,11 +226,13 @@ async fn v2(
             only(call, &[Method::POST])?;
             infer::infer(state, call, about, client, name, version, true).await
         }
-        _ => Err(Refusal::unknown(format!(
-            "there is nothing at {}; /openapi.json lists what there is",
-            call.path
-        ))),
+        _ => Err(nothing(call)),
     }
+}
+
+fn nothing(call: &Call) -> Refusal {
+    let path = &call.path;
+    Refusal::unknown(format!("there is nothing at {path}; /openapi.json lists what there is"))
 }
 
 fn only(call: &Call, allowed: &[Method]) -> Result<(), Refusal> {

@@ -24,7 +24,7 @@ use super::queue::{Gang, Queue};
 use super::routes::Routes;
 use super::state::{Order, State};
 use super::work::Workshop;
-use crate::http::{App, Held, Listening, Phase, Timeouts};
+use crate::http::{App, Held, Listening, Phase};
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -289,11 +289,7 @@ impl Network {
         let listening = |app: Arc<dyn App>, http2: bool| -> Result<Listening, ServeError> {
             Ok(Listening {
                 app,
-                timeouts: Timeouts {
-                    header: options.header_timeout,
-                    body: options.body_timeout,
-                    idle: options.idle_timeout,
-                },
+                timeouts: options.timeouts(),
                 places: places.clone(),
                 phase: phase.clone(),
                 http2,

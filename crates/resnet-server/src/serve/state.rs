@@ -12,7 +12,7 @@ use super::models::{Models, Outcome};
 use super::options::Options;
 use super::queue::Client;
 use super::work::{Job, Workshop};
-use crate::http::{Call, Refusal, Share};
+use crate::http::{Call, Refusal};
 use crate::wire::{Picture, Seen, Stages};
 use resnet::measure::predict::Ask;
 
@@ -47,9 +47,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) ask: Ask,
     pub(crate) top: usize,
     pub(crate) priority: u64,
-    pub(crate) deadline: Instant,
-    /// Of the body that they came in.
-    pub(crate) share: Arc<Share>,
+    /// How long the caller waits, where it says so.
+    pub(crate) timeout: Option<Duration>,
 }
 
 impl State {
@@ -103,17 +102,19 @@ impl State {
         began + asked.map_or(self.options.timeout, |asked| asked.min(self.options.timeout))
     }
 
-    /// Has pictures computed. One that is refused does not keep the others from it.
+    /// Has the pictures of a call computed. One that is refused does not keep the others from it.
     ///
     /// # Errors
     /// There is no room for them.
     pub(crate) async fn see(
         &self,
+        call: &Call,
         batch: Batch<'_>,
         pictures: Vec<(String, Picture)>,
     ) -> Result<Vec<Result<Seen, Refusal>>, Refusal> {
         let arrived = Instant::now();
-        let Batch { model, client, ask, top, priority, deadline, share } = batch;
+        let Batch { model, client, ask, top, priority, timeout } = batch;
+        let (deadline, share) = (self.deadline(call.began, timeout), call.share());
         let (jobs, answers): (Vec<Job>, Vec<_>) = pictures
             .into_iter()
             .map(|(name, picture)| {
@@ -158,6 +159,16 @@ impl State {
         self.loader.send(Order::Load(name.map(String::from), send)).map_err(|_| gone())?;
         outcome.await.map_err(|_| gone())
     }
+}
+
+/// What errors call a picture of several, counted from 0.
+pub(crate) fn place(i: usize) -> String {
+    format!("picture {}", i + 1)
+}
+
+/// Refuses all pictures where one was refused.
+pub(crate) fn none_refused(seen: &[Result<Seen, Refusal>]) -> Result<(), Refusal> {
+    seen.iter().try_for_each(|seen| seen.as_ref().map(|_| ()).map_err(Refusal::clone))
 }
 
 /// The stages of pictures, summed up.

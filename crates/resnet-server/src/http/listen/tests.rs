@@ -29,17 +29,7 @@ async fn connect(
     window: u32,
 ) -> (SendRequest<Bytes>, Connection<DuplexStream>, watch::Sender<Phase>, impl Future) {
     let (phase, phases) = watch::channel(Phase::Serving);
-    let listening = Listening {
-        app: Arc::new(Large),
-        timeouts: TIMEOUTS,
-        places: Arc::new(Semaphore::new(1)),
-        phase: phases,
-        http2: true,
-        #[cfg(feature = "tls")]
-        tls: None,
-        held: Held::new(1 << 20),
-        open: Arc::default(),
-    };
+    let listening = Listening::in_test(Arc::new(Large), TIMEOUTS, phases);
     let (near, far) = tokio::io::duplex(1 << 16);
     let served = tokio::spawn(async move {
         listening.speak(far, SocketAddr::from(([127, 0, 0, 1], 1))).await;

@@ -16,10 +16,10 @@ use resnet::measure::predict::How;
 use resnet::net::Arch;
 use resnet::{Model, Precision, Shape};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::*;
-use crate::http::{Held, Listening, Phase, Timeouts, Tokens};
+use crate::http::{Listening, Phase, Tokens};
 use crate::serve::budget::Budget;
 use crate::serve::metrics::Metrics;
 use crate::serve::models::Models;
@@ -400,26 +400,12 @@ async fn idle(file: &File) -> (Client, Arc<State>) {
     };
     let models = Models::new(vec![file.source()], how, device);
     assert!(models.load(None, true).failed.is_empty());
-    let timeouts = Timeouts {
-        header: options.header_timeout,
-        body: options.body_timeout,
-        idle: options.idle_timeout,
-    };
+    let timeouts = options.timeouts();
     let (loader, _) = mpsc::channel();
     let state = Arc::new(State::new(options, models, shop, Arc::new(|_: &str| ()), loader));
     let (near, far) = tokio::io::duplex(1 << 16);
     let (phase, phases) = watch::channel(Phase::Serving);
-    let listening = Listening {
-        app: Arc::new(Service(state.clone())),
-        timeouts,
-        places: Arc::new(Semaphore::new(1)),
-        phase: phases,
-        http2: true,
-        #[cfg(feature = "tls")]
-        tls: None,
-        held: Held::new(1 << 20),
-        open: Arc::default(),
-    };
+    let listening = Listening::in_test(Arc::new(Service(state.clone())), timeouts, phases);
     tokio::spawn(async move {
         listening.speak(far, SocketAddr::from(([127, 0, 0, 1], 1))).await;
         drop(phase);
