@@ -161,6 +161,13 @@ impl Listening {
             watch.rest();
         } else if overdue {
             return;
+        } else {
+            // An idle connection ends as soon as it is bidden to, also where a request was sent
+            // before its client could know and has not been read. Meanwhile it is, and answered.
+            tokio::select! {
+                _ = &mut connection => return,
+                () = tokio::time::sleep(ON_ITS_WAY) => {}
+            }
         }
         bid_end(connection.as_mut());
         tokio::select! {
@@ -170,6 +177,8 @@ impl Listening {
     }
 }
 
+/// How long what was sent to an idle connection of HTTP/1 may be on its way.
+const ON_ITS_WAY: Duration = Duration::from_millis(100);
 /// How long a client of HTTP/2 has to take leave.
 const GOODBYE: Duration = Duration::from_secs(5);
 /// Calls at once on a connection of HTTP/2.
