@@ -136,6 +136,7 @@ impl Listening {
         } else {
             let mut http = hyper::server::conn::http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(None).max_headers(HEADERS);
+            http.max_buf_size(BUFFER);
             let connection = std::pin::pin!(http.serve_connection(io, answering));
             self.drive(connection, |connection| connection.graceful_shutdown(), &watch).await;
         }
@@ -183,6 +184,8 @@ const ON_ITS_WAY: Duration = Duration::from_millis(100);
 const GOODBYE: Duration = Duration::from_secs(5);
 /// Calls at once on a connection of HTTP/2.
 const STREAMS: u32 = 256;
+/// Bytes of a connection that are read ahead, and most bytes of a head.
+const BUFFER: usize = 64 << 10;
 /// Most headers of a request.
 const HEADERS: usize = 100;
 
