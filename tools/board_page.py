@@ -194,7 +194,9 @@ def check_board(browser, base, out):
     page = context.new_page()
     page.goto(base.split("#")[0])
     page.get_by_label("Token").fill(base.split("token=")[1])
-    page.keyboard.press("Enter")
+    # The page begins anew with the token.
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
     until(page, f"document.querySelectorAll('.runs > li').length === {RUNS}")
     context.close()
 
