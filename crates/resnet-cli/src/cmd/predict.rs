@@ -144,7 +144,8 @@ fn classify(
     read(file, &mut image)?;
     let known = predictor.confidence();
     let embedding = known.is_some_and(|known| known.likeness.is_some());
-    let ask = Ask { cam: explain.then_some(Look::Likeliest), embedding };
+    let cam = explain.then_some(Look::Likeliest);
+    let ask = Ask { cam, embedding, ..Ask::default() };
     let answer = predictor.answer(&image, ask)?;
     Ok(Found {
         guesses: predictor.guesses(&answer.logits, top),

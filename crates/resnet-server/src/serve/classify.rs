@@ -102,7 +102,7 @@ pub(super) async fn classify(
     let look = class.map_or(Look::Likeliest, Look::Class);
     let cam = query.flag("cam")? || class.is_some();
     let shown = Shown { embedding: query.flag("embedding")?, logits: query.flag("logits")? };
-    let ask = Ask { embedding: shown.embedding, cam: cam.then_some(look) };
+    let ask = Ask { embedding: shown.embedding, cam: cam.then_some(look), ..Ask::default() };
     explains(&model, ask)?;
 
     let content_type = call.header(CONTENT_TYPE).unwrap_or_default().to_owned();

@@ -45,7 +45,8 @@ pub(crate) trait Policy: Send + Sync {
 
 /// One picture alone is computed by all threads, of several each by one: what a batch would gain on
 /// a CPU is less than what waiting for it costs. Which of the two, the
-/// [predictor](resnet::Predictor) decides by how many ask it at once.
+/// [predictor](resnet::Predictor) decides by how many ask it at once and
+/// [whether more wait](resnet::measure::predict::Ask::crowded).
 pub(crate) struct Gang(pub(crate) usize);
 
 impl Policy for Gang {

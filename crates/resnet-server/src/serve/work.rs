@@ -143,6 +143,7 @@ impl Workshop {
         // How like the training pictures it is, shows in the embedding.
         let likeness = predictor.confidence().is_some_and(|known| known.likeness.is_some());
         job.ask.embedding |= likeness;
+        job.ask.crowded = self.queue.len() > 0;
         let answer = match &input {
             Some(x) => predictor.answer_to_input(x, job.ask),
             None => predictor.answer(&image, job.ask),

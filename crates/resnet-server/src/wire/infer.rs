@@ -192,7 +192,8 @@ impl Infer {
     /// What is to be found out about each picture.
     pub(crate) fn ask(&self) -> Ask {
         let wants = |kind: Kind| self.outputs.iter().any(|output| output.kind == kind);
-        Ask { embedding: wants(Kind::Embedding), cam: wants(Kind::Cam).then_some(Look::Likeliest) }
+        let cam = wants(Kind::Cam).then_some(Look::Likeliest);
+        Ask { embedding: wants(Kind::Embedding), cam, ..Ask::default() }
     }
 
     /// The outputs for pictures that were seen.

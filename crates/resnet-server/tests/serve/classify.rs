@@ -59,7 +59,7 @@ fn what_a_query_asks_for_is_told() {
     assert_eq!(guesses(&ask("top=2")["top"]), said(&predictor, &file, 2));
     assert_eq!(guesses(&ask("top=1000")["top"]), said(&predictor, &file, CLASSES.len()));
 
-    let look = |look| Ask { embedding: true, cam: Some(look) };
+    let look = |look| Ask { embedding: true, cam: Some(look), ..Ask::default() };
     let expected = predictor.answer(&image, look(Look::Likeliest)).unwrap();
     let one = ask("cam=1&embedding=1&logits=1");
     assert_eq!(floats(&one["logits"]), expected.logits);

@@ -11,7 +11,7 @@ use crate::support::{CLASSES, NAME, Request, Running, SHAPE, decoded, picture};
 const INFER: &str = "/v2/models/small/infer";
 
 fn answer(predictor: &Predictor, file: &[u8]) -> Answer {
-    let ask = Ask { embedding: true, cam: Some(Look::Likeliest) };
+    let ask = Ask { embedding: true, cam: Some(Look::Likeliest), ..Ask::default() };
     predictor.answer(&decoded(file), ask).unwrap()
 }
 

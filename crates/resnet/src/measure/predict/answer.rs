@@ -20,6 +20,9 @@ pub struct Ask {
     pub embedding: bool,
     /// A heat map, and of which class.
     pub cam: Option<Look>,
+    /// Whether more pictures wait to be asked about: then this one is computed by the thread that
+    /// asks, which serves all of them best. It changes no bit of the answer.
+    pub crowded: bool,
 }
 
 /// The class that a heat map is of.

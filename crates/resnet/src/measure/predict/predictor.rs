@@ -263,7 +263,7 @@ impl Predictor {
 
     fn answer_with(&self, ask: Ask, fill: impl FnOnce(&mut [f32])) -> Result<Answer, UseError> {
         let layer = ask.cam.map(|_| self.layer()).transpose()?;
-        let answer = self.workers.with(|worker| {
+        let answer = self.workers.with(ask.crowded, |worker| {
             let Worker { session, x, logits } = worker;
             fill(x);
             session.infer(x, logits)?;

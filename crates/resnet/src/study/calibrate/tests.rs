@@ -101,7 +101,7 @@ fn a_calibrated_model_says_what_its_file_holds() {
     let predictor = Predictor::open(&path, Precision::F32, device.as_ref()).unwrap();
     let known = predictor.confidence().unwrap().clone();
     let image = image(&mut Rng::new(9, &[]), 8.0);
-    let answer = predictor.answer(&image, Ask { embedding: true, cam: None }).unwrap();
+    let answer = predictor.answer(&image, Ask { embedding: true, ..Ask::default() }).unwrap();
     let expected = softmax(&answer.logits, known.temperature);
     let guesses = predictor.image(&image, 3).unwrap();
     for guess in &guesses {
@@ -123,7 +123,7 @@ fn a_calibrated_model_says_what_its_file_holds() {
     );
     let mut stripes = Image::default();
     others().read(0, &mut stripes).unwrap();
-    let answer = predictor.answer(&stripes, Ask { embedding: true, cam: None }).unwrap();
+    let answer = predictor.answer(&stripes, Ask { embedding: true, ..Ask::default() }).unwrap();
     assert_eq!(predictor.verdict(&answer).unlike, Some(true));
     // An evaluation is of the probabilities that are told.
     let evaluation = model.evaluate(pictures.held_out.clone()).unwrap();

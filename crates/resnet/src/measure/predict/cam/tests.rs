@@ -43,7 +43,7 @@ fn alpha_agrees_with_differences() {
         let model = model(arch, side);
         let device = exec::cpu(2).unwrap();
         let predictor = Predictor::new(model.clone(), EXPLAIN, device.as_ref()).unwrap();
-        let ask = |cam| Ask { cam, embedding: true };
+        let ask = |cam| Ask { cam, embedding: true, ..Ask::default() };
         let plain = Predictor::new(model, Precision::F32, device.as_ref()).unwrap();
         let plain = plain.answer(&picture(40, side), ask(None)).unwrap();
         let explained = predictor.answer(&picture(40, side), ask(Some(Look::Class(2)))).unwrap();
@@ -58,7 +58,7 @@ fn alpha_agrees_with_differences() {
         let logit = |channel: usize, h: f32| {
             let mut moved = start.clone();
             moved.iter_mut().skip(channel).step_by(shape.c).for_each(|x| *x += h);
-            let logits = predictor.workers.with(|worker| {
+            let logits = predictor.workers.with(false, |worker| {
                 let session = &mut worker.session;
                 session.write(slot, &moved)?;
                 session.run(after..plan.forward.end)?;
@@ -87,7 +87,7 @@ fn alpha_agrees_with_differences() {
 
 /// The maps of the layer that is looked at, for the picture that was explained last.
 fn maps(predictor: &Predictor) -> (Arc<Plan>, SlotId, Vec<f32>) {
-    let maps = predictor.workers.with(|worker| {
+    let maps = predictor.workers.with(false, |worker| {
         let plan = worker.session.plan().clone();
         let slot = plan.outputs[predictor.layer().unwrap().0].unwrap();
         Ok((plan, slot, worker.session.get(slot)?))
