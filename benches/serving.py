@@ -89,6 +89,7 @@ def main():
     parser.add_argument("pictures", nargs="+")
     parser.add_argument("--precision", default="bf16")
     parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--max-wait", default="2s", help="of our server: how long a picture may wait")
     parser.add_argument("--peer", help="address of another server's route for pictures")
     args = parser.parse_args()
     generator = Path(args.binary).parent / "examples" / "load"
@@ -96,7 +97,8 @@ def main():
     arch = json.loads(run([args.binary, "summary", args.model, "--json"]))["arch"]
     e = bench(args.binary, arch, args.precision)
     print(f"{arch} {args.precision}: E {e:.1f} images/s")
-    with serving.Server(args.binary, [f"{serving.NAME}={args.model}"]) as server:
+    models = [f"{serving.NAME}={args.model}"]
+    with serving.Server(args.binary, models, "--max-wait", args.max_wait) as server:
         server.wait_ready()
         idle, threads = memory(server.pid)
         print(f"idle: {idle:.0f} MiB, {threads} threads, {os.cpu_count()} cores")

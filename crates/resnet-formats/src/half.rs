@@ -11,15 +11,11 @@
 /// ```
 pub fn f16_to_f32(bits: u16) -> f32 {
     let sign = u32::from(bits & 0x8000) << 16;
-    let exponent = u32::from(bits >> 10 & 0x1f);
-    let mantissa = u32::from(bits & 0x3ff);
-    let magnitude = match exponent {
-        // Zero and subnormals are multiples of 2^-24, which f32 holds exactly.
-        0 => (mantissa as f32 * f32::from_bits(0x3380_0000)).to_bits(),
-        0x1f => 0x7f80_0000 | mantissa << 13,
-        _ => (exponent + 112) << 23 | mantissa << 13,
-    };
-    f32::from_bits(sign | magnitude)
+    let magnitude = u32::from(bits & 0x7fff);
+    // The exponent is less by 112; f32 holds every product exactly, also of what is subnormal.
+    let scaled = f32::from_bits(magnitude << 13) * f32::from_bits((127 + 112) << 23);
+    let special = if magnitude >= 0x7c00 { 0x7f80_0000 } else { 0 };
+    f32::from_bits(sign | special | scaled.to_bits())
 }
 
 /// The nearest binary16.

@@ -97,7 +97,11 @@ impl Numbers {
 
     /// Appends little-endian numbers; `bytes` holds whole ones.
     pub(crate) fn extend(&mut self, bytes: &[u8]) {
-        fn add<T, const SIZE: usize>(to: &mut Vec<T>, bytes: &[u8], decode: fn([u8; SIZE]) -> T) {
+        fn add<T, const SIZE: usize>(
+            to: &mut Vec<T>,
+            bytes: &[u8],
+            decode: impl Fn([u8; SIZE]) -> T,
+        ) {
             to.extend(bytes.as_chunks::<SIZE>().0.iter().map(|&b| decode(b)));
         }
         match (&mut self.data, self.element) {
@@ -148,7 +152,7 @@ pub(crate) fn each_block(
 ) -> Result<(), FormatError> {
     fn blocks<T: Copy, const SIZE: usize>(
         values: &[T],
-        encode: fn(T) -> [u8; SIZE],
+        encode: impl Fn(T) -> [u8; SIZE],
         mut take: impl FnMut(&[u8]) -> Result<(), FormatError>,
     ) -> Result<(), FormatError> {
         let mut block = Vec::with_capacity(BLOCK.min(values.len() * SIZE));

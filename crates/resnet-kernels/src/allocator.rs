@@ -32,15 +32,18 @@ impl Telling {
 }
 
 impl Telling {
-    /// Has memory of a mebibyte and more given back to the system as soon as it is freed. glibc
-    /// keeps what was freed for the next such piece, which after a few large pictures is as much as
-    /// they were, for good. Pages are taken anew each time, which costs less than decoding.
+    /// Has memory of a mebibyte and more given back to the system as soon as it is freed, and now
+    /// all that is free. glibc keeps what was freed for the next such piece, which after a few
+    /// large pictures is as much as they were, for good. Pages are taken anew each time, which
+    /// costs less than decoding.
     pub fn keep_nothing_large() {
         #[cfg(all(target_os = "linux", target_env = "gnu"))]
-        // SAFETY: sets a number of the allocator, under its own lock; any value is allowed.
+        // SAFETY: sets numbers of the allocator, of which any value is allowed, and gives back what
+        // it holds free, under its own locks.
         unsafe {
             libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
             libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 20);
+            libc::malloc_trim(0);
         }
     }
 }

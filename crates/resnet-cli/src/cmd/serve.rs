@@ -117,8 +117,6 @@ enum Form {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    // A server lives long, and large pictures are few.
-    exec::Telling::keep_nothing_large();
     let sources = args.models.iter().map(|text| source(text)).collect::<Result<_, _>>()?;
     let device = exec::cpu(args.threads)?;
     let tokens = args.token_file.as_deref().map(tokens).transpose()?;
@@ -166,6 +164,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         say(form, &format!("listening for gRPC on {address}"));
     }
     server.load()?;
+    // A server lives long, and large pictures are few. Loading is quicker without.
+    exec::Telling::keep_nothing_large();
     say(form, &format!("ready after {:.2} s", began.elapsed().as_secs_f64()));
     for signal in signals.forever() {
         if signal == SIGHUP {

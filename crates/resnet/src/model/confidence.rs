@@ -222,7 +222,7 @@ impl Model {
             .map_err(|problem| self.misfit(problem))?;
         let mut take = |name: &str| {
             let array = arrays.remove(name).expect("its shape was looked at");
-            match misvalued(name, false, &array) {
+            match misvalued(name, false, array.to_f32().as_deref()) {
                 Some(problem) => Err(self.misfit(problem)),
                 None => Ok(array.to_f32().map(|values| values.into_owned()).unwrap_or_default()),
             }

@@ -120,7 +120,7 @@ pub(crate) fn fit(plan: &Plan, tensors: &Tensors) -> Result<(), String> {
 /// What is wrong with a tensor as a parameter's value.
 pub(super) fn misfit(name: &str, param: &Param, array: Option<&Array>) -> Option<String> {
     misshapen(name, param, array.map(Array::shape))
-        .or_else(|| misvalued(name, param.role == Role::RunningVar, array?))
+        .or_else(|| misvalued(name, param.role == Role::RunningVar, array?.to_f32().as_deref()))
 }
 
 /// What is wrong with the shape of a parameter's value; `None` stands for a tensor that is missing.
@@ -134,11 +134,12 @@ pub(super) fn misshapen(name: &str, param: &Param, found: Option<&[usize]>) -> O
 }
 
 /// What is wrong with the numbers of a parameter's value.
-pub(super) fn misvalued(name: &str, variance: bool, array: &Array) -> Option<String> {
-    let Some(values) = array.to_f32() else {
+pub(super) fn misvalued(name: &str, variance: bool, values: Option<&[f32]>) -> Option<String> {
+    let Some(values) = values else {
         return Some(format!("`{name}` does not hold floats"));
     };
-    if values.iter().any(|x| !x.is_finite()) {
+    // All of them: a loop that may end anywhere looks at one number at a time.
+    if !values.iter().fold(true, |finite, x| finite & x.is_finite()) {
         return Some(format!("`{name}` holds numbers that are not finite"));
     }
     if variance && values.iter().any(|&x| x < 0.0) {

@@ -9,9 +9,10 @@ use resnet_formats::{Array, safetensors};
 
 use super::error::ModelError;
 use super::file::{Model, PIXEL_MEAN};
-use super::layout::{misfit, none_of, write_through};
+use super::layout::{misfit, misshapen, misvalued, none_of, write_through};
 use super::read::{self, Found};
 use resnet_engine::exec::Session;
+use resnet_engine::op::Role;
 
 /// A model without its tensors, and where they are.
 pub(crate) struct Opened {
@@ -75,11 +76,14 @@ impl Opened {
                 }
                 continue;
             };
-            problems.extend(misfit(&slots.name, &slots.param, Some(&array)));
+            let (name, param, values) = (&slots.name, &slots.param, array.to_f32());
+            let problem = misshapen(name, param, Some(array.shape()))
+                .or_else(|| misvalued(name, param.role == Role::RunningVar, values.as_deref()));
+            problems.extend(problem);
             if problems.is_empty()
-                && let Some(values) = Array::to_f32(&array)
+                && let Some(values) = values
             {
-                write_through(session, &slots.param, slots.value, &values, &mut inside)?;
+                write_through(session, param, slots.value, &values, &mut inside)?;
             }
         }
         let missing = params.iter().filter(|slots| waiting.contains_key(slots.name.as_str()));
