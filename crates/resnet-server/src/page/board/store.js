@@ -46,7 +46,7 @@ class Run {
     /** The version that the curves are of. */
     this.version = -1;
     this.asking = false;
-    this.asked = 0;
+    this.asked = -Infinity;
     /** A part in all its detail, while it is looked at. */
     this.detail = null;
     this.notice = 0;
