@@ -157,22 +157,24 @@ impl Transform {
         let at = (cut.at.0 - window.0.start as isize, cut.at.1 - window.1.start as isize);
         let (rows, columns) = (window.0.len(), window.1.len());
         let channels = image.channels;
-        let source =
-            |bytes, stride, mirrored| Source { bytes, rows, columns, stride, channels, mirrored };
         if cut.is_resized() {
             let wanted = cut.resize(self.shape());
             return with_scratch(|Scratch { resizer, row }| {
-                let resized = resizer.resize(&pixels(image, part), &wanted);
-                self.write(source(resized, columns, cut.flip), at, None, cut.flip, row, out);
+                let bytes = resizer.resize(&pixels(image, part), &wanted);
+                let (stride, mirrored) = (columns, cut.flip);
+                let source = Source { bytes, rows, columns, stride, channels, mirrored };
+                self.write(source, at, None, cut.flip, row, out);
             });
         }
         let reads = cut.reads(self.shape());
+        assert!(part.holds(&reads), "{part:?} is there, {reads:?} are read");
         let top = reads.0.start - part.area.0.start;
         let left = reads.1.start - part.area.1.start;
         let bytes = &image.pixels[(top * image.width + left) * channels..];
         // The mean lies on a picture of the input's size, and moves with it.
         let mean_at = (cut.size == (h, w)).then_some((window.0.start, window.1.start));
-        let source = source(bytes, image.width, false);
+        let stride = image.width;
+        let source = Source { bytes, rows, columns, stride, channels, mirrored: false };
         with_scratch(|scratch| {
             self.write(source, at, mean_at, cut.flip, &mut scratch.row, out);
         });

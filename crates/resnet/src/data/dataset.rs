@@ -1,5 +1,6 @@
 //! Pictures with labels, whatever holds them.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use resnet_engine::graph::Shape;
@@ -46,6 +47,14 @@ impl Part {
     pub fn whole(image: &Image) -> Part {
         let size = (image.height, image.width);
         Part { size, area: (0..size.0, 0..size.1) }
+    }
+
+    /// Whether it has these rows and columns.
+    pub(super) fn holds(&self, (rows, columns): &Area) -> bool {
+        let holds = |all: &Range<usize>, part: &Range<usize>| {
+            all.start <= part.start && part.end <= all.end
+        };
+        holds(&self.area.0, rows) && holds(&self.area.1, columns)
     }
 }
 

@@ -42,7 +42,9 @@ pub use format::{BadFiles, Format, OpenOptions, Splits};
 pub use loader::{Batch, Epoch, Loader, LoaderOptions, OnBroken};
 pub use memory::Memory;
 pub(crate) use numbered::with_numbers;
-pub use picture::{Packed, PictureFault, decode_picture, max_pixels, read_picture};
+pub use picture::{
+    Packed, PictureFault, decode_picture, max_pixels, read_picture, read_picture_part,
+};
 pub use preprocess::{Normalize, Preprocess};
 pub(crate) use resize::shrink;
 pub use resnet_engine::picture::Area;
