@@ -9,11 +9,13 @@
 //! | [`step`] | steps and slots, plain data |
 //! | [`op`] | the operations: shape, parameters, cost, forward steps, backward steps |
 //! | [`plan`] | graph to steps: lower, fuse, differentiate, recompute, lay out memory |
-//! | [`exec`] | runs plans; `exec/cpu` alone sees resnet-kernels |
+//! | [`picture`] | pictures resized and normalised, on the host |
+//! | [`exec`] | runs plans; `exec/cpu` and `picture` alone see resnet-kernels |
 #![forbid(unsafe_code)]
 
 pub mod exec;
 pub mod graph;
 pub mod op;
+pub mod picture;
 pub mod plan;
 pub mod step;

@@ -24,6 +24,7 @@ pub mod loss;
 mod memory;
 mod number;
 pub mod peak;
+pub mod picture;
 mod pool;
 pub mod pool2d;
 pub mod reference;

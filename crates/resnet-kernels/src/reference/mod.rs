@@ -8,6 +8,7 @@
 mod conv;
 mod dense;
 mod norm;
+pub mod picture;
 mod pool;
 
 pub use conv::{

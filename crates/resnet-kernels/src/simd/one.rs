@@ -51,6 +51,11 @@ impl Simd for One {
     }
 
     #[inline(always)]
+    fn mul(self, a: f32, b: f32) -> f32 {
+        a * b
+    }
+
+    #[inline(always)]
     fn fma(self, a: f32, b: f32, c: f32) -> f32 {
         a * b + c
     }

@@ -27,6 +27,22 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// # Safety
     /// `from` is valid for reading `LANES` numbers.
     unsafe fn load_bf16(self, from: *const Bf16) -> Self::V;
+    /// Reads `LANES` bytes as numbers.
+    ///
+    /// # Safety
+    /// `from` is valid for reading `LANES` bytes.
+    #[inline(always)]
+    unsafe fn load_bytes(self, from: *const u8) -> Self::V {
+        const { assert!(Self::LANES <= 16) };
+        let mut numbers = [0.0; 16];
+        // SAFETY: the caller vouches for the bytes; no vector has more than 16 numbers.
+        unsafe {
+            for (i, x) in numbers[..Self::LANES].iter_mut().enumerate() {
+                *x = f32::from(*from.add(i));
+            }
+            self.load(numbers.as_ptr())
+        }
+    }
     /// Rounds as [`Bf16::of`](crate::Number::of) does, but that subnormal numbers may become zero,
     /// and writes `LANES` numbers of 16 bits.
     ///
@@ -101,6 +117,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a - b`.
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b`.
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a * b + c`, rounded once where the instruction set can.
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// max(y, floor) that keeps NaN in y.
@@ -174,6 +192,7 @@ mod tests {
                     s.splat(2.5),
                     s.add(a, b),
                     s.sub(a, b),
+                    s.mul(a, b),
                     s.fma(a, b, c),
                     s.where_positive(a, b),
                     s.relu(a),
@@ -286,6 +305,7 @@ mod tests {
                     2.5,
                     x + y,
                     x - y,
+                    x * y,
                     x * y + z,
                     masked,
                     crate::elementwise::relu(x),

@@ -47,6 +47,12 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn load_bytes(self, from: *const u8) -> __m256 {
+        // SAFETY: the features are there (see `splat`); the caller vouches for eight bytes.
+        unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast()))) }
+    }
+
+    #[inline(always)]
     unsafe fn load_bf16(self, from: *const Bf16) -> __m256 {
         // SAFETY: the features are there (see `splat`); the caller vouches for eight numbers.
         unsafe {
@@ -94,6 +100,12 @@ impl Simd for Avx2 {
     fn sub(self, a: __m256, b: __m256) -> __m256 {
         // SAFETY: the features are there (see `splat`).
         unsafe { _mm256_sub_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the features are there (see `splat`).
+        unsafe { _mm256_mul_ps(a, b) }
     }
 
     #[inline(always)]
@@ -232,6 +244,12 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
 
     #[inline(always)]
+    unsafe fn load_bytes(self, from: *const u8) -> __m512 {
+        // SAFETY: the features are there (see `splat`); the caller vouches for sixteen bytes.
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()))) }
+    }
+
+    #[inline(always)]
     unsafe fn load_bf16(self, from: *const Bf16) -> __m512 {
         // SAFETY: the features are there (see `splat`); the caller vouches for sixteen numbers.
         unsafe {
@@ -320,6 +338,12 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     fn sub(self, a: __m512, b: __m512) -> __m512 {
         // SAFETY: the features are there (see `splat`).
         unsafe { _mm512_sub_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the features are there (see `splat`).
+        unsafe { _mm512_mul_ps(a, b) }
     }
 
     #[inline(always)]

@@ -6,6 +6,7 @@ mod dense;
 mod elementwise;
 mod gradients;
 mod norm;
+mod picture;
 mod pool;
 mod stored;
 mod support;

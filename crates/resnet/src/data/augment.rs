@@ -1,22 +1,24 @@
 //! From bytes to the network's input: crops, flips, resizing, normalising.
 //!
-//! Training draws from the stream of (seed, epoch, index) alone. A picture of the input's size goes
-//! straight from bytes to numbers through a table of 256 entries a channel. Others are resized as
-//! Pillow does it (antialiased bilinear), and only where the crop needs it.
+//! Training draws from the stream of (seed, epoch, index) and the picture's size alone, so what a
+//! look at a picture reads of it is known before it is decoded. A picture of the input's size goes
+//! straight from bytes to numbers. Others are resized as Pillow does it (antialiased bilinear), and
+//! only where the crop needs it.
 //!
 //! Padding is put around the normalised picture: a padded pixel is 0, which is the mean, in every
 //! channel (He et al. 2015, section 4.2: the per-pixel mean is subtracted, then 4 pixels are
 //! padded). Networks and pictures of different colours: grey is repeated, colour becomes luma.
 
-use std::cell::RefCell;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
 use super::preprocess::luma;
-use super::resize::Resizer;
-use super::{DataError, Image, Normalize, Preprocess};
+use super::resize::{Scratch, pixels, with_scratch};
+use super::{DataError, Image, Normalize, Part, Preprocess};
 use crate::base::rng::Rng;
 use resnet_engine::graph::Shape;
+use resnet_engine::picture::{Area, Normalizer, Resize, normalizer};
 
 /// What is done to training pictures so that the network does not see the same one twice. All off
 /// by default.
@@ -54,8 +56,8 @@ impl Default for RandomResizedCrop {
 pub struct Transform {
     preprocess: Preprocess,
     augment: Augment,
-    /// The number of each byte, by channel; without the mean where that is per pixel.
-    tables: Vec<[f32; 256]>,
+    /// Without the mean where that is per pixel.
+    normalizer: Normalizer,
 }
 
 /// Inputs of one picture in an evaluation with crops.
@@ -87,16 +89,11 @@ impl Transform {
                 )));
             }
         }
-        let tables = (0..c).map(|c| {
-            std::array::from_fn(|v| {
-                let v = v as f32 / 255.0;
-                match &preprocess.normalize {
-                    Normalize::Channel { mean, std } => (v - mean[c]) / std[c],
-                    Normalize::Pixel { .. } => v,
-                }
-            })
-        });
-        Ok(Transform { tables: tables.collect(), preprocess, augment })
+        let normalizer = match &preprocess.normalize {
+            Normalize::Channel { mean, std } => normalizer(mean, std),
+            Normalize::Pixel { .. } => normalizer(&vec![0.0; c], &vec![1.0; c]),
+        };
+        Ok(Transform { normalizer, preprocess, augment })
     }
 
     /// What is done to every picture.
@@ -120,25 +117,7 @@ impl Transform {
     /// # Panics
     /// If `out` is not [`Transform::shape`] numbers, or `image` is not what it says it is.
     pub fn train(&self, seed: u64, epoch: u64, index: u64, image: &Image, out: &mut [f32]) {
-        let mut rng = Rng::new(seed, &[STREAM, epoch, index]);
-        let Shape { h, w, .. } = self.shape();
-        if let Some(crop) = &self.augment.random_resized_crop {
-            let part = crop.draw(&mut rng, image.height, image.width);
-            let flip = self.augment.flip && rng.coin();
-            return self.part(image, part, flip, out);
-        }
-        let (rows, columns) = self.resized(image);
-        let pad = self.augment.pad;
-        let mut place = |size: usize, crop: usize| {
-            let room = (size + 2 * pad).checked_sub(crop).filter(|_| pad > 0);
-            room.map_or_else(
-                || centre(size, crop),
-                |room| rng.below(room + 1) as isize - pad as isize,
-            )
-        };
-        let at = (place(rows, h), place(columns, w));
-        let flip = self.augment.flip && rng.coin();
-        self.window(image, (rows, columns), at, flip, out);
+        self.look(View::Train { seed, epoch, index }, image, &Part::whole(image), out);
     }
 
     /// The input for evaluation, HWC, in `out`.
@@ -146,20 +125,7 @@ impl Transform {
     /// # Panics
     /// As [`Transform::train`].
     pub fn eval(&self, image: &Image, out: &mut [f32]) {
-        let Shape { h, w, .. } = self.shape();
-        let (rows, columns) = self.resized(image);
-        self.window(image, (rows, columns), (centre(rows, h), centre(columns, w)), false, out);
-    }
-
-    /// Top, left, height and width of the part that [`Transform::eval`] shows the network, in the
-    /// picture's own pixels.
-    pub(crate) fn seen(&self, image: &Image) -> [f64; 4] {
-        let Shape { h, w, .. } = self.shape();
-        let (rows, columns) = self.resized(image);
-        let (down, across) =
-            (image.height as f64 / rows as f64, image.width as f64 / columns as f64);
-        let (top, left) = (centre(rows, h) as f64, centre(columns, w) as f64);
-        [top * down, left * across, h as f64 * down, w as f64 * across]
+        self.look(View::Eval, image, &Part::whole(image), out);
     }
 
     /// One of [`CROPS`] inputs for evaluation, HWC, in `out`: the centre, the corners at the upper
@@ -169,23 +135,109 @@ impl Transform {
     /// # Panics
     /// As [`Transform::train`].
     pub fn crop(&self, crop: usize, image: &Image, out: &mut [f32]) {
+        self.look(View::Crop(crop), image, &Part::whole(image), out);
+    }
+
+    /// The rows and columns that a view reads of a picture of this height and width, at least one
+    /// of each; a [`Dataset`](super::Dataset) need decode no others.
+    pub fn reads(&self, view: View, height: usize, width: usize) -> Area {
+        self.cut(view, (height, width)).reads(self.shape())
+    }
+
+    /// The input of a view, HWC, in `out`, of a picture of which `image` holds `part`.
+    ///
+    /// # Panics
+    /// If `out` is not [`Transform::shape`] numbers, `image` is not what it says it is, or it lacks
+    /// what [`Transform::reads`] says.
+    pub fn look(&self, view: View, image: &Image, part: &Part, out: &mut [f32]) {
+        check(image, part);
+        let cut = self.cut(view, part.size);
         let Shape { h, w, .. } = self.shape();
-        let (rows, columns) = self.resized(image);
-        let far = |size: usize, crop: usize| size.saturating_sub(crop) as isize;
-        let (bottom, right) = (far(rows, h), far(columns, w));
-        let at = match crop % 5 {
-            1 => (0, 0),
-            2 => (0, right),
-            3 => (bottom, 0),
-            4 => (bottom, right),
-            _ => (centre(rows, h), centre(columns, w)),
-        };
-        self.window(image, (rows, columns), at, crop % CROPS >= 5, out);
+        let window = cut.window(self.shape());
+        let at = (cut.at.0 - window.0.start as isize, cut.at.1 - window.1.start as isize);
+        let (rows, columns) = (window.0.len(), window.1.len());
+        let channels = image.channels;
+        if cut.is_resized() {
+            let wanted = cut.resize(self.shape());
+            return with_scratch(|Scratch { resizer, row }| {
+                let bytes = resizer.resize(&pixels(image, part), &wanted);
+                let (stride, mirrored) = (columns, cut.flip);
+                let source = Source { bytes, rows, columns, stride, channels, mirrored };
+                self.write(source, at, None, cut.flip, row, out);
+            });
+        }
+        let reads = cut.reads(self.shape());
+        assert!(part.holds(&reads), "{part:?} is there, {reads:?} are read");
+        let top = reads.0.start - part.area.0.start;
+        let left = reads.1.start - part.area.1.start;
+        let bytes = &image.pixels[(top * image.width + left) * channels..];
+        // The mean lies on a picture of the input's size, and moves with it.
+        let mean_at = (cut.size == (h, w)).then_some((window.0.start, window.1.start));
+        let stride = image.width;
+        let source = Source { bytes, rows, columns, stride, channels, mirrored: false };
+        with_scratch(|scratch| {
+            self.write(source, at, mean_at, cut.flip, &mut scratch.row, out);
+        });
+    }
+
+    /// Top, left, height and width of the part that [`Transform::eval`] shows the network, in the
+    /// picture's own pixels.
+    pub(crate) fn seen(&self, image: &Image) -> [f64; 4] {
+        let Shape { h, w, .. } = self.shape();
+        let (rows, columns) = self.resized(image.height, image.width);
+        let (down, across) =
+            (image.height as f64 / rows as f64, image.width as f64 / columns as f64);
+        let (top, left) = (centre(rows, h) as f64, centre(columns, w) as f64);
+        [top * down, left * across, h as f64 * down, w as f64 * across]
+    }
+
+    /// What a view is made of.
+    fn cut(&self, view: View, (height, width): (usize, usize)) -> Cut {
+        let Shape { h, w, .. } = self.shape();
+        let whole = (0..height, 0..width);
+        let size = self.resized(height, width);
+        let (rows, columns) = size;
+        match view {
+            View::Train { seed, epoch, index } => {
+                let mut rng = Rng::new(seed, &[STREAM, epoch, index]);
+                if let Some(crop) = &self.augment.random_resized_crop {
+                    let [top, left, rows, columns] = crop.draw(&mut rng, height, width);
+                    let part = (top..top + rows, left..left + columns);
+                    let flip = self.augment.flip && rng.coin();
+                    return Cut { part, size: (h, w), at: (0, 0), flip };
+                }
+                let pad = self.augment.pad;
+                let mut place = |size: usize, crop: usize| {
+                    let room = (size + 2 * pad).checked_sub(crop).filter(|_| pad > 0);
+                    room.map_or_else(
+                        || centre(size, crop),
+                        |room| rng.below(room + 1) as isize - pad as isize,
+                    )
+                };
+                let at = (place(rows, h), place(columns, w));
+                Cut { part: whole, size, at, flip: self.augment.flip && rng.coin() }
+            }
+            View::Eval => {
+                let at = (centre(rows, h), centre(columns, w));
+                Cut { part: whole, size, at, flip: false }
+            }
+            View::Crop(crop) => {
+                let far = |size: usize, crop: usize| size.saturating_sub(crop) as isize;
+                let (bottom, right) = (far(rows, h), far(columns, w));
+                let at = match crop % 5 {
+                    1 => (0, 0),
+                    2 => (0, right),
+                    3 => (bottom, 0),
+                    4 => (bottom, right),
+                    _ => (centre(rows, h), centre(columns, w)),
+                };
+                Cut { part: whole, size, at, flip: crop % CROPS >= 5 }
+            }
+        }
     }
 
     /// Rows and columns of the picture before it is cropped.
-    fn resized(&self, image: &Image) -> (usize, usize) {
-        let (rows, columns) = (image.height, image.width);
+    fn resized(&self, rows: usize, columns: usize) -> (usize, usize) {
         let Shape { h, w, .. } = self.shape();
         match self.preprocess.resize {
             Some(side) if rows <= columns => (side, side * columns / rows),
@@ -195,72 +247,24 @@ impl Transform {
         }
     }
 
-    /// The input-sized window at `at` (row, column; may lie outside in part) of the picture resized
-    /// to `size`.
-    fn window(
-        &self,
-        image: &Image,
-        size: (usize, usize),
-        at: (isize, isize),
-        flip: bool,
-        out: &mut [f32],
-    ) {
-        check(image);
-        let Shape { h, w, .. } = self.shape();
-        if size == (image.height, image.width) {
-            let mean_at_source = size == (h, w);
-            let source = Source {
-                image: &image.pixels,
-                rows: size.0,
-                columns: size.1,
-                channels: image.channels,
-            };
-            return self.write(source, at, mean_at_source, flip, out);
-        }
-        let window = (span(at.0, h, size.0), span(at.1, w, size.1));
-        let inside = (at.0 - window.0.start as isize, at.1 - window.1.start as isize);
-        let (rows, columns) = (window.0.len(), window.1.len());
-        let whole = (0..image.height, 0..image.width);
-        with_resizer(|resizer| {
-            let resized = resizer.resize(image, whole, size, window);
-            let source = Source { image: resized, rows, columns, channels: image.channels };
-            self.write(source, inside, false, flip, out);
-        });
-    }
-
-    /// A part of the picture (top, left, rows, columns), resized to the input as if the rest of it
-    /// were not there.
-    fn part(
-        &self,
-        image: &Image,
-        [top, left, rows, columns]: [usize; 4],
-        flip: bool,
-        out: &mut [f32],
-    ) {
-        check(image);
-        let Shape { h, w, .. } = self.shape();
-        let part = (top..top + rows, left..left + columns);
-        with_resizer(|resizer| {
-            let resized = resizer.resize(image, part, (h, w), (0..h, 0..w));
-            let source = Source { image: resized, rows: h, columns: w, channels: image.channels };
-            self.write(source, (0, 0), false, flip, out);
-        });
-    }
-
     /// Normalises the window at `at` of `source` into `out`; 0 outside the source. The per-pixel
-    /// mean lies on the source, or on the window.
+    /// mean lies on the window, or so that its pixel `mean_at` is the source's first. `turned` is
+    /// memory for a row.
     fn write(
         &self,
         source: Source<'_>,
         at: (isize, isize),
-        mean_at_source: bool,
+        mean_at: Option<(usize, usize)>,
         flip: bool,
+        turned: &mut Vec<u8>,
         out: &mut [f32],
     ) {
         let Shape { c, h, w } = self.shape();
         assert_eq!(out.len(), c * h * w, "out must hold the input's {} numbers", self.shape());
         let known = clip(at.1, w, source.columns); // window columns that the source has
         let target = if flip { w - known.end..w - known.start } else { known.clone() };
+        // The same in columns of the source.
+        let read = [known.start, known.end].map(|column| (column as isize + at.1) as usize);
         for (y, row) in out.chunks_exact_mut(w * c).enumerate() {
             let from = y as isize + at.0;
             if from < 0 || from >= source.rows as isize || known.is_empty() {
@@ -270,11 +274,18 @@ impl Transform {
             row[..target.start * c].fill(0.0);
             row[target.end * c..].fill(0.0);
             let row = &mut row[target.start * c..target.end * c];
-            let first = from as usize * source.columns + (known.start as isize + at.1) as usize;
-            let bytes = &source.image[first * source.channels..][..known.len() * source.channels];
-            self.normalise(bytes, source.channels, flip, row);
+            let bytes = source.row(from as usize, read[0]..read[1]);
+            if source.channels == c && source.mirrored == flip {
+                self.normalizer.normalize(bytes, row);
+            } else {
+                turn(bytes, source.channels, c, source.mirrored != flip, turned);
+                self.normalizer.normalize(turned, row);
+            }
             if let Some(mean) = self.preprocess.pixel_mean() {
-                let first = if mean_at_source { first } else { y * w + known.start };
+                let first = match mean_at {
+                    Some((top, left)) => (from as usize + top) * w + read[0] + left,
+                    None => y * w + known.start,
+                };
                 let mean = &mean[first * c..][..row.len()];
                 match flip {
                     false => row.iter_mut().zip(mean).for_each(|(x, m)| *x -= m),
@@ -286,45 +297,96 @@ impl Transform {
             }
         }
     }
+}
 
-    fn normalise(&self, bytes: &[u8], channels: usize, flip: bool, row: &mut [f32]) {
-        match (channels, self.tables.as_slice()) {
-            (1, [grey]) => convert(bytes, row, flip, |[v]: [u8; 1]| [grey[v as usize]]),
-            (3, [r, g, b]) => convert(bytes, row, flip, |v: [u8; 3]| {
-                [r[v[0] as usize], g[v[1] as usize], b[v[2] as usize]]
-            }),
-            (1, [r, g, b]) => convert(bytes, row, flip, |[v]: [u8; 1]| {
-                [r[v as usize], g[v as usize], b[v as usize]]
-            }),
-            (3, [grey]) => convert(bytes, row, flip, |v: [u8; 3]| [grey[luma(v) as usize]]),
-            (_, tables) => unreachable!(
-                "{channels} channels to {}, though both are checked to be 1 or 3",
-                tables.len()
-            ),
+/// Which look at a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// For training: varied by a stream of these three.
+    Train {
+        /// Of the run.
+        seed: u64,
+        /// Pass over the data.
+        epoch: u64,
+        /// The picture's turn in it.
+        index: u64,
+    },
+    /// For evaluation: the centre.
+    Eval,
+    /// For evaluation: one of [`CROPS`].
+    Crop(usize),
+}
+
+/// How a view is made: a part of the picture is resized as if the rest were not there, and the
+/// input lies in that.
+struct Cut {
+    part: Area,
+    /// Rows and columns that the part is resized to.
+    size: (usize, usize),
+    /// Where in these the input begins; it may lie outside in part.
+    at: (isize, isize),
+    flip: bool,
+}
+
+impl Cut {
+    fn is_resized(&self) -> bool {
+        self.size != (self.part.0.len(), self.part.1.len())
+    }
+
+    /// What the input has of the resized part.
+    fn window(&self, Shape { h, w, .. }: Shape) -> Area {
+        (span(self.at.0, h, self.size.0), span(self.at.1, w, self.size.1))
+    }
+
+    fn resize(&self, shape: Shape) -> Resize {
+        let window = self.window(shape);
+        Resize { part: self.part.clone(), size: self.size, window, mirrored: self.flip }
+    }
+
+    fn reads(&self, shape: Shape) -> Area {
+        if self.is_resized() {
+            return self.resize(shape).reads();
         }
+        let (rows, columns) = self.window(shape);
+        let (top, left) = (self.part.0.start, self.part.1.start);
+        (top + rows.start..top + rows.end, left + columns.start..left + columns.end)
     }
 }
 
-/// Bytes to copy from.
+/// Bytes to normalise: rows that begin `stride` pixels apart.
 #[derive(Clone, Copy)]
 struct Source<'a> {
-    image: &'a [u8],
+    bytes: &'a [u8],
     rows: usize,
     columns: usize,
+    stride: usize,
     channels: usize,
+    /// Whether columns go from right to left.
+    mirrored: bool,
 }
 
-fn convert<const S: usize, const D: usize>(
-    bytes: &[u8],
-    row: &mut [f32],
-    flip: bool,
-    number: impl Fn([u8; S]) -> [f32; D],
-) {
-    let pairs = bytes.as_chunks::<S>().0.iter().copied();
-    let row = row.as_chunks_mut::<D>().0;
-    match flip {
-        false => pairs.zip(row).for_each(|(v, x)| *x = number(v)),
-        true => pairs.zip(row.iter_mut().rev()).for_each(|(v, x)| *x = number(v)),
+impl<'a> Source<'a> {
+    /// Columns of a row, counted from the left.
+    fn row(&self, row: usize, columns: Range<usize>) -> &'a [u8] {
+        let first = if self.mirrored { self.columns - columns.end } else { columns.start };
+        let first = (row * self.stride + first) * self.channels;
+        &self.bytes[first..first + columns.len() * self.channels]
+    }
+}
+
+/// Pixels in as many channels as the network has, in reverse order if `reverse`.
+fn turn(bytes: &[u8], from: usize, to: usize, reverse: bool, turned: &mut Vec<u8>) {
+    turned.clear();
+    match (from, to) {
+        (1, 1) => turned.extend(bytes),
+        (3, 3) => turned.extend(bytes),
+        (1, _) => turned.extend(bytes.iter().flat_map(|&v| [v; 3])),
+        _ => turned.extend(bytes.as_chunks::<3>().0.iter().map(|&v| luma(v))),
+    }
+    match to {
+        _ if !reverse => {}
+        1 => turned.reverse(),
+        _ => turned.as_chunks_mut::<3>().0.reverse(),
     }
 }
 
@@ -350,7 +412,7 @@ fn span(at: isize, len: usize, size: usize) -> std::ops::Range<usize> {
     start..end
 }
 
-fn check(image: &Image) {
+fn check(image: &Image, part: &Part) {
     let Image { width, height, channels, pixels } = image;
     assert!(
         *width > 0
@@ -360,15 +422,10 @@ fn check(image: &Image) {
         "a picture of {width} x {height} pixels of {channels} channels in {} bytes",
         pixels.len()
     );
-}
-
-/// Lends this thread's resizer: workers resize one picture after another, and its memory spares an
-/// allocation for each.
-fn with_resizer(run: impl FnOnce(&mut Resizer)) {
-    thread_local! {
-        static RESIZER: RefCell<Resizer> = RefCell::default();
-    }
-    RESIZER.with_borrow_mut(run);
+    assert!(
+        part.area.0.len() == *height && part.area.1.len() == *width,
+        "{width} x {height} pixels, which are said to be {part:?}"
+    );
 }
 
 impl RandomResizedCrop {

@@ -1,8 +1,10 @@
 //! Pictures with labels, whatever holds them.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use resnet_engine::graph::Shape;
+use resnet_engine::picture::Area;
 
 use super::DataError;
 
@@ -28,6 +30,31 @@ impl Image {
     /// A picture of red, green and blue, three bytes a pixel.
     pub fn rgb(width: usize, height: usize, pixels: Vec<u8>) -> Image {
         Image { width, height, channels: 3, pixels }
+    }
+}
+
+/// What an [`Image`] holds of its picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Height and width of the whole picture, upright.
+    pub size: (usize, usize),
+    /// Rows and columns that are there.
+    pub area: Area,
+}
+
+impl Part {
+    /// All of it.
+    pub fn whole(image: &Image) -> Part {
+        let size = (image.height, image.width);
+        Part { size, area: (0..size.0, 0..size.1) }
+    }
+
+    /// Whether it has these rows and columns.
+    pub(super) fn holds(&self, (rows, columns): &Area) -> bool {
+        let holds = |all: &Range<usize>, part: &Range<usize>| {
+            all.start <= part.start && part.end <= all.end
+        };
+        holds(&self.area.0, rows) && holds(&self.area.1, columns)
     }
 }
 
@@ -57,6 +84,23 @@ pub trait Dataset: Send + Sync {
     /// # Errors
     /// The picture's file is missing or broken; data held in memory never fails.
     fn read(&self, index: usize, image: &mut Image) -> Result<(), DataError>;
+
+    /// Decodes at least a part of picture `index` into `image`, whose memory is used again: the rows
+    /// and columns that `wanted` makes of the picture's height and width. Says what it decoded: all
+    /// of it, where nothing less is less work.
+    ///
+    /// # Errors
+    /// As [`Dataset::read`]; damage outside of the part may go unseen.
+    fn read_part(
+        &self,
+        index: usize,
+        wanted: &dyn Fn(usize, usize) -> Area,
+        image: &mut Image,
+    ) -> Result<Part, DataError> {
+        let _ = wanted;
+        self.read(index, image)?;
+        Ok(Part::whole(image))
+    }
 
     /// The shape of the pictures, if all have the same, or all but a few, which are resized to
     /// cover it. Then they are cropped and padded by the recipe's rules for small pictures;
@@ -96,6 +140,15 @@ impl<D: Dataset + ?Sized> Dataset for Arc<D> {
 
     fn read(&self, index: usize, image: &mut Image) -> Result<(), DataError> {
         (**self).read(index, image)
+    }
+
+    fn read_part(
+        &self,
+        index: usize,
+        wanted: &dyn Fn(usize, usize) -> Area,
+        image: &mut Image,
+    ) -> Result<Part, DataError> {
+        (**self).read_part(index, wanted, image)
     }
 
     fn shape(&self) -> Option<Shape> {

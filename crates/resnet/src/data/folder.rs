@@ -20,9 +20,11 @@ use std::sync::Arc;
 use image::ImageFormat;
 
 use super::header::Header;
-use super::picture::read_picture;
+use super::picture::{read_picture, read_picture_part};
 use super::walk::entries;
-use super::{BadFiles, DataError, Dataset, Format, Image, OpenOptions, Splits, Warning, describe};
+use super::{
+    Area, BadFiles, DataError, Dataset, Format, Image, OpenOptions, Part, Splits, Warning, describe,
+};
 use crate::base::suggest::nearest;
 use crate::base::text;
 use layout::{Class, Layout, Split};
@@ -65,6 +67,15 @@ impl Dataset for Folder {
 
     fn read(&self, index: usize, image: &mut Image) -> Result<(), DataError> {
         read_picture(&self.files[index].0, image)
+    }
+
+    fn read_part(
+        &self,
+        index: usize,
+        wanted: &dyn Fn(usize, usize) -> Area,
+        image: &mut Image,
+    ) -> Result<Part, DataError> {
+        read_picture_part(&self.files[index].0, wanted, image)
     }
 
     fn shape(&self) -> Option<Shape> {

@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{DataError, Dataset, Image, Targets, Transform, Warning};
+use super::{Area, DataError, Dataset, Image, Part, Targets, Transform, View, Warning};
 use crate::base::rng::Rng;
 
 mod crew;
@@ -49,7 +49,7 @@ pub struct LoaderOptions {
     pub workers: usize,
     /// Another order each epoch, instead of the data's own.
     pub shuffle: bool,
-    /// [`Transform::train`] instead of [`Transform::eval`].
+    /// [`View::Train`] instead of [`View::Eval`].
     pub augment: bool,
     /// Every class equally often, pictures of rare classes several times an epoch; for shuffled
     /// data.
@@ -343,21 +343,27 @@ impl Job {
         };
         let end = self.order.len().min((step + 1) * options.batch);
         for &turn in &self.order[step * options.batch..end] {
-            let Some(index) = self.read(turn.index, image, &mut batch.broken)? else {
+            let view = |crop| match options.augment {
+                true => {
+                    let turn = u64::from(turn.index) + u64::from(turn.round) * data.len() as u64;
+                    View::Train { seed: options.seed, epoch: self.epoch, index: turn }
+                }
+                false if options.crops == 1 => View::Eval,
+                false => View::Crop(crop),
+            };
+            // Several views together read most of a picture.
+            let wanted = |height, width| match options.crops {
+                1 => transform.reads(view(0), height, width),
+                _ => (0..height, 0..width),
+            };
+            let broken = &mut batch.broken;
+            let Some((index, part)) = self.read(turn.index, &wanted, image, broken)? else {
                 continue;
             };
             let at = batch.count;
             let x = &mut batch.x[at * size..(at + 1) * size];
-            match options.augment {
-                true => {
-                    let key = u64::from(turn.index) + u64::from(turn.round) * data.len() as u64;
-                    transform.train(options.seed, self.epoch, key, image, x);
-                }
-                false if options.crops == 1 => transform.eval(image, x),
-                false => x
-                    .chunks_exact_mut(transform.shape().len())
-                    .enumerate()
-                    .for_each(|(crop, x)| transform.crop(crop, image, x)),
+            for (crop, x) in x.chunks_exact_mut(transform.shape().len()).enumerate() {
+                transform.look(view(crop), image, &part, x);
             }
             batch.labels[at] = data.label(index as usize);
             batch.indices[at] = index;
@@ -378,17 +384,18 @@ impl Job {
         Ok(batch)
     }
 
-    /// Decodes picture `wanted`, or another in its place, and says which; none if it is to be left
-    /// out.
+    /// Decodes `part` of picture `wanted`, or of another in its place, and says which, and what of
+    /// it; none if it is to be left out.
     fn read(
         &self,
         wanted: u32,
+        part: &dyn Fn(usize, usize) -> Area,
         image: &mut Image,
         broken: &mut Vec<(u32, Warning)>,
-    ) -> Result<Option<u32>, DataError> {
+    ) -> Result<Option<(u32, Part)>, DataError> {
         let Shared { data, options, .. } = self.shared.as_ref();
-        let error = match data.read(wanted as usize, image) {
-            Ok(()) => return Ok(Some(wanted)),
+        let error = match data.read_part(wanted as usize, part, image) {
+            Ok(part) => return Ok(Some((wanted, part))),
             Err(error) => error,
         };
         let mut warn = |what: &str| {
@@ -405,10 +412,10 @@ impl Job {
             OnBroken::Replace => {
                 for step in 1..data.len().min(REPLACEMENTS + 1) {
                     let index = (wanted as usize + step) % data.len();
-                    match data.read(index, image) {
-                        Ok(()) => {
+                    match data.read_part(index, part, image) {
+                        Ok(part) => {
                             warn(&format!("{} is used in its place", data.name(index)));
-                            return Ok(Some(index as u32));
+                            return Ok(Some((index as u32, part)));
                         }
                         Err(error) if error.is_of_system() => return Err(error),
                         Err(_) => {}

@@ -32,9 +32,9 @@ mod target;
 pub(crate) mod testing;
 mod walk;
 
-pub use augment::{Augment, CROPS, RandomResizedCrop, Transform};
+pub use augment::{Augment, CROPS, RandomResizedCrop, Transform, View};
 pub use cifar::CIFAR10_CLASSES;
-pub use dataset::{Dataset, Image, from_fn};
+pub use dataset::{Dataset, Image, Part, from_fn};
 use describe::describe;
 pub use error::{DataError, Warning};
 pub(crate) use fingerprint::fingerprint;
@@ -42,9 +42,12 @@ pub use format::{BadFiles, Format, OpenOptions, Splits};
 pub use loader::{Batch, Epoch, Loader, LoaderOptions, OnBroken};
 pub use memory::Memory;
 pub(crate) use numbered::with_numbers;
-pub use picture::{Packed, PictureFault, decode_picture, max_pixels, read_picture};
+pub use picture::{
+    Packed, PictureFault, decode_picture, max_pixels, read_picture, read_picture_part,
+};
 pub use preprocess::{Normalize, Preprocess};
 pub(crate) use resize::shrink;
+pub use resnet_engine::picture::Area;
 pub(crate) use role::is_test;
 pub use role::split_name;
 pub(crate) use source::check_classes;

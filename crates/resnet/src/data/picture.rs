@@ -4,8 +4,10 @@
 //! blue, CMYK is converted, 16 bits become 8, transparency is laid over white, and of an animation
 //! or of several pages the first counts.
 //!
-//! The decoders are those of `image`, but for JPEGs whose colours come in scans of their own: its
+//! The decoders are those of `image`, but for plain JPEGs (`baseline`), and for those whose colours come in scans of their own: its
 //! decoder takes them for one scan and gives garbage without an error, so `jpeg-decoder` has them.
+
+mod baseline;
 
 use std::fs::File;
 use std::io::{Cursor, Read, Seek};
@@ -16,7 +18,7 @@ use image::{DynamicImage, GrayImage, ImageDecoder, ImageReader, Limits, RgbImage
 use jpeg_decoder::PixelFormat;
 
 use super::header::{self, Fault, Header};
-use super::{DataError, Image};
+use super::{Area, DataError, Image, Part};
 
 pub use super::header::max_pixels;
 
@@ -31,9 +33,27 @@ const FREE_BYTES: u64 = 64 << 20;
 /// The file cannot be read, is empty, of another format, damaged, cut off, or declares more than
 /// [`max_pixels`] or than its bytes can hold; the size is checked before anything is decoded.
 pub fn read_picture(file: &Path, image: &mut Image) -> Result<(), DataError> {
+    read_picture_part(file, &all, image).map(|_| ())
+}
+
+/// The same of at least the rows and columns that `wanted` makes of the upright picture's height
+/// and width; says what `image` then holds. All of it is decoded where nothing less is less work.
+///
+/// # Errors
+/// As [`read_picture`]; damage below the part may go unseen.
+pub fn read_picture_part(
+    file: &Path,
+    wanted: &dyn Fn(usize, usize) -> Area,
+    image: &mut Image,
+) -> Result<Part, DataError> {
     let (header, opened, length) = open(file).map_err(|fault| fault.of(file))?;
     let packed = read_opened(opened, length).map_err(|fault| fault.of(file))?;
-    decode_into(&packed, header, image).map_err(|reason| Fault::Reason(reason).of(file))
+    decode_into(&packed, header, wanted, image).map_err(|reason| Fault::Reason(reason).of(file))
+}
+
+/// Wants all of a picture.
+fn all(height: usize, width: usize) -> Area {
+    (0..height, 0..width)
 }
 
 /// Reads the header of `file`.
@@ -113,7 +133,20 @@ impl<'a> Packed<'a> {
     /// # Errors
     /// It is damaged.
     pub fn decode(self, image: &mut Image) -> Result<(), PictureFault> {
-        decode_into(self.bytes, self.header, image).map_err(PictureFault::Damaged)
+        self.decode_part(&all, image).map(|_| ())
+    }
+
+    /// Decodes at least the rows and columns that `wanted` makes of the upright picture's height
+    /// and width; says what `image` then holds.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn decode_part(
+        self,
+        wanted: &dyn Fn(usize, usize) -> Area,
+        image: &mut Image,
+    ) -> Result<Part, PictureFault> {
+        decode_into(self.bytes, self.header, wanted, image).map_err(PictureFault::Damaged)
     }
 }
 
@@ -130,18 +163,25 @@ fn open(file: &Path) -> Result<(Header, File, u64), Fault> {
     Ok((header, opened, metadata.len()))
 }
 
-fn decode_into(packed: &[u8], header: Header, image: &mut Image) -> Result<(), String> {
+fn decode_into(
+    packed: &[u8],
+    header: Header,
+    wanted: &dyn Fn(usize, usize) -> Area,
+    image: &mut Image,
+) -> Result<Part, String> {
+    if let Some(part) = baseline::decode(packed, header, wanted, image) {
+        return Ok(part);
+    }
     // Decoders are to return errors, but a panic inside one must not end the program either.
     let decoded = catch_unwind(AssertUnwindSafe(|| decode_bytes(packed, header)))
         .unwrap_or_else(|_| Err("is damaged: its decoder panicked".to_string()))?;
     (image.width, image.height) = (decoded.width() as usize, decoded.height() as usize);
     image.channels = 3;
     image.pixels = to_rgb(decoded);
-    Ok(())
+    Ok(Part::whole(image))
 }
 
-fn decode_bytes(packed: &[u8], header: Header) -> Result<DynamicImage, String> {
-    let damaged = |error: image::ImageError| format!("is damaged: {error}");
+fn reader(packed: &[u8], header: Header) -> ImageReader<Cursor<&[u8]>> {
     let mut reader = ImageReader::with_format(Cursor::new(packed), header.format);
     let mut limits = Limits::default();
     limits.max_image_width = Some(header.width);
@@ -149,7 +189,12 @@ fn decode_bytes(packed: &[u8], header: Header) -> Result<DynamicImage, String> {
     let pixels = u64::from(header.width) * u64::from(header.height);
     limits.max_alloc = Some(FREE_BYTES + BYTES_A_PIXEL * pixels);
     reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(damaged)?;
+    reader
+}
+
+fn decode_bytes(packed: &[u8], header: Header) -> Result<DynamicImage, String> {
+    let damaged = |error: image::ImageError| format!("is damaged: {error}");
+    let mut decoder = reader(packed, header).into_decoder().map_err(damaged)?;
     let orientation = decoder.orientation().map_err(damaged)?;
     let mut decoded = match header.separate_scans {
         true => decode_scans(packed, header)?,

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use super::{DataError, Dataset, Image};
+use super::{DataError, Dataset, Image, Part};
 use crate::base::rng::Rng;
 use crate::base::suggest::nearest;
 use crate::base::text::composed;
 use resnet_engine::graph::Shape;
+use resnet_engine::picture::Area;
 
 /// Some pictures of a data set, in a given order.
 pub struct Subset {
@@ -48,6 +49,15 @@ impl Dataset for Subset {
 
     fn read(&self, index: usize, image: &mut Image) -> Result<(), DataError> {
         self.data.read(self.indices[index] as usize, image)
+    }
+
+    fn read_part(
+        &self,
+        index: usize,
+        wanted: &dyn Fn(usize, usize) -> Area,
+        image: &mut Image,
+    ) -> Result<Part, DataError> {
+        self.data.read_part(self.indices[index] as usize, wanted, image)
     }
 
     fn shape(&self) -> Option<Shape> {
@@ -190,6 +200,15 @@ impl Dataset for Relabelled {
 
     fn read(&self, index: usize, image: &mut Image) -> Result<(), DataError> {
         self.data.read(index, image)
+    }
+
+    fn read_part(
+        &self,
+        index: usize,
+        wanted: &dyn Fn(usize, usize) -> Area,
+        image: &mut Image,
+    ) -> Result<Part, DataError> {
+        self.data.read_part(index, wanted, image)
     }
 
     fn shape(&self) -> Option<Shape> {

@@ -1,0 +1,214 @@
+//! Huffman codes (ITU T.81, annexes C and F), as tables that decode a coefficient at one look.
+
+/// Bits of a look: most codes with the value behind them.
+pub(super) const LOOK: u32 = 12;
+
+/// Low bits of an entry: how many bits are used.
+const LENGTH: u32 = 63;
+/// The entry tells less than a whole coefficient: a look is too short for its value or its code.
+pub(super) const PARTIAL: u32 = 1 << 6;
+/// Where an entry says how far its coefficient is behind the last one.
+pub(super) const ADVANCE: u32 = 8;
+/// Added to the place of the last coefficient where the block ends with it.
+pub(super) const END: u32 = 128;
+/// Added besides where the entry holds no coefficient.
+pub(super) const NOTHING: u32 = 64;
+/// Where an entry has its value, or the size of a value that is not looked at.
+pub(super) const VALUE: u32 = 16;
+
+/// Largest sizes of values in baseline JPEGs of 8 bits (table F.1, F.2).
+const MAX_DC_SIZE: u8 = 11;
+const MAX_AC_SIZE: u8 = 10;
+
+/// A code as its segment defines it, known to be one of baseline symbols.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Code<'a> {
+    is_dc: bool,
+    /// How many symbols have codes of 1, 2, ... 16 bits.
+    counts: &'a [u8; 16],
+    symbols: &'a [u8],
+}
+
+impl<'a> Code<'a> {
+    /// `None` where the lengths are those of no prefix code, a code is all ones, or a symbol is
+    /// not one of baseline JPEGs of 8 bits.
+    pub(super) fn new(is_dc: bool, counts: &'a [u8; 16], symbols: &'a [u8]) -> Option<Code<'a>> {
+        let mut next = 0u32;
+        for (&count, length) in counts.iter().zip(1..) {
+            next = 2 * next + u32::from(count);
+            if count > 0 && next >= 1 << length {
+                return None;
+            }
+        }
+        let is_known = |&symbol: &u8| match is_dc {
+            true => symbol <= MAX_DC_SIZE,
+            false => match (symbol >> 4, symbol & 15) {
+                (0 | 15, 0) => true,
+                (_, size) => (1..=MAX_AC_SIZE).contains(&size),
+            },
+        };
+        (symbols.len() <= 256 && symbols.iter().all(is_known))
+            .then_some(Code { is_dc, counts, symbols })
+    }
+
+    /// Codes, left-aligned in 16 bits, with their lengths and symbols.
+    fn words(&self) -> impl Iterator<Item = (u32, u32, u8)> {
+        let lengths =
+            self.counts.iter().zip(1..).flat_map(|(&count, length)| (0..count).map(move |_| length));
+        let mut next = 0;
+        lengths.zip(self.symbols).map(move |(length, &symbol)| {
+            let word = next;
+            next += 1 << (16 - length);
+            (word, length, symbol)
+        })
+    }
+}
+
+/// A code, ready to decode.
+#[derive(Clone, Debug)]
+pub(super) struct Table {
+    /// Entries by the next [`LOOK`] bits.
+    look: Box<[u32; 1 << LOOK]>,
+    /// Behind the last code of each length, left-aligned in 16 bits.
+    limits: [u32; 17],
+    /// What to add to a code to find its symbol.
+    offsets: [i32; 17],
+    /// The code of the end of a block, in the highest of 64 bits, and its length.
+    pub(super) end: (u64, u32),
+    symbols: [u8; 256],
+    count: usize,
+    counts: [u8; 16],
+    is_dc: bool,
+}
+
+impl Table {
+    pub(super) fn new(code: &Code) -> Table {
+        let mut table = Table {
+            look: vec![0; 1 << LOOK].try_into().unwrap_or_else(|_| Box::new([0; 1 << LOOK])),
+            limits: [0; 17],
+            offsets: [0; 17],
+            end: (0, 0),
+            symbols: [0; 256],
+            count: 0,
+            counts: [0; 16],
+            is_dc: false,
+        };
+        table.fill(code);
+        table
+    }
+
+    /// Whether it was made from `code`.
+    pub(super) fn is_of(&self, code: &Code) -> bool {
+        self.is_dc == code.is_dc
+            && self.counts == *code.counts
+            && self.symbols[..self.count] == *code.symbols
+    }
+
+    /// Makes it from another code, in the same memory.
+    pub(super) fn fill(&mut self, code: &Code) {
+        self.look.fill(PARTIAL);
+        self.count = code.symbols.len();
+        self.symbols[..self.count].copy_from_slice(code.symbols);
+        (self.counts, self.is_dc) = (*code.counts, code.is_dc);
+        let (mut next, mut first) = (0, 0);
+        for length in 1..=16 {
+            let count = u32::from(code.counts[length - 1]);
+            self.offsets[length] = first - next as i32;
+            next += count;
+            first += count as i32;
+            self.limits[length] = next << (16 - length);
+            next *= 2;
+        }
+        for (word, length, symbol) in code.words().filter(|&(_, length, _)| length <= LOOK) {
+            if symbol == 0 {
+                self.end = (u64::from(word) << 48, length);
+            }
+            let begin = (word >> (16 - LOOK)) as usize;
+            let entries = &mut self.look[begin..begin + (1 << (LOOK - length))];
+            match code.is_dc {
+                true => fill_dc(entries, length, symbol),
+                false => fill_ac(entries, length, symbol),
+            }
+        }
+        if !code.is_dc {
+            self.join_ends();
+        }
+    }
+
+    /// Where a block ends behind a coefficient and the look holds both, one entry says both.
+    fn join_ends(&mut self) {
+        for index in 0..1 << LOOK {
+            let entry = self.look[index];
+            let used = entry & LENGTH;
+            if entry & PARTIAL != 0 || entry >> VALUE == 0 || used >= LOOK {
+                continue;
+            }
+            let next = self.look[index << used & ((1 << LOOK) - 1)];
+            let is_end = next & PARTIAL == 0 && next >> ADVANCE == END + NOTHING;
+            if is_end && used + (next & LENGTH) <= LOOK {
+                self.look[index] = (entry + (next & LENGTH)) | END << ADVANCE;
+            }
+        }
+    }
+
+    /// The entry of the next bits.
+    #[inline(always)]
+    pub(super) fn look(&self, bits: u64) -> u32 {
+        self.look[(bits >> (64 - LOOK)) as usize]
+    }
+
+    /// The partial entry of a code longer than a look; `None` where the bits are no code.
+    pub(super) fn find(&self, bits: u64) -> Option<u32> {
+        let word = (bits >> 48) as u32;
+        let length = (1..=16).find(|&length| word < self.limits[length])?;
+        let place = (word >> (16 - length)) as i32 + self.offsets[length];
+        let symbol = self.symbols[usize::try_from(place).ok().filter(|&place| place < self.count)?];
+        Some(match self.is_dc {
+            true => PARTIAL | length as u32 | u32::from(symbol) << VALUE,
+            false => partial(length as u32, symbol),
+        })
+    }
+}
+
+/// The entry of an AC code whose value is still to be read, or that has none.
+fn partial(length: u32, symbol: u8) -> u32 {
+    let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
+    match (run, size) {
+        (0, 0) => length | (END + NOTHING) << ADVANCE,
+        (_, 0) => length | 16 << ADVANCE,
+        _ => PARTIAL | length | (run + 1) << ADVANCE | size << VALUE,
+    }
+}
+
+fn fill_ac(entries: &mut [u32], length: u32, symbol: u8) {
+    let size = u32::from(symbol & 15);
+    let entry = partial(length, symbol);
+    if size == 0 || length + size > LOOK {
+        entries.fill(entry);
+        return;
+    }
+    let each = entries.len() >> size;
+    for (bits, entries) in entries.chunks_exact_mut(each).enumerate() {
+        let value = extend(bits as u32, size) as u32;
+        entries.fill((entry & 0xffff & !PARTIAL) + size | value << VALUE);
+    }
+}
+
+fn fill_dc(entries: &mut [u32], length: u32, symbol: u8) {
+    let size = u32::from(symbol);
+    if length + size > LOOK {
+        entries.fill(PARTIAL | length | size << VALUE);
+        return;
+    }
+    let each = entries.len() >> size;
+    for (bits, entries) in entries.chunks_exact_mut(each).enumerate() {
+        entries.fill((length + size) | (extend(bits as u32, size) as u32) << VALUE);
+    }
+}
+
+/// The value of `size` bits: those that begin with 0 stand for negative numbers (F.2.2.1).
+#[inline(always)]
+pub(super) fn extend(bits: u32, size: u32) -> i32 {
+    let most = (1 << size) - 1;
+    bits as i32 - if 2 * bits <= most { most as i32 } else { 0 }
+}
