@@ -8,6 +8,7 @@
 
 mod augment;
 mod builtin;
+mod catalogue;
 pub mod check;
 mod cifar;
 mod dataset;
@@ -22,10 +23,13 @@ mod loader;
 mod memory;
 mod numbered;
 mod picture;
+mod pictures;
 mod preprocess;
 mod resize;
 mod role;
+mod shards;
 mod source;
+mod store;
 mod subset;
 mod target;
 #[cfg(test)]

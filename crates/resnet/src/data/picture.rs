@@ -36,17 +36,6 @@ pub fn read_picture(file: &Path, image: &mut Image) -> Result<(), DataError> {
     decode_into(&packed, header, image).map_err(|reason| Fault::Reason(reason).of(file))
 }
 
-/// Reads the header of `file`.
-pub(super) fn read_header(file: &Path) -> Result<Header, Fault> {
-    open(file).map(|(header, _, _)| header)
-}
-
-/// The bytes of a picture file.
-pub(super) fn read_bytes(file: &Path) -> Result<Vec<u8>, Fault> {
-    let (_, opened, length) = open(file)?;
-    read_opened(opened, length)
-}
-
 fn read_opened(opened: File, length: u64) -> Result<Vec<u8>, Fault> {
     let mut packed = Vec::with_capacity(length as usize);
     opened.take(length).read_to_end(&mut packed)?;
