@@ -6,7 +6,7 @@ use std::sync::{PoisonError, RwLock};
 use super::describe::describe;
 use super::pictures::Kind;
 use super::{DataError, Dataset, Format, OpenOptions, Splits};
-use super::{builtin, cifar, folder, idx, shards};
+use super::{builtin, cifar, folder, idx, list, shards, tar};
 use crate::base::suggest::nearest;
 
 /// Kinds of data that a program added.
@@ -50,11 +50,18 @@ pub fn formats() -> Vec<&'static Format> {
 }
 
 /// The kinds of data that are built in.
-const FORMATS: &[Format] =
-    &[builtin::FORMAT, cifar::CIFAR10, cifar::CIFAR100, idx::FORMAT, folder::FORMAT];
+const FORMATS: &[Format] = &[
+    builtin::FORMAT,
+    cifar::CIFAR10,
+    cifar::CIFAR100,
+    idx::FORMAT,
+    list::FORMAT,
+    tar::FORMAT,
+    folder::FORMAT,
+];
 
 /// Those of them whose pictures lie in files.
-const KINDS: &[&Kind] = &[&folder::KIND];
+const KINDS: &[&Kind] = &[&list::KIND, &tar::KIND, &folder::KIND];
 
 /// How a format lists its pictures, if they lie in files.
 pub(super) fn kind_of(format: &Format) -> Option<&'static Kind> {
@@ -194,7 +201,7 @@ mod tests {
         assert!(message(dir.text()).contains("found an empty folder"));
         dir.write("notes.txt", b"x");
         assert!(message(dir.text()).contains("expected data of a known kind, found notes.txt"));
-        let file = dir.path().join("notes.txt");
+        let file = dir.write("notes.md", b"x");
         let shown = message(file.to_str().unwrap());
         assert!(shown.contains("expected data of a known kind, found another file"), "{shown}");
     }

@@ -8,8 +8,10 @@
 mod build;
 mod entries;
 mod headers;
+mod labels;
 mod listing;
 mod sizes;
+mod tree;
 
 use std::io;
 use std::path::PathBuf;
@@ -22,8 +24,10 @@ use crate::base::text;
 pub(super) use build::build;
 pub(super) use entries::Entries;
 pub(super) use headers::{holds_placeholders, read_headers};
+pub(super) use labels::{Labels, Names};
 pub(super) use listing::{Class, Listed, Listing};
 pub(super) use sizes::Sizes;
+pub(super) use tree::tree;
 
 /// Bad files that are named; of others only the number is kept.
 const NAMED: usize = 100;
