@@ -47,14 +47,20 @@ impl<'a> Code<'a> {
                 (_, size) => (1..=MAX_AC_SIZE).contains(&size),
             },
         };
-        (symbols.len() <= 256 && symbols.iter().all(is_known))
-            .then_some(Code { is_dc, counts, symbols })
+        (symbols.len() <= 256 && symbols.iter().all(is_known)).then_some(Code {
+            is_dc,
+            counts,
+            symbols,
+        })
     }
 
     /// Codes, left-aligned in 16 bits, with their lengths and symbols.
     fn words(&self) -> impl Iterator<Item = (u32, u32, u8)> {
-        let lengths =
-            self.counts.iter().zip(1..).flat_map(|(&count, length)| (0..count).map(move |_| length));
+        let lengths = self
+            .counts
+            .iter()
+            .zip(1..)
+            .flat_map(|(&count, length)| (0..count).map(move |_| length));
         let mut next = 0;
         lengths.zip(self.symbols).map(move |(length, &symbol)| {
             let word = next;
@@ -162,7 +168,8 @@ impl Table {
         let word = (bits >> 48) as u32;
         let length = (1..=16).find(|&length| word < self.limits[length])?;
         let place = (word >> (16 - length)) as i32 + self.offsets[length];
-        let symbol = self.symbols[usize::try_from(place).ok().filter(|&place| place < self.count)?];
+        let symbol =
+            self.symbols[usize::try_from(place).ok().filter(|&place| place < self.count)?];
         Some(match self.is_dc {
             true => PARTIAL | length as u32 | u32::from(symbol) << VALUE,
             false => partial(length as u32, symbol),

@@ -92,9 +92,7 @@ fn transposed(r: [Row; 8]) -> [Row; 8] {
 
 fn transform(coefficients: &[i16; 64], steps: &[i16; 64], out: &mut [u8], stride: usize) {
     let products: [Row; 8] = std::array::from_fn(|i| {
-        std::array::from_fn(|j| {
-            i32::from(coefficients[8 * i + j]) * i32::from(steps[8 * i + j])
-        })
+        std::array::from_fn(|j| i32::from(coefficients[8 * i + j]) * i32::from(steps[8 * i + j]))
     });
     let rows = transposed(pass(products, 512, 10));
     let rows = transposed(pass(rows, 65536 + 512 + (128 << 17), 17));
@@ -112,7 +110,8 @@ fn blend(near: &[u8], far: &[u8], out: &mut [u8]) {
 fn widen(row: &[u8], out: &mut [u8]) {
     let n = out.len() / 2;
     let (left, own, right) = (&row[..n], &row[1..n + 1], &row[2..n + 2]);
-    for (((&left, &own), &right), out) in left.iter().zip(own).zip(right).zip(out.as_chunks_mut().0) {
+    for (((&left, &own), &right), out) in left.iter().zip(own).zip(right).zip(out.as_chunks_mut().0)
+    {
         let own = 3 * u16::from(own) + 2;
         *out = [((own + u16::from(left)) >> 2) as u8, ((own + u16::from(right)) >> 2) as u8];
     }

@@ -11,17 +11,20 @@ mod alike;
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::Serialize;
 
-use super::folder::{self, Surveyed};
-use super::header;
-use super::picture::{read_bytes, read_picture};
+use super::catalogue::Entries;
+use super::pictures::{self, Surveyed};
+use super::source::kind_of;
+use super::store::Store;
 use super::{DataError, Dataset, Image, OpenOptions};
+use super::{header, picture};
 use crate::base::{text, threads};
 use alike::Look;
+use image::ImageFormat;
 
 /// A class with this many times fewer training pictures than the largest is told of.
 pub(crate) const IMBALANCE: f64 = 3.0;
@@ -180,10 +183,9 @@ impl Check {
 /// as for want of memory: that is no fault of a picture.
 pub fn check(source: &str, depth: Depth, on: &(dyn Fn(usize) + Sync)) -> Result<Check, DataError> {
     let (format, place) = super::find(source)?;
-    let (parts, mut findings) = if format.name == folder::FORMAT.name {
-        of_folder(folder::survey(&place)?)
-    } else {
-        of_splits((format.open)(&place, &OpenOptions::default())?)
+    let (parts, mut findings) = match kind_of(format) {
+        Some(kind) => of_survey(pictures::survey(kind, &place)?),
+        None => of_splits((format.open)(&place, &OpenOptions::default())?),
     };
     let seen = look(&parts, depth, on)?;
     let classes = all_classes(&parts);
@@ -200,7 +202,7 @@ pub fn check(source: &str, depth: Depth, on: &(dyn Fn(usize) + Sync)) -> Result<
     alike::near(&parts, &seen, &mut findings);
     tiny(&parts, &seen, &mut findings);
     of_classes(&splits, &mut findings);
-    let in_memory = parts.iter().all(|part| part.data.is_some());
+    let in_memory = parts.iter().all(|part| matches!(part.from, From::Data(_)));
     Ok(Check {
         source: source.to_string(),
         depth,
@@ -220,47 +222,62 @@ struct Picture {
 }
 
 enum Place {
-    /// A file, of this size in pixels by its header.
-    File(PathBuf, (usize, usize)),
+    /// Picture `index` of the part's survey, of this size in pixels by its header, and its file's
+    /// length.
+    File { index: usize, size: (usize, usize), length: u32 },
     /// A picture of the part's data.
     Index(usize),
 }
 
 struct Pictures {
     split: String,
-    /// Its class folders, or the classes of its data.
+    /// Its own classes.
     classes: Vec<String>,
     pictures: Vec<Picture>,
-    data: Option<std::sync::Arc<dyn Dataset>>,
+    from: From,
+}
+
+/// What reads a part's pictures.
+enum From {
+    Survey(Arc<dyn Store>, Entries),
+    Data(Arc<dyn Dataset>),
 }
 
 /// What a look at a picture gave: its size, and its content's hash where that was taken; or what is
 /// wrong with it.
 type Seen = Result<((usize, usize), Option<(u128, Option<Look>)>), String>;
 
-fn of_folder(surveyed: Surveyed) -> (Vec<Pictures>, Findings) {
+fn of_survey(surveyed: Surveyed) -> (Vec<Pictures>, Findings) {
     let unused = surveyed.unused.iter().map(|folder| (Kind::Unused, folder.to_string()));
     let mut findings: Findings = unused.collect();
     let mut parts = Vec::new();
+    let store = surveyed.store;
     for survey in surveyed.splits {
         findings.extend(survey.strays.iter().map(|stray| (Kind::Foreign, stray.to_string())));
         let mut pictures = Vec::new();
-        for found in survey.files {
-            let name = text::path(&found.file).to_string();
-            match found.header {
-                Ok((_, true)) => findings.push((Kind::Placeholder, name)),
-                Ok((size, false)) => pictures.push(Picture {
-                    name,
-                    class: survey.classes[found.class].clone(),
-                    place: Place::File(found.file, size),
-                }),
-                Err(reason) if header::is_named(&found.file) => {
+        for (index, header) in survey.headers.into_iter().enumerate() {
+            let entry = survey.entries.get(index);
+            let file = store.name(&entry);
+            let name = text::path(&file).to_string();
+            match header {
+                Ok(header) if survey.placeholders && header.format == ImageFormat::Gif => {
+                    findings.push((Kind::Placeholder, name));
+                }
+                Ok(header) => {
+                    let size = (header.width as usize, header.height as usize);
+                    let length = entry.place.length;
+                    let class = survey.classes[survey.entries.label(index) as usize].clone();
+                    let place = Place::File { index, size, length };
+                    pictures.push(Picture { name, class, place });
+                }
+                Err(reason) if header::is_named(&file) => {
                     findings.push((Kind::Corrupt, format!("{name}: {reason}")));
                 }
                 Err(reason) => findings.push((Kind::Foreign, format!("{name}: {reason}"))),
             }
         }
-        parts.push(Pictures { split: survey.split, classes: survey.classes, pictures, data: None });
+        let from = From::Survey(store.clone(), survey.entries);
+        parts.push(Pictures { split: survey.split, classes: survey.classes, pictures, from });
     }
     (parts, findings)
 }
@@ -273,7 +290,7 @@ fn of_splits(splits: super::Splits) -> (Vec<Pictures>, Findings) {
         (splits.val, "val".to_string()),
         (splits.test, splits.test_name),
     ];
-    let part = |(data, split): (Option<std::sync::Arc<dyn Dataset>>, String)| {
+    let part = |(data, split): (Option<Arc<dyn Dataset>>, String)| {
         let data = data?;
         let picture = |index| Picture {
             name: data.name(index),
@@ -284,7 +301,7 @@ fn of_splits(splits: super::Splits) -> (Vec<Pictures>, Findings) {
             split,
             classes: data.classes().to_vec(),
             pictures: (0..data.len()).map(picture).collect(),
-            data: Some(data),
+            from: From::Data(data),
         })
     };
     (parts.into_iter().filter_map(part).collect(), findings)
@@ -315,13 +332,11 @@ fn look(
 }
 
 /// Lengths in bytes that more than one file has, by length: files of other lengths equal none.
-fn repeated_lengths(parts: &[Pictures]) -> BTreeMap<u64, usize> {
+fn repeated_lengths(parts: &[Pictures]) -> BTreeMap<u32, usize> {
     let mut lengths = BTreeMap::new();
     for picture in parts.iter().flat_map(|part| &part.pictures) {
-        if let Place::File(file, _) = &picture.place
-            && let Ok(metadata) = file.metadata()
-        {
-            *lengths.entry(metadata.len()).or_default() += 1;
+        if let Place::File { length, .. } = picture.place {
+            *lengths.entry(length).or_default() += 1;
         }
     }
     lengths.retain(|_, count| *count > 1);
@@ -334,25 +349,26 @@ fn look_at(
     part: &Pictures,
     index: usize,
     depth: Depth,
-    lengths: &BTreeMap<u64, usize>,
+    lengths: &BTreeMap<u32, usize>,
     image: &mut Image,
 ) -> Result<Seen, DataError> {
-    let read = match (&part.pictures[index].place, depth) {
-        (Place::File(file, size), Depth::Quick) => {
-            let length = file.metadata().map_or(0, |m| m.len());
-            if !lengths.contains_key(&length) {
+    let read = match (&part.pictures[index].place, &part.from) {
+        (Place::File { index, size, length }, From::Survey(store, entries)) => {
+            let entry = entries.get(*index);
+            if depth == Depth::Full {
+                pictures::read(store.as_ref(), &entry, &picture::all, image).map(|_| ())
+            } else if !lengths.contains_key(length) {
                 return Ok(Ok((*size, None)));
-            }
-            match read_bytes(file) {
-                Ok(bytes) => return Ok(Ok((*size, Some((hash(&[], &bytes), None))))),
-                Err(fault) => Err(fault.of(file)),
+            } else {
+                let mut bytes = Vec::new();
+                match store.fetch(&entry, &mut bytes) {
+                    Ok(()) => return Ok(Ok((*size, Some((hash(&[], &bytes), None))))),
+                    Err(fault) => Err(fault.of(&store.name(&entry))),
+                }
             }
         }
-        (Place::File(file, _), Depth::Full) => read_picture(file, image),
-        (Place::Index(index), _) => {
-            let data = part.data.as_ref().expect("indices are of data");
-            data.read(*index, image)
-        }
+        (Place::Index(index), From::Data(data)) => data.read(*index, image),
+        _ => unreachable!("a part's pictures are all of its survey or all of its data"),
     };
     match read {
         Ok(()) => {

@@ -46,6 +46,16 @@ pub enum DataError {
         /// Why, and what to try.
         reason: String,
     },
+    /// A picture, or the file that holds it, is no longer what it was when it was indexed.
+    #[error(
+        "{}: was changed since it was indexed; make the index again (`resnet data index DATA`), or \
+         start again where it was made by itself",
+        text::path(.file)
+    )]
+    Changed {
+        /// The file, or the picture inside it.
+        file: PathBuf,
+    },
     /// Files of a folder cannot be used, and the caller asked for none to be left out.
     #[error(
         "{count} of the files cannot be used: {list}; remove or repair them, or let bad files be skipped"
@@ -143,10 +153,14 @@ impl DataError {
     }
 
     /// Whether the system failed, such as for want of memory or open files, rather than one file
-    /// being damaged, gone or closed to this user. It ends what is under way: the next time the
-    /// same picture may be read.
+    /// being damaged, gone or closed to this user; or data is no longer what it was when it was
+    /// opened. It ends what is under way: the next time the same picture may be read.
     pub fn is_of_system(&self) -> bool {
-        matches!(self, DataError::Io { source, .. } if !loses_only_itself(source))
+        match self {
+            DataError::Io { source, .. } => !loses_only_itself(source),
+            DataError::Changed { .. } => true,
+            _ => false,
+        }
     }
 
     /// `source` while reading `file`.

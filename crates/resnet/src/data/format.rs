@@ -60,12 +60,13 @@ pub struct OpenOptions {
 pub struct Format {
     /// What stands before the colon, or alone if there is no folder to name.
     pub name: &'static str,
-    /// Whether a folder follows the name.
+    /// Whether a folder, or a file, follows the name.
     pub takes_folder: bool,
     /// One line for lists and help.
     pub about: &'static str,
-    /// Whether a folder looks like this kind, by its entries' names alone.
+    /// Whether a folder or file looks like this kind, by names, or by a file's first bytes. It may
+    /// also be a pattern that means several files, such as `train-{0000..0146}.tar`.
     pub sniff: fn(&Path) -> bool,
-    /// Opens it; the folder is empty text where none is taken.
+    /// Opens it; the path is empty text where none is taken.
     pub open: fn(&Path, &OpenOptions) -> Result<Splits, DataError>,
 }

@@ -83,16 +83,20 @@ pub(super) fn is_named(file: &Path) -> bool {
     ImageFormat::from_path(file).is_ok_and(|format| format.reading_enabled())
 }
 
+/// Refuses a file of so many bytes, if a picture's has not.
+pub(super) fn check_length(length: u64) -> Result<(), Fault> {
+    match length {
+        0 => reason("is empty (0 bytes)"),
+        1..=MAX_FILE => Ok(()),
+        _ => {
+            too_large(format!("is too large a file ({length} bytes, at most {MAX_FILE} are read)"))
+        }
+    }
+}
+
 /// Reads the header of a file of `length` bytes, whose picture may have `most` pixels.
 pub(super) fn read<R: Read + Seek>(file: R, length: u64, most: u64) -> Result<Header, Fault> {
-    if length == 0 {
-        return reason("is empty (0 bytes)");
-    }
-    if length > MAX_FILE {
-        return too_large(format!(
-            "is too large a file ({length} bytes, at most {MAX_FILE} are read)"
-        ));
-    }
+    check_length(length)?;
     let mut reader = BufReader::with_capacity(4096, file);
     let header = parse(&mut reader, length).map_err(|error| match error {
         Fault::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -139,6 +143,8 @@ pub(super) enum Fault {
     TooLarge(String),
     /// What else is wrong in it.
     Reason(String),
+    /// It is no longer what it was when it was indexed.
+    Changed,
     /// The system did not read it.
     Io(io::Error),
 }
@@ -148,6 +154,7 @@ impl Fault {
     pub(super) fn text(self) -> String {
         match self {
             Fault::Format(text) | Fault::TooLarge(text) | Fault::Reason(text) => text,
+            Fault::Changed => "was changed since it was indexed".into(),
             Fault::Io(error) => format!("cannot be read: {error}"),
         }
     }
@@ -156,6 +163,7 @@ impl Fault {
     pub(super) fn of(self, file: &Path) -> DataError {
         match self {
             Fault::Io(error) => DataError::io(file, error),
+            Fault::Changed => DataError::Changed { file: file.to_owned() },
             other => DataError::Picture { file: file.to_owned(), reason: other.text() },
         }
     }

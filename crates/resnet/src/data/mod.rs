@@ -8,8 +8,10 @@
 
 mod augment;
 mod builtin;
+mod catalogue;
 pub mod check;
 mod cifar;
+mod class_names;
 mod dataset;
 mod describe;
 mod error;
@@ -18,15 +20,20 @@ mod folder;
 mod format;
 mod header;
 mod idx;
+mod list;
 mod loader;
 mod memory;
 mod numbered;
 mod picture;
+mod pictures;
 mod preprocess;
 mod resize;
 mod role;
+mod shards;
 mod source;
+mod store;
 mod subset;
+mod tar;
 mod target;
 #[cfg(test)]
 pub(crate) mod testing;

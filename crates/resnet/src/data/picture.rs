@@ -4,8 +4,9 @@
 //! blue, CMYK is converted, 16 bits become 8, transparency is laid over white, and of an animation
 //! or of several pages the first counts.
 //!
-//! The decoders are those of `image`, but for plain JPEGs (`baseline`), and for those whose colours come in scans of their own: its
-//! decoder takes them for one scan and gives garbage without an error, so `jpeg-decoder` has them.
+//! The decoders are those of `image`, but for plain JPEGs (`baseline`), and for those whose colours
+//! come in scans of their own: its decoder takes them for one scan and gives garbage without an
+//! error, so `jpeg-decoder` has them.
 
 mod baseline;
 
@@ -52,19 +53,8 @@ pub fn read_picture_part(
 }
 
 /// Wants all of a picture.
-fn all(height: usize, width: usize) -> Area {
+pub(super) fn all(height: usize, width: usize) -> Area {
     (0..height, 0..width)
-}
-
-/// Reads the header of `file`.
-pub(super) fn read_header(file: &Path) -> Result<Header, Fault> {
-    open(file).map(|(header, _, _)| header)
-}
-
-/// The bytes of a picture file.
-pub(super) fn read_bytes(file: &Path) -> Result<Vec<u8>, Fault> {
-    let (_, opened, length) = open(file)?;
-    read_opened(opened, length)
 }
 
 fn read_opened(opened: File, length: u64) -> Result<Vec<u8>, Fault> {

@@ -1,17 +1,18 @@
-//! From a text to data: by the name of its kind, or a folder whose kind is recognised.
+//! From a text to data: by the name of its kind, or a folder or file whose kind is recognised.
 
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use super::describe::describe;
-use super::{DataError, Dataset, Format, OpenOptions, Splits, builtin, cifar, folder, idx};
+use super::pictures::Kind;
+use super::{DataError, Dataset, Format, OpenOptions, Splits};
+use super::{builtin, cifar, folder, idx, list, shards, tar};
 use crate::base::suggest::nearest;
 
 /// Kinds of data that a program added.
 static REGISTERED: RwLock<Vec<&'static Format>> = RwLock::new(Vec::new());
 
-/// Adds a kind of data: from now on [`open`], and recipes, know its name and folders that it
-/// recognises.
+/// Adds a kind of data: from now on [`open`], and recipes, know its name and what it recognises.
 ///
 /// ```
 /// use resnet::data::{self, Format};
@@ -41,19 +42,34 @@ pub fn register(format: Format) -> Result<(), DataError> {
     Ok(())
 }
 
-/// Every kind of data, those that a program added last. A folder given without a name is of the
-/// first kind that recognises it.
+/// Every kind of data, those that a program added last. A folder or file given without a name is of
+/// the first kind that recognises it.
 pub fn formats() -> Vec<&'static Format> {
     let registered = REGISTERED.read().unwrap_or_else(PoisonError::into_inner);
     FORMATS.iter().chain(registered.iter().copied()).collect()
 }
 
 /// The kinds of data that are built in.
-const FORMATS: &[Format] =
-    &[builtin::FORMAT, cifar::CIFAR10, cifar::CIFAR100, idx::FORMAT, folder::FORMAT];
+const FORMATS: &[Format] = &[
+    builtin::FORMAT,
+    cifar::CIFAR10,
+    cifar::CIFAR100,
+    idx::FORMAT,
+    list::FORMAT,
+    tar::FORMAT,
+    folder::FORMAT,
+];
 
-/// Opens the data that `source` names: `builtin`, `NAME:DIR` with a name of [`formats`], or a DIR
-/// whose kind is recognised.
+/// Those of them whose pictures lie in files.
+const KINDS: &[&Kind] = &[&list::KIND, &tar::KIND, &folder::KIND];
+
+/// How a format lists its pictures, if they lie in files.
+pub(super) fn kind_of(format: &Format) -> Option<&'static Kind> {
+    KINDS.iter().copied().find(|kind| kind.name == format.name)
+}
+
+/// Opens the data that `source` names: `builtin`, `NAME:PLACE` with a name of [`formats`], or a PLACE
+/// whose kind is recognised: a folder, a file, or a pattern that means several files.
 ///
 /// # Errors
 /// The name or folder is unknown, a file is missing, cut off or of another kind, no pictures are
@@ -89,10 +105,10 @@ pub(super) fn find(source: &str) -> Result<(&'static Format, PathBuf), DataError
             }
             (true, true) => unknown(format!("name the folder too, as {name}:DIR")),
             (false, false) => unknown(format!("`{name}` takes no folder; write `{name}` alone")),
-            _ => Ok((format, existing_folder(folder, format.takes_folder)?)),
+            _ => Ok((format, existing(folder, format.takes_folder)?)),
         };
     }
-    if Path::new(source).exists() {
+    if Path::new(source).exists() || shards::is_pattern(Path::new(source)) {
         return recognise(source);
     }
     let nearest = nearest(name, formats.iter().map(|format| format.name));
@@ -107,42 +123,22 @@ pub(super) fn find(source: &str) -> Result<(&'static Format, PathBuf), DataError
 }
 
 fn recognise(source: &str) -> Result<(&'static Format, PathBuf), DataError> {
-    let folder = existing_folder(source, true)?;
-    match formats().into_iter().find(|format| (format.sniff)(&folder)) {
-        Some(format) => Ok((format, folder)),
-        None => Err(DataError::content(
-            &folder,
-            "data of a known kind",
-            describe(&folder),
-            may_be_written(),
-        )),
+    let place = existing(source, true)?;
+    match formats().into_iter().find(|format| (format.sniff)(&place)) {
+        Some(format) => Ok((format, place)),
+        None => {
+            let found = if place.is_dir() { describe(&place) } else { "another file".to_string() };
+            Err(DataError::content(&place, "data of a known kind", found, may_be_written()))
+        }
     }
 }
 
-fn existing_folder(text: &str, needed: bool) -> Result<PathBuf, DataError> {
-    let folder = PathBuf::from(text);
-    if !needed || folder.is_dir() {
-        return Ok(folder);
+fn existing(text: &str, needed: bool) -> Result<PathBuf, DataError> {
+    let place = PathBuf::from(text);
+    match place.metadata() {
+        Err(error) if needed && !shards::is_pattern(&place) => Err(DataError::io(place, error)),
+        _ => Ok(place),
     }
-    let ending = folder.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-    let list =
-        matches!(ending.as_deref(), Some("csv" | "tsv" | "jsonl" | "ndjson" | "json" | "txt"));
-    Err(match folder.metadata() {
-        Ok(_) if list => DataError::content(
-            &folder,
-            "a folder",
-            "a list",
-            "lists are not read yet: put the pictures of each class, or links to them, into a folder \
-             with the class's name, and these into train/ and val/; name the folder that holds both",
-        ),
-        Ok(_) => DataError::content(
-            &folder,
-            "a folder",
-            "a file",
-            "unpack an archive first, and name the folder that holds the files",
-        ),
-        Err(error) => DataError::io(folder, error),
-    })
 }
 
 fn may_be_written() -> String {
@@ -205,15 +201,8 @@ mod tests {
         assert!(message(dir.text()).contains("found an empty folder"));
         dir.write("notes.txt", b"x");
         assert!(message(dir.text()).contains("expected data of a known kind, found notes.txt"));
-        let file = dir.path().join("notes.txt");
-        assert!(message(file.to_str().unwrap()).contains("expected a folder, found a list"));
-        let file = dir.write("all.zip", b"x");
-        assert!(message(file.to_str().unwrap()).contains("expected a folder, found a file"));
-        for name in ["labels.csv", "labels.TSV", "metadata.jsonl"] {
-            let file = dir.write(name, b"x");
-            for source in [file.display().to_string(), format!("folder:{}", file.display())] {
-                assert!(message(&source).contains("lists are not read yet: put the pictures"));
-            }
-        }
+        let file = dir.write("notes.md", b"x");
+        let shown = message(file.to_str().unwrap());
+        assert!(shown.contains("expected data of a known kind, found another file"), "{shown}");
     }
 }

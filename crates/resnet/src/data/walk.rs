@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::loses_only_itself;
+use super::store::Stamp;
 use super::{DataError, Warning};
 use crate::base::text;
 
@@ -26,6 +27,8 @@ pub struct Walk {
     pub lost: Vec<Warning>,
     /// Links to folders that were passed over, each with the reason.
     pub passed: Vec<Warning>,
+    /// Folders that were read, each with what it was before; a change in one of them changes this.
+    pub(super) folders: Vec<(PathBuf, Stamp)>,
 }
 
 /// The files of a folder and of the folders inside it, whatever they hold. Names that begin with a
@@ -133,6 +136,7 @@ impl<'a> Walker<'a> {
     }
 
     fn enter(&mut self, folder: &Path, depth: usize) -> Result<(), DataError> {
+        let stamp = Stamp::of(folder).unwrap_or_default();
         let entries = match (self.list)(folder) {
             Ok(entries) => entries,
             Err(error) if depth > 0 && loses_only_itself(&error) => {
@@ -141,6 +145,7 @@ impl<'a> Walker<'a> {
             }
             Err(error) => return Err(DataError::io(folder, error)),
         };
+        self.found.folders.push((folder.to_path_buf(), stamp));
         self.found.files.extend(entries.files);
         self.found.lost.extend(entries.dangling);
         for inside in entries.folders {

@@ -97,7 +97,7 @@ fn an_error_of_the_system_ends_the_check_and_is_no_finding() {
             split: "train".into(),
             classes: Vec::new(),
             pictures: (0..3).map(picture).collect(),
-            data: Some(std::sync::Arc::new(Unread(kind))),
+            from: From::Data(Arc::new(Unread(kind))),
         };
         look(&[part], Depth::Full, &|_| {})
     };

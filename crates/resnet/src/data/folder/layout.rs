@@ -26,6 +26,7 @@ pub(super) struct Layout {
 /// A part of the data.
 #[derive(Clone)]
 pub(super) struct Split {
+    pub(super) role: Role,
     /// Its folder's name; empty where the data's own folder is the only split.
     pub(super) name: String,
     pub(super) folder: PathBuf,
@@ -88,7 +89,7 @@ impl Layout {
                 let why = format!("is not used, as there is {}/ too", first.name);
                 Warning::file(&other.folder, why)
             }));
-            Some((first.name.clone(), first.folder.clone()))
+            Some((role, first.name.clone(), first.folder.clone()))
         };
         let train = take(Role::Train).map(|split| Split::at(split, root));
         let train = train.expect("one of them is for training")?;
@@ -126,7 +127,7 @@ impl Layout {
 
     /// The class folders themselves.
     fn single(root: &Path, unused: Vec<Warning>) -> Result<Layout, DataError> {
-        let train = Split::at((String::new(), root.to_path_buf()), root)?;
+        let train = Split::at((Role::Train, String::new(), root.to_path_buf()), root)?;
         if let [a, b, ..] = train.classes.as_slice()
             && train.classes.iter().any(|class| mentions_role(&class.name))
             && let (Ok(in_a), Ok(in_b)) = (class_folders(&a.folder), class_folders(&b.folder))
@@ -174,7 +175,7 @@ fn sort(root: &Path) -> Result<(Vec<Named>, Vec<PathBuf>), DataError> {
 }
 
 impl Split {
-    fn at((name, folder): (String, PathBuf), root: &Path) -> Result<Split, DataError> {
+    fn at((role, name, folder): (Role, String, PathBuf), root: &Path) -> Result<Split, DataError> {
         let classes = class_folders(&folder)?;
         if classes.is_empty() {
             return Err(DataError::content(
@@ -207,7 +208,7 @@ impl Split {
                 ));
             }
         }
-        Ok(Split { name, folder, classes })
+        Ok(Split { role, name, folder, classes })
     }
 }
 

@@ -17,7 +17,7 @@ const ONE_IN: usize = 10;
 
 /// How many pictures there are of each size.
 #[derive(Default)]
-pub(super) struct Sizes {
+pub(in crate::data) struct Sizes {
     /// By width and height.
     counts: BTreeMap<(u32, u32), usize>,
     /// Pictures that EXIF data may turn on their side, so that a header does not tell.
@@ -25,7 +25,7 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
-    pub(super) fn add(&mut self, header: &Header) {
+    pub(in crate::data) fn add(&mut self, header: &Header) {
         let &Header { width, height, may_turn, .. } = header;
         *self.counts.entry((width, height)).or_default() += 1;
         self.turned += usize::from(may_turn && width != height);
@@ -44,13 +44,13 @@ impl Sizes {
     }
 
     /// The shape of the pictures as RGB, where they have one.
-    pub(super) fn shape(&self) -> Option<Shape> {
+    pub(in crate::data) fn shape(&self) -> Option<Shape> {
         let ((width, height), _) = self.chosen()?;
         Some(Shape::new(3, height as usize, width as usize))
     }
 
     /// The range of sizes, where no one counts.
-    pub(super) fn range(&self) -> Option<String> {
+    pub(in crate::data) fn range(&self) -> Option<String> {
         if self.chosen().is_some() {
             return None;
         }
@@ -62,7 +62,7 @@ impl Sizes {
 
     /// What to say of pictures that are not of the size that counts: here, or in the training
     /// split.
-    pub(super) fn warning(&self, folder: &Path, train: Option<&Sizes>) -> Option<Warning> {
+    pub(in crate::data) fn warning(&self, folder: &Path, train: Option<&Sizes>) -> Option<Warning> {
         let ((w, h), _) = train.unwrap_or(self).chosen()?;
         let same = self.counts.get(&(w, h)).copied().unwrap_or_default();
         let others = self.total() - same;

@@ -1,0 +1,33 @@
+//! What tells a file or folder that was changed from one that was not.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+/// Size and time of the last change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::data) struct Stamp {
+    /// Bytes; 0 for a folder, whose size means nothing.
+    pub(in crate::data) length: u64,
+    /// Nanoseconds since 1970; 0 where the system does not know.
+    pub(in crate::data) changed: u64,
+}
+
+impl Stamp {
+    /// That of a file or folder, links followed.
+    pub(in crate::data) fn of(path: &Path) -> io::Result<Stamp> {
+        Ok(Stamp::from(&fs::metadata(path)?))
+    }
+}
+
+impl From<&Metadata> for Stamp {
+    fn from(metadata: &Metadata) -> Stamp {
+        let changed = metadata.modified().ok();
+        let changed = changed.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        Stamp {
+            length: if metadata.is_dir() { 0 } else { metadata.len() },
+            changed: changed.map_or(0, |time| time.as_nanos() as u64),
+        }
+    }
+}
