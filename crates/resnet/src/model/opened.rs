@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::Path;
 
-use resnet_formats::{Array, safetensors};
+use resnet_formats::safetensors;
 
 use super::error::ModelError;
 use super::file::{Model, PIXEL_MEAN};
@@ -104,6 +104,7 @@ mod tests {
     use resnet_engine::exec;
     use resnet_engine::graph::Shape;
     use resnet_engine::plan::{Options, Plan};
+    use resnet_formats::Array;
 
     const SHAPE: Shape = Shape::new(3, 16, 16);
 
