@@ -62,7 +62,7 @@ fn models_answer_alike() {
     let how = How { explain: true, ..How::default() };
     let answers = devices.each_ref().map(|device| {
         let predictor = Predictor::new(model.clone(), how, device.as_ref()).unwrap();
-        let ask = Ask { cam: Some(Look::Class(1)), embedding: true };
+        let ask = Ask { cam: Some(Look::Class(1)), embedding: true, ..Ask::default() };
         let answer = predictor.answer(&image, ask).unwrap();
         let guesses = predictor.guesses(&answer.logits, 2);
         let each = |i: usize| predictor.image(&image, 1).map(|guesses| (i, guesses));

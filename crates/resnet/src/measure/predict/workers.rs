@@ -118,8 +118,9 @@ impl AtWork {
         match way {
             Way::All => self.all = false,
             Way::Own => {
-                let at = self.own.iter().position(|&other| other == began);
-                drop(at.map(|at| self.own.swap_remove(at)));
+                if let Some(at) = self.own.iter().position(|&other| other == began) {
+                    self.own.swap_remove(at);
+                }
             }
         }
         let time = &mut self.times[way as usize];
