@@ -307,7 +307,7 @@ impl Scan<'_> {
         let out = &mut plane.samples[begin..];
         if last == 0 {
             let sample = ((level + 4 + 1024) >> 3).clamp(0, 255) as u8;
-            out.chunks_mut(stride).take(8).for_each(|row| row[..8].fill(sample));
+            out.chunks_mut(stride).take(8).for_each(|row| row[..8].copy_from_slice(&[sample; 8]));
             return Ok(());
         }
         let (block, _) = self.coefficients.split_first_chunk_mut::<64>().ok_or(Wrong)?;
@@ -316,7 +316,7 @@ impl Scan<'_> {
             true => (self.stages.transform_corner)(block, &plane.steps, out, stride),
             false => (self.stages.transform)(block, &plane.steps, out, stride),
         }
-        block.fill(0);
+        *block = [0; 64];
         Ok(())
     }
 
@@ -398,12 +398,13 @@ impl Rows {
                     }
                     (stages.widen)(&self.narrow, wide);
                 }
-                ratio => {
+                4 => {
                     let samples = &self.narrow[1..=count];
-                    for (out, &sample) in wide.chunks_exact_mut(ratio).zip(samples) {
-                        out.fill(sample);
+                    for (out, &sample) in wide.as_chunks_mut().0.iter_mut().zip(samples) {
+                        *out = [sample; 4];
                     }
                 }
+                _ => wide.copy_from_slice(&self.narrow[1..=count]),
             }
         }
         let [blue, red] = self.wide.each_ref().map(|wide| &wide[offset..][..columns.len()]);

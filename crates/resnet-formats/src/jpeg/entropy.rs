@@ -31,7 +31,9 @@ pub(super) fn unstuff(
             Some(restart @ 0xd0..=0xd7) if usize::from(restart & 7) == ends.len() % 8 => {
                 ends.push(data.len());
             }
-            _ => return Err(Declined { at, expected: "data, restart markers in turn, and the end" }),
+            _ => {
+                return Err(Declined { at, expected: "data, restart markers in turn, and the end" });
+            }
         }
         at += 2;
     }

@@ -163,8 +163,8 @@ impl<'a> Header<'a> {
             let counts = segment.array::<16>()?;
             let symbols = counts.iter().map(|&count| usize::from(count)).sum();
             let symbols = segment.take(symbols)?;
-            let code = Code::new(class == 0, counts, symbols)
-                .ok_or(segment.declines("a Huffman code of baseline symbols"))?;
+            let code =
+                Code::new(class == 0, counts, symbols).ok_or(segment.declines("a Huffman code"))?;
             self.codes[class][index] = Some(code);
         }
         Ok(())

@@ -281,7 +281,8 @@ pub fn damaged(file: &[u8], other: &[u8], random: &mut Random) -> Vec<u8> {
             2 if at < bytes.len() => bytes[at] = random.bits() as u8,
             3 => bytes.truncate(at),
             4 => {
-                let marker = [0xc4, 0xd0, 0xd3, 0xd9, 0xda, 0xdb, 0xdc, 0xdd, 0xfe, 0xff, 0x00, 0xc2];
+                let marker =
+                    [0xc4, 0xd0, 0xd3, 0xd9, 0xda, 0xdb, 0xdc, 0xdd, 0xfe, 0xff, 0x00, 0xc2];
                 let marker = marker[random.below(marker.len())];
                 bytes.splice(at.min(bytes.len())..at.min(bytes.len()), [0xff, marker]);
             }
