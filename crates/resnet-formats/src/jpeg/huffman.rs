@@ -1,7 +1,7 @@
 //! Huffman codes (ITU T.81, annexes C and F), as tables that decode a coefficient at one look.
 
 /// Bits of a look: most codes with the value behind them.
-pub(super) const LOOK: u32 = 12;
+pub(super) const LOOK: u32 = 11;
 
 /// Low bits of an entry: how many bits are used.
 const LENGTH: u32 = 63;
