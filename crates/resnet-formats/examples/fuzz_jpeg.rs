@@ -8,8 +8,8 @@
 #[path = "../tests/craft/jpeg.rs"]
 mod craft;
 
-use craft::{Random, Shape, check_damaged, damaged, expected, jpeg, whole};
-use resnet_formats::jpeg::{Decoder, Picture, Stages};
+use craft::{Random, Shape, check_damaged, damaged, expected, jpeg, stages, whole};
+use resnet_formats::jpeg::{Decoder, Picture};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,7 @@ fn main() {
 
 fn execute(executions: u64, random: &mut Random) {
     let begin = Instant::now();
-    let mut decoder = Decoder::new(Stages::PORTABLE);
+    let mut decoders = decoders();
     let mut files = Vec::new();
     let (mut read, mut slowest) = (0u64, Duration::ZERO);
     for execution in 0..executions {
@@ -54,8 +54,10 @@ fn execute(executions: u64, random: &mut Random) {
         }
         let [file, other] = [(); 2].map(|()| &files[random.below(files.len())]);
         let bytes = damaged(file, other, random);
+        let decoder = execution as usize % decoders.len();
+        let decoder = &mut decoders[decoder];
         let start = Instant::now();
-        match catch_unwind(AssertUnwindSafe(|| decode(&bytes, random, &mut decoder))) {
+        match catch_unwind(AssertUnwindSafe(|| decode(&bytes, random, decoder))) {
             Ok(was_read) => read += u64::from(was_read),
             Err(panic) => {
                 std::fs::write("fuzz-failure.jpg", &bytes).expect("a writable folder");
@@ -67,6 +69,11 @@ fn execute(executions: u64, random: &mut Random) {
     check_memory();
     let rate = executions as f64 / begin.elapsed().as_secs_f64();
     println!("{executions} executions, {rate:.0} a second, {read} read, slowest {slowest:?}");
+}
+
+/// Decoders that take turns, with all stages there are.
+fn decoders() -> Vec<Decoder> {
+    stages().into_iter().map(|(_, stages)| Decoder::new(stages)).collect()
 }
 
 /// Decodes a part of a file, and tells whether it could be.
@@ -90,19 +97,21 @@ fn compare(count: u64, random: &mut Random) {
             eprintln!("{panic}");
         }
     }));
-    let mut decoder = Decoder::new(Stages::PORTABLE);
+    let mut decoders = decoders();
     let mut read = 0;
     for index in 0..count {
+        let decoder = index as usize % decoders.len();
+        let decoder = &mut decoders[decoder];
         let shape = Shape::random(70, random);
         let bytes = jpeg(&shape, random);
-        let pixels = whole(&bytes, 1 << 20, &mut decoder).ok();
+        let pixels = whole(&bytes, 1 << 20, decoder).ok();
         let is_equal = pixels.is_some() && pixels == expected(&bytes);
         if !is_equal {
             std::fs::write("fuzz-failure.jpg", &bytes).expect("a writable folder");
         }
         assert!(is_equal, "{index}: {shape:?}: fuzz-failure.jpg");
         let bytes = damaged(&bytes, &bytes, random);
-        read += u64::from(check_damaged(&bytes, random, &mut decoder));
+        read += u64::from(check_damaged(&bytes, random, decoder));
     }
     println!("{count} pictures are equal; of {count} damaged ones {read} are read, all equal");
 }

@@ -4,8 +4,13 @@
 //! Prints microseconds a photo, each photo's best of all rounds (9 unless told) summed; a crop is
 //! the middle 0.74 x 0.74 of a photo. Files that are declined here are left out, and counted.
 
-use resnet_formats::jpeg::{Decoder, Picture, Stages};
+#[path = "../tests/craft/jpeg.rs"]
+mod craft;
+
+use craft::stages;
+use resnet_formats::jpeg::{Decoder, Picture};
 use std::hint::black_box;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use zune_jpeg::JpegDecoder;
@@ -29,47 +34,45 @@ fn main() {
         photos.iter().partition(|bytes| Picture::open(bytes, 1 << 27).is_ok());
     println!("{} photos, {} declined", photos.len(), declined.len());
 
-    let mut decoder = Decoder::new(Stages::PORTABLE);
-    let mut pixels = Vec::new();
-    let mut part = |bytes: &[u8], share: f64, rows: f64| {
-        let picture = Picture::open(bytes, 1 << 27).expect("a header");
-        let middle = |side: usize, share: f64| {
-            let size = ((side as f64 * share) as usize).max(1);
-            (side - size) / 2..(side - size) / 2 + size
-        };
-        let (columns, rows) = (middle(picture.width(), share), middle(picture.height(), rows));
-        decoder.decode(&picture, columns, rows, &mut pixels).expect("a photo");
-        black_box(&pixels);
-    };
-    type Way<'a> = (&'a str, Box<dyn FnMut(&[u8]) + 'a>);
-    let part = std::cell::RefCell::new(&mut part);
-    let mut ways: [Way; 4] = [
-        (
-            "zune-jpeg, whole",
-            Box::new(|bytes| {
-                black_box(JpegDecoder::new(ZCursor::new(bytes)).decode().expect("a photo"));
-            }),
-        ),
-        ("whole", Box::new(|bytes| part.borrow_mut()(bytes, 1.0, 1.0))),
-        ("crop of 0.74 x 0.74", Box::new(|bytes| part.borrow_mut()(bytes, 0.74, 0.74))),
-        // All rows are decoded, and next to none transformed.
-        (
-            "entropy-coded data, and one column",
-            Box::new(|bytes| part.borrow_mut()(bytes, 0.0, 1.0)),
-        ),
-    ];
-    let mut best = vec![[Duration::MAX; 4]; photos.len()];
+    let mut ways: Vec<(String, Box<dyn FnMut(&[u8])>)> = vec![(
+        "zune-jpeg, whole".to_owned(),
+        Box::new(|bytes| {
+            black_box(JpegDecoder::new(ZCursor::new(bytes)).decode().expect("a photo"));
+        }),
+    )];
+    // The last one decodes all rows, and transforms next to nothing.
+    let parts = [("whole", 1.0, 1.0), ("crop of 0.74 x 0.74", 0.74, 0.74), ("a column", 0.0, 1.0)];
+    for (stages_name, stages) in stages() {
+        for (name, width, height) in parts {
+            let (mut decoder, mut pixels) = (Decoder::new(stages), Vec::new());
+            let way = move |bytes: &[u8]| {
+                let picture = Picture::open(bytes, 1 << 27).expect("a header");
+                let columns = middle(picture.width(), width);
+                let rows = middle(picture.height(), height);
+                decoder.decode(&picture, columns, rows, &mut pixels).expect("a photo");
+                black_box(&pixels);
+            };
+            ways.push((format!("{stages_name}, {name}"), Box::new(way)));
+        }
+    }
+    let mut best = vec![vec![Duration::MAX; ways.len()]; photos.len()];
     for _ in 0..rounds {
-        for (bytes, best) in photos.iter().zip(&mut best) {
-            for ((_, way), best) in ways.iter_mut().zip(best) {
+        for ((_, way), index) in ways.iter_mut().zip(0..) {
+            for (bytes, best) in photos.iter().zip(&mut best) {
                 let start = Instant::now();
                 way(bytes);
-                *best = start.elapsed().min(*best);
+                best[index] = start.elapsed().min(best[index]);
             }
         }
     }
-    for (index, (name, _)) in ways.iter().enumerate() {
-        let sum: Duration = best.iter().map(|best| best[index]).sum();
+    for ((name, _), index) in ways.iter().zip(0..) {
+        let sum: Duration = best.iter().map(|best: &Vec<Duration>| best[index]).sum();
         println!("{name}: {:.0} us a photo", sum.as_secs_f64() * 1e6 / photos.len() as f64);
     }
+}
+
+/// The middle of a side, so large a share of it, but at least a pixel.
+fn middle(side: usize, share: f64) -> Range<usize> {
+    let size = ((side as f64 * share) as usize).max(1);
+    (side - size) / 2..(side - size) / 2 + size
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::entropy::{Bits, Coefficients, Wrong, unstuff};
 use super::header::{Component, Header};
 use super::huffman::{Code, Table};
+use super::stages::transform_wide;
 use super::{Declined, Picture, Stages};
 
 /// Tables that are kept for the next picture; most pictures have the same four.
@@ -312,9 +313,12 @@ impl Scan<'_> {
         }
         let (block, _) = self.coefficients.split_first_chunk_mut::<64>().ok_or(Wrong)?;
         block[0] = *dc as i16;
-        match last < 10 {
-            true => (self.stages.transform_corner)(block, &plane.steps, out, stride),
-            false => (self.stages.transform)(block, &plane.steps, out, stride),
+        let transform = match last < 10 {
+            true => self.stages.transform_corner,
+            false => self.stages.transform,
+        };
+        if !transform(block, &plane.steps, out, stride) {
+            transform_wide(block, &plane.steps, out, stride);
         }
         *block = [0; 64];
         Ok(())

@@ -9,15 +9,16 @@
 #[derive(Clone, Copy, Debug)]
 pub struct Stages {
     /// Inverse cosine transform of a block: coefficients and quantisation steps row by row, to 8
-    /// rows of 8 samples, each so many bytes behind the one before. At least a coefficient other
-    /// than the first is not 0; a product with its step fits in 20 bits.
+    /// rows of 8 samples, each so many bytes behind the one before. False where a product or a
+    /// number between the passes does not fit in 16 bits, as in no undamaged photo; what was
+    /// written then does not count.
     ///
-    /// In 32-bit integers that wrap: products; then over columns, 12 bits of fraction, plus 512,
-    /// shifted by 10; then over rows, plus 65,536 + 512 + 128 * 2^17, shifted by 17; then cut to
-    /// 0 to 255. Factors are 4096 times those of Loeffler, Ligtenberg and Moschytz (1989).
-    pub transform: fn(&[i16; 64], &[i16; 64], &mut [u8], usize),
+    /// First over columns: 12 bits of fraction, plus 512, shifted by 10; then over rows, plus
+    /// 65,536 + 512 + 128 * 2^17, shifted by 17 and cut to 0 to 255. Factors are 4096 times those
+    /// of Loeffler, Ligtenberg and Moschytz (1989), and sums and products of them exact.
+    pub transform: Transform,
     /// The same, where only the first 4 columns of the first 4 rows hold coefficients.
-    pub transform_corner: fn(&[i16; 64], &[i16; 64], &mut [u8], usize),
+    pub transform_corner: Transform,
     /// A row between two rows, three quarters of the first and one of the second:
     /// `(3 * near + far + 2) / 4`.
     pub blend: fn(&[u8], &[u8], &mut [u8]),
@@ -27,6 +28,9 @@ pub struct Stages {
     /// Luma, blue and red chroma to red, green and blue, with 14 bits of fraction.
     pub colours: fn(&[u8], &[u8], &[u8], &mut [u8]),
 }
+
+/// Coefficients, quantisation steps, where samples go, and bytes between their rows.
+pub type Transform = fn(&[i16; 64], &[i16; 64], &mut [u8], usize) -> bool;
 
 impl Stages {
     /// For every machine.
@@ -71,8 +75,7 @@ fn pass<const N: usize>(x: impl Fn(usize) -> i16, rounding: i32) -> [i32; 8] {
     ]
 }
 
-/// Transforms a block of which only `N` columns of `N` rows are not 0, as long as all numbers fit
-/// in 16 bits: true where they did.
+/// Transforms a block of which only `N` columns of `N` rows are not 0.
 #[inline(always)]
 fn narrow<const N: usize>(
     coefficients: &[i16; 64],
@@ -114,22 +117,28 @@ fn narrow<const N: usize>(
     true
 }
 
-fn transform(coefficients: &[i16; 64], steps: &[i16; 64], out: &mut [u8], stride: usize) {
-    if !narrow::<8>(coefficients, steps, out, stride) {
-        wide(coefficients, steps, out, stride);
-    }
+fn transform(coefficients: &[i16; 64], steps: &[i16; 64], out: &mut [u8], stride: usize) -> bool {
+    narrow::<8>(coefficients, steps, out, stride)
 }
 
-fn transform_corner(coefficients: &[i16; 64], steps: &[i16; 64], out: &mut [u8], stride: usize) {
-    if !narrow::<4>(coefficients, steps, out, stride) {
-        wide(coefficients, steps, out, stride);
-    }
+fn transform_corner(
+    coefficients: &[i16; 64],
+    steps: &[i16; 64],
+    out: &mut [u8],
+    stride: usize,
+) -> bool {
+    narrow::<4>(coefficients, steps, out, stride)
 }
 
-/// The same for numbers of any size, which wrap.
+/// The transform for numbers of any size, which wrap in 32 bits.
 #[cold]
 #[inline(never)]
-fn wide(coefficients: &[i16; 64], steps: &[i16; 64], out: &mut [u8], stride: usize) {
+pub(super) fn transform_wide(
+    coefficients: &[i16; 64],
+    steps: &[i16; 64],
+    out: &mut [u8],
+    stride: usize,
+) {
     let products: [i32; 64] =
         std::array::from_fn(|place| i32::from(coefficients[place]) * i32::from(steps[place]));
     let mut rows = [[0; 8]; 8];
