@@ -73,6 +73,9 @@ impl<'a> Header<'a> {
                     header.scan = reader.at;
                     return Ok(header);
                 }
+                0xffe0 if segment.rest().len() < 5 => {
+                    return Err(segment.declines("a name in the JFIF segment"));
+                }
                 0xffe1 => extended_xmp(&segment)?,
                 0xffee => header.adobe(&segment)?,
                 0xffe0..=0xffef | 0xfffe => {}
