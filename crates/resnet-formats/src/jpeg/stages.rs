@@ -25,12 +25,15 @@ pub struct Stages {
     /// A row of twice as many samples: from `n + 2`, of which the outer two are neighbours, to
     /// `2 * n`, each three quarters of its own sample and one of the neighbour on its side.
     pub widen: fn(&[u8], &mut [u8]),
-    /// Luma, blue and red chroma to red, green and blue, with 14 bits of fraction.
-    pub colours: fn(&[u8], &[u8], &[u8], &mut [u8]),
+    /// YCbCr to RGB (ITU-R BT.601) with 14 bits of fraction.
+    pub colours: Colours,
 }
 
 /// Coefficients, quantisation steps, where samples go, and bytes between their rows.
 pub type Transform = fn(&[i16; 64], &[i16; 64], &mut [u8], usize) -> bool;
+
+/// Rows of luma, blue and red chroma, and where their red, green and blue go.
+pub type Colours = fn(&[u8], &[u8], &[u8], &mut [u8]);
 
 impl Stages {
     /// For every machine.

@@ -211,12 +211,10 @@ fn write(c: [__m256i; 8], out: &mut [u8], stride: usize) {
     let rows = [_mm256_unpacklo_epi32(left, right), _mm256_unpackhi_epi32(left, right)];
     let upper = rows.map(|rows| _mm256_extracti128_si256::<1>(rows));
     let lower = rows.map(|rows| _mm256_castsi256_si128(rows));
-    let mut out = out.chunks_mut(stride);
-    for rows in lower.into_iter().chain(upper) {
-        for row in [_mm_cvtsi128_si64(rows), _mm_extract_epi64::<1>(rows)] {
-            let to = out.next().and_then(|out| out.first_chunk_mut()).expect("8 rows of 8");
-            *to = row.to_le_bytes();
-        }
+    assert!(out.len() > 7 * stride, "8 rows of samples");
+    for (rows, out) in lower.into_iter().chain(upper).zip(out.chunks_mut(2 * stride)) {
+        out[..8].copy_from_slice(&_mm_cvtsi128_si64(rows).to_le_bytes());
+        out[stride..stride + 8].copy_from_slice(&_mm_extract_epi64::<1>(rows).to_le_bytes());
     }
 }
 

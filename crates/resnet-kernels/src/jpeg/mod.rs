@@ -13,6 +13,9 @@ mod avx2;
 /// then does not count.
 pub type Transform = fn(&[i16; 64], &[i16; 64], &mut [u8], usize) -> bool;
 
+/// Rows of luma, blue and red chroma, and where their red, green and blue go.
+pub type Colours = fn(&[u8], &[u8], &[u8], &mut [u8]);
+
 /// Functions for one instruction set.
 #[derive(Clone, Copy, Debug)]
 pub struct JpegStages {
@@ -22,8 +25,8 @@ pub struct JpegStages {
     pub transform: Transform,
     /// The same, where only the first 4 columns of the first 4 rows hold coefficients.
     pub transform_corner: Transform,
-    /// Luma, blue and red chroma to red, green and blue (ITU-R BT.601) with 14 bits of fraction.
-    pub colours: fn(&[u8], &[u8], &[u8], &mut [u8]),
+    /// YCbCr to RGB (ITU-R BT.601) with 14 bits of fraction.
+    pub colours: Colours,
 }
 
 impl JpegStages {
