@@ -207,7 +207,7 @@ fn fill_ac(entries: &mut [u32], length: u32, symbol: u8) {
     let each = entries.len() >> size;
     for (bits, entries) in entries.chunks_exact_mut(each).enumerate() {
         let value = extend(bits as u32, size) as u32;
-        entries.fill((entry & 0xffff & !PARTIAL) + size | value << VALUE);
+        entries.fill(((entry & 0xffff & !PARTIAL) + size) | (value << VALUE));
     }
 }
 
