@@ -73,6 +73,9 @@ impl<'a> Header<'a> {
                     header.scan = reader.at;
                     return Ok(header);
                 }
+                0xffe0 if segment.rest().len() < 5 => {
+                    return Err(segment.declines("a name in the JFIF segment"));
+                }
                 0xffe1 => extended_xmp(&segment)?,
                 0xffee => header.adobe(&segment)?,
                 0xffe0..=0xffef | 0xfffe => {}
@@ -134,12 +137,11 @@ impl<'a> Header<'a> {
         }
         segment.ends()?;
         let sampling = self.components.map(|component| (component.across, component.down));
-        let known = match (self.count, sampling) {
-            (1, [(1, 1), ..]) => true,
-            (3, [(1, 1) | (2, 1) | (1, 2) | (2, 2) | (4, 1), (1, 1), (1, 1)]) => true,
-            _ => false,
-        };
-        if !known {
+        let is_known = matches!(
+            (self.count, sampling),
+            (1, [(1, 1), ..]) | (3, [(1, 1) | (2, 1) | (1, 2) | (2, 2) | (4, 1), (1, 1), (1, 1)])
+        );
+        if !is_known {
             return Err(segment.declines("grey, 4:4:4, 4:2:2, 4:4:0, 4:2:0 or 4:1:1"));
         }
         let ids = self.components.map(|component| component.id);
@@ -163,8 +165,8 @@ impl<'a> Header<'a> {
             let counts = segment.array::<16>()?;
             let symbols = counts.iter().map(|&count| usize::from(count)).sum();
             let symbols = segment.take(symbols)?;
-            let code = Code::new(class == 0, counts, symbols)
-                .ok_or(segment.declines("a Huffman code of baseline symbols"))?;
+            let code =
+                Code::new(class == 0, counts, symbols).ok_or(segment.declines("a Huffman code"))?;
             self.codes[class][index] = Some(code);
         }
         Ok(())
