@@ -5,7 +5,7 @@
 use std::sync::OnceLock;
 
 use resnet_kernels::Isa;
-pub use resnet_kernels::picture::{Area, Normalizer, Pixels, Resize, Resizer};
+pub use resnet_kernels::picture::{Area, Normalizer, Pixels, Resize, Resizer, Samples};
 
 /// A resizer for this CPU.
 pub fn resizer() -> Resizer {
@@ -20,9 +20,17 @@ pub fn normalizer(mean: &[f32], std: &[f32]) -> Normalizer {
     on_best(|isa| Normalizer::new(isa, mean, std))
 }
 
+/// A JPEG decoder's functions for this CPU; `None` where portable ones are as good.
+pub fn samples() -> Option<Samples> {
+    Samples::new(best())
+}
+
 fn on_best<T>(make: impl Fn(Isa) -> Option<T>) -> T {
+    make(best()).or_else(|| make(Isa::Scalar)).expect("every CPU runs portable code")
+}
+
+fn best() -> Isa {
     static BEST: OnceLock<Isa> = OnceLock::new();
     // A wrong name in the environment is refused where devices are opened.
-    let best = *BEST.get_or_init(|| Isa::best().unwrap_or(Isa::best_up_to(Isa::Amx)));
-    make(best).or_else(|| make(Isa::Scalar)).expect("every CPU runs portable code")
+    *BEST.get_or_init(|| Isa::best().unwrap_or(Isa::best_up_to(Isa::Amx)))
 }

@@ -16,6 +16,7 @@ mod normalize;
 mod plain;
 #[cfg(target_arch = "x86_64")]
 mod quads;
+mod samples;
 mod taps;
 
 use std::ops::Range;
@@ -26,6 +27,7 @@ use avx2::Pairs;
 pub use normalize::Normalizer;
 #[cfg(target_arch = "x86_64")]
 use quads::Quads;
+pub use samples::Samples;
 use taps::Taps;
 pub use taps::reads;
 

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, RgbImage};
-use resnet_engine::picture::Area;
+use resnet_engine::picture::{Area, samples};
 use resnet_formats::jpeg::{Decoder, Picture, Stages};
 
 use super::{Header, Image, Part, reader};
@@ -35,7 +35,7 @@ fn decode_plain(
     image: &mut Image,
 ) -> Option<Part> {
     thread_local! {
-        static DECODER: RefCell<Decoder> = RefCell::new(Decoder::new(Stages::PORTABLE));
+        static DECODER: RefCell<Decoder> = RefCell::new(Decoder::new(stages()));
     }
     let (width, height) = (header.width as usize, header.height as usize);
     let picture = Picture::open(packed, width as u64 * height as u64).ok()?;
@@ -59,6 +59,18 @@ fn decode_plain(
         image.pixels = turned.into_rgb8().into_raw();
     }
     Some(Part { size, area })
+}
+
+/// The decoder's functions for this CPU.
+pub(super) fn stages() -> Stages {
+    let Some(samples) = samples() else { return Stages::PORTABLE };
+    Stages {
+        transform: samples.transform,
+        transform_corner: samples.transform_corner,
+        blend: samples.blend,
+        widen: samples.widen,
+        colours: samples.colours,
+    }
 }
 
 /// From the picture as it is stored to the upright one.

@@ -456,3 +456,46 @@ fn parts_of_real_photos_are_those_of_the_whole() {
     }
     assert!(plain > 6, "{plain} plain JPEGs");
 }
+
+#[test]
+fn this_cpus_samples_are_the_portable_ones() {
+    use resnet_formats::jpeg::Stages;
+    let (fast, plain) = (baseline::stages(), Stages::PORTABLE);
+    let mut rng = crate::base::rng::Rng::new(5, &[]);
+    let mut byte = || rng.below(256) as u8;
+    for round in 0..2000 {
+        let (mut coefficients, mut steps) = ([0i16; 64], [0i16; 64]);
+        let size = [1 << 5, 1 << 9, 1 << 11][round % 3];
+        for i in 0..64 {
+            // Products of 20 bits; many coefficients are 0, some far too large for a photo.
+            steps[i] = 1 + i16::from(byte());
+            let value = (i16::from(byte()) << 8 | i16::from(byte())) % size;
+            coefficients[i] = if byte() % 4 == 0 { value } else { 0 };
+        }
+        let corner: [i16; 64] =
+            std::array::from_fn(|i| if i % 8 < 4 && i < 32 { coefficients[i] } else { 0 });
+        let (stride, start) = (8 + round % 3 * 8, [7; 7 * 24 + 8]);
+        let (mut a, mut b) = (start, start);
+        let len = 7 * stride + 8;
+        (fast.transform)(&coefficients, &steps, &mut a[..len], stride);
+        (plain.transform)(&coefficients, &steps, &mut b[..len], stride);
+        assert_eq!(a, b, "round {round}");
+        (fast.transform_corner)(&corner, &steps, &mut a[..len], stride);
+        (plain.transform)(&corner, &steps, &mut b[..len], stride);
+        assert_eq!(a, b, "corner, round {round}");
+    }
+    for count in (1..70).chain([640]) {
+        let row = |byte: &mut dyn FnMut() -> u8, len| (0..len).map(|_| byte()).collect::<Vec<u8>>();
+        let rows = [0, 0, 2].map(|more| row(&mut byte, count + more));
+        let (mut a, mut b) = (vec![0; 3 * count], vec![1; 3 * count]);
+        (fast.colours)(&rows[0], &rows[1], &rows[2][..count], &mut a);
+        (plain.colours)(&rows[0], &rows[1], &rows[2][..count], &mut b);
+        assert_eq!(a, b, "colours of {count}");
+        (fast.blend)(&rows[0], &rows[1], &mut a[..count]);
+        (plain.blend)(&rows[0], &rows[1], &mut b[..count]);
+        assert_eq!(a, b, "{count} between rows");
+        (fast.widen)(&rows[2], &mut a[..2 * count]);
+        (plain.widen)(&rows[2], &mut b[..2 * count]);
+        assert_eq!(a, b, "{count} twice");
+    }
+}
