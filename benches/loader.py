@@ -216,12 +216,13 @@ def main():
     files = sorted(os.path.join(args.photos, name) for name in os.listdir(args.photos))
     if args.peer:
         return time_peer(args.peer, files, args.passes)
-    # Our loader reads class folders.
+    # Our loader reads class folders, of which there must be two.
     folder = tempfile.mkdtemp()
-    for split in ("train", "val"):
-        os.makedirs(os.path.join(folder, split, "photos"))
-        for file in files[:len(files) if split == "train" else 1]:
-            os.symlink(os.path.abspath(file), os.path.join(folder, split, "photos", os.path.basename(file)))
+    for name in ("even", "odd"):
+        os.makedirs(os.path.join(folder, "train", name))
+    for number, file in enumerate(files):
+        place = os.path.join(folder, "train", ("even", "odd")[number % 2], os.path.basename(file))
+        os.symlink(os.path.abspath(file), place)
     ours = {"ours": OURS, **({"before": args.before} if args.before else {})}
     commands = {name: [binary, folder, str(args.passes)] for name, binary in ours.items()}
     for name in PEERS:

@@ -5,7 +5,8 @@
 use std::sync::OnceLock;
 
 use resnet_kernels::Isa;
-pub use resnet_kernels::picture::{Area, Normalizer, Pixels, Resize, Resizer, Samples};
+pub use resnet_kernels::jpeg::JpegStages;
+pub use resnet_kernels::picture::{Area, Normalizer, Pixels, Resize, Resizer};
 
 /// A resizer for this CPU.
 pub fn resizer() -> Resizer {
@@ -20,9 +21,10 @@ pub fn normalizer(mean: &[f32], std: &[f32]) -> Normalizer {
     on_best(|isa| Normalizer::new(isa, mean, std))
 }
 
-/// A JPEG decoder's functions for this CPU; `None` where portable ones are as good.
-pub fn samples() -> Option<Samples> {
-    Samples::new(best())
+/// What a JPEG decoder computes of every sample, for this CPU; `None` where portable code is as
+/// good.
+pub fn jpeg_stages() -> Option<JpegStages> {
+    if best() >= Isa::Avx2 { JpegStages::probe() } else { None }
 }
 
 fn on_best<T>(make: impl Fn(Isa) -> Option<T>) -> T {

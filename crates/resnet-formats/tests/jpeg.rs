@@ -3,7 +3,7 @@
 #[path = "craft/jpeg.rs"]
 mod craft;
 
-use craft::{Pixels, Random, Shape, damaged, expected, expected_scalar, jpeg, whole};
+use craft::{Pixels, Random, Shape, damaged, expected, expected_scalar, jpeg, stages, whole};
 use resnet_formats::jpeg::{Decoder, Picture, Stages};
 use std::path::Path;
 
@@ -33,14 +33,21 @@ fn check(bytes: &[u8], random: &mut Random, decoder: &mut Decoder, name: &str) {
     }
 }
 
+/// Decoders with all stages there are.
+fn decoders() -> Vec<Decoder> {
+    stages().into_iter().map(|(_, stages)| Decoder::new(stages)).collect()
+}
+
 #[test]
 fn generated_pictures_are_equal() {
     let mut random = Random::new(1);
-    let mut decoder = Decoder::new(Stages::PORTABLE);
+    let mut decoders = decoders();
     for index in 0..600 {
         let shape = Shape::random(70, &mut random);
         let bytes = jpeg(&shape, &mut random);
-        check(&bytes, &mut random, &mut decoder, &format!("{index}: {shape:?}"));
+        for decoder in &mut decoders {
+            check(&bytes, &mut random, decoder, &format!("{index}: {shape:?}"));
+        }
     }
 }
 
@@ -63,12 +70,14 @@ fn shared(folder: &str, extension: &str) -> Vec<(String, Vec<u8>)> {
 #[test]
 fn photos_are_equal() {
     let mut random = Random::new(2);
-    let mut decoder = Decoder::new(Stages::PORTABLE);
+    let mut decoders = decoders();
     let (mut read, mut declined) = (0, 0);
     for (name, bytes) in shared("data/imagenet/samples", "JPEG") {
         match Picture::open(&bytes, MOST) {
             Ok(_) => {
-                check(&bytes, &mut random, &mut decoder, &name);
+                for decoder in &mut decoders {
+                    check(&bytes, &mut random, decoder, &name);
+                }
                 read += 1;
             }
             Err(error) => {
@@ -83,7 +92,7 @@ fn photos_are_equal() {
 #[test]
 fn scans_of_one_component_are_declined() {
     let mut random = Random::new(3);
-    let mut decoder = Decoder::new(Stages::PORTABLE);
+    let mut decoder = decoders().remove(0);
     for (name, bytes) in shared("cases/jpeg-scans", "jpg") {
         let is_one_scan = name.contains("-inter-") || name.contains("grey-");
         assert_eq!(whole(&bytes, MOST, &mut decoder).is_ok(), is_one_scan, "{name}");
@@ -106,15 +115,80 @@ fn vectors_and_loops_of_the_other_decoder_agree() {
 #[test]
 fn damaged_pictures_are_declined_or_equal() {
     let mut random = Random::new(5);
-    let mut decoder = Decoder::new(Stages::PORTABLE);
+    let mut decoders = decoders();
     std::panic::set_hook(Box::new(|_| {})); // the other decoder may panic
     let mut accepted = 0;
-    for _ in 0..3000 {
+    for index in 0..4000 {
         let shape = Shape::random(40, &mut random);
+        let last = index % decoders.len();
         let bytes = jpeg(&shape, &mut random);
         let bytes = damaged(&bytes, &bytes, &mut random);
-        accepted += usize::from(craft::check_damaged(&bytes, &mut random, &mut decoder));
+        accepted += usize::from(craft::check_damaged(&bytes, &mut random, &mut decoders[last]));
     }
     let _ = std::panic::take_hook();
     assert!(accepted > 100, "{accepted} were read");
+}
+
+/// A block whose numbers are small or large, some of them 0.
+fn block(random: &mut Random, end: usize) -> [i16; 64] {
+    let large = [2, 20, 300, 2047, 32768][random.below(5)];
+    let mut block = [0; 64];
+    for row in 0..end {
+        for column in 0..end {
+            let value = random.below(2 * large) as i32 - large as i32;
+            block[8 * row + column] = if random.below(2) == 0 { 0 } else { value as i16 };
+        }
+    }
+    block
+}
+
+#[test]
+fn all_stages_agree() {
+    let mut random = Random::new(6);
+    let stages = stages();
+    let portable = stages[0].1;
+    let (mut fit, mut large) = (0, 0);
+    for index in 0..20_000 {
+        let end = [4, 8][index % 2];
+        let coefficients = block(&mut random, end);
+        let coarse = [4, 255][random.below(2)];
+        let steps = std::array::from_fn(|_| 1 + random.below(coarse) as i16);
+        let transform = |stages: &Stages| {
+            let mut out = [1; 8 * 11];
+            let transform = if end == 4 { stages.transform_corner } else { stages.transform };
+            let fits = transform(&coefficients, &steps, &mut out, 11);
+            fits.then_some(out)
+        };
+        let expected = transform(&portable);
+        let of_all = portable_of_all(&coefficients, &steps, &portable);
+        assert!(end == 8 || of_all == expected, "a corner is a block: {coefficients:?}");
+        for (name, stages) in &stages {
+            assert!(transform(stages) == expected, "{name}: {coefficients:?} {steps:?}");
+        }
+        match expected {
+            Some(_) => fit += 1,
+            None => large += 1,
+        }
+    }
+    assert!(fit > 1000 && large > 1000, "{fit} blocks fit, {large} do not");
+    for width in 1..200 {
+        let rows = [(); 3].map(|()| (0..width).map(|_| random.bits() as u8).collect::<Vec<_>>());
+        let colours = |stages: &Stages| {
+            let mut out = vec![0; 3 * width];
+            (stages.colours)(&rows[0], &rows[1], &rows[2], &mut out);
+            out
+        };
+        for (name, stages) in &stages {
+            assert!(colours(stages) == colours(&portable), "{name}: {width} pixels");
+        }
+    }
+}
+
+fn portable_of_all(
+    coefficients: &[i16; 64],
+    steps: &[i16; 64],
+    stages: &Stages,
+) -> Option<[u8; 88]> {
+    let mut out = [1; 88];
+    (stages.transform)(coefficients, steps, &mut out, 11).then_some(out)
 }

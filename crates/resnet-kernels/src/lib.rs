@@ -7,6 +7,8 @@
 //! depend on the number of threads, bit for bit: what is summed is cut by shape alone and combined
 //! in a fixed order.
 //!
+//! [`jpeg`] alone knows no [`Cpu`]: it computes what a decoder of pictures asks of it.
+//!
 //! [`mod@reference`] holds every operation again in plain f64 loops.
 
 mod allocator;
@@ -19,6 +21,7 @@ pub mod diagnose;
 mod each;
 pub mod elementwise;
 mod isa;
+pub mod jpeg;
 pub mod linear;
 pub mod loss;
 mod memory;

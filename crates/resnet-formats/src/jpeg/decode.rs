@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::entropy::{Bits, Coefficients, Wrong, unstuff};
 use super::header::{Component, Header};
 use super::huffman::{Code, Table};
+use super::stages::transform_wide;
 use super::{Declined, Picture, Stages};
 
 /// Tables that are kept for the next picture; most pictures have the same four.
@@ -307,16 +308,19 @@ impl Scan<'_> {
         let out = &mut plane.samples[begin..];
         if last == 0 {
             let sample = ((level + 4 + 1024) >> 3).clamp(0, 255) as u8;
-            out.chunks_mut(stride).take(8).for_each(|row| row[..8].fill(sample));
+            out.chunks_mut(stride).take(8).for_each(|row| row[..8].copy_from_slice(&[sample; 8]));
             return Ok(());
         }
         let (block, _) = self.coefficients.split_first_chunk_mut::<64>().ok_or(Wrong)?;
         block[0] = *dc as i16;
-        match last < 10 {
-            true => (self.stages.transform_corner)(block, &plane.steps, out, stride),
-            false => (self.stages.transform)(block, &plane.steps, out, stride),
+        let transform = match last < 10 {
+            true => self.stages.transform_corner,
+            false => self.stages.transform,
+        };
+        if !transform(block, &plane.steps, out, stride) {
+            transform_wide(block, &plane.steps, out, stride);
         }
-        block.fill(0);
+        *block = [0; 64];
         Ok(())
     }
 
@@ -366,48 +370,59 @@ impl Rows {
             }
             return;
         };
-        let offset = match blue.wide {
-            1 => 0,
-            ratio => columns.start % ratio,
-        };
         for (plane, wide) in [blue, red].into_iter().zip(&mut self.wide) {
             let (near, far) = match plane.tall {
                 2 => rows_around(y, above, plane.samples.len() / plane.stride(), is_last),
                 _ => (y + 1 - above, y + 1 - above),
             };
-            let samples = needed(columns, plane.wide, plane.width);
-            let (near, far) = (plane.row(near, samples.clone()), plane.row(far, samples.clone()));
-            let first = columns.start / plane.wide;
-            let count = (columns.end - 1) / plane.wide + 1 - first;
-            self.narrow.resize(count + 2, 0);
-            let begin = samples.start + 1 - first;
-            let end = begin + samples.len();
-            match plane.tall {
-                2 => (stages.blend)(near, far, &mut self.narrow[begin..end]),
-                _ => self.narrow[begin..end].copy_from_slice(near),
-            }
-            wide.resize(plane.wide * count, 0);
-            match plane.wide {
-                2 => {
-                    // Beyond the last sample of a row is the same again.
-                    if begin == 1 {
-                        self.narrow[0] = self.narrow[1];
-                    }
-                    if end == count + 1 {
-                        self.narrow[count + 1] = self.narrow[count];
-                    }
-                    (stages.widen)(&self.narrow, wide);
-                }
-                ratio => {
-                    let samples = &self.narrow[1..=count];
-                    for (out, &sample) in wide.chunks_exact_mut(ratio).zip(samples) {
-                        out.fill(sample);
-                    }
-                }
-            }
+            chroma(stages, plane, (near, far), columns, &mut self.narrow, wide);
         }
+        let offset = columns.start % blue.wide;
         let [blue, red] = self.wide.each_ref().map(|wide| &wide[offset..][..columns.len()]);
         (stages.colours)(luma, blue, red, out);
+    }
+}
+
+/// Brings chroma between two rows of a plane to the picture's width: `wide` becomes the samples of
+/// these columns, from the first column that shares its sample with the first of them.
+fn chroma(
+    stages: &Stages,
+    plane: &Plane,
+    (near, far): (usize, usize),
+    columns: &Range<usize>,
+    narrow: &mut Vec<u8>,
+    wide: &mut Vec<u8>,
+) {
+    let samples = needed(columns, plane.wide, plane.width);
+    let (near, far) = (plane.row(near, samples.clone()), plane.row(far, samples.clone()));
+    let first = columns.start / plane.wide;
+    let count = (columns.end - 1) / plane.wide + 1 - first;
+    // A neighbour on each side, then those of the columns between them.
+    narrow.resize(count + 2, 0);
+    let begin = samples.start + 1 - first;
+    let end = begin + samples.len();
+    match plane.tall {
+        2 => (stages.blend)(near, far, &mut narrow[begin..end]),
+        _ => narrow[begin..end].copy_from_slice(near),
+    }
+    wide.resize(plane.wide * count, 0);
+    match plane.wide {
+        2 => {
+            // Beyond the first and the last sample of a row are the same again.
+            if begin == 1 {
+                narrow[0] = narrow[1];
+            }
+            if end == count + 1 {
+                narrow[count + 1] = narrow[count];
+            }
+            (stages.widen)(narrow, wide);
+        }
+        4 => {
+            for (out, &sample) in wide.as_chunks_mut().0.iter_mut().zip(&narrow[1..=count]) {
+                *out = [sample; 4];
+            }
+        }
+        _ => wide.copy_from_slice(&narrow[1..=count]),
     }
 }
 

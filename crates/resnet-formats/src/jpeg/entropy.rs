@@ -1,6 +1,6 @@
 //! Entropy-coded data: its bytes without stuffing, and blocks of coefficients (ITU T.81, annex F).
 
-use super::huffman::{ADVANCE, END, NOTHING, PARTIAL, Table, VALUE, extend};
+use super::huffman::{ADVANCE, END, LOOK, NOTHING, PARTIAL, Table, VALUE, extend};
 use super::{Declined, ZIGZAG};
 
 /// Zeros behind the data, so that reading past a segment is noticed rather than checked each time.
@@ -31,7 +31,12 @@ pub(super) fn unstuff(
             Some(restart @ 0xd0..=0xd7) if usize::from(restart & 7) == ends.len() % 8 => {
                 ends.push(data.len());
             }
-            _ => return Err(Declined { at, expected: "data, restart markers in turn, and the end" }),
+            _ => {
+                return Err(Declined {
+                    at,
+                    expected: "data, restart markers in turn, and the end",
+                });
+            }
         }
         at += 2;
     }
@@ -70,6 +75,7 @@ const PLACES: [u8; 128] = {
 };
 
 /// Bits of one segment between restart markers.
+#[derive(Clone, Copy)]
 pub(super) struct Bits<'a> {
     data: &'a [u8],
     at: usize,
@@ -80,16 +86,18 @@ pub(super) struct Bits<'a> {
 }
 
 /// Why a block is not decoded.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Wrong;
 
 impl<'a> Bits<'a> {
+    /// Bits from this byte on.
     pub(super) fn new(data: &'a [u8], at: usize) -> Bits<'a> {
         Bits { data, at, buffer: 0, count: 0 }
     }
 
     /// Goes on at another byte.
     pub(super) fn jump(&mut self, at: usize) {
-        (self.at, self.buffer, self.count) = (at, 0, 0);
+        *self = Bits::new(self.data, at);
     }
 
     /// Bits used so far, counted from the first byte of all data.
@@ -115,13 +123,6 @@ impl<'a> Bits<'a> {
         self.count = self.count.wrapping_sub(entry & 63);
     }
 
-    /// Gives back a code that a look took for the end of a block that had ended.
-    #[inline(never)]
-    fn unread(&mut self, (code, length): (u64, u32)) {
-        self.buffer = self.buffer >> length | code;
-        self.count = (self.count & 63) + length;
-    }
-
     /// The value of `size` bits, 1 to 11.
     #[inline(always)]
     fn value(&mut self, size: u32) -> i32 {
@@ -130,20 +131,12 @@ impl<'a> Bits<'a> {
         extend(bits, size)
     }
 
-    /// The difference of a DC coefficient to the last one.
-    #[inline(always)]
-    fn dc(&mut self, table: &Table) -> Result<i32, Wrong> {
-        self.refill();
-        let entry = table.look(self.buffer);
-        if entry & PARTIAL == 0 {
-            self.skip(entry);
-            return Ok(entry as i32 >> VALUE);
-        }
-        self.long_dc(table, entry)
-    }
+    // What is rare takes the bits by value and gives them back, so that they stay in registers
+    // where it is not called.
 
+    /// The difference of a DC coefficient, from a partial entry.
     #[inline(never)]
-    fn long_dc(&mut self, table: &Table, mut entry: u32) -> Result<i32, Wrong> {
+    fn long_dc(mut self, table: &Table, mut entry: u32) -> Result<(Bits<'a>, i32), Wrong> {
         if entry & 63 == 0 {
             entry = table.find(self.buffer).ok_or(Wrong)?;
         }
@@ -152,23 +145,30 @@ impl<'a> Bits<'a> {
             0 => 0,
             size => self.value(size),
         };
-        self.refill();
-        Ok(value)
+        Ok((self, value))
     }
 
     /// What is behind a partial entry: a whole one, whose bits are used already.
     #[inline(never)]
-    fn long_ac(&mut self, table: &Table, mut entry: u32) -> Result<u32, Wrong> {
+    fn long_ac(mut self, table: &Table, mut entry: u32) -> Result<(Bits<'a>, u32), Wrong> {
         self.refill();
         if entry & 63 == 0 {
             entry = table.find(self.buffer).ok_or(Wrong)?;
         }
         self.skip(entry);
-        if entry & PARTIAL == 0 {
-            return Ok(entry & 0xff00);
-        }
-        let value = self.value(entry >> VALUE) as u32;
-        Ok(entry & 0xff00 | value << VALUE)
+        let value = match entry & PARTIAL {
+            0 => 0,
+            _ => self.value(entry >> VALUE) as u32,
+        };
+        Ok((self, entry & 0xff00 | value << VALUE))
+    }
+
+    /// Gives back a code that a look took for the end of a block that had ended.
+    #[inline(never)]
+    fn unread(mut self, (code, length): (u64, u32)) -> Bits<'a> {
+        self.buffer = self.buffer >> length | code;
+        self.count = (self.count & 63) + length;
+        self
     }
 
     /// Decodes a block: adds the difference to `dc`, writes the other coefficients where `KEEP`
@@ -181,22 +181,27 @@ impl<'a> Bits<'a> {
         dc: &mut i32,
         coefficients: &mut Coefficients,
     ) -> Result<u32, Wrong> {
-        *dc += self.dc(dc_table)?;
-        // A look uses at most 12 bits; of 56, those of the DC code and three more are there.
+        let mut bits = *self;
+        bits.refill();
+        let entry = dc_table.look(bits.buffer);
+        if entry & PARTIAL == 0 {
+            bits.skip(entry);
+            *dc += entry as i32 >> VALUE;
+        } else {
+            let (behind, value) = bits.long_dc(dc_table, entry)?;
+            bits = behind;
+            *dc += value;
+        }
         let mut last = 0;
-        let mut looks = 3;
         loop {
-            if looks == 0 {
-                self.refill();
-                looks = 4;
+            if bits.count & 63 < LOOK {
+                bits.refill();
             }
-            looks -= 1;
-            let mut entry = ac_table.look(self.buffer);
-            if entry & PARTIAL != 0 {
-                entry = self.long_ac(ac_table, entry)?;
-                looks = 0;
+            let mut entry = ac_table.look(bits.buffer);
+            if entry & PARTIAL == 0 {
+                bits.skip(entry);
             } else {
-                self.skip(entry);
+                (bits, entry) = bits.long_ac(ac_table, entry)?;
             }
             last += entry >> ADVANCE & 0xff;
             if KEEP {
@@ -208,8 +213,9 @@ impl<'a> Bits<'a> {
             }
             let is_end_alone = entry >> VALUE == 0;
             if last == END + 63 && !is_end_alone {
-                self.unread(ac_table.end);
+                bits = bits.unread(ac_table.end);
             }
+            *self = bits;
             return match last & NOTHING == 0 || last >= END && is_end_alone {
                 true => Ok(last & 63),
                 false => Err(Wrong),

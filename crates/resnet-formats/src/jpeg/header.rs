@@ -73,6 +73,9 @@ impl<'a> Header<'a> {
                     header.scan = reader.at;
                     return Ok(header);
                 }
+                0xffe0 if segment.rest().len() < 5 => {
+                    return Err(segment.declines("a name in the JFIF segment"));
+                }
                 0xffe1 => extended_xmp(&segment)?,
                 0xffee => header.adobe(&segment)?,
                 0xffe0..=0xffef | 0xfffe => {}
@@ -163,8 +166,8 @@ impl<'a> Header<'a> {
             let counts = segment.array::<16>()?;
             let symbols = counts.iter().map(|&count| usize::from(count)).sum();
             let symbols = segment.take(symbols)?;
-            let code = Code::new(class == 0, counts, symbols)
-                .ok_or(segment.declines("a Huffman code of baseline symbols"))?;
+            let code =
+                Code::new(class == 0, counts, symbols).ok_or(segment.declines("a Huffman code"))?;
             self.codes[class][index] = Some(code);
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Huffman codes (ITU T.81, annexes C and F), as tables that decode a coefficient at one look.
 
 /// Bits of a look: most codes with the value behind them.
-pub(super) const LOOK: u32 = 12;
+pub(super) const LOOK: u32 = 11;
 
 /// Low bits of an entry: how many bits are used.
 const LENGTH: u32 = 63;
@@ -20,7 +20,7 @@ pub(super) const VALUE: u32 = 16;
 const MAX_DC_SIZE: u8 = 11;
 const MAX_AC_SIZE: u8 = 10;
 
-/// A code as its segment defines it, known to be one of baseline symbols.
+/// A code as its segment defines it, known to be a prefix code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Code<'a> {
     is_dc: bool,
@@ -31,7 +31,7 @@ pub(super) struct Code<'a> {
 
 impl<'a> Code<'a> {
     /// `None` where the lengths are those of no prefix code, a code is all ones, or a symbol is
-    /// not one of baseline JPEGs of 8 bits.
+    /// none that DC coefficients can have.
     pub(super) fn new(is_dc: bool, counts: &'a [u8; 16], symbols: &'a [u8]) -> Option<Code<'a>> {
         let mut next = 0u32;
         for (&count, length) in counts.iter().zip(1..) {
@@ -40,21 +40,30 @@ impl<'a> Code<'a> {
                 return None;
             }
         }
-        let is_known = |&symbol: &u8| match is_dc {
-            true => symbol <= MAX_DC_SIZE,
-            false => match (symbol >> 4, symbol & 15) {
-                (0 | 15, 0) => true,
-                (_, size) => (1..=MAX_AC_SIZE).contains(&size),
-            },
-        };
-        (symbols.len() <= 256 && symbols.iter().all(is_known))
-            .then_some(Code { is_dc, counts, symbols })
+        let is_known = |&symbol: &u8| !is_dc || symbol <= 15;
+        (symbols.len() <= 256 && symbols.iter().all(is_known)).then_some(Code {
+            is_dc,
+            counts,
+            symbols,
+        })
+    }
+
+    /// Whether baseline JPEGs of 8 bits have this symbol; some codes define others as well.
+    fn knows(is_dc: bool, symbol: u8) -> bool {
+        match (is_dc, symbol >> 4, symbol & 15) {
+            (true, _, _) => symbol <= MAX_DC_SIZE,
+            (false, 0 | 15, 0) => true,
+            (false, _, size) => (1..=MAX_AC_SIZE).contains(&size),
+        }
     }
 
     /// Codes, left-aligned in 16 bits, with their lengths and symbols.
     fn words(&self) -> impl Iterator<Item = (u32, u32, u8)> {
-        let lengths =
-            self.counts.iter().zip(1..).flat_map(|(&count, length)| (0..count).map(move |_| length));
+        let lengths = self
+            .counts
+            .iter()
+            .zip(1..)
+            .flat_map(|(&count, length)| (0..count).map(move |_| length));
         let mut next = 0;
         lengths.zip(self.symbols).map(move |(length, &symbol)| {
             let word = next;
@@ -119,7 +128,10 @@ impl Table {
             self.limits[length] = next << (16 - length);
             next *= 2;
         }
-        for (word, length, symbol) in code.words().filter(|&(_, length, _)| length <= LOOK) {
+        for (word, length, symbol) in code.words() {
+            if length > LOOK || !Code::knows(code.is_dc, symbol) {
+                continue;
+            }
             if symbol == 0 {
                 self.end = (u64::from(word) << 48, length);
             }
@@ -157,12 +169,17 @@ impl Table {
         self.look[(bits >> (64 - LOOK)) as usize]
     }
 
-    /// The partial entry of a code longer than a look; `None` where the bits are no code.
+    /// The partial entry of a code longer than a look; `None` where the bits are no code
+    /// of a known symbol.
     pub(super) fn find(&self, bits: u64) -> Option<u32> {
         let word = (bits >> 48) as u32;
         let length = (1..=16).find(|&length| word < self.limits[length])?;
         let place = (word >> (16 - length)) as i32 + self.offsets[length];
-        let symbol = self.symbols[usize::try_from(place).ok().filter(|&place| place < self.count)?];
+        let symbol =
+            self.symbols[usize::try_from(place).ok().filter(|&place| place < self.count)?];
+        if !Code::knows(self.is_dc, symbol) {
+            return None;
+        }
         Some(match self.is_dc {
             true => PARTIAL | length as u32 | u32::from(symbol) << VALUE,
             false => partial(length as u32, symbol),

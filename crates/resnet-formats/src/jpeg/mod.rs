@@ -27,7 +27,7 @@ mod huffman;
 mod stages;
 
 pub use decode::Decoder;
-pub use stages::Stages;
+pub use stages::{Colours, Stages, Transform};
 
 use header::Header;
 

@@ -1,7 +1,8 @@
 //! Makes JPEGs of random coefficients, damages them, and decodes them by the crate zune-jpeg.
 #![allow(dead_code, unreachable_pub)] // each user takes what it needs
 
-use resnet_formats::jpeg::{Declined, Decoder, Picture};
+use resnet_formats::jpeg::{Declined, Decoder, Picture, Stages};
+use resnet_kernels::jpeg::JpegStages;
 use std::ops::Range;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
@@ -32,6 +33,18 @@ impl Random {
         let (a, b) = (self.below(end), self.below(end));
         a.min(b)..a.max(b) + 1
     }
+}
+
+/// The stages of the decoder itself, and those in vectors where this CPU has them.
+pub fn stages() -> Vec<(&'static str, Stages)> {
+    let vectors = JpegStages::probe().map(|vectors| Stages {
+        transform: vectors.transform,
+        transform_corner: vectors.transform_corner,
+        colours: vectors.colours,
+        ..Stages::PORTABLE
+    });
+    let vectors = vectors.map(|stages| ("vectors", stages));
+    [("loops", Stages::PORTABLE)].into_iter().chain(vectors).collect()
 }
 
 /// What a JPEG is like.
@@ -276,12 +289,13 @@ pub fn damaged(file: &[u8], other: &[u8], random: &mut Random) -> Vec<u8> {
             0 => random.below(length.min(700)), // segments before the scan
             _ => random.below(length),
         };
-        match random.below(9) {
+        match random.below(10) {
             0 | 1 if at < bytes.len() => bytes[at] ^= 1 << random.below(8),
             2 if at < bytes.len() => bytes[at] = random.bits() as u8,
             3 => bytes.truncate(at),
             4 => {
-                let marker = [0xc4, 0xd0, 0xd3, 0xd9, 0xda, 0xdb, 0xdc, 0xdd, 0xfe, 0xff, 0x00, 0xc2];
+                let marker =
+                    [0xc4, 0xd0, 0xd3, 0xd9, 0xda, 0xdb, 0xdc, 0xdd, 0xfe, 0xff, 0x00, 0xc2];
                 let marker = marker[random.below(marker.len())];
                 bytes.splice(at.min(bytes.len())..at.min(bytes.len()), [0xff, marker]);
             }
@@ -296,6 +310,7 @@ pub fn damaged(file: &[u8], other: &[u8], random: &mut Random) -> Vec<u8> {
                 bytes.splice(at..at, other[part].iter().copied());
             }
             7 => change_frame(&mut bytes, random),
+            8 => put_in_segment(&mut bytes, random),
             _ if at + 1 < bytes.len() => {
                 bytes[at] = 0xff;
                 bytes[at + 1] = 0xd0 | random.below(8) as u8;
@@ -304,6 +319,33 @@ pub fn damaged(file: &[u8], other: &[u8], random: &mut Random) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// Puts in a segment that some decoders read, long or short, at the start or before the frame.
+fn put_in_segment(bytes: &mut Vec<u8>, random: &mut Random) {
+    let contents: [(u8, &[u8]); 9] = [
+        (0xe0, b"AVI1\0"),
+        (0xe1, b"Exif\0\0"),
+        (0xe1, b"http://ns.adobe.com/xap/1.0/\0"),
+        (0xe1, b"http://ns.adobe.com/xmp/extension/\0"),
+        (0xe2, b"ICC_PROFILE\0"),
+        (0xe2, b"MPF\0"),
+        (0xe2, b"urn:iso:std:iso:ts:21496:-1\0"),
+        (0xed, b"Photoshop 3.0\0"),
+        (0xee, b"Adobe\0\0\0\0\0\0"),
+    ];
+    let (marker, name) = contents[random.below(contents.len())];
+    let mut content = name[..name.len() - random.below(2) * random.below(name.len())].to_vec();
+    content.extend((0..random.below(50)).map(|_| random.bits() as u8 & 3));
+    let mut added = Vec::new();
+    segment(&mut added, marker, &content);
+    if random.below(4) == 0 {
+        added[3] = random.below(20) as u8;
+    }
+    let frame = bytes.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap_or(2);
+    let scan = bytes.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap_or(2);
+    let at = [2, frame, scan][random.below(3)].min(bytes.len());
+    bytes.splice(at..at, added);
 }
 
 /// Changes the size, the sampling or another field of the frame.

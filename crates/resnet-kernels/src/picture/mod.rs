@@ -16,7 +16,6 @@ mod normalize;
 mod plain;
 #[cfg(target_arch = "x86_64")]
 mod quads;
-mod samples;
 mod taps;
 
 use std::ops::Range;
@@ -27,7 +26,6 @@ use avx2::Pairs;
 pub use normalize::Normalizer;
 #[cfg(target_arch = "x86_64")]
 use quads::Quads;
-pub use samples::Samples;
 use taps::Taps;
 pub use taps::reads;
 

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, RgbImage};
-use resnet_engine::picture::{Area, samples};
+use resnet_engine::picture::{Area, JpegStages, jpeg_stages};
 use resnet_formats::jpeg::{Decoder, Picture, Stages};
 
 use super::{Header, Image, Part, reader};
@@ -62,15 +62,11 @@ fn decode_plain(
 }
 
 /// The decoder's functions for this CPU.
-pub(super) fn stages() -> Stages {
-    let Some(samples) = samples() else { return Stages::PORTABLE };
-    Stages {
-        transform: samples.transform,
-        transform_corner: samples.transform_corner,
-        blend: samples.blend,
-        widen: samples.widen,
-        colours: samples.colours,
-    }
+fn stages() -> Stages {
+    let Some(JpegStages { transform, transform_corner, colours }) = jpeg_stages() else {
+        return Stages::PORTABLE;
+    };
+    Stages { transform, transform_corner, colours, ..Stages::PORTABLE }
 }
 
 /// From the picture as it is stored to the upright one.
