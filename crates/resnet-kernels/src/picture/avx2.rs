@@ -108,7 +108,10 @@ impl Fours<'_> {
         ));
         for first in (0..count).step_by(4) {
             // Of what is behind the last pixel, nothing is used.
-            let pixels = [0, 1, 2, 3].map(|i| self.pixel(rows, (first + i).min(count - 1)));
+            let mut pixels = [_mm256_setzero_si256(); 4];
+            for (i, pixel) in pixels.iter_mut().enumerate() {
+                *pixel = self.pixel(rows, (first + i).min(count - 1));
+            }
             let packed = _mm256_packus_epi16(
                 _mm256_packus_epi32(pixels[0], pixels[1]),
                 _mm256_packus_epi32(pixels[2], pixels[3]),
@@ -172,8 +175,9 @@ impl Fours<'_> {
             };
             for (two, pair) in four.0.iter().zip(pairs) {
                 let inputs = _mm256_shuffle_epi8(bytes, pair);
-                let [upper, lower] = [two.high, two.low].map(|w| _mm256_set1_epi32(w));
+                let upper = _mm256_set1_epi32(two.high);
                 high = _mm256_add_epi32(high, _mm256_madd_epi16(inputs, upper));
+                let lower = _mm256_set1_epi32(two.low);
                 low = _mm256_add_epi32(low, _mm256_madd_epi16(inputs, lower));
             }
         }

@@ -332,3 +332,60 @@ fn ten_crops_are_centre_and_corners_and_their_mirrors() {
     let double = Image { width: 16, height: 12, channels: 1, pixels: vec![0; 192] };
     assert_eq!(transform.seen(&double), [2.0, 4.0, 8.0, 8.0]);
 }
+
+/// An image that holds these rows and columns of another.
+fn part_of(image: &Image, area: &Area) -> Image {
+    let rows = image.pixels.chunks_exact(image.width * image.channels);
+    let columns = area.1.start * image.channels..area.1.end * image.channels;
+    let rows = rows.skip(area.0.start).take(area.0.len());
+    Image {
+        width: area.1.len(),
+        height: area.0.len(),
+        channels: image.channels,
+        pixels: rows.flat_map(|row| row[columns.clone()].to_vec()).collect(),
+    }
+}
+
+#[test]
+fn a_view_of_the_part_it_reads_is_that_of_the_whole() {
+    let crop = Some(RandomResizedCrop::default());
+    let augments = [
+        Augment { flip: true, random_resized_crop: crop, ..Augment::default() },
+        Augment { flip: true, pad: 3, ..Augment::default() },
+    ];
+    let mut less = 0;
+    for (width, height, channels) in
+        [(61, 47, 3), (12, 40, 3), (9, 8, 3), (100, 3, 1), (8, 7, 1), (33, 64, 3)]
+    {
+        let image = pattern(width, height, channels);
+        for resize in [None, Some(13)] {
+            for (c, augment) in [1, 3].into_iter().zip(augments.iter().cycle()) {
+                let preprocess = Preprocess { resize, ..plain(Shape::new(c, 8, 9)) };
+                let transform = transform(preprocess, augment.clone());
+                let views = (0..12).map(|index| View::Train { seed: 1, epoch: 2, index });
+                let views = views.chain([View::Eval]).chain((0..CROPS).map(View::Crop));
+                for view in views {
+                    let mut expected = vec![f32::NAN; transform.shape().len()];
+                    transform.look(view, &image, &Part::whole(&image), &mut expected);
+                    let area = transform.reads(view, height, width);
+                    let part = Part { size: (height, width), area };
+                    let held = part_of(&image, &part.area);
+                    less += usize::from(held.pixels.len() < image.pixels.len());
+                    let mut out = vec![f32::NAN; expected.len()];
+                    transform.look(view, &held, &part, &mut out);
+                    assert_eq!(out, expected, "{view:?} of {width} x {height}, {part:?}");
+                }
+            }
+        }
+    }
+    assert!(less > 100, "{less} views read less than all");
+}
+
+#[test]
+#[should_panic(expected = "are read")]
+fn a_part_that_lacks_what_is_read_is_refused() {
+    let transform = transform(plain(Shape::new(3, 8, 8)), Augment::default());
+    let image = pattern(8, 7, 3);
+    let part = Part { size: (8, 8), area: (1..8, 0..8) };
+    transform.look(View::Eval, &image, &part, &mut [0.0; 192]);
+}

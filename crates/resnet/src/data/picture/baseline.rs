@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, RgbImage};
-use resnet_engine::picture::Area;
+use resnet_engine::picture::{Area, JpegStages, jpeg_stages};
 use resnet_formats::jpeg::{Decoder, Picture, Stages};
 
 use super::{Header, Image, Part, reader};
@@ -35,7 +35,7 @@ fn decode_plain(
     image: &mut Image,
 ) -> Option<Part> {
     thread_local! {
-        static DECODER: RefCell<Decoder> = RefCell::new(Decoder::new(Stages::PORTABLE));
+        static DECODER: RefCell<Decoder> = RefCell::new(Decoder::new(stages()));
     }
     let (width, height) = (header.width as usize, header.height as usize);
     let picture = Picture::open(packed, width as u64 * height as u64).ok()?;
@@ -59,6 +59,14 @@ fn decode_plain(
         image.pixels = turned.into_rgb8().into_raw();
     }
     Some(Part { size, area })
+}
+
+/// The decoder's functions for this CPU.
+fn stages() -> Stages {
+    let Some(JpegStages { transform, transform_corner, colours }) = jpeg_stages() else {
+        return Stages::PORTABLE;
+    };
+    Stages { transform, transform_corner, colours, ..Stages::PORTABLE }
 }
 
 /// From the picture as it is stored to the upright one.
@@ -111,53 +119,5 @@ impl Turn {
             false => (&area.0, &area.1),
         };
         (flip(rows, height, self.flips.0), flip(columns, width, self.flips.1))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::super::testing::{jpeg, pattern};
-    use super::super::{decode_bytes, to_rgb};
-    use super::*;
-    use crate::data::header;
-
-    /// A JPEG whose EXIF data have an orientation.
-    fn turned(file: &[u8], orientation: u8) -> Vec<u8> {
-        let mut exif = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
-        exif.extend([orientation, 0, 0, 0, 0, 0, 0]);
-        let mut out = vec![0xff, 0xd8, 0xff, 0xe1, 0, exif.len() as u8 + 2];
-        out.extend(exif);
-        out.extend(&file[2..]);
-        out
-    }
-
-    #[test]
-    fn a_part_of_a_turned_picture_is_that_of_the_whole() {
-        let file = jpeg(&pattern(61, 47, 3), 90);
-        for orientation in 1..=8 {
-            let file = turned(&file, orientation);
-            let length = file.len() as u64;
-            let header = header::read(&mut std::io::Cursor::new(&file), length, 1 << 20).unwrap();
-            let whole = decode_bytes(&file, header).unwrap();
-            let (width, height) = (whole.width() as usize, whole.height() as usize);
-            assert_eq!(width == 47, orientation > 4);
-            let whole = to_rgb(whole);
-            for area in [(0..height, 0..width), (3..17, 5..40), (height - 1..height, 0..1)] {
-                let mut image = Image::default();
-                let wanted = |h: usize, w: usize| {
-                    assert_eq!((h, w), (height, width));
-                    area.clone()
-                };
-                let part = decode(&file, header, &wanted, &mut image).expect("it is plain");
-                assert_eq!((part.size, &part.area), ((height, width), &area));
-                let (rows, columns) = area;
-                let expected = whole.chunks_exact(width * 3).skip(rows.start).take(rows.len());
-                let expected: Vec<u8> = expected
-                    .flat_map(|row| row[columns.start * 3..columns.end * 3].to_vec())
-                    .collect();
-                assert_eq!((image.width, image.height), (columns.len(), rows.len()));
-                assert_eq!(image.pixels, expected, "orientation {orientation}");
-            }
-        }
     }
 }

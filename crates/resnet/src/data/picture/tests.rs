@@ -396,3 +396,63 @@ fn pictures_in_memory_are_refused_by_kind() {
     ));
     assert_eq!(texts[0].to_string(), "declares 4 x 2 pixels; at most 7 are decoded");
 }
+
+/// A picture decoded as it would be without the decoder of plain JPEGs, and its header.
+fn elsewhere(file: &[u8]) -> (Image, Header) {
+    let header = header::read(&mut Cursor::new(file), file.len() as u64, 1 << 30).unwrap();
+    let decoded = decode_bytes(file, header).unwrap();
+    (Image::rgb(decoded.width() as usize, decoded.height() as usize, to_rgb(decoded)), header)
+}
+
+/// Decodes parts of a plain JPEG and compares them with those of the whole.
+fn compare_parts(file: &[u8], whole: &Image, header: Header, name: &str) {
+    let Image { width, height, .. } = *whole;
+    let inner = (height / 3..height - height / 4, width / 5..width - width / 3);
+    for area in [(0..height, 0..width), inner, (height - 1..height, 0..1)] {
+        let mut image = Image::default();
+        let wanted = |h: usize, w: usize| {
+            assert_eq!((h, w), (height, width), "{name}");
+            area.clone()
+        };
+        let part = baseline::decode(file, header, &wanted, &mut image).expect(name);
+        assert_eq!((part.size, &part.area), ((height, width), &area), "{name}");
+        let (rows, columns) = area;
+        let columns = columns.start * 3..columns.end * 3;
+        let expected = whole.pixels.chunks_exact(width * 3).skip(rows.start).take(rows.len());
+        let expected: Vec<u8> = expected.flat_map(|row| row[columns.clone()].to_vec()).collect();
+        assert_eq!((image.width * 3, image.height), (columns.len(), rows.len()), "{name}");
+        assert!(image.pixels == expected, "{name}: other pixels");
+    }
+}
+
+#[test]
+fn a_part_of_a_turned_picture_is_that_of_the_whole() {
+    let plain = jpeg(&pattern(61, 47, 3), 90);
+    for orientation in 0..=9 {
+        let file = with_orientation(&plain, orientation);
+        let (whole, header) = elsewhere(&file);
+        assert_eq!(whole.width == 47, (5..=8).contains(&orientation));
+        compare_parts(&file, &whole, header, &format!("orientation {orientation}"));
+    }
+}
+
+#[test]
+fn parts_of_real_photos_are_those_of_the_whole() {
+    let Some(folder) = shared("imagenet/samples") else {
+        return;
+    };
+    let (files, mut plain) = (crate::data::files_in(&folder).unwrap(), 0);
+    for (number, file) in files.files.iter().step_by(4).enumerate() {
+        let bytes = std::fs::read(file).unwrap();
+        let (whole, header) = elsewhere(&bytes);
+        let mut image = Image::default();
+        read_picture(file, &mut image).unwrap();
+        assert!(image == whole, "{}: other pixels", file.display());
+        // The whole of all, parts of some.
+        if number % 2 == 0 && baseline::decode(&bytes, header, &all, &mut image).is_some() {
+            compare_parts(&bytes, &whole, header, &file.display().to_string());
+            plain += 1;
+        }
+    }
+    assert!(plain > 6, "{plain} plain JPEGs");
+}

@@ -98,4 +98,13 @@ impl Dataset for Loose {
     fn read(&self, index: usize, image: &mut data::Image) -> Result<(), DataError> {
         data::read_picture(&self.files[index], image)
     }
+
+    fn read_part(
+        &self,
+        index: usize,
+        wanted: &dyn Fn(usize, usize) -> data::Area,
+        image: &mut data::Image,
+    ) -> Result<data::Part, DataError> {
+        data::read_picture_part(&self.files[index], wanted, image)
+    }
 }
