@@ -38,6 +38,7 @@ mod target;
 #[cfg(test)]
 pub(crate) mod testing;
 mod walk;
+mod zip;
 
 pub use augment::{Augment, CROPS, RandomResizedCrop, Transform};
 pub use cifar::CIFAR10_CLASSES;
@@ -50,13 +51,14 @@ pub use loader::{Batch, Epoch, Loader, LoaderOptions, OnBroken};
 pub use memory::Memory;
 pub(crate) use numbered::with_numbers;
 pub use picture::{Packed, PictureFault, decode_picture, max_pixels, read_picture};
+pub use pictures::Index;
 pub use preprocess::{Normalize, Preprocess};
 pub(crate) use resize::shrink;
 pub(crate) use role::is_test;
 pub use role::split_name;
 pub(crate) use source::check_classes;
 use source::find;
-pub use source::{formats, open, register, split_source};
+pub use source::{formats, index, open, register, split_source};
 pub use subset::{Subset, split};
 pub(crate) use subset::{with_aliases, with_classes};
 pub use target::Targets;
