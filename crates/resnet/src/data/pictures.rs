@@ -302,3 +302,6 @@ pub(super) fn survey(kind: &Kind, place: &Path) -> Result<Surveyed, DataError> {
     }
     Ok(Surveyed { splits, unused, store })
 }
+
+#[cfg(test)]
+mod tests;

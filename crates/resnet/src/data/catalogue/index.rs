@@ -162,6 +162,7 @@ pub(in crate::data) fn read(path: &Path, root: &Path, kind: &str) -> Result<Cata
         return Err("is damaged, or cut off".into());
     }
     changed(&catalogue, root)?;
+    repaired(&catalogue, path)?;
     let mut at = START + head_length;
     let file = Arc::new(copy);
     for (part, (count, names)) in catalogue.parts.iter_mut().zip(counts) {
@@ -266,6 +267,23 @@ fn changed(catalogue: &Catalogue, root: &Path) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether a file that could not be used may be by now: one that is newer than the index, or was not
+/// there.
+fn repaired(catalogue: &Catalogue, index: &Path) -> Result<(), String> {
+    let made = Stamp::of(index).unwrap_or_default().changed;
+    let is = |bad: &&Warning| {
+        let stamp = bad.file.as_deref().and_then(|file| Stamp::of(file).ok());
+        let lost = bad.message.starts_with("cannot be read");
+        stamp.is_some_and(|stamp| lost || stamp.changed > made)
+    };
+    match catalogue.bad.named.iter().find(is) {
+        Some(Warning { file: Some(file), .. }) => {
+            Err(format!("is old: {} has changed since", crate::base::text::path(file)))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What passes through, with its checksum.
