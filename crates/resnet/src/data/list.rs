@@ -232,9 +232,6 @@ fn list(place: &Path) -> Result<Listing, DataError> {
         Ok((path.strip_prefix(root).unwrap_or(path).to_path_buf(), stamp))
     };
     let mut listing = Listing { root: root.to_path_buf(), ..Listing::default() };
-    if place.is_dir() {
-        listing.watched.push(stamp(place)?);
-    }
     let mut labels = Labels::default();
     for one in &lists {
         listing.watched.push(stamp(&one.file)?);

@@ -27,6 +27,7 @@ mod numbered;
 mod picture;
 mod pictures;
 mod preprocess;
+mod refused;
 mod resize;
 mod role;
 mod shards;
@@ -38,6 +39,7 @@ mod target;
 #[cfg(test)]
 pub(crate) mod testing;
 mod walk;
+mod zip;
 
 pub use augment::{Augment, CROPS, RandomResizedCrop, Transform, View};
 pub use cifar::CIFAR10_CLASSES;
@@ -52,14 +54,16 @@ pub(crate) use numbered::with_numbers;
 pub use picture::{
     Packed, PictureFault, decode_picture, max_pixels, read_picture, read_picture_part,
 };
+pub use pictures::Index;
 pub use preprocess::{Normalize, Preprocess};
 pub(crate) use resize::shrink;
 pub use resnet_engine::picture::Area;
 pub(crate) use role::is_test;
 pub use role::split_name;
+pub(crate) use shards::is_pattern;
 pub(crate) use source::check_classes;
 use source::find;
-pub use source::{formats, open, register, split_source};
+pub use source::{formats, index, open, register, split_source};
 pub use subset::{Subset, split};
 pub(crate) use subset::{with_aliases, with_classes};
 pub use target::Targets;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::role::{Role, names, role};
 use super::store::Stamp;
-use super::{DataError, Warning, describe};
+use super::{DataError, Warning, describe, refused};
 use crate::base::text;
 
 /// Files that one text may mean; more is a mistake.
@@ -32,17 +32,17 @@ pub(super) struct Shards {
 }
 
 /// Whether a text means several files: `train-{0000..0146}.tar`, `{train,val}-*.tar`.
-pub(super) fn is_pattern(place: &Path) -> bool {
+pub(crate) fn is_pattern(place: &Path) -> bool {
     !place.exists() && place.to_str().is_some_and(|text| text.contains(['{', '*', '?']))
 }
 
 /// Whether a place is or holds files that end in one of `endings`: a file, a pattern, or a folder,
 /// in which they may lie in folders of splits.
 pub(super) fn are(place: &Path, endings: &[&str]) -> bool {
-    match listed(place, endings) {
-        Ok((files, ..)) => !files.is_empty(),
-        Err(_) => false,
-    }
+    let ends = |text: &str| endings.iter().any(|ending| text.ends_with(ending));
+    // A range of which a file is missing is one too, and whoever opens it says so.
+    let named = is_pattern(place) && place.to_str().is_some_and(|text| ends(&text.to_lowercase()));
+    named || listed(place, endings).is_ok_and(|(files, ..)| !files.is_empty())
 }
 
 /// The files that a place means, by split.
@@ -52,6 +52,9 @@ pub(super) fn are(place: &Path, endings: &[&str]) -> bool {
 pub(super) fn find(place: &Path, endings: &[&str]) -> Result<Shards, DataError> {
     let (files, root, watched) = listed(place, endings)?;
     if files.is_empty() {
+        if let Some(refusal) = refused::refusal(place) {
+            return Err(refusal);
+        }
         let expected = format!("files that end in {}", endings.join(" or "));
         let found = if place.is_dir() { describe(place) } else { "none".into() };
         return Err(DataError::content(place, expected, found, "check the path"));
@@ -130,18 +133,26 @@ fn listed(place: &Path, endings: &[&str]) -> Result<Found, DataError> {
         let files = expand(place)?;
         let files: Vec<PathBuf> = files.into_iter().filter(|file| wanted(file)).collect();
         let root = files.first().map_or_else(|| around(place), |file| around(file));
-        return Ok((files, root, Vec::new()));
+        let mut watched = Vec::new();
+        // Another file may come to be called so; a range says by itself which there are.
+        if place.to_str().is_some_and(|text| text.contains(['*', '?'])) {
+            let stamp = Stamp::listing(&root).map_err(|error| DataError::io(&root, error))?;
+            watched.push((PathBuf::new(), stamp));
+        }
+        return Ok((files, root, watched));
     }
     if !place.is_dir() {
         let files = if wanted(place) { vec![place.to_path_buf()] } else { Vec::new() };
-        return Ok((files, around(place), Vec::new()));
+        let root = place.parent().unwrap_or(Path::new("")).to_path_buf();
+        return Ok((files, root, Vec::new()));
     }
     let mut watched = Vec::new();
     let mut files = Vec::new();
     let list = |folder: &Path, watched: &mut Vec<(PathBuf, Stamp)>| {
         let failed = |error| DataError::io(folder, error);
         let below = folder.strip_prefix(place).unwrap_or(folder);
-        watched.push((below.to_path_buf(), Stamp::of(folder).map_err(failed)?));
+        let stamp = if folder == place { Stamp::listing(folder) } else { Stamp::of(folder) };
+        watched.push((below.to_path_buf(), stamp.map_err(failed)?));
         super::walk::entries(folder)
     };
     let top = list(place, &mut watched)?;

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use super::describe::describe;
-use super::pictures::Kind;
+use super::pictures::{self, Index, Kind};
 use super::{DataError, Dataset, Format, OpenOptions, Splits};
-use super::{builtin, cifar, folder, idx, list, shards, tar};
+use super::{builtin, cifar, folder, idx, list, refused, shards, tar, zip};
 use crate::base::suggest::nearest;
 
 /// Kinds of data that a program added.
@@ -57,11 +57,12 @@ const FORMATS: &[Format] = &[
     idx::FORMAT,
     list::FORMAT,
     tar::FORMAT,
+    zip::FORMAT,
     folder::FORMAT,
 ];
 
 /// Those of them whose pictures lie in files.
-const KINDS: &[&Kind] = &[&list::KIND, &tar::KIND, &folder::KIND];
+const KINDS: &[&Kind] = &[&list::KIND, &tar::KIND, &zip::KIND, &folder::KIND];
 
 /// How a format lists its pictures, if they lie in files.
 pub(super) fn kind_of(format: &Format) -> Option<&'static Kind> {
@@ -82,6 +83,22 @@ pub fn open(source: &str, options: &OpenOptions) -> Result<Splits, DataError> {
         check_classes(source, splits.train.as_ref())?;
     }
     Ok(splits)
+}
+
+/// Makes the index of the data that `source` names: a file beside or in it from which it is opened
+/// without looking at any picture.
+///
+/// # Errors
+/// As of [`open`]; the data is of a kind that has no index; the file cannot be written.
+pub fn index(source: &str) -> Result<Index, DataError> {
+    let (format, place) = find(source)?;
+    match kind_of(format) {
+        Some(kind) => pictures::index(kind, &place),
+        None => Err(DataError::Source {
+            given: source.to_owned(),
+            hint: format!("{} needs no index: it is read as a whole", format.name),
+        }),
+    }
 }
 
 /// The format that the text for a source of data names, and what follows it; without one the whole
@@ -124,7 +141,13 @@ pub(super) fn find(source: &str) -> Result<(&'static Format, PathBuf), DataError
 
 fn recognise(source: &str) -> Result<(&'static Format, PathBuf), DataError> {
     let place = existing(source, true)?;
-    match formats().into_iter().find(|format| (format.sniff)(&place)) {
+    let found = formats().into_iter().find(|format| (format.sniff)(&place));
+    if found.is_none_or(|format| format.name == folder::FORMAT.name)
+        && let Some(refusal) = refused::refusal(&place)
+    {
+        return Err(refusal);
+    }
+    match found {
         Some(format) => Ok((format, place)),
         None => {
             let found = if place.is_dir() { describe(&place) } else { "another file".to_string() };
@@ -149,7 +172,7 @@ fn may_be_written() -> String {
             false => format.name.to_string(),
         })
         .collect();
-    format!("data is one of {}", names.join(", "))
+    format!("data is one of {}, or a folder or file of one of these kinds", names.join(", "))
 }
 
 /// Checks that there is something to tell apart.

@@ -168,3 +168,76 @@ pub(super) fn jpeg(image: &Image, quality: u8) -> Vec<u8> {
         .unwrap();
     file
 }
+
+/// A member of a tar file: a header, its content, and what fills the last block.
+pub(super) fn tar_member(name: &str, kind: u8, content: &[u8]) -> Vec<u8> {
+    let mut header = [0u8; 512];
+    header[..name.len().min(100)].copy_from_slice(&name.as_bytes()[..name.len().min(100)]);
+    header[100..107].copy_from_slice(b"0000644");
+    header[124..135].copy_from_slice(format!("{:011o}", content.len()).as_bytes());
+    header[156] = kind;
+    header[257..265].copy_from_slice(b"ustar\x0000");
+    sign_tar(&mut header);
+    let mut bytes = header.to_vec();
+    bytes.extend(content);
+    bytes.resize(bytes.len().next_multiple_of(512), 0);
+    bytes
+}
+
+/// Writes a header's checksum.
+pub(super) fn sign_tar(header: &mut [u8]) {
+    header[148..156].fill(b' ');
+    let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
+    header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+}
+
+/// A tar file.
+pub(super) fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut bytes: Vec<u8> =
+        members.iter().flat_map(|(name, content)| tar_member(name, b'0', content)).collect();
+    bytes.resize(bytes.len() + 1024, 0);
+    bytes
+}
+
+/// A zip file of members: name, content, whether it is deflated.
+pub(super) fn zip(members: &[(&str, &[u8], bool)]) -> Vec<u8> {
+    let (mut file, mut directory) = (Vec::new(), Vec::new());
+    for (name, content, deflated) in members {
+        let packed = match deflated {
+            true => {
+                let mut packer =
+                    flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+                packer.write_all(content).unwrap();
+                packer.finish().unwrap()
+            }
+            false => content.to_vec(),
+        };
+        let mut sum = flate2::Crc::new();
+        sum.update(content);
+        let mut middle = vec![20, 0, 0, 0, if *deflated { 8 } else { 0 }, 0, 0, 0, 0, 0];
+        middle.extend(sum.sum().to_le_bytes());
+        middle.extend((packed.len() as u32).to_le_bytes());
+        middle.extend((content.len() as u32).to_le_bytes());
+        middle.extend((name.len() as u16).to_le_bytes());
+        middle.extend([0, 0]);
+        let at = file.len() as u32;
+        file.extend(b"PK\x03\x04");
+        file.extend(&middle);
+        file.extend(name.as_bytes());
+        file.extend(&packed);
+        directory.extend(b"PK\x01\x02\x14\x03");
+        directory.extend(&middle);
+        directory.extend([0; 10]);
+        directory.extend(at.to_le_bytes());
+        directory.extend(name.as_bytes());
+    }
+    let (at, bytes, count) = (file.len() as u32, directory.len() as u32, members.len() as u16);
+    file.extend(&directory);
+    file.extend(b"PK\x05\x06\0\0\0\0");
+    file.extend(count.to_le_bytes());
+    file.extend(count.to_le_bytes());
+    file.extend(bytes.to_le_bytes());
+    file.extend(at.to_le_bytes());
+    file.extend([0, 0]);
+    file
+}

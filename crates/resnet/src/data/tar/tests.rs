@@ -1,35 +1,9 @@
 use std::path::Path;
 
-use super::super::testing::{TempDir, flat_png, jpeg, pattern};
+use super::super::testing::{
+    TempDir, flat_png, jpeg, pattern, sign_tar as sign, tar, tar_member as member,
+};
 use super::super::{Dataset, Image, OpenOptions, Splits};
-
-/// A header and what follows it up to the next.
-pub(super) fn member(name: &str, kind: u8, content: &[u8]) -> Vec<u8> {
-    let mut header = [0u8; 512];
-    header[..name.len().min(100)].copy_from_slice(&name.as_bytes()[..name.len().min(100)]);
-    header[100..107].copy_from_slice(b"0000644");
-    header[124..135].copy_from_slice(format!("{:011o}", content.len()).as_bytes());
-    header[156] = kind;
-    header[257..265].copy_from_slice(b"ustar\x0000");
-    sign(&mut header);
-    let mut bytes = header.to_vec();
-    bytes.extend(content);
-    bytes.resize(bytes.len().next_multiple_of(512), 0);
-    bytes
-}
-
-fn sign(header: &mut [u8]) {
-    header[148..156].fill(b' ');
-    let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
-    header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
-}
-
-pub(super) fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut bytes: Vec<u8> =
-        members.iter().flat_map(|(name, content)| member(name, b'0', content)).collect();
-    bytes.resize(bytes.len() + 1024, 0);
-    bytes
-}
 
 fn png(tint: u8) -> Vec<u8> {
     flat_png(4, 4, [tint, 0, 0])
