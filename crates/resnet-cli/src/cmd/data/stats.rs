@@ -11,7 +11,7 @@ use crate::term::{self, Out, bar, command_line, grouped, tell};
 /// Classes that the page and the sheet show, pictures of each, and their longest side in pixels.
 const CLASSES: usize = 40;
 const EACH: usize = 8;
-const SIDE: usize = 208;
+const SIDE: usize = 240;
 
 /// Arguments of `resnet data stats`.
 #[derive(clap::Args)]

@@ -7,9 +7,9 @@ use crate::page::charts::png::photo_uri;
 use crate::page::charts::tile::{self, Tile};
 
 /// Longest side of a picture in a page, in the page's pixels.
-pub(super) const SIDE: u32 = 104;
+pub(super) const SIDE: u32 = 136;
 /// The same as it is stored, for dense screens.
-pub(super) const STORED: usize = 2 * SIDE as usize;
+pub(super) const STORED: usize = 240;
 
 /// A picture of a list with lines of text below it.
 pub(super) fn picture(page: &mut Page, image: &Image, alt: &str, lines: &[&str]) {
@@ -77,7 +77,8 @@ fn stored(image: &Image) -> Option<(String, u32, u32, &'static str)> {
         return Some((uri, w, h, "pixels"));
     }
     let (uri, w, h) = photo_uri(*width, *height, *channels, pixels, STORED as u32)?;
-    Some((uri, (w / 2).max(1), (h / 2).max(1), "photo"))
+    let shown = |side: u32| (side * SIDE / STORED as u32).max(1);
+    Some((uri, shown(w), shown(h), "photo"))
 }
 
 /// A sheet of pictures as a PNG file, a row for each class; `None` where there are none.

@@ -53,11 +53,11 @@ fn key_numbers(stats: &Stats, classes: usize) -> Vec<Stat> {
     if let Some(sizes) = &stats.sizes {
         let (w, h) = (sizes.width.median, sizes.height.median);
         let note =
-            if sizes.distinct == 1 { "all of them" } else { "width and height in the middle" };
+            if sizes.distinct == 1 { "all of them" } else { "median of width and of height" };
         stats_shown.push(stat("Pixels", format!("{w} x {h}"), note.into()));
     }
     if let Some(bytes) = &stats.bytes {
-        let note = format!("{} a picture in the middle", byte_count(bytes.median));
+        let note = format!("median {} a picture", byte_count(bytes.median));
         stats_shown.push(stat("Files", byte_count(stats.total_bytes), note));
     }
     let read = stats.decoded - stats.damaged;
@@ -157,10 +157,10 @@ fn sizes(page: &mut Page, sizes: &Sizes, sampled: bool) {
 fn files(page: &mut Page, stats: &Stats) {
     let Some(bytes) = &stats.bytes else { return };
     let lead = format!(
-        "A file has {} at least, {} in the middle and {} at most.",
+        "A file has {} at least, {} at most, and {} by the median.",
         byte_count(bytes.least),
-        byte_count(bytes.median),
-        byte_count(bytes.most)
+        byte_count(bytes.most),
+        byte_count(bytes.median)
     );
     page.section("files", "Files", &lead);
     let row = |of: &crate::data::stats::FormatCount| {
