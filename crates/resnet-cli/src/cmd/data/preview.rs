@@ -19,7 +19,7 @@ use crate::term::{command_line, tell};
 The inputs are those of `resnet train` with the same recipe, changes and seed. \
 `resnet models --keys` lists the keys.")]
 pub(super) struct Args {
-    /// The pictures: builtin, cifar10:DIR, cifar100:DIR, mnist:DIR, folder:DIR, or DIR
+    /// The pictures, as of `resnet data check`
     data: String,
     /// The network, then changes to the recipe: [ARCH] [key=value ...]
     #[arg(value_name = "ARCH|KEY=VALUE")]

@@ -21,10 +21,11 @@ Nothing is moved: the list names each file with its class and split, relative to
 folder, and is data
 itself (--data split.csv). Groups: `folder`, pictures of one folder below their class's; \
 `prefix:_`, names up to the first
-`_`, as in patient7_03.jpg; `prefix-last:_`, up to the last. The same pictures, seed and rule \
-give the same list.")]
+`_`, as in patient7_03.jpg; `prefix-last:_`, up to the last; `column:patient`, a column of a \
+list. The same pictures,
+seed and rule give the same list.")]
 pub(super) struct Args {
-    /// The pictures: folder:DIR, or DIR
+    /// The pictures: a folder with a folder a class, or a list
     data: String,
     /// The list to write: CSV with path, label, split
     #[arg(long, value_name = "LIST.csv")]
@@ -35,7 +36,7 @@ pub(super) struct Args {
     /// What to report on, of each class [default: none]
     #[arg(long, value_name = "SHARE", value_parser = share)]
     test: Option<f64>,
-    /// What stays together: folder, prefix:SEP or prefix-last:SEP
+    /// What stays together: folder, prefix:SEP, prefix-last:SEP or column:NAME
     #[arg(long, value_name = "RULE", value_parser = rule)]
     group_by: Option<GroupBy>,
     /// Divide all pictures anew; else those of a val or test split stay there

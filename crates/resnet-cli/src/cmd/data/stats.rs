@@ -22,7 +22,7 @@ Sizes, formats and bytes are of all pictures. Grey ones, means and deviations ar
 that were decoded: all, or as
 many evenly spaced ones as half a billion pixels are; --sample says how many.")]
 pub(super) struct Args {
-    /// The pictures: builtin, cifar10:DIR, cifar100:DIR, mnist:DIR, folder:DIR, or DIR
+    /// The pictures, as of `resnet data check`
     data: String,
     /// Pictures to decode: a number, or all
     #[arg(long, value_name = "N|all", value_parser = sample)]

@@ -9,7 +9,7 @@ use image::ImageFormat;
 use super::super::catalogue::{Listed, holds_placeholders, read_headers};
 use super::super::pictures::{Kind, Source};
 use super::super::store::{Store, path_of};
-use super::super::{DataError, Warning, header};
+use super::super::{DataError, Warning, header, list};
 use super::{Division, GroupBy, Row, Shares};
 use crate::base::text;
 
@@ -51,11 +51,21 @@ pub(super) fn read(
         return Err(none_of(source));
     }
     let root = listing.root.clone();
+    let column = match &shares.group_by {
+        GroupBy::Column(name) if kind.name == list::KIND.name => list::column(place, name)?,
+        GroupBy::Column(name) => {
+            return Err(DataError::Divide(format!(
+                "{source} is no list, so there is no column `{name}` to group by"
+            )));
+        }
+        _ => HashMap::new(),
+    };
     let store = (kind.store)(Source { root: root.clone(), shards: Vec::new(), indexed: false });
     let mut reader = Reader {
         store,
         classes: Vec::new(),
         labels: HashMap::new(),
+        column,
         rows: Vec::new(),
         bad: listing.unused.into_iter().collect(),
     };
@@ -82,6 +92,8 @@ struct Reader {
     store: Arc<dyn Store>,
     classes: Vec<String>,
     labels: HashMap<String, usize>,
+    /// What the column to group by says, by the pictures' names.
+    column: HashMap<Vec<u8>, String>,
     rows: Vec<Row>,
     bad: Vec<Warning>,
 }
@@ -102,7 +114,8 @@ impl Reader {
                     let name = path_of(entry.name).into_owned();
                     let below = file.strip_prefix(&classes[own].place).ok();
                     let below = below.filter(|_| classes[own].place != root);
-                    let group = group_by.group(&name, below);
+                    let group = self.column.get(entry.name).cloned();
+                    let group = group.or_else(|| group_by.group(&name, below));
                     self.rows.push(Row { name, class: labels[own], part: role, group });
                 }
                 Err(why) => self.bad.push(Warning::file(file, why)),

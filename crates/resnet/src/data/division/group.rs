@@ -19,24 +19,28 @@ pub enum GroupBy {
     Prefix(String),
     /// The same up to the last.
     PrefixLast(String),
+    /// The text in this column of a list.
+    Column(String),
 }
 
 impl FromStr for GroupBy {
     type Err = String;
 
-    /// Reads `folder`, `prefix:_` or `prefix-last:_`.
+    /// Reads `folder`, `prefix:_`, `prefix-last:_` or `column:patient`.
     fn from_str(text: &str) -> Result<GroupBy, String> {
         let (rule, separator) = text.split_once(':').unwrap_or((text, ""));
         match (rule, separator.is_empty()) {
             ("folder", true) if !text.contains(':') => Ok(GroupBy::Folder),
             ("prefix", false) => Ok(GroupBy::Prefix(separator.into())),
             ("prefix-last", false) => Ok(GroupBy::PrefixLast(separator.into())),
+            ("column", false) => Ok(GroupBy::Column(separator.into())),
+            ("column", true) => Err(format!("`{text}` names no column; write column:NAME")),
             ("prefix" | "prefix-last", true) => Err(format!(
                 "`{text}` names no separator; write `{rule}:_` for names such as patient7_03.jpg"
             )),
-            _ => {
-                Err(format!("`{text}` is no rule; expected folder, prefix:SEP or prefix-last:SEP"))
-            }
+            _ => Err(format!(
+                "`{text}` is no rule; expected folder, prefix:SEP, prefix-last:SEP or column:NAME"
+            )),
         }
     }
 }
@@ -50,7 +54,8 @@ impl GroupBy {
             end.filter(|end| *end > 0).map(|end| stem[..end].to_string())
         };
         match self {
-            GroupBy::Picture => None,
+            // What a column says is not in the picture's path.
+            GroupBy::Picture | GroupBy::Column(_) => None,
             GroupBy::Folder => match below {
                 Some(below) => {
                     let mut parts = below.components();
@@ -80,6 +85,7 @@ impl GroupBy {
             GroupBy::Prefix(separator) | GroupBy::PrefixLast(separator) => {
                 format!("have no `{separator}` behind the beginning of their names")
             }
+            GroupBy::Column(name) => format!("have nothing in the column `{name}`"),
         }
     }
 }
@@ -122,5 +128,6 @@ mod tests {
         assert!(error("prefix").contains("write `prefix:_`"));
         assert!(error("folder:x").contains("expected folder, prefix:SEP"));
         assert!(error("patient").contains("expected folder, prefix:SEP"));
+        assert!(error("column:").contains("write column:NAME"));
     }
 }

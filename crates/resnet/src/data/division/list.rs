@@ -41,6 +41,7 @@ fn folder_of(file: &Path) -> &Path {
 
 /// Where a folder really lies, so that `..` leads where it seems to.
 fn resolved(folder: &Path) -> PathBuf {
+    let folder = if folder == Path::new("") { Path::new(".") } else { folder };
     fs::canonicalize(folder).unwrap_or_else(|_| folder.to_path_buf())
 }
 

@@ -186,3 +186,45 @@ fn what_makes_no_sense_is_refused() {
     assert!(error("builtin", &shares(0.1, 0.0)).contains("are no files of their own"));
     assert!(error("nowhere", &shares(0.1, 0.0)).contains("unknown data"));
 }
+
+#[test]
+fn lists_are_divided_again_and_by_their_columns() {
+    let dir = TempDir::new("division-lists");
+    let mut table = String::from("file_name,label,Patient ID\n");
+    for number in 0..40 {
+        let class = ["ill", "well"][number % 2];
+        dir.write(&format!("scans/{number}.png"), &flat_png(2, 2, [9, 9, 9]));
+        table += &format!("scans/{number}.png,{class},p{}\n", number / 4);
+    }
+    let list = dir.write("all.csv", table.as_bytes());
+    let by_column =
+        |name: &str| Shares { group_by: GroupBy::Column(name.into()), ..shares(0.2, 0.2) };
+    let division = divide(list.to_str().unwrap(), &by_column("patient_id")).unwrap();
+    assert_eq!(division.groups, Some(10));
+    let of = |name: &str, n: usize| (name.to_string(), vec![n, n]);
+    assert_eq!(counts(&division), [of("train", 12), of("val", 4), of("test", 4)]);
+    let divided = dir.path().join("lists/divided.csv");
+    let lines = saved(&division, &divided);
+    for line in &lines[1..] {
+        let number = &line["../scans/".len()..line.find(".png").unwrap()];
+        let number: usize = number.parse().unwrap();
+        let split = line.rsplit(',').next().unwrap();
+        let beside = format!("../scans/{}.png,", number / 4 * 4);
+        let first = lines.iter().find(|line| line.starts_with(&beside)).unwrap();
+        assert!(first.ends_with(split), "{line} and {first}");
+    }
+    // The list is data, of the same pictures in the same parts.
+    let splits = super::super::open(divided.to_str().unwrap(), &Default::default()).unwrap();
+    assert!(splits.warnings.is_empty(), "{:?}", splits.warnings);
+    let test = splits.test.unwrap();
+    assert_eq!((splits.train.len(), splits.val.unwrap().len(), test.len()), (24, 8, 8));
+    assert!(divided.parent().unwrap().join(test.name(0)).is_file(), "{}", test.name(0));
+    let again = divide(divided.to_str().unwrap(), &shares(0.0, 0.0)).unwrap();
+    assert_eq!(counts(&again), counts(&division));
+
+    let told = error(list.to_str().unwrap(), &by_column("doctor"));
+    assert!(told.contains("expected a column `doctor`, found file_name, label, Patient ID"));
+    pictures(&dir, "folder/cats", 3);
+    let told = error(dir.path().join("folder").to_str().unwrap(), &by_column("patient"));
+    assert!(told.contains("is no list"), "{told}");
+}
