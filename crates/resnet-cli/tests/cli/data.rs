@@ -41,6 +41,19 @@ fn split_writes_a_list_and_moves_nothing() {
     assert_eq!(list.iter().filter(|line| line.ends_with(",test")).count(), 15);
     assert!(folder.path("photos/dark/dark0_00.png").exists());
 
+    // The list is data, in which no picture is twice.
+    let checked = folder.ok(&["data", "check", "lists/a.csv", "--json"]);
+    assert_eq!(checked.json()[0]["splits"][1]["images"], 15);
+    let stats = folder.ok(&["data", "stats", "lists/a.csv", "--json"]);
+    assert_eq!(stats.json()[0]["splits"][1]["classes"][0]["images"], 10);
+    let more = ["data", "split", "lists/a.csv", "--val", "20%", "--out", "lists/three.csv"];
+    folder.ok(&more);
+    let three = lines(&folder, "lists/three.csv");
+    let tests = |list: &[String]| -> Vec<String> {
+        list.iter().filter(|line| line.ends_with(",test")).cloned().collect()
+    };
+    assert_eq!(tests(&list), tests(&three));
+
     // 10 % to choose by, where nothing is asked for; the same again is no other list.
     let usual = ["data", "split", "photos", "--out", "b.csv"];
     let found = &folder.ok(&[&usual[..], &["--json"]].concat()).json()[0];
@@ -75,16 +88,35 @@ fn split_keeps_groups_together() {
     assert_eq!(in_val, 6);
 }
 
+/// A tar file with one member.
+fn tar(name: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut block = [0; 512];
+    block[..name.len()].copy_from_slice(name.as_bytes());
+    let size = format!("{:011o}", bytes.len());
+    for (at, text) in [(100, "0000644"), (124, &size), (148, "        "), (156, "0")] {
+        block[at..at + text.len()].copy_from_slice(text.as_bytes());
+    }
+    block[257..265].copy_from_slice(b"ustar\x0000");
+    let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
+    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let mut file = [&block[..], bytes].concat();
+    file.resize(file.len().div_ceil(512) * 512 + 1024, 0);
+    file
+}
+
 #[test]
 fn split_refuses_what_makes_no_sense() {
     let folder = photos();
     folder.digits(20, 8, 4);
+    folder.write("shards.tar", &tar("cats/1.png", &png(4, 4, 9)));
     let cases: &[(&[&str], i32, &[&str])] = &[
         (&["photos", "--val", "20"], 2, &["--val", "write 20%"]),
         (&["photos", "--val", "60%", "--test", "0.4"], 2, &["no pictures for training"]),
         (&["photos", "--group-by", "patient"], 2, &["prefix:SEP"]),
         (&["photos", "--group-by", "folder"], 1, &["nothing to group by"]),
+        (&["photos", "--group-by", "column:patient"], 1, &["is no list"]),
         (&["mnist:digits"], 1, &["no files of their own"]),
+        (&["shards.tar"], 1, &["no files of their own"]),
         (&["nowhere"], 1, &["nowhere"]),
     ];
     for (words, code, told) in cases {
