@@ -111,8 +111,7 @@ fn write(out: &mut Out, stats: &Stats) -> std::io::Result<()> {
         writeln!(out, "{:<8} {least:>9.2} {median:>9.2} {most:>9.2}", "w / h")?;
     }
     if let Some(bytes) = &stats.bytes {
-        let [least, median, most] =
-            [bytes.least, bytes.median, bytes.most].map(|bytes| grouped(bytes));
+        let [least, median, most] = [bytes.least, bytes.median, bytes.most].map(grouped);
         writeln!(out, "{:<8} {least:>9} {median:>9} {most:>9}", "bytes")?;
     }
     if let Some(sizes) = &stats.sizes {

@@ -1,7 +1,7 @@
 //! The files that are divided.
 
 use std::collections::HashMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use image::ImageFormat;
@@ -10,8 +10,8 @@ use super::super::catalogue::{Listed, holds_placeholders, read_headers};
 use super::super::pictures::{Kind, Source};
 use super::super::store::{Store, path_of};
 use super::super::{DataError, Warning, header, list};
-use super::{Division, GroupBy, Row, Shares};
-use crate::base::text;
+use super::group::GroupBy;
+use super::parts::{Division, Row, Shares};
 
 /// Files that cannot be used and are named.
 const NAMED: usize = 5;
@@ -21,22 +21,6 @@ pub(super) fn none_of(source: &str) -> DataError {
         "the pictures of {source} are no files of their own, so a list cannot name them; it is \
          made of a folder with a folder a class"
     ))
-}
-
-/// A path in the way that lists and names of groups have it, the same on every system.
-pub(super) fn slashed(path: &Path) -> String {
-    let mut shown = String::new();
-    for part in path.components() {
-        let ends = shown.is_empty() || shown.ends_with('/');
-        match part {
-            Component::RootDir => shown.push('/'),
-            part => {
-                shown.push_str(if ends { "" } else { "/" });
-                shown += &text::name(part.as_os_str()).to_string();
-            }
-        }
-    }
-    shown
 }
 
 /// The usable pictures of some data, in the splits that they lie in.
@@ -139,7 +123,7 @@ impl Reader {
 fn usable(
     found: Result<header::Header, String>,
     placeholders: bool,
-    file: &PathBuf,
+    file: &Path,
 ) -> Result<(), String> {
     if found?.format == ImageFormat::Gif && placeholders {
         return Err("is a GIF among other pictures, taken for a placeholder".into());

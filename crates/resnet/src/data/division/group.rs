@@ -3,7 +3,7 @@
 use std::path::{Component, Path};
 use std::str::FromStr;
 
-use super::files::slashed;
+use super::path::slashed;
 use crate::base::text;
 
 /// What tells which pictures stay together.

@@ -1,9 +1,12 @@
 //! What is to be said of a division.
 
+use std::collections::{BTreeSet, HashMap};
+
 use super::super::DataError;
 use super::super::check::Part;
 use super::super::role::Role;
-use super::{Division, GroupBy, Row, name_of};
+use super::group::GroupBy;
+use super::parts::{Division, Row, name_of};
 
 /// Pictures of a class in a part to measure on below which its figures say little.
 const FEW: usize = 5;
@@ -71,6 +74,7 @@ impl Division {
             }
         }
         told.extend(self.untrained());
+        told.extend(self.torn());
         told.extend(self.largest_group(divided));
         self.warnings.extend(told);
     }
@@ -83,10 +87,32 @@ impl Division {
         Some(format!("no training pictures of {names}; a network cannot learn these"))
     }
 
+    /// Groups that lie in several parts, which splits that were there leave so.
+    fn torn(&self) -> Option<String> {
+        let mut parts: HashMap<&str, Role> = HashMap::new();
+        let mut torn: BTreeSet<&str> = BTreeSet::new();
+        for Row { group, part, .. } in &self.rows {
+            if let Some(group) = group
+                && *parts.entry(group).or_insert(*part) != *part
+            {
+                torn.insert(group);
+            }
+        }
+        let example = torn.first()?;
+        let (count, have) = match torn.len() {
+            1 => ("a group".to_string(), "has"),
+            n => (format!("{n} groups"), "have"),
+        };
+        Some(format!(
+            "{count}, such as `{example}`, {have} pictures in a split that was there and in another \
+             part; pool all splits to keep them together"
+        ))
+    }
+
     /// A group that is so large that it decides what the parts are.
     fn largest_group(&self, divided: usize) -> Option<String> {
         self.groups?;
-        let mut sizes: std::collections::HashMap<&str, usize> = Default::default();
+        let mut sizes: HashMap<&str, usize> = HashMap::new();
         for Row { group, .. } in &self.rows {
             if let Some(group) = group {
                 *sizes.entry(group).or_default() += 1;

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use super::files::slashed;
-use super::{Division, name_of};
+use super::parts::{Division, name_of};
+use super::path::slashed;
 use crate::base::files::{FileError, write_atomic};
 
 impl Division {
@@ -47,20 +47,13 @@ fn resolved(folder: &Path) -> PathBuf {
 
 /// The way from one folder to another, both without links; the other itself where there is none.
 fn way(from: &Path, to: &Path) -> PathBuf {
-    let (mut a, mut b) = (from.components().peekable(), to.components().peekable());
-    let mut common = 0;
-    while let (Some(x), Some(y)) = (a.peek(), b.peek()) {
-        if x != y {
-            break;
-        }
-        common += 1;
-        (a.next(), b.next());
-    }
+    let pairs = from.components().zip(to.components());
+    let common = pairs.take_while(|(a, b)| a == b).count();
     if common == 0 {
         return to.to_path_buf();
     }
-    let up = a.map(|_| Component::ParentDir);
-    up.chain(b).collect()
+    let up = from.components().skip(common).map(|_| Component::ParentDir);
+    up.chain(to.components().skip(common)).collect()
 }
 
 fn quoted(cell: &str) -> String {

@@ -11,11 +11,10 @@ mod files;
 mod group;
 mod judge;
 mod list;
+mod parts;
+mod path;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-
-use serde::Serialize;
 
 use super::check::{ClassCount, Part};
 use super::role::Role;
@@ -23,56 +22,8 @@ use super::source::kind_of;
 use super::{DataError, find};
 use allot::{Group, allot};
 pub use group::GroupBy;
-
-/// How to divide.
-#[derive(Clone, Debug, Default)]
-pub struct Shares {
-    /// The part of the divided pictures to choose by, between 0 and 1; none, if not asked for.
-    pub val: Option<f64>,
-    /// The part of the divided pictures to report on, between 0 and 1; none, if not asked for.
-    pub test: Option<f64>,
-    /// What stays together.
-    pub group_by: GroupBy,
-    /// Divide all pictures anew, in whatever split they lie now.
-    pub pool: bool,
-    /// Names the choice.
-    pub seed: u64,
-}
-
-/// Pictures that were divided.
-#[derive(Clone, Debug, Serialize)]
-pub struct Division {
-    /// The data.
-    pub source: String,
-    /// The parts that have pictures, training first, each with all classes.
-    pub parts: Vec<Part>,
-    /// Groups that were divided, where pictures stay together.
-    pub groups: Option<usize>,
-    /// What the pictures' owner should know.
-    pub warnings: Vec<String>,
-    /// The data's folder.
-    #[serde(skip)]
-    root: PathBuf,
-    #[serde(skip)]
-    classes: Vec<String>,
-    /// By class, then by path.
-    #[serde(skip)]
-    rows: Vec<Row>,
-}
-
-/// A picture in a part.
-#[derive(Clone, Debug)]
-struct Row {
-    /// From the data's folder on.
-    name: PathBuf,
-    class: usize,
-    part: Role,
-    /// What it stays together with, if with any.
-    group: Option<String>,
-}
-
-/// What the parts are called, training first.
-const PARTS: [(Role, &str); 3] = [(Role::Train, "train"), (Role::Val, "val"), (Role::Test, "test")];
+pub use parts::{Division, Shares};
+use parts::{PARTS, name_of};
 
 /// Divides data whose pictures are files of their own. Pictures that lie in a split already stay
 /// there, and those for training are divided; or all are, where they are pooled.
@@ -123,10 +74,6 @@ fn asked(shares: &Shares) -> Result<Vec<(Role, f64)>, DataError> {
     }
 }
 
-fn name_of(role: Role) -> &'static str {
-    PARTS.iter().find(|(part, _)| *part == role).map_or("train", |(_, name)| name)
-}
-
 impl Division {
     /// Gives the training pictures to the parts that are asked for, and says how many there were.
     fn allot(&mut self, asked: &[(Role, f64)], shares: &Shares) -> usize {
@@ -172,16 +119,6 @@ impl Division {
         };
         let parts = PARTS.iter().zip(counts).map(part);
         parts.filter(|part| part.images > 0).collect()
-    }
-}
-
-impl Row {
-    /// What names its group: a name that no other has, where it stays together with nothing.
-    fn key(&self) -> String {
-        match &self.group {
-            Some(group) => format!("group {group}"),
-            None => format!("picture {}", files::slashed(&self.name)),
-        }
     }
 }
 

@@ -28,7 +28,7 @@ fn saved(division: &Division, list: &Path) -> Vec<String> {
 }
 
 fn error(source: &str, shares: &Shares) -> String {
-    divide(source, shares).err().expect("it was divided").to_string()
+    divide(source, shares).expect_err("it was divided").to_string()
 }
 
 #[test]
@@ -147,6 +147,20 @@ fn splits_that_are_there_stay_unless_they_are_pooled() {
     assert!(refused.contains("has a test split already, of 20 pictures"), "{refused}");
     let pooled = divide(source, &Shares { pool: true, ..shares(0.0, 0.5) }).unwrap();
     assert_eq!(counts(&pooled), [of("train", 15), of("test", 15)]);
+    let grouped = Shares { group_by: GroupBy::Prefix("0".into()), ..shares(0.25, 0.0) };
+    assert!(divide(source, &grouped).is_err(), "no name has a beginning before its first 0");
+    for split in ["train", "test"] {
+        dir.write(&format!("{split}/cats/p7_{split}.png"), &flat_png(2, 2, [9, 9, 9]));
+    }
+    let grouped = Shares { group_by: GroupBy::Prefix("_".into()), ..shares(0.25, 0.0) };
+    let told = divide(source, &grouped).unwrap().warnings.join("\n");
+    assert!(told.contains("a group, such as `p7`, has pictures in a split that was"), "{told}");
+    let pooled = Shares { pool: true, ..grouped };
+    let told = divide(source, &pooled).unwrap().warnings.join("\n");
+    assert!(!told.contains("p7"), "{told}");
+    for split in ["train", "test"] {
+        fs::remove_file(dir.path().join(format!("{split}/cats/p7_{split}.png"))).unwrap();
+    }
     let as_it_is = divide(source, &shares(0.0, 0.0)).unwrap();
     assert_eq!(counts(&as_it_is), [of("train", 20), of("test", 10)]);
 }

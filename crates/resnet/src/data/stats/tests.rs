@@ -33,7 +33,7 @@ fn files_are_counted_and_measured() {
     let bytes = stats.bytes.unwrap();
     assert!(bytes.least < bytes.most && stats.total_bytes > bytes.most);
     assert_eq!(stats.formats.iter().map(|of| of.bytes).sum::<u64>(), stats.total_bytes);
-    let json = serde_json::to_value(&looked(dir.text(), Sample::Pictures(2))).unwrap();
+    let json = serde_json::to_value(looked(dir.text(), Sample::Pictures(2))).unwrap();
     assert_eq!((&json["decoded"], &json["splits"][0]["split"]), (&2.into(), &"train".into()));
 }
 

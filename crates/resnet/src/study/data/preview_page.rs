@@ -165,7 +165,7 @@ fn batch(page: &mut Page, preview: &Preview) {
     for Mixed { input, wanted } in &preview.batch {
         let text = |(class, share): &(String, f32)| match wanted.len() {
             1 => class.clone(),
-            _ => format!("{class} {}", percent(f64::from(*share), 0)),
+            _ => format!("{class} {}", self::share(*share)),
         };
         let lines: Vec<String> = wanted.iter().map(text).collect();
         let alt = lines.join(format!(",{}", format::NBSP).as_str());
@@ -173,6 +173,15 @@ fn batch(page: &mut Page, preview: &Preview) {
         shown::picture(page, input, &alt, &lines);
     }
     page.markup().close();
+}
+
+/// A share that is neither nothing nor all, and does not look so.
+fn share(share: f32) -> String {
+    match share {
+        ..0.005 => format!("below 1{}%", format::NBSP),
+        0.995.. => format!("above 99{}%", format::NBSP),
+        share => percent(f64::from(share), 0),
+    }
 }
 
 #[cfg(test)]
@@ -232,6 +241,10 @@ mod tests {
             assert!(page.to_lowercase().contains(&text.to_lowercase()), "{text}: {page}");
         }
         assert!(!page.contains("a<b>") && !page.contains("http"));
+        assert_eq!(
+            [0.001, 0.01, 0.5, 0.999].map(|part| share(part).replace(format::NBSP, " ")),
+            ["below 1 %", "1 %", "50 %", "above 99 %",]
+        );
         let plain =
             Preview { augment: Augment { pad: 4, ..Augment::default() }, mixup: 0.0, ..example() };
         let page = render(&plain, "");

@@ -42,11 +42,15 @@ fn key_numbers(stats: &Stats, classes: usize) -> Vec<Stat> {
         train.flat_map(|split| &split.part.classes).map(|class| class.images)
     };
     let (least, most) = (counts().min().unwrap_or(0), counts().max().unwrap_or(0));
+    let of = match stats.splits.as_slice() {
+        [first, _, ..] => format!(" in {}", first.part.split),
+        _ => String::new(),
+    };
     let each = match least == most {
-        true => format!("{} of each", thousands(least as u64)),
+        true => format!("{} of each{of}", thousands(least as u64)),
         false => {
             let [least, most] = [least, most].map(|n| thousands(n as u64));
-            format!("{least} to {most} of each")
+            format!("{least} to {most} of each{of}")
         }
     };
     stats_shown.push(stat("Classes", thousands(classes as u64), each));
