@@ -1,5 +1,9 @@
 //! `resnet data`.
 
+mod preview;
+mod split;
+mod stats;
+
 use resnet::data::check::{Check, Depth, Severity, check};
 
 use crate::term::{self, Out, bar, grouped};
@@ -20,6 +24,12 @@ enum Verb {
     Check(CheckArgs),
     /// Write down which pictures there are, so that opening them looks at none
     Index(IndexArgs),
+    /// Say what there is: classes, sizes, formats, colours; with a page to look at
+    Stats(stats::Args),
+    /// Divide pictures into train, val and test, as a list that is data itself
+    Split(split::Args),
+    /// Show what a recipe makes of pictures before the network sees them, as a page
+    Preview(preview::Args),
 }
 
 /// Arguments of `resnet data check`.
@@ -66,6 +76,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     match args.verb {
         Verb::Check(args) => run_check(&args),
         Verb::Index(args) => run_index(&args),
+        Verb::Stats(args) => stats::run(args),
+        Verb::Split(args) => split::run(args),
+        Verb::Preview(args) => preview::run(args),
     }
 }
 

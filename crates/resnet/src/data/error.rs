@@ -132,6 +132,9 @@ pub enum DataError {
     /// Data cannot be divided as asked.
     #[error("cannot split off a validation part: {0}")]
     Split(String),
+    /// Data cannot be divided into parts as asked.
+    #[error("cannot divide the data: {0}")]
+    Divide(String),
     /// Preprocessing does not fit the data, the network or itself.
     #[error("preprocessing: {0}")]
     Preprocess(String),

@@ -9,6 +9,7 @@
 //! Labels are names of classes, or numbers; the names of numbers may stand in `classes.txt` or
 //! `classes.json` beside the list. Pictures are sorted by class and path, as those of a folder are.
 
+mod column;
 mod rows;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use super::role::{Role, names, role};
 use super::store::{Files, Place, Stamp, bytes_of, path_of};
 use super::walk::entries;
 use super::{DataError, Format, Warning, class_names};
+pub(super) use column::column;
 use rows::{Row, Rows};
 use serde_json::Value;
 

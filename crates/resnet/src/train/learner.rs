@@ -44,12 +44,7 @@ pub(super) struct Gradient {
 
 impl Learner {
     pub(super) fn new(task: &Task, stretch: Stretch) -> Result<Learner, TrainError> {
-        let labels = || (0..task.train.len()).map(|i| task.train.label(i));
-        let class_weights = match task.recipe.train.class_weights {
-            ClassWeights::None => Vec::new(),
-            ClassWeights::Balanced => Targets::balanced(labels(), task.classes.len()),
-        };
-        let targets = Targets { mixup: task.recipe.augment.mixup, class_weights };
+        let targets = targets(task);
         let graph = graph(task, &stretch)?;
         let session = Session::new(task.device.as_ref(), plan(task, &graph, &stretch)?)?;
         let logits = vec![0.0; stretch.batch * task.classes.len()];
@@ -223,13 +218,32 @@ fn carry(from: &Session, to: &mut Session) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// The batches of a phase.
-fn loader(task: &Task, stretch: &Stretch, targets: &Targets) -> Result<Loader, TrainError> {
-    let recipe = &task.recipe;
-    let transform = match stretch.side {
-        None => task.transform.clone(),
-        Some(side) => scaled(&task.transform, side)?,
+/// How targets are made of labels.
+pub(super) fn targets(task: &Task) -> Targets {
+    let labels = || (0..task.train.len()).map(|i| task.train.label(i));
+    let class_weights = match task.recipe.train.class_weights {
+        ClassWeights::None => Vec::new(),
+        ClassWeights::Balanced => Targets::balanced(labels(), task.classes.len()),
     };
+    Targets { mixup: task.recipe.augment.mixup, class_weights }
+}
+
+/// How the pictures of a phase become inputs.
+pub(super) fn transform(task: &Task, stretch: &Stretch) -> Result<Transform, TrainError> {
+    match stretch.side {
+        None => Ok(task.transform.clone()),
+        Some(side) => scaled(&task.transform, side),
+    }
+}
+
+/// The batches of a phase.
+pub(super) fn loader(
+    task: &Task,
+    stretch: &Stretch,
+    targets: &Targets,
+) -> Result<Loader, TrainError> {
+    let recipe = &task.recipe;
+    let transform = transform(task, stretch)?;
     let options = LoaderOptions {
         on_broken: on_broken(recipe),
         balanced: recipe.data.sampling == Sampling::Balanced,

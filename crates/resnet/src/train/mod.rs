@@ -3,9 +3,9 @@
 //! `task` opens what a recipe names; `job` turns it into what a run needs: `learner` takes steps,
 //! in the phase of the `recipe`'s calendar; `run` is the loop; `record`, `checkpoint` and
 //! `directory` keep it on disk; `outside` hears what other processes ask; `monitor` looks into the
-//! network on the way; `diverged` finds the layer that broke; `report` draws the page. `lr_find`
-//! takes the same steps with a rate that rises; `finetune` chooses for a trained network and new
-//! data.
+//! network on the way; `diverged` finds the layer that broke; `report` draws the page; `inputs` is
+//! what the network sees, without a run. `lr_find` takes the same steps with a rate that rises;
+//! `finetune` chooses for a trained network and new data.
 
 mod checkpoint;
 mod directory;
@@ -13,6 +13,7 @@ mod diverged;
 mod error;
 pub mod event;
 pub mod finetune;
+pub(crate) mod inputs;
 mod job;
 mod learner;
 mod lr_find;
