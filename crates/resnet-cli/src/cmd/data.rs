@@ -18,6 +18,8 @@ pub(crate) struct Args {
 enum Verb {
     /// Find damaged files, repeated pictures, and classes that are empty, missing or rare
     Check(CheckArgs),
+    /// Write down which pictures there are, so that opening them looks at none
+    Index(IndexArgs),
 }
 
 /// Arguments of `resnet data check`.
@@ -28,7 +30,8 @@ Errors are what makes training fail or its result mislead: damaged files, pictur
 or two classes, classes
 without pictures. The exit code is then 1; warnings alone leave 0, or 1 with --strict.")]
 struct CheckArgs {
-    /// The pictures: builtin, cifar10:DIR, cifar100:DIR, mnist:DIR, folder:DIR, or DIR
+    /// The pictures: builtin, KIND:PLACE, or a PLACE: a folder, a list, tar or zip files; `resnet
+    /// models` lists the kinds
     data: String,
     /// Read headers only, and compare the bytes of files of equal length, instead of decoding every
     /// picture
@@ -42,8 +45,50 @@ struct CheckArgs {
     json: bool,
 }
 
+/// Arguments of `resnet data index`.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  resnet data index photos                     # writes photos/.resnet-index
+  resnet data index labels.csv                 # writes labels.csv.resnet-index
+  resnet data index 'train-{0000..0146}.tar'
+An index is used as long as folders and shards are what they were, and made again otherwise. Data of \
+more than 10,000
+pictures gets one when it is first opened.")]
+struct IndexArgs {
+    /// The pictures, as of `resnet data check`
+    data: String,
+    /// One JSON object on standard output
+    #[arg(long)]
+    json: bool,
+}
+
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let Verb::Check(args) = args.verb;
+    match args.verb {
+        Verb::Check(args) => run_check(&args),
+        Verb::Index(args) => run_index(&args),
+    }
+}
+
+fn run_index(args: &IndexArgs) -> anyhow::Result<()> {
+    let made = resnet::data::index(&args.data)?;
+    for warning in &made.warnings {
+        term::tell(&format!("warning: {warning}"));
+    }
+    let mut out = term::out();
+    if args.json {
+        let splits: std::collections::BTreeMap<_, _> = made.splits.iter().cloned().collect();
+        let file = made.file.to_string_lossy();
+        out.json(serde_json::json!({ "file": file, "splits": splits }).to_string())?;
+        return Ok(());
+    }
+    for (split, pictures) in &made.splits {
+        writeln!(out, "{split:<6} {:>9} pictures", grouped(*pictures as u64))?;
+    }
+    writeln!(out, "wrote {}", resnet::base::text::path(&made.file))?;
+    Ok(())
+}
+
+fn run_check(args: &CheckArgs) -> anyhow::Result<()> {
     let depth = if args.quick { Depth::Quick } else { Depth::Full };
     let progress = bar(0, "pictures");
     let found = check(&args.data, depth, &|done| progress.set_position(done as u64))?;

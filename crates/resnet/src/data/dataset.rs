@@ -75,6 +75,14 @@ pub trait Dataset: Send + Sync {
     fn channels(&self) -> usize {
         self.shape().map_or(3, |shape| shape.c)
     }
+
+    /// The state of the fingerprint of data after this part of it, where it was `before`, if that is
+    /// known without reading all names.
+    #[doc(hidden)]
+    fn digest(&self, before: u64) -> Option<u64> {
+        let _ = before;
+        None
+    }
 }
 
 impl<D: Dataset + ?Sized> Dataset for Arc<D> {
@@ -108,6 +116,10 @@ impl<D: Dataset + ?Sized> Dataset for Arc<D> {
 
     fn channels(&self) -> usize {
         (**self).channels()
+    }
+
+    fn digest(&self, before: u64) -> Option<u64> {
+        (**self).digest(before)
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::base::files::FileError;
 use crate::base::text;
 
 /// Why data cannot be opened, read or prepared.
@@ -56,6 +57,9 @@ pub enum DataError {
         /// The file, or the picture inside it.
         file: PathBuf,
     },
+    /// An index cannot be written.
+    #[error(transparent)]
+    Index(#[from] FileError),
     /// Files of a folder cannot be used, and the caller asked for none to be left out.
     #[error(
         "{count} of the files cannot be used: {list}; remove or repair them, or let bad files be skipped"

@@ -7,18 +7,26 @@ use super::Dataset;
 
 /// A text that is another for other data, or for the same files in other classes.
 pub(crate) fn fingerprint(parts: &[&dyn Dataset]) -> String {
-    let mut hash = Fnv::new();
-    for data in parts {
-        data.classes().iter().for_each(|class| hash.text(class));
-        let start = common_path(*data);
-        for index in 0..data.len() {
-            hash.bytes(&data.label(index).to_le_bytes());
-            let name = data.name(index);
-            hash.text(name.get(start..).unwrap_or(&name));
-        }
-        hash.bytes(&(data.len() as u64).to_le_bytes());
+    let known =
+        |before, data: &&dyn Dataset| data.digest(before).unwrap_or_else(|| after(before, *data));
+    format!("{:016x}", parts.iter().fold(BEGIN, known))
+}
+
+/// The state before the first part.
+pub(super) const BEGIN: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// The state after a part, all of its names read.
+pub(super) fn after(before: u64, data: &dyn Dataset) -> u64 {
+    let mut hash = Fnv(before);
+    data.classes().iter().for_each(|class| hash.text(class));
+    let start = common_path(data);
+    for index in 0..data.len() {
+        hash.bytes(&data.label(index).to_le_bytes());
+        let name = data.name(index);
+        hash.text(name.get(start..).unwrap_or(&name));
     }
-    format!("{:016x}", hash.0)
+    hash.bytes(&(data.len() as u64).to_le_bytes());
+    hash.0
 }
 
 /// Length of the path that all names begin with, up to a separator and before the folder of a
@@ -41,10 +49,6 @@ fn common_path(data: &dyn Dataset) -> usize {
 struct Fnv(u64);
 
 impl Fnv {
-    fn new() -> Fnv {
-        Fnv(0xcbf2_9ce4_8422_2325)
-    }
-
     fn bytes(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);

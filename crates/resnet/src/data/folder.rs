@@ -39,7 +39,7 @@ pub(super) const KIND: Kind = Kind {
 
 fn list(folder: &Path) -> Result<Listing, DataError> {
     let mut watched = Watched { root: folder, found: Vec::new() };
-    watched.add(folder)?;
+    watched.root()?;
     let mut layout = Layout::of(folder)?;
     let unused = std::mem::take(&mut layout.unused);
     let parts = layout
@@ -62,6 +62,12 @@ struct Watched<'a> {
 }
 
 impl Watched<'_> {
+    fn root(&mut self) -> Result<(), DataError> {
+        let stamp = Stamp::listing(self.root).map_err(|error| DataError::io(self.root, error))?;
+        self.found.push((PathBuf::new(), stamp));
+        Ok(())
+    }
+
     fn add(&mut self, folder: &Path) -> Result<(), DataError> {
         let stamp = Stamp::of(folder).map_err(|error| DataError::io(folder, error))?;
         self.found.push((under(self.root, folder), stamp));

@@ -51,10 +51,14 @@ pub(crate) fn with_numbers(
             return Err(DataError::SameNumber { place, class, label, other });
         }
     }
-    let sorted = sorted_as_text(&called, count);
+    // Folders are sorted as text; in the order of numbers they were labels themselves.
+    let ordered = data.classes().len() > 10
+        && data.classes().iter().enumerate().all(|(at, class)| *class == at.to_string());
+    let sorted = if ordered { HashMap::new() } else { sorted_as_text(&called, count) };
     for (class, index) in data.classes().iter().zip(&holds) {
         let Some(index) = *index else { continue };
-        let (label, other) = (number(class).unwrap_or_default(), sorted[class]);
+        let label = number(class).unwrap_or_default();
+        let other = sorted.get(class).copied().unwrap_or(label);
         if other != label {
             let (place, class) = (data.name(index).into(), class.as_str().into());
             return Err(DataError::Numbered { place, class, label, other });

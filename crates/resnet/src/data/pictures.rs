@@ -2,14 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::catalogue::{Catalogue, Entries, Listing, Part};
+use super::catalogue::{Catalogue, Entries, Listing, Part, index};
 use super::catalogue::{build, holds_placeholders, read_headers};
+use super::fingerprint;
 use super::header::Header;
 use super::picture::decode_picture;
 use super::role::Role;
 use super::store::{Entry, Stamp, Store};
 use super::{DataError, Dataset, Image, OpenOptions, Splits, Warning};
+use crate::base::files::FileError;
 use crate::base::text;
 use resnet_engine::graph::Shape;
 
@@ -39,48 +42,171 @@ impl Source {
     }
 }
 
-/// Opens the pictures of a place.
+/// Data of more pictures gets an index by itself.
+const INDEXED: usize = 10_000;
+/// Changes so short before an opening may not be all: clocks of file systems are coarse.
+const UNSETTLED: Duration = Duration::from_millis(20);
+
+/// Opens the pictures of a place: from its index, if it has one that holds, or by looking at all.
 pub(super) fn open(kind: &Kind, place: &Path, options: &OpenOptions) -> Result<Splits, DataError> {
-    let listing = (kind.list)(place)?;
-    let store = (kind.store)(Source::of(&listing.root, &listing.shards, false));
-    splits(build(listing, store.as_ref())?, &store, options)
+    let path = index::path(place);
+    let old = match &path {
+        Some(path) if path.exists() => match index::read(path, &root_of(place, path), kind.name) {
+            Ok(catalogue) => {
+                let source = Source::of(&catalogue.root, &catalogue.shards, true);
+                let store = (kind.store)(source);
+                return Opened { catalogue, store }.splits(options);
+            }
+            Err(why) => Some(why),
+        },
+        _ => None,
+    };
+    let began = SystemTime::now();
+    let mut opened = Opened::scan(kind, place)?;
+    let notes = match (&path, &old) {
+        (Some(path), Some(why)) => {
+            let what = match opened.write(path, kind) {
+                Ok(()) => "was made again".to_string(),
+                Err(error) => format!("cannot be made again: {error}"),
+            };
+            Some(Warning::file(path, format!("the index {why}; it {what}")))
+        }
+        (Some(path), None) if opened.len() > INDEXED && opened.is_settled(began) => {
+            let (count, name) = (opened.len(), text::path(path).to_string());
+            let message = match opened.write(path, kind) {
+                Ok(()) => format!(
+                    "an index of {count} pictures was made, which spares looking at each at every start"
+                ),
+                Err(error) => format!(
+                    "there is no index of {count} pictures, so each is looked at at every start, \
+                     and none can be made ({error})"
+                ),
+            };
+            Some(Warning::file(name, message))
+        }
+        _ => None,
+    };
+    let mut splits = opened.splits(options)?;
+    splits.warnings.extend(notes);
+    Ok(splits)
 }
 
-/// The splits of a catalogue.
-fn splits(
+/// Where names of an index begin: in the folder that it lies in.
+fn root_of(place: &Path, index: &Path) -> PathBuf {
+    match place.is_dir() {
+        true => place.to_path_buf(),
+        false => match place.parent() {
+            Some(_) if !place.exists() => index.parent().unwrap_or(Path::new("")).to_path_buf(),
+            parent => parent.unwrap_or(Path::new("")).to_path_buf(),
+        },
+    }
+}
+
+/// What making an index gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Index {
+    /// Its file.
+    pub file: PathBuf,
+    /// The pictures of each split, by what the data calls it.
+    pub splits: Vec<(String, usize)>,
+    /// What opening the data tells.
+    pub warnings: Vec<Warning>,
+}
+
+/// Makes the index of a place anew.
+pub(super) fn index(kind: &Kind, place: &Path) -> Result<Index, DataError> {
+    let Some(file) = index::path(place) else {
+        let hint = "name a folder, a file, or files of one folder";
+        return Err(DataError::content(place, "a folder to write the index to", "none", hint));
+    };
+    let mut opened = Opened::scan(kind, place)?;
+    opened.write(&file, kind)?;
+    let name = |part: &Arc<Part>| if part.name.is_empty() { "all" } else { &part.name }.to_string();
+    let splits =
+        opened.catalogue.parts.iter().map(|part| (name(part), part.labels.len())).collect();
+    let warnings = opened.splits(&OpenOptions::default())?.warnings;
+    Ok(Index { file, splits, warnings })
+}
+
+/// A catalogue with what reads its pictures.
+struct Opened {
     catalogue: Catalogue,
-    store: &Arc<dyn Store>,
-    options: &OpenOptions,
-) -> Result<Splits, DataError> {
-    let Catalogue { classes, parts, mut warnings, bad, .. } = catalogue;
-    warnings.extend(bad.report(options.bad_files)?);
-    let (mut train, mut val, mut test) = (None, None, None);
-    for part in parts {
-        let (role, name) = (part.role, part.name.clone());
-        let data: Arc<dyn Dataset> =
-            Arc::new(Pictures { classes: classes.clone(), part, store: store.clone() });
-        match role {
-            Role::Train => train = Some(data),
-            Role::Val => val = Some((data, name)),
-            Role::Test => test = Some((data, name)),
+    store: Arc<dyn Store>,
+}
+
+impl Opened {
+    fn scan(kind: &Kind, place: &Path) -> Result<Opened, DataError> {
+        let listing = (kind.list)(place)?;
+        let store = (kind.store)(Source::of(&listing.root, &listing.shards, false));
+        Ok(Opened { catalogue: build(listing, store.as_ref())?, store })
+    }
+
+    fn len(&self) -> usize {
+        self.catalogue.parts.iter().map(|part| part.labels.len()).sum()
+    }
+
+    /// Whether nothing that was listed was changed while it was.
+    fn is_settled(&self, began: SystemTime) -> bool {
+        let Catalogue { watched, shards, .. } = &self.catalogue;
+        let began = began.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let before = began.saturating_sub(UNSETTLED).as_nanos() as u64;
+        let mut all = watched.iter().chain(shards);
+        all.all(|(path, stamp)| path.as_os_str().is_empty() || stamp.changed < before)
+    }
+
+    fn data(&self, part: usize) -> Pictures {
+        Pictures {
+            classes: self.catalogue.classes.clone(),
+            part: self.catalogue.parts[part].clone(),
+            store: self.store.clone(),
         }
     }
-    let Some(train) = train else {
-        return Err(DataError::Loader("there are no pictures for training".into()));
-    };
-    let (val, test) = match test {
-        Some(test) => (val.map(|(val, _)| val), Some(test)),
-        None => (None, val),
-    };
-    let (test, test_name) = test.unzip();
-    let test_name = test_name.unwrap_or_else(|| "test".to_string());
-    Ok(Splits { train, val, test, test_name, warnings })
+
+    /// Writes the index, with what the fingerprint of the data needs.
+    fn write(&mut self, path: &Path, kind: &Kind) -> Result<(), FileError> {
+        let mut before = fingerprint::BEGIN;
+        for part in 0..self.catalogue.parts.len() {
+            let after = fingerprint::after(before, &self.data(part));
+            if let Some(own) = Arc::get_mut(&mut self.catalogue.parts[part]) {
+                own.digests = vec![(before, after)];
+            }
+            if part == 0 {
+                before = after;
+            }
+        }
+        index::write(path, kind.name, &self.catalogue)
+    }
+
+    fn splits(self, options: &OpenOptions) -> Result<Splits, DataError> {
+        let bad = self.catalogue.bad.report(options.bad_files)?;
+        let (mut train, mut val, mut test) = (None, None, None);
+        for (at, part) in self.catalogue.parts.iter().enumerate() {
+            let data: Arc<dyn Dataset> = Arc::new(self.data(at));
+            match part.role {
+                Role::Train => train = Some(data),
+                Role::Val => val = Some((data, part.name.clone())),
+                Role::Test => test = Some((data, part.name.clone())),
+            }
+        }
+        let Some(train) = train else {
+            return Err(DataError::Loader("there are no pictures for training".into()));
+        };
+        let (val, test) = match test {
+            Some(test) => (val.map(|(val, _)| val), Some(test)),
+            None => (None, val),
+        };
+        let (test, test_name) = test.unzip();
+        let test_name = test_name.unwrap_or_else(|| "test".to_string());
+        let mut warnings = self.catalogue.warnings;
+        warnings.extend(bad);
+        Ok(Splits { train, val, test, test_name, warnings })
+    }
 }
 
 /// A split of a catalogue.
 struct Pictures {
     classes: Arc<[String]>,
-    part: Part,
+    part: Arc<Part>,
     store: Arc<dyn Store>,
 }
 
@@ -118,6 +244,11 @@ impl Dataset for Pictures {
 
     fn channels(&self) -> usize {
         3
+    }
+
+    fn digest(&self, before: u64) -> Option<u64> {
+        let mut known = self.part.digests.iter();
+        known.find(|(known, _)| *known == before).map(|(_, after)| *after)
     }
 }
 

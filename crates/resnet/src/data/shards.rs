@@ -39,10 +39,10 @@ pub(super) fn is_pattern(place: &Path) -> bool {
 /// Whether a place is or holds files that end in one of `endings`: a file, a pattern, or a folder,
 /// in which they may lie in folders of splits.
 pub(super) fn are(place: &Path, endings: &[&str]) -> bool {
-    match listed(place, endings) {
-        Ok((files, ..)) => !files.is_empty(),
-        Err(_) => false,
-    }
+    let ends = |text: &str| endings.iter().any(|ending| text.ends_with(ending));
+    // A range of which a file is missing is one too, and whoever opens it says so.
+    let named = is_pattern(place) && place.to_str().is_some_and(|text| ends(&text.to_lowercase()));
+    named || listed(place, endings).is_ok_and(|(files, ..)| !files.is_empty())
 }
 
 /// The files that a place means, by split.
@@ -130,7 +130,13 @@ fn listed(place: &Path, endings: &[&str]) -> Result<Found, DataError> {
         let files = expand(place)?;
         let files: Vec<PathBuf> = files.into_iter().filter(|file| wanted(file)).collect();
         let root = files.first().map_or_else(|| around(place), |file| around(file));
-        return Ok((files, root, Vec::new()));
+        let mut watched = Vec::new();
+        // Another file may come to be called so; a range says by itself which there are.
+        if place.to_str().is_some_and(|text| text.contains(['*', '?'])) {
+            let stamp = Stamp::listing(&root).map_err(|error| DataError::io(&root, error))?;
+            watched.push((PathBuf::new(), stamp));
+        }
+        return Ok((files, root, watched));
     }
     if !place.is_dir() {
         let files = if wanted(place) { vec![place.to_path_buf()] } else { Vec::new() };
@@ -141,7 +147,8 @@ fn listed(place: &Path, endings: &[&str]) -> Result<Found, DataError> {
     let list = |folder: &Path, watched: &mut Vec<(PathBuf, Stamp)>| {
         let failed = |error| DataError::io(folder, error);
         let below = folder.strip_prefix(place).unwrap_or(folder);
-        watched.push((below.to_path_buf(), Stamp::of(folder).map_err(failed)?));
+        let stamp = if folder == place { Stamp::listing(folder) } else { Stamp::of(folder) };
+        watched.push((below.to_path_buf(), stamp.map_err(failed)?));
         super::walk::entries(folder)
     };
     let top = list(place, &mut watched)?;

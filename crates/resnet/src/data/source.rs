@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use super::describe::describe;
-use super::pictures::Kind;
+use super::pictures::{self, Index, Kind};
 use super::{DataError, Dataset, Format, OpenOptions, Splits};
-use super::{builtin, cifar, folder, idx, shards};
+use super::{builtin, cifar, folder, idx, list, shards, tar, zip};
 use crate::base::suggest::nearest;
 
 /// Kinds of data that a program added.
@@ -50,11 +50,19 @@ pub fn formats() -> Vec<&'static Format> {
 }
 
 /// The kinds of data that are built in.
-const FORMATS: &[Format] =
-    &[builtin::FORMAT, cifar::CIFAR10, cifar::CIFAR100, idx::FORMAT, folder::FORMAT];
+const FORMATS: &[Format] = &[
+    builtin::FORMAT,
+    cifar::CIFAR10,
+    cifar::CIFAR100,
+    idx::FORMAT,
+    list::FORMAT,
+    tar::FORMAT,
+    zip::FORMAT,
+    folder::FORMAT,
+];
 
 /// Those of them whose pictures lie in files.
-const KINDS: &[&Kind] = &[&folder::KIND];
+const KINDS: &[&Kind] = &[&list::KIND, &tar::KIND, &zip::KIND, &folder::KIND];
 
 /// How a format lists its pictures, if they lie in files.
 pub(super) fn kind_of(format: &Format) -> Option<&'static Kind> {
@@ -75,6 +83,22 @@ pub fn open(source: &str, options: &OpenOptions) -> Result<Splits, DataError> {
         check_classes(source, splits.train.as_ref())?;
     }
     Ok(splits)
+}
+
+/// Makes the index of the data that `source` names: a file beside or in it from which it is opened
+/// without looking at any picture.
+///
+/// # Errors
+/// As of [`open`]; the data is of a kind that has no index; the file cannot be written.
+pub fn index(source: &str) -> Result<Index, DataError> {
+    let (format, place) = find(source)?;
+    match kind_of(format) {
+        Some(kind) => pictures::index(kind, &place),
+        None => Err(DataError::Source {
+            given: source.to_owned(),
+            hint: format!("{} needs no index: it is read as a whole", format.name),
+        }),
+    }
 }
 
 /// The format that the text for a source of data names, and what follows it; without one the whole
@@ -194,7 +218,7 @@ mod tests {
         assert!(message(dir.text()).contains("found an empty folder"));
         dir.write("notes.txt", b"x");
         assert!(message(dir.text()).contains("expected data of a known kind, found notes.txt"));
-        let file = dir.path().join("notes.txt");
+        let file = dir.write("notes.md", b"x");
         let shown = message(file.to_str().unwrap());
         assert!(shown.contains("expected data of a known kind, found another file"), "{shown}");
     }

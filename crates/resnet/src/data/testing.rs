@@ -168,3 +168,33 @@ pub(super) fn jpeg(image: &Image, quality: u8) -> Vec<u8> {
         .unwrap();
     file
 }
+
+/// A member of a tar file: a header, its content, and what fills the last block.
+pub(super) fn tar_member(name: &str, kind: u8, content: &[u8]) -> Vec<u8> {
+    let mut header = [0u8; 512];
+    header[..name.len().min(100)].copy_from_slice(&name.as_bytes()[..name.len().min(100)]);
+    header[100..107].copy_from_slice(b"0000644");
+    header[124..135].copy_from_slice(format!("{:011o}", content.len()).as_bytes());
+    header[156] = kind;
+    header[257..265].copy_from_slice(b"ustar\x0000");
+    sign_tar(&mut header);
+    let mut bytes = header.to_vec();
+    bytes.extend(content);
+    bytes.resize(bytes.len().next_multiple_of(512), 0);
+    bytes
+}
+
+/// Writes a header's checksum.
+pub(super) fn sign_tar(header: &mut [u8]) {
+    header[148..156].fill(b' ');
+    let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
+    header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+}
+
+/// A tar file.
+pub(super) fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut bytes: Vec<u8> =
+        members.iter().flat_map(|(name, content)| tar_member(name, b'0', content)).collect();
+    bytes.resize(bytes.len() + 1024, 0);
+    bytes
+}

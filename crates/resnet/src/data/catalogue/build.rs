@@ -64,7 +64,8 @@ pub(in crate::data) fn build(listing: Listing, store: &dyn Store) -> Result<Cata
         done.push(judged.part);
     }
     let classes: Arc<[String]> = classes.into_iter().map(|class| class.name).collect();
-    Ok(Catalogue { root, classes, parts: done, shards, watched, warnings, bad })
+    let parts = done.into_iter().map(Arc::new).collect();
+    Ok(Catalogue { root, classes, parts, shards, watched, warnings, bad })
 }
 
 /// A part whose headers have been read.
@@ -119,7 +120,8 @@ fn judge(
     }
     entries.retain(|index| kept[index]);
     let labels = entries.labels();
-    let part = Part { role, name, labels, columns: Columns::Memory(entries), sizes };
+    let columns = Columns::Memory(entries);
+    let part = Part { role, name, labels, columns, sizes, digests: Vec::new() };
     Ok(Judged { part, place, counts, spoilt })
 }
 

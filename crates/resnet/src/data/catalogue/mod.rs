@@ -6,24 +6,31 @@
 //! size that counts. What comes out is a [`Catalogue`].
 
 mod build;
+mod bytes;
+mod columns;
 mod entries;
 mod headers;
+pub(super) mod index;
+mod labels;
 mod listing;
 mod sizes;
+mod tree;
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::role::Role;
-use super::store::{Entry, Stamp};
+use super::store::Stamp;
 use super::{BadFiles, DataError, Warning};
 use crate::base::text;
 pub(super) use build::build;
+pub(super) use columns::Columns;
 pub(super) use entries::Entries;
 pub(super) use headers::{holds_placeholders, read_headers};
+pub(super) use labels::{Labels, Names};
 pub(super) use listing::{Class, Listed, Listing};
 pub(super) use sizes::Sizes;
+pub(super) use tree::tree;
 
 /// Bad files that are named; of others only the number is kept.
 const NAMED: usize = 100;
@@ -34,7 +41,7 @@ pub(super) struct Catalogue {
     pub(super) root: PathBuf,
     pub(super) classes: Arc<[String]>,
     /// Training first.
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Vec<Arc<Part>>,
     /// The files that hold many pictures each, and what they were when they were read.
     pub(super) shards: Vec<(PathBuf, Stamp)>,
     /// Folders and files whose change may add pictures or take some away.
@@ -51,23 +58,8 @@ pub(super) struct Part {
     pub(super) labels: Vec<u32>,
     pub(super) columns: Columns,
     pub(super) sizes: Sizes,
-}
-
-/// Names and places of a part's pictures.
-pub(super) enum Columns {
-    Memory(Entries),
-}
-
-impl Columns {
-    /// What `use_it` makes of picture `index`.
-    ///
-    /// # Errors
-    /// The index file cannot be read.
-    pub(super) fn with<R>(&self, index: usize, use_it: impl FnOnce(&Entry) -> R) -> io::Result<R> {
-        match self {
-            Columns::Memory(entries) => Ok(use_it(&entries.get(index))),
-        }
-    }
+    /// States of the data's fingerprint after this part, by those before, where they are known.
+    pub(super) digests: Vec<(u64, u64)>,
 }
 
 /// Files that cannot be used.

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::super::Warning;
 use super::super::header::Header;
+use super::bytes::{Reading, Writing};
 use resnet_engine::graph::Shape;
 
 /// Longest side of a small picture, in pixels.
@@ -29,6 +30,25 @@ impl Sizes {
         let &Header { width, height, may_turn, .. } = header;
         *self.counts.entry((width, height)).or_default() += 1;
         self.turned += usize::from(may_turn && width != height);
+    }
+
+    pub(super) fn write(&self, to: &mut Writing) {
+        to.number(self.turned as u64);
+        let counts: Vec<_> = self.counts.iter().collect();
+        to.list(&counts, |to, &(&(width, height), &count)| {
+            to.number(u64::from(width) << 32 | u64::from(height));
+            to.number(count as u64);
+        });
+    }
+
+    pub(super) fn read(from: &mut Reading) -> Option<Sizes> {
+        let turned = usize::try_from(from.number()?).ok()?;
+        let counts = from.list(|from| {
+            let size = from.number()?;
+            let count = u32::try_from(from.number()?).ok()?;
+            Some((((size >> 32) as u32, size as u32), count as usize))
+        })?;
+        Some(Sizes { counts: counts.into_iter().collect(), turned })
     }
 
     fn total(&self) -> usize {

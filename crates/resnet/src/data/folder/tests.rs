@@ -1,7 +1,7 @@
 use resnet_engine::graph::Shape;
 
 use super::super::testing::{TempDir, cases, flat_png, jpeg, pattern, shared};
-use super::super::{BadFiles, DataError, Dataset, Image, OpenOptions, Splits};
+use super::super::{BadFiles, Dataset, Image, OpenOptions, Splits};
 
 const RED: [u8; 3] = [200, 0, 0];
 

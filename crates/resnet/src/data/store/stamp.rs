@@ -19,6 +19,24 @@ impl Stamp {
     pub(in crate::data) fn of(path: &Path) -> io::Result<Stamp> {
         Ok(Stamp::from(&fs::metadata(path)?))
     }
+
+    /// What tells a folder's list of names from another, without hidden files and indices: for the
+    /// folder that an index lies in, which is changed by it.
+    pub(in crate::data) fn listing(folder: &Path) -> io::Result<Stamp> {
+        let mut names = Vec::new();
+        for entry in folder.read_dir()? {
+            let name = entry?.file_name().into_encoded_bytes();
+            if !name.starts_with(b".") && !name.ends_with(b".resnet-index") {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        let bytes = names.iter().flat_map(|name| name.iter().chain(&[0]));
+        let hash = bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        Ok(Stamp { length: names.len() as u64, changed: hash })
+    }
 }
 
 impl From<&Metadata> for Stamp {
