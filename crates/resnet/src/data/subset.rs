@@ -50,6 +50,10 @@ impl Dataset for Subset {
         self.data.read(self.indices[index] as usize, image)
     }
 
+    fn file(&self, index: usize, bytes: &mut Vec<u8>) -> Result<bool, DataError> {
+        self.data.file(self.indices[index] as usize, bytes)
+    }
+
     fn shape(&self) -> Option<Shape> {
         self.data.shape()
     }
@@ -190,6 +194,10 @@ impl Dataset for Relabelled {
 
     fn read(&self, index: usize, image: &mut Image) -> Result<(), DataError> {
         self.data.read(index, image)
+    }
+
+    fn file(&self, index: usize, bytes: &mut Vec<u8>) -> Result<bool, DataError> {
+        self.data.file(index, bytes)
     }
 
     fn shape(&self) -> Option<Shape> {
