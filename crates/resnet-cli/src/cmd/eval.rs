@@ -21,8 +21,8 @@ Classes are matched by name. The model's own resizing, cropping and normalising 
 pub(crate) struct Args {
     /// Model file, checkpoint or run directory, or published weights such as resnet50
     model: PathBuf,
-    /// The pictures: builtin, cifar10:DIR, cifar100:DIR, mnist:DIR, folder:DIR, or DIR [default:
-    /// those that a run evaluated on, or builtin]
+    /// The pictures: builtin, cifar10:DIR, cifar100:DIR, mnist:DIR, folder:DIR, or a DIR, list, tar
+    /// or zip file that is recognised [default: those that a run evaluated on, or builtin]
     #[arg(long, value_name = "DATA")]
     data: Option<String>,
     /// Which part of them: train, val or test [default: what the run evaluated on, or test, or what

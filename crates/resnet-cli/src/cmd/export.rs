@@ -32,7 +32,8 @@ pub(crate) struct Args {
     /// Read the file again, run its network beside the model, and refuse it if the answers differ
     #[arg(long)]
     verify: bool,
-    /// The pictures to verify with: builtin, cifar10:DIR, folder:DIR, or DIR
+    /// The pictures to verify with: builtin, cifar10:DIR, folder:DIR, or a DIR or file that
+    /// is recognised
     #[arg(long, value_name = "DATA", default_value = "builtin", requires = "verify")]
     data: String,
     /// Store weight matrices in 16 bits (safetensors, pth)

@@ -17,8 +17,8 @@ use crate::term::tell;
 use crate::weights::Weights;
 
 /// Pictures of one's own come first: few models have to learn those inside the program.
-const DATA: &str =
-    "The pictures: folder:DIR, cifar10:DIR, cifar100:DIR, mnist:DIR, builtin, or DIR";
+const DATA: &str = "The pictures: folder:DIR, cifar10:DIR, cifar100:DIR, mnist:DIR, builtin, or a DIR, list, tar or \
+     zip file that is recognised";
 
 /// Arguments of `resnet finetune`.
 #[derive(clap::Args)]

@@ -32,7 +32,8 @@ pub(super) fn known_threads(text: &str) -> Result<String, String> {
 /// Flags of every command that looks at a network and pictures as a recipe has them.
 #[derive(clap::Args)]
 pub(super) struct TaskFlags {
-    /// The pictures: builtin, cifar10:DIR, cifar100:DIR, mnist:DIR, folder:DIR, or DIR
+    /// The pictures: builtin, cifar10:DIR, cifar100:DIR, mnist:DIR, folder:DIR, or a DIR, list, tar
+    /// or zip file that is recognised
     #[arg(long, value_name = "DATA")]
     pub(super) data: Option<String>,
     /// Seed of all randomness

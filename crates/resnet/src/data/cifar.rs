@@ -1,31 +1,37 @@
-//! CIFAR-10 and CIFAR-100 in their binary version (Krizhevsky 2009).
+//! CIFAR-10 and CIFAR-100 (Krizhevsky 2009), in their binary version and in that for Python, unpacked
+//! or in the official archives.
 //!
-//! A record is its label bytes (CIFAR-10: the class; CIFAR-100: the coarse class, then the fine
+//! A binary record is its label bytes (CIFAR-10: the class; CIFAR-100: the coarse class, then the fine
 //! one, which is used), then the red, green and blue planes of 32 x 32 pixels. Files have their
-//! official names and sizes; the folder may also be the one above, as the archives unpack.
+//! official names and sizes; the folder may also be the one above, as the archives unpack. The version
+//! for Python holds the same planes in pickles, of which nothing is executed.
 
+mod archive;
+mod pickle;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::idx::read_lines;
-use super::{DataError, Format, Memory, OpenOptions, Splits, describe};
+use super::{DataError, Format, Memory, OpenOptions, Splits, class_names, describe};
 use resnet_engine::graph::Shape;
 
 pub(super) const CIFAR10: Format = Format {
     name: "cifar10",
     takes_folder: true,
-    about: "CIFAR-10, binary version: data_batch_1.bin to data_batch_5.bin, test_batch.bin",
-    sniff: |folder| TEN.folder(folder).is_some(),
+    about: "CIFAR-10: the folder of its binary or Python version, or the archive of one",
+    sniff: |place| TEN.find(place).is_some(),
     open: |folder, _: &OpenOptions| open(&TEN, folder),
 };
 
 pub(super) const CIFAR100: Format = Format {
     name: "cifar100",
     takes_folder: true,
-    about: "CIFAR-100, binary version: train.bin, test.bin; the 100 fine classes",
-    sniff: |folder| HUNDRED.folder(folder).is_some(),
+    about: "CIFAR-100: the folder of its binary or Python version, or the archive of one; the 100 fine classes",
+    sniff: |place| HUNDRED.find(place).is_some(),
     open: |folder, _: &OpenOptions| open(&HUNDRED, folder),
 };
 
@@ -41,10 +47,12 @@ struct Layout {
     classes: &'static [&'static str],
     /// The file with the class names, if it is there.
     names: &'static str,
-    /// The folder in the official archive.
-    archive: &'static str,
-    /// A file of the version for Python, to recognise it.
+    /// The folders in the official archives: of the binary version, and of that for Python.
+    archives: [&'static str; 2],
+    /// A file that only the version for Python has.
     python: &'static str,
+    /// What its labels are called there.
+    key: &'static str,
 }
 
 /// CIFAR-10's classes, by label.
@@ -63,8 +71,9 @@ const TEN: Layout = Layout {
     label_bytes: 1,
     classes: &CIFAR10_CLASSES,
     names: "batches.meta.txt",
-    archive: "cifar-10-batches-bin",
-    python: "data_batch_1",
+    archives: ["cifar-10-batches-bin", "cifar-10-batches-py"],
+    python: "batches.meta",
+    key: "labels",
 };
 
 const HUNDRED: Layout = Layout {
@@ -73,8 +82,9 @@ const HUNDRED: Layout = Layout {
     label_bytes: 2,
     classes: &FINE,
     names: "fine_label_names.txt",
-    archive: "cifar-100-binary",
-    python: "train",
+    archives: ["cifar-100-binary", "cifar-100-python"],
+    python: "meta",
+    key: "fine_labels",
 };
 
 #[rustfmt::skip]
@@ -96,29 +106,109 @@ impl Layout {
         self.label_bytes + SHAPE.len()
     }
 
-    /// The folder that holds the files: the one given, or the archive's inside it.
-    fn folder(&self, given: &Path) -> Option<PathBuf> {
-        let holds = |folder: &Path| {
+    /// What holds the files: the place itself, an archive's folder inside it, or an archive.
+    fn find(&self, given: &Path) -> Option<Held> {
+        if given.is_file() {
+            let first = archive::first(given)?;
+            let folder = first.trim_start_matches("./").split('/').next()?;
+            let at = self.archives.iter().position(|known| *known == folder)?;
+            let version = [Version::Binary, Version::Python][at];
+            return Some(Held { place: given.to_path_buf(), version, files: None });
+        }
+        let version_of = |folder: &Path| {
             let mut files = self.train.iter().chain([&self.test]);
-            files.any(|(name, _)| folder.join(name).is_file())
+            let has = |name: &str| folder.join(name).is_file();
+            if files.any(|(name, _)| has(name)) {
+                return Some(Version::Binary);
+            }
+            (has(self.python) && has(plain(self.train[0].0))).then_some(Version::Python)
         };
-        let inside = given.join(self.archive);
-        if holds(given) { Some(given.to_path_buf()) } else { holds(&inside).then_some(inside) }
+        let inside = self.archives.iter().map(|name| given.join(name));
+        std::iter::once(given.to_path_buf()).chain(inside).find_map(|place| {
+            let version = version_of(&place)?;
+            Some(Held { place, version, files: None })
+        })
+    }
+}
+
+/// A file's name in the version for Python.
+fn plain(name: &str) -> &str {
+    name.strip_suffix(".bin").unwrap_or(name)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    Binary,
+    Python,
+}
+
+/// Where the files are.
+struct Held {
+    place: PathBuf,
+    version: Version,
+    /// The content of an archive.
+    files: Option<HashMap<String, Vec<u8>>>,
+}
+
+impl Held {
+    fn path(&self, name: &str) -> PathBuf {
+        self.place.join(name)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        match &self.files {
+            Some(files) => files.contains_key(name),
+            None => self.path(name).is_file(),
+        }
+    }
+
+    /// The bytes of a file, at most `most`.
+    fn bytes(&self, name: &str, most: u64) -> Result<Cow<'_, [u8]>, DataError> {
+        let file = self.path(name);
+        match &self.files {
+            Some(files) => match files.get(name) {
+                Some(bytes) => Ok(Cow::Borrowed(bytes)),
+                None => Err(DataError::io(file, ErrorKind::NotFound.into())),
+            },
+            None => {
+                let opened = File::open(&file).map_err(|error| DataError::io(&file, error))?;
+                let mut bytes = Vec::new();
+                let read = opened.take(most + 1).read_to_end(&mut bytes);
+                read.map_err(|error| DataError::io(&file, error))?;
+                Ok(Cow::Owned(bytes))
+            }
+        }
+    }
+
+    /// Refuses a file of the binary version that is not as long as its records.
+    fn check_length(&self, name: &str, wanted: u64, count: usize) -> Result<(), DataError> {
+        match self.files.as_ref().and_then(|files| files.get(name)) {
+            Some(bytes) => same_length(&self.path(name), bytes.len() as u64, wanted, count),
+            None if self.files.is_some() => {
+                let hint = "fetch the archive again";
+                Err(DataError::content(&self.place, format!("{name} in it"), "none", hint))
+            }
+            None => check_length(&self.path(name), wanted, count),
+        }
     }
 }
 
 fn open(layout: &Layout, given: &Path) -> Result<Splits, DataError> {
-    let Some(folder) = layout.folder(given) else {
-        let hint = match given.join(layout.python).is_file() {
-            true => "this is the version for Python; fetch the binary version",
-            false => "name the folder that holds the .bin files",
-        };
+    let Some(mut held) = layout.find(given) else {
         let expected = format!("{} and its companions", layout.train[0].0);
-        return Err(DataError::content(given, expected, describe(given), hint));
+        let found = if given.is_dir() { describe(given) } else { "another file".into() };
+        let hint = "name the folder that holds the files, or an official archive";
+        return Err(DataError::content(given, expected, found, hint));
     };
-    let classes = class_names(layout, &folder)?;
-    let train = read(layout, &folder, "train", layout.train, &classes)?;
-    let test = read(layout, &folder, "test", &[layout.test], &classes)?;
+    if held.place.is_file() {
+        let names = layout.train.iter().chain([&layout.test]).map(|(name, _)| *name);
+        let names: Vec<&str> = names.flat_map(|name| [name, plain(name)]).collect();
+        let wanted = |name: &str| names.contains(&name) || name == layout.names;
+        held.files = Some(archive::files(&held.place, &wanted)?);
+    }
+    let classes = class_names(layout, &held)?;
+    let train = read(layout, &held, "train", layout.train, &classes)?;
+    let test = read(layout, &held, "test", &[layout.test], &classes)?;
     Ok(Splits {
         train: Arc::new(train),
         val: None,
@@ -128,12 +218,12 @@ fn open(layout: &Layout, given: &Path) -> Result<Splits, DataError> {
     })
 }
 
-fn class_names(layout: &Layout, folder: &Path) -> Result<Vec<String>, DataError> {
-    let file = folder.join(layout.names);
-    if !file.is_file() {
+fn class_names(layout: &Layout, held: &Held) -> Result<Vec<String>, DataError> {
+    if !held.has(layout.names) {
         return Ok(layout.classes.iter().map(|&name| name.to_string()).collect());
     }
-    let names = read_lines(&file)?;
+    let file = held.path(layout.names);
+    let names = class_names::parse(&file, &held.bytes(layout.names, class_names::MOST)?)?;
     if names.len() != layout.classes.len() {
         return Err(DataError::content(
             &file,
@@ -147,29 +237,28 @@ fn class_names(layout: &Layout, folder: &Path) -> Result<Vec<String>, DataError>
 
 fn read(
     layout: &Layout,
-    folder: &Path,
+    held: &Held,
     name: &str,
     files: &[(&str, usize)],
     classes: &[String],
 ) -> Result<Memory, DataError> {
     let count: usize = files.iter().map(|&(_, count)| count).sum();
-    for &(file, count) in files {
-        check_length(&folder.join(file), (count * layout.record()) as u64, count)?;
+    if held.version == Version::Binary {
+        for &(file, count) in files {
+            held.check_length(file, (count * layout.record()) as u64, count)?;
+        }
     }
     let mut pixels = Vec::with_capacity(count * SHAPE.len());
     let mut labels = Vec::with_capacity(count);
-    let mut record = vec![0; layout.record()];
     for &(file, count) in files {
-        let file = folder.join(file);
-        let opened = File::open(&file).map_err(|error| DataError::io(&file, error))?;
-        let mut reader = std::io::BufReader::with_capacity(1 << 16, opened);
-        for index in 0..count {
-            reader.read_exact(&mut record).map_err(|error| DataError::io(&file, error))?;
-            let (label, planes) = record.split_at(layout.label_bytes);
-            let label = label[layout.label_bytes - 1];
+        let file = if held.version == Version::Python { plain(file) } else { file };
+        let path = held.path(file);
+        // Names of files take a few hundred bytes a picture at most.
+        let bytes = held.bytes(file, (count * (layout.record() + 512)) as u64 + (1 << 16))?;
+        let mut add = |index: usize, label: u8, planes: &[u8]| {
             if usize::from(label) >= classes.len() {
                 return Err(DataError::content(
-                    &file,
+                    &path,
                     format!("labels below {}", classes.len()),
                     format!("{label} in record {index}"),
                     "fetch or copy the file again",
@@ -181,6 +270,26 @@ fn read(
             for ((&r, &g), &b) in red.iter().zip(green).zip(blue) {
                 pixels.extend_from_slice(&[r, g, b]);
             }
+            Ok(())
+        };
+        if held.version == Version::Binary {
+            for (index, record) in bytes.chunks_exact(layout.record()).enumerate() {
+                let (label, planes) = record.split_at(layout.label_bytes);
+                add(index, label[layout.label_bytes - 1], planes)?;
+            }
+            continue;
+        }
+        let wrong = |found: String| {
+            let expected = format!("a pickle of {count} pictures with their labels");
+            DataError::content(&path, expected, found, "fetch or copy the file again")
+        };
+        let batch = pickle::batch(&bytes, layout.key).map_err(wrong)?;
+        if batch.labels.len() != count {
+            return Err(wrong(format!("one of {}", batch.labels.len())));
+        }
+        let pictures = batch.planes.chunks_exact(SHAPE.len()).zip(batch.labels).enumerate();
+        for (index, (planes, label)) in pictures {
+            add(index, label, planes)?;
         }
     }
     Memory::new(name, SHAPE, pixels, labels, classes.to_vec())
@@ -200,6 +309,10 @@ fn check_length(file: &Path, wanted: u64, count: usize) -> Result<(), DataError>
         }
         Err(error) => return Err(DataError::io(file, error)),
     };
+    same_length(file, length, wanted, count)
+}
+
+fn same_length(file: &Path, length: u64, wanted: u64, count: usize) -> Result<(), DataError> {
     if length == wanted {
         return Ok(());
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::role::{Role, names, role};
 use super::store::Stamp;
-use super::{DataError, Warning, describe};
+use super::{DataError, Warning, describe, refused};
 use crate::base::text;
 
 /// Files that one text may mean; more is a mistake.
@@ -32,7 +32,7 @@ pub(super) struct Shards {
 }
 
 /// Whether a text means several files: `train-{0000..0146}.tar`, `{train,val}-*.tar`.
-pub(super) fn is_pattern(place: &Path) -> bool {
+pub(crate) fn is_pattern(place: &Path) -> bool {
     !place.exists() && place.to_str().is_some_and(|text| text.contains(['{', '*', '?']))
 }
 
@@ -52,6 +52,9 @@ pub(super) fn are(place: &Path, endings: &[&str]) -> bool {
 pub(super) fn find(place: &Path, endings: &[&str]) -> Result<Shards, DataError> {
     let (files, root, watched) = listed(place, endings)?;
     if files.is_empty() {
+        if let Some(refusal) = refused::refusal(place) {
+            return Err(refusal);
+        }
         let expected = format!("files that end in {}", endings.join(" or "));
         let found = if place.is_dir() { describe(place) } else { "none".into() };
         return Err(DataError::content(place, expected, found, "check the path"));

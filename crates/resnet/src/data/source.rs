@@ -6,7 +6,7 @@ use std::sync::{PoisonError, RwLock};
 use super::describe::describe;
 use super::pictures::{self, Index, Kind};
 use super::{DataError, Dataset, Format, OpenOptions, Splits};
-use super::{builtin, cifar, folder, idx, list, parquet, shards, tar, zip};
+use super::{builtin, cifar, folder, idx, list, parquet, refused, shards, tar, zip};
 use crate::base::suggest::nearest;
 
 /// Kinds of data that a program added.
@@ -142,7 +142,13 @@ pub(super) fn find(source: &str) -> Result<(&'static Format, PathBuf), DataError
 
 fn recognise(source: &str) -> Result<(&'static Format, PathBuf), DataError> {
     let place = existing(source, true)?;
-    match formats().into_iter().find(|format| (format.sniff)(&place)) {
+    let found = formats().into_iter().find(|format| (format.sniff)(&place));
+    if found.is_none_or(|format| format.name == folder::FORMAT.name)
+        && let Some(refusal) = refused::refusal(&place)
+    {
+        return Err(refusal);
+    }
+    match found {
         Some(format) => Ok((format, place)),
         None => {
             let found = if place.is_dir() { describe(&place) } else { "another file".to_string() };
@@ -167,7 +173,7 @@ fn may_be_written() -> String {
             false => format.name.to_string(),
         })
         .collect();
-    format!("data is one of {}", names.join(", "))
+    format!("data is one of {}, or a folder or file of one of these kinds", names.join(", "))
 }
 
 /// Checks that there is something to tell apart.

@@ -25,6 +25,7 @@ use super::store::{Blob, Entry, Place, Pool, Shards, Stamp, path_of};
 use super::walk::entries;
 use super::{DataError, Format, Warning, class_names};
 use crate::base::threads;
+pub(super) use members::{Header, header};
 use members::{members, shown};
 
 pub(super) const FORMAT: Format = Format {

@@ -328,7 +328,10 @@ pub fn is_unfinished(root: &Path) -> bool {
 fn place_paths(recipe: &mut Recipe, from: &Path) {
     let place = |path: &str| {
         let there = from.join(path);
-        let there = there.to_str().filter(|_| !path.is_empty() && there.exists());
+        // A pattern such as `train-{0000..0146}.tar` is nothing that is there.
+        let around = || there.parent().is_some_and(Path::exists);
+        let known = there.exists() || data::is_pattern(&there) && around();
+        let there = there.to_str().filter(|_| !path.is_empty() && known);
         there.map(str::to_owned)
     };
     let (kind, path) = path_in(&recipe.data.source);

@@ -85,8 +85,8 @@ fn every_truncation_is_refused() {
 fn wrong_content_is_named() {
     let dir = TempDir::new("cifar-wrong");
     assert!(message(open(&SMALL, dir.path())).contains("found an empty folder"));
-    dir.write("data_batch_1", b"pickle");
-    assert!(message(open(&SMALL, dir.path())).contains("version for Python"));
+    dir.write("notes.txt", b"none of them");
+    assert!(message(open(&SMALL, dir.path())).contains("found notes.txt; name the folder"));
     write_small(&dir);
     dir.write("test_batch.bin", &record(&[10], [1, 2, 3]));
     assert!(
@@ -95,6 +95,141 @@ fn wrong_content_is_named() {
     );
     std::fs::remove_file(dir.path().join("data_batch_2.bin")).unwrap();
     assert!(message(open(&SMALL, dir.path())).contains("data_batch_2.bin: expected this file"));
+}
+
+/// A batch as Python 2 pickled it, in protocol 2.
+fn pickled(key: &str, labels: &[u8], planes: &[u8]) -> Vec<u8> {
+    let text = |text: &str| [&[b'U', text.len() as u8], text.as_bytes()].concat();
+    let numbers: Vec<u8> = labels.iter().flat_map(|&label| [b'K', label]).collect();
+    let rows = (labels.len() as u16).to_le_bytes();
+    [
+        b"\x80\x02}q\x00(",
+        text("batch_label").as_slice(),
+        &text("batch 1 of 5"),
+        b"q\x01",
+        &text(key),
+        b"]q\x02(",
+        &numbers,
+        b"e",
+        &text("data"),
+        b"cnumpy.core.multiarray\n_reconstruct\nq\x03cnumpy\nndarray\nq\x04K\x00\x85",
+        &text("b"),
+        b"\x87Rq\x05(K\x01M",
+        &rows,
+        b"M\x00\x0c\x86cnumpy\ndtype\nq\x06",
+        &text("u1"),
+        b"K\x00K\x01\x87R(K\x03",
+        &text("|"),
+        b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T",
+        &(planes.len() as u32).to_le_bytes(),
+        planes,
+        b"tbu.",
+    ]
+    .concat()
+}
+
+/// The files of [`write_small`] in the version for Python.
+fn small_in_python() -> [(&'static str, Vec<u8>); 3] {
+    let planes = |pictures: &[[u8; 3]]| -> Vec<u8> {
+        pictures.iter().flat_map(|&planes| record(&[], planes)).collect()
+    };
+    [
+        ("data_batch_1", pickled("labels", &[3, 9], &planes(&[[1, 2, 3], [4, 5, 6]]))),
+        ("data_batch_2", pickled("labels", &[0], &planes(&[[7, 8, 9]]))),
+        ("test_batch", pickled("labels", &[1], &planes(&[[10, 11, 12]]))),
+    ]
+}
+
+fn same(splits: &Splits, others: &Splits) {
+    let both = [
+        (&splits.train, &others.train),
+        (splits.test.as_ref().unwrap(), others.test.as_ref().unwrap()),
+    ];
+    for (a, b) in both {
+        let (mut x, mut y) = (Image::default(), Image::default());
+        assert_eq!((a.len(), a.classes()), (b.len(), b.classes()));
+        for index in 0..a.len() {
+            a.read(index, &mut x).unwrap();
+            b.read(index, &mut y).unwrap();
+            assert_eq!((a.label(index), &x), (b.label(index), &y));
+        }
+    }
+}
+
+#[test]
+fn the_version_for_python_and_the_archives_hold_the_same() {
+    let binary = TempDir::new("cifar-binary");
+    write_small(&binary);
+    let expected = open(&SMALL, binary.path()).unwrap();
+    let python = TempDir::new("cifar-python");
+    let files = small_in_python();
+    for (name, bytes) in &files {
+        python.write(&format!("cifar-10-batches-py/{name}"), bytes);
+    }
+    python.write("cifar-10-batches-py/batches.meta", b"not read");
+    same(&open(&SMALL, python.path()).unwrap(), &expected);
+    same(&open(&SMALL, &python.path().join("cifar-10-batches-py")).unwrap(), &expected);
+    let gz = |members: &[(String, Vec<u8>)]| {
+        let members: Vec<(&str, &[u8])> =
+            members.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut packer, &super::super::testing::tar(&members)).unwrap();
+        packer.finish().unwrap()
+    };
+    let of_python: Vec<(String, Vec<u8>)> = files
+        .iter()
+        .map(|(name, bytes)| (format!("cifar-10-batches-py/{name}"), bytes.clone()))
+        .collect();
+    let of_binary: Vec<(String, Vec<u8>)> = SMALL
+        .train
+        .iter()
+        .chain([&SMALL.test])
+        .map(|(name, _)| {
+            let bytes = std::fs::read(binary.path().join(name)).unwrap();
+            (format!("cifar-10-batches-bin/{name}"), bytes)
+        })
+        .collect();
+    for members in [of_python, of_binary] {
+        let whole = gz(&members);
+        let file = python.write("any name.tar.gz", &whole);
+        same(&open(&SMALL, &file).unwrap(), &expected);
+        assert!(HUNDRED.find(&file).is_none());
+        for length in (0..whole.len()).step_by(23) {
+            python.write("any name.tar.gz", &whole[..length]);
+            let text = message(open(&SMALL, &file));
+            assert!(text.contains("any name.tar.gz"), "{text}");
+        }
+        let lacking = python.write("any name.tar.gz", &gz(&members[1..]));
+        assert!(open(&SMALL, &lacking).is_err());
+    }
+}
+
+#[test]
+fn pickles_are_data_and_never_run() {
+    let whole = pickled("labels", &[3], &[7; 3072]);
+    let batch = pickle::batch(&whole, "labels").unwrap();
+    assert_eq!((batch.labels, batch.planes), (vec![3], [7; 3072].as_slice()));
+    assert!(pickle::batch(&whole, "fine_labels").unwrap_err().contains("`fine_labels`"));
+    for length in 0..whole.len() {
+        assert!(pickle::batch(&whole[..length], "labels").is_err(), "{length}");
+    }
+    for at in 0..whole.len() {
+        for change in 1..=255 {
+            let mut bytes = whole.clone();
+            bytes[at] ^= change;
+            let _ = pickle::batch(&bytes, "labels");
+            if at > 400 && at < 3300 && change > 3 {
+                break;
+            }
+        }
+    }
+    let call = b"cos\nsystem\nU\x02ls\x85R.";
+    assert!(pickle::batch(call, "labels").unwrap_err().contains("without a list `labels`"));
+    for endless in [b"(".repeat(5000), b"N".repeat(3 << 20), b"]".repeat(3 << 20)] {
+        assert!(pickle::batch(&endless, "labels").is_err());
+    }
+    // A list that holds itself.
+    assert!(pickle::batch(b"]q\x00h\x00a.", "labels").is_err());
 }
 
 /// The lossless sheets hold the official pictures; the first test picture is a cat.

@@ -44,6 +44,20 @@ struct Extended {
     sparse: bool,
 }
 
+/// What a plain header says of its member.
+pub(in crate::data) struct Header {
+    pub(in crate::data) name: Vec<u8>,
+    pub(in crate::data) kind: u8,
+    /// Less than 2^62.
+    pub(in crate::data) length: u64,
+}
+
+/// The header in a block, if it is one.
+pub(in crate::data) fn header(block: &[u8; BLOCK as usize]) -> Option<Header> {
+    let length = number(&block[124..136]).filter(|&length| length < 1 << 62)?;
+    is_header(block).then(|| Header { name: name_of(block), kind: block[156], length })
+}
+
 /// Lists a tar file.
 ///
 /// # Errors
@@ -98,7 +112,7 @@ pub(super) fn members(blob: &dyn Blob, file: &Path) -> Result<Members, DataError
             let found = format!("{}, with {left} of its {length} bytes", place(&name));
             return Err(wrong("a whole tar file", found));
         }
-        let padded = length.next_multiple_of(BLOCK);
+        let padded = length.checked_next_multiple_of(BLOCK).unwrap_or(u64::MAX);
         let read = |most: u64| -> Result<Vec<u8>, DataError> {
             if length > most {
                 return Err(wrong(

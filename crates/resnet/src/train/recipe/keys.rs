@@ -206,7 +206,7 @@ sections! {
     /// `[data]`: the images.
     data: Data {
         source: String, "", any,
-            "`builtin`, `cifar10:DIR`, `cifar100:DIR`, `mnist:DIR`, `folder:DIR`, or a bare DIR whose kind is recognised.";
+            "`builtin`, `cifar10:DIR`, `cifar100:DIR`, `mnist:DIR`, `folder:DIR`, `list:FILE`, `tar:PLACE`, `zip:PLACE`, or a bare folder or file whose kind is recognised.";
         val_fraction: f64, "above 0 and below 1", |x| *x > 0.0 && *x < 1.0,
             "The part of the training images held out for evaluation when the data has no second split.";
         bad_files: BadFiles, "", any, "What happens to an image that cannot be read; it is named either way.";
