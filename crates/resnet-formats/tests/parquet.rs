@@ -230,3 +230,44 @@ fn what_the_system_refuses_is_said() {
     let error = footer.spots(&file, 0, 0, &mut |_| ()).unwrap_err();
     assert!(matches!(error, FormatError::Io(_)), "{error}");
 }
+
+/// A number as the headers have it.
+fn varint(number: u64) -> Vec<u8> {
+    let mut left = number << 1;
+    let mut bytes = Vec::new();
+    while left >= 0x80 {
+        bytes.push(left as u8 | 0x80);
+        left >>= 7;
+    }
+    bytes.push(left as u8);
+    bytes
+}
+
+#[test]
+fn memory_is_not_taken_for_what_a_header_merely_says() {
+    let page = |packed: u64, unpacked: u64, body: &[u8]| {
+        let head = [0x15, 0, 0x15].to_vec();
+        let values = [0x2c, 0x15, 2, 0x15, 0, 0, 0].to_vec();
+        [head, varint(unpacked), vec![0x15], varint(packed), values, body.to_vec()].concat()
+    };
+    let said =
+        |bytes: Vec<u8>, packing| unpack(&bytes.as_slice(), 0, packing).unwrap_err().to_string();
+    let body = [0xff, 0xff, 0xff, 0xff, 7, 0, 0, 0, 0, 0];
+    for packing in [Packing::Stored, Packing::Snappy, Packing::Zstd, Packing::Gzip] {
+        let much = said(page(10, i32::MAX as u64, &body), packing);
+        assert!(much.contains("expected at most 16777216 bytes in 10 packed ones"), "{much}");
+        let beyond = said(page(i32::MAX as u64, 20, &body), packing);
+        assert!(beyond.contains("expected at most 10 bytes, found 2147483647"), "{beyond}");
+        let wrong = said(page(10, 5 << 20, &body), packing);
+        assert!(wrong.starts_with("a page: expected "), "{wrong}");
+    }
+    // More rows than there are.
+    let mut file = own(3);
+    let end = file.len() - 8;
+    // The head of the field and the number, of which the group has the last.
+    let at = (0..end).rev().find(|&at| file[at..].starts_with(&[0x16, 6])).unwrap();
+    file[at + 1] = 0x7e;
+    assert!(Footer::read(&file.as_slice()).is_ok());
+    let few = all_numbers(&file, &Footer::read(&file.as_slice()).unwrap(), "label").unwrap_err();
+    assert!(few.to_string().contains("expected 63 rows, found 3"), "{few}");
+}

@@ -1,5 +1,7 @@
 //! `resnet data`.
 
+mod pack;
+
 use resnet::data::check::{Check, Depth, Severity, check};
 
 use crate::term::{self, Out, bar, grouped};
@@ -20,6 +22,8 @@ enum Verb {
     Check(CheckArgs),
     /// Write down which pictures there are, so that opening them looks at none
     Index(IndexArgs),
+    /// Copy pictures into a few large files, tar or Parquet, that are quick to read and to move
+    Pack(pack::Args),
 }
 
 /// Arguments of `resnet data check`.
@@ -30,7 +34,7 @@ Errors are what makes training fail or its result mislead: damaged files, pictur
 or two classes, classes
 without pictures. The exit code is then 1; warnings alone leave 0, or 1 with --strict.")]
 struct CheckArgs {
-    /// The pictures: builtin, KIND:PLACE, or a DIR, list, tar or zip file that is recognised;
+    /// The pictures: builtin, KIND:PLACE, or a DIR, list, tar, zip or Parquet file that is recognised;
     /// `resnet models` lists the kinds
     data: String,
     /// Read headers only, and compare the bytes of files of equal length, instead of decoding every
@@ -66,6 +70,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     match args.verb {
         Verb::Check(args) => run_check(&args),
         Verb::Index(args) => run_index(&args),
+        Verb::Pack(args) => pack::run(&args),
     }
 }
 

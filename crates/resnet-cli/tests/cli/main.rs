@@ -12,6 +12,7 @@ mod finetune;
 mod first_use;
 mod hints;
 mod inspect;
+mod pack;
 mod places;
 mod promises;
 mod published;

@@ -12,7 +12,7 @@ const MOST_HEADER: u64 = 8 << 20;
 /// What a byte may unpack to; deflate's most is 1,032.
 const MOST_RATIO: u64 = 1100;
 /// A page of so many bytes may unpack from any number.
-const FREE: u64 = 1 << 20;
+const FREE: u64 = 16 << 20;
 
 /// How pages are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -156,6 +156,7 @@ impl Job<'_> {
         if let Some(state) = state::read(&self.dest.join(MANIFEST))? {
             state.check(&settings, self.dest)?;
             self.verify(&state, self.dest)?;
+            self.clear()?;
             let kept = state.shards.len();
             return Ok(self.packed(&state, kept, warnings));
         }
@@ -183,8 +184,7 @@ impl Job<'_> {
         }
         self.move_out(&state, &folder)?;
         state.write(&self.dest.join(MANIFEST))?;
-        // All that is left there is this function's own.
-        fs::remove_dir_all(&folder).map_err(|error| DataError::io(&folder, error))?;
+        self.clear()?;
         Ok(self.packed(&state, kept, warnings))
     }
 
@@ -309,6 +309,17 @@ impl Job<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Removes the folder of what was not finished, in which all is this packing's own.
+    fn clear(&self) -> Result<(), DataError> {
+        let folder = self.dest.join(UNFINISHED);
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(written(&folder, error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Gives the shards their place and last name.
