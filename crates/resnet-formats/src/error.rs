@@ -141,6 +141,18 @@ pub enum FormatError {
         /// What to try next.
         advice: &'static str,
     },
+    /// A Parquet file is damaged, or holds what is not read.
+    #[error("{place}: expected {expected}, found {found}; {advice}")]
+    Parquet {
+        /// The part of the file.
+        place: String,
+        /// What would have been right.
+        expected: String,
+        /// What the file says.
+        found: String,
+        /// What to try next.
+        advice: &'static str,
+    },
     /// The arrays do not fit in a file of this format.
     #[error("the format holds at most {limit} {what}; {advice}")]
     TooLarge {

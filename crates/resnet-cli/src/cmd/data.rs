@@ -1,5 +1,6 @@
 //! `resnet data`.
 
+mod pack;
 mod preview;
 mod split;
 mod stats;
@@ -30,6 +31,8 @@ enum Verb {
     Split(split::Args),
     /// Show what a recipe makes of pictures before the network sees them, as a page
     Preview(preview::Args),
+    /// Copy pictures into a few large files, tar or Parquet, that are quick to read and to move
+    Pack(pack::Args),
 }
 
 /// Arguments of `resnet data check`.
@@ -40,7 +43,7 @@ Errors are what makes training fail or its result mislead: damaged files, pictur
 or two classes, classes
 without pictures. The exit code is then 1; warnings alone leave 0, or 1 with --strict.")]
 struct CheckArgs {
-    /// The pictures: builtin, KIND:PLACE, or a DIR, list, tar or zip file that is recognised;
+    /// The pictures: builtin, KIND:PLACE, or a DIR, list, tar, zip or Parquet file that is recognised;
     /// `resnet models` lists the kinds
     data: String,
     /// Read headers only, and compare the bytes of files of equal length, instead of decoding every
@@ -79,6 +82,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Verb::Stats(args) => stats::run(args),
         Verb::Split(args) => split::run(args),
         Verb::Preview(args) => preview::run(args),
+        Verb::Pack(args) => pack::run(&args),
     }
 }
 

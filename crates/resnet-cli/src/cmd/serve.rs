@@ -271,7 +271,7 @@ fn time(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "expected a time such as 500ms, 30s or 2m".into())
 }
 
-fn bytes(text: &str) -> Result<u64, String> {
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
     const UNITS: Units = &[
         ("MiB", 1048576.0),
         ("", 1.0),

@@ -13,6 +13,7 @@ mod finetune;
 mod first_use;
 mod hints;
 mod inspect;
+mod pack;
 mod places;
 mod promises;
 mod published;

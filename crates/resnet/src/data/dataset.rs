@@ -120,6 +120,16 @@ pub trait Dataset: Send + Sync {
         self.shape().map_or(3, |shape| shape.c)
     }
 
+    /// Puts the file of picture `index` into `bytes` as it lies in the data, in place of what is
+    /// there; false where it lies in none, as of pictures that are stored by their pixels.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    fn file(&self, index: usize, bytes: &mut Vec<u8>) -> Result<bool, DataError> {
+        let _ = (index, bytes);
+        Ok(false)
+    }
+
     /// The state of the fingerprint of data after this part of it, where it was `before`, if that is
     /// known without reading all names.
     #[doc(hidden)]
@@ -169,6 +179,10 @@ impl<D: Dataset + ?Sized> Dataset for Arc<D> {
 
     fn channels(&self) -> usize {
         (**self).channels()
+    }
+
+    fn file(&self, index: usize, bytes: &mut Vec<u8>) -> Result<bool, DataError> {
+        (**self).file(index, bytes)
     }
 
     fn digest(&self, before: u64) -> Option<u64> {

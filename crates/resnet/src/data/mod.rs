@@ -25,6 +25,8 @@ mod list;
 mod loader;
 mod memory;
 mod numbered;
+mod pack;
+mod parquet;
 mod picture;
 mod pictures;
 mod preprocess;
@@ -53,6 +55,7 @@ pub use format::{BadFiles, Format, OpenOptions, Splits};
 pub use loader::{Batch, Epoch, Loader, LoaderOptions, OnBroken};
 pub use memory::Memory;
 pub(crate) use numbered::with_numbers;
+pub use pack::{PackFormat, PackOptions, PackReport, PackStage, Shrink, pack};
 pub use picture::{
     Packed, PictureFault, decode_picture, max_pixels, read_picture, read_picture_part,
 };

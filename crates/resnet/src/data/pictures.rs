@@ -245,6 +245,15 @@ impl Dataset for Pictures {
         self.part.columns.with(index, read).map_err(failed)?
     }
 
+    fn file(&self, index: usize, bytes: &mut Vec<u8>) -> Result<bool, DataError> {
+        let fetch = |entry: &Entry| {
+            let fetched = self.store.fetch(entry, bytes);
+            fetched.map(|()| true).map_err(|fault| fault.of(&self.store.name(entry)))
+        };
+        let failed = |error| DataError::io(format!("picture {index}"), error);
+        self.part.columns.with(index, fetch).map_err(failed)?
+    }
+
     fn shape(&self) -> Option<Shape> {
         self.part.sizes.shape()
     }

@@ -31,7 +31,15 @@ pub(super) fn pixels<'a>(image: &'a Image, part: &Part) -> Pixels<'a> {
 
 /// A picture whose longest side is at most `longest` pixels, as it is where it is small enough.
 pub(crate) fn shrink(image: &Image, longest: usize) -> Image {
-    let scale = image.width.max(image.height) as f64 / longest.max(1) as f64;
+    scaled(image, image.width.max(image.height) as f64 / longest.max(1) as f64)
+}
+
+/// The same of the shorter side.
+pub(super) fn shrink_to(image: &Image, shorter: usize) -> Image {
+    scaled(image, image.width.min(image.height) as f64 / shorter.max(1) as f64)
+}
+
+fn scaled(image: &Image, scale: f64) -> Image {
     if scale <= 1.0 {
         return image.clone();
     }

@@ -6,7 +6,7 @@ use std::sync::{PoisonError, RwLock};
 use super::describe::describe;
 use super::pictures::{self, Index, Kind};
 use super::{DataError, Dataset, Format, OpenOptions, Splits};
-use super::{builtin, cifar, folder, idx, list, refused, shards, tar, zip};
+use super::{builtin, cifar, folder, idx, list, parquet, refused, shards, tar, zip};
 use crate::base::suggest::nearest;
 
 /// Kinds of data that a program added.
@@ -56,13 +56,14 @@ const FORMATS: &[Format] = &[
     cifar::CIFAR100,
     idx::FORMAT,
     list::FORMAT,
+    parquet::FORMAT,
     tar::FORMAT,
     zip::FORMAT,
     folder::FORMAT,
 ];
 
 /// Those of them whose pictures lie in files.
-const KINDS: &[&Kind] = &[&list::KIND, &tar::KIND, &zip::KIND, &folder::KIND];
+const KINDS: &[&Kind] = &[&list::KIND, &parquet::KIND, &tar::KIND, &zip::KIND, &folder::KIND];
 
 /// How a format lists its pictures, if they lie in files.
 pub(super) fn kind_of(format: &Format) -> Option<&'static Kind> {

@@ -60,6 +60,10 @@ impl Dataset for Subset {
         self.data.read_part(self.indices[index] as usize, wanted, image)
     }
 
+    fn file(&self, index: usize, bytes: &mut Vec<u8>) -> Result<bool, DataError> {
+        self.data.file(self.indices[index] as usize, bytes)
+    }
+
     fn shape(&self) -> Option<Shape> {
         self.data.shape()
     }
@@ -209,6 +213,10 @@ impl Dataset for Relabelled {
         image: &mut Image,
     ) -> Result<Part, DataError> {
         self.data.read_part(index, wanted, image)
+    }
+
+    fn file(&self, index: usize, bytes: &mut Vec<u8>) -> Result<bool, DataError> {
+        self.data.file(index, bytes)
     }
 
     fn shape(&self) -> Option<Shape> {
