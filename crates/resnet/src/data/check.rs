@@ -17,11 +17,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde::Serialize;
 
 use super::catalogue::Entries;
+use super::header;
 use super::pictures::{self, Surveyed};
 use super::source::kind_of;
 use super::store::Store;
 use super::{DataError, Dataset, Image, OpenOptions};
-use super::{header, picture};
 use crate::base::{text, threads};
 use alike::Look;
 use image::ImageFormat;
@@ -356,7 +356,7 @@ fn look_at(
         (Place::File { index, size, length }, From::Survey(store, entries)) => {
             let entry = entries.get(*index);
             if depth == Depth::Full {
-                pictures::read(store.as_ref(), &entry, &picture::all, image).map(|_| ())
+                pictures::read(store.as_ref(), &entry, image)
             } else if !lengths.contains_key(length) {
                 return Ok(Ok((*size, None)));
             } else {

@@ -240,7 +240,7 @@ impl Dataset for Pictures {
         wanted: &dyn Fn(usize, usize) -> Area,
         image: &mut Image,
     ) -> Result<Decoded, DataError> {
-        let read = |entry: &Entry| read(self.store.as_ref(), entry, wanted, image);
+        let read = |entry: &Entry| read_part(self.store.as_ref(), entry, wanted, image);
         let failed = |error| DataError::io(format!("picture {index}"), error);
         self.part.columns.with(index, read).map_err(failed)?
     }
@@ -272,8 +272,13 @@ impl Dataset for Pictures {
     }
 }
 
+/// Decodes a picture of a store.
+pub(super) fn read(store: &dyn Store, entry: &Entry, image: &mut Image) -> Result<(), DataError> {
+    read_part(store, entry, &picture::all, image).map(|_| ())
+}
+
 /// Decodes at least a part of a picture of a store, and says what.
-pub(super) fn read(
+fn read_part(
     store: &dyn Store,
     entry: &Entry,
     wanted: &dyn Fn(usize, usize) -> Area,
