@@ -73,7 +73,9 @@ fn photos_are_equal() {
     let mut random = Random::new(2);
     let mut decoders = decoders();
     let (mut read, mut declined) = (0, 0);
-    for (name, bytes) in shared("data/imagenet/samples", "JPEG") {
+    // Without optimisation a photo takes the other decoder a second.
+    let step = if cfg!(debug_assertions) { 10 } else { 1 };
+    for (name, bytes) in shared("data/imagenet/samples", "JPEG").into_iter().step_by(step) {
         match Picture::open(&bytes, MOST) {
             Ok(_) => {
                 check(&bytes, &mut random, &mut decoders, &name);
