@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 
+/// A way to decode a photo, with its name.
+type Way = (String, Box<dyn FnMut(&[u8])>);
+
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let Some(folder) = arguments.next() else {
@@ -34,7 +37,7 @@ fn main() {
         photos.iter().partition(|bytes| Picture::open(bytes, 1 << 27).is_ok());
     println!("{} photos, {} declined", photos.len(), declined.len());
 
-    let mut ways: Vec<(String, Box<dyn FnMut(&[u8])>)> = vec![(
+    let mut ways: Vec<Way> = vec![(
         "zune-jpeg, whole".to_owned(),
         Box::new(|bytes| {
             black_box(JpegDecoder::new(ZCursor::new(bytes)).decode().expect("a photo"));

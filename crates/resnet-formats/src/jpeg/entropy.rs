@@ -1,6 +1,6 @@
 //! Entropy-coded data: its bytes without stuffing, and blocks of coefficients (ITU T.81, annex F).
 
-use super::huffman::{ADVANCE, END, LOOK, NOTHING, PARTIAL, Table, VALUE, extend};
+use super::huffman::{ADVANCE, END, LENGTH, LOOK, NOTHING, PARTIAL, Table, VALUE, extend};
 use super::{Declined, ZIGZAG};
 
 /// Zeros behind the data, so that reading past a segment is noticed rather than checked each time.
@@ -163,14 +163,6 @@ impl<'a> Bits<'a> {
         Ok((self, entry & 0xff00 | value << VALUE))
     }
 
-    /// Gives back a code that a look took for the end of a block that had ended.
-    #[inline(never)]
-    fn unread(mut self, (code, length): (u64, u32)) -> Bits<'a> {
-        self.buffer = self.buffer >> length | code;
-        self.count = (self.count & 63) + length;
-        self
-    }
-
     /// Decodes a block: adds the difference to `dc`, writes the other coefficients where `KEEP`
     /// says so, and returns the place in the zigzag of the last one.
     #[inline(always)]
@@ -183,7 +175,7 @@ impl<'a> Bits<'a> {
     ) -> Result<u32, Wrong> {
         let mut bits = *self;
         bits.refill();
-        let entry = dc_table.look(bits.buffer);
+        let entry = dc_table.look(bits.buffer) as u32;
         if entry & PARTIAL == 0 {
             bits.skip(entry);
             *dc += entry as i32 >> VALUE;
@@ -197,29 +189,42 @@ impl<'a> Bits<'a> {
             if bits.count & 63 < LOOK {
                 bits.refill();
             }
-            let mut entry = ac_table.look(bits.buffer);
+            let before = bits;
+            let entry = ac_table.look(bits.buffer);
+            let (mut entry, mut second) = (entry as u32, (entry >> 32) as u32);
             if entry & PARTIAL == 0 {
                 bits.skip(entry);
             } else {
                 (bits, entry) = bits.long_ac(ac_table, entry)?;
+                second = entry & !(0xff << ADVANCE);
             }
-            last += entry >> ADVANCE & 0xff;
+            let first = last + (entry >> ADVANCE & 0xff);
+            last = first + (second >> ADVANCE & 0xff);
             if KEEP {
-                let place = PLACES[(last & 127) as usize];
-                coefficients[usize::from(place & 127)] = (entry >> VALUE) as i16;
+                let mut write = |place: u32, entry: u32| {
+                    let place = PLACES[(place & 127) as usize];
+                    coefficients[usize::from(place & 127)] = (entry >> VALUE) as i16;
+                };
+                write(first, entry);
+                write(last, second);
             }
             if last < 63 {
                 continue;
             }
-            let is_end_alone = entry >> VALUE == 0;
-            if last == END + 63 && !is_end_alone {
-                bits = bits.unread(ac_table.end);
+            let is_end_alone = first >= END && entry >> VALUE == 0;
+            if first > 63 && !is_end_alone || last & NOTHING != 0 && first < 63 {
+                return Err(Wrong);
+            }
+            // A block ends at its last place: a look may have taken what follows for a part of it.
+            if first == 63 && last > 63 {
+                bits = before;
+                bits.skip(second & LENGTH);
+            } else if last == END + 63 {
+                bits = before;
+                bits.skip((entry & LENGTH) - ac_table.end);
             }
             *self = bits;
-            return match last & NOTHING == 0 || last >= END && is_end_alone {
-                true => Ok(last & 63),
-                false => Err(Wrong),
-            };
+            return Ok(if first == 63 { 63 } else { last & 63 });
         }
     }
 }

@@ -137,12 +137,11 @@ impl<'a> Header<'a> {
         }
         segment.ends()?;
         let sampling = self.components.map(|component| (component.across, component.down));
-        let known = match (self.count, sampling) {
-            (1, [(1, 1), ..]) => true,
-            (3, [(1, 1) | (2, 1) | (1, 2) | (2, 2) | (4, 1), (1, 1), (1, 1)]) => true,
-            _ => false,
-        };
-        if !known {
+        let is_known = matches!(
+            (self.count, sampling),
+            (1, [(1, 1), ..]) | (3, [(1, 1) | (2, 1) | (1, 2) | (2, 2) | (4, 1), (1, 1), (1, 1)])
+        );
+        if !is_known {
             return Err(segment.declines("grey, 4:4:4, 4:2:2, 4:4:0, 4:2:0 or 4:1:1"));
         }
         let ids = self.components.map(|component| component.id);

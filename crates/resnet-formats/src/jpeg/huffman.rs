@@ -1,10 +1,15 @@
-//! Huffman codes (ITU T.81, annexes C and F), as tables that decode a coefficient at one look.
+//! Huffman codes (ITU T.81, annexes C and F), as tables that decode coefficients at one look.
+//!
+//! An entry of a table is two numbers of 32 bits. The lower one says how many bits are used, how far
+//! its coefficient is behind the last one, and its value. Where the look holds the next coefficient
+//! as well, the upper one says so of that, with the bits that the first alone used; where not, it
+//! is the first again, no further behind.
 
 /// Bits of a look: most codes with the value behind them.
 pub(super) const LOOK: u32 = 11;
 
-/// Low bits of an entry: how many bits are used.
-const LENGTH: u32 = 63;
+/// Low bits of an entry: how many bits are used, or in its upper half by the first coefficient.
+pub(super) const LENGTH: u32 = 63;
 /// The entry tells less than a whole coefficient: a look is too short for its value or its code.
 pub(super) const PARTIAL: u32 = 1 << 6;
 /// Where an entry says how far its coefficient is behind the last one.
@@ -77,13 +82,13 @@ impl<'a> Code<'a> {
 #[derive(Clone, Debug)]
 pub(super) struct Table {
     /// Entries by the next [`LOOK`] bits.
-    look: Box<[u32; 1 << LOOK]>,
+    look: Box<[u64; 1 << LOOK]>,
     /// Behind the last code of each length, left-aligned in 16 bits.
     limits: [u32; 17],
     /// What to add to a code to find its symbol.
     offsets: [i32; 17],
-    /// The code of the end of a block, in the highest of 64 bits, and its length.
-    pub(super) end: (u64, u32),
+    /// Bits of the end of a block.
+    pub(super) end: u32,
     symbols: [u8; 256],
     count: usize,
     counts: [u8; 16],
@@ -96,7 +101,7 @@ impl Table {
             look: vec![0; 1 << LOOK].try_into().unwrap_or_else(|_| Box::new([0; 1 << LOOK])),
             limits: [0; 17],
             offsets: [0; 17],
-            end: (0, 0),
+            end: 0,
             symbols: [0; 256],
             count: 0,
             counts: [0; 16],
@@ -115,7 +120,7 @@ impl Table {
 
     /// Makes it from another code, in the same memory.
     pub(super) fn fill(&mut self, code: &Code) {
-        self.look.fill(PARTIAL);
+        let mut singles = [PARTIAL; 1 << LOOK];
         self.count = code.symbols.len();
         self.symbols[..self.count].copy_from_slice(code.symbols);
         (self.counts, self.is_dc) = (*code.counts, code.is_dc);
@@ -133,39 +138,26 @@ impl Table {
                 continue;
             }
             if symbol == 0 {
-                self.end = (u64::from(word) << 48, length);
+                self.end = length;
             }
             let begin = (word >> (16 - LOOK)) as usize;
-            let entries = &mut self.look[begin..begin + (1 << (LOOK - length))];
+            let entries = &mut singles[begin..begin + (1 << (LOOK - length))];
             match code.is_dc {
                 true => fill_dc(entries, length, symbol),
                 false => fill_ac(entries, length, symbol),
             }
         }
-        if !code.is_dc {
-            self.join_ends();
-        }
-    }
-
-    /// Where a block ends behind a coefficient and the look holds both, one entry says both.
-    fn join_ends(&mut self) {
-        for index in 0..1 << LOOK {
-            let entry = self.look[index];
-            let used = entry & LENGTH;
-            if entry & PARTIAL != 0 || entry >> VALUE == 0 || used >= LOOK {
-                continue;
-            }
-            let next = self.look[index << used & ((1 << LOOK) - 1)];
-            let is_end = next & PARTIAL == 0 && next >> ADVANCE == END + NOTHING;
-            if is_end && used + (next & LENGTH) <= LOOK {
-                self.look[index] = (entry + (next & LENGTH)) | END << ADVANCE;
-            }
+        for (index, entry) in self.look.iter_mut().enumerate() {
+            *entry = match code.is_dc {
+                true => singles[index].into(),
+                false => joined(&singles, index),
+            };
         }
     }
 
     /// The entry of the next bits.
     #[inline(always)]
-    pub(super) fn look(&self, bits: u64) -> u32 {
+    pub(super) fn look(&self, bits: u64) -> u64 {
         self.look[(bits >> (64 - LOOK)) as usize]
     }
 
@@ -184,6 +176,36 @@ impl Table {
             true => PARTIAL | length as u32 | u32::from(symbol) << VALUE,
             false => partial(length as u32, symbol),
         })
+    }
+}
+
+/// The AC entry of these bits: what one look holds of two coefficients and the end of the block.
+fn joined(singles: &[u32; 1 << LOOK], index: usize) -> u64 {
+    let first = singles[index];
+    let used = first & LENGTH;
+    // What follows bits that are used, if all of it is in the look.
+    let next = |used: u32| {
+        let next = singles[index << used & ((1 << LOOK) - 1)];
+        (next & PARTIAL == 0 && used + (next & LENGTH) <= LOOK).then_some(next)
+    };
+    let is_end = |entry: u32| entry >> ADVANCE == END + NOTHING;
+    let pair = |length: u32, second: u32| {
+        u64::from(first & !LENGTH | length) | u64::from(second & !LENGTH | used) << 32
+    };
+    let again = first & !(0xff << ADVANCE);
+    if first & PARTIAL != 0 || first >> VALUE == 0 {
+        return pair(used, again);
+    }
+    match next(used) {
+        Some(end) if is_end(end) => pair(used + (end & LENGTH), again | END << ADVANCE),
+        Some(second) if second >> VALUE != 0 => {
+            let used = used + (second & LENGTH);
+            match next(used).filter(|&end| is_end(end)) {
+                Some(end) => pair(used + (end & LENGTH), second | END << ADVANCE),
+                None => pair(used, second),
+            }
+        }
+        _ => pair(used, again),
     }
 }
 
@@ -207,7 +229,7 @@ fn fill_ac(entries: &mut [u32], length: u32, symbol: u8) {
     let each = entries.len() >> size;
     for (bits, entries) in entries.chunks_exact_mut(each).enumerate() {
         let value = extend(bits as u32, size) as u32;
-        entries.fill((entry & 0xffff & !PARTIAL) + size | value << VALUE);
+        entries.fill(((entry & 0xffff & !PARTIAL) + size) | (value << VALUE));
     }
 }
 
