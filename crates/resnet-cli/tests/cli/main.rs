@@ -19,6 +19,7 @@ mod promises;
 mod published;
 mod runs;
 mod serve;
+mod sources;
 mod support;
 mod terminal;
 mod weights;

@@ -37,13 +37,12 @@ pub(in crate::data) fn path(place: &Path) -> Option<PathBuf> {
         return Some(place.join(IN_FOLDER));
     }
     let name = place.file_name()?.to_str()?;
-    let name = match place.exists() {
-        true => name.to_string(),
-        false => files::safe_name(name),
-    };
-    let around = place.parent().filter(|around| !around.as_os_str().is_empty());
-    let around = around.unwrap_or(Path::new("."));
-    around.is_dir().then(|| around.join(name + BEHIND))
+    let around = place.parent()?;
+    if place.exists() {
+        return Some(around.join(format!("{name}{BEHIND}")));
+    }
+    let around = if around.as_os_str().is_empty() { Path::new(".") } else { around };
+    around.is_dir().then(|| around.join(files::safe_name(name) + BEHIND))
 }
 
 /// Writes the catalogue of the format `kind`.
@@ -274,9 +273,10 @@ fn changed(catalogue: &Catalogue, root: &Path) -> Result<(), String> {
 fn repaired(catalogue: &Catalogue, index: &Path) -> Result<(), String> {
     let made = Stamp::of(index).unwrap_or_default().changed;
     let is = |bad: &&Warning| {
-        let stamp = bad.file.as_deref().and_then(|file| Stamp::of(file).ok());
+        let Some(file) = bad.file.as_deref() else { return false };
         let lost = bad.message.starts_with("cannot be read");
-        stamp.is_some_and(|stamp| lost || stamp.changed > made)
+        let newer = || Stamp::of(file).is_ok_and(|stamp| stamp.changed > made);
+        if lost { File::open(file).is_ok() } else { header::is_named(file) && newer() }
     };
     match catalogue.bad.named.iter().find(is) {
         Some(Warning { file: Some(file), .. }) => {
