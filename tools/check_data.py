@@ -90,6 +90,7 @@ def look(resnet, place):
     counts = {roles.get(part["split"], part["split"]): part["classes"] for part in found["splits"]}
     measured = json.loads(run(resnet, "eval", "run", "--data", str(place), "--json").splitlines()[0])
     numbers = {key: value for key, value in measured.items() if isinstance(value, (int, float)) and "second" not in key}
+    assert numbers and counts, (measured, found)
     return counts, len(found["problems"]), numbers
 
 
@@ -203,8 +204,8 @@ def read_webdataset():
 
 def read_datasets():
     files = {
-        split: sorted(str(path) for path in pathlib.Path("parquet").glob(f"{name}-*-of-*.parquet"))
-        for split, name in [("train", "train"), ("val", "validation")]
+        split: sorted(str(path) for path in pathlib.Path("parquet").glob(f"{split}-*-of-*.parquet"))
+        for split in ["train", "val"]
     }
     read = datasets.load_dataset("parquet", data_files=files, cache_dir="cache")
     splits = {}
