@@ -27,7 +27,7 @@ fn tables() -> Vec<(String, Vec<u8>)> {
         })
         .collect();
     tables.sort();
-    assert_eq!(tables.len(), 19);
+    assert_eq!(tables.len(), 20);
     tables
 }
 
@@ -77,6 +77,11 @@ fn all_numbers(file: &[u8], footer: &Footer, path: &str) -> Found<i64> {
 fn tables_are_read_however_they_were_written() {
     for (name, file) in tables() {
         let footer = Footer::read(&file.as_slice()).unwrap();
+        if name == "long" {
+            let words = ["ant", "bee", "cat"].map(|word| Some(word.repeat(300).into_bytes()));
+            assert_eq!(all_bytes(&file, &footer, "image").unwrap(), words);
+            continue;
+        }
         let kinds: Vec<(Kind, bool, bool)> =
             footer.columns.iter().map(|c| (c.kind, c.text, c.repeated)).collect();
         let expected = [

@@ -80,7 +80,7 @@ fn shards_train_the_same_weights_as_the_folder() {
     let parquet = ["data", "pack", "tar/photos", "parquet/photos", "--format", "parquet", "--json"];
     let packed = folder.ok(&[&parquet[..], &size[..]].concat()).json();
     assert_eq!(packed[0]["splits"]["train"]["pictures"], 72);
-    assert_eq!(packed[0]["splits"]["validation"]["pictures"], 24);
+    assert_eq!(packed[0]["splits"]["val"]["pictures"], 24);
     assert!(packed[0]["splits"]["train"]["shards"].as_u64() > Some(3), "{packed:?}");
     let expected = weights(&folder, "folder", "whole", &["workers=0"], None);
     for place in ["tar", "parquet"] {

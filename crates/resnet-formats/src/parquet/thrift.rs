@@ -31,11 +31,13 @@ impl<'a> Reader<'a> {
         Reader { bytes, at: 0, place }
     }
 
-    fn end(&self) -> FormatError {
-        FormatError::Truncated {
-            field: self.place,
-            expected: self.at as u64 + 1,
-            found: self.bytes.len() as u64,
+    /// Checks that so many bytes are there.
+    fn check(&self, count: u64) -> Result<(), FormatError> {
+        let found = self.bytes.len() as u64;
+        let expected = count.saturating_add(self.at as u64);
+        match expected > found {
+            true => Err(FormatError::Truncated { field: self.place, expected, found }),
+            false => Ok(()),
         }
     }
 
@@ -44,7 +46,8 @@ impl<'a> Reader<'a> {
     }
 
     fn byte(&mut self) -> Result<u8, FormatError> {
-        let byte = *self.bytes.get(self.at).ok_or_else(|| self.end())?;
+        self.check(1)?;
+        let byte = self.bytes[self.at];
         self.at += 1;
         Ok(byte)
     }
@@ -99,10 +102,7 @@ impl<'a> Reader<'a> {
             return Err(self.wrong("a text", format!("a value of kind {kind}")));
         }
         let length = self.varint()?;
-        let left = self.bytes.len() - self.at;
-        if length > left as u64 {
-            return Err(self.wrong(&format!("a text of at most {left} bytes"), length.to_string()));
-        }
+        self.check(length)?;
         let start = self.at;
         self.at += length as usize;
         Ok(&self.bytes[start..self.at])
@@ -122,10 +122,7 @@ impl<'a> Reader<'a> {
             15 => self.varint()?,
             few => u64::from(few),
         };
-        let left = self.bytes.len() - self.at;
-        if length > left as u64 {
-            return Err(self.wrong(&format!("a list of at most {left}"), length.to_string()));
-        }
+        self.check(length)?;
         Ok((length as usize, byte & 0x0f))
     }
 

@@ -93,7 +93,7 @@ pub fn pack(
     check_outside(source, dest)?;
     let splits = super::open(source, &OpenOptions { one_class: true, ..OpenOptions::default() })?;
     let mut warnings = splits.warnings.clone();
-    let parts = parts(splits, options.format);
+    let parts = parts(splits);
     if parts.iter().any(|(_, data)| data.channels() == 1) {
         let message = "its grey pictures become PNGs, which are read as red, green and blue";
         warnings.push(Warning { file: None, message: message.into() });
@@ -130,16 +130,19 @@ fn check_outside(source: &str, dest: &Path) -> Result<(), DataError> {
     }
 }
 
-/// The splits by the names that their files get.
-fn parts(splits: Splits, format: PackFormat) -> Vec<(String, Arc<dyn Dataset>)> {
-    let val = format.validation();
-    let last = match role(&splits.test_name) {
-        Some((Role::Val, _)) => val,
+/// The splits by the names that their files get: their own, as far as the name of a file can say it,
+/// since models name what they were measured on.
+fn parts(splits: Splits) -> Vec<(String, Arc<dyn Dataset>)> {
+    let own = splits.test_name.as_str();
+    let last = match role(own) {
+        Some(_) if own.chars().all(|c| c.is_ascii_alphabetic()) => own,
+        Some((Role::Val, _)) => "val",
         _ => "test",
     };
+    let last = last.to_string();
     let mut parts = vec![("train".to_string(), splits.train)];
-    parts.extend(splits.val.map(|data| (val.to_string(), data)));
-    parts.extend(splits.test.map(|data| (last.to_string(), data)));
+    parts.extend(splits.val.map(|data| ("val".to_string(), data)));
+    parts.extend(splits.test.map(|data| (last, data)));
     parts
 }
 
@@ -267,7 +270,7 @@ impl Job<'_> {
     fn verify(&self, state: &State, folder: &Path) -> Result<(), DataError> {
         let source = format!("{}:{}", self.options.format.name(), utf8(folder)?);
         let one_class = OpenOptions { one_class: true, ..OpenOptions::default() };
-        let read = parts(super::open(&source, &one_class)?, self.options.format);
+        let read = parts(super::open(&source, &one_class)?);
         let wrong = |found: String| {
             let expected = "what was written";
             let hint = "the disk may fail: remove the folder, and pack again";

@@ -25,14 +25,6 @@ impl PackFormat {
         }
     }
 
-    /// What the format calls the split to choose by.
-    pub(super) fn validation(self) -> &'static str {
-        match self {
-            PackFormat::Tar => "val",
-            PackFormat::Parquet => "validation",
-        }
-    }
-
     /// The name of a shard while their number is not known.
     pub(super) fn unfinished(self, split: &str, number: usize) -> String {
         match self {

@@ -89,7 +89,7 @@ impl Pictures {
     fn with<R>(&self, place: Place, use_it: impl FnOnce(&[u8]) -> R) -> Result<R, Fault> {
         header::check_length(place.length.into())?;
         let page = self.page(place, packing(place))?;
-        let start = (place.extra & (1 << 56) - 1) as usize;
+        let start = (place.extra & ((1 << 56) - 1)) as usize;
         match page.get(start..).and_then(|rest| rest.get(..place.length as usize)) {
             Some(bytes) => Ok(use_it(bytes)),
             None => Err(Fault::Reason("is cut off: its page ends before it does".into())),
