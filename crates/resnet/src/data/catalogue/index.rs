@@ -1,10 +1,10 @@
 //! A catalogue in a file, so that the next opening reads no picture.
 //!
 //! The file is little endian: `RESNETIX`, a version (u32), the length of the head (u64), the head,
-//! for each part its labels (u32 each), its rows and its names, and a CRC-32 of all before. A row is
-//! where its name begins among the names and the name's length, then the place: shard, offset,
-//! length and extra number. Labels come into memory when the file is opened; rows and names are read
-//! by position when they are asked for.
+//! for each part its labels (u32 each), its rows and its names, and a CRC-32 of all before. A row
+//! is where its name begins among the names and the name's length, then the place: shard, offset,
+//! length and extra number. Labels come into memory when the file is opened; rows and names are
+//! read by position when they are asked for.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
@@ -268,8 +268,8 @@ fn changed(catalogue: &Catalogue, root: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a file that could not be used may be by now: one that is newer than the index, or was not
-/// there.
+/// Whether a file that could not be used may be by now: one that is newer than the index, or was
+/// not there.
 fn repaired(catalogue: &Catalogue, index: &Path) -> Result<(), String> {
     let made = Stamp::of(index).unwrap_or_default().changed;
     let is = |bad: &&Warning| {
