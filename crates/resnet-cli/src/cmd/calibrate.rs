@@ -29,7 +29,8 @@ pub(crate) struct Args {
     /// Model file or run directory, or published weights such as resnet50
     model: PathBuf,
     /// Pictures of the model's kind: builtin, cifar10:DIR, cifar100:DIR, mnist:DIR, folder:DIR, or
-    /// a DIR, list, tar or zip file that is recognised; what the model learned from is their train split [default: those of the run]
+    /// a DIR, list, tar or zip file that is recognised; what the model learned from is their train
+    /// split [default: those of the run]
     #[arg(long, value_name = "DATA")]
     data: Option<String>,
     /// Which part of them the model did not learn from: val or test [default: as eval]

@@ -5,6 +5,7 @@ mod board;
 mod calibrate;
 mod commands;
 mod compare;
+mod data;
 mod draw;
 mod explain;
 mod export_events;

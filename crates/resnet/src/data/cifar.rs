@@ -1,10 +1,10 @@
-//! CIFAR-10 and CIFAR-100 (Krizhevsky 2009), in their binary version and in that for Python, unpacked
-//! or in the official archives.
+//! CIFAR-10 and CIFAR-100 (Krizhevsky 2009), in their binary version and in that for Python,
+//! unpacked or in the official archives.
 //!
-//! A binary record is its label bytes (CIFAR-10: the class; CIFAR-100: the coarse class, then the fine
-//! one, which is used), then the red, green and blue planes of 32 x 32 pixels. Files have their
-//! official names and sizes; the folder may also be the one above, as the archives unpack. The version
-//! for Python holds the same planes in pickles, of which nothing is executed.
+//! A binary record is its label bytes (CIFAR-10: the class; CIFAR-100: the coarse class, then the
+//! fine one, which is used), then the red, green and blue planes of 32 x 32 pixels. Files have
+//! their official names and sizes; the folder may also be the one above, as the archives unpack.
+//! The version for Python holds the same planes in pickles, of which nothing is executed.
 
 mod archive;
 mod pickle;

@@ -86,8 +86,8 @@ pub trait Dataset: Send + Sync {
         Ok(false)
     }
 
-    /// The state of the fingerprint of data after this part of it, where it was `before`, if that is
-    /// known without reading all names.
+    /// The state of the fingerprint of data after this part of it, where it was `before`, if that
+    /// is known without reading all names.
     #[doc(hidden)]
     fn digest(&self, before: u64) -> Option<u64> {
         let _ = before;

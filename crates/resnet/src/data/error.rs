@@ -49,8 +49,8 @@ pub enum DataError {
     },
     /// A picture, or the file that holds it, is no longer what it was when it was indexed.
     #[error(
-        "{}: was changed since it was indexed; make the index again (`resnet data index DATA`), or \
-         start again where it was made by itself",
+        "{}: was changed since the data was listed; make its index again (`resnet data index \
+         DATA`), or start again where it has none",
         text::path(.file)
     )]
     Changed {

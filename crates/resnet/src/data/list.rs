@@ -1,5 +1,5 @@
-//! Lists of pictures: a row a picture with its path, its label and perhaps its split, as CSV, TSV or
-//! JSON Lines.
+//! Lists of pictures: a row a picture with its path, its label and perhaps its split, as CSV, TSV
+//! or JSON Lines.
 //!
 //! Columns are called by a header, in one of the usual spellings; without one the first is the path
 //! and the second the label. Paths begin where the list lies. A folder may have a list beside or

@@ -51,43 +51,43 @@ const UNSETTLED: Duration = Duration::from_millis(20);
 pub(super) fn open(kind: &Kind, place: &Path, options: &OpenOptions) -> Result<Splits, DataError> {
     let path = index::path(place);
     let old = match &path {
-        Some(path) if path.exists() => match index::read(path, &root_of(place, path), kind.name) {
-            Ok(catalogue) => {
-                let source = Source::of(&catalogue.root, &catalogue.shards, true);
-                let store = (kind.store)(source);
-                return Opened { catalogue, store }.splits(options);
-            }
+        Some(path) if path.exists() => match Opened::read(kind, place, path) {
+            Ok(opened) => return opened.splits(options),
             Err(why) => Some(why),
         },
         _ => None,
     };
     let began = SystemTime::now();
     let mut opened = Opened::scan(kind, place)?;
-    let notes = match (&path, &old) {
-        (Some(path), Some(why)) => {
-            let what = match opened.write(path, kind) {
-                Ok(()) => "was made again".to_string(),
-                Err(error) => format!("cannot be made again: {error}"),
-            };
-            Some(Warning::file(path, format!("the index {why}; it {what}")))
+    let count = opened.len();
+    let mut note = None;
+    if let Some(path) = &path
+        && (old.is_some() || count > INDEXED && opened.is_settled(began))
+    {
+        let written = opened.write(path, kind);
+        let message = match (&old, &written) {
+            (Some(why), Ok(())) => format!("the index {why}; it was made again"),
+            (Some(why), Err(error)) => {
+                format!("the index {why}; it cannot be made again: {error}")
+            }
+            (None, Ok(())) => format!(
+                "an index of {count} pictures was made, which spares looking at each at every start"
+            ),
+            (None, Err(error)) => format!(
+                "there is no index of {count} pictures, so each is looked at at every start, and \
+                 none can be made: {error}"
+            ),
+        };
+        note = Some(Warning::file(path, message));
+        // Names and places need no memory from here on.
+        if written.is_ok()
+            && let Ok(indexed) = Opened::read(kind, place, path)
+        {
+            opened = indexed;
         }
-        (Some(path), None) if opened.len() > INDEXED && opened.is_settled(began) => {
-            let (count, name) = (opened.len(), text::path(path).to_string());
-            let message = match opened.write(path, kind) {
-                Ok(()) => format!(
-                    "an index of {count} pictures was made, which spares looking at each at every start"
-                ),
-                Err(error) => format!(
-                    "there is no index of {count} pictures, so each is looked at at every start, \
-                     and none can be made ({error})"
-                ),
-            };
-            Some(Warning::file(name, message))
-        }
-        _ => None,
-    };
+    }
     let mut splits = opened.splits(options)?;
-    splits.warnings.extend(notes);
+    splits.warnings.extend(note);
     Ok(splits)
 }
 
@@ -135,6 +135,13 @@ struct Opened {
 }
 
 impl Opened {
+    /// What the index at `path` says, or why it is not used.
+    fn read(kind: &Kind, place: &Path, path: &Path) -> Result<Opened, String> {
+        let catalogue = index::read(path, &root_of(place, path), kind.name)?;
+        let store = (kind.store)(Source::of(&catalogue.root, &catalogue.shards, true));
+        Ok(Opened { catalogue, store })
+    }
+
     fn scan(kind: &Kind, place: &Path) -> Result<Opened, DataError> {
         let listing = (kind.list)(place)?;
         let store = (kind.store)(Source::of(&listing.root, &listing.shards, false));
@@ -311,3 +318,6 @@ pub(super) fn survey(kind: &Kind, place: &Path) -> Result<Surveyed, DataError> {
     }
     Ok(Surveyed { splits, unused, store })
 }
+
+#[cfg(test)]
+mod tests;

@@ -143,7 +143,8 @@ fn listed(place: &Path, endings: &[&str]) -> Result<Found, DataError> {
     }
     if !place.is_dir() {
         let files = if wanted(place) { vec![place.to_path_buf()] } else { Vec::new() };
-        return Ok((files, around(place), Vec::new()));
+        let root = place.parent().unwrap_or(Path::new("")).to_path_buf();
+        return Ok((files, root, Vec::new()));
     }
     let mut watched = Vec::new();
     let mut files = Vec::new();

@@ -70,8 +70,8 @@ pub(super) fn kind_of(format: &Format) -> Option<&'static Kind> {
     KINDS.iter().copied().find(|kind| kind.name == format.name)
 }
 
-/// Opens the data that `source` names: `builtin`, `NAME:PLACE` with a name of [`formats`], or a PLACE
-/// whose kind is recognised: a folder, a file, or a pattern that means several files.
+/// Opens the data that `source` names: `builtin`, `NAME:PLACE` with a name of [`formats`], or a
+/// PLACE whose kind is recognised: a folder, a file, or a pattern that means several files.
 ///
 /// # Errors
 /// The name or folder is unknown, a file is missing, cut off or of another kind, no pictures are

@@ -228,43 +228,13 @@ fn samples(
     let place = group.files.first().cloned().unwrap_or_default();
     let mut entries = Entries::default();
     let (mut strays, mut more) = (Vec::new(), 0);
-    for (members, file) in shards.iter().zip(&group.files) {
-        let mut numbers: HashMap<&[u8], usize> = HashMap::new();
-        let mut found: Vec<Sample> = Vec::new();
-        for index in 0..members.len() {
-            let Some((key, ending)) = sample_of(members.get(index).name) else { continue };
-            let number = *numbers.entry(key).or_insert(found.len());
-            if number == found.len() {
-                found.push(Sample::default());
-            }
-            let sample = &mut found[number];
-            match use_of(ending) {
-                Use::Picture => sample.picture = sample.picture.or(Some(index)),
-                Use::Label => sample.label = sample.label.or(Some(index)),
-                Use::Json => sample.json = sample.json.or(Some(index)),
-                Use::Other => {}
-            }
-        }
-        let read = |index: Option<usize>, most: u64| -> Result<Option<Vec<u8>>, DataError> {
-            let Some(index) = index else { return Ok(None) };
-            let Entry { name, place } = members.get(index);
-            let path = file.join(path_of(name));
-            let length = u64::from(place.length);
-            if length > most {
-                let expected = format!("a label of at most {most} bytes");
-                let hint = "leave large members out";
-                return Err(DataError::content(&path, expected, format!("{length}"), hint));
-            }
-            let blob = pool.get(place.shard).map_err(|fault| fault.of(file))?;
-            content(blob.as_ref(), place.at, length, &path).map(Some)
-        };
-        for sample in found {
-            let Some(picture) = sample.picture else { continue };
+    let both: Vec<(&Entries, &PathBuf)> = shards.iter().copied().zip(&group.files).collect();
+    // Labels are small and many: on a slow disk waiting for them is most of the work.
+    let read = |(): &mut (), (members, file): &(&Entries, &PathBuf)| labelled(members, file, pool);
+    let read = threads::map_with(&both, threads::cores().clamp(2, 8), || (), read);
+    for ((members, file), found) in both.into_iter().zip(read) {
+        for (picture, text) in found? {
             let Entry { name, place } = members.get(picture);
-            let text = match read(sample.label, MOST_LABEL)? {
-                Some(label) => String::from_utf8(label).ok(),
-                None => read(sample.json, MOST_JSON)?.and_then(|json| label_in(&json)),
-            };
             match text.and_then(|text| labels.number(&text)) {
                 Some(label) => entries.push(name, label, place),
                 None if strays.len() < NAMED => {
@@ -280,6 +250,53 @@ fn samples(
     }
     let (role, name) = (group.role, group.name.clone());
     Ok(Listed { role, name, place, classes: Vec::new(), entries, strays })
+}
+
+/// The pictures of a shard's samples, by their indices, each with the text of its label.
+fn labelled(
+    members: &Entries,
+    file: &Path,
+    pool: &Pool,
+) -> Result<Vec<(usize, Option<String>)>, DataError> {
+    let mut numbers: HashMap<&[u8], usize> = HashMap::new();
+    let mut found: Vec<Sample> = Vec::new();
+    for index in 0..members.len() {
+        let Some((key, ending)) = sample_of(members.get(index).name) else { continue };
+        let number = *numbers.entry(key).or_insert(found.len());
+        if number == found.len() {
+            found.push(Sample::default());
+        }
+        let sample = &mut found[number];
+        match use_of(ending) {
+            Use::Picture => sample.picture = sample.picture.or(Some(index)),
+            Use::Label => sample.label = sample.label.or(Some(index)),
+            Use::Json => sample.json = sample.json.or(Some(index)),
+            Use::Other => {}
+        }
+    }
+    let read = |index: Option<usize>, most: u64| -> Result<Option<Vec<u8>>, DataError> {
+        let Some(index) = index else { return Ok(None) };
+        let Entry { name, place } = members.get(index);
+        let path = file.join(path_of(name));
+        let length = u64::from(place.length);
+        if length > most {
+            let expected = format!("a label of at most {most} bytes");
+            let hint = "leave large members out";
+            return Err(DataError::content(&path, expected, format!("{length}"), hint));
+        }
+        let blob = pool.get(place.shard).map_err(|fault| fault.of(file))?;
+        content(blob.as_ref(), place.at, length, &path).map(Some)
+    };
+    let mut labelled = Vec::new();
+    for sample in found {
+        let Some(picture) = sample.picture else { continue };
+        let text = match read(sample.label, MOST_LABEL)? {
+            Some(label) => String::from_utf8(label).ok(),
+            None => read(sample.json, MOST_JSON)?.and_then(|json| label_in(&json)),
+        };
+        labelled.push((picture, text));
+    }
+    Ok(labelled)
 }
 
 /// The label in a sample's JSON.

@@ -198,3 +198,46 @@ pub(super) fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
     bytes.resize(bytes.len() + 1024, 0);
     bytes
 }
+
+/// A zip file of members: name, content, whether it is deflated.
+pub(super) fn zip(members: &[(&str, &[u8], bool)]) -> Vec<u8> {
+    let (mut file, mut directory) = (Vec::new(), Vec::new());
+    for (name, content, deflated) in members {
+        let packed = match deflated {
+            true => {
+                let mut packer =
+                    flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+                packer.write_all(content).unwrap();
+                packer.finish().unwrap()
+            }
+            false => content.to_vec(),
+        };
+        let mut sum = flate2::Crc::new();
+        sum.update(content);
+        let mut middle = vec![20, 0, 0, 0, if *deflated { 8 } else { 0 }, 0, 0, 0, 0, 0];
+        middle.extend(sum.sum().to_le_bytes());
+        middle.extend((packed.len() as u32).to_le_bytes());
+        middle.extend((content.len() as u32).to_le_bytes());
+        middle.extend((name.len() as u16).to_le_bytes());
+        middle.extend([0, 0]);
+        let at = file.len() as u32;
+        file.extend(b"PK\x03\x04");
+        file.extend(&middle);
+        file.extend(name.as_bytes());
+        file.extend(&packed);
+        directory.extend(b"PK\x01\x02\x14\x03");
+        directory.extend(&middle);
+        directory.extend([0; 10]);
+        directory.extend(at.to_le_bytes());
+        directory.extend(name.as_bytes());
+    }
+    let (at, bytes, count) = (file.len() as u32, directory.len() as u32, members.len() as u16);
+    file.extend(&directory);
+    file.extend(b"PK\x05\x06\0\0\0\0");
+    file.extend(count.to_le_bytes());
+    file.extend(count.to_le_bytes());
+    file.extend(bytes.to_le_bytes());
+    file.extend(at.to_le_bytes());
+    file.extend([0, 0]);
+    file
+}

@@ -73,7 +73,8 @@ fn list(place: &Path) -> Result<Listing, DataError> {
     Ok(found)
 }
 
-/// Where a member is: its extra number holds its checksum, a bit for deflate, and its packed length.
+/// Where a member is: its extra number holds its checksum, a bit for deflate, and its packed
+/// length.
 fn place_of(member: &Member, shard: u32) -> Result<Place, String> {
     let Member { at, packed, length, method, crc, encrypted, .. } = *member;
     if encrypted {

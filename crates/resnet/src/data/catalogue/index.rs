@@ -1,10 +1,10 @@
 //! A catalogue in a file, so that the next opening reads no picture.
 //!
 //! The file is little endian: `RESNETIX`, a version (u32), the length of the head (u64), the head,
-//! for each part its labels (u32 each), its rows and its names, and a CRC-32 of all before. A row is
-//! where its name begins among the names and the name's length, then the place: shard, offset,
-//! length and extra number. Labels come into memory when the file is opened; rows and names are read
-//! by position when they are asked for.
+//! for each part its labels (u32 each), its rows and its names, and a CRC-32 of all before. A row
+//! is where its name begins among the names and the name's length, then the place: shard, offset,
+//! length and extra number. Labels come into memory when the file is opened; rows and names are
+//! read by position when they are asked for.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
@@ -37,13 +37,12 @@ pub(in crate::data) fn path(place: &Path) -> Option<PathBuf> {
         return Some(place.join(IN_FOLDER));
     }
     let name = place.file_name()?.to_str()?;
-    let name = match place.exists() {
-        true => name.to_string(),
-        false => files::safe_name(name),
-    };
-    let around = place.parent().filter(|around| !around.as_os_str().is_empty());
-    let around = around.unwrap_or(Path::new("."));
-    around.is_dir().then(|| around.join(name + BEHIND))
+    let around = place.parent()?;
+    if place.exists() {
+        return Some(around.join(format!("{name}{BEHIND}")));
+    }
+    let around = if around.as_os_str().is_empty() { Path::new(".") } else { around };
+    around.is_dir().then(|| around.join(files::safe_name(name) + BEHIND))
 }
 
 /// Writes the catalogue of the format `kind`.
@@ -162,6 +161,7 @@ pub(in crate::data) fn read(path: &Path, root: &Path, kind: &str) -> Result<Cata
         return Err("is damaged, or cut off".into());
     }
     changed(&catalogue, root)?;
+    repaired(&catalogue, path)?;
     let mut at = START + head_length;
     let file = Arc::new(copy);
     for (part, (count, names)) in catalogue.parts.iter_mut().zip(counts) {
@@ -266,6 +266,24 @@ fn changed(catalogue: &Catalogue, root: &Path) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether a file that could not be used may be by now: one that is newer than the index, or was
+/// not there.
+fn repaired(catalogue: &Catalogue, index: &Path) -> Result<(), String> {
+    let made = Stamp::of(index).unwrap_or_default().changed;
+    let is = |bad: &&Warning| {
+        let Some(file) = bad.file.as_deref() else { return false };
+        let lost = bad.message.starts_with("cannot be read");
+        let newer = || Stamp::of(file).is_ok_and(|stamp| stamp.changed > made);
+        if lost { File::open(file).is_ok() } else { header::is_named(file) && newer() }
+    };
+    match catalogue.bad.named.iter().find(is) {
+        Some(Warning { file: Some(file), .. }) => {
+            Err(format!("is old: {} has changed since", crate::base::text::path(file)))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What passes through, with its checksum.

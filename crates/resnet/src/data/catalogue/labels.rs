@@ -36,9 +36,9 @@ impl Labels {
         Some(number)
     }
 
-    /// Gives parts whose labels are numbers of these texts their classes, and says whether the texts
-    /// are labels' numbers themselves. Other texts are names of classes, which are sorted, as those
-    /// of folders are.
+    /// Gives parts whose labels are numbers of these texts their classes, and says whether the
+    /// texts are labels' numbers themselves. Other texts are names of classes, which are sorted, as
+    /// those of folders are.
     ///
     /// # Errors
     /// `names` are given, and lack a class that has pictures.
@@ -77,8 +77,8 @@ impl Labels {
         Ok(true)
     }
 
-    /// The texts as numbers, if they are labels' numbers: written as programs write them, and not so
-    /// far apart that they must be names, as of WordNet.
+    /// The texts as numbers, if they are labels' numbers: written as programs write them, and not
+    /// so far apart that they must be names, as of WordNet.
     fn as_numbers(&self, names: Option<&Names>) -> Option<Vec<u32>> {
         let most = match names {
             Some(names) => names.names.len(),

@@ -1,8 +1,8 @@
 //! The directory of a zip file (PKWARE's APPNOTE.TXT, sections 4.3 and 4.5), read through a small
 //! buffer: what it declares takes no memory.
 //!
-//! `resnet-formats` reads the zip files of PyTorch, whose strictness (nothing packed, no name twice)
-//! is part of what it promises; archives that people make are of all sorts.
+//! `resnet-formats` reads the zip files of PyTorch, whose strictness (nothing packed, no name
+//! twice) is part of what it promises; archives that people make are of all sorts.
 
 use std::io::{self, BufReader, Read};
 use std::path::Path;

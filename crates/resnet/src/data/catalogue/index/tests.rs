@@ -113,6 +113,20 @@ fn what_changed_is_noticed() {
 }
 
 #[test]
+fn what_was_bad_is_looked_at_again_once_it_may_be_good() {
+    let dir = TempDir::new("index-repaired");
+    pictures(&dir, &["1.png", "2.png"]);
+    let list = dir.write("l.csv", b"path,label\n1.png,a\n2.png,b\n3.png,b\n");
+    index(list.to_str().unwrap()).unwrap();
+    assert!(opened(&list).warnings[0].message.starts_with("cannot be read"));
+    dir.write("3.png", &flat_png(4, 4, [3; 3]));
+    let splits = opened(&list);
+    assert_eq!((splits.train.len(), splits.warnings.len()), (3, 1));
+    assert!(splits.warnings[0].message.contains("3.png has changed since"));
+    assert_eq!(opened(&list).warnings, []);
+}
+
+#[test]
 fn shards_and_lists_have_their_index_beside() {
     let dir = TempDir::new("index-beside");
     pictures(&dir, &["1.png", "2.png"]);
