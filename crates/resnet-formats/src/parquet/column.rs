@@ -1,9 +1,9 @@
 //! The values of a column, group by group.
 
+use super::bytes::{ReadAt, damaged, read, unread};
 use super::footer::{Chunk, Column, Footer, Kind};
-use super::page::{Form, Page};
+use super::page::{Form, Packing, Page};
 use super::runs::Runs;
-use super::{Packing, ReadAt, damaged, read, unread};
 use crate::error::FormatError;
 
 const PLAIN: i64 = 0;

@@ -1,7 +1,8 @@
 //! What the end of a file says: columns, and where each row group has them.
 
+use super::bytes::{ENCRYPTED, MAGIC, ReadAt, damaged, read};
+use super::page::Packing;
 use super::thrift::Reader;
-use super::{ENCRYPTED, MAGIC, Packing, ReadAt, damaged, read};
 use crate::error::{FormatError, shorten};
 
 /// Bytes of the longest footer that is read: a million chunks of columns.

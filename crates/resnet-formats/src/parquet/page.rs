@@ -3,8 +3,8 @@
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::bytes::{MOST_UNPACKED, ReadAt, damaged, read, unread};
 use super::thrift::{Reader, TRUE};
-use super::{MOST_UNPACKED, ReadAt, damaged, read, unread};
 use crate::error::FormatError;
 
 /// Bytes of the longest header: one with the least and the greatest value of its page.

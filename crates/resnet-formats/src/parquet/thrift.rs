@@ -2,7 +2,7 @@
 //!
 //! Source: <https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md>.
 
-use super::damaged;
+use super::bytes::damaged;
 use crate::error::FormatError;
 
 /// Deepest nesting of what is passed over.

@@ -4,7 +4,7 @@
 
 use std::io::{self, Write};
 
-use super::MAGIC;
+use super::bytes::MAGIC;
 use super::thrift::{self, Writer as Thrift};
 
 /// Rows of a group, as `datasets` has them for pictures.

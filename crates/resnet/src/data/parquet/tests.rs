@@ -59,6 +59,39 @@ fn rows_keep_their_order_and_classes_their_numbers() {
 }
 
 #[test]
+fn an_index_serves_a_repository() {
+    let dir = TempDir::new("parquet-index");
+    let rows = [("1.png", 1, 0), ("2.png", 2, 1), ("3.png", 3, 1)];
+    let file = dir.write("data/train-00000-of-00001.parquet", &table(NAMES, &rows));
+    let made = crate::data::index(dir.text()).unwrap();
+    assert_eq!(made.file, dir.path().join(".resnet-index"));
+    let read = |expected: &[u8]| {
+        let splits = open(dir.text(), &OpenOptions::default()).unwrap();
+        let mut image = Image::default();
+        for (index, red) in expected.iter().enumerate() {
+            splits.train.read(index, &mut image).unwrap();
+            assert_eq!(image.pixels[0], *red);
+        }
+        assert_eq!(splits.train.len(), expected.len());
+        splits.warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    assert!(!read(&[1, 2, 3]).contains("made again"));
+    std::fs::write(file, table(NAMES, &[("1.png", 9, 0), ("2.png", 8, 1)])).unwrap();
+    let said = read(&[9, 8]);
+    assert!(said.contains("made again"), "{said}");
+}
+
+#[test]
+fn class_folders_beside_a_table_are_class_folders() {
+    let dir = TempDir::new("parquet-beside");
+    dir.write("ant/1.png", &flat_png(3, 3, [1, 2, 3]));
+    dir.write("bee/1.png", &flat_png(3, 3, [3, 2, 1]));
+    dir.write("notes.parquet", b"PAR1");
+    let splits = open(dir.text(), &OpenOptions::default()).unwrap();
+    assert_eq!(splits.train.classes(), ["ant", "bee"]);
+}
+
+#[test]
 fn what_is_no_table_of_pictures_says_what_to_do() {
     let dir = TempDir::new("parquet-wrong");
     let good = table(NAMES, &[("1.png", 1, 0), ("2.png", 2, 1)]);
