@@ -10,8 +10,8 @@ use super::fingerprint;
 use super::header::Header;
 use super::picture::decode_picture;
 use super::role::Role;
-use super::store::{Entry, Stamp, Store};
-use super::{DataError, Dataset, Image, OpenOptions, Splits, Warning};
+use super::store::{Entry, Known, Stamp, Store};
+use super::{DataError, Dataset, Image, OpenOptions, Splits, Warning, remote, shards};
 use crate::base::files::FileError;
 use crate::base::text;
 use resnet_engine::graph::Shape;
@@ -71,6 +71,15 @@ pub(super) fn open(kind: &Kind, place: &Path, options: &OpenOptions) -> Result<S
             };
             Some(Warning::file(path, format!("the index {why}; it {what}")))
         }
+        // To look at all again would read all again.
+        (Some(path), None) if remote::is_remote(place) => match opened.write(path, kind) {
+            Ok(()) => None,
+            Err(error) => {
+                let text = "what is at the address is looked at at every start, as no index can be \
+                            kept";
+                Some(Warning::file(place, format!("{text} ({error})")))
+            }
+        },
         (Some(path), None) if opened.len() > INDEXED && opened.is_settled(began) => {
             let (count, name) = (opened.len(), text::path(path).to_string());
             let message = match opened.write(path, kind) {
@@ -93,6 +102,9 @@ pub(super) fn open(kind: &Kind, place: &Path, options: &OpenOptions) -> Result<S
 
 /// Where names of an index begin: in the folder that it lies in.
 fn root_of(place: &Path, index: &Path) -> PathBuf {
+    if remote::is_remote(place) {
+        return shards::root_of(place);
+    }
     match place.is_dir() {
         true => place.to_path_buf(),
         false => match place.parent() {
@@ -136,9 +148,10 @@ struct Opened {
 
 impl Opened {
     fn scan(kind: &Kind, place: &Path) -> Result<Opened, DataError> {
-        let listing = (kind.list)(place)?;
+        let mut listing = (kind.list)(place)?;
         let store = (kind.store)(Source::of(&listing.root, &listing.shards, false));
-        Ok(Opened { catalogue: build(listing, store.as_ref())?, store })
+        let known = Known::new(store.as_ref(), std::mem::take(&mut listing.known));
+        Ok(Opened { catalogue: build(listing, &known)?, store })
     }
 
     fn len(&self) -> usize {
@@ -289,16 +302,18 @@ pub(super) struct Survey {
 
 /// Lists every split that [`open`] uses, without refusing any picture.
 pub(super) fn survey(kind: &Kind, place: &Path) -> Result<Surveyed, DataError> {
-    let Listing { root, parts, shards, unused, .. } = (kind.list)(place)?;
+    let Listing { root, parts, shards, unused, known, .. } = (kind.list)(place)?;
     let store = (kind.store)(Source::of(&root, &shards, false));
+    let known = Known::new(store.as_ref(), known);
     let mut splits = Vec::new();
     for part in parts {
         let (split, classes) = (part.shown(), part.class_names());
         let mut entries = part.entries;
-        let headers = read_headers(&mut entries, store.as_ref())?;
+        let headers = read_headers(&mut entries, &known)?;
         let placeholders = holds_placeholders(&headers).is_some();
         let strays = part.strays;
         splits.push(Survey { split, classes, entries, headers, placeholders, strays });
     }
+    drop(known);
     Ok(Surveyed { splits, unused, store })
 }

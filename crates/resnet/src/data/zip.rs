@@ -14,7 +14,7 @@ use flate2::read::DeflateDecoder;
 use super::catalogue::{Entries, Listing, tree};
 use super::header::{self, Fault, Header};
 use super::pictures::{self, Kind};
-use super::store::{Blob, Entry, OpenFile, Place, Pool, Reader, Stamp, Store, path_of};
+use super::store::{Blob, Entry, Place, Pool, Reader, Stamp, Store, path_of};
 use super::walk::entries;
 use super::{DataError, Format, Warning, max_pixels, shards};
 use members::{Member, members, u16_at, u32_at};
@@ -99,7 +99,7 @@ struct Members {
 
 /// A member whose local header has been read.
 struct Found {
-    shard: Arc<OpenFile>,
+    shard: Arc<dyn Blob>,
     at: u64,
     packed: u64,
     deflated: bool,
