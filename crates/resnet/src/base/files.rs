@@ -61,16 +61,14 @@ pub fn safe_name(text: &str) -> String {
     chars.map(|c| if safe(c) { c } else { '_' }).collect()
 }
 
-/// The folder of this program among the caches of this user, if there is a place for it: in
-/// `XDG_CACHE_HOME`, or in `.cache` at home.
-pub fn cache() -> Option<PathBuf> {
+/// The folder of this user's caches, of all programs: `XDG_CACHE_HOME`, or `.cache` at home.
+pub fn caches() -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     // A relative path there is to be ignored, says the XDG specification.
     let given = set("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let caches = given.or_else(|| {
+    given.or_else(|| {
         Some(std::env::home_dir().filter(|home| !home.as_os_str().is_empty())?.join(".cache"))
-    });
-    Some(caches?.join("resnet"))
+    })
 }
 
 /// Whether something is at a path. What the system refuses to tell, such as in a folder that may

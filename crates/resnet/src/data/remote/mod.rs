@@ -55,7 +55,7 @@ pub(super) fn index_of(place: &Path) -> Option<PathBuf> {
     let last: String = files::safe_name(last).chars().take(80).collect();
     let cache = match cfg!(test) {
         true => std::env::temp_dir().join(format!("resnet-cache-{}", std::process::id())),
-        false => files::cache()?,
+        false => files::caches()?.join("resnet"),
     };
     Some(cache.join("data").join(format!("{last}-{hash:016x}.resnet-index")))
 }

@@ -317,8 +317,11 @@ mod tests {
             url("az://acc/con/p/x.tar", &[("AZURE_STORAGE_SAS_TOKEN", "?sv=1&sig=a%3D")]),
             "https://acc.blob.core.windows.net/con/p/x.tar?sv=1&sig=a%3D"
         );
-        assert_eq!(url("https://h:8/a%20b/\u{e9} c.tar", &[]), "https://h:8/a%20b/%C3%A9%20c.tar");
-        assert_eq!(url("https://h/x", &[("RESNET_DATA_QUERY", "?q=1")]), "https://h/x?q=1");
+        assert_eq!(
+            url("https://host:8/a%20b/\u{e9} c.tar", &[]),
+            "https://host:8/a%20b/%C3%A9%20c.tar"
+        );
+        assert_eq!(url("https://host/x", &[("RESNET_DATA_QUERY", "?q=1")]), "https://host/x?q=1");
         let hub = route("https://huggingface.co/x", &[("HF_TOKEN", "t")]).object(0);
         assert_eq!(hub.headers, [("authorization", "Bearer t".to_string())]);
         assert!(route("https://elsewhere/x", &[("HF_TOKEN", "t")]).object(0).headers.is_empty());
