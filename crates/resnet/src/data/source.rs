@@ -257,6 +257,16 @@ mod tests {
         assert!(message("").contains("data is one of"));
     }
 
+    #[cfg(not(feature = "cloud"))]
+    #[test]
+    fn addresses_are_refused_where_none_is_read() {
+        for source in ["s3://b/x.tar", "tar:https://h/x.tar?sig=hidden", "gs://b", "az://a/c"] {
+            let shown = message(source);
+            assert!(shown.contains("`cargo build --release --features cloud`"), "{shown}");
+            assert!(shown.contains("://") && !shown.contains("hidden"), "{shown}");
+        }
+    }
+
     #[test]
     fn a_bare_folder_must_be_recognised() {
         let dir = TempDir::new("bare");

@@ -39,7 +39,7 @@ pub(super) fn names_object(place: &Path) -> bool {
     let text = address::text(place);
     let last = text.rsplit('/').next().unwrap_or_default();
     last.rsplit_once('.').is_some_and(|(_, ending)| {
-        (1..=8).contains(&ending.len()) && ending.bytes().all(|b| b.is_ascii_alphanumeric())
+        (1..=8).contains(&ending.len()) && ending.bytes().all(|b| b.is_ascii_alphabetic())
     }) && text.matches('/').count() > 2
 }
 
