@@ -78,7 +78,7 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    let matches = match Cli::command().try_get_matches() {
+    let matches = match Cli::command().try_get_matches_from(term::words()) {
         Ok(matches) => matches,
         Err(error) => {
             // Help and version arrive here as well, with code 0.

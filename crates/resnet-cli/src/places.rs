@@ -4,6 +4,7 @@ use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use resnet::base::files::caches;
 use resnet::base::text;
 
 use crate::term::quoted;
@@ -38,15 +39,6 @@ impl Mirror {
 /// A variable that is there and not empty.
 fn set(name: &str) -> Option<PathBuf> {
     env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
-}
-
-/// The folder of all programs' caches.
-fn caches() -> Option<PathBuf> {
-    // A relative path there is to be ignored, says the XDG specification.
-    let given = set("XDG_CACHE_HOME").filter(|path| path.is_absolute());
-    given.or_else(|| {
-        Some(env::home_dir().filter(|home| !home.as_os_str().is_empty())?.join(".cache"))
-    })
 }
 
 /// This program's cache.

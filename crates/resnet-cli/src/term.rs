@@ -5,6 +5,7 @@
 //! another line is shown as text, in every line that people read; JSON and CSV have rules of their
 //! own.
 
+use std::ffi::OsString;
 use std::fmt::{self, Display};
 use std::io::{self, IsTerminal, StdoutLock, Write};
 use std::sync::Arc;
@@ -27,8 +28,7 @@ pub(crate) fn tell(line: &str) {
 /// Prints what is wrong with the words that were typed, or the help that they ask for.
 pub(crate) fn tell_usage(error: &clap::Error, again: impl Fn(Vec<String>) -> Option<clap::Error>) {
     // The message quotes words: with the same ones, escaped, it is the same message.
-    let words: Vec<String> =
-        std::env::args_os().map(|word| text::name(&word).to_string()).collect();
+    let words: Vec<String> = words().map(|word| text::name(&word).to_string()).collect();
     let safe: Vec<String> = words.iter().map(|word| text::line(word).to_string()).collect();
     // Help arrives here as well; a closed pipe is not worth an error.
     let _ = match if safe == words { None } else { again(safe) } {
@@ -170,9 +170,18 @@ pub(crate) fn command_line() -> String {
     command_without("")
 }
 
+/// The words that the program was started with. Nothing else sees the signatures in addresses of
+/// data, so that nothing can show or keep them.
+pub(crate) fn words() -> impl Iterator<Item = OsString> {
+    std::env::args_os().map(|word| match word.to_str() {
+        Some(text) => resnet::data::without_secrets(text).into_owned().into(),
+        None => word,
+    })
+}
+
 /// The same without a flag that changes nothing but what is printed.
 pub(crate) fn command_without(flag: &str) -> String {
-    let words = std::env::args_os().skip(1).filter(|word| word != flag || flag.is_empty());
+    let words = words().skip(1).filter(|word| word != flag || flag.is_empty());
     let words = words.map(|word| quoted(text::name(&word)));
     std::iter::once("resnet".to_string()).chain(words).collect::<Vec<_>>().join(" ")
 }

@@ -61,6 +61,16 @@ pub fn safe_name(text: &str) -> String {
     chars.map(|c| if safe(c) { c } else { '_' }).collect()
 }
 
+/// The folder of this user's caches, of all programs: `XDG_CACHE_HOME`, or `.cache` at home.
+pub fn caches() -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    // A relative path there is to be ignored, says the XDG specification.
+    let given = set("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    given.or_else(|| {
+        Some(std::env::home_dir().filter(|home| !home.as_os_str().is_empty())?.join(".cache"))
+    })
+}
+
 /// Whether something is at a path. What the system refuses to tell, such as in a folder that may
 /// not be entered, is an error and not an absence.
 ///

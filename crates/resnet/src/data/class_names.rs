@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::DataError;
+use super::{DataError, remote};
 
 /// Files that name classes by label, beside pictures or in their archive.
 pub(super) const FILES: [&str; 2] = ["classes.txt", "classes.json"];
@@ -18,8 +18,18 @@ pub(super) const MOST: u64 = 1 << 23;
 pub(super) fn beside(
     folder: &Path,
 ) -> Result<Option<(std::path::PathBuf, Vec<String>)>, DataError> {
-    let files = FILES.iter().map(|name| folder.join(name));
-    let Some(file) = files.into_iter().find(|file| file.is_file()) else { return Ok(None) };
+    let mut files = FILES.iter().map(|name| folder.join(name));
+    if remote::is_remote(folder) {
+        for file in files {
+            let found = remote::small(&file, MOST).map_err(|error| DataError::io(&file, error))?;
+            if let Some(bytes) = found {
+                let names = parse(&file, &bytes)?;
+                return Ok(Some((file, names)));
+            }
+        }
+        return Ok(None);
+    }
+    let Some(file) = files.find(|file| file.is_file()) else { return Ok(None) };
     let bytes = crate::base::files::read_bounded(&file, MOST).map_err(|error| {
         DataError::content(&file, "names of classes", error.to_string(), "check the file")
     })?;

@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 
 use image::ImageFormat;
 
-use super::DataError;
+use super::{DataError, remote};
 
 /// Pixels of the largest picture that is decoded where nothing else was asked for: 2^27, more than
 /// a telephone's 108 million; 400 MB of RGB.
@@ -177,7 +177,7 @@ impl From<String> for Fault {
 
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Fault {
-        Fault::Io(error)
+        if remote::is_changed(&error) { Fault::Changed } else { Fault::Io(error) }
     }
 }
 

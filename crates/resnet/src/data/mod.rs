@@ -31,6 +31,7 @@ mod picture;
 mod pictures;
 mod preprocess;
 mod refused;
+mod remote;
 mod resize;
 mod role;
 mod shards;
@@ -61,6 +62,7 @@ pub use picture::{
 };
 pub use pictures::Index;
 pub use preprocess::{Normalize, Preprocess};
+pub use remote::without_secrets;
 pub(crate) use resize::shrink;
 pub use resnet_engine::picture::Area;
 pub(crate) use role::is_test;

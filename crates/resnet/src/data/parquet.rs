@@ -22,7 +22,7 @@ use super::catalogue::{Entries, Labels, Listed, Listing, Names};
 use super::pictures::{self, Kind};
 use super::role::Role;
 use super::shards::{self, Group};
-use super::store::{Blob, OpenFile, Place, Stamp};
+use super::store::{Blob, Headers, Place, Pool, Stamp};
 use super::walk::entries;
 use super::{DataError, Format, Warning};
 use crate::base::threads;
@@ -138,7 +138,8 @@ fn list(place: &Path) -> Result<Listing, DataError> {
     }
     let names = names.map(|(file, names)| Names { file, names });
     let numbered = labels.settle(&mut parts, names)?;
-    Ok(Listing { root, parts, shards: listed_shards, watched, unused, numbered })
+    let known = Headers::new();
+    Ok(Listing { root, parts, shards: listed_shards, watched, unused, numbered, known })
 }
 
 /// The names of class labels, which are those of every file.
@@ -268,8 +269,9 @@ impl Texts {
 fn scan(file: &Path, number: u32) -> Result<Scan, DataError> {
     let failed = |error| DataError::io(file, error);
     let stamp = Stamp::of(file).map_err(failed)?;
-    let opened = OpenFile::new(std::fs::File::open(file).map_err(failed)?).map_err(failed)?;
-    let bytes = Bytes(&opened);
+    let pool = Pool::new(vec![(file.to_path_buf(), None)]);
+    let blob = pool.get(0).map_err(|fault| fault.of(file))?;
+    let bytes = Bytes(blob.as_ref());
     let footer = Footer::read(&bytes).map_err(|error| unreadable(file, error))?;
     let Columns { picture, path, label, names, notes } = columns::choose(file, &footer)?;
     let mut found = Scan {

@@ -10,9 +10,10 @@ use super::fingerprint;
 use super::header::Header;
 use super::picture::{self, Packed};
 use super::role::Role;
-use super::store::{Entry, Stamp, Store};
+use super::store::{Entry, Known, Stamp, Store};
 use super::{
     Area, DataError, Dataset, Image, OpenOptions, Part as Decoded, Splits, Warning, max_pixels,
+    remote, shards,
 };
 use crate::base::files::FileError;
 use crate::base::text;
@@ -61,26 +62,28 @@ pub(super) fn open(kind: &Kind, place: &Path, options: &OpenOptions) -> Result<S
     };
     let began = SystemTime::now();
     let mut opened = Opened::scan(kind, place)?;
-    let count = opened.len();
+    // What is far away is looked at once: to look again would read all of it again.
+    let (count, far) = (opened.len(), remote::is_remote(place));
     let mut note = None;
     if let Some(path) = &path
-        && (old.is_some() || count > INDEXED && opened.is_settled(began))
+        && (old.is_some() || far || count > INDEXED && opened.is_settled(began))
     {
         let written = opened.write(path, kind);
         let message = match (&old, &written) {
-            (Some(why), Ok(())) => format!("the index {why}; it was made again"),
+            (Some(why), Ok(())) => Some(format!("the index {why}; it was made again")),
             (Some(why), Err(error)) => {
-                format!("the index {why}; it cannot be made again: {error}")
+                Some(format!("the index {why}; it cannot be made again: {error}"))
             }
-            (None, Ok(())) => format!(
+            (None, Ok(())) if far => None,
+            (None, Ok(())) => Some(format!(
                 "an index of {count} pictures was made, which spares looking at each at every start"
-            ),
-            (None, Err(error)) => format!(
+            )),
+            (None, Err(error)) => Some(format!(
                 "there is no index of {count} pictures, so each is looked at at every start, and \
                  none can be made: {error}"
-            ),
+            )),
         };
-        note = Some(Warning::file(path, message));
+        note = message.map(|message| Warning::file(if far { place } else { path }, message));
         // Names and places need no memory from here on.
         if written.is_ok()
             && let Ok(indexed) = Opened::read(kind, place, path)
@@ -95,6 +98,9 @@ pub(super) fn open(kind: &Kind, place: &Path, options: &OpenOptions) -> Result<S
 
 /// Where names of an index begin: in the folder that it lies in.
 fn root_of(place: &Path, index: &Path) -> PathBuf {
+    if remote::is_remote(place) {
+        return shards::root_of(place);
+    }
     match place.is_dir() {
         true => place.to_path_buf(),
         false => match place.parent() {
@@ -145,9 +151,10 @@ impl Opened {
     }
 
     fn scan(kind: &Kind, place: &Path) -> Result<Opened, DataError> {
-        let listing = (kind.list)(place)?;
+        let mut listing = (kind.list)(place)?;
         let store = (kind.store)(Source::of(&listing.root, &listing.shards, false));
-        Ok(Opened { catalogue: build(listing, store.as_ref())?, store })
+        let known = Known::new(store.as_ref(), std::mem::take(&mut listing.known));
+        Ok(Opened { catalogue: build(listing, &known)?, store })
     }
 
     fn len(&self) -> usize {
@@ -325,17 +332,19 @@ pub(super) struct Survey {
 
 /// Lists every split that [`open`] uses, without refusing any picture.
 pub(super) fn survey(kind: &Kind, place: &Path) -> Result<Surveyed, DataError> {
-    let Listing { root, parts, shards, unused, .. } = (kind.list)(place)?;
+    let Listing { root, parts, shards, unused, known, .. } = (kind.list)(place)?;
     let store = (kind.store)(Source::of(&root, &shards, false));
+    let known = Known::new(store.as_ref(), known);
     let mut splits = Vec::new();
     for part in parts {
         let (split, classes) = (part.shown(), part.class_names());
         let mut entries = part.entries;
-        let headers = read_headers(&mut entries, store.as_ref())?;
+        let headers = read_headers(&mut entries, &known)?;
         let placeholders = holds_placeholders(&headers).is_some();
         let strays = part.strays;
         splits.push(Survey { split, classes, entries, headers, placeholders, strays });
     }
+    drop(known);
     Ok(Surveyed { splits, unused, store })
 }
 

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::role::{Role, names, role};
 use super::store::Stamp;
-use super::{DataError, Warning, describe, refused};
+use super::walk::{self, Entries};
+use super::{DataError, Warning, describe, refused, remote};
 use crate::base::text;
 
 /// Files that one text may mean; more is a mistake.
@@ -43,6 +44,37 @@ pub(super) fn are(place: &Path, endings: &[&str]) -> bool {
     // A range of which a file is missing is one too, and whoever opens it says so.
     let named = is_pattern(place) && place.to_str().is_some_and(|text| ends(&text.to_lowercase()));
     named || listed(place, endings).is_ok_and(|(files, ..)| !files.is_empty())
+}
+
+/// The same of an address, which may have to be asked for.
+///
+/// # Errors
+/// It cannot be.
+pub(super) fn at_address(place: &Path, endings: &[&str]) -> Result<bool, DataError> {
+    let text = place.to_str().unwrap_or_default().to_lowercase();
+    match is_folder(place) {
+        true => listed(place, endings).map(|(files, ..)| !files.is_empty()),
+        false => Ok(endings.iter().any(|ending| text.ends_with(ending))),
+    }
+}
+
+/// What lies at an address, for an error.
+///
+/// # Errors
+/// It cannot be asked for.
+pub(super) fn described(place: &Path) -> Result<String, DataError> {
+    if !is_folder(place) {
+        return Ok("another file".to_string());
+    }
+    let Entries { folders, files, .. } = inside(place)?;
+    let names = files.iter().chain(&folders).filter_map(|path| path.file_name());
+    let names: Vec<String> = names.take(3).map(|name| text::name(name).to_string()).collect();
+    Ok(match names.is_empty() {
+        true => "nothing".to_string(),
+        false => {
+            format!("{} files and {} folders, as {}", files.len(), folders.len(), names.join(", "))
+        }
+    })
 }
 
 /// The files that a place means, by split.
@@ -116,6 +148,34 @@ fn split_of(root: &Path, file: &Path) -> Option<(String, Role, usize)> {
     folder.or_else(|| of_name(file.file_stem()?.to_str()?))
 }
 
+/// What a folder holds, on a disk or at an address.
+fn inside(folder: &Path) -> Result<Entries, DataError> {
+    if !remote::is_remote(folder) {
+        return walk::entries(folder);
+    }
+    let failed = |error| DataError::io(folder, error);
+    let remote::Inside { folders, files } = remote::inside(folder).map_err(failed)?;
+    Ok(Entries { folders, files, ..Entries::default() })
+}
+
+/// Whether a place is a folder; that of an address, by its name.
+pub(super) fn is_folder(place: &Path) -> bool {
+    match remote::is_remote(place) {
+        true => !is_pattern(place) && !remote::names_object(place),
+        false => place.is_dir(),
+    }
+}
+
+/// The folder that shards at an address lie in.
+pub(super) fn root_of(place: &Path) -> PathBuf {
+    if is_folder(place) {
+        return place.to_path_buf();
+    }
+    let text = place.to_str().unwrap_or_default();
+    let fixed = &text[..text.find(['{', '*', '?']).unwrap_or(text.len())];
+    PathBuf::from(fixed.rsplit_once('/').map_or(fixed, |(folder, _)| folder))
+}
+
 type Found = (Vec<PathBuf>, PathBuf, Vec<(PathBuf, Stamp)>);
 
 /// The files, the folder that they lie in, and folders that were asked, from there on.
@@ -132,7 +192,10 @@ fn listed(place: &Path, endings: &[&str]) -> Result<Found, DataError> {
     if is_pattern(place) {
         let files = expand(place)?;
         let files: Vec<PathBuf> = files.into_iter().filter(|file| wanted(file)).collect();
-        let root = files.first().map_or_else(|| around(place), |file| around(file));
+        let root = match remote::is_remote(place) {
+            true => root_of(place),
+            false => files.first().map_or_else(|| around(place), |file| around(file)),
+        };
         let mut watched = Vec::new();
         // Another file may come to be called so; a range says by itself which there are.
         if place.to_str().is_some_and(|text| text.contains(['*', '?'])) {
@@ -141,7 +204,7 @@ fn listed(place: &Path, endings: &[&str]) -> Result<Found, DataError> {
         }
         return Ok((files, root, watched));
     }
-    if !place.is_dir() {
+    if !is_folder(place) {
         let files = if wanted(place) { vec![place.to_path_buf()] } else { Vec::new() };
         let root = place.parent().unwrap_or(Path::new("")).to_path_buf();
         return Ok((files, root, Vec::new()));
@@ -153,7 +216,7 @@ fn listed(place: &Path, endings: &[&str]) -> Result<Found, DataError> {
         let below = folder.strip_prefix(place).unwrap_or(folder);
         let stamp = if folder == place { Stamp::listing(folder) } else { Stamp::of(folder) };
         watched.push((below.to_path_buf(), stamp.map_err(failed)?));
-        super::walk::entries(folder)
+        inside(folder)
     };
     let top = list(place, &mut watched)?;
     files.extend(top.files.into_iter().filter(|file| wanted(file)));
@@ -180,7 +243,10 @@ fn expand(pattern: &Path) -> Result<Vec<PathBuf>, DataError> {
         let path = PathBuf::from(path);
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if !name.contains(['*', '?']) {
-            if let Err(error) = fs::metadata(&path) {
+            // Those of an address are asked for when they are listed.
+            if !remote::is_remote(&path)
+                && let Err(error) = fs::metadata(&path)
+            {
                 return Err(DataError::io(path, error));
             }
             found.push(path);
@@ -190,7 +256,7 @@ fn expand(pattern: &Path) -> Result<Vec<PathBuf>, DataError> {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        let matching = super::walk::entries(folder)?.files.into_iter().filter(|file| {
+        let matching = inside(folder)?.files.into_iter().filter(|file| {
             file.file_name().and_then(|name| name.to_str()).is_some_and(|n| matches(name, n))
         });
         found.extend(matching);

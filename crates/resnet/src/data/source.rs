@@ -6,7 +6,7 @@ use std::sync::{PoisonError, RwLock};
 use super::describe::describe;
 use super::pictures::{self, Index, Kind};
 use super::{DataError, Dataset, Format, OpenOptions, Splits};
-use super::{builtin, cifar, folder, idx, list, parquet, refused, shards, tar, zip};
+use super::{builtin, cifar, folder, idx, list, parquet, refused, remote, shards, tar, zip};
 use crate::base::suggest::nearest;
 
 /// Kinds of data that a program added.
@@ -79,6 +79,7 @@ pub(super) fn kind_of(format: &Format) -> Option<&'static Kind> {
 /// allocated, whatever its headers say.
 pub fn open(source: &str, options: &OpenOptions) -> Result<Splits, DataError> {
     let (format, folder) = find(source)?;
+    let source = &*remote::without_secrets(source);
     let splits = (format.open)(&folder, options)?;
     if splits.train.is_empty() || !options.one_class {
         check_classes(source, splits.train.as_ref())?;
@@ -113,6 +114,7 @@ pub fn split_source(source: &str) -> (Option<&'static Format>, &str) {
 }
 
 pub(super) fn find(source: &str) -> Result<(&'static Format, PathBuf), DataError> {
+    let source = &*remote::without_secrets(source);
     let unknown = |hint: String| Err(DataError::Source { given: source.to_string(), hint });
     let (name, folder) = source.split_once(':').unwrap_or((source, ""));
     let formats = formats();
@@ -123,8 +125,12 @@ pub(super) fn find(source: &str) -> Result<(&'static Format, PathBuf), DataError
             }
             (true, true) => unknown(format!("name the folder too, as {name}:DIR")),
             (false, false) => unknown(format!("`{name}` takes no folder; write `{name}` alone")),
+            _ if remote::is_remote(Path::new(folder)) => at_address(Some(format), folder),
             _ => Ok((format, existing(folder, format.takes_folder)?)),
         };
+    }
+    if remote::is_remote(Path::new(source)) {
+        return at_address(None, source);
     }
     if Path::new(source).exists() || shards::is_pattern(Path::new(source)) {
         return recognise(source);
@@ -156,6 +162,39 @@ fn recognise(source: &str) -> Result<(&'static Format, PathBuf), DataError> {
         }
     }
 }
+
+/// The format of what lies at an address: of shards, as their names tell.
+fn at_address(
+    given: Option<&'static Format>,
+    address: &str,
+) -> Result<(&'static Format, PathBuf), DataError> {
+    let place = PathBuf::from(address.trim_end_matches('/'));
+    let refuse = |found: String, hint: &str| {
+        Err(DataError::content(&place, "shards, as tar or zip files", found, hint))
+    };
+    if let Some(why) = remote::refusal() {
+        return Err(DataError::Source { given: address.to_string(), hint: why.to_string() });
+    }
+    if let Some(refusal) = refused::refusal(&place) {
+        return Err(refusal);
+    }
+    let far = [(&tar::FORMAT, ".tar"), (&zip::FORMAT, ".zip")];
+    if let Some(format) = given {
+        return match far.iter().find(|(known, _)| known.name == format.name) {
+            Some((format, _)) => Ok((format, place)),
+            None => refuse(format!("`{}:`", format.name), PACK),
+        };
+    }
+    for (format, ending) in far {
+        if shards::at_address(&place, &[ending])? {
+            return Ok((format, place));
+        }
+    }
+    refuse(shards::described(&place)?, PACK)
+}
+
+const PACK: &str = "of what is far away only shards are read: pack class folders, as with \
+                    `tar cf photos.tar photos`, or copy them here";
 
 fn existing(text: &str, needed: bool) -> Result<PathBuf, DataError> {
     let place = PathBuf::from(text);
@@ -217,6 +256,16 @@ mod tests {
         );
         assert!(message("folder:/no/such/folder").starts_with("/no/such/folder: cannot be read:"));
         assert!(message("").contains("data is one of"));
+    }
+
+    #[cfg(not(feature = "cloud"))]
+    #[test]
+    fn addresses_are_refused_where_none_is_read() {
+        for source in ["s3://b/x.tar", "tar:https://h/x.tar?sig=hidden", "gs://b", "az://a/c"] {
+            let shown = message(source);
+            assert!(shown.contains("`cargo build --release --features cloud`"), "{shown}");
+            assert!(shown.contains("://") && !shown.contains("hidden"), "{shown}");
+        }
     }
 
     #[test]

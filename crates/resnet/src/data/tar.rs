@@ -19,14 +19,16 @@ use image::ImageFormat;
 use serde_json::Value;
 
 use super::catalogue::{Entries, Labels, Listed, Listing, Names, tree};
+use super::header;
+use super::max_pixels;
 use super::pictures::{self, Kind};
 use super::shards::{self, Group};
-use super::store::{Blob, Entry, Place, Pool, Shards, Stamp, path_of};
+use super::store::{Blob, Entry, Headers, Place, Pool, Reader, Shards, Stamp, path_of};
 use super::walk::entries;
-use super::{DataError, Format, Warning, class_names};
+use super::{DataError, Format, Warning, class_names, remote};
 use crate::base::threads;
 pub(super) use members::{Header, header};
-use members::{members, shown};
+use members::{Member, members, shown};
 
 pub(super) const FORMAT: Format = Format {
     name: "tar",
@@ -46,6 +48,8 @@ const ENDINGS: &[&str] = &[".tar"];
 /// Bytes of the longest label, plain and in JSON.
 const MOST_LABEL: u64 = 1 << 12;
 const MOST_JSON: u64 = 1 << 20;
+/// Shards that are listed at once where that is waiting for a network.
+const FAR: usize = 8;
 /// What is passed over and named one by one.
 const NAMED: usize = 100;
 
@@ -61,19 +65,31 @@ struct Scan {
     entries: Entries,
     strays: Vec<Warning>,
     names: Option<(PathBuf, Vec<String>)>,
+    seen: Seen,
+}
+
+/// What was read of a shard that is far away while its members were listed: another look at each
+/// would be a request.
+#[derive(Default)]
+struct Seen {
+    headers: Vec<(u64, header::Header)>,
+    /// Contents of small members that may be labels, by their positions.
+    labels: HashMap<u64, Vec<u8>>,
 }
 
 fn list(place: &Path) -> Result<Listing, DataError> {
     let shards::Shards { root, groups, mut watched, mut unused } = shards::find(place, ENDINGS)?;
     let files: Vec<(u32, &PathBuf)> =
         (0..).zip(groups.iter().flat_map(|group| &group.files)).collect();
-    let scans = threads::map_with(
-        &files,
-        threads::cores().clamp(2, 8),
-        || (),
-        |(), (number, file)| scan(file, *number),
-    );
+    let far = remote::is_remote(place);
+    let threads = if far { FAR } else { threads::cores().clamp(2, 8) };
+    let scans = threads::map_with(&files, threads, || (), |(), (number, file)| scan(file, *number));
     let mut scans: Vec<Scan> = scans.into_iter().collect::<Result<_, _>>()?;
+    let mut known = Headers::new();
+    for (scan, (number, _)) in scans.iter_mut().zip(&files) {
+        let seen = std::mem::take(&mut scan.seen.headers);
+        known.extend(seen.into_iter().map(|(at, header)| ((*number, at), header)));
+    }
     let pool = Pool::new(files.iter().map(|(_, file)| ((*file).clone(), None)).collect());
     let mut names = class_names::beside(&root)?;
     if let Some((file, _)) = &names {
@@ -98,7 +114,7 @@ fn list(place: &Path) -> Result<Listing, DataError> {
         true => {
             for (number, group) in groups.iter().enumerate() {
                 let own = scans.iter().zip(&of).filter(|(_, of)| **of == number);
-                let own: Vec<&Entries> = own.map(|(scan, _)| &scan.entries).collect();
+                let own: Vec<&Scan> = own.map(|(scan, _)| scan).collect();
                 parts.push(samples(group, &own, &pool, &mut labels)?);
             }
             let names = names.as_ref().map(|(file, names)| Names { file, names: names.clone() });
@@ -117,7 +133,7 @@ fn list(place: &Path) -> Result<Listing, DataError> {
             false
         }
     };
-    Ok(Listing { root, parts, shards: listed_shards, watched, unused, numbered })
+    Ok(Listing { root, parts, shards: listed_shards, watched, unused, numbered, known })
 }
 
 /// Lists a shard.
@@ -138,7 +154,7 @@ fn scan(file: &Path, number: u32) -> Result<Scan, DataError> {
         strays.push(Warning::file(file, why));
     }
     let mut entries = Entries::default();
-    let mut names = None;
+    let (mut names, mut seen) = (None, Seen::default());
     for member in found.files {
         let base = last(&member.name);
         if class_names::FILES.iter().any(|name| name.as_bytes() == base) {
@@ -152,13 +168,34 @@ fn scan(file: &Path, number: u32) -> Result<Scan, DataError> {
         let length = u32::try_from(member.length).unwrap_or(u32::MAX);
         let place = Place { shard: number, at: member.at, length, extra: 0 };
         entries.push(&member.name, 0, place);
+        if blob.is_far() {
+            look(blob.as_ref(), &member, file, &mut seen)?;
+        }
     }
-    Ok(Scan { stamp, entries, strays, names })
+    Ok(Scan { stamp, entries, strays, names, seen })
+}
+
+/// Reads what opening will want to know of a member.
+fn look(blob: &dyn Blob, member: &Member, file: &Path, seen: &mut Seen) -> Result<(), DataError> {
+    let &Member { ref name, at, length } = member;
+    let ending = last(name).rsplit(|&byte| byte == b'.').next().unwrap_or_default();
+    match use_of(std::str::from_utf8(ending).unwrap_or_default()) {
+        Use::Picture => {
+            // What is wrong with one is told when it is looked at again.
+            let found = header::read(Reader::new(blob, at, length), length, max_pixels());
+            seen.headers.extend(found.ok().map(|header| (at, header)));
+        }
+        Use::Label | Use::Json if length <= MOST_LABEL => {
+            seen.labels.insert(at, content(blob, at, length, &file.join(path_of(name)))?);
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 fn content(blob: &dyn Blob, at: u64, length: u64, path: &Path) -> Result<Vec<u8>, DataError> {
     let mut bytes = vec![0; length as usize];
-    blob.read_at(at, &mut bytes).map_err(|error| DataError::io(path, error))?;
+    blob.browse_at(at, &mut bytes).map_err(|error| DataError::io(path, error))?;
     Ok(bytes)
 }
 
@@ -221,18 +258,19 @@ struct Sample {
 /// The samples of a split's shards, in their order.
 fn samples(
     group: &Group,
-    shards: &[&Entries],
+    shards: &[&Scan],
     pool: &Pool,
     labels: &mut Labels,
 ) -> Result<Listed, DataError> {
     let place = group.files.first().cloned().unwrap_or_default();
     let mut entries = Entries::default();
     let (mut strays, mut more) = (Vec::new(), 0);
-    let both: Vec<(&Entries, &PathBuf)> = shards.iter().copied().zip(&group.files).collect();
+    let both: Vec<(&Scan, &PathBuf)> = shards.iter().copied().zip(&group.files).collect();
     // Labels are small and many: on a slow disk waiting for them is most of the work.
-    let read = |(): &mut (), (members, file): &(&Entries, &PathBuf)| labelled(members, file, pool);
+    let read = |(): &mut (), (scan, file): &(&Scan, &PathBuf)| labelled(scan, file, pool);
     let read = threads::map_with(&both, threads::cores().clamp(2, 8), || (), read);
-    for ((members, file), found) in both.into_iter().zip(read) {
+    for ((scan, file), found) in both.into_iter().zip(read) {
+        let members = &scan.entries;
         for (picture, text) in found? {
             let Entry { name, place } = members.get(picture);
             match text.and_then(|text| labels.number(&text)) {
@@ -254,7 +292,7 @@ fn samples(
 
 /// The pictures of a shard's samples, by their indices, each with the text of its label.
 fn labelled(
-    members: &Entries,
+    Scan { entries: members, seen, .. }: &Scan,
     file: &Path,
     pool: &Pool,
 ) -> Result<Vec<(usize, Option<String>)>, DataError> {
@@ -283,6 +321,9 @@ fn labelled(
             let expected = format!("a label of at most {most} bytes");
             let hint = "leave large members out";
             return Err(DataError::content(&path, expected, format!("{length}"), hint));
+        }
+        if let Some(known) = seen.labels.get(&place.at) {
+            return Ok(Some(known.clone()));
         }
         let blob = pool.get(place.shard).map_err(|fault| fault.of(file))?;
         content(blob.as_ref(), place.at, length, &path).map(Some)

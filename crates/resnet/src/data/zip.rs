@@ -5,7 +5,7 @@
 
 mod members;
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use flate2::read::DeflateDecoder;
 use super::catalogue::{Entries, Listing, tree};
 use super::header::{self, Fault, Header};
 use super::pictures::{self, Kind};
-use super::store::{Blob, Entry, OpenFile, Place, Pool, Reader, Stamp, Store, path_of};
+use super::store::{Blob, Entry, Place, Pool, Reader, Stamp, Store, path_of};
 use super::walk::entries;
 use super::{DataError, Format, Warning, max_pixels, shards};
 use members::{Member, members, u16_at, u32_at};
@@ -93,6 +93,9 @@ fn place_of(member: &Member, shard: u32) -> Result<Place, String> {
     }
 }
 
+/// Reads from a shard.
+type Reading = fn(&dyn Blob, u64, &mut [u8]) -> io::Result<()>;
+
 /// The members of zip files.
 struct Members {
     pool: Pool,
@@ -100,14 +103,15 @@ struct Members {
 
 /// A member whose local header has been read.
 struct Found {
-    shard: Arc<OpenFile>,
+    shard: Arc<dyn Blob>,
     at: u64,
     packed: u64,
     deflated: bool,
 }
 
 impl Members {
-    fn find(&self, place: Place) -> Result<Found, Fault> {
+    /// Finds a member; `read` reads from its shard.
+    fn find(&self, place: Place, read: Reading) -> Result<Found, Fault> {
         let shard = self.pool.get(place.shard)?;
         let length = u64::from(place.length);
         header::check_length(length)?;
@@ -123,7 +127,7 @@ impl Members {
         if place.at.checked_add(LOCAL as u64).is_none_or(|end| end > shard.len()) {
             return Err(damaged());
         }
-        shard.read_at(place.at, &mut local)?;
+        read(shard.as_ref(), place.at, &mut local)?;
         if u32_at(&local, 0) != 0x0403_4b50 {
             return Err(damaged());
         }
@@ -134,25 +138,19 @@ impl Members {
             false => Err(damaged()),
         }
     }
-}
 
-impl Store for Members {
-    fn name(&self, entry: &Entry) -> PathBuf {
-        self.pool.path(entry.place.shard).join(path_of(entry.name))
-    }
-
-    fn fetch(&self, entry: &Entry, bytes: &mut Vec<u8>) -> Result<(), Fault> {
-        let Found { shard, at, packed, deflated } = self.find(entry.place)?;
+    fn unpack(&self, entry: &Entry, bytes: &mut Vec<u8>, read: Reading) -> Result<(), Fault> {
+        let Found { shard, at, packed, deflated } = self.find(entry.place, read)?;
         let length = entry.place.length as usize;
         bytes.clear();
         match deflated {
             false => {
                 bytes.resize(length, 0);
-                shard.read_at(at, bytes)?;
+                read(shard.as_ref(), at, bytes)?;
             }
             true => {
                 let mut from = vec![0; packed as usize];
-                shard.read_at(at, &mut from)?;
+                read(shard.as_ref(), at, &mut from)?;
                 bytes.reserve_exact(length + 1);
                 let unpacked = DeflateDecoder::new(from.as_slice()).take(length as u64 + 1);
                 let mut unpacked = unpacked;
@@ -169,15 +167,27 @@ impl Store for Members {
             false => Err(Fault::Reason("is damaged: its checksum is wrong".into())),
         }
     }
+}
+
+impl Store for Members {
+    fn name(&self, entry: &Entry) -> PathBuf {
+        self.pool.path(entry.place.shard).join(path_of(entry.name))
+    }
+
+    fn fetch(&self, entry: &Entry, bytes: &mut Vec<u8>) -> Result<(), Fault> {
+        self.unpack(entry, bytes, |shard, at, bytes| shard.read_at(at, bytes))
+    }
 
     fn header(&self, entry: &Entry) -> Result<(Header, Place), Fault> {
-        let Found { shard, at, packed, deflated } = self.find(entry.place)?;
+        // Headers are read one after another.
+        let browse: Reading = |shard, at, bytes| shard.browse_at(at, bytes);
+        let Found { shard, at, packed, deflated } = self.find(entry.place, browse)?;
         if !deflated {
             let from = Reader::new(shard.as_ref(), at, packed);
             return Ok((header::read(from, packed, max_pixels())?, entry.place));
         }
         let mut bytes = Vec::new();
-        self.fetch(entry, &mut bytes)?;
+        self.unpack(entry, &mut bytes, browse)?;
         let header = header::read(std::io::Cursor::new(&bytes), bytes.len() as u64, max_pixels())?;
         Ok((header, entry.place))
     }

@@ -22,7 +22,7 @@ const NAMED: usize = 20;
 /// A class of the training part has no pictures, another part has none at all or a class of its
 /// own, or the system failed.
 pub(in crate::data) fn build(listing: Listing, store: &dyn Store) -> Result<Catalogue, DataError> {
-    let Listing { root, parts, shards, watched, unused, numbered } = listing;
+    let Listing { root, parts, shards, watched, unused, numbered, .. } = listing;
     let (mut bad, mut warnings) = (Bad::default(), unused);
     let mut parts = parts.into_iter();
     let Some(training) = parts.next() else {

@@ -6,18 +6,19 @@
 //! length and extra number. Labels come into memory when the file is opened; rows and names are
 //! read by position when they are asked for.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::role::Role;
 use super::super::store::{OpenFile, Stamp};
-use super::super::{Warning, header};
+use super::super::{Warning, header, remote};
 use super::bytes::{Reading, Writing};
 use super::columns::{Indexed, ROW};
 use super::{Bad, Catalogue, Columns, Part, Sizes};
 use crate::base::files::{self, FileError};
+use crate::base::threads::map_with;
 
 const MAGIC: &[u8; 8] = b"RESNETIX";
 /// Raised with every change of the layout, or of what a format lists.
@@ -26,6 +27,8 @@ const VERSION: u32 = 1;
 const START: u64 = 20;
 /// Bytes of the longest head.
 const MOST_HEAD: u64 = 1 << 28;
+/// Requests at once.
+const FAR: usize = 16;
 /// What an index's file is called: in a folder, and behind the name of a file.
 const IN_FOLDER: &str = ".resnet-index";
 const BEHIND: &str = ".resnet-index";
@@ -33,6 +36,9 @@ const ROLES: [Role; 3] = [Role::Train, Role::Val, Role::Test];
 
 /// Where the index of a place is.
 pub(in crate::data) fn path(place: &Path) -> Option<PathBuf> {
+    if remote::is_remote(place) {
+        return remote::index_of(place);
+    }
     if place.is_dir() {
         return Some(place.join(IN_FOLDER));
     }
@@ -55,6 +61,10 @@ pub(in crate::data) fn write(
     catalogue: &Catalogue,
 ) -> Result<(), FileError> {
     let head = head(kind, catalogue);
+    if let (true, Some(folder)) = (remote::is_remote(&catalogue.root), path.parent()) {
+        let failed = |source| FileError::Write { path: path.to_owned(), source };
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
     files::write_atomic(path, |to| {
         let mut to = Summed { inner: to, sum: flate2::Crc::new() };
         to.write_all(MAGIC)?;
@@ -256,8 +266,15 @@ fn changed(catalogue: &Catalogue, root: &Path) -> Result<(), String> {
         true => Stamp::listing(root),
         false => Stamp::of(&root.join(path)),
     };
-    for (path, stamp) in catalogue.watched.iter().chain(&catalogue.shards) {
-        if is(path).ok() != Some(*stamp) {
+    let all: Vec<&(PathBuf, Stamp)> = catalogue.watched.iter().chain(&catalogue.shards).collect();
+    // Those at an address are asked for side by side.
+    let threads = if remote::is_remote(root) { FAR } else { 1 };
+    let found = map_with(&all, threads, || (), |(), (path, _)| is(path));
+    for ((path, stamp), found) in all.into_iter().zip(found) {
+        if let (Err(error), true) = (&found, remote::is_remote(root)) {
+            return Err(format!("cannot be compared: {}: {error}", crate::base::text::path(path)));
+        }
+        if found.ok() != Some(*stamp) {
             let shown = match path.as_os_str().is_empty() {
                 true => "the folder".to_string(),
                 false => crate::base::text::path(path).to_string(),

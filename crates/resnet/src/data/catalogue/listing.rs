@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::super::Warning;
 use super::super::role::Role;
-use super::super::store::Stamp;
+use super::super::store::{Headers, Stamp};
 use super::Entries;
 
 /// The pictures that a format holds.
@@ -24,6 +24,8 @@ pub(in crate::data) struct Listing {
     pub(in crate::data) unused: Vec<Warning>,
     /// Whether labels are numbers, so that there may be classes without pictures between others.
     pub(in crate::data) numbered: bool,
+    /// Headers that were read on the way.
+    pub(in crate::data) known: Headers,
 }
 
 /// A split.

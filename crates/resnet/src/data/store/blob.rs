@@ -2,6 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::super::remote;
+use super::Stamp;
 
 /// A file, or what takes the place of one.
 pub(in crate::data) trait Blob: Send + Sync {
@@ -13,11 +18,41 @@ pub(in crate::data) trait Blob: Send + Sync {
     /// # Errors
     /// The system's; [`io::ErrorKind::UnexpectedEof`] where there are fewer.
     fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<()>;
+
+    /// What it is now, as far as is known without reading.
+    ///
+    /// # Errors
+    /// The system's.
+    fn stamp(&self) -> io::Result<Stamp>;
+
+    /// Whether each read waits for a network, so that few large ones go before many small ones.
+    fn is_far(&self) -> bool {
+        false
+    }
+
+    /// Reads as [`Blob::read_at`] does where what is near will be wanted too.
+    ///
+    /// # Errors
+    /// As there.
+    fn browse_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.read_at(at, bytes)
+    }
+}
+
+/// Opens the file at a path or the object at an address, which with its `stamp` is not asked.
+///
+/// # Errors
+/// The system's.
+pub(in crate::data) fn open(path: &Path, stamp: Option<Stamp>) -> io::Result<Arc<dyn Blob>> {
+    if remote::is_remote(path) {
+        return remote::open(path, stamp);
+    }
+    Ok(Arc::new(OpenFile::new(File::open(path)?)?))
 }
 
 /// A file that is open.
 pub(in crate::data) struct OpenFile {
-    pub(super) file: File,
+    file: File,
     length: u64,
 }
 
@@ -32,6 +67,10 @@ impl OpenFile {
 impl Blob for OpenFile {
     fn len(&self) -> u64 {
         self.length
+    }
+
+    fn stamp(&self) -> io::Result<Stamp> {
+        Ok(Stamp::from(&self.file.metadata()?))
     }
 
     #[cfg(unix)]
@@ -76,7 +115,7 @@ impl Read for Reader<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let left = self.end.saturating_sub(self.at);
         let count = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
-        self.blob.read_at(self.at, &mut bytes[..count])?;
+        self.blob.browse_at(self.at, &mut bytes[..count])?;
         self.at += count as u64;
         Ok(count)
     }

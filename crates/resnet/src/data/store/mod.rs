@@ -6,6 +6,7 @@
 
 mod blob;
 mod files;
+mod known;
 mod shards;
 mod stamp;
 
@@ -15,8 +16,9 @@ use std::path::{Path, PathBuf};
 
 use super::header::{self, Fault, Header};
 use super::max_pixels;
-pub(super) use blob::{Blob, OpenFile, Reader};
+pub(super) use blob::{Blob, OpenFile, Reader, open};
 pub(super) use files::Files;
+pub(super) use known::{Headers, Known};
 pub(super) use shards::{Pool, Shards};
 pub(super) use stamp::Stamp;
 

@@ -1,13 +1,12 @@
 //! Pictures that lie in larger files, many in each.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::super::header::{self, Fault, Header};
-use super::super::max_pixels;
-use super::{Blob, Entry, OpenFile, Place, Reader, Stamp, Store, path_of};
+use super::super::{max_pixels, remote};
+use super::{Blob, Entry, Place, Reader, Stamp, Store, open, path_of};
 
 /// Most files of a pool that are open at once; systems allow some hundreds.
 const MOST_OPEN: usize = 64;
@@ -15,7 +14,7 @@ const MOST_OPEN: usize = 64;
 /// Files of which a few are open, those that were read last.
 pub(in crate::data) struct Pool {
     files: Vec<(PathBuf, Option<Stamp>)>,
-    open: Mutex<Vec<(u32, Arc<OpenFile>)>>,
+    open: Mutex<Vec<(u32, Arc<dyn Blob>)>>,
 }
 
 impl Pool {
@@ -33,7 +32,7 @@ impl Pool {
     ///
     /// # Errors
     /// There is none of this number, the system refuses it, or it is no longer what it was.
-    pub(in crate::data) fn get(&self, file: u32) -> Result<Arc<OpenFile>, Fault> {
+    pub(in crate::data) fn get(&self, file: u32) -> Result<Arc<dyn Blob>, Fault> {
         let Some((path, stamp)) = self.files.get(file as usize) else {
             return Err(Fault::Reason(format!("lies in shard {file}, which is not known")));
         };
@@ -49,10 +48,11 @@ impl Pool {
         let opened = match kept {
             Some(kept) => kept,
             None => {
-                if !path.metadata()?.is_file() {
+                // A pipe would wait for ever when opened.
+                if !remote::is_remote(path) && !path.metadata()?.is_file() {
                     return Err(Fault::Reason("is not a file".to_string()));
                 }
-                let opened = Arc::new(OpenFile::new(File::open(path)?)?);
+                let opened = open(path, *stamp)?;
                 let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
                 if open.len() >= MOST_OPEN {
                     open.remove(0);
@@ -62,7 +62,7 @@ impl Pool {
             }
         };
         let same = match stamp {
-            Some(stamp) => Stamp::from(&opened.file.metadata()?) == *stamp,
+            Some(stamp) => opened.stamp()? == *stamp,
             None => true,
         };
         if same { Ok(opened) } else { Err(Fault::Changed) }
@@ -88,7 +88,7 @@ pub(in crate::data) fn cut(error: io::Error, place: Place) -> Fault {
             "is cut off: its shard ends before byte {}",
             place.at.saturating_add(place.length.into())
         )),
-        _ => Fault::Io(error),
+        _ => error.into(),
     }
 }
 

@@ -5,24 +5,33 @@ use std::io;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
+use super::super::remote;
+
 /// Size and time of the last change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::data) struct Stamp {
     /// Bytes; 0 for a folder, whose size means nothing.
     pub(in crate::data) length: u64,
-    /// Nanoseconds since 1970; 0 where the system does not know.
+    /// Nanoseconds since 1970; 0 where the system does not know. Of an object at an address, what
+    /// stands for its version.
     pub(in crate::data) changed: u64,
 }
 
 impl Stamp {
     /// That of a file or folder, links followed.
     pub(in crate::data) fn of(path: &Path) -> io::Result<Stamp> {
-        Ok(Stamp::from(&fs::metadata(path)?))
+        match remote::is_remote(path) {
+            true => remote::stamp(path),
+            false => Ok(Stamp::from(&fs::metadata(path)?)),
+        }
     }
 
     /// What tells a folder's list of names from another, without hidden files and indices: for the
     /// folder that an index lies in, which is changed by it.
     pub(in crate::data) fn listing(folder: &Path) -> io::Result<Stamp> {
+        if remote::is_remote(folder) {
+            return remote::stamp(folder);
+        }
         let mut names = Vec::new();
         for entry in folder.read_dir()? {
             let name = entry?.file_name().into_encoded_bytes();
@@ -30,12 +39,17 @@ impl Stamp {
                 names.push(name);
             }
         }
+        Ok(Stamp::of_names(names))
+    }
+
+    /// That of a folder with these names.
+    pub(in crate::data) fn of_names(mut names: Vec<Vec<u8>>) -> Stamp {
         names.sort_unstable();
         let bytes = names.iter().flat_map(|name| name.iter().chain(&[0]));
         let hash = bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, &byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        Ok(Stamp { length: names.len() as u64, changed: hash })
+        Stamp { length: names.len() as u64, changed: hash }
     }
 }
 

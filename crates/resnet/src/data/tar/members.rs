@@ -80,7 +80,7 @@ pub(super) fn members(blob: &dyn Blob, file: &Path) -> Result<Members, DataError
         if blob.len() - at < BLOCK {
             return Err(wrong("a whole tar file", format!("{}, which is cut off", place(&[]))));
         }
-        blob.read_at(at, &mut header).map_err(|error| DataError::io(file, error))?;
+        blob.browse_at(at, &mut header).map_err(|error| DataError::io(file, error))?;
         if header.iter().all(|&byte| byte == 0) {
             found.ends = true;
             break;
@@ -121,7 +121,7 @@ pub(super) fn members(blob: &dyn Blob, file: &Path) -> Result<Members, DataError
                 ));
             }
             let mut bytes = vec![0; length as usize];
-            blob.read_at(data, &mut bytes).map_err(|error| DataError::io(file, error))?;
+            blob.browse_at(data, &mut bytes).map_err(|error| DataError::io(file, error))?;
             Ok(bytes)
         };
         match kind {

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 
 use super::phase::Phase;
 use super::value::{BadFiles, ClassWeights, Field, Keep, Normalize, Precision, Sampling, Setting};
+use crate::data;
 use crate::net::{ArchOption, OPTIONS};
 use crate::train::schedule::{Course, Duration};
 use toml::Value;
@@ -65,7 +66,12 @@ impl Key {
     /// Sets it; `None` where the value is of another kind or out of range.
     pub(super) fn set(&self, recipe: &mut Recipe, value: &Value) -> Option<()> {
         match &self.access {
-            Access::Field { set, .. } => set(recipe, value),
+            Access::Field { set, .. } => {
+                set(recipe, value)?;
+                // A recipe is written and shown in many places; a signature belongs in none.
+                recipe.data.source = data::without_secrets(&recipe.data.source).into_owned();
+                Some(())
+            }
             Access::Network(option) => {
                 match <Option<Setting> as Field>::parse(value)? {
                     Some(setting) => recipe.network.insert(option.key, setting),

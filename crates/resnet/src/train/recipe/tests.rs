@@ -129,6 +129,7 @@ fn overrides_are_typed() {
         ("arch=resnet56:shortcut=B", |r| r.model.arch == "resnet56:shortcut=B"),
         ("source=2024", |r| r.data.source == "2024"),
         ("source=cifar10:/data dir", |r| r.data.source == "cifar10:/data dir"),
+        ("source=tar:https://h/x.tar?sig=1", |r| r.data.source == "tar:https://h/x.tar"),
         ("norm=none", |r| r.network["norm"] == Setting("none".into())),
         ("block=bottleneck", |r| r.network["block"] == Setting("bottleneck".into())),
         ("gain=0.5", |r| r.network["gain"] == Setting("0.5".into())),
