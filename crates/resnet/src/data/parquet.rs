@@ -104,7 +104,15 @@ fn list(place: &Path) -> Result<Listing, DataError> {
     let root = match found == place {
         true => root,
         false => {
-            watched.iter_mut().for_each(|(path, _)| *path = Path::new(INSIDE).join(&path));
+            for (path, stamp) in &mut watched {
+                // The folder with an index is told by its names, others by their time.
+                if path.as_os_str().is_empty() {
+                    *stamp = Stamp::of(&found).map_err(|error| DataError::io(&found, error))?;
+                    *path = PathBuf::from(INSIDE);
+                } else {
+                    *path = Path::new(INSIDE).join(&path);
+                }
+            }
             place.to_path_buf()
         }
     };

@@ -13,7 +13,7 @@ use crate::term::{self, bar, grouped};
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   resnet data pack photos shards                           # shards/train-000000.tar, ...
-  resnet data pack photos parquet --format parquet         # parquet/train-00000-of-00005.parquet, ...
+  resnet data pack photos parquet --format parquet         # parquet/train-00000-of-00005.parquet
   resnet data pack photos small --shorter-side 320         # 320 pixels are enough to train on 224
 Pictures keep their order and their bytes, so training from either gives the same weights. Stopped, \
 the same command
