@@ -11,6 +11,7 @@ is gone must end a run that then goes on; no output and no file may hold the key
 
 import http.client
 import json
+import logging
 import os
 import random
 import shutil
@@ -134,6 +135,7 @@ def check(condition, text, *shown):
 
 
 def main():
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     binary, folder = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()
     shutil.rmtree(folder, ignore_errors=True)
     write(folder)

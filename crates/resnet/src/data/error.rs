@@ -197,6 +197,23 @@ pub(super) fn loses_only_itself(error: &io::Error) -> bool {
     matches!(error.kind(), PermissionDenied | NotFound | NotADirectory)
 }
 
+/// An object far away is no longer what it was; inside an error of the system, as reading gives.
+#[derive(Debug)]
+pub(super) struct WasChanged;
+
+impl fmt::Display for WasChanged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it was changed meanwhile")
+    }
+}
+
+impl std::error::Error for WasChanged {}
+
+/// Whether reading failed as what is read is no longer what it was.
+pub(super) fn was_changed(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<WasChanged>())
+}
+
 /// Something about usable data that its owner should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {

@@ -14,7 +14,8 @@ use std::sync::OnceLock;
 
 use image::ImageFormat;
 
-use super::{DataError, remote};
+use super::DataError;
+use super::error::was_changed;
 
 /// Pixels of the largest picture that is decoded where nothing else was asked for: 2^27, more than
 /// a telephone's 108 million; 400 MB of RGB.
@@ -177,7 +178,7 @@ impl From<String> for Fault {
 
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Fault {
-        if remote::is_changed(&error) { Fault::Changed } else { Fault::Io(error) }
+        if was_changed(&error) { Fault::Changed } else { Fault::Io(error) }
     }
 }
 

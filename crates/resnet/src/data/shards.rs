@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::role::{Role, names, role};
-use super::store::Stamp;
+use super::store::{Stamp, listing_of, stamp_of};
 use super::walk::{self, Entries};
 use super::{DataError, Warning, describe, refused, remote};
 use crate::base::text;
@@ -199,7 +199,7 @@ fn listed(place: &Path, endings: &[&str]) -> Result<Found, DataError> {
         let mut watched = Vec::new();
         // Another file may come to be called so; a range says by itself which there are.
         if place.to_str().is_some_and(|text| text.contains(['*', '?'])) {
-            let stamp = Stamp::listing(&root).map_err(|error| DataError::io(&root, error))?;
+            let stamp = listing_of(&root).map_err(|error| DataError::io(&root, error))?;
             watched.push((PathBuf::new(), stamp));
         }
         return Ok((files, root, watched));
@@ -214,7 +214,7 @@ fn listed(place: &Path, endings: &[&str]) -> Result<Found, DataError> {
     let list = |folder: &Path, watched: &mut Vec<(PathBuf, Stamp)>| {
         let failed = |error| DataError::io(folder, error);
         let below = folder.strip_prefix(place).unwrap_or(folder);
-        let stamp = if folder == place { Stamp::listing(folder) } else { Stamp::of(folder) };
+        let stamp = if folder == place { listing_of(folder) } else { stamp_of(folder) };
         watched.push((below.to_path_buf(), stamp.map_err(failed)?));
         inside(folder)
     };

@@ -23,7 +23,7 @@ use super::header;
 use super::max_pixels;
 use super::pictures::{self, Kind};
 use super::shards::{self, Group};
-use super::store::{Blob, Entry, Headers, Place, Pool, Reader, Shards, Stamp, path_of};
+use super::store::{Blob, Entry, Headers, Place, Pool, Reader, Shards, Stamp, path_of, stamp_of};
 use super::walk::entries;
 use super::{DataError, Format, Warning, class_names, remote};
 use crate::base::threads;
@@ -93,7 +93,7 @@ fn list(place: &Path) -> Result<Listing, DataError> {
     let pool = Pool::new(files.iter().map(|(_, file)| ((*file).clone(), None)).collect());
     let mut names = class_names::beside(&root)?;
     if let Some((file, _)) = &names {
-        let stamp = Stamp::of(file).map_err(|error| DataError::io(file, error))?;
+        let stamp = stamp_of(file).map_err(|error| DataError::io(file, error))?;
         watched.push((file.strip_prefix(&root).unwrap_or(file).to_path_buf(), stamp));
     }
     names = names.or_else(|| scans.iter_mut().find_map(|scan| scan.names.take()));
@@ -138,7 +138,7 @@ fn list(place: &Path) -> Result<Listing, DataError> {
 
 /// Lists a shard.
 fn scan(file: &Path, number: u32) -> Result<Scan, DataError> {
-    let stamp = Stamp::of(file).map_err(|error| DataError::io(file, error))?;
+    let stamp = stamp_of(file).map_err(|error| DataError::io(file, error))?;
     let pool = Pool::new(vec![(file.to_path_buf(), None)]);
     let blob = pool.get(0).map_err(|fault| fault.of(file))?;
     let found = members(blob.as_ref(), file)?;

@@ -14,7 +14,7 @@ use flate2::read::DeflateDecoder;
 use super::catalogue::{Entries, Listing, tree};
 use super::header::{self, Fault, Header};
 use super::pictures::{self, Kind};
-use super::store::{Blob, Entry, Place, Pool, Reader, Stamp, Store, path_of};
+use super::store::{Blob, Entry, Place, Pool, Reader, Store, path_of, stamp_of};
 use super::walk::entries;
 use super::{DataError, Format, Warning, max_pixels, shards};
 use members::{Member, members, u16_at, u32_at};
@@ -50,7 +50,7 @@ fn list(place: &Path) -> Result<Listing, DataError> {
     let (mut all, mut of) = (Entries::default(), Vec::new());
     for (group, part) in groups.iter().enumerate() {
         for file in &part.files {
-            let stamp = Stamp::of(file).map_err(|error| DataError::io(file, error))?;
+            let stamp = stamp_of(file).map_err(|error| DataError::io(file, error))?;
             let pool = Pool::new(vec![(file.clone(), None)]);
             let blob = pool.get(0).map_err(|fault| fault.of(file))?;
             let (number, mut more) = (of.len() as u32, 0);

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::role::Role;
-use super::super::store::{OpenFile, Stamp};
+use super::super::store::{OpenFile, Stamp, listing_of, stamp_of};
 use super::super::{Warning, header, remote};
 use super::bytes::{Reading, Writing};
 use super::columns::{Indexed, ROW};
@@ -263,8 +263,8 @@ fn empty(root: &Path) -> Catalogue {
 /// Whether anything is no longer what it was.
 fn changed(catalogue: &Catalogue, root: &Path) -> Result<(), String> {
     let is = |path: &Path| match path.as_os_str().is_empty() {
-        true => Stamp::listing(root),
-        false => Stamp::of(&root.join(path)),
+        true => listing_of(root),
+        false => stamp_of(&root.join(path)),
     };
     let all: Vec<&(PathBuf, Stamp)> = catalogue.watched.iter().chain(&catalogue.shards).collect();
     // Those at an address are asked for side by side.

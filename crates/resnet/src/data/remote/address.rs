@@ -53,10 +53,11 @@ pub fn without_secrets(source: &str) -> Cow<'_, str> {
     }
 }
 
-/// What all files of a pattern begin with, up to a separator.
-fn around(address: &str) -> &str {
+/// What all files of a pattern begin with, up to a separator: another host never does.
+fn around(address: &str) -> String {
     let fixed = &address[..address.find(['{', '*']).unwrap_or(address.len())];
-    fixed.rfind('/').map_or(fixed, |at| &fixed[..=at])
+    let folder = fixed.rsplit_once('/').map_or(fixed, |(folder, _)| folder);
+    format!("{folder}/")
 }
 
 /// What followed `?` in the address that was given for this one.
@@ -107,5 +108,7 @@ mod tests {
         assert_eq!(of("https://query.test/a/b/z.tar").as_deref(), Some("two"));
         assert_eq!(of("https://query.test/other.tar"), None);
         assert_eq!(of("http://query.test/a/x-1.tar"), None);
+        without_secrets("https://query?three");
+        assert_eq!(of("https://query.elsewhere/x.tar"), None);
     }
 }

@@ -23,7 +23,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::store::{Blob, Stamp};
+use super::store::blob::Blob;
+use super::store::stamp::Stamp;
 pub(super) use address::is_remote;
 pub use address::without_secrets;
 
@@ -156,17 +157,6 @@ fn list(client: &client::Client, route: &route::Route, folder: &str) -> io::Resu
     found.files.sort();
     found.folders.sort();
     Ok(found)
-}
-
-/// Whether an error says that an object is no longer what it was.
-pub(super) fn is_changed(error: &io::Error) -> bool {
-    #[cfg(feature = "cloud")]
-    return error.get_ref().is_some_and(|inner| inner.is::<object::Changed>());
-    #[cfg(not(feature = "cloud"))]
-    return {
-        _ = error;
-        false
-    };
 }
 
 /// Why no address is read, if none is.

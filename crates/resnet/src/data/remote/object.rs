@@ -1,13 +1,14 @@
 //! An object as a blob.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::super::store::{Blob, Stamp};
+use super::super::error::WasChanged;
+use super::super::store::blob::Blob;
+use super::super::store::stamp::Stamp;
 use super::address;
 use super::client::{Answer, Client, Failed, NO_RANGES};
 use super::route::Route;
@@ -20,23 +21,11 @@ type Blocks = VecDeque<(u64, u64, Arc<Vec<u8>>)>;
 /// By object and number.
 static READ: Mutex<Blocks> = Mutex::new(VecDeque::new());
 
-/// The object is no longer what it was.
-#[derive(Debug)]
-pub(super) struct Changed;
-
-impl fmt::Display for Changed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the object was changed")
-    }
-}
-
-impl std::error::Error for Changed {}
-
 pub(super) fn failed(failed: Failed) -> io::Error {
     match failed {
         Failed::Refused { text, .. } | Failed::Other(text) => io::Error::other(text),
         Failed::NoRanges => io::Error::other(NO_RANGES),
-        Failed::Changed => io::Error::other(Changed),
+        Failed::Changed => io::Error::other(WasChanged),
     }
 }
 

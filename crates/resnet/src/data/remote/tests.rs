@@ -13,6 +13,7 @@ use super::client::{Client, Patience};
 use super::object::Object;
 use super::route::Route;
 use super::{address, list};
+use crate::data::error::was_changed;
 use crate::data::store::{Blob, Stamp};
 use crate::data::testing::{TempDir, flat_png, tar};
 use crate::data::{Image, OpenOptions, open};
@@ -311,7 +312,7 @@ fn a_changed_object_is_not_read() {
         read(&object).unwrap();
         server.put("/x", &bytes(after), tag_after);
         let error = read(&object).unwrap_err();
-        assert!(super::is_changed(&error), "{error}");
+        assert!(was_changed(&error), "{error}");
     }
     server.put("/x", &bytes(100), "\"1\"");
     let stamp = Object::of(&client, server.route("/x"), None).unwrap().stamp().unwrap();
@@ -321,7 +322,7 @@ fn a_changed_object_is_not_read() {
     read(&known).unwrap();
     let other = Stamp { changed: stamp.changed + 1, ..stamp };
     let other = Object::of(&client, server.route("/x"), Some(other)).unwrap();
-    assert!(super::is_changed(&read(&other).unwrap_err()));
+    assert!(was_changed(&read(&other).unwrap_err()));
 }
 
 #[test]

@@ -2,11 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
-use std::sync::Arc;
 
-use super::super::remote;
-use super::Stamp;
+use super::stamp::Stamp;
 
 /// A file, or what takes the place of one.
 pub(in crate::data) trait Blob: Send + Sync {
@@ -37,17 +34,6 @@ pub(in crate::data) trait Blob: Send + Sync {
     fn browse_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
         self.read_at(at, bytes)
     }
-}
-
-/// Opens the file at a path or the object at an address, which with its `stamp` is not asked.
-///
-/// # Errors
-/// The system's.
-pub(in crate::data) fn open(path: &Path, stamp: Option<Stamp>) -> io::Result<Arc<dyn Blob>> {
-    if remote::is_remote(path) {
-        return remote::open(path, stamp);
-    }
-    Ok(Arc::new(OpenFile::new(File::open(path)?)?))
 }
 
 /// A file that is open.

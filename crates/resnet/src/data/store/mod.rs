@@ -4,11 +4,12 @@
 //! of a place, from any thread. [`Files`] and [`Shards`] serve every format whose pictures lie in
 //! files as they are; a format that packs them further has a store of its own.
 
-mod blob;
+pub(super) mod blob;
 mod files;
 mod known;
+mod open;
 mod shards;
-mod stamp;
+pub(super) mod stamp;
 
 use std::borrow::Cow;
 use std::io::Cursor;
@@ -16,9 +17,10 @@ use std::path::{Path, PathBuf};
 
 use super::header::{self, Fault, Header};
 use super::max_pixels;
-pub(super) use blob::{Blob, OpenFile, Reader, open};
+pub(super) use blob::{Blob, OpenFile, Reader};
 pub(super) use files::Files;
 pub(super) use known::{Headers, Known};
+pub(super) use open::{listing_of, open, stamp_of};
 pub(super) use shards::{Pool, Shards};
 pub(super) use stamp::Stamp;
 

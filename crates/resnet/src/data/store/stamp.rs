@@ -5,8 +5,6 @@ use std::io;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-use super::super::remote;
-
 /// Size and time of the last change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::data) struct Stamp {
@@ -20,18 +18,12 @@ pub(in crate::data) struct Stamp {
 impl Stamp {
     /// That of a file or folder, links followed.
     pub(in crate::data) fn of(path: &Path) -> io::Result<Stamp> {
-        match remote::is_remote(path) {
-            true => remote::stamp(path),
-            false => Ok(Stamp::from(&fs::metadata(path)?)),
-        }
+        Ok(Stamp::from(&fs::metadata(path)?))
     }
 
     /// What tells a folder's list of names from another, without hidden files and indices: for the
     /// folder that an index lies in, which is changed by it.
     pub(in crate::data) fn listing(folder: &Path) -> io::Result<Stamp> {
-        if remote::is_remote(folder) {
-            return remote::stamp(folder);
-        }
         let mut names = Vec::new();
         for entry in folder.read_dir()? {
             let name = entry?.file_name().into_encoded_bytes();
