@@ -1,5 +1,5 @@
-//! Data that lies elsewhere: shards in buckets (S3 and what is asked like it, Google's, Azure's) and
-//! on servers of HTTP that answer ranges.
+//! Data that lies elsewhere: shards in buckets (S3 and its like, Google's, Azure's) and on
+//! servers of HTTP that answer ranges.
 //!
 //! An object is a [`Blob`](super::store::Blob): its length and version come with the first answer,
 //! each read is a request on a connection that is kept. Without the feature `cloud` addresses are
@@ -167,8 +167,10 @@ pub(super) fn refusal() -> Option<&'static str> {
     }
 }
 
-const WITHOUT: &str = "this program was built without `cloud`, which reads from buckets and servers: \
-                       build it with `cargo build --release --features cloud`, or copy the files here";
+const WITHOUT: &str = "this program was built without `cloud`, which reads from buckets and \
+                       servers: \
+                       build it with `cargo build --release --features cloud`, or copy the \
+                       files here";
 
 #[cfg(not(feature = "cloud"))]
 pub(super) fn open(_: &Path, _: Option<Stamp>) -> io::Result<Arc<dyn Blob>> {

@@ -338,7 +338,8 @@ mod tests {
         let asked = route("az://a/c", &[("AZURE_STORAGE_SAS_TOKEN", "sig=1")]).listing(None, 0);
         assert_eq!(
             asked.url,
-            "https://a.blob.core.windows.net/c?comp=list&delimiter=%2F&prefix=&restype=container&sig=1"
+            "https://a.blob.core.windows.net/c?comp=list&delimiter=%2F&prefix=\
+             &restype=container&sig=1"
         );
     }
 

@@ -363,7 +363,8 @@ fn what_is_near_is_read_at_once() {
 fn folders_of_buckets_are_listed_page_by_page() {
     let page = |keys: &str, next: &str| {
         format!(
-            "<ListBucketResult>{keys}<NextContinuationToken>{next}</NextContinuationToken></ListBucketResult>"
+            "<ListBucketResult>{keys}<NextContinuationToken>{next}</NextContinuationToken>\
+             </ListBucketResult>"
         )
     };
     let first =
