@@ -294,8 +294,8 @@ impl Client {
     }
 }
 
-pub(super) const NO_RANGES: &str = "the server does not answer ranges (HTTP 206), without which no picture can \
-                         be read by itself; copy the files here";
+pub(super) const NO_RANGES: &str = "the server does not answer ranges (HTTP 206), without which \
+                                    no picture can be read by itself; copy the files here";
 
 /// Reads the rest of a range.
 fn fill(response: Response<Body>, bytes: &mut [u8], done: &mut usize) -> Result<(), Ended> {
