@@ -7,7 +7,8 @@
 //! depend on the number of threads, bit for bit: what is summed is cut by shape alone and combined
 //! in a fixed order.
 //!
-//! [`jpeg`] alone knows no [`Cpu`]: it computes what a decoder of pictures asks of it.
+//! [`jpeg`] and [`picture`] know no [`Cpu`]: they compute what a decoder and a loader of pictures
+//! ask of them, one picture a thread.
 //!
 //! [`mod@reference`] holds every operation again in plain f64 loops.
 

@@ -10,6 +10,8 @@ use super::{Declined, Picture, Stages};
 
 /// Tables that are kept for the next picture; most pictures have the same four.
 const KEPT: usize = 12;
+/// Bytes of a file's data for which memory is kept.
+const KEPT_BYTES: usize = 4 << 20;
 /// Largest DC coefficient, multiplied by its step, where 1024 is white: what is beyond is damaged.
 const MAX_DC: i32 = 32767;
 
@@ -92,18 +94,33 @@ impl Decoder {
         rows: Range<usize>,
         out: &mut Vec<u8>,
     ) -> Result<(), Declined> {
+        let done = self.decode_part(picture, columns, rows, out);
+        // A decoder may live as long as its thread: what a large file took is given back.
+        if self.data.capacity() > KEPT_BYTES {
+            (self.data, self.ends) = (Vec::new(), Vec::new());
+        }
+        done
+    }
+
+    fn decode_part(
+        &mut self,
+        picture: &Picture,
+        columns: Range<usize>,
+        rows: Range<usize>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Declined> {
         let header = &picture.header;
         let declines = |expected| Declined { at: header.scan, expected };
         let is_within = |range: &Range<usize>, end| range.start < range.end && range.end <= end;
         if !is_within(&columns, header.width) || !is_within(&rows, header.height) {
             return Err(declines("a part within the picture"));
         }
-        unstuff(picture.bytes, header.scan, &mut self.data, &mut self.ends)?;
         let (across, down) = header.mcus();
         let segments = match header.interval {
             0 => 1,
             interval => (across * down).div_ceil(interval),
         };
+        unstuff(picture.bytes, header.scan, segments, &mut self.data, &mut self.ends)?;
         if self.ends.len() != segments {
             return Err(declines("a restart marker for each interval"));
         }

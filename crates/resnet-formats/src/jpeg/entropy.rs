@@ -10,10 +10,11 @@ const PADDING: usize = 16;
 /// the segments between restart markers: where each ends in `data`.
 ///
 /// All data up to the end of the image are looked at, since a marker that does not belong there
-/// makes decoders refuse a picture.
+/// makes decoders refuse a picture. There are to be so many `segments`.
 pub(super) fn unstuff(
     bytes: &[u8],
     scan: usize,
+    segments: usize,
     data: &mut Vec<u8>,
     ends: &mut Vec<usize>,
 ) -> Result<(), Declined> {
@@ -28,7 +29,9 @@ pub(super) fn unstuff(
         match bytes.get(at + 1) {
             Some(0) => data.push(0xff),
             Some(0xd9) => break,
-            Some(restart @ 0xd0..=0xd7) if usize::from(restart & 7) == ends.len() % 8 => {
+            Some(restart @ 0xd0..=0xd7)
+                if usize::from(restart & 7) == ends.len() % 8 && ends.len() + 1 < segments =>
+            {
                 ends.push(data.len());
             }
             _ => {
@@ -249,13 +252,17 @@ mod tests {
     fn stuffing_goes_and_restart_markers_end_segments() {
         let bytes = [9, 1, 0xff, 0, 2, 0xff, 0xd0, 3, 0xff, 0xd1, 0xff, 0, 0xff, 0xd9, 7];
         let (mut data, mut ends) = (Vec::new(), Vec::new());
-        assert!(unstuff(&bytes, 1, &mut data, &mut ends).is_ok());
+        assert!(
+            unstuff(&bytes, 1, 2, &mut data, &mut ends).is_err(),
+            "more segments than there are"
+        );
+        assert!(unstuff(&bytes, 1, 3, &mut data, &mut ends).is_ok());
         assert_eq!(data[..data.len() - PADDING], [1, 0xff, 2, 3, 0xff]);
         assert_eq!(ends, [3, 4, 5]);
         for (place, byte) in [(6, 0xd1), (6, 0xff), (12, 0xfe), (13, 0xda)] {
             let mut bytes = bytes;
             bytes[place] = byte;
-            let error = unstuff(&bytes, 1, &mut data, &mut ends);
+            let error = unstuff(&bytes, 1, 3, &mut data, &mut ends);
             assert!(error.is_err(), "byte {place} as {byte:#x}");
         }
     }

@@ -35,8 +35,8 @@ pub(super) struct Code<'a> {
 }
 
 impl<'a> Code<'a> {
-    /// `None` where the lengths are those of no prefix code, a code is all ones, or a symbol is
-    /// none that DC coefficients can have.
+    /// `None` where the lengths are those of no prefix code, a code is all ones, a symbol is none
+    /// that DC coefficients can have, or two codes end a block.
     pub(super) fn new(is_dc: bool, counts: &'a [u8; 16], symbols: &'a [u8]) -> Option<Code<'a>> {
         let mut next = 0u32;
         for (&count, length) in counts.iter().zip(1..) {
@@ -46,7 +46,9 @@ impl<'a> Code<'a> {
             }
         }
         let is_known = |&symbol: &u8| !is_dc || symbol <= 15;
-        (symbols.len() <= 256 && symbols.iter().all(is_known)).then_some(Code {
+        // Where a look joins the end of a block to what is before it, that must have one length.
+        let one_end = is_dc || symbols.iter().filter(|&&symbol| symbol == 0).count() <= 1;
+        (symbols.len() <= 256 && one_end && symbols.iter().all(is_known)).then_some(Code {
             is_dc,
             counts,
             symbols,

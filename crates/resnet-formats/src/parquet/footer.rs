@@ -10,6 +10,10 @@ const MOST: u64 = 64 << 20;
 /// Columns, and structs that hold them.
 const MOST_COLUMNS: usize = 10_000;
 const MOST_DEPTH: usize = 16;
+/// Bytes of the name of a column or a struct.
+const MOST_NAME: usize = 256;
+/// Row groups, columns of all of them, and texts.
+const MOST_PARTS: u64 = 1 << 20;
 const PLACE: &str = "the footer";
 
 /// What a file holds.
@@ -108,17 +112,19 @@ impl Footer {
     fn parse(bytes: &[u8]) -> Result<Footer, FormatError> {
         let mut from = Reader::new(bytes, PLACE);
         let mut footer = Footer::default();
-        let mut last = 0;
+        let (mut last, mut parts) = (0, 0);
         while let Some((id, kind)) = from.field(&mut last)? {
             match id {
                 2 => footer.columns = schema(&mut from, kind)?,
                 4 => {
                     for _ in 0..from.structures(kind)? {
-                        footer.groups.push(group(&mut from)?);
+                        count(&mut parts)?;
+                        footer.groups.push(group(&mut from, &mut parts)?);
                     }
                 }
                 5 => {
                     for _ in 0..from.structures(kind)? {
+                        count(&mut parts)?;
                         footer.metadata.push(pair(&mut from)?);
                     }
                 }
@@ -130,6 +136,8 @@ impl Footer {
 
     fn check(&self, size: u64) -> Result<(), FormatError> {
         let mut rows = 0u64;
+        // A row of a small picture has bytes; of a few all may be empty.
+        let most = size.min((size / 8).max(1 << 20));
         for (number, group) in self.groups.iter().enumerate() {
             let place = format!("row group {number}");
             if group.chunks.len() != self.columns.len() {
@@ -137,8 +145,8 @@ impl Footer {
                 return Err(damaged(&place, &expected, group.chunks.len().to_string()));
             }
             rows = rows.saturating_add(group.rows);
-            if rows > size {
-                let expected = format!("at most {size} rows in as many bytes");
+            if rows > most {
+                let expected = format!("at most {most} rows in {size} bytes");
                 return Err(damaged(&place, &expected, rows.to_string()));
             }
             for chunk in group.chunks.iter().filter(|c| !c.elsewhere && !c.encrypted) {
@@ -223,7 +231,13 @@ fn element(from: &mut Reader) -> Result<Element, FormatError> {
         match id {
             1 => found.kind = Some(from.integer(kind)?),
             3 => found.repetition = from.integer(kind)?,
-            4 => found.name = from.text(kind)?,
+            4 => {
+                found.name = from.text(kind)?;
+                if found.name.len() > MOST_NAME {
+                    let limit = MOST_NAME as u64;
+                    return Err(FormatError::Limit { what: "bytes of a column's name", limit });
+                }
+            }
             5 => found.children = from.count(kind)?,
             // UTF8, ENUM and JSON are texts.
             6 => found.text |= matches!(from.integer(kind)?, 0 | 4 | 19),
@@ -241,13 +255,25 @@ fn element(from: &mut Reader) -> Result<Element, FormatError> {
     Ok(found)
 }
 
-fn group(from: &mut Reader) -> Result<Group, FormatError> {
+/// Counts a part of a footer: a byte of the file may stand for one, which takes more in memory.
+fn count(parts: &mut u64) -> Result<(), FormatError> {
+    *parts += 1;
+    match *parts <= MOST_PARTS {
+        true => Ok(()),
+        false => {
+            Err(FormatError::Limit { what: "row groups, columns and texts", limit: MOST_PARTS })
+        }
+    }
+}
+
+fn group(from: &mut Reader, parts: &mut u64) -> Result<Group, FormatError> {
     let mut found = Group::default();
     let mut last = 0;
     while let Some((id, kind)) = from.field(&mut last)? {
         match id {
             1 => {
                 for _ in 0..from.structures(kind)? {
+                    count(parts)?;
                     found.chunks.push(chunk(from)?);
                 }
             }

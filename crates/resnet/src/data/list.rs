@@ -234,6 +234,20 @@ fn list(place: &Path) -> Result<Listing, DataError> {
         Ok((path.strip_prefix(root).unwrap_or(path).to_path_buf(), stamp))
     };
     let mut listing = Listing { root: root.to_path_buf(), ..Listing::default() };
+    if place.is_dir() {
+        // Another list would be read as well, or in the place of one.
+        let failed = |error| DataError::io(root, error);
+        listing.watched.push((PathBuf::new(), Stamp::listing(root).map_err(failed)?));
+        let is_split = |folder: &Path| {
+            folder
+                .file_name()
+                .and_then(|name| name.to_str())
+                .is_some_and(|name| role(name).is_some())
+        };
+        for folder in entries(root)?.folders.iter().filter(|folder| is_split(folder)) {
+            listing.watched.push(stamp(folder)?);
+        }
+    }
     let mut labels = Labels::default();
     for one in &lists {
         listing.watched.push(stamp(&one.file)?);

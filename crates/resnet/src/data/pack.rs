@@ -460,7 +460,9 @@ fn read(
     let Some(Shrink { shorter_side, quality }) = shrink else {
         return Ok((bytes, ending));
     };
-    if header.width.min(header.height) as usize <= shorter_side {
+    // Of GIFs all become JPEGs: a few that are left would be taken for placeholders.
+    let small = header.width.min(header.height) as usize <= shorter_side;
+    if small && header.format != image::ImageFormat::Gif {
         return Ok((bytes, ending));
     }
     data.read(index, image)?;

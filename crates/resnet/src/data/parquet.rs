@@ -171,20 +171,7 @@ fn class_names<'a>(
             _ => {}
         }
     }
-    Ok(known.map(|(file, names)| (file, unique(names))))
-}
-
-/// Names of which each is another: one that was there before is told apart by its number.
-fn unique(names: &[String]) -> Vec<String> {
-    let mut seen = HashSet::new();
-    let mut all = Vec::new();
-    for (label, name) in names.iter().enumerate() {
-        all.push(match seen.insert(name) {
-            true => name.clone(),
-            false => format!("{name} ({label})"),
-        });
-    }
-    all
+    Ok(known.map(|(file, names)| (file, names.clone())))
 }
 
 /// What is to be known of all files together.
@@ -361,8 +348,11 @@ impl Rows {
     ) -> Result<Rows, FormatError> {
         let (mut spots, mut labels, mut paths) = (Vec::new(), Vec::new(), Vec::new());
         footer.spots(file, group, picture, &mut |spot| spots.push(spot))?;
-        let utf8 =
-            |text: Option<&[u8]>| text.map(|text| String::from_utf8_lossy(text).into_owned());
+        // A text may stand once in the file and be of every row.
+        let utf8 = |text: Option<&[u8]>| {
+            let short = text.filter(|text| text.len() <= MOST_NAME);
+            short.map(|text| String::from_utf8_lossy(text).into_owned())
+        };
         match footer.columns[label].kind {
             resnet_formats::parquet::Kind::Bytes => {
                 footer.texts(file, group, label, &mut |text| {

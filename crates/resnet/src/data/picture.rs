@@ -162,6 +162,8 @@ fn decode_into(
     if let Some(part) = baseline::decode(packed, header, wanted, image) {
         return Ok(part);
     }
+    // What a declined try took, the next decoder takes again.
+    image.pixels = Vec::new();
     // Decoders are to return errors, but a panic inside one must not end the program either.
     let decoded = catch_unwind(AssertUnwindSafe(|| decode_bytes(packed, header)))
         .unwrap_or_else(|_| Err("is damaged: its decoder panicked".to_string()))?;

@@ -176,6 +176,16 @@ pub(super) fn root_of(place: &Path) -> PathBuf {
     PathBuf::from(fixed.rsplit_once('/').map_or(fixed, |(folder, _)| folder))
 }
 
+/// The folder before the first part of a pattern that varies.
+fn unvaried(pattern: &Path) -> PathBuf {
+    let text = pattern.to_str().unwrap_or_default();
+    let fixed = &text[..text.find(['{', '*', '?']).unwrap_or(text.len())];
+    match fixed.rfind(std::path::is_separator) {
+        Some(end) => PathBuf::from(&fixed[..=end]),
+        None => PathBuf::from("."),
+    }
+}
+
 type Found = (Vec<PathBuf>, PathBuf, Vec<(PathBuf, Stamp)>);
 
 /// The files, the folder that they lie in, and folders that were asked, from there on.
@@ -185,16 +195,12 @@ fn listed(place: &Path, endings: &[&str]) -> Result<Found, DataError> {
         let name = name.to_lowercase();
         !name.starts_with('.') && endings.iter().any(|ending| name.ends_with(ending))
     };
-    let around = |file: &Path| match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
-        _ => PathBuf::from("."),
-    };
     if is_pattern(place) {
         let files = expand(place)?;
         let files: Vec<PathBuf> = files.into_iter().filter(|file| wanted(file)).collect();
         let root = match remote::is_remote(place) {
             true => root_of(place),
-            false => files.first().map_or_else(|| around(place), |file| around(file)),
+            false => unvaried(place),
         };
         let mut watched = Vec::new();
         // Another file may come to be called so; a range says by itself which there are.
@@ -373,6 +379,13 @@ mod tests {
         let missing = find(&at("x-{001..003}.tar"), &[".tar"]).err().unwrap().to_string();
         assert!(missing.contains("x-003.tar: cannot be read"), "{missing}");
         assert!(find(&at("y-*.tar"), &[".tar"]).is_err());
+        for split in ["train", "val"] {
+            dir.write(&format!("{split}/x.tar"), b"");
+        }
+        let found = find(&at("{train,val}/x.tar"), &[".tar"]).unwrap();
+        let split = |name: &str| (name.to_string(), vec![format!("{name}/x.tar")]);
+        assert_eq!(names_of(&found), [split("train"), split("val")]);
+        assert_eq!(unvaried(Path::new("{train,val}/x.tar")), Path::new("."));
     }
 
     #[test]

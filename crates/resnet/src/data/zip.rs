@@ -122,6 +122,10 @@ impl Members {
                 "declares {length} bytes, which its {packed} packed bytes cannot hold"
             )));
         }
+        if deflated && packed > length + length / 1000 + 1024 {
+            let text = format!("is damaged: {length} bytes are packed into {packed}");
+            return Err(Fault::Reason(text));
+        }
         let damaged = || Fault::Reason("is damaged: its header in the zip file is not its".into());
         let mut local = [0; LOCAL];
         if place.at.checked_add(LOCAL as u64).is_none_or(|end| end > shard.len()) {

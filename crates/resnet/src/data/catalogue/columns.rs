@@ -116,7 +116,9 @@ impl Indexed {
         ahead.rows.clear();
         ahead.rows.resize(count * ROW, 0);
         ahead.first = index;
-        self.file.read_at(self.rows_at + (index * ROW) as u64, &mut ahead.rows)?;
+        // Of what was not read nothing is held.
+        let held = self.file.read_at(self.rows_at + (index * ROW) as u64, &mut ahead.rows);
+        held.inspect_err(|_| ahead.rows.clear())?;
         let (start, ..) = row(&ahead.rows[..ROW]);
         let (last, length, _) = row(&ahead.rows[(count - 1) * ROW..]);
         let end = last.saturating_add(length.into());
@@ -127,7 +129,8 @@ impl Indexed {
         ahead.names.clear();
         ahead.names.resize((end - start) as usize, 0);
         ahead.start = start;
-        self.file.read_at(self.names_at() + start, &mut ahead.names)?;
+        let held = self.file.read_at(self.names_at() + start, &mut ahead.names);
+        held.inspect_err(|_| ahead.rows.clear())?;
         Ok(true)
     }
 }

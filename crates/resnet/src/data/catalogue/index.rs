@@ -48,7 +48,12 @@ pub(in crate::data) fn path(place: &Path) -> Option<PathBuf> {
         return Some(around.join(format!("{name}{BEHIND}")));
     }
     let around = if around.as_os_str().is_empty() { Path::new(".") } else { around };
-    around.is_dir().then(|| around.join(files::safe_name(name) + BEHIND))
+    // Other patterns may be the same file name.
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let index = format!("{}-{hash:016x}{BEHIND}", files::safe_name(name));
+    around.is_dir().then(|| around.join(index))
 }
 
 /// Writes the catalogue of the format `kind`.

@@ -1,6 +1,6 @@
 //! Labels that are written as texts: names of classes, or numbers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use super::super::DataError;
@@ -55,7 +55,7 @@ impl Labels {
             }
             return Ok(numbers.is_some());
         };
-        let composed: Vec<String> = names.names.iter().map(|name| text::composed(name)).collect();
+        let composed = apart(names.names.iter().map(|name| text::composed(name)).collect());
         let place: HashMap<&str, u32> = composed.iter().map(String::as_str).zip(0..).collect();
         let label = |at: usize| match &numbers {
             Some(numbers) => Some(numbers[at]),
@@ -93,6 +93,23 @@ impl Labels {
     }
 }
 
+/// Names of which each is another: one that was there before is told apart by its number, as the
+/// two cranes of ImageNet are.
+fn apart(names: Vec<String>) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let count = names.len();
+    let mut told = Vec::with_capacity(count);
+    for (label, name) in names.into_iter().enumerate() {
+        let (mut own, mut number) = (name.clone(), label);
+        while !seen.insert(own.clone()) {
+            own = format!("{name} ({number})");
+            number += count;
+        }
+        told.push(own);
+    }
+    told
+}
+
 fn classes(names: impl Iterator<Item = String>, place: &Path) -> Vec<Class> {
     names.map(|name| Class { name, place: place.to_path_buf() }).collect()
 }
@@ -127,4 +144,17 @@ fn sort(part: &mut Listed, texts: &[String]) {
         names.iter().map(|(at, name)| (*at, place[name.as_str()])).collect();
     part.classes = classes(sorted.keys().map(ToString::to_string), &part.place);
     part.entries.relabel(|label| labels[&label]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::apart;
+
+    #[test]
+    fn classes_of_one_name_are_told_apart() {
+        let told = |names: &[&str]| apart(names.iter().map(|name| name.to_string()).collect());
+        assert_eq!(told(&["a", "crane", "crane"]), ["a", "crane", "crane (2)"]);
+        assert_eq!(told(&["a", "a (2)", "a"]), ["a", "a (2)", "a (5)"]);
+        assert_eq!(told(&["a", "a", "a (1)"]), ["a", "a (1)", "a (1) (2)"]);
+    }
 }

@@ -74,10 +74,16 @@ fn is_hidden(name: &[u8]) -> bool {
     parts_of(name).any(|part| part.starts_with(b".") || part == b"__MACOSX")
 }
 
+/// Folders in folders that may lie around all class folders.
+const MOST_DEPTH: usize = 64;
+
 /// How many folders lie around all class folders.
 fn common(members: &Entries, indices: &[usize]) -> usize {
     let mut depth = 0;
     loop {
+        if depth == MOST_DEPTH {
+            return depth;
+        }
         let mut folders = indices.iter().map(|&index| {
             let mut parts = parts_of(members.get(index).name).skip(depth);
             // What is stripped must leave a class and a file.

@@ -50,7 +50,10 @@ fn way(from: &Path, to: &Path) -> PathBuf {
     let pairs = from.components().zip(to.components());
     let common = pairs.take_while(|(a, b)| a == b).count();
     if common == 0 {
-        return to.to_path_buf();
+        // On another drive of Windows; a path of this form takes no other separators.
+        let shown = to.to_string_lossy();
+        let plain = shown.strip_prefix(r"\\?\").filter(|plain| !plain.starts_with("UNC"));
+        return plain.map_or_else(|| to.to_path_buf(), PathBuf::from);
     }
     let up = from.components().skip(common).map(|_| Component::ParentDir);
     up.chain(to.components().skip(common)).collect()

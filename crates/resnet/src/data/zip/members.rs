@@ -64,7 +64,9 @@ pub(super) fn members(
         return Err(wrong(file, "members that its directory has room for", found));
     }
     let mut from = BufReader::with_capacity(1 << 16, Reader::new(blob, at, bytes));
-    for number in 0..entries {
+    let (mut number, mut packed) = (0, 0_u64);
+    // Programs without zip64 write the number of members modulo 65,536.
+    loop {
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::UnexpectedEof => {
                 let found = format!("one that ends in member {number} of {entries}");
@@ -73,8 +75,16 @@ pub(super) fn members(
             _ => DataError::io(file, error),
         };
         let mut record = [0; CENTRAL];
-        from.read_exact(&mut record).map_err(failed)?;
+        match from.read_exact(&mut record) {
+            Err(error) if number >= entries && error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Ok(());
+            }
+            read => read.map_err(failed)?,
+        }
         if u32_at(&record, 0) != 0x0201_4b50 {
+            if number >= entries {
+                return Ok(());
+            }
             let found = format!("something else at member {number} of {entries}");
             return Err(wrong(file, "a directory", found));
         }
@@ -92,11 +102,15 @@ pub(super) fn members(
             let found = format!("`{shown}`: {} bytes from {}", member.packed, member.at);
             return Err(wrong(file, "members before its directory", found));
         }
+        packed = packed.saturating_add(member.packed);
+        if packed > at {
+            return Err(wrong(file, "members that lie beside each other", format!("`{shown}`")));
+        }
         if !name.ends_with(b"/") && !name.is_empty() {
             each(member);
         }
+        number += 1;
     }
-    Ok(())
 }
 
 /// The member of a record of the directory; none where a number is missing.

@@ -114,7 +114,7 @@ impl AtWork {
         }
     }
 
-    fn end(&mut self, way: Way, began: Instant, now: Instant) {
+    fn end(&mut self, way: Way, began: Instant, now: Option<Instant>) {
         match way {
             Way::All => self.all = false,
             Way::Own => {
@@ -123,6 +123,7 @@ impl AtWork {
                 }
             }
         }
+        let Some(now) = now else { return };
         let time = &mut self.times[way as usize];
         let took = now - began;
         // What a run takes longer is mostly others' doing, and first runs touch new memory.
@@ -152,7 +153,9 @@ impl Workers {
     ) -> Result<T, ExecError> {
         let mut turn = self.turn(crowded);
         let worker = turn.worker.as_mut().expect("a turn has a worker until it ends");
-        work(worker)
+        let done = work(worker);
+        turn.measured = done.is_ok();
+        done
     }
 
     fn turn(&self, crowded: bool) -> Turn<'_> {
@@ -162,11 +165,11 @@ impl Workers {
             // One that waits alone for all threads does so no longer.
             self.freed.notify_all();
         }
-        let (mut worker, way, began) = loop {
+        let (worker, way, began) = loop {
             let now = Instant::now();
             let way = match state.crowds {
                 0 => state.at_work.way(state.waiting > 1, crowded, now),
-                _ => Some(Way::Own),
+                _ => (!state.at_work.all).then_some(Way::Own),
             };
             if let Some(way) = way
                 && let Some(worker) = state.idle.pop()
@@ -178,8 +181,11 @@ impl Workers {
         state.waiting -= 1;
         state.at_work.begin(way, began);
         drop(state);
-        worker.session.set_gang(way == Way::All);
-        Turn { workers: self, worker: Some(worker), way, began }
+        let mut turn = Turn { workers: self, worker: Some(worker), way, began, measured: false };
+        if let Some(worker) = &mut turn.worker {
+            worker.session.set_gang(way == Way::All);
+        }
+        turn
     }
 
     /// Lets every worker compute with its caller's thread alone until the guard is dropped, and
@@ -206,13 +212,15 @@ struct Turn<'a> {
     worker: Option<Worker>,
     way: Way,
     began: Instant,
+    /// Whether it was an answer, whose time is that of a picture.
+    measured: bool,
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let Some(mut worker) = self.worker.take() else { return };
         let mut state = self.workers.lock();
-        state.at_work.end(self.way, self.began, Instant::now());
+        state.at_work.end(self.way, self.began, self.measured.then(Instant::now));
         // Whoever waits finds one worker when this one is back; for more of them, more are made.
         // One that there is no memory for is not.
         while state.waiting > state.idle.len() + 1 && state.made < self.workers.most {
@@ -250,7 +258,7 @@ mod tests {
         let (mut at_work, now) = (AtWork::new(2), Instant::now());
         for (way, took) in [(Way::All, 10 * MS), (Way::Own, 20 * MS)] {
             at_work.begin(way, now);
-            at_work.end(way, now, now + took);
+            at_work.end(way, now, Some(now + took));
         }
         (at_work, now)
     }
@@ -278,7 +286,7 @@ mod tests {
         assert_eq!(at_work.way(false, false, now + 12 * MS), None);
         assert_eq!(at_work.way(false, false, now + 9 * MS), Some(Way::Own));
         assert_eq!(at_work.way(false, true, now + 12 * MS), Some(Way::Own));
-        at_work.end(Way::Own, now, now + 20 * MS);
+        at_work.end(Way::Own, now, Some(now + 20 * MS));
         assert_eq!(at_work.way(false, false, now + 20 * MS), Some(Way::All));
     }
 
@@ -289,7 +297,7 @@ mod tests {
         for _ in 1..TRY_AGAIN {
             assert_eq!(at_work.way(false, false, now), Some(Way::Own));
             at_work.begin(Way::Own, now);
-            at_work.end(Way::Own, now, now + 20 * MS);
+            at_work.end(Way::Own, now, Some(now + 20 * MS));
         }
         assert_eq!(at_work.way(false, false, now), Some(Way::All));
     }

@@ -58,7 +58,9 @@ fn steps(preview: &Preview) -> Vec<(String, String)> {
             list(std)
         ),
         Normalize::Pixel { .. } => {
-            "Each pixel less its mean over the training pictures. Undone on this page.".into()
+            "Each pixel less its mean over the training pictures. Undone on this page, only nearly \
+             where a crop or mirroring moves it."
+                .into()
         }
     };
     steps.push(pair("numbers", numbers));
