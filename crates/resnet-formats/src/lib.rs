@@ -2,8 +2,8 @@
 //!
 //! Every format is a module with the same two functions, `read` and `write`: [`safetensors`],
 //! PyTorch's [`pth`], and [`onnx`], whose files hold a graph of operations as well; [`tfevents`],
-//! which holds no arrays, is written only. [`parquet`] holds pictures with labels, read by place, and
-//! [`jpeg`] decodes photos. Nothing here knows networks, and nothing here knows file names: the
+//! which holds no arrays, is written only. [`parquet`] holds pictures with labels, read by place,
+//! and [`jpeg`] decodes photos. Nothing here knows networks, and nothing here knows file names: the
 //! caller adds the file to an error. Sizes are checked against the input before memory is taken, so
 //! a small hostile input cannot ask for much.
 //!

@@ -43,8 +43,8 @@ Errors are what makes training fail or its result mislead: damaged files, pictur
 or two classes, classes
 without pictures. The exit code is then 1; warnings alone leave 0, or 1 with --strict.")]
 struct CheckArgs {
-    /// The pictures: builtin, KIND:PLACE, or a DIR, list, tar, zip or Parquet file that is recognised;
-    /// `resnet models` lists the kinds
+    /// The pictures: builtin, KIND:PLACE, or a DIR, list, tar, zip or Parquet file that is
+    /// recognised; `resnet models` lists the kinds
     data: String,
     /// Read headers only, and compare the bytes of files of equal length, instead of decoding every
     /// picture

@@ -1,9 +1,9 @@
 //! Huffman codes (ITU T.81, annexes C and F), as tables that decode coefficients at one look.
 //!
-//! An entry of a table is two numbers of 32 bits. The lower one says how many bits are used, how far
-//! its coefficient is behind the last one, and its value. Where the look holds the next coefficient
-//! as well, the upper one says so of that, with the bits that the first alone used; where not, it
-//! is the first again, no further behind.
+//! An entry of a table is two numbers of 32 bits. The lower one says how many bits are used, how
+//! far its coefficient is behind the last one, and its value. Where the look holds the next
+//! coefficient as well, the upper one says so of that, with the bits that the first alone used;
+//! where not, it is the first again, no further behind.
 
 /// Bits of a look: most codes with the value behind them.
 pub(super) const LOOK: u32 = 11;

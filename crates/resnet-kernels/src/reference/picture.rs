@@ -1,7 +1,7 @@
 //! Resizing and normalising pictures.
 
-/// A triangle's weights over `inputs`, rounded to 22 fractional bits: of each of `outputs` its first
-/// input and its weights.
+/// A triangle's weights over `inputs`, rounded to 22 fractional bits: of each of `outputs` its
+/// first input and its weights.
 fn triangle(inputs: usize, outputs: usize) -> Vec<(usize, Vec<i64>)> {
     let scale = inputs as f64 / outputs as f64;
     let radius = scale.max(1.0);

@@ -85,9 +85,9 @@ pub trait Dataset: Send + Sync {
     /// The picture's file is missing or broken; data held in memory never fails.
     fn read(&self, index: usize, image: &mut Image) -> Result<(), DataError>;
 
-    /// Decodes at least a part of picture `index` into `image`, whose memory is used again: the rows
-    /// and columns that `wanted` makes of the picture's height and width. Says what it decoded: all
-    /// of it, where nothing less is less work.
+    /// Decodes at least a part of picture `index` into `image`, whose memory is used again: the
+    /// rows and columns that `wanted` makes of the picture's height and width. Says what it
+    /// decoded: all of it, where nothing less is less work.
     ///
     /// # Errors
     /// As [`Dataset::read`]; damage outside of the part may go unseen.

@@ -130,8 +130,8 @@ fn check_outside(source: &str, dest: &Path) -> Result<(), DataError> {
     }
 }
 
-/// The splits by the names that their files get: their own, as far as the name of a file can say it,
-/// since models name what they were measured on.
+/// The splits by the names that their files get: their own, as far as the name of a file can say
+/// it, since models name what they were measured on.
 fn parts(splits: Splits) -> Vec<(String, Arc<dyn Dataset>)> {
     let own = splits.test_name.as_str();
     let last = match role(own) {

@@ -1,8 +1,8 @@
 //! Parquet files as Hugging Face keeps pictures in them, alone or many.
 //!
-//! A row is a picture: a struct of `bytes` and `path`, or bytes alone, under a name such as `image`,
-//! and a label that is a number or a name. The file's own text `huggingface` says which columns
-//! these are, and what the numbers mean. Which split a file is of, its name says, as in
+//! A row is a picture: a struct of `bytes` and `path`, or bytes alone, under a name such as
+//! `image`, and a label that is a number or a name. The file's own text `huggingface` says which
+//! columns these are, and what the numbers mean. Which split a file is of, its name says, as in
 //! `train-00000-of-00005.parquet`; the files may lie in a folder `data`. Rows keep their order.
 //!
 //! A picture that is not compressed lies in its file as it is, and is read from there. Of one that
@@ -11,7 +11,7 @@
 mod columns;
 mod pages;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 

@@ -107,8 +107,8 @@ impl<'a> File<'a> {
     }
 }
 
-/// A member of a tar file (POSIX ustar), of no one and of no time, so that equal pictures make equal
-/// files; gives its bytes.
+/// A member of a tar file (POSIX ustar), of no one and of no time, so that equal pictures make
+/// equal files; gives its bytes.
 fn member(to: &mut dyn Write, name: &str, bytes: &[u8]) -> io::Result<u64> {
     let mut header = [0u8; 512];
     let mut put =
