@@ -8,6 +8,7 @@ use std::fmt::Display;
 use std::path::Path;
 
 use resnet::base::text;
+use resnet::data::DataError;
 use resnet::measure::evaluate::UseError;
 use resnet::measure::summary::SummaryError;
 use resnet::model::ModelError;
@@ -63,6 +64,7 @@ pub(crate) fn of_error(error: &anyhow::Error) -> String {
         .or_else(|| ask(error, explain))
         .or_else(|| ask(error, import))
         .or_else(|| ask(error, export))
+        .or_else(|| ask(error, data))
         .unwrap_or_default()
 }
 
@@ -94,6 +96,13 @@ fn arch(error: &ArchError) -> Option<String> {
     }
 }
 
+fn data(error: &DataError) -> Option<String> {
+    match error {
+        DataError::Changed { .. } => Some(": resnet data index DATA".into()),
+        _ => None,
+    }
+}
+
 fn recipe(error: &RecipeError) -> Option<String> {
     match error {
         RecipeError::NoImages => Some(", or pass --data folder:DIR".into()),
@@ -117,6 +126,7 @@ fn task(error: &TaskError) -> Option<String> {
         TaskError::Arch(error) => arch(error),
         TaskError::Recipe(error) => recipe(error),
         TaskError::Model(error) => model(error),
+        TaskError::Data(error) => data(error),
         TaskError::Given => Some(" with --data".into()),
         _ => None,
     }
@@ -129,6 +139,7 @@ fn train(error: &TrainError) -> Option<String> {
         TrainError::Arch(error) => arch(error),
         TrainError::Model(error) => model(error),
         TrainError::Use(error) => use_error(error),
+        TrainError::Data(error) => data(error),
         TrainError::Taken(path, _) => Some(format!(": {}, or --out DIR", resume(text::path(path)))),
         TrainError::Occupied(..) => Some(" with --out".into()),
         TrainError::InUse(_) => Some("; look for another `resnet`".into()),
@@ -141,6 +152,7 @@ fn finetune(error: &FinetuneError) -> Option<String> {
     match error {
         FinetuneError::Recipe(error) => recipe(error),
         FinetuneError::Model(error) => model(error),
+        FinetuneError::Data(error) => data(error),
         _ => None,
     }
 }
@@ -155,6 +167,7 @@ fn summary(error: &SummaryError) -> Option<String> {
 fn use_error(error: &UseError) -> Option<String> {
     match error {
         UseError::Model(error) => model(error),
+        UseError::Data(error) => data(error),
         _ => None,
     }
 }

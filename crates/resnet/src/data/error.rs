@@ -49,8 +49,8 @@ pub enum DataError {
     },
     /// A picture, or the file that holds it, is no longer what it was when it was indexed.
     #[error(
-        "{}: was changed since the data was listed; make its index again (`resnet data index \
-         DATA`), or start again where it has none",
+        "{}: was changed since the data was listed; start again, and where the data has an index, \
+         make that again first",
         text::path(.file)
     )]
     Changed {

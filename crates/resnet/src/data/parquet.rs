@@ -199,7 +199,7 @@ fn notes(scans: &[Scan], files: &[(u32, &PathBuf)]) -> Vec<Warning> {
     {
         let message = format!(
             "has compressed pages of {} pictures and {:.1} MB, so each picture that is read at \
-             random costs as much as all of its page; `resnet data pack` makes files without",
+             random costs as much as all of its page; packed anew, it has pages of its own",
             all.pictures / pages,
             all.bytes as f64 / pages as f64 / 1e6
         );

@@ -86,7 +86,7 @@ mod tests {
     fn nothing_behind_a_question_mark_is_left() {
         for (given, left) in [
             ("https://h/a/x.tar?sig=1", "https://h/a/x.tar"),
-            ("--data=tar:https://h/a/x.tar?sig=1?2", "--data=tar:https://h/a/x.tar"),
+            ("data=tar:https://h/a/x.tar?sig=1?2", "data=tar:https://h/a/x.tar"),
             ("https://u:p@h/x.tar", "https://h/x.tar"),
             ("https://u:p@h/x@y.tar#z", "https://h/x@y.tar"),
             ("https://h?sig=1", "https://h"),

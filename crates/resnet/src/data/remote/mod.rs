@@ -167,10 +167,8 @@ pub(super) fn refusal() -> Option<&'static str> {
     }
 }
 
-const WITHOUT: &str = "this program was built without `cloud`, which reads from buckets and \
-                       servers: \
-                       build it with `cargo build --release --features cloud`, or copy the \
-                       files here";
+const WITHOUT: &str = "this program was built without its feature `cloud`, which reads from \
+                       buckets and servers: build it with that, or copy the files here";
 
 #[cfg(not(feature = "cloud"))]
 pub(super) fn open(_: &Path, _: Option<Stamp>) -> io::Result<Arc<dyn Blob>> {

@@ -198,7 +198,7 @@ fn directory(blob: &dyn Blob, file: &Path) -> Result<Directory, DataError> {
         end_at = at;
     }
     if several {
-        let hint = "join the parts first, with `zip -s 0 FILE --out WHOLE.zip`";
+        let hint = "join the parts first, with `zip -s 0 FILE -O WHOLE.zip`";
         return Err(DataError::content(file, "a single zip file", "one of several parts", hint));
     }
     match found.at.checked_add(found.bytes).is_some_and(|end| end <= end_at) {

@@ -70,7 +70,7 @@ fn key_numbers(stats: &Stats, classes: usize) -> Vec<Stat> {
     stats_shown.push(stat("Grey in truth", percent(share, 1), note));
     if stats.unusable + stats.damaged > 0 {
         let unusable = thousands((stats.unusable + stats.damaged) as u64);
-        stats_shown.push(stat("Not usable", unusable, "resnet data check names them".into()));
+        stats_shown.push(stat("Not usable", unusable, "a check of the data names them".into()));
     }
     stats_shown
 }
