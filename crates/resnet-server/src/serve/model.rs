@@ -116,6 +116,8 @@ impl Counts {
 fn warm_up(predictor: &Predictor, threads: usize) -> Duration {
     let Shape { h, w, c } = predictor.input_shape();
     let image = Image { width: w, height: h, channels: c, pixels: vec![128; h * w * c] };
+    // Memory for as many answers at once.
+    predictor.each(threads, |_| (), |_, ()| std::ops::ControlFlow::Continue(()));
     // What goes wrong here goes wrong again where somebody is told.
     let answer = || drop(predictor.answer(&image, Ask::default()));
     answer();
