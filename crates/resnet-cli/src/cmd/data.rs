@@ -5,7 +5,7 @@ mod preview;
 mod split;
 mod stats;
 
-use resnet::data::check::{Check, Depth, Severity, check};
+use resnet::data::check::{Check, Depth, Part, Severity, check};
 
 use crate::term::{self, Out, bar, grouped};
 
@@ -125,19 +125,24 @@ fn run_check(args: &CheckArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A line for a split, whose name takes `width` columns.
+fn counts(out: &mut Out, part: &Part, width: usize) -> std::io::Result<()> {
+    let counts = part.classes.iter().map(|c| c.images);
+    let (least, most) = (counts.clone().min().unwrap_or(0), counts.max().unwrap_or(0));
+    writeln!(
+        out,
+        "{:<width$} {:>9} pictures of {} classes, {} to {} each",
+        part.split,
+        grouped(part.images as u64),
+        part.classes.len(),
+        grouped(least as u64),
+        grouped(most as u64)
+    )
+}
+
 fn write(out: &mut Out, found: &Check) -> std::io::Result<()> {
     for part in &found.splits {
-        let counts = part.classes.iter().map(|c| c.images);
-        let (least, most) = (counts.clone().min().unwrap_or(0), counts.max().unwrap_or(0));
-        writeln!(
-            out,
-            "{:<6} {:>9} pictures of {} classes, {} to {} each",
-            part.split,
-            grouped(part.images as u64),
-            part.classes.len(),
-            grouped(least as u64),
-            grouped(most as u64)
-        )?;
+        counts(out, part, 6)?;
     }
     for problem in &found.problems {
         let word = match problem.severity {

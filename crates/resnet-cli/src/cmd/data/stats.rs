@@ -81,18 +81,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
 
 fn write(out: &mut Out, stats: &Stats) -> std::io::Result<()> {
     for split in &stats.splits {
-        let part = &split.part;
-        let counts = part.classes.iter().map(|c| c.images);
-        let (least, most) = (counts.clone().min().unwrap_or(0), counts.max().unwrap_or(0));
-        writeln!(
-            out,
-            "{:<8} {:>9} pictures of {} classes, {} to {} each",
-            part.split,
-            grouped(part.images as u64),
-            part.classes.len(),
-            grouped(least as u64),
-            grouped(most as u64)
-        )?;
+        super::counts(out, &split.part, 8)?;
     }
     let unusable = stats.unusable + stats.damaged;
     if unusable > 0 {
