@@ -119,8 +119,19 @@ pub(crate) fn fit(plan: &Plan, tensors: &Tensors) -> Result<(), String> {
 
 /// What is wrong with a tensor as a parameter's value.
 pub(super) fn misfit(name: &str, param: &Param, array: Option<&Array>) -> Option<String> {
-    misshapen(name, param, array.map(Array::shape))
-        .or_else(|| misvalued(name, param.role == Role::RunningVar, array?.to_f32().as_deref()))
+    let Some(array) = array else { return misshapen(name, param, None) };
+    unfit(name, param, array.shape(), array.to_f32().as_deref())
+}
+
+/// The same of its shape and its numbers, `None` if it holds no floats.
+pub(super) fn unfit(
+    name: &str,
+    param: &Param,
+    shape: &[usize],
+    values: Option<&[f32]>,
+) -> Option<String> {
+    misshapen(name, param, Some(shape))
+        .or_else(|| misvalued(name, param.role == Role::RunningVar, values))
 }
 
 /// What is wrong with the shape of a parameter's value; `None` stands for a tensor that is missing.

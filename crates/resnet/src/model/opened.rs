@@ -9,10 +9,9 @@ use resnet_formats::safetensors;
 
 use super::error::ModelError;
 use super::file::{Model, PIXEL_MEAN};
-use super::layout::{misfit, misshapen, misvalued, none_of, write_through};
+use super::layout::{misfit, none_of, unfit, write_through};
 use super::read::{self, Found};
 use resnet_engine::exec::Session;
-use resnet_engine::op::Role;
 
 /// A model without its tensors, and where they are.
 pub(crate) struct Opened {
@@ -77,9 +76,7 @@ impl Opened {
                 continue;
             };
             let (name, param, values) = (&slots.name, &slots.param, array.to_f32());
-            let problem = misshapen(name, param, Some(array.shape()))
-                .or_else(|| misvalued(name, param.role == Role::RunningVar, values.as_deref()));
-            problems.extend(problem);
+            problems.extend(unfit(name, param, array.shape(), values.as_deref()));
             if problems.is_empty()
                 && let Some(values) = values
             {
