@@ -14,6 +14,7 @@ const ENGINE: &[&[&str]] =
 const LIBRARY: &[&[&str]] = &[
     &[
         "base/rng",
+        "base/hash",
         "base/suggest",
         "base/files",
         "base/machine",

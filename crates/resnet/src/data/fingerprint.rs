@@ -4,6 +4,7 @@
 //! do not count: to read them would take as long as an epoch.
 
 use super::Dataset;
+use crate::base::hash::fnv1a;
 
 /// A text that is another for other data, or for the same files in other classes.
 pub(crate) fn fingerprint(parts: &[&dyn Dataset]) -> String {
@@ -13,20 +14,18 @@ pub(crate) fn fingerprint(parts: &[&dyn Dataset]) -> String {
 }
 
 /// The state before the first part.
-pub(super) const BEGIN: u64 = 0xcbf2_9ce4_8422_2325;
+pub(super) use crate::base::hash::BEGIN;
 
 /// The state after a part, all of its names read.
 pub(super) fn after(before: u64, data: &dyn Dataset) -> u64 {
-    let mut hash = Fnv(before);
-    data.classes().iter().for_each(|class| hash.text(class));
+    let mut hash = data.classes().iter().fold(before, |hash, class| text(hash, class));
     let start = common_path(data);
     for index in 0..data.len() {
-        hash.bytes(&data.label(index).to_le_bytes());
+        hash = fnv1a(hash, &data.label(index).to_le_bytes());
         let name = data.name(index);
-        hash.text(name.get(start..).unwrap_or(&name));
+        hash = text(hash, name.get(start..).unwrap_or(&name));
     }
-    hash.bytes(&(data.len() as u64).to_le_bytes());
-    hash.0
+    fnv1a(hash, &(data.len() as u64).to_le_bytes())
 }
 
 /// Length of the path that all names begin with, up to a separator and before the folder of a
@@ -45,21 +44,9 @@ fn common_path(data: &dyn Dataset) -> usize {
     first.as_bytes()[..common].iter().rposition(|&b| b == b'/' || b == b'\\').map_or(0, |i| i + 1)
 }
 
-/// FNV-1a of 64 bits.
-struct Fnv(u64);
-
-impl Fnv {
-    fn bytes(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-
-    /// A text and its end.
-    fn text(&mut self, text: &str) {
-        self.bytes(text.as_bytes());
-        self.bytes(&[0xff]);
-    }
+/// The state after a text and its end.
+fn text(hash: u64, text: &str) -> u64 {
+    fnv1a(hash, text.as_bytes().iter().chain(&[0xff]))
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use super::bytes::{Reading, Writing};
 use super::columns::{Indexed, ROW};
 use super::{Bad, Catalogue, Columns, Part, Sizes};
 use crate::base::files::{self, FileError};
+use crate::base::hash::{self, fnv1a};
 use crate::base::threads::map_with;
 
 const MAGIC: &[u8; 8] = b"RESNETIX";
@@ -49,9 +50,7 @@ pub(in crate::data) fn path(place: &Path) -> Option<PathBuf> {
     }
     let around = if around.as_os_str().is_empty() { Path::new(".") } else { around };
     // Other patterns may be the same file name.
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = fnv1a(hash::BEGIN, name.as_bytes());
     let index = format!("{}-{hash:016x}{BEHIND}", files::safe_name(name));
     around.is_dir().then(|| around.join(index))
 }

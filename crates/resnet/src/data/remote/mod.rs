@@ -47,11 +47,10 @@ pub(super) fn names_object(place: &Path) -> bool {
 /// Where the index of data at an address is kept: among this user's caches.
 pub(super) fn index_of(place: &Path) -> Option<PathBuf> {
     use crate::base::files;
+    use crate::base::hash::{self, fnv1a};
     let text = address::text(place);
     let text = text.trim_end_matches('/');
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = fnv1a(hash::BEGIN, text.as_bytes());
     let last = text.rsplit('/').next().unwrap_or_default();
     let last: String = files::safe_name(last).chars().take(80).collect();
     let cache = match cfg!(test) {

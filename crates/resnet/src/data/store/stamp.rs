@@ -5,6 +5,8 @@ use std::io;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
+use crate::base::hash::{self, fnv1a};
+
 /// Size and time of the last change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::data) struct Stamp {
@@ -38,10 +40,7 @@ impl Stamp {
     pub(in crate::data) fn of_names(mut names: Vec<Vec<u8>>) -> Stamp {
         names.sort_unstable();
         let bytes = names.iter().flat_map(|name| name.iter().chain(&[0]));
-        let hash = bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, &byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        Stamp { length: names.len() as u64, changed: hash }
+        Stamp { length: names.len() as u64, changed: fnv1a(hash::BEGIN, bytes) }
     }
 }
 
