@@ -10,8 +10,9 @@ use super::{Declined, Picture, Stages};
 
 /// Tables that are kept for the next picture; most pictures have the same four.
 const KEPT: usize = 12;
-/// Bytes of a file's data for which memory is kept.
-const KEPT_BYTES: usize = 4 << 20;
+/// Bytes of data for which memory is kept: most photos have fewer, and of more each takes so long
+/// that taking memory is nothing.
+const KEPT_BYTES: usize = 512 << 10;
 /// Largest DC coefficient, multiplied by its step, where 1024 is white: what is beyond is damaged.
 const MAX_DC: i32 = 32767;
 
