@@ -35,6 +35,7 @@
 //! |---|---|
 //! | [`engine`] | networks as graphs, plans and the devices that run them |
 //! | [`base`] | small tools, usable everywhere |
+//! | [`ranks`] | several processes that train one network, and sums in an order of their own |
 //! | [`net`] | a catalogue of networks |
 //! | [`data`] | pictures: readers, augmentation, batches |
 //! | [`page`] | charts, pages and drawings |
@@ -52,6 +53,7 @@ pub mod measure;
 pub mod model;
 pub mod net;
 pub mod page;
+pub mod ranks;
 pub mod study;
 pub mod train;
 

@@ -22,7 +22,7 @@ const LIBRARY: &[&[&str]] = &[
         "base/text",
         "base/threads",
     ],
-    &["net", "data", "page/charts", "train/schedule", "measure/metric"],
+    &["net", "data", "ranks", "page/charts", "train/schedule", "measure/metric"],
     &["page/draw", "model", "measure/probe", "train/recipe"],
     &["model/foreign", "measure/summary", "measure/confidence"],
     &["model/export", "model/published", "train/event", "train/task", "measure/evaluate"],

@@ -1,0 +1,43 @@
+//! Ranks that agree: what one cannot do, none does.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Ranks, RanksError, ask};
+use crate::base::machine;
+
+/// What every rank says, by rank.
+///
+/// # Errors
+/// A rank is lost.
+pub fn gather<T: Serialize + DeserializeOwned>(
+    ranks: &dyn Ranks,
+    own: &T,
+) -> Result<Vec<T>, RanksError> {
+    let own = serde_json::to_vec(own).expect("what ranks say is plain data");
+    let all = ask(ranks, move |calls| calls.all_gather_bytes(&own)).wait()??;
+    let read = |bytes: &Vec<u8>| {
+        serde_json::from_slice(bytes).map_err(|error| {
+            RanksError::Differ(format!("ranks do not understand each other: {error}"))
+        })
+    };
+    all.iter().map(read).collect()
+}
+
+/// Goes on where all ranks could; else all end with the error of the first that could not, that
+/// rank with its own.
+///
+/// # Errors
+/// A rank failed or is lost.
+pub fn together<T, E: From<RanksError> + std::fmt::Display>(
+    ranks: &dyn Ranks,
+    own: Result<T, E>,
+) -> Result<T, E> {
+    let said = own.as_ref().err().map(|error| (machine::host(), error.to_string()));
+    let all = gather(ranks, &said)?;
+    let value = own?;
+    match all.into_iter().enumerate().find_map(|(rank, said)| Some((rank, said?))) {
+        None => Ok(value),
+        Some((rank, (host, message))) => Err(RanksError::Other { rank, host, message }.into()),
+    }
+}
