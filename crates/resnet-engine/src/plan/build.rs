@@ -91,6 +91,7 @@ impl Plan {
         let mut appended = update::Appended {
             accumulate: backward.end..backward.end,
             update: backward.end..backward.end,
+            buckets: Vec::new(),
             spans: Vec::new(),
         };
         if train {
@@ -98,9 +99,10 @@ impl Plan {
                 true => stages_below_head(graph, &shapes),
                 false => vec![0; graph.layers.len()],
             };
-            appended = update::append(&params, &below, &options, &mut slots, &mut steps);
+            appended =
+                update::append(&params, &below, &options, backward.clone(), &mut slots, &mut steps);
         }
-        let update::Appended { accumulate, update, spans } = appended;
+        let update::Appended { accumulate, update, buckets, spans } = appended;
         let regions = memory::lay_out(&mut slots, &steps, &read_by_host, options.keep_all, &spans);
         let written: HashSet<SlotId> = steps[forward.clone()]
             .iter()
@@ -123,6 +125,7 @@ impl Plan {
             forward,
             backward,
             accumulate,
+            buckets,
             update,
             input,
             logits,

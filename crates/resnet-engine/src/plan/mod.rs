@@ -5,6 +5,7 @@
 //! backward steps, `recompute` spares memory, `memory` gives every slot its place. Each is a
 //! function over plain data, and `text` prints the result.
 
+mod buckets;
 mod build;
 mod differentiate;
 mod fuse;
@@ -19,4 +20,4 @@ mod update;
 mod tests;
 
 pub use options::{Frozen, Mode, Optimizer, Options};
-pub use program::{ParamSlots, Plan, Training};
+pub use program::{Bucket, ParamSlots, Plan, Training};

@@ -36,6 +36,31 @@ pub struct Training {
     pub state: Vec<SlotId>,
 }
 
+/// Gradients of parameters that lie side by side, of a plan that sums them over shards.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    /// All of them.
+    pub grad: SlotId,
+    /// Where sums of them are put aside, by place.
+    pub aside: Vec<SlotId>,
+    /// The step of the backward pass before which the last of them is made.
+    pub made: usize,
+    /// The first step of its sums.
+    pub(super) first: usize,
+}
+
+impl Bucket {
+    /// The step that adds the sum at a place to the gradients.
+    pub fn add(&self, place: usize) -> Range<usize> {
+        self.first + 2 * place..self.first + 2 * place + 1
+    }
+
+    /// The step that puts the gradients aside at a place.
+    pub fn keep(&self, place: usize) -> Range<usize> {
+        self.first + 2 * place + 1..self.first + 2 * place + 2
+    }
+}
+
 /// Steps over planned memory.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -59,6 +84,8 @@ pub struct Plan {
     pub backward: Range<usize>,
     /// Steps that add a batch's gradients to their sums; none where each batch is a step.
     pub accumulate: Range<usize>,
+    /// Gradients by when the backward pass has made them, where they are summed over shards.
+    pub buckets: Vec<Bucket>,
     /// Steps that change parameters and averages.
     pub update: Range<usize>,
     /// The images, `[batch, h, w, c]`.

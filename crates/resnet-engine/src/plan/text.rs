@@ -45,6 +45,7 @@ impl Plan {
             StepKind::LinearBackwardInput { .. } => "linear dx",
             StepKind::LinearBackwardWeight(_) => "linear dw",
             StepKind::Accumulate => "accumulate",
+            StepKind::Keep => "keep",
             StepKind::Clear => "clear",
             StepKind::Update(update) => update.rule.name(),
             StepKind::Average => "average",

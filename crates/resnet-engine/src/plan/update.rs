@@ -3,8 +3,9 @@
 
 use std::ops::Range;
 
+use super::buckets;
 use super::options::Options;
-use super::program::ParamSlots;
+use super::program::{Bucket, ParamSlots};
 use crate::graph::LayerId;
 use crate::step::{Precision, Slot, SlotId, Space, Step, StepKind};
 
@@ -15,22 +16,30 @@ pub(super) type Span = (SlotId, SlotId);
 pub(super) struct Appended {
     /// Steps that add a batch's gradients to the sums.
     pub(super) accumulate: Range<usize>,
+    /// Gradients that are summed over shards, whose steps lie between the others.
+    pub(super) buckets: Vec<Bucket>,
     /// Steps that follow the last batch of a step.
     pub(super) update: Range<usize>,
     pub(super) spans: Vec<Span>,
 }
 
-struct Spans<'a> {
+/// Slots that are made on the way.
+pub(super) struct Spans<'a> {
     slots: &'a mut Vec<Slot>,
     made: Vec<Span>,
 }
 
 impl Spans<'_> {
+    /// A slot of its own.
+    pub(super) fn add(&mut self, slot: Slot) -> SlotId {
+        self.slots.push(slot);
+        SlotId(self.slots.len() - 1)
+    }
+
     /// A slot over slots that lie side by side, of which `first` is the first.
-    fn over(&mut self, name: &str, first: SlotId, len: usize) -> SlotId {
+    pub(super) fn over(&mut self, name: &str, first: SlotId, len: usize) -> SlotId {
         let space = self.slots[first.0].space;
-        self.slots.push(Slot::new(name.to_owned(), space, len, Precision::F32));
-        let span = SlotId(self.slots.len() - 1);
+        let span = self.add(Slot::new(name.to_owned(), space, len, Precision::F32));
         self.made.push((span, first));
         span
     }
@@ -42,10 +51,15 @@ pub(super) fn append(
     params: &[ParamSlots],
     below: &[usize],
     options: &Options,
+    backward: Range<usize>,
     slots: &mut Vec<Slot>,
     steps: &mut Vec<Step>,
 ) -> Appended {
     let mut spans = Spans { slots, made: Vec::new() };
+    let buckets = match options.shards {
+        Some(places) => buckets::append(params, places, backward, &mut spans, steps),
+        None => Vec::new(),
+    };
     let start = steps.len();
     let mut step = |layer, kind, reads, writes| {
         steps.push(Step { layer, fused: Vec::new(), kind, reads, writes });
@@ -100,5 +114,5 @@ pub(super) fn append(
         let a = spans.over(&format!("average of {what}"), average, len);
         end = step(layer, StepKind::Average, vec![w], vec![a]);
     }
-    Appended { update: accumulate.end..end, accumulate, spans: spans.made }
+    Appended { update: accumulate.end..end, accumulate, buckets, spans: spans.made }
 }

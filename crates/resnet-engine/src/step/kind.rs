@@ -232,6 +232,8 @@ pub enum StepKind {
     LinearBackwardWeight(Linear),
     /// `gradients -> sums`: added to what is there
     Accumulate,
+    /// `sums -> kept`: the same numbers
+    Keep,
     /// `-> sums`: zeros
     Clear,
     /// `gradients -> parameters, the rule's buffers`
@@ -245,7 +247,11 @@ impl StepKind {
     pub fn spans(&self) -> bool {
         matches!(
             self,
-            StepKind::Accumulate | StepKind::Clear | StepKind::Update(_) | StepKind::Average
+            StepKind::Accumulate
+                | StepKind::Keep
+                | StepKind::Clear
+                | StepKind::Update(_)
+                | StepKind::Average
         )
     }
 }

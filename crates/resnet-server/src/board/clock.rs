@@ -102,7 +102,16 @@ mod tests {
     }
 
     fn step(step: u64, epoch: u64) -> Step {
-        Step { step, epoch, loss: 1.0, top1: 0.5, lr: 0.1, images_per_s: 100.0, wait: 0.0 }
+        Step {
+            step,
+            epoch,
+            loss: 1.0,
+            top1: 0.5,
+            lr: 0.1,
+            images_per_s: 100.0,
+            wait: 0.0,
+            sync: None,
+        }
     }
 
     fn evaluated(step: u64, seconds: f64) -> Evaluated {

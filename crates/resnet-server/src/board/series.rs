@@ -308,7 +308,16 @@ mod tests {
     use super::*;
 
     fn step(step: u64, loss: f64) -> Step {
-        Step { step, epoch: 1, loss, top1: 0.5, lr: 0.1, images_per_s: 100.0, wait: 0.0 }
+        Step {
+            step,
+            epoch: 1,
+            loss,
+            top1: 0.5,
+            lr: 0.1,
+            images_per_s: 100.0,
+            wait: 0.0,
+            sync: None,
+        }
     }
 
     fn series(steps: u64, loss: impl Fn(u64) -> f64) -> Series {

@@ -240,11 +240,46 @@ impl Model {
         &self.path
     }
 
+    /// What its file holds.
+    ///
+    /// # Errors
+    /// There is too little memory.
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, ModelError> {
+        let mut bytes = Vec::new();
+        let written = safetensors::write(&self.file(), &mut bytes);
+        written
+            .map(|()| bytes)
+            .map_err(|error| ModelError::Format { path: self.path.clone(), error })
+    }
+
+    /// A model of what its file holds; `path` is what errors call it.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub(crate) fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Model, ModelError> {
+        let tensors = safetensors::read(bytes);
+        let tensors =
+            tensors.map_err(|error| ModelError::Format { path: path.to_owned(), error })?;
+        Model::described(path, tensors.metadata)?.with(tensors.entries)
+    }
+
     /// Writes the model file, the old one staying in place until the new one is whole.
     ///
     /// # Errors
     /// The file cannot be written, with the reason and what to try.
     pub fn save(&self, path: &Path) -> Result<(), ModelError> {
+        let tensors = self.file();
+        let written = files::write_atomic(path, |to| {
+            safetensors::write(&tensors, to).map_err(|error| match error {
+                FormatError::Io(error) => error,
+                other => std::io::Error::other(other),
+            })
+        });
+        Ok(written?)
+    }
+
+    /// The tensors and texts of its file.
+    fn file(&self) -> Tensors {
         let mut tensors = self.tensors.clone();
         tensors.metadata = self.metadata();
         tensors.metadata.insert("format".into(), CHECKED.into());
@@ -256,13 +291,7 @@ impl Model {
             let shape = self.preprocess.shape;
             tensors.insert(PIXEL_MEAN, Array::f32(vec![shape.h, shape.w, shape.c], mean.to_vec()));
         }
-        let written = files::write_atomic(path, |to| {
-            safetensors::write(&tensors, to).map_err(|error| match error {
-                FormatError::Io(error) => error,
-                other => std::io::Error::other(other),
-            })
-        });
-        Ok(written?)
+        tensors
     }
 
     /// The texts of its file: those of the table above, and whatever else travels with it. A

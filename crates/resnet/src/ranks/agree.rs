@@ -24,8 +24,8 @@ pub fn gather<T: Serialize + DeserializeOwned>(
     all.iter().map(read).collect()
 }
 
-/// Goes on where all ranks could; else all end with the error of the first that could not, that
-/// rank with its own.
+/// Goes on where all ranks could; else all end with the error of the first that could not: as what
+/// it is on rank 0, if that is the first, and as what is told of it elsewhere.
 ///
 /// # Errors
 /// A rank failed or is lost.
@@ -35,9 +35,10 @@ pub fn together<T, E: From<RanksError> + std::fmt::Display>(
 ) -> Result<T, E> {
     let said = own.as_ref().err().map(|error| (machine::host(), error.to_string()));
     let all = gather(ranks, &said)?;
-    let value = own?;
     match all.into_iter().enumerate().find_map(|(rank, said)| Some((rank, said?))) {
-        None => Ok(value),
+        None => own,
+        // Who speaks for all has the error itself.
+        Some((0, _)) if ranks.rank() == 0 => own,
         Some((rank, (host, message))) => Err(RanksError::Other { rank, host, message }.into()),
     }
 }

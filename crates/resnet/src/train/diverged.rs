@@ -24,6 +24,7 @@ pub(super) fn first_bad_layer(job: &Job, batch: &Batch) -> Result<String, ExecEr
         fuse: false,
         keep_all: true,
         accumulate: false,
+        shards: None,
         average: false,
         ..trained.plan().options
     };

@@ -15,6 +15,7 @@ use crate::measure::probe::ProbeError;
 use crate::measure::summary::SummaryError;
 use crate::model::ModelError;
 use crate::net::ArchError;
+use crate::ranks::RanksError;
 
 /// Why a run could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +71,9 @@ pub enum TrainError {
         /// The network.
         arch: String,
     },
+    /// Other processes of the run.
+    #[error(transparent)]
+    Ranks(#[from] RanksError),
     /// The directory already holds a run.
     #[error("{} already holds {}; continue that run, or choose another directory", .0.display(), .1)]
     Taken(PathBuf, &'static str),
@@ -124,6 +128,7 @@ impl TrainError {
             | TrainError::Occupied(..)
             | TrainError::NotADirectory(_)
             | TrainError::NoRun(..) => true,
+            TrainError::Ranks(error) => matches!(error, RanksError::Differ(_)),
             TrainError::Data(_)
             | TrainError::Model(_)
             | TrainError::Event(_)

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use resnet_engine::exec::Session;
 
-use super::TrainError;
 use super::event::{Pace, RunStarted};
 use super::learner::{self, Learner};
 use super::monitor::Monitor;
 use super::recipe::{Calendar, Keep, Recipe};
 use super::schedule::Schedule;
 use super::task::Task;
+use super::{TrainError, company};
 use crate::data::{self, Loader, LoaderOptions, OnBroken};
 use crate::measure::evaluate::{BATCH, Evaluation, evaluate_while, plan_within};
 use crate::measure::summary;
@@ -52,7 +52,10 @@ impl Job {
         let learner = Learner::new(&task, calendar.phases()[0])?;
         let evaluator = Evaluator::new(&task)?;
         let schedule = recipe.schedule(&calendar);
-        let monitor = Monitor::of(&task, &calendar)?;
+        let monitor = match company::is_first(&task.ranks) {
+            true => Monitor::of(&task, &calendar)?,
+            false => None,
+        };
         let start = task.start.as_ref();
         let licence = start.and_then(|start| start.tensors.metadata.get(LICENCE).cloned());
         let data = data::fingerprint(&[task.train.as_ref(), task.eval.as_ref()]);
@@ -230,6 +233,9 @@ impl Job {
             precision: self.learner.session.plan().options.precision.to_string(),
             precision_why: task.precision_why.map(str::to_owned),
             sizes: task.sizes.clone(),
+            ranks: task.ranks.as_ref().map_or(1, |ranks| ranks.count() as u64),
+            carrier: task.ranks.as_ref().map_or_else(String::new, |ranks| ranks.about()),
+            shards: learner::shard_count(&task.recipe) as u64,
             out,
         }
     }

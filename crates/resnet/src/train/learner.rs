@@ -1,17 +1,21 @@
 //! What learns: the network in the phase at hand, and the batches that it is shown.
 
-use std::sync::Arc;
+mod shards;
 
-use resnet_engine::exec::{Rates, Session, Target};
+use std::sync::Arc;
+use std::time::Duration;
+
+use resnet_engine::exec::{ExecError, Rates, Session, Target};
 use resnet_engine::graph::{Graph, Shape};
 use resnet_engine::plan::{self, Frozen, Options, Plan};
 use resnet_engine::step::{Precision, Rule, Space};
 
+use self::shards::{Said, Shards, Statistics, Tally, timed};
 use super::TrainError;
 use super::recipe::{self, Calendar, ClassWeights, Recipe, Sampling, Stretch};
 use super::task::Task;
 use crate::data::{
-    Augment, Batch, Epoch, Loader, LoaderOptions, OnBroken, Preprocess, Targets, Transform,
+    Augment, Batch, Epoch, Loader, LoaderOptions, OnBroken, Preprocess, Share, Targets, Transform,
 };
 use crate::measure::evaluate::loader_workers;
 use crate::measure::metric;
@@ -26,6 +30,10 @@ pub(super) struct Learner {
     stretch: Stretch,
     logits: Vec<f32>,
     targets: Targets,
+    /// Where a batch is computed in several.
+    shards: Option<Shards>,
+    /// Batches that this process takes up for a step.
+    batches: usize,
 }
 
 /// The gradient of a step, which lies in the session.
@@ -38,18 +46,34 @@ pub(super) struct Gradient {
     pub(super) right: u64,
     /// What gradients are multiplied with: 1 where their total was known beforehand.
     scale: f32,
-    /// A batch whose loss or gradient is not finite; the step ends with it.
+    /// Whether a loss or gradient is not finite: the step ends with it.
+    pub(super) diverged: bool,
+    /// The batch that it is of, where this process computed that.
     pub(super) bad: Option<Batch>,
+    /// Whether a process of the run wants to stop.
+    pub(super) stop: bool,
+    /// What other processes warn of.
+    pub(super) warnings: Vec<String>,
+    /// How long other processes were waited for.
+    pub(super) waited: Duration,
 }
 
 impl Learner {
     pub(super) fn new(task: &Task, stretch: Stretch) -> Result<Learner, TrainError> {
         let targets = targets(task);
         let graph = graph(task, &stretch)?;
+        let shards = Shards::of(shard_count(&task.recipe), &task.ranks);
         let session = Session::new(task.device.as_ref(), plan(task, &graph, &stretch)?)?;
-        let logits = vec![0.0; stretch.batch * task.classes.len()];
+        let logits = vec![0.0; session.plan().options.batch * task.classes.len()];
         let loader = loader(task, &stretch, &targets)?;
-        Ok(Learner { session, loader, graph, stretch, logits, targets })
+        let batches =
+            shards.as_ref().map_or(task.recipe.train.accumulate, |shards| shards.mine().len());
+        Ok(Learner { session, loader, graph, stretch, logits, targets, shards, batches })
+    }
+
+    /// Batches that this process takes up for a step.
+    pub(super) fn batches(&self) -> usize {
+        self.batches
     }
 
     /// Goes over to another phase: weights, averages and what the update rule keeps stay; of what
@@ -60,7 +84,8 @@ impl Learner {
         if redraws {
             self.graph = graph(task, &stretch)?;
             self.loader = loader(task, &stretch, &self.targets)?;
-            self.logits.resize(stretch.batch * task.classes.len(), 0.0);
+            let batch = stretch.batch / shard_count(&task.recipe);
+            self.logits.resize(batch * task.classes.len(), 0.0);
         }
         if redraws || before.freeze != stretch.freeze {
             let plan = plan(task, &self.graph, &stretch)?;
@@ -81,14 +106,29 @@ impl Learner {
         self.stretch.lr
     }
 
-    /// The gradient of the next step: of one batch, or the mean over several. `on` sees each batch
-    /// before it is used. `None` at the end of the epoch.
+    /// The gradient of the next step: of one batch, the mean over several, or over its shards. `on`
+    /// sees each batch before it is used; `stop` is told to the other processes of the run. `None`
+    /// at the end of the epoch.
     pub(super) fn gradient(
         &mut self,
         batches: &mut Epoch,
-        accumulate: usize,
+        stop: bool,
         on: &mut dyn FnMut(&Batch) -> Result<(), TrainError>,
     ) -> Result<Option<Gradient>, TrainError> {
+        let Some(mut shards) = self.shards.take() else {
+            return self.gradient_of_batches(batches, on);
+        };
+        let gradient = self.gradient_of_shards(&mut shards, batches, stop, on);
+        self.shards = Some(shards);
+        gradient
+    }
+
+    fn gradient_of_batches(
+        &mut self,
+        batches: &mut Epoch,
+        on: &mut dyn FnMut(&Batch) -> Result<(), TrainError>,
+    ) -> Result<Option<Gradient>, TrainError> {
+        let accumulate = self.batches;
         let mut all = Gradient::default();
         let mut weight = 0.0;
         // With weights of classes, the total of several batches is known only behind the last.
@@ -97,36 +137,115 @@ impl Learner {
             let Some(batch) = batches.next() else { return Ok(None) };
             let batch = batch?;
             on(&batch)?;
-            let of_batch = batch.weight.iter().map(|&w| f64::from(w)).sum::<f64>();
+            let of_batch = weight_of(&batch);
             total = match accumulate {
                 1 => of_batch,
                 n => (batch.weight.len() * n) as f64,
             };
-            let (target, weights) = (&batch.target, &batch.weight);
-            let target = Target { target, weight: weights, total: total as f32 };
-            self.session.feed(&batch.x, target)?;
-            self.session.forward()?;
+            self.forward(&batch, total)?;
             self.session.backward()?;
             let loss = self.session.sum_of_losses()?;
             if !loss.is_finite() || !self.session.all_finite(Space::Grad)? {
-                all.bad = Some(batch);
+                (all.diverged, all.bad) = (true, Some(batch));
                 return Ok(Some(all));
             }
             self.session.accumulate()?;
-            self.session.read(self.session.plan().logits, &mut self.logits)?;
-            let rows = self.logits.chunks_exact(self.session.plan().classes);
-            let right = rows
-                .zip(&batch.labels)
-                .filter(|(row, label)| metric::predicted(row) == Some(**label));
-            all.right += right.count() as u64;
+            all.right += self.right(&batch)?;
             all.images += batch.count as u64;
             all.loss += loss;
             weight += of_batch;
         }
-        // Where no image counts there is nothing to learn.
-        all.scale = if weight > 0.0 { (total / weight) as f32 } else { 0.0 };
-        all.loss = if weight > 0.0 { all.loss / weight } else { 0.0 };
+        all.divide(total, weight);
         Ok(Some(all))
+    }
+
+    fn gradient_of_shards(
+        &mut self,
+        shards: &mut Shards,
+        batches: &mut Epoch,
+        stop: bool,
+        on: &mut dyn FnMut(&Batch) -> Result<(), TrainError>,
+    ) -> Result<Option<Gradient>, TrainError> {
+        let total = self.stretch.batch as f64;
+        let mut statistics = Statistics::begin(&self.session, shards.places())?;
+        let mut said = Said { tallies: Vec::new(), bad: false, stop, warnings: Vec::new() };
+        let (mut bad, mut sums) = (None, None);
+        for (i, fold) in shards.folds.clone().iter().enumerate() {
+            let Some(batch) = batches.next() else { return Ok(None) };
+            let batch = batch?;
+            on(&batch)?;
+            said.warnings.extend(batch.warnings.iter().map(ToString::to_string));
+            if i > 0 {
+                statistics.restore(&mut self.session)?;
+            }
+            self.forward(&batch, total)?;
+            let sends = fold.keep.is_none() && shards.are_shared();
+            if sends {
+                sums = Some(shards.backward_and_send(&mut self.session)?);
+            } else {
+                self.session.backward()?;
+            }
+            let loss = self.session.sum_of_losses()?;
+            said.tallies.push(Tally::new(
+                loss,
+                weight_of(&batch),
+                batch.count as u64,
+                self.right(&batch)?,
+            ));
+            let finite = loss.is_finite() && self.session.all_finite(Space::Grad)?;
+            if !finite && bad.is_none() {
+                said.bad = true;
+                bad = Some(batch);
+                // Others wait for what this process sends.
+                if !shards.are_shared() {
+                    break;
+                }
+            }
+            if !sends {
+                shards.fold(fold, &mut self.session)?;
+            }
+            statistics.fold(fold, &self.session)?;
+        }
+        let mut all = Gradient { bad, ..Gradient::default() };
+        let told = timed(&mut all.waited, || shards.exchange(said))?;
+        let mut weight = 0.0;
+        for tally in told.iter().flat_map(|said| &said.tallies) {
+            all.loss += tally.loss();
+            all.images += tally.images;
+            all.right += tally.right;
+            weight += tally.weight();
+        }
+        all.diverged = told.iter().any(|said| said.bad);
+        all.stop = told.iter().any(|said| said.stop);
+        let own = shards.rank();
+        let others = told.into_iter().enumerate().filter(|(rank, _)| *rank != own);
+        all.warnings = others.flat_map(|(_, said)| said.warnings).collect();
+        if let Some(sums) = sums {
+            let session = &mut self.session;
+            timed(&mut all.waited, || shards.receive(sums, session))?;
+        }
+        if !all.diverged {
+            let session = &mut self.session;
+            timed(&mut all.waited, || statistics.end(shards, session))?;
+        }
+        all.divide(total, weight);
+        Ok(Some(all))
+    }
+
+    /// The forward pass of a batch whose losses are divided by `total`.
+    fn forward(&mut self, batch: &Batch, total: f64) -> Result<(), ExecError> {
+        let target = Target { target: &batch.target, weight: &batch.weight, total: total as f32 };
+        self.session.feed(&batch.x, target)?;
+        self.session.forward()
+    }
+
+    /// Images of a batch whose most likely class is their own.
+    fn right(&mut self, batch: &Batch) -> Result<u64, ExecError> {
+        self.session.read(self.session.plan().logits, &mut self.logits)?;
+        let rows = self.logits.chunks_exact(self.session.plan().classes);
+        let right =
+            rows.zip(&batch.labels).filter(|(row, label)| metric::predicted(row) == Some(**label));
+        Ok(right.count() as u64)
     }
 
     /// Changes the weights along a gradient; `steps` steps were done before.
@@ -148,6 +267,24 @@ impl Learner {
     pub(super) fn averages(&self) -> bool {
         self.session.plan().options.average
     }
+}
+
+impl Gradient {
+    /// Ends the sums over a step whose losses were divided by `total` and weigh `weight`.
+    fn divide(&mut self, total: f64, weight: f64) {
+        // Where no image counts there is nothing to learn.
+        self.scale = if weight > 0.0 { (total / weight) as f32 } else { 0.0 };
+        self.loss = if weight > 0.0 { self.loss / weight } else { 0.0 };
+    }
+}
+
+fn weight_of(batch: &Batch) -> f64 {
+    batch.weight.iter().map(|&w| f64::from(w)).sum()
+}
+
+/// Shards of a batch; the task left nothing open.
+pub(super) fn shard_count(recipe: &Recipe) -> usize {
+    recipe.train.shards.unwrap_or(1)
 }
 
 /// Checks that every phase trains the same weights.
@@ -195,8 +332,9 @@ fn plan(task: &Task, graph: &Graph, stretch: &Stretch) -> Result<Arc<Plan>, Trai
             stage: optimizer.stage_lr as f32,
         },
         accumulate: recipe.train.accumulate > 1,
+        shards: Shards::of(shard_count(recipe), &task.ranks).map(|shards| shards.places()),
         average: recipe.train.ema > 0.0,
-        ..Options::train(stretch.batch, recipe.train.label_smoothing as f32)
+        ..Options::train(stretch.batch / shard_count(recipe), recipe.train.label_smoothing as f32)
     };
     Ok(Arc::new(Plan::build(graph, options)?))
 }
@@ -248,7 +386,14 @@ pub(super) fn loader(
         on_broken: on_broken(recipe),
         balanced: recipe.data.sampling == Sampling::Balanced,
         targets: Some(targets.clone()),
-        ..LoaderOptions::train(stretch.batch, recipe.train.seed, workers(task))
+        share: Shards::of(shard_count(recipe), &task.ranks).map_or_else(Share::default, |shards| {
+            Share { of: shards.count(), mine: shards.mine() }
+        }),
+        ..LoaderOptions::train(
+            stretch.batch / shard_count(recipe),
+            recipe.train.seed,
+            workers(task),
+        )
     };
     Ok(Loader::new(task.train.clone(), transform, options)?)
 }

@@ -69,18 +69,15 @@ pub fn lr_find(recipe: Recipe, on: &mut dyn FnMut(u64, u64) -> Flow) -> Result<L
     let mut job = Job::prepare(Task::open(recipe)?)?;
     job.initialise()?;
     let frozen = job.calendar.phases()[0].freeze;
-    let accumulate = job.recipe().train.accumulate;
     let mut points: Vec<Point> = Vec::new();
     let (mut average, mut lowest) = (0.0, f64::INFINITY);
     'test: for epoch in 0.. {
         let mut batches = job.learner.loader.epoch(epoch, 0);
-        while let Some(gradient) =
-            job.learner.gradient(&mut batches, accumulate, &mut |_| Ok(()))?
-        {
+        while let Some(gradient) = job.learner.gradient(&mut batches, false, &mut |_| Ok(()))? {
             let step = points.len() as u64;
             let lr = RATES.0 * (RATES.1 / RATES.0).powf(step as f64 / (STEPS - 1) as f64);
             let loss = gradient.loss;
-            if gradient.bad.is_some() {
+            if gradient.diverged {
                 break 'test;
             }
             average = SMOOTHING * average + (1.0 - SMOOTHING) * loss;

@@ -2,12 +2,14 @@
 //!
 //! `task` opens what a recipe names; `job` turns it into what a run needs: `learner` takes steps,
 //! in the phase of the `recipe`'s calendar; `run` is the loop; `record`, `checkpoint` and
-//! `directory` keep it on disk; `outside` hears what other processes ask; `monitor` looks into the
+//! `directory` keep it on disk; `outside` hears what other programs ask, `company` the
+//! processes that train together; `monitor` looks into the
 //! network on the way; `diverged` finds the layer that broke; `report` draws the page; `inputs` is
 //! what the network sees, without a run. `lr_find` takes the same steps with a rate that rises;
 //! `finetune` chooses for a trained network and new data.
 
 mod checkpoint;
+mod company;
 mod directory;
 mod diverged;
 mod error;

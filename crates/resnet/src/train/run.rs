@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use resnet_engine::step::Space;
 
 use super::checkpoint::{self, Progress, Sums};
+use super::company;
 use super::directory::{BEST, Directory, LAST, MODEL, REPORT};
 use super::event::{Evaluated, Event, RunEnded, Step};
 use super::job::Job;
@@ -43,6 +44,9 @@ pub(super) struct Run<'a> {
     clock: Clock,
     /// What other processes ask of it.
     requests: Requests,
+    /// Whether this process was asked to stop, which those that it trains with hear with the next
+    /// step.
+    asked: bool,
 }
 
 /// What time is told of.
@@ -56,6 +60,8 @@ struct Clock {
     window: (Instant, Duration),
     /// Images trained on since then.
     images: u64,
+    /// How long the processes of the run have waited for each other since then.
+    sync: Duration,
 }
 
 impl<'a> Run<'a> {
@@ -69,7 +75,11 @@ impl<'a> Run<'a> {
         job.initialise()?;
         let warm_start = job.recipe().warm_start(job.task.arch.depth());
         let progress = Progress::new(warm_start, job.images(), job.data.clone());
-        let record = Record::start(create(&job)?, observer)?;
+        let directory = match company::is_first(&job.task.ranks) {
+            true => create(&job),
+            false => Ok(None),
+        };
+        let record = Record::start(company::together(&job.task.ranks, directory)?, observer)?;
         let mut run = Run::new(job, record, progress);
         let started = run.job.started(run.record.root());
         run.record.emit(Event::RunStarted(started))?;
@@ -80,40 +90,50 @@ impl<'a> Run<'a> {
         Ok(run)
     }
 
-    /// A run from its last checkpoint, or from its first step if it has none yet.
+    /// A run from its last checkpoint, or from its first step if it has none yet. A process that is
+    /// not the first of its run has no directory.
     pub(super) fn resume(
         mut job: Job,
-        directory: Directory,
+        directory: Option<Directory>,
         last: Option<Arc<Model>>,
         observer: &'a mut dyn Observer,
     ) -> Result<Run<'a>, TrainError> {
         let Some(last) = last else {
             // Killed before the first checkpoint, a run starts again; with its checkpoint lost,
             // that would hide the loss.
-            if Record::tells_of_checkpoint(&directory)? {
-                return Err(TrainError::Checkpoint {
-                    path: directory.path(LAST),
-                    problem:
-                        "it is missing, though the run had saved it; restore it, or start a new run"
-                            .into(),
-                });
-            }
-            directory.keep_recipe(job.recipe())?;
-            return Run::start(job, |_| Ok(Some(directory)), observer);
+            let create = |job: &Job| {
+                let Some(directory) = directory else { return Ok(None) };
+                if Record::tells_of_checkpoint(&directory)? {
+                    return Err(TrainError::Checkpoint {
+                        path: directory.path(LAST),
+                        problem:
+                            "it is missing, though the run had saved it; restore it, or start a \
+                             new run"
+                                .into(),
+                    });
+                }
+                directory.keep_recipe(job.recipe())?;
+                Ok(Some(directory))
+            };
+            return Run::start(job, create, observer);
         };
         let progress = checkpoint::restore(&mut job, &last)?;
         // All of it is in the session; the task may hold the same.
         job.task.start = None;
         drop(last);
-        let best = directory.path(BEST);
+        let best = directory.as_ref().map(|directory| directory.path(BEST));
         let owes = progress.since_evaluation.steps > 0;
-        let record = Record::resume(directory, progress.step, owes, observer)?;
+        let record = match directory {
+            Some(directory) => Record::resume(directory, progress.step, owes, observer)?,
+            None => Record::start(None, observer)?,
+        };
         // What was changed is of the run from here on, where nothing of it is refused.
         if let Some(directory) = record.directory() {
             directory.keep_recipe(job.recipe())?;
         }
         let mut run = Run::new(job, record, progress);
         run.saved = Some(run.progress.step);
+        let Some(best) = best else { return Ok(run) };
         if run.expects_best() && !files::is_there(&best)? {
             let message = format!(
                 "{BEST} is missing, the best weights so far (after step {}); restore it before the \
@@ -137,9 +157,11 @@ impl<'a> Run<'a> {
             before: progress.seconds,
             window: (Instant::now(), job.learner.loader.wait()),
             images: 0,
+            sync: Duration::ZERO,
         };
         let requests = Requests::of(record.directory().map(Directory::root));
-        Run { job, record, progress, evaluation: None, best: None, saved: None, clock, requests }
+        let (evaluation, best, saved, asked) = (None, None, None, false);
+        Run { job, record, progress, evaluation, best, saved, clock, requests, asked }
     }
 
     /// Trains to the end of the budget, until patience is spent, or until the observer says stop.
@@ -157,15 +179,19 @@ impl<'a> Run<'a> {
         while !self.is_over() {
             self.enter()?;
             let (epoch, from) = self.job.calendar.place(self.progress.step);
-            let from = from as usize * self.job.recipe().train.accumulate;
+            let from = from as usize * self.job.learner.batches();
             let mut batches = self.job.learner.loader.epoch(epoch, from);
             loop {
-                let (loss, images) = self.train_on(&mut batches)?;
+                let (loss, images, agreed) = self.train_on(&mut batches)?;
                 let step = self.progress.step;
                 let epochs = self.job.calendar.epochs();
                 let tick = Tick { step, total, epoch: epoch + 1, epochs, loss, images };
                 let says = self.record.observer.tick(&tick);
                 let mut flow = self.requests.or(self.record.observer, says);
+                if self.job.task.ranks.is_some() {
+                    self.asked |= flow == Flow::Stop;
+                    flow = agreed;
+                }
                 let (epoch_done, done) = (self.job.calendar.ends_epoch(step), step == total);
                 if step.is_multiple_of(event_every) || epoch_done || done {
                     self.tell_step(epoch + 1)?;
@@ -218,13 +244,13 @@ impl<'a> Run<'a> {
         self.job.enter(step)
     }
 
-    /// One step: forward, backward, update. Returns the mean loss and the number of images.
-    fn train_on(&mut self, batches: &mut Epoch) -> Result<(f64, usize), TrainError> {
+    /// One step: forward, backward, update. Returns the mean loss, the number of images, and
+    /// whether a process of the run wanted to stop after it.
+    fn train_on(&mut self, batches: &mut Epoch) -> Result<(f64, usize, Flow), TrainError> {
         let before = self.progress.step;
         let lr = self.job.lr(before, &self.progress.warm_start);
-        let accumulate = self.job.recipe().train.accumulate;
         let record = &mut self.record;
-        let gradient = self.job.learner.gradient(batches, accumulate, &mut |batch| {
+        let gradient = self.job.learner.gradient(batches, self.asked, &mut |batch| {
             for warning in &batch.warnings {
                 // Of the step under way, so that a run resumed before it tells it once.
                 let message = warning.to_string();
@@ -233,9 +259,15 @@ impl<'a> Run<'a> {
             Ok(())
         })?;
         let gradient = gradient.expect("the calendar counts the steps of an epoch");
-        if let Some(batch) = &gradient.bad {
-            let what = diverged::first_bad_layer(&self.job, batch)?;
-            return Err(self.diverged(what, before + 1));
+        for message in &gradient.warnings {
+            self.warn(message.clone(), before + 1)?;
+        }
+        self.clock.sync += gradient.waited;
+        if gradient.diverged {
+            let look = |batch| diverged::first_bad_layer(&self.job, batch);
+            let own = gradient.bad.as_ref().map(look).transpose()?;
+            let what = company::first_said(&self.job.task.ranks, own)?;
+            return Err(self.diverged(what.unwrap_or_default(), before + 1));
         }
         let session = &self.job.learner.session;
         if let Some(monitor) = self.job.monitor.as_mut().filter(|m| m.is_due(before + 1)) {
@@ -243,7 +275,8 @@ impl<'a> Run<'a> {
         }
         self.job.learner.update(&gradient, &self.job.task.recipe, lr, before)?;
         self.count(&gradient, lr)?;
-        Ok((gradient.loss, gradient.images as usize))
+        let flow = if gradient.stop { Flow::Stop } else { Flow::Go };
+        Ok((gradient.loss, gradient.images as usize, flow))
     }
 
     /// Counts a step that was done.
@@ -294,6 +327,7 @@ impl<'a> Run<'a> {
         let wait = waited.saturating_sub(self.clock.window.1).as_secs_f64();
         self.clock.window = (now, waited);
         let images = std::mem::take(&mut self.clock.images);
+        let sync = std::mem::take(&mut self.clock.sync).as_secs_f64() / seconds;
         self.record.emit(Event::Step(Step {
             step: self.progress.step,
             epoch,
@@ -302,6 +336,7 @@ impl<'a> Run<'a> {
             lr: self.progress.lr,
             images_per_s: images as f64 / seconds,
             wait: wait / seconds,
+            sync: self.job.task.ranks.as_ref().map(|_| sync),
         }))
     }
 
@@ -370,7 +405,7 @@ impl<'a> Run<'a> {
             self.progress.since_best += 1;
         }
         self.clock.window = (Instant::now(), self.job.learner.loader.wait());
-        self.clock.images = 0;
+        (self.clock.images, self.clock.sync) = (0, Duration::ZERO);
         Ok(Flow::Go)
     }
 
@@ -391,7 +426,12 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         self.check_weights()?;
-        let Some(path) = self.record.path(LAST) else { return Ok(()) };
+        let session = &self.job.learner.session;
+        company::check_weights(&self.job.task.ranks, session, self.progress.step)?;
+        let Some(path) = self.record.path(LAST) else {
+            self.saved = Some(self.progress.step);
+            return Ok(());
+        };
         let waited = Instant::now();
         self.record.sync()?;
         self.progress.seconds = self.seconds();

@@ -9,6 +9,7 @@ use crate::data::{
 };
 use crate::model::{Model, ModelError};
 use crate::net::{Arch, ArchError, OPTIONS};
+use crate::ranks::Group;
 use crate::train::recipe::{self, ImageFacts, Recipe, RecipeError};
 use resnet_engine::exec::{self, Device, OpenError};
 use resnet_engine::graph::{Graph, Shape};
@@ -56,6 +57,8 @@ pub struct Task {
     pub start: Option<Arc<Model>>,
     /// What computes.
     pub device: Arc<dyn Device>,
+    /// The processes that train together.
+    pub ranks: Group,
 }
 
 /// Why a recipe cannot be carried out.
@@ -208,6 +211,7 @@ impl Task {
             sizes: None,
             start: None,
             device,
+            ranks: None,
         })
     }
 
@@ -283,7 +287,11 @@ impl Task {
         if recipe.batch_follows.0 {
             let most = (train.len() / recipe.train.accumulate).max(1);
             recipe.train.batch = recipe.train.batch.min(most);
+            // Where there are fewer images than shards, the calendar says so.
+            let over = recipe.train.batch % recipe.train.shards.unwrap_or(1);
+            recipe.train.batch -= if over < recipe.train.batch { over } else { 0 };
         }
+        recipe.train.shards.get_or_insert(1);
         let (precision, precision_why) = match recipe.train.precision.asked() {
             Some(precision) => (precision, None),
             None => {
@@ -326,6 +334,7 @@ impl Task {
             sizes,
             start,
             device,
+            ranks: None,
         })
     }
 }

@@ -13,11 +13,12 @@ use super::observe::{Events, Observer};
 use super::recipe::{Recipe, RecipeError};
 use super::run::Run;
 use super::task::{GIVEN, Task, TaskError};
-use super::{INTERRUPTED, TrainError};
+use super::{INTERRUPTED, TrainError, company};
 use crate::base::files;
 use crate::data::Dataset;
 use crate::measure::evaluate::Evaluation;
 use crate::model::Model;
+use crate::ranks::{Group, Ranks};
 
 /// Trains a network: on data that a recipe names or any [`Dataset`], with or without a run
 /// directory.
@@ -37,6 +38,7 @@ pub struct Trainer<'a> {
     eval: Option<Arc<dyn Dataset>>,
     start: Option<Arc<Model>>,
     device: Option<Arc<dyn Device>>,
+    ranks: Group,
     out: Option<Place>,
     command: String,
     resume_command: Option<ResumeCommand>,
@@ -55,6 +57,14 @@ enum Base {
 enum Watcher<'a> {
     Borrowed(&'a mut dyn Observer),
     Owned(Events<'a>),
+}
+
+/// A run to go on with.
+struct Opened {
+    /// On the first process alone.
+    directory: Option<Directory>,
+    recipe: Recipe,
+    last: Option<Arc<Model>>,
 }
 
 /// A run that ended.
@@ -84,6 +94,7 @@ impl<'a> Trainer<'a> {
             eval: None,
             start: None,
             device: None,
+            ranks: None,
             out: None,
             command: String::new(),
             resume_command: None,
@@ -156,6 +167,15 @@ impl<'a> Trainer<'a> {
         self
     }
 
+    /// Trains together with other processes, each of which trains by the same recipe on the same
+    /// pictures: they share the shards of each batch, and all end with the same weights. The first
+    /// alone reads and writes the run's directory.
+    #[must_use]
+    pub fn ranks(mut self, ranks: Arc<dyn Ranks>) -> Trainer<'a> {
+        self.ranks = Some(ranks);
+        self
+    }
+
     /// Keeps the run in a directory, which must not hold one yet: events, checkpoints, the model
     /// and a page. Without one nothing is written.
     #[must_use]
@@ -220,35 +240,38 @@ impl<'a> Trainer<'a> {
             Some(Watcher::Owned(events)) => events,
             None => &mut nobody,
         };
+        let ranks = self.ranks.clone();
         if let Base::Resumed(directory) = &self.base {
-            let (mut directory, recipe) = Directory::open(directory)?;
-            let root = directory.root().to_owned();
-            directory.resume_command = self.resume_command.take().map(|command| command(&root));
-            let may_change = |key: &str| {
-                FREE.iter().any(|free| *free == key || free.split('.').nth(1) == Some(key))
+            let directory = directory.clone();
+            let opened = match company::is_first(&ranks) {
+                true => self.open_run(&directory).map(Some),
+                false => Ok(None),
             };
-            if let Some((key, _)) = self.changes.iter().find(|(key, _)| !may_change(key)) {
-                return Err(RecipeError::Fixed { key: key.clone(), free: &FREE }.into());
+            let mut opened = company::together(&ranks, opened)?;
+            if let Some(ranks) = ranks.as_deref() {
+                let own = opened.as_ref().map(|run| (&run.recipe, &run.last));
+                let (recipe, last) = company::resumed(ranks, own)?;
+                let run = opened.get_or_insert(Opened { directory: None, recipe, last: None });
+                run.last = run.last.take().or(last);
             }
-            let mut recipe = recipe.with(&self.changes)?;
-            directory.place_paths(&mut recipe);
-            let last = directory.path(LAST);
-            let there = files::is_there(&last)?;
-            let last = there.then(|| Model::load(&last).map(Arc::new)).transpose()?;
+            let Some(Opened { directory, recipe, last }) = opened else {
+                unreachable!("the first process opened the run, and told the others")
+            };
             // The checkpoint knows the preprocessing that the run took over from the model it
             // started from, which may be gone.
             if !recipe.model.start.is_empty() && last.is_some() {
                 self.start.clone_from(&last);
             }
-            let task = self.task(recipe)?;
-            return Run::resume(Job::prepare(task)?, directory, last, observer)?.go();
+            let job = company::together(&ranks, self.prepare(recipe, Vec::new()))?;
+            company::check_same(&ranks, &job)?;
+            return Run::resume(job, directory, last, observer)?.go();
         }
-        let recipe = self.resolved()?;
         let notes = std::mem::take(&mut self.notes);
         let (out, command) = (self.out.take(), std::mem::take(&mut self.command));
         let resume_command = self.resume_command.take();
-        let mut task = self.task(recipe)?;
-        task.warnings.extend(notes);
+        let prepared = self.resolved().and_then(|recipe| self.prepare(recipe, notes));
+        let job = company::together(&ranks, prepared)?;
+        company::check_same(&ranks, &job)?;
         let create = |job: &Job| -> Result<Option<Directory>, TrainError> {
             let Some(place) = out else { return Ok(None) };
             let device = job.task.device.as_ref();
@@ -257,7 +280,34 @@ impl<'a> Trainer<'a> {
             directory.resume_command = resume_command.map(|command| command(&root));
             Ok(Some(directory))
         };
-        Run::start(Job::prepare(task)?, create, observer)?.go()
+        Run::start(job, create, observer)?.go()
+    }
+
+    /// Opens the run to go on with.
+    fn open_run(&mut self, root: &Path) -> Result<Opened, TrainError> {
+        let (mut directory, recipe) = Directory::open(root)?;
+        let root = directory.root().to_owned();
+        directory.resume_command = self.resume_command.take().map(|command| command(&root));
+        let may_change =
+            |key: &str| FREE.iter().any(|free| *free == key || free.split('.').nth(1) == Some(key));
+        if let Some((key, _)) = self.changes.iter().find(|(key, _)| !may_change(key)) {
+            return Err(RecipeError::Fixed { key: key.clone(), free: &FREE }.into());
+        }
+        let mut recipe = recipe.with(&self.changes)?;
+        directory.place_paths(&mut recipe);
+        let last = directory.path(LAST);
+        let there = files::is_there(&last)?;
+        let last = there.then(|| Model::load(&last).map(Arc::new)).transpose()?;
+        Ok(Opened { directory: Some(directory), recipe, last })
+    }
+
+    fn prepare(self, mut recipe: Recipe, notes: Vec<String>) -> Result<Job, TrainError> {
+        let ranks = self.ranks.clone();
+        company::share(&mut recipe, &ranks)?;
+        let mut task = self.task(recipe)?;
+        task.warnings.extend(notes);
+        task.ranks = ranks;
+        Job::prepare(task)
     }
 
     /// The recipe with its changes.

@@ -142,6 +142,7 @@ pub(crate) fn outputs(
             vec![dw, db]
         }
         StepKind::Accumulate => vec![reference::accumulate(&old[0], &reads[0])],
+        StepKind::Keep => vec![reads[0].to_vec()],
         StepKind::Clear => vec![vec![0.0; old[0].len()]],
         StepKind::Update(update @ Update { rule: Rule::Sgd { momentum, nesterov }, .. }) => {
             let sgd = Sgd {

@@ -460,6 +460,10 @@ fn run<T: Map>(
             let [dw, mut sum, ..] = operands;
             sgd::accumulate(cpu, &mut sum, &dw);
         }
+        StepKind::Keep => {
+            let [sum, mut kept, ..] = operands;
+            elementwise::convert::<f32, f32>(cpu, &sum, &mut kept, false);
+        }
         StepKind::Clear => {
             let [mut sum, ..] = operands;
             sum.fill(0.0);

@@ -107,6 +107,15 @@ pub struct RunStarted {
     /// How pictures of different sizes become inputs of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sizes: Option<String>,
+    /// Processes that train it together.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub ranks: u64,
+    /// What carries their messages, where there are several.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub carrier: String,
+    /// Shards of a batch.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub shards: u64,
     /// The run directory.
     pub out: String,
 }
@@ -123,6 +132,16 @@ pub struct Pace {
 /// For fields that are left out.
 fn is_zero(n: &u64) -> bool {
     *n == 0
+}
+
+/// For fields that are left out at 1.
+fn is_one(n: &u64) -> bool {
+    *n == 1
+}
+
+/// What such fields are then.
+fn one() -> u64 {
+    1
 }
 
 /// The precision of runs that do not say.
@@ -152,6 +171,9 @@ pub struct Step {
     /// Fraction of that time spent waiting for images.
     #[serde(with = "crate::base::number")]
     pub wait: f64,
+    /// Fraction of that time spent waiting for the other processes of the run, where it has some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync: Option<f64>,
 }
 
 /// The outcome of an evaluation.
@@ -265,6 +287,7 @@ pub(crate) mod tests {
             lr: 0.1,
             images_per_s: 512.5,
             wait: 0.015625,
+            sync: None,
         })
     }
 

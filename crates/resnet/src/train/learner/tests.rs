@@ -40,7 +40,7 @@ fn momentum_and_averages_go_along_when_frozen_layers_thaw() {
     model::initialise(&mut learner.session, &task.graph, 1).unwrap();
     let mut batches = learner.loader.epoch(0, 0);
     for step in 0..3 {
-        let gradient = learner.gradient(&mut batches, 1, &mut |_| Ok(())).unwrap().unwrap();
+        let gradient = learner.gradient(&mut batches, false, &mut |_| Ok(())).unwrap().unwrap();
         learner.update(&gradient, &task.recipe, 0.1, step).unwrap();
     }
     let (values, averages) = (|p: &ParamSlots| Some(p.value), |p: &ParamSlots| p.average);
@@ -79,7 +79,7 @@ fn rare_classes_do_not_make_the_loss_large() {
     let mut learner = Learner::new(&task, calendar.phases()[0]).unwrap();
     model::initialise(&mut learner.session, &task.graph, 1).unwrap();
     let mut batches = learner.loader.epoch(0, 0);
-    let gradient = learner.gradient(&mut batches, 1, &mut |_| Ok(())).unwrap().unwrap();
+    let gradient = learner.gradient(&mut batches, false, &mut |_| Ok(())).unwrap().unwrap();
     let most = learner.targets.class_weights.iter().copied().fold(0.0, f32::max);
     assert!(most > 100.0, "{:?}", learner.targets.class_weights);
     assert!(gradient.loss < 10.0, "{}", gradient.loss);

@@ -84,6 +84,11 @@ impl Calendar {
             }));
         }
         let batches = recipe.phase.iter().filter_map(|phase| phase.batch);
+        let shards = recipe.train.shards.unwrap_or(1);
+        let mut all = batches.clone().chain([recipe.train.batch]);
+        if let Some(batch) = all.find(|batch| !batch.is_multiple_of(shards)) {
+            return Err(RecipeError::Shards { batch, shards });
+        }
         let most = batches.chain([recipe.train.batch]).find(|&batch| per_epoch(batch) == 0);
         if let Some(batch) = most {
             let accumulate = recipe.train.accumulate;

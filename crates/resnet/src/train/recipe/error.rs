@@ -71,6 +71,34 @@ pub enum RecipeError {
         /// Images to train on.
         images: u64,
     },
+    /// A batch has no equal shards.
+    #[error(
+        "a batch of {batch} cannot be cut into {shards} equal shards; use {}, or another \
+         `train.shards`",
+        match batch / shards * shards {
+            0 => shards.to_string(),
+            below => format!("{below} or {}", below + shards),
+        }
+    )]
+    Shards {
+        /// Images a batch.
+        batch: usize,
+        /// Its shards.
+        shards: usize,
+    },
+    /// Processes have no equal parts of a batch's shards.
+    #[error(
+        "{ranks} processes cannot share {shards} {} evenly; start a number of them that divides \
+         `train.shards`, or, in a new run, set that to {} or another multiple of {ranks}",
+        if *shards == 1 { "shard" } else { "shards" },
+        shards.next_multiple_of(*ranks)
+    )]
+    Uneven {
+        /// Shards of a batch.
+        shards: usize,
+        /// Processes.
+        ranks: usize,
+    },
     /// More steps are done than the run may have.
     #[error(
         "the run has done {steps} steps, more than its budget of {budget}; give it at least {steps}"

@@ -245,6 +245,8 @@ sections! {
         batch: usize, "from 1 to 65536", |x| (1..=65_536).contains(x), "Images a batch.";
         accumulate: usize, "from 1 to 4096", |x| (1..=4096).contains(x),
             "Batches a step: their gradients are averaged before the weights change, as if the batch were that much larger, in the memory of one.";
+        shards: Option<usize>, "from 1 to 65536", |x| x.is_none_or(|x| (1..=65_536).contains(&x)),
+            "Equal parts of a batch that have batch norms and a gradient of their own; processes share them evenly. Results depend on it, not on how many processes there are. `auto` is one for each process.";
         label_smoothing: f64, "from 0 to below 1", |x| (0.0..1.0).contains(x),
             "The part of a label's weight that is spread over all classes.";
         class_weights: ClassWeights, "", any,

@@ -108,8 +108,10 @@ impl Recipe {
         Ok(Recipe::from_file(config)?.decided())
     }
 
-    /// The recipe of a run that began, where a precision that is left open was f32.
+    /// The recipe of a run that began, where a precision that is left open was f32 and a batch that
+    /// says nothing of shards was one.
     pub(crate) fn decided(mut self) -> Recipe {
+        self.train.shards.get_or_insert(1);
         if self.train.precision == Precision::Auto {
             self.train.precision = Precision::F32;
         }
@@ -235,6 +237,12 @@ impl Recipe {
                 self.train.epochs.is_some() == self.train.steps.is_some(),
                 "`train.epochs`, `train.steps`",
                 "a run has one budget; set exactly one of them",
+            ),
+            (
+                self.train.accumulate > 1 && self.train.shards.is_some_and(|shards| shards > 1),
+                "`train.accumulate`, `train.shards`",
+                "shards of a batch are computed one after another already; set accumulate to 1 and \
+                 batch to the images of all",
             ),
             (
                 self.optimizer.nesterov && self.optimizer.momentum == 0.0,

@@ -4,6 +4,7 @@ use super::Run;
 use crate::model::Model;
 use crate::train::TrainError;
 use crate::train::checkpoint::{self, Progress};
+use crate::train::company;
 use crate::train::directory::BEST;
 
 impl Run<'_> {
@@ -16,7 +17,9 @@ impl Run<'_> {
         self.save()?;
         match self.record.path(BEST) {
             Some(path) => checkpoint::save(&self.job, &self.progress, &path)?,
-            None if self.job.keeps_best() => self.best = Some(self.job.model()?),
+            None if self.job.keeps_best() && company::is_first(&self.job.task.ranks) => {
+                self.best = Some(self.job.model()?)
+            }
             None => {}
         }
         Ok(())
@@ -33,6 +36,14 @@ impl Run<'_> {
         if !self.expects_best() {
             return Ok(None);
         }
+        let own = match company::is_first(&self.job.task.ranks) {
+            true => self.kept_best()?,
+            false => None,
+        };
+        company::model(&self.job.task.ranks, own)
+    }
+
+    fn kept_best(&mut self) -> Result<Option<Model>, TrainError> {
         let Some(path) = self.record.path(BEST) else {
             return Ok(self.best.take());
         };
