@@ -32,11 +32,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Area, DataError, Dataset, Image, Part, Targets, Transform, View, Warning};
-use crate::base::rng::Rng;
 
 mod crew;
+mod order;
+mod share;
 
 use crew::Crew;
+use order::Turn;
+pub use share::Share;
 
 /// How batches are made.
 #[derive(Clone, Debug)]
@@ -57,8 +60,11 @@ pub struct LoaderOptions {
     /// Inputs made of each picture, one after another: 1, or [`CROPS`](super::CROPS) for
     /// evaluation.
     pub crops: usize,
-    /// Leave out what does not fill a batch at the end.
+    /// Leave out what does not fill a batch at the end, and batches that do not fill a group of
+    /// the share.
     pub drop_last: bool,
+    /// Which of the batches are made; the others are made by other processes.
+    pub share: Share,
     /// Batches ready or under way at most, beside the one in the caller's hands; at least one a
     /// worker.
     pub prefetch: usize,
@@ -93,6 +99,7 @@ impl LoaderOptions {
             balanced: false,
             crops: 1,
             drop_last: true,
+            share: Share::default(),
             prefetch: 3,
             on_broken: OnBroken::Replace,
             targets: Some(Targets::default()),
@@ -130,7 +137,7 @@ pub struct Batch {
     /// Pictures in the batch. Fewer than fill it at the end of an evaluation, and after
     /// [`OnBroken::LeaveOut`] (even none).
     pub count: usize,
-    /// Position of the batch in its epoch.
+    /// Position of the batch in its epoch, among those of all shares.
     pub step: usize,
     /// Pictures found broken for the first time.
     pub warnings: Vec<Warning>,
@@ -174,8 +181,6 @@ struct Buffers {
     indices: Vec<u32>,
 }
 
-/// Keeps the order's stream apart from others of the same seed.
-const STREAM: u64 = 0x6f72_6465;
 /// Pictures tried in place of a broken one.
 const REPLACEMENTS: usize = 64;
 
@@ -183,7 +188,8 @@ impl Loader {
     /// A loader of `data`'s pictures through `transform`.
     ///
     /// # Errors
-    /// The batch is 0, or larger than the data while only full batches are wanted.
+    /// The batch is 0, or larger than the data while only full batches are wanted, or the share is
+    /// none.
     pub fn new(
         data: Arc<dyn Dataset>,
         transform: Transform,
@@ -192,11 +198,19 @@ impl Loader {
         let (len, batch) = (data.len(), options.batch);
         let fault = if batch == 0 {
             Some("the batch is 0; it must be at least 1".to_string())
+        } else if let Some(fault) = options.share.fault() {
+            Some(fault)
         } else if len == 0 || len > u32::MAX as usize {
             Some(format!("the data has {len} pictures; 1 to {} are possible", u32::MAX))
         } else if options.drop_last && batch > len {
             Some(format!(
                 "the batch is {batch}, but the data has only {len} pictures; use a batch of {len} or less"
+            ))
+        } else if options.drop_last && len / batch < options.share.of {
+            let of = options.share.of;
+            Some(format!(
+                "{of} batches of {batch} pictures are wanted at once, but the data has only {len} \
+                 pictures; use smaller batches, or fewer at once"
             ))
         } else if batch
             .checked_mul(options.crops * transform.shape().len() * size_of::<f32>())
@@ -221,13 +235,15 @@ impl Loader {
         }
     }
 
-    /// Batches in an epoch.
+    /// Batches in an epoch, of the loader's share.
     pub fn steps(&self) -> usize {
         let Shared { data, options, .. } = self.shared.as_ref();
-        match options.drop_last {
-            true => data.len() / options.batch,
+        let Share { of, .. } = options.share;
+        let batches = match options.drop_last {
+            true => data.len() / options.batch / of * of,
             false => data.len().div_ceil(options.batch),
-        }
+        };
+        options.share.count(batches)
     }
 
     /// Inputs made of each picture.
@@ -240,17 +256,11 @@ impl Loader {
         &self.shared.data
     }
 
-    /// The batches of an epoch from `from_step` on, in order. Dropping it stops its workers.
+    /// The batches of an epoch in order, without the first `from_step` of the loader's share.
+    /// Dropping it stops its workers.
     pub fn epoch(&self, epoch: u64, from_step: usize) -> Epoch {
         let shared = self.shared.clone();
-        let len = shared.data.len() as u32;
-        let mut order: Vec<Turn> = match shared.options.balanced {
-            true => balanced(shared.data.as_ref(), shared.options.seed, epoch),
-            false => (0..len).map(|index| Turn { index, round: 0 }).collect(),
-        };
-        if shared.options.shuffle {
-            Rng::new(shared.options.seed, &[STREAM, epoch]).shuffle(&mut order);
-        }
+        let order = order::order(shared.data.as_ref(), &shared.options, epoch);
         let job = Arc::new(Job { shared, order, epoch, end: self.steps() });
         let workers = job.shared.options.workers.min(job.end.saturating_sub(from_step));
         Epoch {
@@ -268,39 +278,7 @@ impl Loader {
     }
 }
 
-/// A picture's turn in an epoch.
-#[derive(Clone, Copy)]
-struct Turn {
-    index: u32,
-    /// How often it has had a turn in this epoch before.
-    round: u32,
-}
-
-/// As many turns as the data has pictures, every class equally often: its pictures in a random
-/// order, then again in another.
-fn balanced(data: &dyn Dataset, seed: u64, epoch: u64) -> Vec<Turn> {
-    let mut by_class = vec![Vec::new(); data.classes().len()];
-    for index in 0..data.len() {
-        by_class[data.label(index) as usize].push(index as u32);
-    }
-    by_class.retain(|members| !members.is_empty());
-    let classes = by_class.len();
-    let mut turns = Vec::with_capacity(data.len());
-    for (class, mut members) in by_class.into_iter().enumerate() {
-        // What does not divide goes to other classes in other epochs.
-        let place = (class + epoch as usize) % classes;
-        let wanted = (data.len() + classes - 1 - place) / classes;
-        for round in 0..wanted.div_ceil(members.len()) as u32 {
-            let key = [STREAM, epoch, 1 + class as u64, round.into()];
-            Rng::new(seed, &key).shuffle(&mut members);
-            let left = wanted - round as usize * members.len();
-            turns.extend(members.iter().take(left).map(|&index| Turn { index, round }));
-        }
-    }
-    turns
-}
-
-/// What makes one epoch's batches.
+/// What makes one epoch's batches, which are counted as the loader's share has them.
 struct Job {
     shared: Arc<Shared>,
     order: Vec<Turn>,
@@ -309,13 +287,19 @@ struct Job {
 }
 
 impl Job {
-    /// Batch `step`; a panic inside becomes an error.
-    fn build(&self, step: usize, image: &mut Image) -> Result<Batch, DataError> {
+    /// Batch `own` of the share; a panic inside becomes an error.
+    fn build(&self, own: usize, image: &mut Image) -> Result<Batch, DataError> {
+        let step = self.place(own);
         catch_unwind(AssertUnwindSafe(|| self.build_unguarded(step, image))).unwrap_or_else(
             |panic| {
                 Err(DataError::Worker { epoch: self.epoch, step, message: text_of(panic.as_ref()) })
             },
         )
+    }
+
+    /// The position in the epoch of batch `own` of the share.
+    fn place(&self, own: usize) -> usize {
+        self.shared.options.share.place(own)
     }
 
     fn build_unguarded(&self, step: usize, image: &mut Image) -> Result<Batch, DataError> {
@@ -454,7 +438,11 @@ impl Iterator for Epoch {
         }
         let start = Instant::now();
         let built = match &self.crew {
-            Some(crew) => crew.take(self.next, self.job.epoch),
+            Some(crew) => crew.take(self.next).unwrap_or_else(|| {
+                let (epoch, step) = (self.job.epoch, self.job.place(self.next));
+                let message = "the workers have ended".to_string();
+                Err(DataError::Worker { epoch, step, message })
+            }),
             None => self.job.build(self.next, &mut self.image),
         };
         let waited = start.elapsed();

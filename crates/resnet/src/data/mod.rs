@@ -53,7 +53,7 @@ use describe::describe;
 pub use error::{DataError, Warning};
 pub(crate) use fingerprint::fingerprint;
 pub use format::{BadFiles, Format, OpenOptions, Splits};
-pub use loader::{Batch, Epoch, Loader, LoaderOptions, OnBroken};
+pub use loader::{Batch, Epoch, Loader, LoaderOptions, OnBroken, Share};
 pub use memory::Memory;
 pub(crate) use numbered::with_numbers;
 pub use pack::{PackFormat, PackOptions, PackReport, PackStage, Shrink, pack};

@@ -65,18 +65,18 @@ impl Crew {
         (!crew.threads.is_empty()).then_some(crew)
     }
 
-    pub(super) fn take(&self, step: usize, epoch: u64) -> Result<Batch, DataError> {
+    /// Waits for a batch; none once the workers have ended without it.
+    pub(super) fn take(&self, step: usize) -> Option<Result<Batch, DataError>> {
         let mut state = lock(&self.window.state);
         let place = step % state.places.len();
         loop {
             if let Some(built) = state.places[place].take() {
                 state.take = step + 1;
                 self.window.free.notify_all();
-                return built;
+                return Some(built);
             }
             if state.working == 0 {
-                let message = "the workers have ended".to_string();
-                return Err(DataError::Worker { epoch, step, message });
+                return None;
             }
             state = self.window.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
         }

@@ -79,6 +79,32 @@ fn a_resumed_epoch_is_the_rest_of_it() {
 }
 
 #[test]
+fn shares_are_the_whole_epoch_cut() {
+    let targets = Some(Targets { mixup: 0.4, ..Targets::default() });
+    let training = LoaderOptions { targets, ..LoaderOptions::train(3, 11, 0) };
+    for (options, drop_last) in [(training, true), (LoaderOptions::eval(3, 0), false)] {
+        let whole = seen(&loader(numbered(), options.clone()), 2, 0);
+        for cuts in [[0, 1, 2], [0, 2, 5], [0, 5, 8]] {
+            let of = cuts[2];
+            let end = if drop_last { whole.len() / of * of } else { whole.len() };
+            for (mine, workers) in cuts.windows(2).flat_map(|cut| [0, 1, 3].map(|n| (cut, n))) {
+                let mine = mine[0]..mine[1];
+                let wanted = whole[..end].iter().filter(|batch| mine.contains(&(batch.0 % of)));
+                let wanted: Vec<Seen> = wanted.cloned().collect();
+                let share = Share { of, mine };
+                let loader =
+                    loader(numbered(), LoaderOptions { share, workers, ..options.clone() });
+                assert_eq!(loader.steps(), wanted.len());
+                for from in 0..=wanted.len() + 1 {
+                    let rest = &wanted[from.min(wanted.len())..];
+                    assert_eq!(seen(&loader, 2, from), rest, "{cuts:?}, {workers} workers, {from}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn an_epoch_is_every_picture_once() {
     let data = numbered();
     let options = LoaderOptions { drop_last: false, ..LoaderOptions::train(8, 1, 1) };
@@ -312,6 +338,11 @@ fn a_panic_becomes_an_error() {
         );
         assert_eq!(loader.epoch(7, 5).count(), 3, "the loader still works");
     }
+    let share = Share { of: 2, mine: 0..1 };
+    let loader =
+        loader(Broken::new(&[], Some(22)), LoaderOptions { share, ..LoaderOptions::eval(5, 1) });
+    let error = loader.epoch(7, 2).next().unwrap().err().unwrap().to_string();
+    assert!(error.starts_with("loading batch 4 of epoch 7 failed inside:"), "{error}");
 }
 
 #[test]
@@ -360,6 +391,11 @@ fn settings_must_fit_the_data() {
         ),
         "{error}"
     );
+    let shared =
+        |of, mine| LoaderOptions { share: Share { of, mine }, ..LoaderOptions::train(9, 0, 0) };
+    assert!(refused(shared(5, 0..1)).contains("5 batches of 9 pictures are wanted at once"));
+    assert!(refused(shared(2, 2..2)).contains("at least one of them"));
+    assert_eq!(loader(numbered(), shared(4, 1..3)).steps(), 2);
     assert!(refused(LoaderOptions::eval(usize::MAX / 8, 0)).contains("does not fit in memory"));
     assert_eq!(loader(numbered(), LoaderOptions::train(37, 0, 0)).steps(), 1);
     assert_eq!(loader(numbered(), LoaderOptions::eval(38, 0)).steps(), 1);
