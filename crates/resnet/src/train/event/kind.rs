@@ -347,6 +347,9 @@ pub(crate) mod tests {
             precision: "f32".into(),
             precision_why: None,
             sizes: None,
+            ranks: 1,
+            carrier: String::new(),
+            shards: 1,
             out: "runs/1".into(),
         })
     }

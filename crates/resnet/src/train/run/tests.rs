@@ -34,7 +34,7 @@ fn a_run_that_goes_on_holds_its_checkpoint_no_longer_than_it_must() {
     let task = Task::of_data(recipe, eval.clone(), Some(eval), start, device).unwrap();
     let mut nobody = ();
     let job = Job::prepare(task).unwrap();
-    let run = Run::resume(job, directory, Some(last), &mut nobody).unwrap();
+    let run = Run::resume(job, Some(directory), Some(last), &mut nobody).unwrap();
     assert_eq!(run.progress.step, 2);
     assert!(run.job.task.start.is_none() && held.upgrade().is_none());
 }
