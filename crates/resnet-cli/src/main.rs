@@ -7,6 +7,7 @@ mod hints;
 mod live;
 mod observer;
 mod places;
+mod ranks;
 mod term;
 mod weights;
 

@@ -20,9 +20,23 @@ use signal_hook::flag;
 /// Left by a run that was stopped: the shell's code for an interrupt.
 pub(crate) const INTERRUPTED: u8 = 130;
 
+/// Whether another process of the run speaks for this one.
+static SILENT: AtomicBool = AtomicBool::new(false);
+
+/// Shows nothing from here on: another process of the run says the same.
+pub(crate) fn be_silent() {
+    SILENT.store(true, Ordering::Relaxed);
+}
+
+fn is_silent() -> bool {
+    SILENT.load(Ordering::Relaxed)
+}
+
 /// Prints a line on standard error. Whoever closed it does not want to know; training goes on.
 pub(crate) fn tell(line: &str) {
-    let _ = writeln!(io::stderr(), "{}", text::line(line));
+    if !is_silent() {
+        let _ = writeln!(io::stderr(), "{}", text::line(line));
+    }
 }
 
 /// Prints what is wrong with the words that were typed, or the help that they ask for.
@@ -37,12 +51,12 @@ pub(crate) fn tell_usage(error: &clap::Error, again: impl Fn(Vec<String>) -> Opt
     };
 }
 
-/// Standard output. What one `writeln!` writes is one line.
-pub(crate) struct Out(StdoutLock<'static>);
+/// Standard output, if this process speaks. What one `writeln!` writes is one line.
+pub(crate) struct Out(Option<StdoutLock<'static>>);
 
 /// Standard output, until the end of its life.
 pub(crate) fn out() -> Out {
-    Out(io::stdout().lock())
+    Out((!is_silent()).then(|| io::stdout().lock()))
 }
 
 impl Out {
@@ -53,23 +67,27 @@ impl Out {
             Some(line) => (line, "\n"),
             None => (text.as_str(), ""),
         };
-        named(write!(self.0, "{}{end}", text::line(line)))
+        self.write(format_args!("{}{end}", text::line(line)))
     }
 
     /// A line of JSON, for programs, at once.
     pub(crate) fn json(&mut self, json: impl Display) -> io::Result<()> {
-        named(writeln!(self.0, "{}", ascii_controls(&json.to_string())))?;
+        self.write(format_args!("{}\n", ascii_controls(&json.to_string())))?;
         self.flush()
     }
 
     /// Bytes as they are: tables by RFC 4180, scripts, drawings.
     pub(crate) fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
-        named(self.0.write_all(bytes))
+        named(self.0.as_mut().map_or(Ok(()), |out| out.write_all(bytes)))
     }
 
     /// Writes what a line without an end has left in memory.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        named(self.0.flush())
+        named(self.0.as_mut().map_or(Ok(()), Write::flush))
+    }
+
+    fn write(&mut self, text: fmt::Arguments<'_>) -> io::Result<()> {
+        named(self.0.as_mut().map_or(Ok(()), |out| out.write_fmt(text)))
     }
 }
 
@@ -105,9 +123,9 @@ pub(crate) fn people_read_errors() -> bool {
 /// A progress bar on standard error.
 pub(crate) struct Bar(ProgressBar);
 
-/// A bar on standard error if that is a terminal, hidden if not.
+/// A bar on standard error if that is a terminal and this process speaks, hidden if not.
 pub(crate) fn bar(len: u64, unit: &str) -> Bar {
-    let target = if people_read_errors() {
+    let target = if people_read_errors() && !is_silent() {
         ProgressDrawTarget::stderr()
     } else {
         ProgressDrawTarget::hidden()

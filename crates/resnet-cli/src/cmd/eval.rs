@@ -1,15 +1,19 @@
 //! `resnet eval`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use resnet::engine::exec;
+use resnet::engine::exec::{self, Device};
 use resnet::measure::evaluate::{self, Crops, How, Report, evaluate_as};
+use resnet::model::Model;
+use resnet::train::recipe::Recipe;
 
 use super::parts::{Parts, parts};
 use super::paths::{keep_runs, load_model, recipe_of};
 use super::precision::Asked;
 use crate::exit::Usage;
 use crate::observer::worth;
+use crate::ranks;
 use crate::term::{self, bar, command_line, grouped, tell};
 
 /// Arguments of `resnet eval`.
@@ -50,7 +54,17 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+/// What is evaluated, on what.
+struct Opened {
+    model: Model,
+    /// What it learned by, if it says so.
+    recipe: Option<Recipe>,
+    parts: Parts,
+    device: Arc<dyn Device>,
+    crops: Crops,
+}
+
+fn open(args: &Args) -> anyhow::Result<Opened> {
     let crops = match args.crops {
         1 => Crops::One,
         10 => Crops::Ten,
@@ -59,11 +73,19 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     if let Some(out) = &args.report {
         keep_runs("--report", out)?;
     }
-    let mut model = load_model(&args.model)?;
+    let model = load_model(&args.model)?;
     let recipe = recipe_of(&args.model, &model)?;
     let (data, split) = (args.data.as_deref(), args.split.as_deref());
-    let Parts { source, name, part, .. } = parts(data, split, &model, recipe.as_ref())?;
+    let parts = parts(data, split, &model, recipe.as_ref())?;
     let device = exec::cpu(args.threads)?;
+    Ok(Opened { model, recipe, parts, device, crops })
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let group = ranks::group();
+    let opened = ranks::all(&group, open(&args))?;
+    let Opened { mut model, recipe, parts, device, crops } = opened;
+    let Parts { source, name, part, .. } = parts;
     let precision = args.precision.resolve(device.as_ref());
     let trained = recipe.as_ref().and_then(|recipe| recipe.train.precision.asked());
     if let Some(trained) = trained.filter(|trained| *trained != precision) {
@@ -75,7 +97,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let progress = bar(part.len() as u64, "images");
     let on = &mut |done: usize| progress.set_position(done as u64);
     let how = How { crops, precision, batch: args.batch.map(|n| n as usize) };
-    let evaluation = evaluate_as(&mut model, part.clone(), how, device.as_ref(), on)?;
+    let (ranks, device) = (group.as_deref(), device.as_ref());
+    let evaluation = evaluate_as(&mut model, part.clone(), how, ranks, device, on)?;
     progress.finish_and_clear();
     for warning in &evaluation.warnings {
         tell(&format!("warning: {warning}"));
@@ -93,7 +116,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         precision,
         command: &command,
     };
-    if let Some(out) = &args.report {
+    if let Some(out) = args.report.as_ref().filter(|_| ranks::is_first(&group)) {
         evaluate::save(out, &report)?;
         tell(&format!("report  {}", out.join("report.html").display()));
     }

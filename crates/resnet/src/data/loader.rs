@@ -237,13 +237,22 @@ impl Loader {
 
     /// Batches in an epoch, of the loader's share.
     pub fn steps(&self) -> usize {
+        self.shared.options.share.count(self.batches())
+    }
+
+    /// Groups of batches in an epoch; the last may have fewer than the share is of.
+    pub(crate) fn groups(&self) -> usize {
+        self.batches().div_ceil(self.shared.options.share.of)
+    }
+
+    /// Batches in an epoch, of all shares.
+    fn batches(&self) -> usize {
         let Shared { data, options, .. } = self.shared.as_ref();
         let Share { of, .. } = options.share;
-        let batches = match options.drop_last {
+        match options.drop_last {
             true => data.len() / options.batch / of * of,
             false => data.len().div_ceil(options.batch),
-        };
-        options.share.count(batches)
+        }
     }
 
     /// Inputs made of each picture.

@@ -35,6 +35,7 @@ use super::error::ModelError;
 use super::layout::{self, misfit, misshapen, none_of};
 use super::read::{self, Found};
 use crate::base::files::{self};
+use crate::base::hash::{self, fnv1a};
 use crate::data::Preprocess;
 use crate::net::{Arch, ArchError};
 use resnet_engine::exec::Session;
@@ -308,6 +309,25 @@ impl Model {
         metadata.insert("preprocess".into(), preprocess);
         self.add_confidence(&mut metadata, false);
         metadata
+    }
+
+    /// A number of all that its answers depend on.
+    pub(crate) fn digest(&self) -> u64 {
+        let metadata = self.metadata();
+        let texts = ["arch", "classes", "preprocess"].map(|key| metadata.get(key));
+        let mut hash = texts
+            .into_iter()
+            .flatten()
+            .fold(hash::BEGIN, |hash, text| fnv1a(hash, text.as_bytes().iter().chain(&[0xff])));
+        if let Some(confidence) = &self.confidence {
+            hash = fnv1a(hash, &confidence.temperature.to_le_bytes());
+        }
+        let numbers = |hash, numbers: &[f32]| {
+            numbers.iter().fold(hash, |hash, x| fnv1a(hash, &x.to_le_bytes()))
+        };
+        let hash = self.preprocess.pixel_mean().map_or(hash, |mean| numbers(hash, mean));
+        let arrays = self.tensors.entries.values().filter_map(Array::to_f32);
+        arrays.fold(hash, |hash, array| numbers(hash, &array))
     }
 
     /// Other names of the classes by label, by which data may call them too; empty if there are

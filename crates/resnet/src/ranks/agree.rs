@@ -15,7 +15,11 @@ pub fn gather<T: Serialize + DeserializeOwned>(
     own: &T,
 ) -> Result<Vec<T>, RanksError> {
     let own = serde_json::to_vec(own).expect("what ranks say is plain data");
-    let all = ask(ranks, move |calls| calls.all_gather_bytes(&own)).wait()??;
+    read_each(&ask(ranks, move |calls| calls.all_gather_bytes(&own)).wait()??)
+}
+
+/// What every rank said in [`gather`]'s way, as it came.
+pub(crate) fn read_each<T: DeserializeOwned>(all: &[Vec<u8>]) -> Result<Vec<T>, RanksError> {
     let read = |bytes: &Vec<u8>| {
         serde_json::from_slice(bytes).map_err(|error| {
             RanksError::Differ(format!("ranks do not understand each other: {error}"))

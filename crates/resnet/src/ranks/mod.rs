@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+pub(crate) use agree::read_each;
 pub use agree::{gather, together};
 pub use sum::{Buffers, Spread, ordered_sum};
 pub use threads::threads;

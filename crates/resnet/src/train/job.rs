@@ -157,7 +157,7 @@ impl Job {
     ) -> Result<Option<Evaluation>, TrainError> {
         let Evaluator { session, loader } = &mut self.evaluator;
         model::copy(&self.learner.session, session, true)?;
-        Ok(evaluate_while(None, session, loader, on)?)
+        Ok(evaluate_while(None, session, loader, None, on)?)
     }
 
     /// Measures a model of the same network.
@@ -168,7 +168,7 @@ impl Job {
     ) -> Result<Option<Evaluation>, TrainError> {
         let Evaluator { session, loader } = &mut self.evaluator;
         model.clone().hand_over(session)?;
-        Ok(evaluate_while(None, session, loader, on)?)
+        Ok(evaluate_while(None, session, loader, None, on)?)
     }
 
     /// Whether the run leaves its best weights rather than its last.

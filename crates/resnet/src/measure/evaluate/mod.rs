@@ -2,16 +2,18 @@
 
 mod page;
 mod save;
+mod shared;
 mod shown;
+mod tally;
 mod worst;
 
 use std::sync::Arc;
 
 use crate::data::{Augment, CROPS, DataError, Dataset, Loader, LoaderOptions, Transform};
-use crate::measure::confidence::softmax;
-use crate::measure::metric::{self, Calibration, Confusion, CrossEntropy, METRICS, Metric};
+use crate::measure::metric::{Calibration, Confusion};
 use crate::model::{Model, ModelError};
 use crate::net::ArchError;
+use crate::ranks::{Ranks, RanksError, together};
 use resnet_engine::exec::{self, Device, ExecError, OpenError, Session};
 use resnet_engine::graph::Graph;
 use resnet_engine::op::ShapeError;
@@ -20,8 +22,10 @@ use resnet_engine::step::{Memory, Precision};
 
 pub(crate) use page::{confused, matrix};
 pub use save::{Report, save};
+pub(crate) use shared::share;
 pub use shown::Shown;
 pub(crate) use shown::chosen;
+use tally::Tally;
 pub use worst::{Mistake, Mistakes};
 
 /// Most images in a batch of an evaluation: enough to keep the cores busy, few enough to need
@@ -50,6 +54,9 @@ pub enum UseError {
     /// A picture, the data or the preprocessing.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// The processes that evaluate together cannot go on.
+    #[error(transparent)]
+    Ranks(#[from] RanksError),
     /// The numbers of a network grow without bound on a picture, although its weights are finite.
     #[error(
         "{what}{}the answers of `{arch}` are not numbers (infinite or NaN): its weights are too \
@@ -111,7 +118,7 @@ pub fn evaluate_model(
     device: &dyn Device,
     on: &mut dyn FnMut(usize),
 ) -> Result<Evaluation, UseError> {
-    evaluate_as(model, data, How::default(), device, on)
+    evaluate_as(model, data, How::default(), None, device, on)
 }
 
 /// How to evaluate.
@@ -125,17 +132,57 @@ pub struct How {
     pub batch: Option<usize>,
 }
 
-/// The same with every choice.
+/// The same with every choice, and by several processes, where there are ranks: each computes its
+/// share of the batches, and has the evaluation that one of them alone would come to.
 ///
 /// # Errors
-/// As [`evaluate_model`].
+/// As [`evaluate_model`]; on every rank if one fails.
 pub fn evaluate_as(
     model: &mut Model,
     data: Arc<dyn Dataset>,
     how: How,
+    ranks: Option<&dyn Ranks>,
     device: &dyn Device,
     on: &mut dyn FnMut(usize),
 ) -> Result<Evaluation, UseError> {
+    let temperature = model.confidence.as_ref().map(|confidence| confidence.temperature);
+    let prepared = prepare(model, data, how, ranks, device);
+    let Prepared { mut session, loader, same } = match ranks {
+        Some(ranks) => together(ranks, prepared)?,
+        None => prepared?,
+    };
+    if let Some(ranks) = ranks {
+        shared::check_same(ranks, &same)?;
+    }
+    let evaluation = evaluate_at(temperature, &mut session, &loader, ranks, on)?;
+    match evaluation.not_finite.first() {
+        None => Ok(evaluation),
+        Some(&first) => {
+            let name = loader.data().name(first as usize);
+            let what = match evaluation.not_finite.len() - 1 {
+                0 => name,
+                more => format!("{name} and {more} more of {} pictures", evaluation.count),
+            };
+            Err(UseError::NotFinite { what, arch: model.arch.name() })
+        }
+    }
+}
+
+/// All that an evaluation needs.
+struct Prepared {
+    session: Session,
+    loader: Loader,
+    /// What must be the same on all ranks: names and values. Empty where there are none.
+    same: Vec<(String, String)>,
+}
+
+fn prepare(
+    model: &mut Model,
+    data: Arc<dyn Dataset>,
+    how: How,
+    ranks: Option<&dyn Ranks>,
+    device: &dyn Device,
+) -> Result<Prepared, UseError> {
     model.check_head()?;
     let data = model.relabel(data)?;
     let (crops, most) = match how.crops {
@@ -155,22 +202,15 @@ pub fn evaluate_as(
     let mut session = Session::to_run(device, plan)?;
     let transform = Transform::new(model.preprocess.clone(), Augment::default())?;
     let workers = loader_workers(data.as_ref(), device.threads());
-    let options = LoaderOptions { crops, ..LoaderOptions::eval(batch, workers) };
+    let share = share(ranks);
+    let options = LoaderOptions { crops, share, ..LoaderOptions::eval(batch, workers) };
+    let same = match ranks {
+        Some(_) => shared::same(model, data.as_ref(), how, batch),
+        None => Vec::new(),
+    };
     let loader = Loader::new(data, transform, options)?;
     model.hand_over(&mut session)?;
-    let temperature = model.confidence.as_ref().map(|confidence| confidence.temperature);
-    let evaluation = evaluate_at(temperature, &mut session, &loader, on)?;
-    match evaluation.not_finite.first() {
-        None => Ok(evaluation),
-        Some(&first) => {
-            let name = loader.data().name(first as usize);
-            let what = match evaluation.not_finite.len() - 1 {
-                0 => name,
-                more => format!("{name} and {more} more of {} pictures", evaluation.count),
-            };
-            Err(UseError::NotFinite { what, arch: model.arch.name() })
-        }
-    }
+    Ok(Prepared { session, loader, same })
 }
 
 /// Most bytes that the maps of an evaluation take where fewer images a batch would do.
@@ -240,9 +280,6 @@ impl Evaluation {
     }
 }
 
-/// Warnings that are kept.
-const WARNINGS: usize = 100;
-
 /// Runs every image of `loader` through a session prepared for inference with the loader's batch
 /// (times its crops), and calls `on` with the number of images done.
 ///
@@ -253,7 +290,7 @@ pub fn evaluate(
     loader: &Loader,
     on: &mut dyn FnMut(usize),
 ) -> Result<Evaluation, UseError> {
-    evaluate_at(None, session, loader, on)
+    evaluate_at(None, session, loader, None, on)
 }
 
 /// The same of probabilities at a temperature.
@@ -261,131 +298,59 @@ fn evaluate_at(
     temperature: Option<f64>,
     session: &mut Session,
     loader: &Loader,
+    ranks: Option<&dyn Ranks>,
     on: &mut dyn FnMut(usize),
 ) -> Result<Evaluation, UseError> {
     let mut on = |done| {
         on(done);
         true
     };
-    let evaluation = evaluate_while(temperature, session, loader, &mut on)?;
+    let evaluation = evaluate_while(temperature, session, loader, ranks, &mut on)?;
     Ok(evaluation.expect("nobody ends it"))
 }
 
-/// The same while `on` says `true`; without an evaluation once it said `false`.
+/// The same while `on` says `true`; without an evaluation once it said `false`. On several ranks
+/// all of them come here with the same network, each with a loader of its [`share`] of the same
+/// pictures, and none has an evaluation once `on` of one said `false`.
 pub(crate) fn evaluate_while(
     temperature: Option<f64>,
     session: &mut Session,
     loader: &Loader,
+    ranks: Option<&dyn Ranks>,
     on: &mut dyn FnMut(usize) -> bool,
 ) -> Result<Option<Evaluation>, UseError> {
-    let classes = session.plan().classes;
-    let mut logits = vec![0.0; session.plan().options.batch * classes];
-    let mut metrics: Vec<_> = METRICS.iter().map(|row| (row.name, (row.new)())).collect();
-    let (mut confusion, mut calibration) = (Confusion::default(), Calibration::default());
-    let (mut mistakes, mut wrong, mut not_finite) = (Mistakes::default(), 0, Vec::new());
-    let (mut warnings, mut unread, mut count) = (Vec::new(), 0, 0);
-    let mut before = (CrossEntropy::default(), Calibration::default());
-    let (chosen, mut shown) = (chosen(loader.data().len()), Vec::new());
-    let crops = loader.crops();
-    for batch in loader.epoch(0, 0) {
-        let batch = batch?;
-        unread += batch.warnings.len();
-        let room = WARNINGS - warnings.len();
-        warnings.extend(batch.warnings.iter().take(room).map(ToString::to_string));
-        session.infer(&batch.x, &mut logits)?;
-        let labels = &batch.labels[..batch.count];
-        if let Some(temperature) = temperature {
-            let mut undivided = logits.clone();
-            average(&mut undivided, classes, crops);
-            let rows = &undivided[..batch.count * classes];
-            before.0.update(rows, labels);
-            before.1.update(rows, labels);
-            logits.iter_mut().for_each(|z| *z = (f64::from(*z) / temperature) as f32);
-        }
-        average(&mut logits, classes, crops);
-        let rows = &logits[..batch.count * classes];
-        metrics.iter_mut().for_each(|(_, metric)| metric.update(rows, labels));
-        confusion.update(rows, labels);
-        calibration.update(rows, labels);
-        for (i, row) in rows.chunks_exact(classes).enumerate() {
-            if row.iter().any(|x| !x.is_finite()) {
-                not_finite.push(batch.indices[i]);
-            }
-            if let Ok(place) = chosen.binary_search(&batch.indices[i]) {
-                shown.push(shown::shown(place, batch.indices[i], labels[i], row));
-            }
-            let predicted = metric::predicted(row);
-            if predicted != Some(labels[i]) {
-                wrong += 1;
-                let probability = predicted.map_or(f32::NAN, |p| softmax(row, 1.0)[p as usize]);
-                mistakes.add(Mistake {
-                    index: batch.indices[i],
-                    label: labels[i],
-                    predicted,
-                    probability,
-                    loss: metric::cross_entropy(row, labels[i]),
-                });
-            }
-        }
-        count += batch.count;
-        if !on(count) {
-            return Ok(None);
-        }
-    }
-    if count == 0 {
-        let none = "none of the pictures to evaluate on can be read";
-        return Err(DataError::Loader(none.into()).into());
-    }
-    if unread > warnings.len() {
-        warnings.push(format!("and {} more pictures cannot be read", unread - warnings.len()));
-    }
-    let values = metrics.iter().map(|(name, metric)| (*name, metric.value())).collect();
-    Ok(Some(Evaluation {
-        values,
-        count: count as u64,
-        wrong,
-        confusion,
-        calibration,
-        mistakes,
-        uncalibrated: temperature.map(|temperature| Uncalibrated {
-            temperature,
-            loss: before.0.value(),
-            ece: before.1.value(),
-        }),
-        shown,
-        not_finite,
-        warnings,
-    }))
+    let plan = session.plan();
+    let mut tally = Tally::new(temperature, plan.classes, loader.crops(), loader.data().len());
+    let done = match ranks {
+        Some(ranks) => shared::run(ranks, session, loader, &mut tally, on)?,
+        None => alone(session, loader, &mut tally, on)?,
+    };
+    done.then(|| tally.evaluation()).transpose()
 }
 
-/// Turns the logits of several crops of each picture, one after another, into one row a picture at
-/// the front: the logarithm of the mean probability, whose softmax is that mean. Where a logit of
-/// any crop is not finite, the row is NaN, since of infinite ones the mean shows nothing. Rows of
-/// one crop stay as they are.
-fn average(logits: &mut [f32], classes: usize, crops: usize) {
-    if crops == 1 {
-        return;
-    }
-    let mut mean = vec![0.0; classes];
-    for image in 0..logits.len() / (classes * crops) {
-        mean.fill(0.0);
-        let rows = &logits[image * crops * classes..][..crops * classes];
-        let finite = rows.iter().all(|z| z.is_finite());
-        for row in rows.chunks_exact(classes) {
-            for (sum, p) in mean.iter_mut().zip(softmax(row, 1.0)) {
-                *sum += f64::from(p) / crops as f64;
-            }
-        }
-        for (z, &p) in logits[image * classes..].iter_mut().zip(&mean) {
-            // Of zero the logarithm would be infinite.
-            *z = if finite { p.max(1e-300).ln() as f32 } else { f32::NAN };
+/// Counts every batch; whether `on` let it come to the end.
+fn alone(
+    session: &mut Session,
+    loader: &Loader,
+    tally: &mut Tally,
+    on: &mut dyn FnMut(usize) -> bool,
+) -> Result<bool, UseError> {
+    let mut logits = vec![0.0; session.plan().options.batch * session.plan().classes];
+    for batch in loader.epoch(0, 0) {
+        let batch = batch?;
+        session.infer(&batch.x, &mut logits)?;
+        let (labels, indices) = (&batch.labels[..batch.count], &batch.indices[..batch.count]);
+        tally.add(&mut logits, labels, indices, batch.warnings.iter().map(ToString::to_string));
+        if !on(tally.count()) {
+            return Ok(false);
         }
     }
+    Ok(true)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{MOST_BYTES, average, plan_within, softmax};
+    use super::{MOST_BYTES, plan_within};
     use crate::Shape;
     use crate::net::Arch;
     use resnet_engine::step::{Memory, Precision};
@@ -399,34 +364,5 @@ mod tests {
             assert!(batch >= 4 && plan.len_of(Memory::Arena) * 4 <= MOST_BYTES, "{side}: {batch}");
             assert_eq!(plan.options.batch, batch);
         }
-    }
-
-    #[test]
-    fn crops_are_averaged_by_probability() {
-        let mut logits = [0.0, 0.0, 3f32.ln(), 0.0, 1000.0, -1000.0, 1000.0, -1000.0];
-        average(&mut logits, 2, 2);
-        let p = softmax(&logits[..2], 1.0);
-        assert!((p[0] - 0.625).abs() < 1e-6, "{p:?}");
-        assert!(logits[2..4].iter().all(|z| z.is_finite()), "{logits:?}");
-    }
-
-    #[test]
-    fn a_logit_that_is_not_finite_shows_in_the_mean_of_crops() {
-        for wrong in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            for at in 0..4 {
-                let mut logits = [1.0, 2.0, 0.5, 3.0, 1.0, 1.0, 0.0, 0.0];
-                logits[at] = wrong;
-                average(&mut logits, 2, 2);
-                assert!(logits[..2].iter().all(|z| z.is_nan()), "{wrong} at {at}: {logits:?}");
-                assert!(logits[2..4].iter().all(|z| z.is_finite()), "{logits:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn probabilities_add_up_and_do_not_overflow() {
-        let p = softmax(&[1000.0, 1000.0, -1000.0], 1.0);
-        assert_eq!(p, [0.5, 0.5, 0.0]);
-        assert!((softmax(&[0.3, -2.0, 1.7], 1.0).iter().sum::<f32>() - 1.0).abs() < 1e-6);
     }
 }

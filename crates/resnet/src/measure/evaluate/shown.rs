@@ -1,7 +1,7 @@
 //! A few pictures whose predictions an evaluation keeps, so that how they change can be watched:
 //! read from the logits that are there anyway.
 
-use super::softmax;
+use crate::measure::confidence::softmax;
 use crate::measure::metric;
 
 /// Pictures that are kept.
