@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::process::ExitCode;
 
 use resnet::engine::exec::OpenError;
 use resnet::measure::evaluate::Evaluation;
@@ -22,6 +21,7 @@ use resnet_server::ServeError;
 
 use crate::hints;
 use crate::observer::Watcher;
+use crate::ranks;
 use crate::term::{INTERRUPTED, tell};
 
 /// The run was stopped, and can be resumed; said already.
@@ -40,6 +40,7 @@ impl std::error::Error for Stopped {}
 /// one whose events could not be written has failed, as has one whose network answers with no
 /// numbers.
 pub(crate) fn finished(trained: &Trained, watcher: &mut dyn Watcher) -> anyhow::Result<()> {
+    ranks::are_done();
     let displayed = watcher.finish();
     match (displayed, &trained.ended.stopped) {
         (Err(error), _) if !is_closed(&error) => return Err(error),
@@ -117,21 +118,21 @@ pub(crate) fn say(error: &anyhow::Error) {
 }
 
 /// Prints an error and says with which code to leave.
-pub(crate) fn code(error: &anyhow::Error) -> ExitCode {
+pub(crate) fn code(error: &anyhow::Error) -> u8 {
     say(error);
     let error = error.downcast_ref().map_or(error, |Said(error)| error);
     if is_closed(error) {
-        return ExitCode::SUCCESS;
+        return 0;
     }
     if error.is::<Stopped>() {
-        return ExitCode::from(INTERRUPTED);
+        return INTERRUPTED;
     }
-    ExitCode::from(if is_usage(error) { 2 } else { 1 })
+    if is_usage(error) { 2 } else { 1 }
 }
 
 /// Whether it was the request that was wrong. Errors tell by themselves; a device cannot be opened
 /// where a variable of the environment says something that does not exist.
-fn is_usage(error: &anyhow::Error) -> bool {
+pub(crate) fn is_usage(error: &anyhow::Error) -> bool {
     fn says<E: std::error::Error + Send + Sync + 'static>(
         error: &anyhow::Error,
         is_usage: fn(&E) -> bool,

@@ -82,17 +82,26 @@ fn main() -> ExitCode {
     let matches = match Cli::command().try_get_matches_from(term::words()) {
         Ok(matches) => matches,
         Err(error) => {
+            // Of several processes with the same words one speaks.
+            if resnet::ranks::mpi::claimed_rank().is_some_and(|rank| rank > 0) {
+                return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            }
             // Help and version arrive here as well, with code 0.
             term::tell_usage(&error, |words| Cli::command().try_get_matches_from(words).err());
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let result = Cli::from_arg_matches(&matches).map_err(anyhow::Error::from).and_then(run);
-    match result.and_then(|()| Ok(term::out().flush()?)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => exit::code(&error),
-    }
+    let verb = matches.subcommand_name().unwrap_or_default();
+    let result = ranks::join(verb, RUN_ON_RANKS.contains(&verb));
+    let cli = result.and_then(|()| Ok(Cli::from_arg_matches(&matches)?));
+    let result = cli.and_then(run).and_then(|()| Ok(term::out().flush()?));
+    let code = result.map_or_else(ranks::code_of, |()| 0);
+    ranks::leave();
+    ExitCode::from(code)
 }
+
+/// Commands that the processes of a launcher carry out together; the others are one process's.
+const RUN_ON_RANKS: [&str; 3] = ["train", "finetune", "eval"];
 
 fn run(cli: Cli) -> anyhow::Result<()> {
     term::survive_file_limits()?;

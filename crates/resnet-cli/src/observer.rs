@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use resnet::data::split_source;
 use resnet::model::published::Published;
 use resnet::page::charts::format::wilson;
-use resnet::train::event::{Event, Pace, RunStarted};
+use resnet::train::event::{Event, Pace, RunStarted, Step};
 use resnet::train::{Flow, INTERRUPTED, Observer, REPORT, Tick};
 
 use crate::hints;
@@ -161,6 +161,15 @@ impl Human {
             run.precision,
             run.out
         ));
+        if run.ranks > 1 {
+            tell(&format!(
+                "{} processes through {}; each computes {} of {} shards of a batch",
+                run.ranks,
+                run.carrier,
+                run.shards / run.ranks,
+                run.shards
+            ));
+        }
         if let Some(why) = &run.precision_why {
             tell(&format!("precision {}: {why}", run.precision));
         }
@@ -183,6 +192,12 @@ impl Human {
     }
 }
 
+/// How much of the time was spent waiting for other processes.
+fn synced(step: &Step) -> String {
+    let share = |share: f64| format!(" ({:.0} % waiting for other processes)", 100.0 * share);
+    step.sync.map(share).unwrap_or_default()
+}
+
 impl Observer for Human {
     fn event(&mut self, event: &Event) {
         match event {
@@ -193,16 +208,22 @@ impl Observer for Human {
                     Some(bar) => {
                         bar.set_position(step.step);
                         bar.set_message(&format!(
-                            "loss {:.3}  {:.0} images/s  {left}",
-                            step.loss, step.images_per_s
+                            "loss {:.3}  {:.0} images/s{}  {left}",
+                            step.loss,
+                            step.images_per_s,
+                            synced(step)
                         ));
                     }
                     None if self.line.elapsed() >= LINE_EVERY => {
                         self.line = Instant::now();
                         let total = self.started.as_ref().map_or(0, |run| run.steps);
                         tell(&format!(
-                            "step {}/{total}  loss {:.4}  lr {:.4}  {:.0} images/s  {left}",
-                            step.step, step.loss, step.lr, step.images_per_s
+                            "step {}/{total}  loss {:.4}  lr {:.4}  {:.0} images/s{}  {left}",
+                            step.step,
+                            step.loss,
+                            step.lr,
+                            step.images_per_s,
+                            synced(step)
                         ));
                     }
                     None => {}

@@ -1,21 +1,79 @@
 //! The processes of a run that this one may be part of: the first one speaks and writes for all.
+//!
+//! An error that all ranks have, because one told the others, is said by the first alone. Whoever
+//! fails by itself says so with its rank and ends the run on all, since the others would wait.
 
-use resnet::ranks::{Group, together};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use crate::term;
+use resnet::base::machine;
+use resnet::measure::evaluate::UseError;
+use resnet::ranks::mpi::{self, Notice};
+use resnet::ranks::{Group, RanksError, together};
+use resnet::train::TrainError;
 
-/// The ranks of this run. All but the first are silent from here on.
-pub(crate) fn group() -> Group {
-    let group: Group = None;
-    if !is_first(&group) {
+use crate::exit::{self, Said, Stopped, Usage};
+use crate::term::{self, tell};
+
+/// The ranks, once a launcher's are joined.
+static GROUP: Mutex<Group> = Mutex::new(None);
+/// Whether nothing is left to do together.
+static DONE: AtomicBool = AtomicBool::new(false);
+/// How long a process may take no part before the run is given up, where nothing else is known.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Joins the processes that a launcher started, where one did: `runs` says whether the command
+/// `verb` is one that several processes carry out together. All but the first are silent from here
+/// on.
+pub(crate) fn join(verb: &str, runs: bool) -> anyhow::Result<()> {
+    let Some(claimed) = mpi::claimed_rank() else { return Ok(()) };
+    if claimed != 0 {
         term::be_silent();
     }
-    group
+    let world = mpi::world(Box::new(on_notice))?;
+    let Some(world) = world.filter(|world| world.count() > 1) else { return Ok(()) };
+    world.set_patience(Some(PATIENCE));
+    *GROUP.lock().unwrap_or_else(PoisonError::into_inner) = Some(world);
+    if runs { Ok(()) } else { refuse(verb) }
+}
+
+/// Refuses what one process does alone, where there are several.
+pub(crate) fn refuse(what: &str) -> anyhow::Result<()> {
+    if group().is_none() {
+        return Ok(());
+    }
+    Err(Usage(format!("`{what}` is for one process; start it without a launcher of several"))
+        .into())
+}
+
+fn on_notice(notice: Notice) {
+    match notice {
+        Notice::IdleCpus { bound, machine, ranks, remedy } => tell(&format!(
+            "warning: the launcher lets each of {ranks} processes on this machine use {bound} of \
+             {machine} CPUs; `{remedy}` lets them share all"
+        )),
+        Notice::GivenUp(reason) => term::tell_always(&format!("error: {reason}")),
+        _ => {}
+    }
+}
+
+/// The ranks of this run.
+pub(crate) fn group() -> Group {
+    GROUP.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// Whether this process writes files, as the first of its run or alone.
 pub(crate) fn is_first(group: &Group) -> bool {
     group.as_ref().is_none_or(|ranks| ranks.rank() == 0)
+}
+
+/// Threads that compute: those asked for, or this process's part of its machine.
+pub(crate) fn threads(asked: usize) -> usize {
+    match (asked, group()) {
+        (0, Some(ranks)) => ranks.threads().unwrap_or(0),
+        _ => asked,
+    }
 }
 
 /// Goes on where all ranks could, so that whatever one cannot do ends all, with the first to say
@@ -25,4 +83,49 @@ pub(crate) fn all<T>(group: &Group, own: anyhow::Result<T>) -> anyhow::Result<T>
         Some(ranks) => together(ranks.as_ref(), own),
         None => own,
     }
+}
+
+/// All ranks have come to the end of what they do together: what goes wrong from here on is the
+/// same on all.
+pub(crate) fn are_done() {
+    DONE.store(true, Ordering::Relaxed);
+}
+
+/// The code to leave with after an error, which is said. One that the other ranks do not know ends
+/// them as well: this then leaves the process.
+pub(crate) fn code_of(error: anyhow::Error) -> u8 {
+    let Some(ranks) = group().filter(|_| !is_known(&error)) else { return exit::code(&error) };
+    if ranks.rank() == 0 {
+        exit::say(&error);
+    } else {
+        let (rank, host) = (ranks.rank(), machine::host());
+        term::tell_always(&format!("error: rank {rank} on {host}: {error}"));
+    }
+    let code = exit::code(&Said(error).into());
+    mpi::end_all(i32::from(code));
+    code
+}
+
+/// Leaves the other processes, once all are at their end.
+pub(crate) fn leave() {
+    drop(GROUP.lock().unwrap_or_else(PoisonError::into_inner).take());
+}
+
+/// Whether all ranks have an error, or one as good.
+fn is_known(error: &anyhow::Error) -> bool {
+    let told =
+        |error: &RanksError| matches!(error, RanksError::Other { .. } | RanksError::Differ(_));
+    let of_run = |error: &TrainError| match error {
+        TrainError::Ranks(error) => told(error),
+        TrainError::Use(UseError::Ranks(error)) => told(error),
+        TrainError::Diverged { .. } => true,
+        _ => false,
+    };
+    let of_use = |error: &UseError| matches!(error, UseError::Ranks(error) if told(error));
+    DONE.load(Ordering::Relaxed)
+        || error.is::<Stopped>()
+        || exit::is_usage(error)
+        || error.downcast_ref().is_some_and(told)
+        || error.downcast_ref().is_some_and(of_run)
+        || error.downcast_ref().is_some_and(of_use)
 }

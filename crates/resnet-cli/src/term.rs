@@ -35,8 +35,13 @@ fn is_silent() -> bool {
 /// Prints a line on standard error. Whoever closed it does not want to know; training goes on.
 pub(crate) fn tell(line: &str) {
     if !is_silent() {
-        let _ = writeln!(io::stderr(), "{}", text::line(line));
+        tell_always(line);
     }
+}
+
+/// The same of what no other process says.
+pub(crate) fn tell_always(line: &str) {
+    let _ = writeln!(io::stderr(), "{}", text::line(line));
 }
 
 /// Prints what is wrong with the words that were typed, or the help that they ask for.

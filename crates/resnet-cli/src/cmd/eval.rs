@@ -77,7 +77,7 @@ fn open(args: &Args) -> anyhow::Result<Opened> {
     let recipe = recipe_of(&args.model, &model)?;
     let (data, split) = (args.data.as_deref(), args.split.as_deref());
     let parts = parts(data, split, &model, recipe.as_ref())?;
-    let device = exec::cpu(args.threads)?;
+    let device = exec::cpu(ranks::threads(args.threads))?;
     Ok(Opened { model, recipe, parts, device, crops })
 }
 

@@ -10,9 +10,11 @@ use resnet::train::recipe::split_override;
 use super::flags::{BoardFlag, RecipeFlags, changes};
 use super::lr_find::find_rate;
 use super::paths::{load_model, model_file, place};
+use super::train::on_ranks;
 use crate::exit::finished;
 use crate::live::Live;
 use crate::observer;
+use crate::ranks;
 use crate::term::tell;
 use crate::weights::Weights;
 
@@ -80,13 +82,17 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<()> {
     drop(model);
     let (notes, recipe) = (job.notes(), job.recipe);
     if args.lr_find {
+        ranks::refuse("--lr-find")?;
         notes.iter().for_each(|note| tell(&format!("warning: {note}")));
         return find_rate(recipe, args.out, args.json);
+    }
+    if args.board.board.is_some() {
+        ranks::refuse("--board")?;
     }
     let mut live = Live::of(observer::of(args.json)?, args.board.board)?;
     let trainer = place(Trainer::of(recipe.clone()), args.out, &recipe);
     let trainer = notes.into_iter().fold(trainer, Trainer::note);
-    let trained = trainer.observer(&mut live).run();
+    let trained = on_ranks(trainer).observer(&mut live).run();
     let outcome = trained.map_err(Into::into).and_then(|trained| finished(&trained, &mut live));
     live.stay(outcome)
 }

@@ -12,6 +12,7 @@ use crate::exit::finished;
 use crate::hints;
 use crate::live::Live;
 use crate::observer;
+use crate::ranks;
 
 /// Arguments of `resnet train`.
 #[derive(clap::Args)]
@@ -51,8 +52,12 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     if args.lr_find {
+        ranks::refuse("--lr-find")?;
         let recipe = Recipe::load(&args.flags.recipe.name, &overrides(&args)?)?;
         return find_rate(recipe, args.out, args.json);
+    }
+    if args.board.board.is_some() {
+        ranks::refuse("--board")?;
     }
     let mut live = Live::of(observer::of(args.json)?, args.board.board)?;
     let outcome = train(args, &mut live);
@@ -65,13 +70,21 @@ fn train(args: Args, observer: &mut Live) -> anyhow::Result<()> {
             Trainer::resume(out).resume_command(|directory| hints::resume(directory.display()));
         let changes = overrides(&args)?.into_iter();
         let trainer = changes.fold(trainer, |trainer, (key, value)| trainer.set(&key, value));
-        let trained = trainer.observer(observer).run()?;
+        let trained = on_ranks(trainer).observer(observer).run()?;
         return finished(&trained, observer);
     }
     let recipe = Recipe::load(&args.flags.recipe.name, &overrides(&args)?)?;
     let trainer = place(Trainer::of(recipe.clone()), args.out, &recipe);
-    let trained = trainer.observer(observer).run()?;
+    let trained = on_ranks(trainer).observer(observer).run()?;
     finished(&trained, observer)
+}
+
+/// A trainer together with the processes of its launcher, where one started several.
+pub(super) fn on_ranks(trainer: Trainer<'_>) -> Trainer<'_> {
+    match ranks::group() {
+        Some(ranks) => trainer.ranks(ranks),
+        None => trainer,
+    }
 }
 
 /// Flags and `key=value` as changes to the recipe, in that order.

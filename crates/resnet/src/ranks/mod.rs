@@ -55,6 +55,12 @@ pub trait Ranks: Send + Sync {
     /// What carries the messages, such as `Open MPI 4.1.4`.
     fn about(&self) -> String;
 
+    /// Threads of computation that this process has room for, where all of its machine's would be
+    /// too many beside other processes of the run.
+    fn threads(&self) -> Option<usize> {
+        None
+    }
+
     /// Queues work for the thread of communication.
     fn start(&self, work: Work);
 

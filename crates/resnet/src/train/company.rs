@@ -40,6 +40,14 @@ pub(super) fn share(recipe: &mut Recipe, ranks: &Group) -> Result<(), RecipeErro
     }
 }
 
+/// Threads that compute here: processes on one machine share it, where the recipe leaves it open.
+pub(super) fn threads(recipe: &Recipe, ranks: &Group) -> usize {
+    match (recipe.train.threads, ranks) {
+        (0, Some(ranks)) => ranks.threads().unwrap_or(0),
+        (threads, _) => threads,
+    }
+}
+
 /// Checks that all ranks are about to train the same in the same way.
 pub(super) fn check_same(ranks: &Group, job: &Job) -> Result<(), TrainError> {
     let Some(ranks) = ranks.as_deref() else { return Ok(()) };

@@ -12,7 +12,7 @@ use super::schedule::Schedule;
 use super::task::Task;
 use super::{TrainError, company};
 use crate::data::{self, Loader, LoaderOptions, OnBroken};
-use crate::measure::evaluate::{BATCH, Evaluation, evaluate_while, plan_within};
+use crate::measure::evaluate::{BATCH, Evaluation, evaluate_while, plan_within, share};
 use crate::measure::summary;
 use crate::model::{self, Model};
 
@@ -157,7 +157,7 @@ impl Job {
     ) -> Result<Option<Evaluation>, TrainError> {
         let Evaluator { session, loader } = &mut self.evaluator;
         model::copy(&self.learner.session, session, true)?;
-        Ok(evaluate_while(None, session, loader, None, on)?)
+        Ok(evaluate_while(None, session, loader, self.task.ranks.as_deref(), on)?)
     }
 
     /// Measures a model of the same network.
@@ -168,7 +168,7 @@ impl Job {
     ) -> Result<Option<Evaluation>, TrainError> {
         let Evaluator { session, loader } = &mut self.evaluator;
         model.clone().hand_over(session)?;
-        Ok(evaluate_while(None, session, loader, None, on)?)
+        Ok(evaluate_while(None, session, loader, self.task.ranks.as_deref(), on)?)
     }
 
     /// Whether the run leaves its best weights rather than its last.
@@ -251,7 +251,8 @@ impl Evaluator {
         let precision = learner::precision(&task.recipe);
         let most = BATCH.min(task.eval.len()).max(1);
         let (plan, batch) = plan_within(&task.graph, precision, most, 1)?;
-        let options = LoaderOptions::eval(batch, learner::workers(task));
+        let share = share(task.ranks.as_deref());
+        let options = LoaderOptions { share, ..LoaderOptions::eval(batch, learner::workers(task)) };
         let options = match learner::on_broken(&task.recipe) {
             OnBroken::Fail => LoaderOptions { on_broken: OnBroken::Fail, ..options },
             _ => options,

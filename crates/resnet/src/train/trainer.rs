@@ -327,7 +327,7 @@ impl<'a> Trainer<'a> {
     fn task(self, recipe: Recipe) -> Result<Task, TaskError> {
         let device = match self.device {
             Some(device) => device,
-            None => exec::cpu(recipe.train.threads)?,
+            None => exec::cpu(company::threads(&recipe, &self.ranks))?,
         };
         let start = match (self.start, recipe.model.start.as_str()) {
             (Some(model), _) => Some(model),
