@@ -1,0 +1,168 @@
+//! Calls in which every rank takes part, on slices of any length.
+
+use std::sync::Arc;
+
+use crate::error::MpiError;
+use crate::mpi::Mpi;
+use crate::shared::Shared;
+
+/// Most numbers of one call. MPI counts in 32 bits, and not every one counts right beyond 2 GiB.
+const MOST: usize = 1 << 28;
+
+/// What work on the thread of communication may do.
+pub struct Calls {
+    shared: Arc<Shared>,
+    most: usize,
+    send: Vec<f32>,
+    recv: Vec<f32>,
+}
+
+impl Calls {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, most: MOST, send: Vec::new(), recv: Vec::new() }
+    }
+
+    /// Cuts calls at fewer numbers, so that tests need not send gigabytes.
+    #[doc(hidden)]
+    pub fn cut_at(&mut self, most: usize) {
+        self.most = most.max(1);
+    }
+
+    /// Part r of `send` goes to rank r; part r of `recv` came from rank r.
+    ///
+    /// # Errors
+    /// A rank is lost, or MPI failed.
+    ///
+    /// # Panics
+    /// If the slices do not hold one part of the same length for each rank.
+    pub fn all_to_all(&mut self, send: &[f32], recv: &mut [f32]) -> Result<(), MpiError> {
+        let ranks = self.shared.count();
+        assert!(send.len() == recv.len() && send.len().is_multiple_of(ranks), "a part for each");
+        let part = send.len() / ranks;
+        for (at, len) in self.pieces(part) {
+            if len == part {
+                return self.shared.call(|mpi| mpi.all_to_all(send, recv, ranks));
+            }
+            self.send.clear();
+            let parts = send.chunks_exact(part);
+            parts.for_each(|part| self.send.extend_from_slice(&part[at..at + len]));
+            self.recv.resize(ranks * len, 0.0);
+            self.shared.call(|mpi| mpi.all_to_all(&self.send, &mut self.recv, ranks))?;
+            for (into, from) in recv.chunks_exact_mut(part).zip(self.recv.chunks_exact(len)) {
+                into[at..at + len].copy_from_slice(from);
+            }
+        }
+        Ok(())
+    }
+
+    /// Part r of `recv` is what rank r sent.
+    ///
+    /// # Errors
+    /// A rank is lost, or MPI failed.
+    ///
+    /// # Panics
+    /// If `recv` does not hold a part of the length of `send` for each rank.
+    pub fn all_gather(&mut self, send: &[f32], recv: &mut [f32]) -> Result<(), MpiError> {
+        let ranks = self.shared.count();
+        assert_eq!(Some(recv.len()), send.len().checked_mul(ranks), "a part for each");
+        let part = send.len();
+        for (at, len) in self.pieces(part) {
+            if len == part {
+                return self.shared.call(|mpi| mpi.all_gather(send, recv, ranks));
+            }
+            self.recv.resize(ranks * len, 0.0);
+            let piece = &send[at..at + len];
+            self.shared.call(|mpi| mpi.all_gather(piece, &mut self.recv, ranks))?;
+            for (into, from) in recv.chunks_exact_mut(part).zip(self.recv.chunks_exact(len)) {
+                into[at..at + len].copy_from_slice(from);
+            }
+        }
+        Ok(())
+    }
+
+    /// What every rank sent, by rank; lengths may differ.
+    ///
+    /// # Errors
+    /// A rank is lost, MPI failed, or a rank has no memory for what was sent.
+    pub fn all_gather_bytes(&mut self, send: &[u8]) -> Result<Vec<Vec<u8>>, MpiError> {
+        let (shared, ranks) = (&self.shared, self.shared.count());
+        gather_bytes(ranks, self.most, send, &mut |send, recv, counts| {
+            shared.call(|mpi| mpi.all_gather_bytes(send, recv, counts))
+        })
+    }
+
+    /// The sum over ranks in an order of the MPI's own: what ordered sums are measured against.
+    ///
+    /// # Errors
+    /// A rank is lost, or MPI failed.
+    #[doc(hidden)]
+    pub fn all_reduce(&mut self, send: &[f32], recv: &mut [f32]) -> Result<(), MpiError> {
+        for (send, recv) in send.chunks(self.most).zip(recv.chunks_mut(self.most)) {
+            self.shared.call(|mpi| mpi.all_reduce(send, recv))?;
+        }
+        Ok(())
+    }
+
+    /// Where the pieces of a part begin, and how long they are: one, where a call can hold it.
+    fn pieces(&self, part: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let most = self.most / self.shared.count();
+        // What is cut is copied, so pieces are smaller than they could be.
+        let each = if part <= most { part.max(1) } else { (most / 16).max(1) };
+        (0..part).step_by(each).map(move |at| (at, each.min(part - at)))
+    }
+}
+
+/// What every rank sends, by rank. `call` gathers counted bytes of all ranks.
+pub(crate) fn gather_bytes(
+    ranks: usize,
+    most: usize,
+    send: &[u8],
+    call: &mut dyn FnMut(&[u8], &mut [u8], &[usize]) -> Result<(), MpiError>,
+) -> Result<Vec<Vec<u8>>, MpiError> {
+    let mut told = vec![0; 8 * ranks];
+    call(&(send.len() as u64).to_le_bytes(), &mut told, &vec![8; ranks])?;
+    let lens = told.as_chunks().0.iter().map(|len| usize::try_from(u64::from_le_bytes(*len)).ok());
+    let lens: Option<Vec<usize>> = lens.collect();
+    let memory = lens.as_ref().and_then(|lens| {
+        let reserve = |&len: &usize| {
+            let mut bytes: Vec<u8> = Vec::new();
+            bytes.try_reserve_exact(len).ok().map(|()| bytes)
+        };
+        lens.iter().map(reserve).collect::<Option<Vec<_>>>()
+    });
+    // All or none go on.
+    let mut have = vec![0; ranks];
+    call(&[u8::from(memory.is_some())], &mut have, &vec![1; ranks])?;
+    let (Some(lens), Some(mut all), true) = (lens, memory, have.iter().all(|&has| has == 1)) else {
+        let lens = told.as_chunks().0.iter().map(|len| u64::from_le_bytes(*len));
+        let bytes = lens.fold(0, u64::saturating_add);
+        return Err(MpiError::Memory { bytes });
+    };
+    let most = (most / ranks).max(1);
+    let longest = lens.iter().copied().max().unwrap_or(0);
+    for at in (0..longest).step_by(most) {
+        let counts = lens.iter().map(|len| len.saturating_sub(at).min(most));
+        let counts: Vec<usize> = counts.collect();
+        let mut recv = vec![0; counts.iter().sum()];
+        let end = send.len().min(at.saturating_add(most));
+        call(&send[at.min(end)..end], &mut recv, &counts)?;
+        let mut rest = &recv[..];
+        for (bytes, count) in all.iter_mut().zip(&counts) {
+            let (part, after) = rest.split_at(*count);
+            bytes.extend_from_slice(part);
+            rest = after;
+        }
+    }
+    Ok(all)
+}
+
+/// As [`gather_bytes`], before there is a world.
+pub(crate) fn gather_by(
+    mpi: &dyn Mpi,
+    ranks: usize,
+    send: &[u8],
+) -> Result<Vec<Vec<u8>>, MpiError> {
+    gather_bytes(ranks, MOST, send, &mut |send, recv, counts| {
+        mpi.all_gather_bytes(send, recv, counts)
+    })
+}

@@ -1,0 +1,154 @@
+//! The thread that sees when a rank takes no part any more.
+//!
+//! It compares a count of calls from time to time, so calls cost no more for being watched. When
+//! nothing has gone on for longer than the patience, it asks the watchdogs of all other ranks, which
+//! answer whatever their own programs do, and judges by what it hears.
+
+use std::env;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::error::MpiError;
+use crate::mpi::Sending;
+use crate::shared::Shared;
+use crate::verdict::{Note, judge};
+
+/// How long a rank may take no part, in seconds; 0 waits for ever. It overrides what programs set.
+pub const TIMEOUT_VARIABLE: &str = "RESNET_MPI_TIMEOUT";
+
+/// Longest time between two looks.
+const LOOK: Duration = Duration::from_secs(1);
+/// Time between two looks while answers are awaited.
+const SHORT_LOOK: Duration = Duration::from_millis(20);
+/// How long answers are awaited: others look once a second.
+const LISTEN: Duration = Duration::from_secs(5);
+/// What the lowest rank that lives is given to word it, before others do.
+const SPEAK: Duration = Duration::from_secs(2);
+
+/// What the environment says of patience: nothing, for ever, or a time.
+pub(crate) fn patience_of_environment() -> Result<Option<Option<Duration>>, MpiError> {
+    let Some(value) = env::var_os(TIMEOUT_VARIABLE) else { return Ok(None) };
+    let value = value.to_string_lossy().into_owned();
+    match value.trim().parse::<u32>() {
+        Ok(0) => Ok(Some(None)),
+        Ok(seconds) => Ok(Some(Some(Duration::from_secs(seconds.into())))),
+        Err(_) => Err(MpiError::Setting {
+            name: TIMEOUT_VARIABLE,
+            value,
+            expected: "a whole number of seconds, or 0 to wait for ever",
+        }),
+    }
+}
+
+/// Starts it, where there is anybody to watch. Without a thread to be had there is no watch.
+pub(crate) fn start(shared: &Arc<Shared>) -> Option<JoinHandle<()>> {
+    let own = shared.clone();
+    let thread = thread::Builder::new().name("watchdog".into());
+    (shared.count() > 1).then(|| thread.spawn(move || watch(&own)).ok()).flatten()
+}
+
+fn watch(shared: &Arc<Shared>) {
+    let mut talk = Talk { shared, sending: Vec::new(), heard: vec![None; shared.count()] };
+    let (mut seen, mut since, mut before) = (shared.progress(), Instant::now(), None);
+    let mut look = LOOK;
+    loop {
+        let told = shared.pause(look);
+        if told.ended {
+            return;
+        }
+        talk.listen();
+        let now = shared.progress();
+        if now != seen || told.patience != before {
+            (seen, since, before) = (now, Instant::now(), told.patience);
+        }
+        let Some(patience) = told.patience else { continue };
+        look = LOOK.min(patience / 8).max(SHORT_LOOK);
+        if since.elapsed() < patience {
+            continue;
+        }
+        if let Some(message) = talk.ask(seen, patience) {
+            if talk.lowest_alive() != shared.rank && shared.pause(SPEAK).ended {
+                return;
+            }
+            (shared.tell)(&message);
+            shared.abort(1);
+        }
+        since = Instant::now();
+    }
+}
+
+/// What watchdogs say to each other.
+struct Talk<'a> {
+    shared: &'a Shared,
+    sending: Vec<Box<dyn Sending + 'a>>,
+    /// The last note of each rank since the question.
+    heard: Vec<Option<Note>>,
+}
+
+impl Talk<'_> {
+    fn note(&self, asks: bool) -> Note {
+        Note { asks, progress: self.shared.progress(), ending: self.shared.is_ending() }
+    }
+
+    fn send(&mut self, to: usize, asks: bool) {
+        // What cannot be sent is not heard, and so found missing by the other.
+        if let Ok(sent) = self.shared.mpi.send_note(to, self.note(asks).to_bytes()) {
+            self.sending.push(sent);
+        }
+    }
+
+    /// Hears what has come, and answers questions.
+    fn listen(&mut self) {
+        if !self.shared.several {
+            return;
+        }
+        while let Ok(Some((from, bytes))) = self.shared.mpi.receive_note() {
+            let note = Note::from_bytes(bytes);
+            if let Some(heard) = self.heard.get_mut(from) {
+                *heard = Some(note);
+            }
+            if note.asks {
+                self.send(from, false);
+            }
+        }
+        self.sending.retain_mut(|sent| !sent.is_sent());
+    }
+
+    /// Asks all others; says why the run cannot go on, if it cannot.
+    fn ask(&mut self, seen: u64, patience: Duration) -> Option<String> {
+        let (rank, hosts) = (self.shared.rank, &self.shared.hosts);
+        if !self.shared.several {
+            return Some(format!(
+                "rank {rank} on {} has seen nothing go on for {} s. Which rank is missing is not \
+                 known: {} lets one thread call",
+                hosts[rank],
+                patience.as_secs_f64().ceil(),
+                self.shared.about
+            ));
+        }
+        self.heard.fill(None);
+        for other in (0..hosts.len()).filter(|&other| other != rank) {
+            self.send(other, true);
+        }
+        let began = Instant::now();
+        loop {
+            self.heard[rank] = Some(self.note(false));
+            if self.shared.progress() != seen {
+                return None;
+            }
+            if self.heard.iter().all(Option::is_some) || began.elapsed() >= LISTEN {
+                break;
+            }
+            if self.shared.pause(SHORT_LOOK).ended {
+                return None;
+            }
+            self.listen();
+        }
+        judge(&self.heard, hosts, patience)
+    }
+
+    fn lowest_alive(&self) -> usize {
+        self.heard.iter().position(Option::is_some).unwrap_or(self.shared.rank)
+    }
+}
