@@ -189,6 +189,10 @@ fn only_their_keepers_touch_the_outer_crates() {
                 "{crate_name}/{file}: only models, checkpoints, events, photos and tables are of these formats"
             );
         }
+        assert!(
+            crate_name == "resnet" && file.starts_with("ranks/") || !text.contains("resnet_mpi"),
+            "{crate_name}/{file}: only ranks speak to other processes"
+        );
         let is_code = |line: &&str| !line.trim_start().starts_with("//");
         for print in ["println!", "eprintln!", "print!(", "dbg!"] {
             assert!(

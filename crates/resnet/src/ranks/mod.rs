@@ -3,9 +3,10 @@
 //!
 //! A [`Ranks`] has a thread of communication of its own; [`ask`] queues work for it, which runs
 //! beside whatever the caller computes. Every rank asks for the same things in the same order.
-//! An MPI world is what a launcher started, [`threads`] are ranks within one process.
+//! [`mpi`] has the processes that a launcher started, [`threads`] are ranks within one process.
 
 mod agree;
+pub mod mpi;
 mod sum;
 mod threads;
 pub mod tree;
@@ -88,6 +89,9 @@ pub enum RanksError {
     /// Ranks differ in something that must be the same.
     #[error("{0}")]
     Differ(String),
+    /// The processes that a launcher started cannot speak to each other.
+    #[error(transparent)]
+    Mpi(resnet_mpi::MpiError),
 }
 
 /// An answer that is on its way.
