@@ -1,6 +1,7 @@
 //! How many CPUs a process may use.
 
 use std::fs;
+use std::thread;
 
 /// CPUs of this process and of its machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub struct Cpus {
     pub machine: usize,
     /// Processes of the run on this machine.
     pub ranks: usize,
+    /// What the system lets this process use at once, which a container's quota may make less.
+    pub usable: usize,
 }
 
 impl Cpus {
@@ -18,12 +21,23 @@ impl Cpus {
         let status = fs::read_to_string("/proc/self/status").ok()?;
         let allowed = |line: &str| line.strip_prefix("Cpus_allowed_list:").map(str::to_owned);
         let bound = listed(&status.lines().find_map(allowed)?)?;
-        Some(Self { bound, machine: given()?.max(bound), ranks })
+        let usable = thread::available_parallelism().map_or(bound, usize::from);
+        Some(Self { bound, machine: given()?.max(bound), ranks, usable })
     }
 
     /// Whether a launcher has bound its processes so that CPUs are left without one.
     pub fn are_left_idle(&self) -> bool {
         self.bound * self.ranks < self.machine
+    }
+
+    /// Threads that this process has room for beside the others: what it is bound to, or its part
+    /// of what all may use.
+    pub fn share(&self) -> usize {
+        let part = match self.usable < self.bound {
+            true => self.usable / self.ranks,
+            false => self.bound.min(self.machine / self.ranks),
+        };
+        part.max(1)
     }
 }
 
@@ -67,9 +81,13 @@ mod tests {
     }
 
     #[test]
-    fn binding_leaves_cpus_idle() {
-        let cpus = |bound, ranks| Cpus { bound, machine: 64, ranks };
+    fn binding_leaves_cpus_idle_and_gives_shares() {
+        let cpus = |bound, ranks| Cpus { bound, machine: 64, ranks, usable: bound };
         assert!(cpus(1, 1).are_left_idle() && cpus(1, 2).are_left_idle());
         assert!(!cpus(64, 1).are_left_idle() && !cpus(32, 2).are_left_idle());
+        let shares =
+            [(64, 1), (64, 4), (64, 100), (16, 2), (1, 2)].map(|(b, n)| cpus(b, n).share());
+        assert_eq!(shares, [64, 16, 1, 16, 1]);
+        assert_eq!(Cpus { usable: 8, ..cpus(64, 2) }.share(), 4);
     }
 }

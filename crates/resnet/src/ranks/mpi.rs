@@ -104,6 +104,11 @@ impl Ranks for Mpi {
         self.0.about().to_string()
     }
 
+    fn threads(&self) -> Option<usize> {
+        // By itself on its machine, a process uses what it always does.
+        self.0.cpus().filter(|cpus| cpus.ranks > 1).map(|cpus| cpus.share())
+    }
+
     fn start(&self, work: Work) {
         self.0.start(Box::new(move |calls| work(&mut Through(calls))));
     }
