@@ -3,7 +3,7 @@
 //! ```text
 //! mpirun -n 4 collectives check [NUMBERS ...]  # every call, parts of so many numbers
 //! mpirun -n 4 collectives time BYTES ROUNDS    # ordered sums against MPI's own
-//! mpirun -n 4 collectives hang|stop|kill|panic|end RANK [PATIENCE]  # one rank fails at its fourth call
+//! mpirun -n 4 collectives hang|stop|kill|panic|end RANK [PATIENCE]  # one rank fails
 //! ```
 
 use std::process::{self, Command, ExitCode};
@@ -179,6 +179,11 @@ fn fail(world: &World, what: &str, failing: usize, patience: f64) -> Result<(), 
         });
         if let Err(error) = done {
             println!("rank {} is told: {error}", world.rank());
+            if world.rank() == 0 {
+                // As long as a checkpoint takes.
+                thread::sleep(Duration::from_secs(1));
+                println!("rank 0 has saved");
+            }
             return Err(error.into());
         }
     }

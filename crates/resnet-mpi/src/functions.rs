@@ -9,6 +9,18 @@ use libloading::Library;
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Status(pub(crate) [c_int; 16]);
 
+/// `MPIX_Comm_revoke`, which MPIs have that can go on without processes that are lost.
+pub(crate) type Revoke<H> = unsafe extern "C" fn(H) -> c_int;
+
+/// Finds it, where there is one.
+///
+/// # Safety
+/// The library is an MPI whose handles are `H`, and stays loaded.
+pub(crate) unsafe fn revoke<H>(library: &Library) -> Option<Revoke<H>> {
+    // SAFETY: the caller says what handles are.
+    unsafe { library.get::<Revoke<H>>(b"MPIX_Comm_revoke\0") }.ok().map(|found| *found)
+}
+
 macro_rules! functions {
     ($($field:ident: $symbol:literal($($argument:ty),*);)*) => {
         /// Functions of an MPI whose handles are `H`. Each returns MPI's code.

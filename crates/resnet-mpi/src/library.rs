@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use libloading::Library;
 
-use crate::dialect::{Dialect, mpich, open_mpi, standard};
+use crate::dialect::{Dialect, Handle, Table, mpich, open_mpi, standard};
 use crate::error::MpiError;
-use crate::functions::Functions;
+use crate::functions::{Functions, revoke};
 use crate::launched::{LIBRARY_VARIABLE, Launcher, Wire};
 use crate::mpi::{Bound, Mpi};
 
@@ -93,20 +93,22 @@ fn with_source(error: &dyn std::error::Error) -> String {
 fn bind(library: Library, path: String) -> Result<Found, MpiError> {
     // An MPI leaves threads and handlers behind, so it is never unloaded.
     let library: &'static Library = Box::leak(Box::new(library));
-    let bound = || -> Result<Box<dyn Mpi>, String> {
-        // SAFETY: the dialect was told by what the library says of itself, so its functions take
-        // these handles and the constants are its own; it stays loaded.
-        Ok(unsafe {
-            match Dialect::of(library)? {
-                Dialect::OpenMpi => {
-                    Box::new(Bound::new(Functions::find(library)?, open_mpi(library)?))
-                }
-                Dialect::Mpich => Box::new(Bound::new(Functions::find(library)?, mpich())),
-                Dialect::Standard => Box::new(Bound::new(Functions::find(library)?, standard())),
-            }
-        })
-    };
-    match bound() {
+    /// # Safety
+    /// The table is that of the library, which stays loaded.
+    unsafe fn bound<H: Handle>(library: &Library, table: Table<H>) -> Result<Box<dyn Mpi>, String> {
+        // SAFETY: as the caller says.
+        Ok(unsafe { Box::new(Bound::new(Functions::find(library)?, revoke(library), table)) })
+    }
+    // SAFETY: the dialect is told by what the library says of itself, so its functions take these
+    // handles and the constants are its own; it stays loaded.
+    let mpi = Dialect::of(library).and_then(|dialect| unsafe {
+        match dialect {
+            Dialect::OpenMpi => bound(library, open_mpi(library)?),
+            Dialect::Mpich => bound(library, mpich()),
+            Dialect::Standard => bound(library, standard()),
+        }
+    });
+    match mpi {
         Ok(mpi) => Ok(Found { mpi, path }),
         Err(reason) => Err(MpiError::Unfit { path, reason }),
     }

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use crate::dialect::{Handle, Table};
 use crate::error::MpiError;
-use crate::functions::{Functions, Status};
+use crate::functions::{Functions, Revoke, Status};
 use crate::text::{text, written};
 
 /// What the notes of watchdogs are called.
@@ -46,6 +46,8 @@ pub(crate) trait Mpi: Send + Sync {
     ) -> Result<(), MpiError>;
     /// The sum, in an order of the MPI's own.
     fn all_reduce(&self, send: &[f32], recv: &mut [f32]) -> Result<(), MpiError>;
+    /// Makes the calls of all other ranks fail, where the MPI can go on without those that are lost.
+    fn revoke(&self);
     /// Begins to send a note.
     fn send_note(&self, to: usize, note: [u8; NOTE]) -> Result<Box<dyn Sending + '_>, MpiError>;
     /// A note that has come, and who sent it.
@@ -54,13 +56,14 @@ pub(crate) trait Mpi: Send + Sync {
 
 /// A note under way.
 pub(crate) trait Sending {
-    /// Whether it has left.
-    fn is_sent(&mut self) -> bool;
+    /// Whether it has left; an error where it cannot.
+    fn is_sent(&mut self) -> Result<bool, MpiError>;
 }
 
 /// An MPI with handles of one kind.
 pub(crate) struct Bound<H> {
     functions: Functions<H>,
+    revoke: Option<Revoke<H>>,
     table: Table<H>,
     second: OnceLock<H>,
 }
@@ -68,8 +71,12 @@ pub(crate) struct Bound<H> {
 impl<H: Handle> Bound<H> {
     /// # Safety
     /// Functions and constants are those of the same library.
-    pub(crate) unsafe fn new(functions: Functions<H>, table: Table<H>) -> Self {
-        Self { functions, table, second: OnceLock::new() }
+    pub(crate) unsafe fn new(
+        functions: Functions<H>,
+        revoke: Option<Revoke<H>>,
+        table: Table<H>,
+    ) -> Self {
+        Self { functions, revoke, table, second: OnceLock::new() }
     }
 
     fn check(&self, call: &'static str, code: c_int) -> Result<(), MpiError> {
@@ -231,6 +238,13 @@ impl<H: Handle> Mpi for Bound<H> {
         self.check("MPI_Allreduce", code)
     }
 
+    fn revoke(&self) {
+        if let Some(revoke) = self.revoke {
+            // SAFETY: the handle is this MPI's. What it returns changes nothing for this rank.
+            unsafe { revoke(self.table.world) };
+        }
+    }
+
     fn send_note(&self, to: usize, note: [u8; NOTE]) -> Result<Box<dyn Sending + '_>, MpiError> {
         let second = self.second()?;
         let mut sent = Box::new(Sent { mpi: self, request: H::EMPTY, note: Some(Box::new(note)) });
@@ -278,24 +292,24 @@ struct Sent<'a, H: Handle> {
 }
 
 impl<H: Handle> Sending for Sent<'_, H> {
-    fn is_sent(&mut self) -> bool {
-        if self.note.is_some() {
-            let (mut done, mut status) = (0, Status::default());
-            // SAFETY: the request was made by `MPI_Isend` and is not done; numbers to write to.
-            let code =
-                unsafe { (self.mpi.functions.test)(&mut self.request, &mut done, &mut status) };
-            if code != 0 || done != 0 {
-                self.note = None;
-            }
+    fn is_sent(&mut self) -> Result<bool, MpiError> {
+        if self.note.is_none() {
+            return Ok(true);
         }
-        self.note.is_none()
+        let (mut done, mut status) = (0, Status::default());
+        // SAFETY: the request was made by `MPI_Isend` and is not done; numbers to write to.
+        let code = unsafe { (self.mpi.functions.test)(&mut self.request, &mut done, &mut status) };
+        if code != 0 || done != 0 {
+            self.note = None;
+        }
+        self.mpi.check("MPI_Test", code).map(|()| done != 0)
     }
 }
 
 impl<H: Handle> Drop for Sent<'_, H> {
     fn drop(&mut self) {
         // MPI may still read what has not left.
-        if !self.is_sent() {
+        if self.is_sent() == Ok(false) {
             std::mem::forget(self.note.take());
         }
     }

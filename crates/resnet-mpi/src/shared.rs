@@ -4,16 +4,20 @@ use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::MpiError;
-use crate::mpi::Mpi;
+use crate::mpi::{Mpi, NOTE};
 
 /// Is told why the run ends, by the one rank that words it.
 pub type Tell = Box<dyn Fn(&str) + Send + Sync>;
 
 /// How long MPI has to end the processes, before this one ends by itself.
 const ABORT: Duration = Duration::from_secs(5);
+/// How long rank 0 has to save, once another is lost.
+const SAVE: Duration = Duration::from_secs(60);
+/// Time between two looks whether it is still there.
+const LOOK: Duration = Duration::from_millis(100);
 
 pub(crate) struct Shared {
     pub(crate) mpi: Box<dyn Mpi>,
@@ -92,7 +96,33 @@ impl Shared {
         self.progress.fetch_add(1, Ordering::Relaxed);
         done.inspect_err(|error| {
             let _ = self.broken.set(error.clone());
+            self.mpi.revoke();
         })
+    }
+
+    /// After a rank was lost: gives rank 0 time to save what there is. A launcher that lets the
+    /// others live ends them as soon as one of them ends with an error.
+    pub(crate) fn let_first_save(&self) {
+        if self.rank == 0 || self.broken().is_none() {
+            return;
+        }
+        let began = Instant::now();
+        // What cannot be sent any more says that it is lost as well.
+        let mut word = None;
+        while began.elapsed() < SAVE {
+            if self.several && word.is_none() {
+                match self.mpi.send_note(0, [0; NOTE]) {
+                    Ok(sent) => word = Some(sent),
+                    Err(_) => return,
+                }
+            }
+            thread::sleep(LOOK);
+            match word.as_mut().map(|sent| sent.is_sent()) {
+                Some(Ok(true)) => word = None,
+                Some(Err(_)) => return,
+                Some(Ok(false)) | None => {}
+            }
+        }
     }
 
     fn control(&self) -> MutexGuard<'_, Control> {

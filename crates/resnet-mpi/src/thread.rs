@@ -74,9 +74,11 @@ pub(crate) fn run(shared: &Arc<Shared>, work: Receiver<Work>) {
         // It panics only where telling did, which has been told.
         let _ = watchdog.join();
     }
-    if met.is_ok() {
+    match met {
         // The others have what they wanted, whatever it says.
-        let _ = shared.mpi.finalize();
+        Ok(()) => drop(shared.mpi.finalize()),
+        // It would wait for who is lost.
+        Err(_) => shared.let_first_save(),
     }
 }
 

@@ -64,7 +64,8 @@ fn watch(shared: &Arc<Shared>) {
         }
         let Some(patience) = told.patience else { continue };
         look = LOOK.min(patience / 8).max(SHORT_LOOK);
-        if since.elapsed() < patience {
+        // After a call has failed there is nothing to wait for, and perhaps something to save.
+        if since.elapsed() < patience || shared.broken().is_some() {
             continue;
         }
         if let Some(message) = talk.ask(seen, patience) {
@@ -112,7 +113,7 @@ impl Talk<'_> {
                 self.send(from, false);
             }
         }
-        self.sending.retain_mut(|sent| !sent.is_sent());
+        self.sending.retain_mut(|sent| sent.is_sent() == Ok(false));
     }
 
     /// Asks all others; says why the run cannot go on, if it cannot.

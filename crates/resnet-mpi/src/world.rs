@@ -26,10 +26,12 @@ fn set_open(shared: Option<Arc<Shared>>) {
     *OPEN.lock().unwrap_or_else(PoisonError::into_inner) = shared;
 }
 
-/// Ends all processes of the run with a code; where there is no world, it returns.
+/// Ends all processes of the run with a code; where there is no world, it returns. After a rank was
+/// lost, rank 0 is given time to save before.
 pub fn abort_if_open(code: i32) {
     let open = OPEN.lock().unwrap_or_else(PoisonError::into_inner).clone();
     if let Some(shared) = open {
+        shared.let_first_save();
         shared.abort(code);
     }
 }
