@@ -240,6 +240,11 @@ impl Loader {
         self.shared.options.share.count(self.batches())
     }
 
+    /// Which of the batches it makes.
+    pub(crate) fn share(&self) -> &Share {
+        &self.shared.options.share
+    }
+
     /// Groups of batches in an epoch; the last may have fewer than the share is of.
     pub(crate) fn groups(&self) -> usize {
         self.batches().div_ceil(self.shared.options.share.of)

@@ -152,7 +152,7 @@ pub fn evaluate_as(
         None => prepared?,
     };
     if let Some(ranks) = ranks {
-        shared::check_same(ranks, &same)?;
+        shared::check_same(ranks, same)?;
     }
     let evaluation = evaluate_at(temperature, &mut session, &loader, ranks, on)?;
     match evaluation.not_finite.first() {
@@ -172,8 +172,8 @@ pub fn evaluate_as(
 struct Prepared {
     session: Session,
     loader: Loader,
-    /// What must be the same on all ranks: names and values. Empty where there are none.
-    same: Vec<(String, String)>,
+    /// What must be the same on all ranks; empty where there are none.
+    same: shared::Same,
 }
 
 fn prepare(

@@ -22,13 +22,11 @@ pub(crate) fn share(ranks: Option<&dyn Ranks>) -> Share {
     })
 }
 
-/// What must be the same on all ranks.
-pub(super) fn same(
-    model: &Model,
-    data: &dyn Dataset,
-    how: How,
-    batch: usize,
-) -> Vec<(String, String)> {
+/// What must be the same on all ranks: names and values.
+pub(super) type Same = Vec<(String, String)>;
+
+/// All of it.
+pub(super) fn same(model: &Model, data: &dyn Dataset, how: How, batch: usize) -> Same {
     vec![
         ("the model".into(), format!("{:016x}", model.digest())),
         ("the pictures".into(), data::fingerprint(&[data])),
@@ -39,8 +37,8 @@ pub(super) fn same(
 }
 
 /// Ends with an error on all ranks where one has something else than the first.
-pub(super) fn check_same(ranks: &dyn Ranks, own: &Vec<(String, String)>) -> Result<(), RanksError> {
-    let all: Vec<(String, Vec<(String, String)>)> = gather(ranks, &(machine::host(), own.clone()))?;
+pub(super) fn check_same(ranks: &dyn Ranks, own: Same) -> Result<(), RanksError> {
+    let all: Vec<(String, Same)> = gather(ranks, &(machine::host(), own))?;
     for (rank, (host, has)) in all.iter().enumerate() {
         let differs = has.iter().zip(&all[0].1).find(|(has, first)| has != first);
         if let Some(((what, has), (_, first))) = differs {
@@ -83,6 +81,9 @@ struct Logits {
 type Answers = Pending<Result<(Vec<Vec<u8>>, Logits), RanksError>>;
 
 /// Counts every batch of all ranks; whether `on` of all let it come to the end.
+///
+/// # Panics
+/// If the loader does not make this rank's [`share`], so that pictures would count several times.
 pub(super) fn run(
     ranks: &dyn Ranks,
     session: &mut Session,
@@ -90,6 +91,7 @@ pub(super) fn run(
     tally: &mut Tally,
     on: &mut dyn FnMut(usize) -> bool,
 ) -> Result<bool, UseError> {
+    assert_eq!(loader.share(), &share(Some(ranks)), "a rank's loader makes its share");
     let (epoch, spare) = (loader.epoch(0, 0), Vec::new());
     let mut rounds = Rounds { ranks, session, epoch, failed: None, stop: false, spare, tally, on };
     let mut before: Option<Answers> = None;
