@@ -18,7 +18,7 @@ pub fn gather<T: Serialize + DeserializeOwned>(
     read_each(&ask(ranks, move |calls| calls.all_gather_bytes(&own)).wait()??)
 }
 
-/// What every rank said in [`gather`]'s way, as it came.
+/// Reads what every rank said, as [`gather`] sends it.
 pub(crate) fn read_each<T: DeserializeOwned>(all: &[Vec<u8>]) -> Result<Vec<T>, RanksError> {
     let read = |bytes: &Vec<u8>| {
         serde_json::from_slice(bytes).map_err(|error| {
