@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use resnet::data::Memory;
-use resnet::ranks::{Ranks, threads};
+use resnet::ranks::{Calls, Ranks, RanksError, Work, threads};
 use resnet::train::event::Event;
 use resnet::train::{Flow, Observer, Tick, TrainError};
 use resnet::{Shape, Trained, Trainer};
@@ -163,6 +165,74 @@ fn a_run_goes_on_with_another_number_of_ranks() {
         on(3, move |ranks| on_pictures(Trainer::resume(&root)).ranks(ranks).run().unwrap_err());
     let text = refused[0].to_string();
     assert!(text.contains("3 processes cannot share 4 shards evenly"), "{text}");
+}
+
+/// Ranks whose messages end after so many sums.
+struct Failing {
+    ranks: Arc<dyn Ranks>,
+    left: Arc<AtomicUsize>,
+}
+
+impl Ranks for Failing {
+    fn rank(&self) -> usize {
+        self.ranks.rank()
+    }
+
+    fn count(&self) -> usize {
+        self.ranks.count()
+    }
+
+    fn about(&self) -> String {
+        self.ranks.about()
+    }
+
+    fn start(&self, work: Work) {
+        let left = self.left.clone();
+        self.ranks.start(Box::new(move |calls| work(&mut FailingCalls { calls, left })));
+    }
+
+    fn set_patience(&self, _: Option<Duration>) {}
+}
+
+struct FailingCalls<'a> {
+    calls: &'a mut dyn Calls,
+    left: Arc<AtomicUsize>,
+}
+
+impl Calls for FailingCalls<'_> {
+    fn all_to_all(&mut self, send: &[f32], recv: &mut [f32]) -> Result<(), RanksError> {
+        let one_less = |left: usize| left.checked_sub(1);
+        match self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less) {
+            Ok(_) => self.calls.all_to_all(send, recv),
+            Err(_) => Err(RanksError::Lost("a cable was pulled".into())),
+        }
+    }
+
+    fn all_gather(&mut self, send: &[f32], recv: &mut [f32]) -> Result<(), RanksError> {
+        self.calls.all_gather(send, recv)
+    }
+
+    fn all_gather_bytes(&mut self, send: &[u8]) -> Result<Vec<Vec<u8>>, RanksError> {
+        self.calls.all_gather_bytes(send)
+    }
+}
+
+#[test]
+fn who_loses_others_saves_and_the_run_goes_on_from_there() {
+    const CHANGES: Changes = &[("shards", "2"), ("steps", "7"), ("checkpoint_every", "100it")];
+    let whole = trainer(CHANGES).run().unwrap();
+    let root = folder("lost");
+    let out = root.clone();
+    let errors = on(2, move |ranks| {
+        let ranks = Failing { ranks, left: Arc::new(AtomicUsize::new(30)) };
+        trainer(CHANGES).out(&out).ranks(Arc::new(ranks)).run().unwrap_err().to_string()
+    });
+    assert!(errors.iter().all(|error| error.contains("a cable was pulled")), "{errors:?}");
+    let (_, after) = errors[0].split_once("saved after step ").unwrap();
+    let step: u64 = after.split(' ').next().unwrap().parse().unwrap();
+    assert!((1..7).contains(&step), "{errors:?}");
+    let ended = on_pictures(Trainer::resume(&root)).run().unwrap();
+    assert_eq!(bits(&ended), bits(&whole));
 }
 
 #[test]

@@ -118,8 +118,13 @@ impl Learner {
         let Some(mut shards) = self.shards.take() else {
             return self.gradient_of_batches(batches, on);
         };
-        let gradient = self.gradient_of_shards(&mut shards, batches, stop, on);
+        let mut statistics = Statistics::begin(&self.session, shards.places())?;
+        let gradient = self.gradient_of_shards(&mut shards, &mut statistics, batches, stop, on);
         self.shards = Some(shards);
+        if gradient.is_err() {
+            // The weights are still those of the step before.
+            statistics.restore(&mut self.session)?;
+        }
         gradient
     }
 
@@ -162,12 +167,12 @@ impl Learner {
     fn gradient_of_shards(
         &mut self,
         shards: &mut Shards,
+        statistics: &mut Statistics,
         batches: &mut Epoch,
         stop: bool,
         on: &mut dyn FnMut(&Batch) -> Result<(), TrainError>,
     ) -> Result<Option<Gradient>, TrainError> {
         let total = self.stretch.batch as f64;
-        let mut statistics = Statistics::begin(&self.session, shards.places())?;
         let mut said = Said { tallies: Vec::new(), bad: false, stop, warnings: Vec::new() };
         let (mut bad, mut sums) = (None, None);
         for (i, fold) in shards.folds.clone().iter().enumerate() {

@@ -1,27 +1,29 @@
 //! The training loop.
 
 mod best;
+mod clock;
 mod shown;
+mod step;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use resnet_engine::step::Space;
 
 use super::checkpoint::{self, Progress, Sums};
 use super::company;
 use super::directory::{BEST, Directory, LAST, MODEL, REPORT};
-use super::event::{Evaluated, Event, RunEnded, Step};
+use super::event::{Evaluated, Event, RunEnded};
 use super::job::Job;
-use super::learner::Gradient;
 use super::outside::{self, Requests};
 use super::record::Record;
-use super::{Flow, Observer, Tick, TrainError, Trained, diverged, report};
+use super::{Flow, Observer, Tick, TrainError, Trained, report};
 use crate::base::{files, text};
-use crate::data::Epoch;
 use crate::measure::evaluate::Evaluation;
 use crate::model::Model;
 use crate::page::charts::Status;
+use crate::ranks::RanksError;
+use clock::Clock;
 
 /// Step events of a whole run, about.
 const STEP_EVENTS: u64 = 1000;
@@ -47,21 +49,6 @@ pub(super) struct Run<'a> {
     /// Whether this process was asked to stop, which those that it trains with hear with the next
     /// step.
     asked: bool,
-}
-
-/// What time is told of.
-struct Clock {
-    /// When this part of the run began.
-    began: Instant,
-    /// Seconds of earlier parts.
-    before: f64,
-    /// When the last step event or evaluation was over, and how long batches had been waited for by
-    /// then.
-    window: (Instant, Duration),
-    /// Images trained on since then.
-    images: u64,
-    /// How long the processes of the run have waited for each other since then.
-    sync: Duration,
 }
 
 impl<'a> Run<'a> {
@@ -152,13 +139,7 @@ impl<'a> Run<'a> {
     }
 
     fn new(job: Job, record: Record<'a>, progress: Progress) -> Run<'a> {
-        let clock = Clock {
-            began: Instant::now(),
-            before: progress.seconds,
-            window: (Instant::now(), job.learner.loader.wait()),
-            images: 0,
-            sync: Duration::ZERO,
-        };
+        let clock = Clock::new(progress.seconds, job.learner.loader.wait());
         let requests = Requests::of(record.directory().map(Directory::root));
         let (evaluation, best, saved, asked) = (None, None, None, false);
         Run { job, record, progress, evaluation, best, saved, clock, requests, asked }
@@ -166,6 +147,16 @@ impl<'a> Run<'a> {
 
     /// Trains to the end of the budget, until patience is spent, or until the observer says stop.
     pub(super) fn go(mut self) -> Result<Trained, TrainError> {
+        match self.train() {
+            Ok(Flow::Go) => self.end(),
+            Ok(Flow::Stop) => self.stop(),
+            Err(TrainError::Ranks(RanksError::Lost(what))) => Err(self.lost(&what)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All steps that are left, unless it is stopped before.
+    fn train(&mut self) -> Result<Flow, TrainError> {
         let total = self.job.calendar.total();
         let event_every = (total / STEP_EVENTS).clamp(1, WIDEST_GAP);
         let save_every = self.job.recipe().train.checkpoint_every;
@@ -173,7 +164,7 @@ impl<'a> Run<'a> {
             let flow = self.evaluate()?;
             self.save()?;
             if flow == Flow::Stop {
-                return self.stop();
+                return Ok(Flow::Stop);
             }
         }
         while !self.is_over() {
@@ -205,7 +196,7 @@ impl<'a> Run<'a> {
                     self.save()?;
                 }
                 if flow == Flow::Stop && (!over || self.owes_evaluation()) {
-                    return self.stop();
+                    return Ok(Flow::Stop);
                 }
                 if epoch_done || over {
                     break;
@@ -213,7 +204,7 @@ impl<'a> Run<'a> {
                 self.enter()?;
             }
         }
-        self.end()
+        Ok(Flow::Go)
     }
 
     /// Whether there is nothing more to train.
@@ -244,100 +235,8 @@ impl<'a> Run<'a> {
         self.job.enter(step)
     }
 
-    /// One step: forward, backward, update. Returns the mean loss, the number of images, and
-    /// whether a process of the run wanted to stop after it.
-    fn train_on(&mut self, batches: &mut Epoch) -> Result<(f64, usize, Flow), TrainError> {
-        let before = self.progress.step;
-        let lr = self.job.lr(before, &self.progress.warm_start);
-        let record = &mut self.record;
-        let gradient = self.job.learner.gradient(batches, self.asked, &mut |batch| {
-            for warning in &batch.warnings {
-                // Of the step under way, so that a run resumed before it tells it once.
-                let message = warning.to_string();
-                record.emit(Event::Warned { message, step: before + 1 })?;
-            }
-            Ok(())
-        })?;
-        let gradient = gradient.expect("the calendar counts the steps of an epoch");
-        for message in &gradient.warnings {
-            self.warn(message.clone(), before + 1)?;
-        }
-        self.clock.sync += gradient.waited;
-        if gradient.diverged {
-            let look = |batch| diverged::first_bad_layer(&self.job, batch);
-            let own = gradient.bad.as_ref().map(look).transpose()?;
-            let what = company::first_said(&self.job.task.ranks, own)?;
-            return Err(self.diverged(what.unwrap_or_default(), before + 1));
-        }
-        let session = &self.job.learner.session;
-        if let Some(monitor) = self.job.monitor.as_mut().filter(|m| m.is_due(before + 1)) {
-            monitor.before_update(session)?;
-        }
-        self.job.learner.update(&gradient, &self.job.task.recipe, lr, before)?;
-        self.count(&gradient, lr)?;
-        let flow = if gradient.stop { Flow::Stop } else { Flow::Go };
-        Ok((gradient.loss, gradient.images as usize, flow))
-    }
-
-    /// Counts a step that was done.
-    fn count(&mut self, gradient: &Gradient, lr: f64) -> Result<(), TrainError> {
-        let Gradient { images, right, loss, .. } = *gradient;
-        let progress = &mut self.progress;
-        progress.step += 1;
-        progress.lr = lr;
-        self.clock.images += images;
-        progress.since_event.add(images, loss, right);
-        progress.since_evaluation.add(images, loss, right);
-        if progress.warm_start.update(images - right, images) {
-            let (step, rate) = (progress.step, self.job.schedule.lr(progress.step));
-            let message = format!(
-                "the warm start is over after {step} steps; the learning rate is {rate} now"
-            );
-            self.record.emit(Event::Entered { message, step })?;
-        }
-        Ok(())
-    }
-
     fn warn(&mut self, message: String, step: u64) -> Result<(), TrainError> {
         self.record.emit(Event::Warned { message, step })
-    }
-
-    /// Ends the run because of what happened at a step, the first being 1.
-    fn diverged(&mut self, what: String, step: u64) -> TrainError {
-        let kept = self.record.last();
-        let kept = kept.map_or("there is no checkpoint yet".into(), |path| {
-            format!("the last checkpoint is {}", text::path(&path))
-        });
-        let warmup = if self.job.recipe().schedule.warmup.is_zero() {
-            " or a longer schedule.warmup"
-        } else {
-            ""
-        };
-        let error = TrainError::Diverged { step, what, kept, warmup };
-        // The run has failed for its own reason; a report that cannot be written as well must not
-        // hide it.
-        let _ = self.finish(Some(&error.to_string()), None, true);
-        error
-    }
-
-    fn tell_step(&mut self, epoch: u64) -> Result<(), TrainError> {
-        let since = std::mem::take(&mut self.progress.since_event);
-        let (now, waited) = (Instant::now(), self.job.learner.loader.wait());
-        let seconds = now.duration_since(self.clock.window.0).as_secs_f64();
-        let wait = waited.saturating_sub(self.clock.window.1).as_secs_f64();
-        self.clock.window = (now, waited);
-        let images = std::mem::take(&mut self.clock.images);
-        let sync = std::mem::take(&mut self.clock.sync).as_secs_f64() / seconds;
-        self.record.emit(Event::Step(Step {
-            step: self.progress.step,
-            epoch,
-            loss: since.mean_loss(),
-            top1: since.top1(),
-            lr: self.progress.lr,
-            images_per_s: images as f64 / seconds,
-            wait: wait / seconds,
-            sync: self.job.task.ranks.as_ref().map(|_| sync),
-        }))
     }
 
     /// Looks into the network if that is due.
@@ -404,8 +303,7 @@ impl<'a> Run<'a> {
         } else {
             self.progress.since_best += 1;
         }
-        self.clock.window = (Instant::now(), self.job.learner.loader.wait());
-        (self.clock.images, self.clock.sync) = (0, Duration::ZERO);
+        self.clock.begin(self.job.learner.loader.wait());
         Ok(Flow::Go)
     }
 
@@ -428,6 +326,14 @@ impl<'a> Run<'a> {
         self.check_weights()?;
         let session = &self.job.learner.session;
         company::check_weights(&self.job.task.ranks, session, self.progress.step)?;
+        self.save_here()
+    }
+
+    /// The same of this process alone.
+    fn save_here(&mut self) -> Result<(), TrainError> {
+        if self.saved == Some(self.progress.step) {
+            return Ok(());
+        }
         let Some(path) = self.record.path(LAST) else {
             self.saved = Some(self.progress.step);
             return Ok(());

@@ -273,7 +273,7 @@ impl Statistics {
 
     /// Ends the step with their means over all shards.
     pub(super) fn end(
-        mut self,
+        &mut self,
         shards: &mut Shards,
         session: &mut Session,
     ) -> Result<(), TrainError> {
