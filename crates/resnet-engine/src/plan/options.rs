@@ -134,6 +134,7 @@ impl Optimizer {
             1.. => [self.backbone, self.stage.powi(below as i32 - 1)],
         };
         let weight_decay = if decays { self.weight_decay } else { 0.0 };
-        Update { rule: self.rule, weight_decay, lr_factors }
+        let fitted = weights && self.rule.fits_rates();
+        Update { rule: self.rule, weight_decay, lr_factors, fitted }
     }
 }

@@ -423,6 +423,43 @@ fn only_matrices_decay_where_norms_and_biases_do_not() {
     }
 }
 
+/// LARS looks at one matrix at a time; norms and biases of a stage stay together, their rate as it
+/// is.
+#[test]
+fn rates_are_fitted_to_one_matrix_at_a_time() {
+    let rule = Rule::Lars { momentum: 0.9, nesterov: false, trust: 0.001 };
+    for accumulate in [false, true] {
+        for optimizer in
+            [Optimizer { rule, ..Optimizer::default() }, Optimizer { rule, ..staged().optimizer }]
+        {
+            let options = Options { optimizer, accumulate, ..Options::train(2, 0.0) };
+            let plan = Plan::build(&residual(), options).unwrap();
+            let updates = plan.steps[plan.update.clone()].iter().filter_map(|s| match s.kind {
+                StepKind::Update(update) => Some((s, update)),
+                _ => None,
+            });
+            let (fitted, rest): (Vec<_>, Vec<_>) = updates.partition(|(_, u)| u.fitted);
+            let weights: Vec<_> = plan.params.iter().filter(|p| p.param.role.is_weight()).collect();
+            let places = |step: &Step| {
+                [step.reads[0], step.writes[0], step.writes[1]].map(|slot| plan.range(slot))
+            };
+            let found: Vec<_> = fitted.iter().map(|(step, _)| places(step)).collect();
+            let expected = weights.iter().map(|p| {
+                let training = p.training.as_ref().unwrap();
+                let gradient = training.sum.unwrap_or(training.grad);
+                [gradient, p.value, training.state[0]].map(|slot| plan.range(slot))
+            });
+            assert_eq!(found, expected.collect::<Vec<_>>());
+            assert_eq!(rest.len(), if optimizer.is_staged() { 3 } else { 1 });
+            assert_eq!(plan.range(rest[0].0.writes[0]).start, found[found.len() - 1][1].end);
+            let last = plan.range(rest[rest.len() - 1].0.writes[0]).end;
+            assert_eq!(last, plan.region(Space::Param).end);
+            let text = plan.to_string();
+            assert!(text.contains(" lars ") && text.contains("momentum of conv1.weight"), "{text}");
+        }
+    }
+}
+
 #[test]
 fn a_map_is_not_added_to_itself() {
     let mut g = Graph::new(Shape::new(3, 8, 8));

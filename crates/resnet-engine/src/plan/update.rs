@@ -45,8 +45,8 @@ impl Spans<'_> {
     }
 }
 
-/// Appends the steps: for each stage one update of the weight matrices and one of norms and biases;
-/// `below` says which stage a layer is of.
+/// Appends the steps: for each stage one update of the weight matrices, or one of each where the
+/// rule fits rates to them, and one of norms and biases; `below` says which stage a layer is of.
 pub(super) fn append(
     params: &[ParamSlots],
     below: &[usize],
@@ -82,16 +82,23 @@ pub(super) fn append(
     for weights in [true, false] {
         let group = trained().filter(|(p, _)| p.param.role.is_weight() == weights);
         let group: Vec<_> = group.collect();
-        let what = if weights { "weights" } else { "norms and biases" };
-        for stage in group.chunk_by(|(a, _), (b, _)| below[a.layer.0] == below[b.layer.0]) {
-            let (first, training) = stage[0];
-            let len = stage.iter().map(|(p, _)| p.param.len()).sum();
+        let rule = options.optimizer.rule;
+        let apart = weights && rule.fits_rates();
+        let together =
+            |a: &ParamSlots, b: &ParamSlots| !apart && below[a.layer.0] == below[b.layer.0];
+        for part in group.chunk_by(|(a, _), (b, _)| together(a, b)) {
+            let (first, training) = part[0];
+            let what = match (weights, apart) {
+                (true, true) => &*first.name,
+                (true, false) => "weights",
+                (false, _) => "norms and biases",
+            };
+            let len = part.iter().map(|(p, _)| p.param.len()).sum();
             let dw = match training.sum {
                 Some(sum) => spans.over(&format!("sum of {what}"), sum, len),
                 None => spans.over(&format!("d {what}"), training.grad, len),
             };
             let mut writes = vec![spans.over(what, first.value, len)];
-            let rule = options.optimizer.rule;
             for (buffer, slot) in rule.buffers().iter().zip(&training.state) {
                 writes.push(spans.over(&format!("{buffer} of {what}"), *slot, len));
             }

@@ -267,6 +267,19 @@ pub enum Rule {
         /** Nesterov's form. */
         nesterov: bool,
     },
+    /// Layer-wise adaptive rates (You, Gitman & Ginsburg 2017, algorithm 1), with the buffer v =
+    /// `momentum`, which the rate is part of:
+    /// u = lr local (dw + weight_decay w);  v = momentum v + u;  w -= nesterov ? u + momentum v : v.
+    /// For each weight matrix local = trust |w| / (|dw| + weight_decay |w|), or 1 where a length is
+    /// zero; for norms and biases it is 1.
+    Lars {
+        /** Share of the old v that stays. */
+        momentum: f32,
+        /** Nesterov's form. */
+        nesterov: bool,
+        /** The part of its length that a matrix moves at a rate of 1. */
+        trust: f32,
+    },
 }
 
 impl Rule {
@@ -274,13 +287,22 @@ impl Rule {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Rule::Sgd { .. } => "sgd",
+            Rule::Lars { .. } => "lars",
+        }
+    }
+
+    /// Whether each weight matrix has an update of its own, whose rate is fitted to it.
+    pub(crate) const fn fits_rates(self) -> bool {
+        match self {
+            Rule::Sgd { .. } => false,
+            Rule::Lars { .. } => true,
         }
     }
 
     /// Names of what it keeps for each number of a parameter, zero at first.
     pub const fn buffers(self) -> &'static [&'static str] {
         match self {
-            Rule::Sgd { .. } => &["momentum"],
+            Rule::Sgd { .. } | Rule::Lars { .. } => &["momentum"],
         }
     }
 }
@@ -294,6 +316,8 @@ pub struct Update {
     pub weight_decay: f32,
     /// Factors on the learning rate, multiplied in this order.
     pub lr_factors: [f32; 2],
+    /// Whether they are one weight matrix, whose rate the rule fits to it.
+    pub fitted: bool,
 }
 
 impl Update {

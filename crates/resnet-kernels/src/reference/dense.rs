@@ -1,6 +1,6 @@
 //! Linear layer, loss, optimiser.
 
-use crate::Sgd;
+use crate::{Lars, Sgd};
 
 /// `y[n,o] = Σ_c x[n,c] w[c,o] + b[o]`
 pub fn linear_forward(
@@ -93,6 +93,27 @@ pub fn sgd_update(sgd: &Sgd, w: &[f64], dw: &[f64], v: &[f64]) -> (Vec<f64>, Vec
         let g = scale * dw[i] + decay * w[i];
         let v = momentum * v[i] + g;
         (w[i] - lr * if sgd.nesterov { g + momentum * v } else { v }, v)
+    };
+    (0..w.len()).map(step).unzip()
+}
+
+/// One step of LARS for a tensor; returns the new (w, v).
+pub fn lars_update(lars: &Lars, w: &[f64], dw: &[f64], v: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    let [lr, scale, momentum, decay] =
+        [lars.lr, lars.scale, lars.momentum, lars.weight_decay].map(f64::from);
+    let g: Vec<f64> = dw.iter().map(|dw| scale * dw).collect();
+    let length = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let (length_w, length_g) = (length(w), length(&g));
+    let local = match lars.trust {
+        Some(trust) if length_w > 0.0 && length_g > 0.0 => {
+            f64::from(trust) * length_w / (length_g + decay * length_w)
+        }
+        _ => 1.0,
+    };
+    let step = |i: usize| {
+        let u = lr * local * (g[i] + decay * w[i]);
+        let v = momentum * v[i] + u;
+        (w[i] - if lars.nesterov { u + momentum * v } else { v }, v)
     };
     (0..w.len()).map(step).unzip()
 }

@@ -15,8 +15,8 @@ pub use conv::{
     conv2d_backward_bias, conv2d_backward_input, conv2d_backward_weight, conv2d_forward,
 };
 pub use dense::{
-    accumulate, average, linear_backward_input, linear_backward_weight, linear_forward, sgd_update,
-    softmax_cross_entropy,
+    accumulate, average, lars_update, linear_backward_input, linear_backward_weight,
+    linear_forward, sgd_update, softmax_cross_entropy,
 };
 pub use norm::{
     BatchNormGradients, add_residual, batch_norm_backward, batch_norm_infer, batch_norm_train,

@@ -1,6 +1,6 @@
 use resnet_kernels::{
-    Bf16, Cpu, Isa, Number, Residual, ResidualGrad, Sgd, diagnose, elementwise, reference, sgd,
-    sgd::update,
+    Bf16, Cpu, Isa, Lars, Number, Residual, ResidualGrad, Sgd, diagnose, elementwise, lars,
+    reference, sgd, sgd::update,
 };
 
 use crate::support::{Fenced, Random, assert_close, assert_same_bits, cpus, wide};
@@ -154,6 +154,90 @@ fn a_scale_of_one_changes_no_bit() {
             update(&cpu, &sgd, &mut w, &dw, &mut v);
             assert_same_bits("w", &w, &w_expected);
             assert_same_bits("v", &v, &v_expected);
+        }
+    }
+}
+
+const LARS: Lars = Lars {
+    lr: 0.5,
+    scale: 1.0,
+    momentum: 0.9,
+    weight_decay: 0.05,
+    nesterov: false,
+    trust: Some(0.02),
+};
+
+#[test]
+fn lars_follows_the_formula_over_several_steps() {
+    for cpu in cpus() {
+        for len in LENGTHS {
+            for (nesterov, scale, trust) in [
+                (false, 1.0, Some(0.02)),
+                (true, 0.25, Some(0.02)),
+                (false, -0.3, Some(1.0)),
+                (true, 0.3, None),
+            ] {
+                let mut settings = Lars { scale, nesterov, trust, ..LARS };
+                let mut random = Random(2);
+                let (w, dw) = (random.reals(len), random.reals(len));
+                let (mut w_found, mut v_found) = (Fenced::new(&w), Fenced::new(&vec![0.0; len]));
+                let (mut w_expected, mut v_expected) = (wide(&w), vec![0.0; len]);
+                // v keeps the rate that it was made with.
+                for lr in [0.5, 0.5, 0.1, 0.1, 2.0] {
+                    settings.lr = lr;
+                    lars::update(&cpu, &settings, w_found.get(), &dw, v_found.get());
+                    (w_expected, v_expected) =
+                        reference::lars_update(&settings, &w_expected, &wide(&dw), &v_expected);
+                }
+                assert_close("w", &w_found.take("lars"), &w_expected, 3e-6);
+                assert_close("v", &v_found.take("lars"), &v_expected, 3e-6);
+            }
+        }
+    }
+}
+
+/// w = (3, 4) is of length 5 and g = (0, 2) of length 2, so the local rate is 0.75 · 5 / 2 = 1.875
+/// without decay, and 0.8125 · 5 / (2 + 0.25 · 5) = 1.25 with.
+#[test]
+fn local_rates_by_hand() {
+    let cpu = &cpus()[0];
+    let step = |settings: &Lars, w: [f32; 2], dw: [f32; 2]| {
+        let (mut w, mut v) = (w, [0.0; 2]);
+        lars::update(cpu, settings, &mut w, &dw, &mut v);
+        w
+    };
+    let plain = Lars { lr: 1.0, weight_decay: 0.0, trust: Some(0.75), ..LARS };
+    assert_eq!(step(&plain, [3.0, 4.0], [0.0, 2.0]), [3.0, 0.25]);
+    // Sums of four batches, of which the mean counts.
+    let sums = Lars { scale: 0.25, ..plain };
+    assert_eq!(step(&sums, [3.0, 4.0], [0.0, 8.0]), [3.0, 0.25]);
+    let decay = Lars { lr: 0.5, weight_decay: 0.25, trust: Some(0.8125), ..plain };
+    assert_eq!(step(&decay, [3.0, 4.0], [0.0, 2.0]), [2.53125, 2.125]);
+    // Where a length is zero the rate is as it is.
+    assert_eq!(step(&plain, [0.0, 0.0], [0.0, 2.0]), [0.0, -2.0]);
+    assert_eq!(step(&decay, [8.0, 0.0], [0.0, 0.0]), [7.0, 0.0]);
+    assert_eq!(step(&Lars { trust: None, ..plain }, [3.0, 4.0], [0.0, 2.0]), [3.0, 2.0]);
+    // The shortest gradient there is.
+    let least = f32::from_bits(1);
+    assert!(step(&plain, [3.0, 4.0], [least, 0.0])[0].is_finite());
+    assert!(step(&plain, [3.0, 4.0], [f32::NAN, 0.0])[0].is_nan());
+    assert!(step(&plain, [3.0, 4.0], [f32::INFINITY, 0.0])[0].is_nan());
+}
+
+#[test]
+fn lars_has_the_same_bits_for_any_number_of_threads() {
+    for isa in Isa::available() {
+        let mut random = Random(7);
+        let [w, dw, v] = [(); 3].map(|()| random.reals(300_001));
+        let results = [1, 2, 5].map(|threads| {
+            let cpu = Cpu::with_isa(isa, threads).unwrap();
+            let (mut w, mut v) = (w.clone(), v.clone());
+            lars::update(&cpu, &LARS, &mut w, &dw, &mut v);
+            (w, v)
+        });
+        for (w, v) in &results[1..] {
+            assert_same_bits("w", w, &results[0].0);
+            assert_same_bits("v", v, &results[0].1);
         }
     }
 }

@@ -159,6 +159,20 @@ fn a_step_of_training_comes_to_the_same_numbers() {
     }
 }
 
+/// A rule that looks at one matrix at a time.
+#[test]
+fn fitted_rates_come_to_the_same_numbers() {
+    let graph = graph("resnet20", Shape::new(3, 16, 16), CLASSES);
+    for (nesterov, accumulate) in [(false, false), (true, true)] {
+        let rule = Rule::Lars { momentum: 0.9, nesterov, trust: 0.02 };
+        let optimizer = Optimizer { rule, ..options().optimizer };
+        let options = Options { optimizer, accumulate, ..options() };
+        let [found, expected] = [cpu(), reference()]
+            .map(|device| step(&mut prepared(device.as_ref(), &graph, options, 188)));
+        assert_near("lars", &found, &expected);
+    }
+}
+
 /// What is frozen, and a network that explains an answer, go by steps of their own.
 #[test]
 fn frozen_layers_and_explanations_come_to_the_same_numbers() {

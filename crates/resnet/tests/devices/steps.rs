@@ -3,10 +3,8 @@
 use std::borrow::Cow;
 
 use resnet::engine::exec::Rates;
-use resnet::engine::step::{
-    AddGrad, Conv, Linear, Norm, NormGrad, Pool, Residual, Rule, StepKind, Update,
-};
-use resnet_kernels::{Conv2dShape, Pool2dShape, Sgd, reference};
+use resnet::engine::step::{AddGrad, Conv, Linear, Norm, NormGrad, Pool, Residual, Rule, StepKind};
+use resnet_kernels::{Conv2dShape, Lars, Pool2dShape, Sgd, reference};
 
 /// Numbers of a slot.
 type Operand<'a> = Cow<'a, [f64]>;
@@ -144,15 +142,19 @@ pub(crate) fn outputs(
         StepKind::Accumulate => vec![reference::accumulate(&old[0], &reads[0])],
         StepKind::Keep => vec![reads[0].to_vec()],
         StepKind::Clear => vec![vec![0.0; old[0].len()]],
-        StepKind::Update(update @ Update { rule: Rule::Sgd { momentum, nesterov }, .. }) => {
-            let sgd = Sgd {
-                lr: update.lr(rates.lr),
-                scale: rates.scale,
-                momentum,
-                weight_decay: update.weight_decay,
-                nesterov,
+        StepKind::Update(update) => {
+            let (lr, scale, weight_decay) = (update.lr(rates.lr), rates.scale, update.weight_decay);
+            let (w, v) = match update.rule {
+                Rule::Sgd { momentum, nesterov } => {
+                    let sgd = Sgd { lr, scale, momentum, weight_decay, nesterov };
+                    reference::sgd_update(&sgd, &old[0], &reads[0], &old[1])
+                }
+                Rule::Lars { momentum, nesterov, trust } => {
+                    let trust = update.fitted.then_some(trust);
+                    let lars = Lars { lr, scale, momentum, weight_decay, nesterov, trust };
+                    reference::lars_update(&lars, &old[0], &reads[0], &old[1])
+                }
             };
-            let (w, v) = reference::sgd_update(&sgd, &old[0], &reads[0], &old[1]);
             vec![w, v]
         }
         StepKind::Average => {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use resnet_kernels::batch_norm::{self, Mask};
 use resnet_kernels::{
-    Bf16, Conv2d, Epilogue, Map, Number, Residual, ResidualGrad, Scratch, elementwise, linear,
-    loss, pool2d, sgd,
+    Bf16, Conv2d, Epilogue, Map, Number, Residual, ResidualGrad, Scratch, elementwise, lars,
+    linear, loss, pool2d, sgd,
 };
 
 use super::chosen::Chosen;
@@ -14,7 +14,7 @@ use super::executor::Executor;
 use super::shapes::pool_shape;
 use crate::exec::device::Rates;
 use crate::exec::error::ExecError;
-use crate::step::{self, Linear, Memory, Precision, Rule, StepKind, Update};
+use crate::step::{self, Linear, Memory, Precision, Rule, StepKind};
 
 /// Longest list of slots of a step.
 const OPERANDS: usize = 10;
@@ -468,16 +468,20 @@ fn run<T: Map>(
             let [mut sum, ..] = operands;
             sum.fill(0.0);
         }
-        StepKind::Update(update @ Update { rule: Rule::Sgd { momentum, nesterov }, .. }) => {
+        StepKind::Update(update) => {
             let [dw, mut w, mut v, ..] = operands;
-            let sgd = sgd::Sgd {
-                lr: update.lr(rates.lr),
-                momentum,
-                weight_decay: update.weight_decay,
-                nesterov,
-                scale: rates.scale,
-            };
-            sgd::update(cpu, &sgd, &mut w, &dw, &mut v);
+            let (lr, scale, weight_decay) = (update.lr(rates.lr), rates.scale, update.weight_decay);
+            match update.rule {
+                Rule::Sgd { momentum, nesterov } => {
+                    let sgd = sgd::Sgd { lr, scale, momentum, weight_decay, nesterov };
+                    sgd::update(cpu, &sgd, &mut w, &dw, &mut v);
+                }
+                Rule::Lars { momentum, nesterov, trust } => {
+                    let trust = update.fitted.then_some(trust);
+                    let lars = lars::Lars { lr, scale, momentum, weight_decay, nesterov, trust };
+                    lars::update(cpu, &lars, &mut w, &dw, &mut v);
+                }
+            }
         }
         StepKind::Average => {
             let [w, mut a, ..] = operands;
