@@ -269,7 +269,8 @@ pub enum Rule {
     },
     /// Layer-wise adaptive rates (You, Gitman & Ginsburg 2017, algorithm 1), with the buffer v =
     /// `momentum`, which the rate is part of:
-    /// u = lr local (dw + weight_decay w);  v = momentum v + u;  w -= nesterov ? u + momentum v : v.
+    /// u = lr local (dw + weight_decay w);  v = momentum v + u;
+    /// w -= (nesterov ? u + momentum v : v).
     /// For each weight matrix local = trust |w| / (|dw| + weight_decay |w|), or 1 where a length is
     /// zero; for norms and biases it is 1.
     Lars {

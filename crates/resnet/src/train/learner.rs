@@ -12,7 +12,7 @@ use resnet_engine::step::{Precision, Rule, Space};
 
 use self::shards::{Said, Shards, Statistics, Tally, timed};
 use super::TrainError;
-use super::recipe::{self, Calendar, ClassWeights, Recipe, Sampling, Stretch};
+use super::recipe::{self, Calendar, ClassWeights, Recipe, Sampling, Stretch, UpdateRule};
 use super::task::Task;
 use crate::data::{
     Augment, Batch, Epoch, Loader, LoaderOptions, OnBroken, Preprocess, Share, Targets, Transform,
@@ -323,6 +323,11 @@ pub(super) fn precision(recipe: &Recipe) -> Precision {
 fn plan(task: &Task, graph: &Graph, stretch: &Stretch) -> Result<Arc<Plan>, TrainError> {
     let recipe = &task.recipe;
     let optimizer = &recipe.optimizer;
+    let (momentum, nesterov) = (optimizer.momentum as f32, optimizer.nesterov);
+    let rule = match optimizer.rule {
+        UpdateRule::Sgd => Rule::Sgd { momentum, nesterov },
+        UpdateRule::Lars => Rule::Lars { momentum, nesterov, trust: optimizer.trust as f32 },
+    };
     let options = Options {
         frozen: Frozen {
             layers: if stretch.freeze { graph.head().0 } else { 0 },
@@ -330,7 +335,7 @@ fn plan(task: &Task, graph: &Graph, stretch: &Stretch) -> Result<Arc<Plan>, Trai
         },
         precision: precision(recipe),
         optimizer: plan::Optimizer {
-            rule: Rule::Sgd { momentum: optimizer.momentum as f32, nesterov: optimizer.nesterov },
+            rule,
             weight_decay: optimizer.weight_decay as f32,
             decay_norm_bias: optimizer.decay_norm_bias,
             backbone: optimizer.backbone_lr as f32,

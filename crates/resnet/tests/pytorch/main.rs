@@ -4,6 +4,8 @@
 mod fixture;
 mod hashed;
 mod inspect;
+mod large_batch;
+mod net;
 #[path = "../support/mod.rs"]
 mod support;
 mod targets;

@@ -1,22 +1,15 @@
 //! What a loss is taken against, and what steps of training do one after another, against PyTorch
 //! in f64: mixed, weighed and smoothed labels, a thaw, a sum of gradients, averaged weights.
 
-use std::collections::BTreeMap;
-
-use resnet::engine::exec::{self, Rates, Session, Target};
-use resnet::engine::graph::{Graph, Shape};
-use resnet::engine::plan::{Frozen, Optimizer, Options, ParamSlots, Plan};
-use resnet::engine::step::{Rule, SlotId};
+use resnet::engine::exec::{Rates, Session, Target};
+use resnet::engine::plan::{Frozen, Options};
 use resnet::model;
-use resnet::net::Arch;
 use serde::Deserialize;
 
 use crate::fixture::{self, Digests, assert_close};
-use crate::support::{feed, one_hot};
-use crate::{TOLERANCE, compare_all, hashed, hashed_batch, mean_loss, read_logits, state, widen};
-
-/// Relative, of how far something moved: a difference of numbers that are near each other in f32.
-const MOVED_TOLERANCE: f64 = 1e-3;
+use crate::net::{MOVED_TOLERANCE, Net, Sgd, gradients, tensors};
+use crate::support::one_hot;
+use crate::{TOLERANCE, compare_all, mean_loss, read_logits, state, widen};
 
 #[derive(Deserialize)]
 struct Targets {
@@ -43,14 +36,6 @@ struct Pass {
     logits: Vec<Vec<f64>>,
     dlogits: Vec<Vec<f64>>,
     gradients: Digests,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-struct Sgd {
-    lr: f32,
-    momentum: f32,
-    nesterov: bool,
-    weight_decay: f32,
 }
 
 #[derive(Deserialize)]
@@ -92,102 +77,26 @@ struct Average {
     buffers: Digests,
 }
 
-impl Sgd {
-    fn optimizer(&self) -> Optimizer {
-        let rule = Rule::Sgd { momentum: self.momentum, nesterov: self.nesterov };
-        Optimizer { rule, weight_decay: self.weight_decay, ..Optimizer::default() }
-    }
-
-    fn rates(&self) -> Rates {
-        Rates { lr: self.lr, scale: 1.0, average: 0.0 }
-    }
+/// The file, and its network.
+fn load() -> (Targets, Net) {
+    let fixture: Targets = fixture::load("targets");
+    let net = Net::new(&fixture.arch, fixture.salt, fixture.side, fixture.classes);
+    (fixture, net)
 }
 
-/// The network of the file.
-struct Net {
-    fixture: Targets,
-    prefix: String,
-    graph: Graph,
-}
-
-impl Net {
-    fn load() -> Net {
-        let fixture: Targets = fixture::load("targets");
-        let prefix = format!("{}/{}/", fixture.arch, fixture.salt);
-        let input = Shape::new(3, fixture.side, fixture.side);
-        let graph = Arch::parse(&fixture.arch).unwrap().graph(input, fixture.classes).unwrap();
-        Net { fixture, prefix, graph }
-    }
-
-    /// A parameter or running statistic as it starts.
-    fn start(&self, p: &ParamSlots) -> Vec<f32> {
-        hashed::parameter(&self.prefix, &p.name, &p.param.dims)
-    }
-
-    fn session(&self, options: Options) -> Session {
-        let plan = Plan::build(&self.graph, options).unwrap();
-        let mut session = Session::new(exec::cpu(2).unwrap().as_ref(), plan).unwrap();
-        for p in session.plan().clone().params.iter() {
-            model::write(&mut session, &p.param, p.value, &self.start(p)).unwrap();
-        }
-        model::begin_averages(&mut session).unwrap();
-        session
-    }
-
-    fn batch(&self, batch: usize, n: usize) -> (Vec<f32>, Vec<u32>) {
-        hashed_batch(&self.prefix, batch, n, self.fixture.side, self.fixture.classes)
-    }
-
-    /// Loss and gradients of a batch.
-    fn pass(&self, session: &mut Session, batch: usize, n: usize) -> f64 {
-        let (x, labels) = self.batch(batch, n);
-        feed(session, &x, &labels);
-        session.forward().unwrap();
-        session.backward().unwrap();
-        mean_loss(session)
-    }
-
-    /// How far what trains is from its start, by the slots that `of` names.
-    fn moved(
-        &self,
-        session: &Session,
-        of: fn(&ParamSlots) -> Option<SlotId>,
-    ) -> BTreeMap<String, Vec<f64>> {
-        let trained = session.plan().params.iter().filter(|p| p.training.is_some());
-        let moved = |p: &ParamSlots| {
-            let now = model::read(session, &p.param, of(p)?).unwrap();
-            let moved = now.iter().zip(self.start(p)).map(|(w, start)| f64::from(w - start));
-            Some((p.name.clone(), moved.collect()))
-        };
-        trained.filter_map(moved).collect()
-    }
-
-    fn check(&self, what: &str, session: &Session, want: &Snapshot) {
-        let momentum = tensors(session, |p| Some(p.training.as_ref()?.state[0]));
-        compare_all(&format!("{what} momentum"), momentum, &want.momentum, TOLERANCE);
-        let moved = self.moved(session, |p| Some(p.value));
-        compare_all(&format!("{what} moved"), moved, &want.moved, MOVED_TOLERANCE);
-        compare_all(&format!("{what} state"), state(session), &want.buffers, TOLERANCE);
-    }
-}
-
-/// What some slots hold, by the names of their parameters.
-fn tensors(session: &Session, of: fn(&ParamSlots) -> Option<SlotId>) -> BTreeMap<String, Vec<f64>> {
-    let read = |p: &ParamSlots| {
-        Some((p.name.clone(), widen(&model::read(session, &p.param, of(p)?).unwrap())))
-    };
-    session.plan().params.iter().filter_map(read).collect()
-}
-
-fn gradients(session: &Session) -> BTreeMap<String, Vec<f64>> {
-    tensors(session, |p| Some(p.training.as_ref()?.grad))
+fn check(net: &Net, what: &str, session: &Session, want: &Snapshot) {
+    let momentum = tensors(session, |p| Some(p.training.as_ref()?.state[0]));
+    compare_all(&format!("{what} momentum"), momentum, &want.momentum, TOLERANCE);
+    let moved = net.moved(session, |p| Some(p.value));
+    compare_all(&format!("{what} moved"), moved, &want.moved, MOVED_TOLERANCE);
+    compare_all(&format!("{what} state"), state(session), &want.buffers, TOLERANCE);
 }
 
 #[test]
 fn losses_of_mixed_weighed_and_smoothed_labels() {
-    let net = Net::load();
-    for want in &net.fixture.cases {
-        let (what, n, classes) = (&want.name, want.batch, net.fixture.classes);
+    let (fixture, net) = load();
+    for want in &fixture.cases {
+        let (what, n, classes) = (&want.name, want.batch, fixture.classes);
         let mut session = net.session(Options::train(n, want.label_smoothing));
         let (images, labels) = net.batch(0, n);
         let own = want.part.unwrap_or(1.0);
@@ -240,15 +149,15 @@ fn losses_of_mixed_weighed_and_smoothed_labels() {
 /// The head alone, then everything: the head goes on with its momentum, the rest begins with none.
 #[test]
 fn a_thaw() {
-    let net = Net::load();
-    let want = &net.fixture.thaw;
+    let (fixture, net) = load();
+    let want = &fixture.thaw;
     let all = Options { optimizer: want.sgd.optimizer(), ..Options::train(want.batch, 0.0) };
     let head = Frozen { layers: net.graph.head().0, norm: false };
     let mut session = net.session(Options { frozen: head, ..all });
     let mut losses = Vec::new();
     for step in 0..want.losses.len() {
         if step == want.frozen_steps {
-            net.check("frozen", &session, &want.frozen);
+            check(&net, "frozen", &session, &want.frozen);
             let mut thawed = net.session(all);
             model::copy(&session, &mut thawed, false).unwrap();
             for (old, new) in session.plan().params.iter().zip(&thawed.plan().clone().params) {
@@ -267,14 +176,14 @@ fn a_thaw() {
         }
     }
     assert_close("thaw losses", &losses, &want.losses, TOLERANCE);
-    net.check("end", &session, &want.end);
+    check(&net, "end", &session, &want.end);
 }
 
 /// A step along the gradient of two batches, whose norms take each batch for itself.
 #[test]
 fn a_sum_of_gradients() {
-    let net = Net::load();
-    let want = &net.fixture.accumulation;
+    let (fixture, net) = load();
+    let want = &fixture.accumulation;
     let (n, batches) = (want.batch, want.losses.len());
     let options =
         Options { optimizer: want.sgd.optimizer(), accumulate: true, ..Options::train(n, 0.0) };
@@ -283,7 +192,7 @@ fn a_sum_of_gradients() {
     let mut losses = Vec::new();
     for batch in 0..batches {
         let (x, labels) = net.batch(batch, n);
-        let target = one_hot(&labels, net.fixture.classes);
+        let target = one_hot(&labels, fixture.classes);
         let total = (n * batches) as f32;
         session.feed(&x, Target { target: &target, weight: &weight, total }).unwrap();
         session.forward().unwrap();
@@ -302,8 +211,8 @@ fn a_sum_of_gradients() {
 
 #[test]
 fn averages_of_weights_and_statistics() {
-    let net = Net::load();
-    for want in &net.fixture.averages {
+    let (fixture, net) = load();
+    for want in &fixture.averages {
         let what = format!("average with {}", want.decay);
         let options = Options {
             optimizer: want.sgd.optimizer(),
@@ -333,7 +242,7 @@ fn averages_of_weights_and_statistics() {
 /// sums under hashed signs.
 #[test]
 fn momentum_lost_at_the_thaw_would_be_seen() {
-    let thaw = Net::load().fixture.thaw;
+    let thaw = load().0.thaw;
     for (name, kept) in &thaw.thawed_head {
         let lost = &thaw.thawed_head_without_momentum[name];
         let squares = lost[1..5].iter().zip(&kept[1..5]).map(|(a, b)| (a - b) * (a - b));

@@ -12,6 +12,7 @@ use crate::measure::probe::{LIMIT, Measurement, PICTURES, Probe, ProbeError, Tre
 use crate::model::{self, Model, ModelError};
 use crate::page::charts::format;
 use crate::train::event::Monitored;
+use crate::train::recipe::UpdateRule;
 use crate::train::task::{Task, TaskError};
 
 pub use save::save;
@@ -182,12 +183,18 @@ fn look(
 }
 
 /// Length of the first update at the recipe's base rate, without warm-up and weight decay: momentum
-/// is still zero, so w moves by lr dw, or by lr (1 + momentum) dw in Nesterov's form.
+/// is still zero, so w moves by lr dw, or by lr (1 + momentum) dw in Nesterov's form. LARS makes
+/// dw's length trust |w|.
 fn first_update(task: &Task, measurement: &mut Measurement) {
     let optimizer = &task.recipe.optimizer;
     let ahead = if optimizer.nesterov { 1.0 + optimizer.momentum } else { 1.0 };
     for layer in &mut measurement.layers {
-        let ratio = optimizer.lr * ahead * layer.gradient_norm / layer.weight_norm;
-        layer.update_ratio = Some(ratio);
+        let step = match optimizer.rule {
+            UpdateRule::Lars if layer.gradient_norm > 0.0 && layer.weight_norm > 0.0 => {
+                optimizer.trust
+            }
+            _ => layer.gradient_norm / layer.weight_norm,
+        };
+        layer.update_ratio = Some(optimizer.lr * ahead * step);
     }
 }

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use super::phase::Phase;
-use super::value::{BadFiles, ClassWeights, Field, Keep, Normalize, Precision, Sampling, Setting};
+use super::value::{
+    BadFiles, ClassWeights, Field, Keep, Normalize, Precision, Sampling, Setting, UpdateRule,
+};
 use crate::data;
 use crate::net::{ArchOption, OPTIONS};
 use crate::train::schedule::{Course, Duration};
@@ -274,11 +276,14 @@ sections! {
             "How far apart looks at the gradients and responses of every layer are; `0it` never looks, `auto` looks at the start, at the end, and between them as often as 2 % of the time allows.";
     }
     /// `[optimizer]`: stochastic gradient descent, in PyTorch's form: v = momentum v + g, w = w -
-    /// lr v.
+    /// lr v; or LARS: v = momentum v + lr local g, w = w - v.
     optimizer: Optimizer {
+        rule: UpdateRule, "", any,
+            "How weights change: `sgd`, or `lars`, which fits the rate to the lengths of each weight matrix and of its gradient, for very large batches (You et al. 2017); norms and biases take `lr` as it is.";
         lr: f64, "above 0, at most 1000", |x| *x > 0.0 && *x <= 1000.0, "The base learning rate.";
         momentum: f64, "from 0 to below 1", |x| (0.0..1.0).contains(x), "The part of the last update that stays.";
         nesterov: bool, "", any, "Whether the gradient is taken ahead: w = w - lr (g + momentum v).";
+        trust: f64, "above 0, at most 1", |x| *x > 0.0 && *x <= 1.0, "For `lars`: the part of its length that a weight matrix moves at a rate of 1.";
         weight_decay: f64, "from 0 to 1", |x| (0.0..=1.0).contains(x), "The factor of the weights that is added to their gradient.";
         decay_norm_bias: bool, "", any, "Whether gamma, beta and biases decay as well.";
         backbone_lr: f64, "from 0 to 1", |x| (0.0..=1.0).contains(x), "Factor on the learning rate of all layers before the last.";

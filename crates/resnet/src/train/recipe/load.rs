@@ -283,8 +283,8 @@ fn about_section(name: &str) -> Option<String> {
     let keys = keys.collect::<Vec<_>>().join(", ");
     match (section, last) {
         ("optimizer", "" | "kind" | "name" | "type") => Some(format!(
-            "; there is one optimizer, stochastic gradient descent with momentum (no Adam), so none \
-             is named: leave this out, and set {keys}"
+            "; it is stochastic gradient descent with momentum (no Adam), and `optimizer.rule` says \
+             whether with LARS; set {keys}"
         )),
         (_, "") => Some(format!("; `{section}` is a section, whose keys are {keys}")),
         _ => None,

@@ -20,7 +20,9 @@ pub use error::{Origin, RecipeError};
 pub use keys::{Augment, Data, Follows, KEYS, Key, Model, Optimizer, Recipe, ScheduleKeys, Train};
 pub use load::split_override;
 pub use phase::Phase;
-pub use value::{BadFiles, ClassWeights, Keep, Normalize, Precision, Sampling, Setting};
+pub use value::{
+    BadFiles, ClassWeights, Keep, Normalize, Precision, Sampling, Setting, UpdateRule,
+};
 
 use std::path::Path;
 
@@ -63,6 +65,11 @@ pub const RECIPES: &[BuiltIn] = &[
         name: "paper-imagenet",
         about: "He et al. 2015, section 3.4: ImageNet, 90 epochs",
         text: include_str!("../recipes/paper-imagenet.toml"),
+    },
+    BuiltIn {
+        name: "imagenet-large-batch",
+        about: "Goyal et al. 2017: ImageNet, 90 epochs of 8,192 images a step",
+        text: include_str!("../recipes/imagenet-large-batch.toml"),
     },
     BuiltIn {
         name: "finetune",

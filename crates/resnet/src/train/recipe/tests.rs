@@ -72,9 +72,11 @@ fn the_paper_recipe_is_the_papers() {
     assert_eq!(recipe.train.batch, 128);
     assert_eq!(recipe.train.label_smoothing, 0.0);
     let optimizer = Optimizer {
+        rule: UpdateRule::Sgd,
         lr: 0.1,
         momentum: 0.9,
         nesterov: false,
+        trust: 0.001,
         weight_decay: 1e-4,
         decay_norm_bias: true,
         backbone_lr: 1.0,
@@ -118,6 +120,71 @@ fn the_imagenet_recipe_asks_for_data() {
     );
 }
 
+/// Goyal et al. 2017, section 5.1.
+#[test]
+fn the_large_batch_recipe_is_the_papers() {
+    let recipe = with("imagenet-large-batch", &["data.source=folder:photos"]).unwrap();
+    let optimizer = Optimizer {
+        rule: UpdateRule::Sgd,
+        lr: 0.1 * 8192.0 / 256.0,
+        momentum: 0.9,
+        nesterov: true,
+        trust: 0.001,
+        weight_decay: 1e-4,
+        decay_norm_bias: false,
+        backbone_lr: 1.0,
+        stage_lr: 1.0,
+    };
+    assert_eq!(recipe.optimizer, optimizer);
+    assert_eq!((recipe.train.batch, recipe.train.epochs), (8192, Some(90)));
+    assert_eq!(recipe.train.label_smoothing, 0.0);
+    let options = [("init", Setting("he".into())), ("zero_init", Setting("true".into()))];
+    assert_eq!(recipe.network, options.into());
+}
+
+/// The rates of PyTorch's schedulers, of that recipe and of its changes.
+#[test]
+fn rates_are_those_of_pytorch() {
+    #[derive(serde::Deserialize)]
+    struct Fixture {
+        rates: Vec<Rates>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Rates {
+        images: u64,
+        batch: u64,
+        steps_per_epoch: u64,
+        steps: Vec<u64>,
+        lr: Vec<f64>,
+    }
+    let text = include_str!("../../../tests/fixtures/large_batch.json");
+    let fixture: Fixture = serde_json::from_str(text).unwrap();
+    assert!(fixture.rates.len() > 1);
+    for Rates { images, batch, steps_per_epoch, steps, lr } in fixture.rates {
+        let overrides = ["data.source=folder:photos".to_owned(), format!("batch={batch}")];
+        let rate = format!("lr={}", 0.1 * batch as f64 / 256.0);
+        let recipe = with("imagenet-large-batch", &[&overrides[0], &overrides[1], &rate]).unwrap();
+        let calendar = recipe.calendar(images).unwrap();
+        assert_eq!(calendar.total(), 90 * steps_per_epoch);
+        let schedule = recipe.schedule(&calendar);
+        assert_eq!(steps.len(), lr.len());
+        for (step, lr) in steps.into_iter().zip(lr) {
+            let found = schedule.lr(step);
+            assert!((found - lr).abs() < 1e-8 * lr, "step {step} of {batch}: {found}, {lr}");
+        }
+    }
+}
+
+/// What a run wrote before there was a choice of rules.
+#[test]
+fn a_recipe_without_a_rule_is_of_sgd() {
+    let recipe = with("paper-cifar", &[]).unwrap();
+    let text = recipe.to_toml();
+    let without = text.replace("rule = \"sgd\"\n", "").replace("trust = 0.001\n", "");
+    assert_eq!(without.lines().count() + 2, text.lines().count());
+    assert_eq!(Recipe::from_toml(&without).unwrap(), recipe);
+}
+
 #[test]
 fn overrides_are_typed() {
     type Case = (&'static str, fn(&Recipe) -> bool);
@@ -156,6 +223,8 @@ fn overrides_are_typed() {
             r.calendar(188 * 64).unwrap().is_due(r.train.checkpoint_every, 1)
         }),
         ("warmup=2ep", |r| r.schedule(&r.calendar(188 * 64).unwrap()).warmup == 376),
+        ("rule=lars", |r| r.optimizer.rule == UpdateRule::Lars && r.optimizer.trust == 0.001),
+        ("trust=0.02", |r| r.optimizer.trust == 0.02),
         ("kind=linear", |r| r.schedule.kind == Course::Linear),
     ];
     for (text, holds) in cases {
@@ -201,7 +270,9 @@ fn wrong_overrides_are_explained() {
             "optimizer=adam",
             &["stochastic gradient descent with momentum (no Adam)", "optimizer.lr"],
         ),
-        ("optimizer.kind=adam", &["leave this out", "optimizer.momentum"]),
+        ("optimizer.kind=adam", &["`optimizer.rule`", "optimizer.momentum"]),
+        ("rule=adam", &["`optimizer.rule`", "`sgd` or `lars`", "found \"adam\""]),
+        ("trust=0", &["`optimizer.trust`", "a number above 0, at most 1", "found 0"]),
         ("Train=5", &["`train` is a section, whose keys are train.", "train.epochs"]),
         ("train.lr=0.1", &["unknown key `train.lr`; did you mean `optimizer.lr`?"]),
         ("weight-decay=0.1", &["did you mean `optimizer.weight_decay`?"]),

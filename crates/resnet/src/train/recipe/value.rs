@@ -148,6 +148,17 @@ pub enum ClassWeights {
 
 named! { ClassWeights { None = "none", Balanced = "balanced" } }
 
+/// How a gradient changes its parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpdateRule {
+    /// Stochastic gradient descent with momentum.
+    Sgd,
+    /// The same with a rate that is fitted to each weight matrix (You, Gitman & Ginsburg 2017).
+    Lars,
+}
+
+named! { UpdateRule { Sgd = "sgd", Lars = "lars" } }
+
 named! { Course { Step = "step", Cosine = "cosine", Constant = "constant", Linear = "linear" } }
 
 macro_rules! integers {
