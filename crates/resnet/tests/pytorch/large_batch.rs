@@ -1,4 +1,4 @@
-//! Steps of LARS against the paper's equations in f64. What else `large_batch.json` holds of rates is
+//! Steps of LARS against the paper's equations in f64. The rates that `large_batch.json` holds are
 //! compared in the library, beside the recipes.
 
 use resnet::engine::exec::Rates;
