@@ -15,7 +15,8 @@ use super::TrainError;
 use super::recipe::{self, Calendar, ClassWeights, Recipe, Sampling, Stretch, UpdateRule};
 use super::task::Task;
 use crate::data::{
-    Augment, Batch, Epoch, Loader, LoaderOptions, OnBroken, Preprocess, Share, Targets, Transform,
+    Augment, Batch, DataError, Loader, LoaderOptions, OnBroken, Preprocess, Share, Targets,
+    Transform,
 };
 use crate::measure::evaluate::loader_workers;
 use crate::measure::metric;
@@ -111,7 +112,7 @@ impl Learner {
     /// at the end of the epoch.
     pub(super) fn gradient(
         &mut self,
-        batches: &mut Epoch,
+        batches: &mut dyn Iterator<Item = Result<Batch, DataError>>,
         stop: bool,
         on: &mut dyn FnMut(&Batch) -> Result<(), TrainError>,
     ) -> Result<Option<Gradient>, TrainError> {
@@ -130,7 +131,7 @@ impl Learner {
 
     fn gradient_of_batches(
         &mut self,
-        batches: &mut Epoch,
+        batches: &mut dyn Iterator<Item = Result<Batch, DataError>>,
         on: &mut dyn FnMut(&Batch) -> Result<(), TrainError>,
     ) -> Result<Option<Gradient>, TrainError> {
         let accumulate = self.batches;
@@ -168,7 +169,7 @@ impl Learner {
         &mut self,
         shards: &mut Shards,
         statistics: &mut Statistics,
-        batches: &mut Epoch,
+        batches: &mut dyn Iterator<Item = Result<Batch, DataError>>,
         stop: bool,
         on: &mut dyn FnMut(&Batch) -> Result<(), TrainError>,
     ) -> Result<Option<Gradient>, TrainError> {

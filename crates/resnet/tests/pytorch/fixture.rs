@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::hashed::Hashed;
+use super::hashed::Hashed;
 
 /// Sums under hashed signs in a digest.
 const PROJECTIONS: usize = 4;
@@ -95,4 +95,36 @@ pub(crate) fn distance(name: &str, got: &[f64], want: &[f64], scale: f64) -> f64
     let sampled = samples
         .map(|(j, want)| (got[positions.index(j, got.len())] - want).abs() / want.abs().max(rms));
     sampled.fold(projected.max(norm), f64::max)
+}
+
+/// Asserts the same names on both sides, and every tensor within `tolerance` of its digest relative
+/// to its own norm. The gradient of a bias that a batch norm follows is zero but for rounding; it
+/// is measured against its weight's.
+pub(crate) fn compare_all(
+    what: &str,
+    got: BTreeMap<String, Vec<f64>>,
+    want: &Digests,
+    tolerance: f64,
+) {
+    let names = |keys: Vec<&String>| keys.into_iter().cloned().collect::<Vec<_>>();
+    assert_eq!(names(got.keys().collect()), names(want.keys().collect()), "{what}: names");
+    let total = l2(want.values().map(|digest| digest[0]));
+    let mut worst = (0.0, "");
+    for (name, digest) in want {
+        let scale = if digest[0] > 1e-9 * total {
+            digest[0]
+        } else {
+            want[&name.replace(".bias", ".weight")][0]
+        };
+        let off = distance(name, &got[name], digest, scale);
+        if off > worst.0 || off.is_nan() {
+            worst = (off, name);
+        }
+    }
+    let (off, name) = worst;
+    println!("{what}: farthest is {name}, {off:.1e}");
+    assert!(
+        off <= tolerance,
+        "{what} of {name} is {off:.1e} from PyTorch's, allowed {tolerance:.0e}"
+    );
 }

@@ -53,3 +53,23 @@ pub(crate) fn parameter(prefix: &str, name: &str, dims: &[usize]) -> Vec<f32> {
     };
     (0..count).map(|i| value(i) as f32).collect()
 }
+
+/// Images `[n, side, side, 3]` and labels of a batch.
+pub(crate) fn batch(
+    prefix: &str,
+    batch: usize,
+    n: usize,
+    side: usize,
+    classes: usize,
+) -> (Vec<f32>, Vec<u32>) {
+    let nchw = uniform(&format!("{prefix}images/{batch}"), n * 3 * side * side, 1.7);
+    let pixels = side * side;
+    let mut nhwc = vec![0.0; nchw.len()];
+    for (i, &value) in nchw.iter().enumerate() {
+        let (image, c, pixel) = (i / (3 * pixels), i / pixels % 3, i % pixels);
+        nhwc[(image * pixels + pixel) * 3 + c] = value;
+    }
+    let hashed = Hashed::new(&format!("{prefix}labels/{batch}"));
+    let labels = (0..n).map(|i| hashed.index(i, classes) as u32).collect();
+    (nhwc, labels)
+}

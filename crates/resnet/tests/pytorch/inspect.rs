@@ -7,7 +7,7 @@ use resnet::model;
 use resnet::net::Arch;
 use serde::Deserialize;
 
-use crate::{fixture, hashed, hashed_batch, trained};
+use crate::{fixture, hashed, trained};
 
 /// Relative, of every number.
 const TOLERANCE: f64 = 1e-4;
@@ -62,7 +62,7 @@ fn gradients_responses_and_terms_of_blocks() {
             let value = hashed::parameter(&prefix, &p.name, &p.param.dims);
             model::write(session, &p.param, p.value, &value).unwrap();
         }
-        let (x, labels) = hashed_batch(&prefix, 0, want.batch, want.side, want.classes);
+        let (x, labels) = hashed::batch(&prefix, 0, want.batch, want.side, want.classes);
         let got = probe.measure(&x, &labels).unwrap();
 
         let arch = &want.arch;

@@ -6,9 +6,9 @@ use resnet::engine::plan::{Optimizer, Options};
 use resnet::engine::step::Rule;
 use serde::Deserialize;
 
-use crate::fixture::{self, Digests, assert_close};
+use crate::TOLERANCE;
+use crate::fixture::{self, Digests, assert_close, compare_all};
 use crate::net::{MOVED_TOLERANCE, Net, tensors};
-use crate::{TOLERANCE, compare_all};
 
 #[derive(Deserialize)]
 struct LargeBatch {

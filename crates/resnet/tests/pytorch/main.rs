@@ -12,8 +12,7 @@ mod targets;
 
 use std::collections::BTreeMap;
 
-use fixture::{Curve, Digests, Network, assert_close, distance, l2};
-use hashed::Hashed;
+use fixture::{Curve, Network, assert_close, compare_all};
 use resnet::engine::exec::{self, Rates, Session};
 use resnet::engine::graph::{Graph, Shape};
 use resnet::engine::plan::{Optimizer, Options, ParamSlots, Plan};
@@ -29,26 +28,6 @@ const CURVE_TOLERANCE: f64 = 1e-3;
 /// earlier in f32 than in f64 changes a gradient by about a thousandth; a wrong optimiser is off by
 /// a third or more.
 const MOVED_TOLERANCE: f64 = 3e-2;
-
-/// Images `[n, side, side, 3]` and labels of a batch.
-fn hashed_batch(
-    prefix: &str,
-    batch: usize,
-    n: usize,
-    side: usize,
-    classes: usize,
-) -> (Vec<f32>, Vec<u32>) {
-    let nchw = hashed::uniform(&format!("{prefix}images/{batch}"), n * 3 * side * side, 1.7);
-    let pixels = side * side;
-    let mut nhwc = vec![0.0; nchw.len()];
-    for (i, &value) in nchw.iter().enumerate() {
-        let (image, c, pixel) = (i / (3 * pixels), i / pixels % 3, i % pixels);
-        nhwc[(image * pixels + pixel) * 3 + c] = value;
-    }
-    let hashed = Hashed::new(&format!("{prefix}labels/{batch}"));
-    let labels = (0..n).map(|i| hashed.index(i, classes) as u32).collect();
-    (nhwc, labels)
-}
 
 struct Case {
     fixture: Network,
@@ -85,7 +64,7 @@ impl Case {
     /// Images and labels.
     fn batch(&self, batch: usize) -> (Vec<f32>, Vec<u32>) {
         let Network { batch: n, side, classes, .. } = self.fixture;
-        hashed_batch(&self.prefix, batch, n, side, classes)
+        hashed::batch(&self.prefix, batch, n, side, classes)
     }
 
     /// Logits, loss, gradients, running statistics, and the logits that inference then gives.
@@ -188,33 +167,6 @@ fn read_logits(session: &Session) -> Vec<f64> {
 
 fn mean_loss(session: &Session) -> f64 {
     session.sum_of_losses().unwrap() / session.plan().options.batch as f64
-}
-
-/// Asserts the same names on both sides, and every tensor within `tolerance` of its digest relative
-/// to its own norm. The gradient of a bias that a batch norm follows is zero but for rounding; it
-/// is measured against its weight's.
-fn compare_all(what: &str, got: BTreeMap<String, Vec<f64>>, want: &Digests, tolerance: f64) {
-    let names = |keys: Vec<&String>| keys.into_iter().cloned().collect::<Vec<_>>();
-    assert_eq!(names(got.keys().collect()), names(want.keys().collect()), "{what}: names");
-    let total = l2(want.values().map(|digest| digest[0]));
-    let mut worst = (0.0, "");
-    for (name, digest) in want {
-        let scale = if digest[0] > 1e-9 * total {
-            digest[0]
-        } else {
-            want[&name.replace(".bias", ".weight")][0]
-        };
-        let off = distance(name, &got[name], digest, scale);
-        if off > worst.0 || off.is_nan() {
-            worst = (off, name);
-        }
-    }
-    let (off, name) = worst;
-    println!("{what}: farthest is {name}, {off:.1e}");
-    assert!(
-        off <= tolerance,
-        "{what} of {name} is {off:.1e} from PyTorch's, allowed {tolerance:.0e}"
-    );
 }
 
 /// One test a network: the file name in `tests/fixtures`.

@@ -11,7 +11,7 @@ use resnet::net::Arch;
 use serde::Deserialize;
 
 use crate::support::feed;
-use crate::{hashed, hashed_batch, mean_loss, widen};
+use crate::{hashed, mean_loss, widen};
 
 /// Relative, of how far something moved: a difference of numbers that are near each other in f32.
 pub(crate) const MOVED_TOLERANCE: f64 = 1e-3;
@@ -66,7 +66,7 @@ impl Net {
     }
 
     pub(crate) fn batch(&self, batch: usize, n: usize) -> (Vec<f32>, Vec<u32>) {
-        hashed_batch(&self.prefix, batch, n, self.side, self.classes)
+        hashed::batch(&self.prefix, batch, n, self.side, self.classes)
     }
 
     /// Loss and gradients of a batch.

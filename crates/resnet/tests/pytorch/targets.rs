@@ -6,10 +6,10 @@ use resnet::engine::plan::{Frozen, Options};
 use resnet::model;
 use serde::Deserialize;
 
-use crate::fixture::{self, Digests, assert_close};
+use crate::fixture::{self, Digests, assert_close, compare_all};
 use crate::net::{MOVED_TOLERANCE, Net, Sgd, gradients, tensors};
 use crate::support::one_hot;
-use crate::{TOLERANCE, compare_all, mean_loss, read_logits, state, widen};
+use crate::{TOLERANCE, mean_loss, read_logits, state, widen};
 
 #[derive(Deserialize)]
 struct Targets {

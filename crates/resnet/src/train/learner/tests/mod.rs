@@ -1,3 +1,5 @@
+mod pytorch;
+
 use std::collections::BTreeMap;
 
 use resnet_engine::plan::ParamSlots;
