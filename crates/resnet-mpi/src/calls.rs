@@ -112,12 +112,15 @@ impl Calls {
     }
 }
 
+/// A call that gathers bytes: what is sent, what comes, and how much of each rank.
+type Gather<'a> = dyn FnMut(&[u8], &mut [u8], &[usize]) -> Result<(), MpiError> + 'a;
+
 /// What every rank sends, by rank. `call` gathers counted bytes of all ranks.
 pub(crate) fn gather_bytes(
     ranks: usize,
     most: usize,
     send: &[u8],
-    call: &mut dyn FnMut(&[u8], &mut [u8], &[usize]) -> Result<(), MpiError>,
+    call: &mut Gather<'_>,
 ) -> Result<Vec<Vec<u8>>, MpiError> {
     let mut told = vec![0; 8 * ranks];
     call(&(send.len() as u64).to_le_bytes(), &mut told, &vec![8; ranks])?;
@@ -165,4 +168,49 @@ pub(crate) fn gather_by(
     gather_bytes(ranks, MOST, send, &mut |send, recv, counts| {
         mpi.all_gather_bytes(send, recv, counts)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As if every rank sent the same.
+    fn alike(send: &[u8], recv: &mut [u8], counts: &[usize]) -> Result<(), MpiError> {
+        assert!(counts.iter().all(|&count| count == send.len()));
+        recv.chunks_exact_mut(send.len().max(1)).for_each(|part| part.copy_from_slice(send));
+        Ok(())
+    }
+
+    #[test]
+    fn bytes_come_whole_however_they_are_cut() {
+        let send: Vec<u8> = (0..100).collect();
+        for (len, most) in [(0, 1), (1, 1), (100, 7), (100, 300), (99, 297)] {
+            let all = gather_bytes(3, most, &send[..len], &mut alike);
+            assert_eq!(all, Ok(vec![send[..len].to_vec(); 3]), "{len} by {most}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_no_memory_holds_are_refused_on_all_ranks() {
+        let told = |len: u64| {
+            gather_bytes(2, MOST, &[1], &mut |send, recv, counts| {
+                match recv.len() {
+                    16 => recv.copy_from_slice(&[1, len].map(u64::to_le_bytes).concat()),
+                    _ => alike(send, recv, counts)?,
+                }
+                Ok(())
+            })
+        };
+        let bytes = u64::MAX;
+        assert_eq!(told(u64::MAX), Err(MpiError::Memory { bytes }));
+        // Here there is memory, on another rank there is not.
+        let refused = gather_bytes(2, MOST, &[1], &mut |send, recv, counts| {
+            alike(send, recv, counts)?;
+            if recv.len() == 2 {
+                recv[1] = 0;
+            }
+            Ok(())
+        });
+        assert_eq!(refused, Err(MpiError::Memory { bytes: 2 }));
+    }
 }

@@ -2,7 +2,11 @@
 
 use std::fmt;
 
-use crate::launched::{LIBRARY_VARIABLE, Launcher};
+use crate::launched::Launcher;
+
+/// Ways out where the library is not the right one.
+const BY_NAME: &str = "set RESNET_MPI to the path of the launcher's libmpi; RESNET_MPI=none makes \
+                       each process a run of its own";
 
 /// Why there is no world of processes, or no longer one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,21 +76,20 @@ impl fmt::Display for MpiError {
         match self {
             Self::NotFound { launcher, looked_for } => write!(
                 f,
-                "{launcher} started this process, but no MPI was found to speak through: looked for {}. \
-                 Install the launcher's own (Debian: openmpi-bin or mpich; Python packages: openmpi, \
-                 mpich, impi-rt), or name its library by {LIBRARY_VARIABLE}=/path/to/libmpi.so",
+                "{launcher} started this process, but no MPI was found to speak through: looked \
+                 for {}. Install the launcher's own (Debian: openmpi-bin or mpich; Python \
+                 packages: openmpi, mpich, impi-rt), or {BY_NAME}",
                 looked_for.join(", ")
             ),
             Self::Unfit { path, reason } => write!(
                 f,
-                "{path}: {reason}. Expected the library of Open MPI, or one with the ABI of MPICH or \
-                 of the standard; {LIBRARY_VARIABLE}=/path/to/libmpi.so names another"
+                "{path}: {reason}. Expected the library of Open MPI, or one with the ABI of MPICH \
+                 or of the standard: {BY_NAME}"
             ),
             Self::Mismatch { launcher, claimed, library, answered } => write!(
                 f,
-                "{launcher} says that this is {claimed}, but {library} says {answered}: launcher and \
-                 library are not of the same MPI. {}, or name the launcher's library by \
-                 {LIBRARY_VARIABLE}=/path/to/libmpi.so",
+                "{launcher} says that this is {claimed}, but {library} says {answered}: launcher \
+                 and library are not of the same MPI. {}, or {BY_NAME}",
                 launcher.remedy()
             ),
             Self::Setting { name, value, expected } => {

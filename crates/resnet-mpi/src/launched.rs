@@ -43,8 +43,8 @@ impl Launcher {
                  mpirun of the library"
             }
             Self::Slurm(_) => {
-                "Choose srun's plugin by SLURM_MPI_TYPE (pmix for Open MPI, pmi2 for MPICH and Intel \
-                 MPI)"
+                "Choose srun's plugin by SLURM_MPI_TYPE (pmix for Open MPI, pmi2 for MPICH and \
+                 Intel MPI)"
             }
             Self::Pmix => "Start with the mpirun of the library",
         }

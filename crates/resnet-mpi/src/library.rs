@@ -44,7 +44,7 @@ fn beside_launcher() -> Vec<PathBuf> {
 
 /// Loads the MPI of a launcher, or the one that the environment names.
 pub(crate) fn load(launcher: Launcher) -> Result<Found, MpiError> {
-    if let Some(path) = env::var_os(LIBRARY_VARIABLE) {
+    if let Some(path) = env::var_os(LIBRARY_VARIABLE).filter(|path| !path.is_empty()) {
         let path = path.to_string_lossy().into_owned();
         let library = open(&path);
         let library = library.map_err(|reason| MpiError::Unfit { path: path.clone(), reason })?;

@@ -113,7 +113,7 @@ mod tests {
         {
             let error = mismatch(&told, rank, count, "libmpich.so.12 (MPICH 4.0.2)").unwrap();
             let text = error.to_string();
-            let parts = ["Open MPI's launcher", "MPICH 4.0.2", "RESNET_MPI=", "mpirun"];
+            let parts = ["Open MPI's launcher", "MPICH 4.0.2", "RESNET_MPI to the path", "mpirun"];
             assert!(parts.iter().all(|part| text.contains(part)), "{text}");
         }
     }

@@ -153,3 +153,63 @@ impl Talk<'_> {
         self.heard.iter().position(Option::is_some).unwrap_or(self.shared.rank)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mpi::{Mpi, NOTE};
+
+    /// An MPI to which nothing has come, and that sends nothing.
+    struct Deaf;
+
+    #[rustfmt::skip]
+    impl Mpi for Deaf {
+        fn init(&self) -> Result<bool, MpiError> { Ok(false) }
+        fn finalize(&self) -> Result<(), MpiError> { Ok(()) }
+        fn abort(&self, _: i32) {}
+        fn place(&self) -> Result<(usize, usize), MpiError> { Ok((0, 1)) }
+        fn version(&self) -> String { String::new() }
+        fn host(&self) -> String { String::new() }
+        fn prepare(&self) -> Result<(), MpiError> { Ok(()) }
+        fn meet(&self) -> Result<(), MpiError> { Ok(()) }
+        fn all_to_all(&self, _: &[f32], _: &mut [f32], _: usize) -> Result<(), MpiError> { Ok(()) }
+        fn all_gather(&self, _: &[f32], _: &mut [f32], _: usize) -> Result<(), MpiError> { Ok(()) }
+        fn all_gather_bytes(&self, _: &[u8], _: &mut [u8], _: &[usize]) -> Result<(), MpiError> {
+            Ok(())
+        }
+        fn all_reduce(&self, _: &[f32], _: &mut [f32]) -> Result<(), MpiError> { Ok(()) }
+        fn revoke(&self) {}
+        fn send_note(&self, _: usize, _: [u8; NOTE]) -> Result<Box<dyn Sending + '_>, MpiError> {
+            Err(MpiError::Ended)
+        }
+        fn receive_note(&self) -> Result<Option<(usize, [u8; NOTE])>, MpiError> {
+            panic!("one thread calls")
+        }
+    }
+
+    fn shared() -> Shared {
+        let hosts = vec!["a".into(), "b".into()];
+        let tell = Box::new(|_: &str| {});
+        Shared::new(Box::new(Deaf), 1, hosts, "Deaf 1.0".into(), false, None, tell)
+    }
+
+    #[test]
+    fn where_one_thread_calls_a_rank_says_what_it_knows() {
+        let shared = shared();
+        let mut talk = Talk { shared: &shared, sending: Vec::new(), heard: vec![None; 2] };
+        talk.listen();
+        let said = talk.ask(shared.progress(), Duration::from_secs(9)).unwrap();
+        assert!(said.contains("rank 1 on b has seen nothing go on for 9 s"), "{said}");
+        assert!(said.contains("Deaf 1.0 lets one thread call"), "{said}");
+        assert_eq!(talk.lowest_alive(), 1);
+    }
+
+    #[test]
+    fn after_a_call_failed_none_is_made() {
+        let shared = shared();
+        let failed = MpiError::Lost { call: "MPI_Alltoall", reason: "gone".into() };
+        assert_eq!(shared.call(|_| Err(failed.clone())), Err(failed.clone()));
+        assert_eq!(shared.call(|_| panic!("made")), Err(failed));
+        assert_eq!(shared.progress(), 2);
+    }
+}
