@@ -46,7 +46,7 @@ pub(crate) trait Mpi: Send + Sync {
     ) -> Result<(), MpiError>;
     /// The sum, in an order of the MPI's own.
     fn all_reduce(&self, send: &[f32], recv: &mut [f32]) -> Result<(), MpiError>;
-    /// Makes the calls of all other ranks fail, where the MPI can go on without those that are lost.
+    /// Makes the calls of all other ranks fail, where the MPI can go on without lost ones.
     fn revoke(&self);
     /// Begins to send a note.
     fn send_note(&self, to: usize, note: [u8; NOTE]) -> Result<Box<dyn Sending + '_>, MpiError>;

@@ -1,8 +1,8 @@
 //! The thread that sees when a rank takes no part any more.
 //!
 //! It compares a count of calls from time to time, so calls cost no more for being watched. When
-//! nothing has gone on for longer than the patience, it asks the watchdogs of all other ranks, which
-//! answer whatever their own programs do, and judges by what it hears.
+//! nothing has gone on for longer than the patience, it asks the watchdogs of all other ranks,
+//! which answer whatever their own programs do, and judges by what it hears.
 
 use std::env;
 use std::sync::Arc;
