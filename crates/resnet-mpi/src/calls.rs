@@ -8,6 +8,10 @@ use crate::shared::Shared;
 
 /// Most numbers of one call. MPI counts in 32 bits, and not every one counts right beyond 2 GiB.
 const MOST: usize = 1 << 28;
+/// Bytes of a rank that travel with their length.
+const SHORT: usize = 504;
+/// From this many bytes on, ranks ask each other for room before they send.
+const LARGE: u64 = 1 << 20;
 
 /// What work on the thread of communication may do.
 pub struct Calls {
@@ -122,41 +126,52 @@ pub(crate) fn gather_bytes(
     send: &[u8],
     call: &mut Gather<'_>,
 ) -> Result<Vec<Vec<u8>>, MpiError> {
-    let mut told = vec![0; 8 * ranks];
-    call(&(send.len() as u64).to_le_bytes(), &mut told, &vec![8; ranks])?;
-    let lens = told.as_chunks().0.iter().map(|len| usize::try_from(u64::from_le_bytes(*len)).ok());
-    let lens: Option<Vec<usize>> = lens.collect();
-    let memory = lens.as_ref().and_then(|lens| {
-        let reserve = |&len: &usize| {
-            let mut bytes: Vec<u8> = Vec::new();
-            bytes.try_reserve_exact(len).ok().map(|()| bytes)
-        };
-        lens.iter().map(reserve).collect::<Option<Vec<_>>>()
+    // Lengths travel with what there is room for: what is short takes one call.
+    let short = send.len().min(SHORT);
+    let mut first = [0; 8 + SHORT];
+    first[..8].copy_from_slice(&(send.len() as u64).to_le_bytes());
+    first[8..8 + short].copy_from_slice(&send[..short]);
+    let mut firsts = vec![0; first.len() * ranks];
+    call(&first, &mut firsts, &vec![first.len(); ranks])?;
+    let firsts = firsts.as_chunks::<{ 8 + SHORT }>().0.iter();
+    let told = firsts.clone().map(|first| {
+        let (len, bytes) = first.split_first_chunk().expect("a length stands first");
+        (u64::from_le_bytes(*len), bytes)
     });
-    // All or none go on.
-    let mut have = vec![0; ranks];
-    call(&[u8::from(memory.is_some())], &mut have, &vec![1; ranks])?;
-    let (Some(lens), Some(mut all), true) = (lens, memory, have.iter().all(|&has| has == 1)) else {
-        let lens = told.as_chunks().0.iter().map(|len| u64::from_le_bytes(*len));
-        let bytes = lens.fold(0, u64::saturating_add);
-        return Err(MpiError::Memory { bytes });
-    };
+    let total = told.clone().fold(0, |sum: u64, (len, _)| sum.saturating_add(len));
+    let memory = told.map(|(len, bytes)| {
+        let len = usize::try_from(len).ok()?;
+        let mut all: Vec<u8> = Vec::new();
+        all.try_reserve_exact(len).ok()?;
+        all.extend_from_slice(&bytes[..len.min(SHORT)]);
+        Some((len, all))
+    });
+    let memory: Option<Vec<(usize, Vec<u8>)>> = memory.collect();
+    if total > LARGE {
+        // All or none go on.
+        let mut have = vec![0; ranks];
+        call(&[u8::from(memory.is_some())], &mut have, &vec![1; ranks])?;
+        if have.contains(&0) {
+            return Err(MpiError::Memory { bytes: total });
+        }
+    }
+    let mut all = memory.ok_or(MpiError::Memory { bytes: total })?;
     let most = (most / ranks).max(1);
-    let longest = lens.iter().copied().max().unwrap_or(0);
-    for at in (0..longest).step_by(most) {
-        let counts = lens.iter().map(|len| len.saturating_sub(at).min(most));
+    let longest = all.iter().map(|(len, _)| *len).max().unwrap_or(0);
+    for at in (SHORT..longest).step_by(most) {
+        let counts = all.iter().map(|(len, _)| len.saturating_sub(at).min(most));
         let counts: Vec<usize> = counts.collect();
         let mut recv = vec![0; counts.iter().sum()];
         let end = send.len().min(at.saturating_add(most));
         call(&send[at.min(end)..end], &mut recv, &counts)?;
         let mut rest = &recv[..];
-        for (bytes, count) in all.iter_mut().zip(&counts) {
+        for ((_, bytes), count) in all.iter_mut().zip(&counts) {
             let (part, after) = rest.split_at(*count);
             bytes.extend_from_slice(part);
             rest = after;
         }
     }
-    Ok(all)
+    Ok(all.into_iter().map(|(_, bytes)| bytes).collect())
 }
 
 /// As [`gather_bytes`], before there is a world.
@@ -183,8 +198,8 @@ mod tests {
 
     #[test]
     fn bytes_come_whole_however_they_are_cut() {
-        let send: Vec<u8> = (0..100).collect();
-        for (len, most) in [(0, 1), (1, 1), (100, 7), (100, 300), (99, 297)] {
+        let send: Vec<u8> = (0..2000).map(|i| (i % 251) as u8).collect();
+        for (len, most) in [(0, 1), (1, 1), (SHORT, 7), (SHORT + 1, 7), (2000, 300), (1999, 6000)] {
             let all = gather_bytes(3, most, &send[..len], &mut alike);
             assert_eq!(all, Ok(vec![send[..len].to_vec(); 3]), "{len} by {most}");
         }
@@ -192,25 +207,24 @@ mod tests {
 
     #[test]
     fn bytes_that_no_memory_holds_are_refused_on_all_ranks() {
-        let told = |len: u64| {
-            gather_bytes(2, MOST, &[1], &mut |send, recv, counts| {
-                match recv.len() {
-                    16 => recv.copy_from_slice(&[1, len].map(u64::to_le_bytes).concat()),
-                    _ => alike(send, recv, counts)?,
-                }
-                Ok(())
-            })
-        };
-        let bytes = u64::MAX;
-        assert_eq!(told(u64::MAX), Err(MpiError::Memory { bytes }));
-        // Here there is memory, on another rank there is not.
+        // Another rank tells a length that nobody has.
         let refused = gather_bytes(2, MOST, &[1], &mut |send, recv, counts| {
             alike(send, recv, counts)?;
-            if recv.len() == 2 {
+            if send.len() > 8 {
+                recv[send.len()..][..8].copy_from_slice(&u64::MAX.to_le_bytes());
+            }
+            Ok(())
+        });
+        assert_eq!(refused, Err(MpiError::Memory { bytes: u64::MAX }));
+        // Here there is memory, on another rank there is not.
+        let send = vec![1; LARGE as usize];
+        let refused = gather_bytes(2, MOST, &send, &mut |send, recv, counts| {
+            alike(send, recv, counts)?;
+            if send.len() == 1 {
                 recv[1] = 0;
             }
             Ok(())
         });
-        assert_eq!(refused, Err(MpiError::Memory { bytes: 2 }));
+        assert_eq!(refused, Err(MpiError::Memory { bytes: 2 * LARGE }));
     }
 }
