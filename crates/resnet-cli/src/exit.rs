@@ -21,7 +21,6 @@ use resnet_server::ServeError;
 
 use crate::hints;
 use crate::observer::Watcher;
-use crate::ranks;
 use crate::term::{INTERRUPTED, tell};
 
 /// The run was stopped, and can be resumed; said already.
@@ -40,7 +39,6 @@ impl std::error::Error for Stopped {}
 /// one whose events could not be written has failed, as has one whose network answers with no
 /// numbers.
 pub(crate) fn finished(trained: &Trained, watcher: &mut dyn Watcher) -> anyhow::Result<()> {
-    ranks::are_done();
     let displayed = watcher.finish();
     match (displayed, &trained.ended.stopped) {
         (Err(error), _) if !is_closed(&error) => return Err(error),

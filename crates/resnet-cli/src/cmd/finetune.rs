@@ -10,8 +10,7 @@ use resnet::train::recipe::split_override;
 use super::flags::{BoardFlag, RecipeFlags, changes};
 use super::lr_find::find_rate;
 use super::paths::{load_model, model_file, place};
-use super::train::on_ranks;
-use crate::exit::finished;
+use super::train::{ended, on_ranks};
 use crate::live::Live;
 use crate::observer;
 use crate::ranks;
@@ -93,6 +92,6 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<()> {
     let trainer = place(Trainer::of(recipe.clone()), args.out, &recipe);
     let trainer = notes.into_iter().fold(trainer, Trainer::note);
     let trained = on_ranks(trainer).observer(&mut live).run();
-    let outcome = trained.map_err(Into::into).and_then(|trained| finished(&trained, &mut live));
+    let outcome = trained.map_err(Into::into).and_then(|trained| ended(&trained, &mut live));
     live.stay(outcome)
 }

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use resnet::train::Trainer;
 use resnet::train::recipe::Recipe;
+use resnet::train::{Trained, Trainer};
 
 use super::flags::{BoardFlag, BudgetFlags, add_changes, changes};
 use super::lr_find::find_rate;
@@ -11,7 +11,7 @@ use super::paths::place;
 use crate::exit::finished;
 use crate::hints;
 use crate::live::Live;
-use crate::observer;
+use crate::observer::{self, Watcher};
 use crate::ranks;
 
 /// Arguments of `resnet train`.
@@ -71,12 +71,18 @@ fn train(args: Args, observer: &mut Live) -> anyhow::Result<()> {
         let changes = overrides(&args)?.into_iter();
         let trainer = changes.fold(trainer, |trainer, (key, value)| trainer.set(&key, value));
         let trained = on_ranks(trainer).observer(observer).run()?;
-        return finished(&trained, observer);
+        return ended(&trained, observer);
     }
     let recipe = Recipe::load(&args.flags.recipe.name, &overrides(&args)?)?;
     let trainer = place(Trainer::of(recipe.clone()), args.out, &recipe);
     let trained = on_ranks(trainer).observer(observer).run()?;
-    finished(&trained, observer)
+    ended(&trained, observer)
+}
+
+/// What becomes of a run that ended, on all ranks alike.
+pub(super) fn ended(trained: &Trained, watcher: &mut dyn Watcher) -> anyhow::Result<()> {
+    ranks::are_done();
+    finished(trained, watcher)
 }
 
 /// A trainer together with the processes of its launcher, where one started several.

@@ -28,6 +28,7 @@ mod report;
 mod run;
 pub(crate) mod schedule;
 pub mod task;
+mod trained;
 mod trainer;
 
 pub use directory::{
@@ -37,6 +38,6 @@ pub use error::TrainError;
 pub use lr_find::{LrFind, lr_find};
 pub use observe::{Flow, Observer, Tick};
 pub use outside::{STOP, ask_to_stop, is_asked_to_stop, is_running};
-pub use run::INTERRUPTED;
 pub use task::GIVEN;
-pub use trainer::{Trained, Trainer};
+pub use trained::{INTERRUPTED, Trained};
+pub use trainer::Trainer;

@@ -17,7 +17,7 @@ use super::event::{Evaluated, Event, RunEnded};
 use super::job::Job;
 use super::outside::{self, Requests};
 use super::record::Record;
-use super::{Flow, Observer, Tick, TrainError, Trained, report};
+use super::{Flow, INTERRUPTED, Observer, Tick, TrainError, Trained, report};
 use crate::base::{files, text};
 use crate::measure::evaluate::Evaluation;
 use crate::model::Model;
@@ -29,9 +29,6 @@ use clock::Clock;
 const STEP_EVENTS: u64 = 1000;
 /// Most steps from one step event to the next.
 const WIDEST_GAP: u64 = 50;
-
-/// Why a run ended that was stopped from outside.
-pub const INTERRUPTED: &str = "interrupted";
 
 /// A run under way.
 pub(super) struct Run<'a> {

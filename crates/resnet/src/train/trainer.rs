@@ -7,16 +7,15 @@ use resnet_engine::exec::{self, Device};
 
 use super::checkpoint::FREE;
 use super::directory::{self, Directory, LAST, Place, ResumeCommand};
-use super::event::{Event, RunEnded};
+use super::event::Event;
 use super::job::Job;
 use super::observe::{Events, Observer};
 use super::recipe::{Recipe, RecipeError};
 use super::run::Run;
 use super::task::{GIVEN, Task, TaskError};
-use super::{INTERRUPTED, TrainError, company};
+use super::{TrainError, Trained, company};
 use crate::base::files;
 use crate::data::Dataset;
-use crate::measure::evaluate::Evaluation;
 use crate::model::Model;
 use crate::ranks::{Group, Ranks};
 
@@ -65,24 +64,6 @@ struct Opened {
     directory: Option<Directory>,
     recipe: Recipe,
     last: Option<Arc<Model>>,
-}
-
-/// A run that ended.
-#[derive(Clone, Debug)]
-pub struct Trained {
-    /// What the run says of itself.
-    pub ended: RunEnded,
-    /// The network; of a run that was stopped, as far as it came.
-    pub model: Model,
-    /// The last evaluation, if there was one.
-    pub evaluation: Option<Evaluation>,
-}
-
-impl Trained {
-    /// Whether the run was stopped before its budget was spent, and can be resumed.
-    pub fn interrupted(&self) -> bool {
-        self.ended.stopped.as_deref() == Some(INTERRUPTED)
-    }
 }
 
 impl<'a> Trainer<'a> {

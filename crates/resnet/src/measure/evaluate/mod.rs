@@ -1,5 +1,8 @@
 //! Measures a network on a data set, in memory that does not grow with it.
 
+mod error;
+mod evaluation;
+mod how;
 mod page;
 mod save;
 mod shared;
@@ -9,17 +12,18 @@ mod worst;
 
 use std::sync::Arc;
 
-use crate::data::{Augment, CROPS, DataError, Dataset, Loader, LoaderOptions, Transform};
-use crate::measure::metric::{Calibration, Confusion};
-use crate::model::{Model, ModelError};
-use crate::net::ArchError;
-use crate::ranks::{Ranks, RanksError, together};
-use resnet_engine::exec::{self, Device, ExecError, OpenError, Session};
+use crate::data::{Augment, CROPS, Dataset, Loader, LoaderOptions, Transform};
+use crate::model::Model;
+use crate::ranks::{Ranks, together};
+use resnet_engine::exec::{self, Device, Session};
 use resnet_engine::graph::Graph;
 use resnet_engine::op::ShapeError;
 use resnet_engine::plan::{Options, Plan};
 use resnet_engine::step::{Memory, Precision};
 
+pub use error::UseError;
+pub use evaluation::{Evaluation, Uncalibrated};
+pub use how::{Crops, How};
 pub(crate) use page::{confused, matrix};
 pub use save::{Report, save};
 pub(crate) use shared::share;
@@ -32,46 +36,6 @@ pub use worst::{Mistake, Mistakes};
 /// little memory.
 pub(crate) const BATCH: usize = 100;
 
-/// Why a model cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum UseError {
-    /// The model.
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    /// Its network.
-    #[error(transparent)]
-    Arch(#[from] ArchError),
-    /// A layer of it.
-    #[error(transparent)]
-    Shape(#[from] ShapeError),
-    /// The device cannot be opened.
-    #[error(transparent)]
-    Device(#[from] OpenError),
-    /// Its plan, on the device.
-    #[error(transparent)]
-    Exec(#[from] ExecError),
-    /// A picture, the data or the preprocessing.
-    #[error(transparent)]
-    Data(#[from] DataError),
-    /// The processes that evaluate together cannot go on.
-    #[error(transparent)]
-    Ranks(#[from] RanksError),
-    /// The numbers of a network grow without bound on a picture, although its weights are finite.
-    #[error(
-        "{what}{}the answers of `{arch}` are not numbers (infinite or NaN): its weights are too \
-         large for these pictures, or its running statistics are not theirs; train it again with a \
-         lower rate, or check how pictures are normalised",
-        if what.is_empty() { "" } else { ": " }
-    )]
-    NotFinite {
-        /// The picture, or how many of them; empty where the caller knows.
-        what: String,
-        /// The network.
-        arch: String,
-    },
-}
-
 /// Loader threads that keep up with `threads` that compute: pictures of one size lie in memory and
 /// cost little, others are decoded and resized.
 pub(crate) fn loader_workers(data: &dyn Dataset, threads: usize) -> usize {
@@ -80,16 +44,6 @@ pub(crate) fn loader_workers(data: &dyn Dataset, threads: usize) -> usize {
 
 /// Most loader threads; each holds batches in memory.
 const MOST_WORKERS: usize = 16;
-
-/// How to look at each picture.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Crops {
-    /// The centre.
-    #[default]
-    One,
-    /// Centre and corners, each also mirrored; the ten probabilities are averaged.
-    Ten,
-}
 
 impl Model {
     /// Measures the model on a data set, in f32 on this machine's CPU; see [`evaluate_model`].
@@ -119,17 +73,6 @@ pub fn evaluate_model(
     on: &mut dyn FnMut(usize),
 ) -> Result<Evaluation, UseError> {
     evaluate_as(model, data, How::default(), None, device, on)
-}
-
-/// How to evaluate.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct How {
-    /// How to look at each picture.
-    pub crops: Crops,
-    /// How maps are stored.
-    pub precision: Precision,
-    /// Pictures a batch; left open, as many as keep the cores busy in about a GiB.
-    pub batch: Option<usize>,
 }
 
 /// The same with every choice, and by several processes, where there are ranks: each computes its
@@ -233,51 +176,6 @@ pub(crate) fn plan_within(
     }
     let batch = (most as u64 * MOST_BYTES as u64 / bytes as u64).max(1) as usize;
     Ok((build(batch)?, batch))
-}
-
-/// What a network does on a data set.
-#[derive(Clone, Debug)]
-pub struct Evaluation {
-    /// Value of each metric by name: `top1`, `top5`, `loss` (cross-entropy, in nats), `ece` (the
-    /// expected calibration error) and `macro_f1`.
-    pub values: Vec<(&'static str, f64)>,
-    /// Images.
-    pub count: u64,
-    /// Images whose most likely class is wrong.
-    pub wrong: u64,
-    /// How often each class was taken for each other.
-    pub confusion: Confusion,
-    /// How often predictions of each confidence were right.
-    pub calibration: Calibration,
-    /// The worst mistakes, and examples of each.
-    pub mistakes: Mistakes,
-    /// What it would be without the model's calibration, if it has one.
-    pub uncalibrated: Option<Uncalibrated>,
-    /// What a few pictures, always the same of the same data, were taken for, as far as they could
-    /// be read.
-    pub shown: Vec<Shown>,
-    /// Images whose logits are not all finite, by index; they count as wrong.
-    pub not_finite: Vec<u32>,
-    /// Warnings about pictures that could not be read; of many, the first, and how many more.
-    pub warnings: Vec<String>,
-}
-
-/// What a calibration changes of an evaluation.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Uncalibrated {
-    /// By which the logits were divided.
-    pub temperature: f64,
-    /// The cross-entropy without it.
-    pub loss: f64,
-    /// The expected calibration error without it.
-    pub ece: f64,
-}
-
-impl Evaluation {
-    /// The value of a metric; NaN if there is none of this name.
-    pub fn value(&self, name: &str) -> f64 {
-        self.values.iter().find(|(n, _)| *n == name).map_or(f64::NAN, |(_, value)| *value)
-    }
 }
 
 /// Runs every image of `loader` through a session prepared for inference with the loader's batch

@@ -136,7 +136,8 @@ fn the_large_batch_recipe_is_the_papers() {
         stage_lr: 1.0,
     };
     assert_eq!(recipe.optimizer, optimizer);
-    assert_eq!((recipe.train.batch, recipe.train.epochs), (8192, Some(90)));
+    let train = &recipe.train;
+    assert_eq!((train.batch, train.shards, train.epochs), (8192, Some(256), Some(90)));
     assert_eq!(recipe.train.label_smoothing, 0.0);
     let options = [("init", Setting("he".into())), ("zero_init", Setting("true".into()))];
     assert_eq!(recipe.network, options.into());
