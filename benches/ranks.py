@@ -13,7 +13,7 @@ needs: cargo build --release
 | case | batch of both processes | pictures |
 |---|---|---|
 | resnet20 | 128 | 28 x 28, grey |
-| resnet50 | 32 | 224 x 224 |
+| resnet50 | 16 | 224 x 224 |
 """
 import argparse
 import json
@@ -30,7 +30,7 @@ RESNET = ROOT / "target/release/resnet"
 PHOTOS = ROOT.parent / "shared/data/imagenet/samples"
 CASES = {
     "resnet20": {"batch": 128, "shape": (1, 28, 28), "steps": 240},
-    "resnet50": {"batch": 32, "shape": (3, 224, 224), "steps": 14},
+    "resnet50": {"batch": 16, "shape": (3, 224, 224), "steps": 12},
 }
 
 
