@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+"""Holds runs of several processes against one process. Needs Python 3.10 alone, and Linux.
+
+usage: python3 tools/check_ranks.py BINARY FOLDER LAUNCHER...
+
+BINARY is a `resnet`; FOLDER is emptied and written to; each LAUNCHER is a command that takes
+`-n N PROGRAM`, in one argument, or `2:COMMAND` where it gets by with two processes at most. Weights
+and evaluations must have the same bits for any number of processes and any MPI; a run that loses a
+process ends, and goes on with another number; one that is stopped is noticed and named.
+"""
+
+import hashlib
+import json
+import os
+import random
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+SIDE, CLASSES, TRAIN, VAL = 16, 4, 96, 103
+SHARDS = 4
+NETWORK = ["resnet8", "--data", "photos", "--batch", "16", "--epochs", "2", f"shards={SHARDS}",
+           "threads=1", "seed=1", "checkpoint_every=1it"]
+# Longer than any command here takes on a slow machine.
+LIMIT = 600
+
+
+def write(folder):
+    """Pictures with a bright bar at the class's columns, as many to test on as nothing divides."""
+    dice = random.Random(5)
+    for split, count in (("train", TRAIN), ("val", VAL)):
+        for n in range(count):
+            label = n % CLASSES
+            bright = range(label * 4, label * 4 + 4)
+            pixels = bytes(dice.randrange(90) + (150 if at // 3 % SIDE in bright else 0)
+                           for at in range(3 * SIDE * SIDE))
+            place = folder / "photos" / split / f"class{label}"
+            place.mkdir(parents=True, exist_ok=True)
+            (place / f"{n:03}.ppm").write_bytes(b"P6 %d %d 255\n" % (SIDE, SIDE) + pixels)
+
+
+def check(condition, text, *shown):
+    print(("ok    " if condition else "WRONG ") + text, flush=True)
+    if not condition:
+        print(*shown, sep="\n")
+        sys.exit(1)
+
+
+class Launcher:
+    """A command that starts processes."""
+
+    def __init__(self, text, binary, folder):
+        most, _, command = text.rpartition(":") if text[:2] in ("1:", "2:") else ("4", "", text)
+        self.most, self.words = int(most), shlex.split(command)
+        self.name = Path(self.words[0]).name if "/" not in self.words[0] else self.words[0]
+        self.binary, self.folder = binary, folder
+
+    def start(self, ranks, *words, **variables):
+        start = [] if ranks == 0 else [*self.words, "-n", str(ranks)]
+        env = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", **variables}
+        return subprocess.Popen([*start, self.binary, *map(str, words)], cwd=self.folder, env=env,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def end(self, process):
+        """Exit code and what was said."""
+        try:
+            out, err = process.communicate(timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            check(False, f"{process.args} ends", *process.communicate())
+        return process.returncode, out, err
+
+    def run(self, ranks, *words, **variables):
+        code, out, err = self.end(self.start(ranks, *words, **variables))
+        check(code == 0, f"{self.name}, {ranks or 'no'} ranks: resnet {words[0]}", out, err)
+        return out
+
+    def ranks(self, launcher):
+        """Processes that run the binary below one, by rank."""
+        found = {}
+        for entry in Path("/proc").iterdir():
+            try:
+                program = os.readlink(entry / "exe")
+                environment = (entry / "environ").read_bytes().split(b"\0")
+                here = Path(os.readlink(entry / "cwd")) == self.folder
+            except OSError:
+                continue
+            if here and program == str(self.binary) and int(entry.name) != launcher.pid:
+                for variable in environment:
+                    name, _, value = variable.partition(b"=")
+                    if name in (b"OMPI_COMM_WORLD_RANK", b"PMI_RANK"):
+                        found[int(value)] = int(entry.name)
+        return found
+
+    def signal_at(self, process, out, step, rank, number):
+        """Sends a signal to a rank when a run has come to a step."""
+        log = self.folder / out / "events.jsonl"
+        while process.poll() is None:
+            text = log.read_text() if log.exists() else ""
+            steps = [line for line in text.splitlines() if line.startswith('{"event":"step"')]
+            if len(steps) >= step:
+                os.kill(self.ranks(process)[rank], number)
+                return
+            time.sleep(0.01)
+        check(False, f"{out}: step {step} is reached", *process.communicate())
+
+
+def weights(folder, out):
+    return hashlib.sha256((folder / out / "model.safetensors").read_bytes()).hexdigest()
+
+
+def steps(folder, out):
+    """What each step was, but for times; a run that went on has told some twice."""
+    told = {}
+    for line in (folder / out / "events.jsonl").read_text().splitlines():
+        event = json.loads(line)
+        if event["event"] == "step":
+            told[event["step"]] = {key: event[key] for key in ("loss", "top1", "lr")}
+    return told
+
+
+def main():
+    binary, folder = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    write(folder)
+    launchers = [Launcher(text, binary, folder) for text in sys.argv[3:]]
+    check(launchers, "a launcher is given")
+
+    launchers[0].run(0, "train", *NETWORK, "--out", "alone")
+    alone, told = weights(folder, "alone"), steps(folder, "alone")
+    evaluation = launchers[0].run(0, "eval", "alone", "--json")
+    dice = random.Random(1)
+    for launcher in launchers:
+        at = len([name for name in folder.iterdir() if name.name.startswith("run")])
+        for ranks in (n for n in (1, 2, 4) if n <= launcher.most):
+            out = f"run{at}-{ranks}"
+            launcher.run(ranks, "train", *NETWORK, "--out", out)
+            check(weights(folder, out) == alone, f"{launcher.name}, {ranks} ranks: the weights of one process")
+            check(steps(folder, out) == told, f"{launcher.name}, {ranks} ranks: the steps of one process")
+        for ranks in (n for n in (2, 3, 4) if n <= launcher.most):
+            said = launcher.run(ranks, "eval", "alone", "--json")
+            check(said == evaluation, f"{launcher.name}, {ranks} ranks: the evaluation of {VAL} pictures", said, evaluation)
+
+        # A rank dies at some step; the run goes on with another number of them.
+        for ranks, then in ((2, 1), (min(4, launcher.most), 2)):
+            out = f"run{at}-killed-{ranks}"
+            step, rank = dice.randrange(2, 11), dice.randrange(ranks)
+            process = launcher.start(ranks, "train", *NETWORK, "--out", out)
+            launcher.signal_at(process, out, step, rank, signal.SIGKILL)
+            code, *said = launcher.end(process)
+            check(code != 0, f"{launcher.name}: rank {rank} of {ranks} is killed at step {step}, and all end", *said)
+            launcher.run(then, "train", "--resume", out)
+            check(weights(folder, out) == alone, f"{launcher.name}: on {then} ranks it goes on to the same weights")
+
+        # One is stopped: it is named, and all end.
+        out = f"run{at}-stopped"
+        process = launcher.start(2, "train", *NETWORK, "--out", out, RESNET_MPI_TIMEOUT="5")
+        launcher.signal_at(process, out, 3, 1, signal.SIGSTOP)
+        code, _, said = launcher.end(process)
+        check(code != 0 and "Missing: rank 1 on " in said, f"{launcher.name}: a stopped rank is named", said)
+
+        # One is asked to stop: all do, after the same step, and save.
+        out = f"run{at}-asked"
+        process = launcher.start(2, "train", *NETWORK, "--out", out)
+        launcher.signal_at(process, out, 3, 1, signal.SIGTERM)
+        code, *said = launcher.end(process)
+        check(code == 130, f"{launcher.name}: a rank that is asked to stop stops all", code, *said)
+        launcher.run(1, "train", "--resume", out)
+        check(weights(folder, out) == alone, f"{launcher.name}: the run that was stopped goes on to the same weights")
+
+        # What cannot be, is said once.
+        for words, part in ((["train", *NETWORK[:5], "shards=1", "--out", "uneven"], "cannot share"),
+                            (["predict", "alone", "photos/val/class0/000.ppm"], "one process")):
+            code, _, said = launcher.end(launcher.start(2, *words))
+            once = len([line for line in said.splitlines() if part in line]) == 1
+            check(code != 0 and once, f"{launcher.name}: refused once: {words[0]}", said)
+
+
+if __name__ == "__main__":
+    main()
