@@ -130,7 +130,7 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
 
 /// Whether it was the request that was wrong. Errors tell by themselves; a device cannot be opened
 /// where a variable of the environment says something that does not exist.
-pub(crate) fn is_usage(error: &anyhow::Error) -> bool {
+fn is_usage(error: &anyhow::Error) -> bool {
     fn says<E: std::error::Error + Send + Sync + 'static>(
         error: &anyhow::Error,
         is_usage: fn(&E) -> bool,

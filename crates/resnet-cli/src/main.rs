@@ -94,7 +94,8 @@ fn main() -> ExitCode {
     let verb = matches.subcommand_name().unwrap_or_default();
     let result = ranks::join(verb, RUN_ON_RANKS.contains(&verb));
     let cli = result.and_then(|()| Ok(Cli::from_arg_matches(&matches)?));
-    let result = cli.and_then(run).and_then(|()| Ok(term::out().flush()?));
+    let run = || cli.and_then(run).and_then(|()| Ok(term::out().flush()?));
+    let result = ranks::guarded(run);
     let code = result.map_or_else(ranks::code_of, |()| 0);
     ranks::leave();
     ExitCode::from(code)

@@ -3,14 +3,16 @@
 //! An error that all ranks have, because one told the others, is said by the first alone. Whoever
 //! fails by itself says so with its rank and ends the run on all, since the others would wait.
 
+use std::fmt::Display;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use resnet::base::machine;
 use resnet::measure::evaluate::UseError;
-use resnet::ranks::mpi::{self, Notice};
-use resnet::ranks::{Group, RanksError, together};
+use resnet::ranks::mpi::{self, MpiError, Notice};
+use resnet::ranks::{Group, RanksError, have_failed_together, together};
 use resnet::train::TrainError;
 
 use crate::exit::{self, Said, Stopped, Usage};
@@ -20,8 +22,9 @@ use crate::term::{self, tell};
 static GROUP: Mutex<Group> = Mutex::new(None);
 /// Whether nothing is left to do together.
 static DONE: AtomicBool = AtomicBool::new(false);
-/// How long a process may take no part before the run is given up, where nothing else is known.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// How long a process may take no part before the run is given up, until steps say how long they
+/// take: one machine may list and fetch what another has.
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Joins the processes that a launcher started, where one did: `runs` says whether the command
 /// `verb` is one that several processes carry out together. All but the first are silent from here
@@ -31,7 +34,12 @@ pub(crate) fn join(verb: &str, runs: bool) -> anyhow::Result<()> {
     if claimed != 0 {
         term::be_silent();
     }
-    let world = mpi::world(Box::new(on_notice))?;
+    let world = mpi::world(Box::new(on_notice)).inspect_err(|error| {
+        // What launcher and library disagree about is the same on all; the rest may be one's own.
+        if claimed != 0 && !matches!(error, RanksError::Mpi(MpiError::Mismatch { .. })) {
+            say_of(claimed, error);
+        }
+    })?;
     let Some(world) = world.filter(|world| world.count() > 1) else { return Ok(()) };
     world.set_patience(Some(PATIENCE));
     *GROUP.lock().unwrap_or_else(PoisonError::into_inner) = Some(world);
@@ -43,8 +51,23 @@ pub(crate) fn refuse(what: &str) -> anyhow::Result<()> {
     if group().is_none() {
         return Ok(());
     }
+    // All ranks come here.
+    are_done();
     Err(Usage(format!("`{what}` is for one process; start it without a launcher of several"))
         .into())
+}
+
+/// An error that no other rank says.
+fn say_of(rank: usize, error: impl Display) {
+    term::tell_always(&format!("error: rank {rank} on {}: {error}", machine::host()));
+}
+
+/// Runs what a process does; a panic ends the other ranks, which would wait.
+pub(crate) fn guarded<T>(run: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        mpi::end_all(101);
+        resume_unwind(panic)
+    })
 }
 
 fn on_notice(notice: Notice) {
@@ -98,8 +121,7 @@ pub(crate) fn code_of(error: anyhow::Error) -> u8 {
     if ranks.rank() == 0 {
         exit::say(&error);
     } else {
-        let (rank, host) = (ranks.rank(), machine::host());
-        term::tell_always(&format!("error: rank {rank} on {host}: {error}"));
+        say_of(ranks.rank(), &error);
     }
     let code = exit::code(&Said(error).into());
     mpi::end_all(i32::from(code));
@@ -121,10 +143,14 @@ fn is_known(error: &anyhow::Error) -> bool {
         TrainError::Diverged { .. } => true,
         _ => false,
     };
-    let of_use = |error: &UseError| matches!(error, UseError::Ranks(error) if told(error));
+    let of_use = |error: &UseError| match error {
+        UseError::Ranks(error) => told(error),
+        UseError::NotFinite { .. } => true,
+        _ => false,
+    };
     DONE.load(Ordering::Relaxed)
+        || have_failed_together()
         || error.is::<Stopped>()
-        || exit::is_usage(error)
         || error.downcast_ref().is_some_and(told)
         || error.downcast_ref().is_some_and(of_run)
         || error.downcast_ref().is_some_and(of_use)

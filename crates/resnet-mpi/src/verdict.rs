@@ -55,7 +55,11 @@ pub(crate) fn judge(
         missing.iter().filter_map(|(ranks, what)| Some(format!("{} {what}", ranks.as_ref()?)));
     let missing: Vec<String> = missing.collect();
     if !missing.is_empty() {
-        return Some(format!("nothing went on {waited}. Missing: {}", missing.join("; ")));
+        let longer = "RESNET_MPI_TIMEOUT=SECONDS waits longer";
+        return Some(format!(
+            "nothing went on {waited}. Missing: {}; {longer}",
+            missing.join("; ")
+        ));
     }
     let everyone_computes = heard.iter().flatten().all(|note| !note.is_inside());
     if everyone_computes {

@@ -209,7 +209,10 @@ impl Calls for FailingCalls<'_> {
     }
 
     fn all_gather(&mut self, send: &[f32], recv: &mut [f32]) -> Result<(), RanksError> {
-        self.calls.all_gather(send, recv)
+        match self.left.load(Ordering::Relaxed) {
+            0 => Err(RanksError::Lost("a cable was pulled".into())),
+            _ => self.calls.all_gather(send, recv),
+        }
     }
 
     fn all_gather_bytes(&mut self, send: &[u8]) -> Result<Vec<Vec<u8>>, RanksError> {
@@ -221,18 +224,35 @@ impl Calls for FailingCalls<'_> {
 fn who_loses_others_saves_and_the_run_goes_on_from_there() {
     const CHANGES: Changes = &[("shards", "2"), ("steps", "7"), ("checkpoint_every", "100it")];
     let whole = trainer(CHANGES).run().unwrap();
-    let root = folder("lost");
-    let out = root.clone();
-    let errors = on(2, move |ranks| {
-        let ranks = Failing { ranks, left: Arc::new(AtomicUsize::new(30)) };
-        trainer(CHANGES).out(&out).ranks(Arc::new(ranks)).run().unwrap_err().to_string()
-    });
-    assert!(errors.iter().all(|error| error.contains("a cable was pulled")), "{errors:?}");
-    let (_, after) = errors[0].split_once("saved after step ").unwrap();
-    let step: u64 = after.split(' ').next().unwrap().parse().unwrap();
-    assert!((1..7).contains(&step), "{errors:?}");
-    let ended = on_pictures(Trainer::resume(&root)).run().unwrap();
-    assert_eq!(bits(&ended), bits(&whole));
+    // In a step, and in the evaluation after step 2.
+    for (sums, at) in [(None, 1..7), (Some(2), 2..3)] {
+        let root = folder(&format!("lost-{}", sums.is_some()));
+        let out = root.clone();
+        let errors = on(2, move |ranks| {
+            let step = trainer(CHANGES).set("steps", 1);
+            let counted = Arc::new(AtomicUsize::new(usize::MAX));
+            let counting = Failing { ranks: ranks.clone(), left: counted.clone() };
+            step.ranks(Arc::new(counting)).run().unwrap();
+            let each = usize::MAX - counted.load(Ordering::Relaxed);
+            let left = sums.map_or(each * 5 / 2, |steps| each * steps);
+            let ranks = Failing { ranks, left: Arc::new(AtomicUsize::new(left)) };
+            trainer(CHANGES).out(&out).ranks(Arc::new(ranks)).run().unwrap_err().to_string()
+        });
+        assert!(errors.iter().all(|error| error.contains("a cable was pulled")), "{errors:?}");
+        let (_, after) = errors[0].split_once("saved after step ").unwrap();
+        let step: u64 = after.split(' ').next().unwrap().parse().unwrap();
+        assert!(at.contains(&step), "{errors:?}");
+        let ended = on_pictures(Trainer::resume(&root)).run().unwrap();
+        assert_eq!(bits(&ended), bits(&whole));
+    }
+}
+
+#[test]
+fn one_rank_alone_is_one_process() {
+    let mut observer = StopAt(2);
+    let alone = threads(1).remove(0);
+    let stopped = trainer(&[]).ranks(alone).observer(&mut observer).run().unwrap();
+    assert_eq!((stopped.interrupted(), stopped.ended.steps), (true, 2));
 }
 
 #[test]

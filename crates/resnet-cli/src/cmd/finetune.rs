@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use resnet::data::OpenOptions;
 use resnet::train::Trainer;
 use resnet::train::finetune::{Finetune, RECIPE};
-use resnet::train::recipe::split_override;
+use resnet::train::recipe::{Recipe, split_override};
 
 use super::flags::{BoardFlag, RecipeFlags, changes};
 use super::lr_find::find_rate;
@@ -60,7 +60,8 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(crate) fn run(mut args: Args) -> anyhow::Result<()> {
+/// What is to be trained, and what is told of the data before.
+fn prepare(args: &mut Args) -> anyhow::Result<(Vec<String>, Recipe)> {
     let data = args.flags.task.data.take().expect("the command is refused without --data");
     let mut changes = changes(&args.flags.rows());
     if let Some(epochs) = args.freeze_epochs {
@@ -78,8 +79,12 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<()> {
     let file = model_file(&args.model)?;
     let model = load_model(&file)?;
     let job = Finetune::prepare(&file, &model, &data, &args.flags.name, &changes)?;
-    drop(model);
-    let (notes, recipe) = (job.notes(), job.recipe);
+    Ok((job.notes(), job.recipe))
+}
+
+pub(crate) fn run(mut args: Args) -> anyhow::Result<()> {
+    let prepared = prepare(&mut args);
+    let (notes, recipe) = ranks::all(&ranks::group(), prepared)?;
     if args.lr_find {
         ranks::refuse("--lr-find")?;
         notes.iter().for_each(|note| tell(&format!("warning: {note}")));

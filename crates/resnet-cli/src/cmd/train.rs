@@ -68,12 +68,13 @@ fn train(args: Args, observer: &mut Live) -> anyhow::Result<()> {
     if let Some(out) = &args.resume {
         let trainer =
             Trainer::resume(out).resume_command(|directory| hints::resume(directory.display()));
-        let changes = overrides(&args)?.into_iter();
+        let changes = ranks::all(&ranks::group(), overrides(&args))?.into_iter();
         let trainer = changes.fold(trainer, |trainer, (key, value)| trainer.set(&key, value));
         let trained = on_ranks(trainer).observer(observer).run()?;
         return ended(&trained, observer);
     }
-    let recipe = Recipe::load(&args.flags.recipe.name, &overrides(&args)?)?;
+    let load = || Ok(Recipe::load(&args.flags.recipe.name, &overrides(&args)?)?);
+    let recipe = ranks::all(&ranks::group(), load())?;
     let trainer = place(Trainer::of(recipe.clone()), args.out, &recipe);
     let trained = on_ranks(trainer).observer(observer).run()?;
     ended(&trained, observer)

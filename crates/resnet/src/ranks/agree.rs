@@ -1,10 +1,21 @@
 //! Ranks that agree: what one cannot do, none does.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Ranks, RanksError, ask};
 use crate::base::machine;
+
+/// Whether something that was done [`together`] failed.
+static FAILED: AtomicBool = AtomicBool::new(false);
+
+/// Whether this process failed in something that it did [`together`] with others, so that all of
+/// them know. One that fails otherwise ends the others, which would wait for it.
+pub fn have_failed_together() -> bool {
+    FAILED.load(Ordering::Relaxed)
+}
 
 /// What every rank says, by rank.
 ///
@@ -39,7 +50,9 @@ pub fn together<T, E: From<RanksError> + std::fmt::Display>(
 ) -> Result<T, E> {
     let said = own.as_ref().err().map(|error| (machine::host(), error.to_string()));
     let all = gather(ranks, &said)?;
-    match all.into_iter().enumerate().find_map(|(rank, said)| Some((rank, said?))) {
+    let failed = all.into_iter().enumerate().find_map(|(rank, said)| Some((rank, said?)));
+    FAILED.fetch_or(failed.is_some(), Ordering::Relaxed);
+    match failed {
         None => own,
         // Who speaks for all has the error itself.
         Some((0, _)) if ranks.rank() == 0 => own,

@@ -13,7 +13,7 @@ mod threads;
 pub mod tree;
 
 pub(crate) use agree::read_each;
-pub use agree::{gather, together};
+pub use agree::{gather, have_failed_together, together};
 pub use ask::{Calls, Group, Pending, Ranks, RanksError, Work, ask};
 pub use sum::{Buffers, Spread, ordered_sum};
 pub use threads::threads;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use resnet_mpi::{Launched, Launcher, MpiError, World, abort_if_open, launched};
+pub use resnet_mpi::MpiError;
+use resnet_mpi::{Launched, Launcher, World, abort_if_open, launched};
 
 use super::{Calls, Ranks, RanksError, Work};
 

@@ -122,7 +122,7 @@ impl Learner {
         let mut statistics = Statistics::begin(&self.session, shards.places())?;
         let gradient = self.gradient_of_shards(&mut shards, &mut statistics, batches, stop, on);
         self.shards = Some(shards);
-        if gradient.is_err() {
+        if gradient.as_ref().map_or(true, |g| g.as_ref().is_some_and(|g| g.diverged)) {
             // The weights are still those of the step before.
             statistics.restore(&mut self.session)?;
         }
@@ -230,6 +230,8 @@ impl Learner {
             let session = &mut self.session;
             timed(&mut all.waited, || shards.receive(sums, session))?;
         }
+        // Finite numbers may have an infinite sum, which all have.
+        all.diverged |= !self.session.all_finite(Space::Grad)?;
         if !all.diverged {
             let session = &mut self.session;
             timed(&mut all.waited, || statistics.end(shards, session))?;

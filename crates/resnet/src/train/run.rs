@@ -19,7 +19,7 @@ use super::outside::{self, Requests};
 use super::record::Record;
 use super::{Flow, INTERRUPTED, Observer, Tick, TrainError, Trained, report};
 use crate::base::{files, text};
-use crate::measure::evaluate::Evaluation;
+use crate::measure::evaluate::{Evaluation, UseError};
 use crate::model::Model;
 use crate::page::charts::Status;
 use crate::ranks::RanksError;
@@ -101,7 +101,8 @@ impl<'a> Run<'a> {
             };
             return Run::start(job, create, observer);
         };
-        let progress = checkpoint::restore(&mut job, &last)?;
+        let progress = checkpoint::restore(&mut job, &last);
+        let progress = company::together(&job.task.ranks, progress)?;
         // All of it is in the session; the task may hold the same.
         job.task.start = None;
         drop(last);
@@ -144,12 +145,15 @@ impl<'a> Run<'a> {
 
     /// Trains to the end of the budget, until patience is spent, or until the observer says stop.
     pub(super) fn go(mut self) -> Result<Trained, TrainError> {
-        match self.train() {
-            Ok(Flow::Go) => self.end(),
-            Ok(Flow::Stop) => self.stop(),
-            Err(TrainError::Ranks(RanksError::Lost(what))) => Err(self.lost(&what)),
-            Err(error) => Err(error),
-        }
+        let ended = self.train().and_then(|flow| match flow {
+            Flow::Go => self.end(),
+            Flow::Stop => self.stop(),
+        });
+        ended.map_err(|error| match error {
+            TrainError::Ranks(RanksError::Lost(what))
+            | TrainError::Use(UseError::Ranks(RanksError::Lost(what))) => self.lost(&what),
+            error => error,
+        })
     }
 
     /// All steps that are left, unless it is stopped before.
@@ -320,9 +324,10 @@ impl<'a> Run<'a> {
         if self.saved == Some(self.progress.step) {
             return Ok(());
         }
-        self.check_weights()?;
+        // First among ranks: what is wrong with one's alone is not divergence.
         let session = &self.job.learner.session;
         company::check_weights(&self.job.task.ranks, session, self.progress.step)?;
+        self.check_weights()?;
         self.save_here()
     }
 
@@ -346,14 +351,14 @@ impl<'a> Run<'a> {
     }
 
     /// Ends a run that is stopped from outside; what it goes on from is saved.
-    fn stop(mut self) -> Result<Trained, TrainError> {
+    fn stop(&mut self) -> Result<Trained, TrainError> {
         let model = self.job.model()?;
         let ended = self.finish(Some(INTERRUPTED), None, false)?;
-        Ok(Trained { ended, model, evaluation: self.evaluation })
+        Ok(Trained { ended, model, evaluation: self.evaluation.take() })
     }
 
     /// Ends a run that has nothing more to train: its model, and the report.
-    fn end(mut self) -> Result<Trained, TrainError> {
+    fn end(&mut self) -> Result<Trained, TrainError> {
         let best = self.best()?;
         let kept_step = best.is_some().then_some(self.progress.best_step);
         // Resumed after its last evaluation there is none, and the page still wants its pictures.
@@ -379,7 +384,7 @@ impl<'a> Run<'a> {
             model.save(&path)?;
         }
         let ended = self.finish(None, kept_step, false)?;
-        Ok(Trained { ended, model, evaluation: self.evaluation })
+        Ok(Trained { ended, model, evaluation: self.evaluation.take() })
     }
 
     fn finish(

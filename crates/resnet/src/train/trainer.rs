@@ -153,7 +153,8 @@ impl<'a> Trainer<'a> {
     /// alone reads and writes the run's directory.
     #[must_use]
     pub fn ranks(mut self, ranks: Arc<dyn Ranks>) -> Trainer<'a> {
-        self.ranks = Some(ranks);
+        // One alone has nobody to agree with.
+        self.ranks = Some(ranks).filter(|ranks| ranks.count() > 1);
         self
     }
 

@@ -148,7 +148,7 @@ fn prepare(
     let share = share(ranks);
     let options = LoaderOptions { crops, share, ..LoaderOptions::eval(batch, workers) };
     let same = match ranks {
-        Some(_) => shared::same(model, data.as_ref(), how, batch),
+        Some(_) => shared::same(model, data.as_ref(), how, batch, device),
         None => Vec::new(),
     };
     let loader = Loader::new(data, transform, options)?;

@@ -12,7 +12,7 @@ use crate::base::machine;
 use crate::data::{self, Dataset, Epoch, Loader, Share};
 use crate::model::Model;
 use crate::ranks::{Pending, Ranks, RanksError, ask, gather, read_each};
-use resnet_engine::exec::Session;
+use resnet_engine::exec::{Device, Session};
 
 /// The share of a rank in the batches of an evaluation: of every so many as there are ranks, one.
 pub(crate) fn share(ranks: Option<&dyn Ranks>) -> Share {
@@ -26,8 +26,15 @@ pub(crate) fn share(ranks: Option<&dyn Ranks>) -> Share {
 pub(super) type Same = Vec<(String, String)>;
 
 /// All of it.
-pub(super) fn same(model: &Model, data: &dyn Dataset, how: How, batch: usize) -> Same {
+pub(super) fn same(
+    model: &Model,
+    data: &dyn Dataset,
+    how: How,
+    batch: usize,
+    device: &dyn Device,
+) -> Same {
     vec![
+        ("the instruction set".into(), device.about()),
         ("the model".into(), format!("{:016x}", model.digest())),
         ("the pictures".into(), data::fingerprint(&[data])),
         ("the crops".into(), format!("{:?}", how.crops)),
@@ -166,10 +173,12 @@ impl Rounds<'_> {
         let mut said: Vec<Said> = read_each(&said)?;
         let failed = said.iter_mut().enumerate().find_map(|(rank, said)| {
             let (host, message) = said.failed.take()?;
-            Some(RanksError::Other { rank, host, message })
+            Some((rank, RanksError::Other { rank, host, message }))
         });
-        if let Some(other) = failed {
-            return Err(self.failed.take().unwrap_or(other.into()));
+        if let Some((first, other)) = failed {
+            // Who speaks for all has the error itself.
+            let own = self.failed.take().filter(|_| first == 0 && self.ranks.rank() == 0);
+            return Err(own.unwrap_or(other.into()));
         }
         if said.iter().any(|said| said.stop) {
             return Ok(false);

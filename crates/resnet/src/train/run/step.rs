@@ -39,10 +39,14 @@ impl Run<'_> {
         }
         self.clock.sync += gradient.waited;
         if gradient.diverged {
-            let look = |batch| diverged::first_bad_layer(&self.job, batch);
-            let own = gradient.bad.as_ref().map(look).transpose()?;
+            let look = |batch| {
+                let found = diverged::first_bad_layer(&self.job, batch);
+                found.unwrap_or_else(|error| format!("a gradient is not finite ({error})"))
+            };
+            let own = gradient.bad.as_ref().map(look);
             let what = company::first_said(&self.job.task.ranks, own)?;
-            return Err(self.diverged(what.unwrap_or_default(), before + 1));
+            let what = what.unwrap_or("the sum of the shards' gradients is not finite".into());
+            return Err(self.diverged(what, before + 1));
         }
         let session = &self.job.learner.session;
         if let Some(monitor) = self.job.monitor.as_mut().filter(|m| m.is_due(before + 1)) {
@@ -125,7 +129,8 @@ impl Run<'_> {
     /// The error of a run that has lost a process: the first one saves where the run stood before
     /// the step that was not ended.
     pub(super) fn lost(&mut self, what: &str) -> TrainError {
-        let saved = self.save_here();
+        // Weights that broke in the last step would take the place of good ones.
+        let saved = self.check_weights().and_then(|()| self.save_here());
         let step = self.progress.step;
         let kept = match (saved, self.record.last()) {
             (Ok(()), Some(path)) => format!("saved after step {step} as {}", text::path(&path)),
