@@ -4,9 +4,9 @@
 //!
 //! `cargo run --release -p resnet --example exposed_sums [ARCH] [BATCH] [GBIT/S] [LATENCY in us]`
 //!
-//! A bucket of gradients leaves when its last gradient is made, and buckets follow one another. With
-//! n ranks and b bytes, 2 b (n - 1) / n leave and reach each rank, in 2 (n - 1) messages one after
-//! another at worst.
+//! A bucket of gradients leaves when its last gradient is made, and buckets follow one another.
+//! With n ranks and b bytes, 2 b (n - 1) / n leave and reach each rank, in 2 (n - 1) messages one
+//! after another at worst.
 
 use std::env;
 use std::error::Error;

@@ -61,8 +61,8 @@ pub struct Options {
     pub optimizer: Optimizer,
     /// Whether gradients of several batches are summed before an update.
     pub accumulate: bool,
-    /// Of a plan whose gradients are summed over the shards of a batch: places for sums that are put
-    /// aside meanwhile.
+    /// Of a plan whose gradients are summed over the shards of a batch: places for sums that are
+    /// put aside meanwhile.
     pub shards: Option<usize>,
     /// Whether a moving average of parameters and state is kept.
     pub average: bool,
