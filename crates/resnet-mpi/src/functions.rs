@@ -63,6 +63,7 @@ functions! {
     get_library_version: "MPI_Get_library_version"(*mut c_char, *mut c_int);
     get_processor_name: "MPI_Get_processor_name"(*mut c_char, *mut c_int);
     barrier: "MPI_Barrier"(H);
+    ibarrier: "MPI_Ibarrier"(H, *mut H);
     alltoall: "MPI_Alltoall"(*const c_void, c_int, H, *mut c_void, c_int, H, H);
     allgather: "MPI_Allgather"(*const c_void, c_int, H, *mut c_void, c_int, H, H);
     allgatherv: "MPI_Allgatherv"(

@@ -3,6 +3,8 @@
 use std::ffi::{c_char, c_int};
 use std::ptr;
 use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::dialect::{Handle, Table};
 use crate::error::MpiError;
@@ -13,6 +15,12 @@ use crate::text::{text, written};
 const NOTE_TAG: c_int = 1;
 /// Bytes of a note.
 pub(crate) const NOTE: usize = 24;
+
+/// How long others are waited for awake.
+const AWAKE: Duration = Duration::from_micros(50);
+/// What is slept at once is at most this part of what was waited before, and this long.
+const PART: u32 = 8;
+const LONGEST: Duration = Duration::from_millis(1);
 
 /// Calls that an MPI answers. All but `abort` and those on notes are made by one thread, which
 /// starts with `init`; notes are only used where `init` says that two threads may call.
@@ -33,6 +41,9 @@ pub(crate) trait Mpi: Send + Sync {
     fn prepare(&self) -> Result<(), MpiError>;
     /// Waits on the second communicator for all.
     fn meet(&self) -> Result<(), MpiError>;
+    /// Waits asleep until all ranks come here. Other calls wait awake, and take a core from what is
+    /// computed meanwhile.
+    fn come_together(&self) -> Result<(), MpiError>;
     /// `send` and `recv` have one part of the same length for each of `ranks`.
     fn all_to_all(&self, send: &[f32], recv: &mut [f32], ranks: usize) -> Result<(), MpiError>;
     /// `recv` has one part of the length of `send` for each of `ranks`.
@@ -167,6 +178,28 @@ impl<H: Handle> Mpi for Bound<H> {
         let second = self.second()?;
         // SAFETY: the handle is this MPI's.
         self.check("MPI_Barrier", unsafe { (self.functions.barrier)(second) })
+    }
+
+    fn come_together(&self) -> Result<(), MpiError> {
+        let mut request = H::EMPTY;
+        // SAFETY: the handle is this MPI's; a handle to write to.
+        let code = unsafe { (self.functions.ibarrier)(self.table.world, &mut request) };
+        self.check("MPI_Ibarrier", code)?;
+        let began = Instant::now();
+        loop {
+            let (mut done, mut status) = (0, Status::default());
+            // SAFETY: the request is the barrier's; a number and a status to write to.
+            let code = unsafe { (self.functions.test)(&mut request, &mut done, &mut status) };
+            self.check("MPI_Test", code)?;
+            if done != 0 {
+                return Ok(());
+            }
+            let waited = began.elapsed();
+            match waited < AWAKE {
+                true => thread::yield_now(),
+                false => thread::sleep((waited / PART).min(LONGEST)),
+            }
+        }
     }
 
     fn all_to_all(&self, send: &[f32], recv: &mut [f32], ranks: usize) -> Result<(), MpiError> {

@@ -172,6 +172,7 @@ mod tests {
         fn host(&self) -> String { String::new() }
         fn prepare(&self) -> Result<(), MpiError> { Ok(()) }
         fn meet(&self) -> Result<(), MpiError> { Ok(()) }
+        fn come_together(&self) -> Result<(), MpiError> { Ok(()) }
         fn all_to_all(&self, _: &[f32], _: &mut [f32], _: usize) -> Result<(), MpiError> { Ok(()) }
         fn all_gather(&self, _: &[f32], _: &mut [f32], _: usize) -> Result<(), MpiError> { Ok(()) }
         fn all_gather_bytes(&self, _: &[u8], _: &mut [u8], _: &[usize]) -> Result<(), MpiError> {
