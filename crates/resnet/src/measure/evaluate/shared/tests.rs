@@ -194,9 +194,8 @@ fn what_one_rank_cannot_begin_none_does() {
         };
         evaluated(&model, &data, HOW, Some(ranks)).0.unwrap_err()
     });
-    assert!(matches!(errors[1], UseError::Data(_)), "{}", errors[1]);
-    for at in [0, 2] {
-        let error = &errors[at];
+    for error in errors {
+        assert!(error.to_string().contains("class `unknown`"), "{error}");
         assert!(matches!(error, UseError::Ranks(RanksError::Other { rank: 1, .. })), "{error}");
     }
 }
