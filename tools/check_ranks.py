@@ -229,8 +229,8 @@ def main():
     words = ["eval", "resnet50.safetensors", "--data", "photos.csv", "--json"]
     evaluation = first.run(0, *words)
     count = json.loads(evaluation)["count"]
-    for launcher in launchers[:2]:
-        for ranks in (1, 2, 3, 4):
+    for launcher, counts in zip(launchers, ((1, 2, 3, 4), (3,))):
+        for ranks in counts:
             said = launcher.run(ranks, *words)
             check(said == evaluation, f"{launcher.name}, {ranks} ranks: the evaluation of {count} photos", said, evaluation)
 
