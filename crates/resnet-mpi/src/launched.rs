@@ -31,6 +31,15 @@ pub enum Wire {
 }
 
 impl Launcher {
+    /// How it is told to bind processes to no CPU.
+    pub fn unbound(self) -> &'static str {
+        match self {
+            Self::Slurm(_) => "srun --cpu-bind=none",
+            Self::Hydra => "mpirun -bind-to none (Intel MPI: I_MPI_PIN=off)",
+            Self::OpenMpi | Self::Pmix => "mpirun --bind-to none",
+        }
+    }
+
     /// What to start the run with instead.
     pub(crate) fn remedy(self) -> &'static str {
         match self {

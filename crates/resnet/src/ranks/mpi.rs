@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use resnet_mpi::MpiError;
-use resnet_mpi::{Launched, Launcher, World, abort_if_open, launched};
+use resnet_mpi::{World, abort_if_open, launched};
 
 use super::{Calls, Ranks, RanksError, Work};
 
@@ -20,7 +20,7 @@ pub enum Notice {
         machine: usize,
         /// Processes of the run on this machine.
         ranks: usize,
-        /// What binds none, such as `mpirun --bind-to none`.
+        /// How the launcher is told to bind none.
         remedy: &'static str,
     },
     /// The run is given up, for this reason; all processes end when this was told. One rank tells
@@ -59,7 +59,7 @@ pub fn world(tell: Tell) -> Result<Option<Arc<dyn Ranks>>, RanksError> {
         && cpus.are_left_idle()
     {
         let resnet_mpi::Cpus { bound, machine, ranks, .. } = cpus;
-        tell(Notice::IdleCpus { bound, machine, ranks, remedy: unbound(&launched) });
+        tell(Notice::IdleCpus { bound, machine, ranks, remedy: launched.launcher.unbound() });
     }
     Ok(Some(Arc::new(Mpi(world))))
 }
@@ -68,15 +68,6 @@ pub fn world(tell: Tell) -> Result<Option<Arc<dyn Ranks>>, RanksError> {
 /// for. Returns where there is no world.
 pub fn end_all(code: i32) {
     abort_if_open(code);
-}
-
-/// How a launcher is told to bind nothing.
-fn unbound(launched: &Launched) -> &'static str {
-    match launched.launcher {
-        Launcher::Slurm(_) => "srun --cpu-bind=none",
-        Launcher::Hydra => "mpirun -bind-to none (Intel MPI: I_MPI_PIN=off)",
-        Launcher::OpenMpi | Launcher::Pmix => "mpirun --bind-to none",
-    }
 }
 
 impl From<MpiError> for RanksError {
