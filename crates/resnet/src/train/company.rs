@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use resnet_engine::exec::{Device, Session};
-
 use serde::{Deserialize, Serialize};
 
 use super::TrainError;
@@ -126,7 +125,7 @@ pub(super) fn model(ranks: &Group, own: Option<Model>) -> Result<Option<Model>, 
     }
 }
 
-/// The recipe and the last checkpoint of a run that goes on, as rank 0 read them.
+/// The recipe of a run that goes on, as rank 0 read it, and on the others its last checkpoint.
 pub(super) fn resumed(
     ranks: &dyn Ranks,
     own: Option<(&Recipe, &Option<Arc<Model>>)>,
@@ -137,7 +136,8 @@ pub(super) fn resumed(
     let last = own.and_then(|(_, last)| last.as_deref()).map(Model::to_bytes).transpose()?;
     let last = from_first(ranks, last)?;
     let read = || Model::from_bytes(Path::new("the checkpoint of rank 0"), &last).map(Arc::new);
-    let last = (!last.is_empty()).then(read).transpose()?;
+    // Rank 0 has it already.
+    let last = (own.is_none() && !last.is_empty()).then(read).transpose()?;
     Ok((recipe, last))
 }
 

@@ -70,7 +70,7 @@ pub(super) struct Said {
     pub(super) warnings: Vec<String>,
 }
 
-/// Sums of one bucket each that are under way, and those of the statistics.
+/// Sums that are under way, of one bucket each.
 pub(super) struct Sums(Vec<Pending<Result<Buffers, RanksError>>>);
 
 impl Shards {
