@@ -86,19 +86,6 @@ pub(crate) fn group() -> Group {
     GROUP.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// Whether this process writes files, as the first of its run or alone.
-pub(crate) fn is_first(group: &Group) -> bool {
-    group.as_ref().is_none_or(|ranks| ranks.rank() == 0)
-}
-
-/// Threads that compute: those asked for, or this process's part of its machine.
-pub(crate) fn threads(asked: usize) -> usize {
-    match (asked, group()) {
-        (0, Some(ranks)) => ranks.threads().unwrap_or(0),
-        _ => asked,
-    }
-}
-
 /// Goes on where all ranks could, so that whatever one cannot do ends all, with the first to say
 /// why.
 pub(crate) fn all<T>(group: &Group, own: anyhow::Result<T>) -> anyhow::Result<T> {

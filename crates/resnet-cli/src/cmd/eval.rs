@@ -6,6 +6,7 @@ use std::sync::Arc;
 use resnet::engine::exec::{self, Device};
 use resnet::measure::evaluate::{self, Crops, How, Report, evaluate_as};
 use resnet::model::Model;
+use resnet::ranks::{is_first, threads_of};
 use resnet::train::recipe::Recipe;
 
 use super::parts::{Parts, parts};
@@ -77,7 +78,7 @@ fn open(args: &Args) -> anyhow::Result<Opened> {
     let recipe = recipe_of(&args.model, &model)?;
     let (data, split) = (args.data.as_deref(), args.split.as_deref());
     let parts = parts(data, split, &model, recipe.as_ref())?;
-    let device = exec::cpu(ranks::threads(args.threads))?;
+    let device = exec::cpu(threads_of(args.threads, &ranks::group()))?;
     Ok(Opened { model, recipe, parts, device, crops })
 }
 
@@ -116,7 +117,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         precision,
         command: &command,
     };
-    if let Some(out) = args.report.as_ref().filter(|_| ranks::is_first(&group)) {
+    if let Some(out) = args.report.as_ref().filter(|_| is_first(&group)) {
         evaluate::save(out, &report)?;
         tell(&format!("report  {}", out.join("report.html").display()));
     }

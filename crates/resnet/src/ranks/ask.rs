@@ -107,3 +107,16 @@ pub fn ask<T: Send + 'static>(
 
 /// The ranks of a run: those that were given, or this process alone.
 pub type Group = Option<Arc<dyn Ranks>>;
+
+/// Whether this process speaks, reads and writes for all, as the first of its run or alone.
+pub fn is_first(group: &Group) -> bool {
+    group.as_ref().is_none_or(|ranks| ranks.rank() == 0)
+}
+
+/// Threads that compute: those asked for, or for 0 this process's part of its machine.
+pub fn threads_of(asked: usize, group: &Group) -> usize {
+    match (asked, group) {
+        (0, Some(ranks)) => ranks.threads().unwrap_or(0),
+        _ => asked,
+    }
+}

@@ -39,14 +39,6 @@ pub(super) fn share(recipe: &mut Recipe, ranks: &Group) -> Result<(), RecipeErro
     }
 }
 
-/// Threads that compute here: processes on one machine share it, where the recipe leaves it open.
-pub(super) fn threads(recipe: &Recipe, ranks: &Group) -> usize {
-    match (recipe.train.threads, ranks) {
-        (0, Some(ranks)) => ranks.threads().unwrap_or(0),
-        (threads, _) => threads,
-    }
-}
-
 /// Checks that all ranks are about to train the same in the same way.
 pub(super) fn check_same(ranks: &Group, job: &Job) -> Result<(), TrainError> {
     let Some(ranks) = ranks.as_deref() else { return Ok(()) };
@@ -106,11 +98,6 @@ fn from_first(ranks: &dyn Ranks, own: Option<Vec<u8>>) -> Result<Vec<u8>, RanksE
     let own = own.filter(|_| ranks.rank() == 0).unwrap_or_default();
     let all = ask(ranks, move |calls| calls.all_gather_bytes(&own)).wait()??;
     Ok(all.into_iter().next().unwrap_or_default())
-}
-
-/// Whether this process reads and writes the run's directory.
-pub(super) fn is_first(ranks: &Group) -> bool {
-    ranks.as_ref().is_none_or(|ranks| ranks.rank() == 0)
 }
 
 /// A model that rank 0 may have.

@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use resnet_engine::exec::Session;
 
+use super::TrainError;
 use super::event::{Pace, RunStarted};
 use super::learner::{self, Learner};
 use super::monitor::Monitor;
 use super::recipe::{Calendar, Keep, Recipe};
 use super::schedule::Schedule;
 use super::task::Task;
-use super::{TrainError, company};
 use crate::data::{self, Loader, LoaderOptions, OnBroken};
 use crate::measure::evaluate::{BATCH, Evaluation, evaluate_while, plan_within, share};
 use crate::measure::summary;
 use crate::model::{self, Model};
+use crate::ranks::is_first;
 
 /// Metadata of a model file that names its licence.
 const LICENCE: &str = "licence";
@@ -52,7 +53,7 @@ impl Job {
         let learner = Learner::new(&task, calendar.phases()[0])?;
         let evaluator = Evaluator::new(&task)?;
         let schedule = recipe.schedule(&calendar);
-        let monitor = match company::is_first(&task.ranks) {
+        let monitor = match is_first(&task.ranks) {
             true => Monitor::of(&task, &calendar)?,
             false => None,
         };

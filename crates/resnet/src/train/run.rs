@@ -22,7 +22,7 @@ use crate::base::{files, text};
 use crate::measure::evaluate::{Evaluation, UseError};
 use crate::model::Model;
 use crate::page::charts::Status;
-use crate::ranks::RanksError;
+use crate::ranks::{RanksError, is_first};
 use clock::Clock;
 
 /// Step events of a whole run, about.
@@ -59,7 +59,7 @@ impl<'a> Run<'a> {
         job.initialise()?;
         let warm_start = job.recipe().warm_start(job.task.arch.depth());
         let progress = Progress::new(warm_start, job.images(), job.data.clone());
-        let directory = match company::is_first(&job.task.ranks) {
+        let directory = match is_first(&job.task.ranks) {
             true => create(&job),
             false => Ok(None),
         };

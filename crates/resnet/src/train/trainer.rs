@@ -17,7 +17,7 @@ use super::{TrainError, Trained, company};
 use crate::base::files;
 use crate::data::Dataset;
 use crate::model::Model;
-use crate::ranks::{Group, Ranks};
+use crate::ranks::{Group, Ranks, is_first, threads_of};
 
 /// Trains a network: on data that a recipe names or any [`Dataset`], with or without a run
 /// directory.
@@ -225,7 +225,7 @@ impl<'a> Trainer<'a> {
         let ranks = self.ranks.clone();
         if let Base::Resumed(directory) = &self.base {
             let directory = directory.clone();
-            let opened = match company::is_first(&ranks) {
+            let opened = match is_first(&ranks) {
                 true => self.open_run(&directory).map(Some),
                 false => Ok(None),
             };
@@ -309,7 +309,7 @@ impl<'a> Trainer<'a> {
     fn task(self, recipe: Recipe) -> Result<Task, TaskError> {
         let device = match self.device {
             Some(device) => device,
-            None => exec::cpu(company::threads(&recipe, &self.ranks))?,
+            None => exec::cpu(threads_of(recipe.train.threads, &self.ranks))?,
         };
         let start = match (self.start, recipe.model.start.as_str()) {
             (Some(model), _) => Some(model),

@@ -2,6 +2,7 @@
 
 use super::Run;
 use crate::model::Model;
+use crate::ranks::is_first;
 use crate::train::TrainError;
 use crate::train::checkpoint::{self, Progress};
 use crate::train::company;
@@ -17,7 +18,7 @@ impl Run<'_> {
         self.save()?;
         match self.record.path(BEST) {
             Some(path) => checkpoint::save(&self.job, &self.progress, &path)?,
-            None if self.job.keeps_best() && company::is_first(&self.job.task.ranks) => {
+            None if self.job.keeps_best() && is_first(&self.job.task.ranks) => {
                 self.best = Some(self.job.model()?)
             }
             None => {}
@@ -36,7 +37,7 @@ impl Run<'_> {
         if !self.expects_best() {
             return Ok(None);
         }
-        let own = match company::is_first(&self.job.task.ranks) {
+        let own = match is_first(&self.job.task.ranks) {
             true => self.kept_best()?,
             false => None,
         };
