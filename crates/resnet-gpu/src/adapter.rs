@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use resnet_engine::exec::{Device, OpenError};
 
+use crate::device::GpuDevice;
+use crate::gpu::wait;
+
 /// What computes behind a driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -46,6 +49,32 @@ pub struct Adapter {
     pub largest_slot: u64,
 }
 
+impl Adapter {
+    fn of(found: &wgpu::Adapter) -> Adapter {
+        let (info, limits) = (found.get_info(), found.limits());
+        let kind = match info.device_type {
+            wgpu::DeviceType::DiscreteGpu => Kind::Discrete,
+            wgpu::DeviceType::IntegratedGpu => Kind::Integrated,
+            wgpu::DeviceType::VirtualGpu | wgpu::DeviceType::Other => Kind::Virtual,
+            wgpu::DeviceType::Cpu => Kind::Software,
+        };
+        let api = match info.backend {
+            wgpu::Backend::Metal => "Metal",
+            wgpu::Backend::Dx12 => "DirectX 12",
+            _ => "Vulkan",
+        };
+        let driver = [info.driver, info.driver_info];
+        let driver: Vec<String> = driver.into_iter().filter(|text| !text.is_empty()).collect();
+        Adapter {
+            name: info.name,
+            kind,
+            api,
+            driver: driver.join(" "),
+            largest_slot: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
+        }
+    }
+}
+
 /// Which of them is meant.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Which {
@@ -56,6 +85,16 @@ pub enum Which {
     Index(usize),
     /// The first whose name has this in it, upper and lower case alike.
     Named(String),
+}
+
+impl Which {
+    fn is(&self, index: usize, adapter: &Adapter) -> bool {
+        match self {
+            Which::Best => adapter.kind != Kind::Software,
+            Which::Index(wanted) => index == *wanted,
+            Which::Named(name) => adapter.name.to_lowercase().contains(&name.to_lowercase()),
+        }
+    }
 }
 
 impl fmt::Display for Which {
@@ -83,15 +122,91 @@ impl FromStr for Which {
     }
 }
 
+/// What there is, discrete ones first, software last; what cannot compute is left out.
+fn found() -> Vec<(Adapter, wgpu::Adapter)> {
+    let backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+    let descriptor = wgpu::InstanceDescriptor {
+        backends,
+        // No layers that validate what is validated here.
+        flags: wgpu::InstanceFlags::empty(),
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    };
+    let instance = wgpu::Instance::new(descriptor);
+    let all = wait(instance.enumerate_adapters(backends));
+    let computes = |adapter: &wgpu::Adapter| {
+        let flags = adapter.get_downlevel_capabilities().flags;
+        flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
+    };
+    let mut all: Vec<_> = (all.into_iter().filter(computes))
+        .map(|adapter| (Adapter::of(&adapter), adapter))
+        .collect();
+    all.sort_by_key(|(adapter, _)| adapter.kind);
+    all
+}
+
 /// What GPUs there are, discrete ones first, software last.
 pub fn adapters() -> Vec<Adapter> {
-    Vec::new()
+    found().into_iter().map(|(adapter, _)| adapter).collect()
 }
 
 /// Opens one of them, with so many threads of the host for what it does beside.
 ///
 /// # Errors
 /// There is none of that name, or its driver cannot compute.
-pub fn open(which: &Which, _threads: usize) -> Result<Arc<dyn Device>, OpenError> {
-    Err(OpenError(format!("no {which} was found")))
+pub fn open(which: &Which, threads: usize) -> Result<Arc<dyn Device>, OpenError> {
+    let all = found();
+    let is_meant = |(index, (adapter, _)): &(usize, &(Adapter, wgpu::Adapter))| {
+        which.is(*index, adapter)
+    };
+    let Some((_, (adapter, found))) = all.iter().enumerate().find(is_meant) else {
+        return Err(OpenError(nothing(which, &all)));
+    };
+    Ok(Arc::new(GpuDevice::open(adapter.clone(), found, threads)?))
+}
+
+/// Why none of them is the one that is meant.
+fn nothing(which: &Which, all: &[(Adapter, wgpu::Adapter)]) -> String {
+    if all.is_empty() {
+        return "no GPU was found: no driver for Vulkan, Metal or DirectX 12 answers".into();
+    }
+    let name = |(i, (adapter, _)): (usize, &(Adapter, wgpu::Adapter))| {
+        format!("gpu:{i} is {} ({})", adapter.name, adapter.kind.name())
+    };
+    let names: Vec<String> = all.iter().enumerate().map(name).collect();
+    let why = match which {
+        Which::Best => "no GPU was found but software, which is taken by its name only".to_string(),
+        _ => format!("there is no `{which}`"),
+    };
+    format!("{why}; {}", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for text in ["gpu", "gpu:1", "gpu:llvmpipe", "gpu:NVIDIA H200"] {
+            assert_eq!(text.parse::<Which>().unwrap().to_string(), text);
+        }
+        for text in ["", "cpu", "gpu:", "gpu1", "GPU"] {
+            assert!(text.parse::<Which>().unwrap_err().contains("expected gpu"), "{text}");
+        }
+    }
+
+    #[test]
+    fn software_is_taken_by_its_name_only() {
+        let adapter = |name: &str, kind| Adapter {
+            name: name.into(),
+            kind,
+            api: "Vulkan",
+            driver: String::new(),
+            largest_slot: 0,
+        };
+        let (card, pipe) = (adapter("A Card", Kind::Discrete), adapter("llvmpipe", Kind::Software));
+        assert!(Which::Best.is(1, &card) && !Which::Best.is(0, &pipe));
+        assert!(Which::Index(0).is(0, &pipe) && !Which::Index(0).is(1, &pipe));
+        assert!(Which::Named("LLVM".into()).is(0, &pipe));
+        assert!(!Which::Named("LLVM".into()).is(0, &card));
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::MpiError;
-use crate::mpi::Mpi;
+use crate::mpi::{Mpi, SMALL, is_asleep};
 use crate::shared::Shared;
 
 /// Most numbers of one call. MPI counts in 32 bits, and not every one counts right beyond 2 GiB.
@@ -43,7 +43,9 @@ impl Calls {
         let ranks = self.shared.count();
         assert!(send.len() == recv.len() && send.len().is_multiple_of(ranks), "a part for each");
         let part = send.len() / ranks;
-        self.shared.call(|mpi| mpi.come_together())?;
+        if size_of_val(recv) > SMALL {
+            self.shared.call(|mpi| mpi.come_together())?;
+        }
         for (at, len) in self.pieces(part) {
             if len == part {
                 return self.shared.call(|mpi| mpi.all_to_all(send, recv, ranks));
@@ -91,8 +93,10 @@ impl Calls {
     /// A rank is lost, MPI failed, or a rank has no memory for what was sent.
     pub fn all_gather_bytes(&mut self, send: &[u8]) -> Result<Vec<Vec<u8>>, MpiError> {
         let (shared, ranks) = (&self.shared, self.shared.count());
-        shared.call(|mpi| mpi.come_together())?;
         gather_bytes(ranks, self.most, send, &mut |send, recv, counts| {
+            if !is_asleep(counts) {
+                shared.call(|mpi| mpi.come_together())?;
+            }
             shared.call(|mpi| mpi.all_gather_bytes(send, recv, counts))
         })
     }

@@ -65,6 +65,12 @@ functions! {
     barrier: "MPI_Barrier"(H);
     ibarrier: "MPI_Ibarrier"(H, *mut H);
     alltoall: "MPI_Alltoall"(*const c_void, c_int, H, *mut c_void, c_int, H, H);
+    ialltoall: "MPI_Ialltoall"(
+        *const c_void, c_int, H, *mut c_void, c_int, H, H, *mut H
+    );
+    iallgather: "MPI_Iallgather"(
+        *const c_void, c_int, H, *mut c_void, c_int, H, H, *mut H
+    );
     allgather: "MPI_Allgather"(*const c_void, c_int, H, *mut c_void, c_int, H, H);
     allgatherv: "MPI_Allgatherv"(
         *const c_void, c_int, H, *mut c_void, *const c_int, *const c_int, H, H

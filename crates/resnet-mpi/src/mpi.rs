@@ -1,6 +1,6 @@
 //! An MPI's calls on slices, whatever its binary interface; every code is looked at.
 
-use std::ffi::{c_char, c_int};
+use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
 use std::sync::OnceLock;
 use std::thread;
@@ -22,6 +22,15 @@ const AWAKE: Duration = Duration::from_micros(50);
 const PART: u32 = 8;
 const LONGEST: Duration = Duration::from_millis(1);
 
+/// Bytes that a call brings up to which its ranks wait for each other asleep; they are copied. What
+/// is longer waits awake, once all have [come together](Mpi::come_together).
+pub(crate) const SMALL: usize = 1 << 18;
+
+/// Whether ranks that bring so many bytes each wait for each other asleep.
+pub(crate) fn is_asleep(counts: &[usize]) -> bool {
+    counts.iter().sum::<usize>() <= SMALL && counts.iter().all(|&len| len == counts[0])
+}
+
 /// Calls that an MPI answers. All but `abort` and those on notes are made by one thread, which
 /// starts with `init`; notes are only used where `init` says that two threads may call.
 pub(crate) trait Mpi: Send + Sync {
@@ -41,8 +50,8 @@ pub(crate) trait Mpi: Send + Sync {
     fn prepare(&self) -> Result<(), MpiError>;
     /// Waits on the second communicator for all.
     fn meet(&self) -> Result<(), MpiError>;
-    /// Waits asleep until all ranks come here. Other calls wait awake, and take a core from what is
-    /// computed meanwhile.
+    /// Waits asleep until all ranks come here. Calls that bring more than [`SMALL`] bytes wait awake,
+    /// and take a core from what is computed meanwhile.
     fn come_together(&self) -> Result<(), MpiError>;
     /// `send` and `recv` have one part of the same length for each of `ranks`.
     fn all_to_all(&self, send: &[f32], recv: &mut [f32], ranks: usize) -> Result<(), MpiError>;
@@ -185,27 +194,21 @@ impl<H: Handle> Mpi for Bound<H> {
         // SAFETY: the handle is this MPI's; a handle to write to.
         let code = unsafe { (self.functions.ibarrier)(self.table.world, &mut request) };
         self.check("MPI_Ibarrier", code)?;
-        let began = Instant::now();
-        loop {
-            let (mut done, mut status) = (0, Status::default());
-            // SAFETY: the request is the barrier's; a number and a status to write to.
-            let code = unsafe { (self.functions.test)(&mut request, &mut done, &mut status) };
-            self.check("MPI_Test", code)?;
-            if done != 0 {
-                return Ok(());
-            }
-            let waited = began.elapsed();
-            match waited < AWAKE {
-                true => thread::yield_now(),
-                false => thread::sleep((waited / PART).min(LONGEST)),
-            }
-        }
+        self.wait(&mut request)
     }
 
     fn all_to_all(&self, send: &[f32], recv: &mut [f32], ranks: usize) -> Result<(), MpiError> {
         assert!(send.len() == recv.len() && send.len().is_multiple_of(ranks), "a part for each");
         let part = count(send.len() / ranks);
         let Table { world, float, .. } = self.table;
+        if size_of_val(recv) <= SMALL {
+            return self.asleep("MPI_Ialltoall", send, recv, |from, to, request| {
+                // SAFETY: both hold `part` numbers for each rank, and are kept until it is done.
+                unsafe {
+                    (self.functions.ialltoall)(from, part, float, to, part, float, world, request)
+                }
+            });
+        }
         // SAFETY: both slices hold `part` numbers for each rank, and do not overlap.
         let code = unsafe {
             let (from, to) = (send.as_ptr().cast(), recv.as_mut_ptr().cast());
@@ -218,6 +221,15 @@ impl<H: Handle> Mpi for Bound<H> {
         assert_eq!(send.len() * ranks, recv.len(), "a part for each");
         let part = count(send.len());
         let Table { world, float, .. } = self.table;
+        if size_of_val(recv) <= SMALL {
+            return self.asleep("MPI_Iallgather", send, recv, |from, to, request| {
+                // SAFETY: `to` holds as many numbers as `from` for each rank; both are kept until
+                // it is done.
+                unsafe {
+                    (self.functions.iallgather)(from, part, float, to, part, float, world, request)
+                }
+            });
+        }
         // SAFETY: `recv` holds as many numbers as `send` for each rank; they do not overlap.
         let code = unsafe {
             let (from, to) = (send.as_ptr().cast(), recv.as_mut_ptr().cast());
@@ -233,6 +245,17 @@ impl<H: Handle> Mpi for Bound<H> {
         counts: &[usize],
     ) -> Result<(), MpiError> {
         assert_eq!(counts.iter().sum::<usize>(), recv.len(), "a place for each");
+        if is_asleep(counts) {
+            let part = count(send.len());
+            let Table { world, byte, .. } = self.table;
+            return self.asleep("MPI_Iallgather", send, recv, |from, to, request| {
+                // SAFETY: `to` holds as many bytes as `from` for each rank; both are kept until it
+                // is done.
+                unsafe {
+                    (self.functions.iallgather)(from, part, byte, to, part, byte, world, request)
+                }
+            });
+        }
         let places = counts.iter().scan(0, |at, len| {
             let place = *at;
             *at += len;
@@ -314,6 +337,47 @@ impl<H: Handle> Mpi for Bound<H> {
         };
         self.check("MPI_Recv", code)?;
         Ok(usize::try_from(from).ok().map(|from| (from, note)))
+    }
+}
+
+impl<H: Handle> Bound<H> {
+    /// Waits asleep until a request is done.
+    fn wait(&self, request: &mut H) -> Result<(), MpiError> {
+        let began = Instant::now();
+        loop {
+            let (mut done, mut status) = (0, Status::default());
+            // SAFETY: the request is under way; a number and a status to write to.
+            let code = unsafe { (self.functions.test)(request, &mut done, &mut status) };
+            self.check("MPI_Test", code)?;
+            if done != 0 {
+                return Ok(());
+            }
+            let waited = began.elapsed();
+            match waited < AWAKE {
+                true => thread::yield_now(),
+                false => thread::sleep((waited / PART).min(LONGEST)),
+            }
+        }
+    }
+
+    /// A call that goes on while its ranks sleep: `start` begins it, from and to memory of its own.
+    fn asleep<T: Copy + Default>(
+        &self,
+        call: &'static str,
+        send: &[T],
+        recv: &mut [T],
+        start: impl FnOnce(*const c_void, *mut c_void, *mut H) -> c_int,
+    ) -> Result<(), MpiError> {
+        let (from, mut to) = (send.to_vec(), vec![T::default(); recv.len()]);
+        let mut request = H::EMPTY;
+        let code = start(from.as_ptr().cast(), to.as_mut_ptr().cast(), &mut request);
+        let done = self.check(call, code).and_then(|()| self.wait(&mut request));
+        match done {
+            Ok(()) => recv.copy_from_slice(&to),
+            // Parts of what failed may still be under way, and come.
+            Err(_) => std::mem::forget((from, to)),
+        }
+        done
     }
 }
 

@@ -1,0 +1,135 @@
+//! A plan's memory in a few buffers: no slot lies in two of them.
+
+use std::ops::Range;
+
+use resnet_engine::exec::NoMemory;
+use resnet_engine::plan::Plan;
+use resnet_engine::step::{Memory, SlotId, Space};
+
+use crate::gpu::Gpu;
+
+/// Largest buffer that is asked for where the driver would give larger ones. Memory that is in
+/// pieces has room for several before it has room for one.
+const LARGEST: u64 = 1 << 30;
+
+/// One of a plan's memories.
+pub(crate) struct Pieces {
+    /// First word and buffer of each piece, in order.
+    pieces: Vec<(usize, wgpu::Buffer)>,
+    len: usize,
+}
+
+/// Where words are.
+pub(crate) struct Place<'a> {
+    pub(crate) buffer: &'a wgpu::Buffer,
+    /// First word in the buffer.
+    pub(crate) word: usize,
+}
+
+impl Pieces {
+    /// Memory for a plan, of zeros.
+    ///
+    /// # Errors
+    /// The device has too little, or a slot is larger than a kernel can see.
+    pub(crate) fn new(gpu: &Gpu, plan: &Plan, memory: Memory) -> Result<Pieces, NoMemory> {
+        let (largest, len) = (gpu.limits.max_storage_buffer_binding_size, plan.len_of(memory));
+        let largest = largest.min(gpu.limits.max_buffer_size).saturating_sub(1024);
+        for slot in of_memory(plan, memory) {
+            let bytes = 4 * plan.range(slot).len() as u64;
+            if bytes > largest {
+                return Err(fitting(plan, bytes, largest));
+            }
+        }
+        let most = LARGEST.max(largest_slot(plan, memory)).min(gpu.limits.max_buffer_size) / 4;
+        let cuts = cuts(plan, memory, most as usize);
+        let mut pieces = Vec::with_capacity(cuts.len());
+        for (i, &start) in cuts.iter().enumerate() {
+            let end = cuts.get(i + 1).copied().unwrap_or(len);
+            let buffer = gpu.storage(4 * (end - start) as u64);
+            let error = || {
+                // What was given before there was no more, weights left out.
+                let given = 4 * start as u64;
+                fitting(plan, 4 * plan.len() as u64, given)
+            };
+            pieces.push((start, buffer.ok_or_else(error)?));
+        }
+        Ok(Pieces { pieces, len })
+    }
+
+    /// The piece that a word is in.
+    fn piece(&self, word: usize) -> usize {
+        self.pieces.partition_point(|(start, _)| *start <= word) - 1
+    }
+
+    /// Where words of one slot are.
+    pub(crate) fn place(&self, words: &Range<usize>) -> Place<'_> {
+        let (start, buffer) = &self.pieces[self.piece(words.start)];
+        Place { buffer, word: words.start - start }
+    }
+
+    /// Words until the end of the piece that a word is in.
+    pub(crate) fn left(&self, word: usize) -> usize {
+        let next = self.pieces.get(self.piece(word) + 1);
+        next.map_or(self.len, |(start, _)| *start) - word
+    }
+}
+
+/// The error of a plan of which `need` bytes do not fit into `have`.
+fn fitting(plan: &Plan, need: u64, have: u64) -> NoMemory {
+    let batch = plan.options.batch;
+    let fits = (batch as u64 * have / need.max(1)) as usize;
+    NoMemory { bytes: 4 * plan.len() as u64, batch, fits: (fits > 0).then_some(fits) }
+}
+
+/// The slots of a memory, but those that span others.
+fn of_memory(plan: &Plan, memory: Memory) -> impl Iterator<Item = SlotId> {
+    let spans: std::collections::HashSet<SlotId> = (plan.steps.iter())
+        .filter(|step| step.kind.spans())
+        .flat_map(|step| step.reads.iter().chain(&step.writes).copied())
+        .collect();
+    let ids = (0..plan.slots.len()).map(SlotId);
+    ids.filter(move |id| plan.slots[id.0].space.memory() == memory && !spans.contains(id))
+}
+
+fn largest_slot(plan: &Plan, memory: Memory) -> u64 {
+    of_memory(plan, memory).map(|id| 4 * plan.range(id).len() as u64).max().unwrap_or(0)
+}
+
+/// First words of pieces of at most `most` words: as few as there can be where no slot lies in two.
+fn cuts(plan: &Plan, memory: Memory, most: usize) -> Vec<usize> {
+    let mut ranges: Vec<Range<usize>> = of_memory(plan, memory).map(|id| plan.range(id)).collect();
+    ranges.sort_by_key(|range| range.start);
+    // Slots that overlap, by their lifetimes, stay together; between two such sets memory may end.
+    let mut sets: Vec<Range<usize>> = Vec::new();
+    for range in ranges.into_iter().filter(|range| !range.is_empty()) {
+        match sets.last_mut() {
+            Some(set) if range.start < set.end => set.end = set.end.max(range.end),
+            _ => sets.push(range),
+        }
+    }
+    let mut cuts = vec![0];
+    for set in sets {
+        let start = cuts[cuts.len() - 1];
+        if set.end - start > most && set.start > start {
+            cuts.push(set.start);
+        }
+    }
+    cuts
+}
+
+/// The words of a space, in pieces that each lie in one buffer and are no longer than `most`.
+pub(crate) fn pieces_of(
+    plan: &Plan,
+    pieces: &Pieces,
+    space: Space,
+    most: usize,
+) -> Vec<Range<usize>> {
+    let Range { mut start, end } = plan.region(space);
+    let mut found = Vec::new();
+    while start < end {
+        let len = (end - start).min(pieces.left(start)).min(most);
+        found.push(start..start + len);
+        start += len;
+    }
+    found
+}
