@@ -65,6 +65,14 @@ pub trait Backend: Send {
     /// The device fails, or a step changes weights that are shared.
     fn run(&mut self, steps: Range<usize>) -> Result<(), ExecError>;
 
+    /// Waits until all that was run is done; a device may go on while its caller does.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn wait(&self) -> Result<(), ExecError> {
+        Ok(())
+    }
+
     /// Sets what update steps do from now on.
     fn set_rates(&mut self, rates: Rates);
 

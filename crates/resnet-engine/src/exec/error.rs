@@ -33,13 +33,23 @@ pub enum ExecError {
 /// A plan needs more memory than there is.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[error(
-    "the network needs {:.1} GiB of memory for batches of {batch}, which the system does not give; \
-     use a smaller batch or smaller images",
-    *.bytes as f64 / f64::from(1u32 << 30)
+    "the network needs {:.1} GiB of memory for batches of {batch}, which {}; {}",
+    *.bytes as f64 / f64::from(1u32 << 30),
+    if fits.is_some() { "the device does not have" } else { "the system does not give" },
+    advice(*fits)
 )]
 pub struct NoMemory {
     /// What it needs, together with others on the same weights.
     pub bytes: u64,
     /// Images in a batch of the plan.
     pub batch: usize,
+    /// Images of a batch that would fit, where the device knows.
+    pub fits: Option<usize>,
+}
+
+fn advice(fits: Option<usize>) -> String {
+    match fits {
+        Some(fits) => format!("use batches of at most about {fits}, or smaller images"),
+        None => "use a smaller batch or smaller images".into(),
+    }
 }

@@ -151,6 +151,14 @@ impl Session {
         self.backend.run(steps)
     }
 
+    /// Waits until all that was run is done: see [`Backend::wait`].
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn wait(&self) -> Result<(), ExecError> {
+        self.backend.wait()
+    }
+
     /// Copies numbers into a slot; the lengths must agree.
     ///
     /// # Errors

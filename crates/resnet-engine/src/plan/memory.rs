@@ -3,7 +3,8 @@
 //!
 //! An activation lives from the first step that writes it to the last that reads it; two that never
 //! live at once may share memory. Slots are placed largest first at the lowest offset where they
-//! fit (greedy by size, Pisarchyk & Lee 2020).
+//! fit (greedy by size, Pisarchyk & Lee 2020). None passes from a block to the next, so that a
+//! device whose pieces of memory are bounded can take the plan in several.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -13,6 +14,15 @@ use crate::step::{Slot, SlotId, Space, Step};
 
 /// Slots begin on cache lines: 16 words of 4 bytes.
 const ALIGN: usize = 16;
+
+/// Words of a block: 1 GiB, which every device gives at once.
+const BLOCK: usize = 1 << 28;
+
+/// The first place from `offset` on where `len` words lie in one block, or begin one.
+fn within_block(offset: usize, len: usize) -> usize {
+    let left = BLOCK - offset % BLOCK;
+    if len <= left { offset } else { offset + left }
+}
 
 fn align(n: usize) -> usize {
     n.next_multiple_of(ALIGN)
@@ -73,14 +83,14 @@ fn place_by_lifetime(
     for i in ids {
         let mine = life[i].clone().expect("slots without a life were dropped");
         let len = align(slots[i].words());
-        let mut offset = start;
+        let mut offset = within_block(start, len);
         for (memory, other) in &placed {
             let together = other.start < mine.end && mine.start < other.end;
             if together && memory.end > offset {
                 if memory.start >= offset + len {
                     break;
                 }
-                offset = memory.end;
+                offset = within_block(memory.end, len);
             }
         }
         slots[i].offset = offset;

@@ -2,6 +2,7 @@
 
 mod conv;
 mod elementwise;
+mod gemm;
 mod loss;
 mod norm;
 mod pool;
@@ -82,6 +83,18 @@ pub(crate) fn launches<'a>(plan: &'a Plan, step: &'a Step, split: &'a Split<'a>)
         StepKind::Average => update::average(&mut to),
     }
     to
+}
+
+/// Why a step cannot run here.
+pub(crate) fn refusal(plan: &Plan, step: &Step) -> Option<String> {
+    let stores_pairs = plan.slots[step.writes.first()?.0].precision == Precision::Bf16;
+    match step.kind {
+        StepKind::Conv { conv, .. } | StepKind::ConvNorm { conv, .. } if stores_pairs => {
+            conv::refusal(conv, false)
+        }
+        StepKind::ConvBackwardInput { conv, .. } if stores_pairs => conv::refusal(conv, true),
+        _ => None,
+    }
 }
 
 impl Launches<'_> {

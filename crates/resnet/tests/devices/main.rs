@@ -2,6 +2,7 @@
 //! training loop or an evaluation does, it does on any device, and comes to the same numbers.
 
 mod agree;
+mod gpu;
 mod library;
 mod reference;
 mod steps;

@@ -75,7 +75,7 @@ fn numbers(plan: &Plan, len: usize, value: f64) -> Result<Vec<f64>, NoMemory> {
     let bytes = (plan.len() * size_of::<f64>()) as u64;
     let mut numbers = Vec::new();
     let taken = numbers.try_reserve_exact(len);
-    taken.map_err(|_| NoMemory { bytes, batch: plan.options.batch })?;
+    taken.map_err(|_| NoMemory { bytes, batch: plan.options.batch, fits: None })?;
     numbers.resize(len, value);
     Ok(numbers)
 }

@@ -45,7 +45,7 @@ pub(super) fn no_memory(plan: &Plan, more: usize) -> NoMemory {
 
 /// The error of a plan that needs so many bytes, what is shared with others among them.
 pub(super) fn no_memory_for(plan: &Plan, bytes: u64) -> NoMemory {
-    NoMemory { bytes, batch: plan.options.batch }
+    NoMemory { bytes, batch: plan.options.batch, fits: None }
 }
 
 /// Bytes of memory in this machine, where the system tells. A system that promises more than it has

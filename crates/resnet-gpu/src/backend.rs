@@ -1,0 +1,322 @@
+//! A plan on a GPU: weights that forks share, an arena, and its launches.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use resnet_engine::exec::{Backend, ExecError, NoMemory, Rates, Reduce};
+use resnet_engine::plan::Plan;
+use resnet_engine::step::{Memory, Precision, SlotId, Space, StepKind};
+
+use crate::gpu::Gpu;
+use crate::memory::{Pieces, pieces_of};
+use crate::op;
+use crate::program::{self, Buffers, Program};
+
+/// Multiply-adds of launches that are handed to the driver at once. A device that does 10^11 in a
+/// second has them done before its system takes it for hung.
+const TOGETHER: u64 = 20_000_000_000;
+
+/// Words of scratch that [`finite`](op::finite) fills at most.
+const FINITE: usize = 1024;
+
+/// A plan with its memory on the device.
+pub(crate) struct GpuBackend {
+    gpu: Arc<Gpu>,
+    plan: Arc<Plan>,
+    buffers: Buffers,
+    program: Program,
+}
+
+impl GpuBackend {
+    /// A plan with weights of its own, zero at first.
+    ///
+    /// # Errors
+    /// The device has not enough memory, or cannot run a step.
+    pub(crate) fn new(gpu: Arc<Gpu>, plan: Arc<Plan>) -> Result<GpuBackend, ExecError> {
+        let weights = Arc::new(Pieces::new(&gpu, &plan, Memory::Weights)?);
+        GpuBackend::on(gpu, plan, weights)
+    }
+
+    /// A plan on weights that are there.
+    fn on(
+        gpu: Arc<Gpu>,
+        plan: Arc<Plan>,
+        weights: Arc<Pieces>,
+    ) -> Result<GpuBackend, ExecError> {
+        let refusal = plan.steps.iter().find_map(|step| {
+            let name = &plan.layer_names[step.layer.0];
+            op::refusal(&plan, step).map(|why| format!("layer `{name}`: {why}"))
+        });
+        if let Some(refusal) = refusal {
+            return Err(ExecError::Device(refusal));
+        }
+        let arena = Pieces::new(&gpu, &plan, Memory::Arena)?;
+        let most = largest_binding(&gpu);
+        let split =
+            |spans: &[SlotId]| program::cut_spans(&plan, &weights, &arena, most, spans);
+        let (kernels, scratch) = program::kernels(&plan, &split);
+        let none = || NoMemory {
+            bytes: 4 * (plan.len() + scratch) as u64,
+            batch: plan.options.batch,
+            fits: None,
+        };
+        if scratch > most {
+            return Err(none().into());
+        }
+        let scratch = gpu.storage(4 * scratch.max(FINITE) as u64).ok_or_else(none)?;
+        let rates = gpu.storage(16).ok_or_else(none)?;
+        let buffers = Buffers { weights, arena, scratch, rates };
+        let program = program::make(&gpu, &plan, &kernels, &buffers)?;
+        let mut backend = GpuBackend { gpu, plan, buffers, program };
+        backend.set_rates(Rates { lr: 0.0, scale: 1.0, average: 0.0 });
+        Ok(backend)
+    }
+
+    /// Where a slot's words are.
+    fn place(&self, slot: SlotId) -> (&wgpu::Buffer, u64, u64) {
+        self.place_of(self.plan.slots[slot.0].space.memory(), &self.plan.range(slot))
+    }
+
+    /// Where words of one piece of memory are: buffer, first byte, bytes.
+    fn place_of(&self, memory: Memory, range: &Range<usize>) -> (&wgpu::Buffer, u64, u64) {
+        let pieces = match memory {
+            Memory::Weights => &*self.buffers.weights,
+            Memory::Arena => &self.buffers.arena,
+        };
+        let place = pieces.place(range);
+        (place.buffer, 4 * place.word as u64, 4 * range.len() as u64)
+    }
+
+    /// A slot's words in pieces that each lie in one buffer: a span may lie in several.
+    fn parts(&self, slot: SlotId) -> Vec<Range<usize>> {
+        let (memory, range) = (self.plan.slots[slot.0].space.memory(), self.plan.range(slot));
+        let pieces = match memory {
+            Memory::Weights => &*self.buffers.weights,
+            Memory::Arena => &self.buffers.arena,
+        };
+        let (mut parts, mut start) = (Vec::new(), range.start);
+        while start < range.end {
+            let end = range.end.min(start + pieces.left(start));
+            parts.push(start..end);
+            start = end;
+        }
+        parts
+    }
+
+    /// Whether numbers of a piece of memory are all finite.
+    fn finite(
+        &self,
+        memory: Memory,
+        words: Range<usize>,
+        len: usize,
+        precision: Precision,
+    ) -> Result<bool, ExecError> {
+        if len == 0 {
+            return Ok(true);
+        }
+        let kernel = op::finite(memory, words, len, precision);
+        let parts = kernel.groups[0];
+        let program = program::single(&self.gpu, &self.plan, kernel, &self.buffers)?;
+        self.encode(program.of_step(0));
+        let told = self.gpu.read(&self.buffers.scratch, 0, 4 * u64::from(parts))?;
+        Ok(floats(&told).all(|fine| fine == 1.0))
+    }
+
+    /// Hands launches to the driver.
+    fn encode(&self, launches: &[program::Launch]) {
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            launches.iter().for_each(|launch| launch.encode(&mut pass));
+        }
+        self.gpu.queue.submit([encoder.finish()]);
+    }
+}
+
+/// Words that a kernel can see of one operand.
+fn largest_binding(gpu: &Gpu) -> usize {
+    // Some before it are bound as well, where it begins between two places for that.
+    (gpu.limits.max_storage_buffer_binding_size.saturating_sub(1024) / 4) as usize
+}
+
+fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
+    bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_ne_bytes(*bytes))
+}
+
+/// The upper half of an f32, rounded to the nearest, of two as near to the even one.
+fn bf16(x: f32) -> u16 {
+    let bits = x.to_bits();
+    if x.is_nan() {
+        return (bits >> 16) as u16 | 64;
+    }
+    (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16
+}
+
+impl Backend for GpuBackend {
+    fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    fn run(&mut self, steps: Range<usize>) -> Result<(), ExecError> {
+        let shared = Arc::strong_count(&self.buffers.weights) > 1;
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        let mut together = 0;
+        for index in steps {
+            let step = &self.plan.steps[index];
+            let writes = |id: &SlotId| self.plan.slots[id.0].space.memory();
+            if shared && step.writes.iter().any(|id| writes(id) == Memory::Weights) {
+                return Err(ExecError::Shared);
+            }
+            {
+                let mut pass = encoder.begin_compute_pass(&Default::default());
+                let launches = self.program.of_step(index);
+                launches.iter().for_each(|launch| launch.encode(&mut pass));
+            }
+            together += macs(&step.kind);
+            if together > TOGETHER {
+                let next = self.gpu.device.create_command_encoder(&Default::default());
+                self.gpu.queue.submit([std::mem::replace(&mut encoder, next).finish()]);
+                together = 0;
+            }
+        }
+        self.gpu.queue.submit([encoder.finish()]);
+        self.gpu.check()
+    }
+
+    fn wait(&self) -> Result<(), ExecError> {
+        self.gpu.finish()
+    }
+
+    fn set_rates(&mut self, rates: Rates) {
+        let words = [rates.lr, rates.scale, rates.average, 0.0].map(f32::to_ne_bytes);
+        self.gpu.queue.write_buffer(&self.buffers.rates, 0, words.as_flattened());
+    }
+
+    fn write(&mut self, slot: SlotId, from: &[f32]) -> Result<(), ExecError> {
+        let of = &self.plan.slots[slot.0];
+        assert_eq!(from.len(), of.len, "`{}` is of another length", of.name);
+        if of.space.memory() == Memory::Weights && Arc::strong_count(&self.buffers.weights) > 1 {
+            return Err(ExecError::Shared);
+        }
+        if of.precision == Precision::Bf16 {
+            let halves = from.iter().flat_map(|x| bf16(*x).to_ne_bytes());
+            let mut bytes: Vec<u8> = halves.collect();
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+            let (buffer, at, _) = self.place(slot);
+            self.gpu.queue.write_buffer(buffer, at, &bytes);
+            return self.gpu.check();
+        }
+        let first = self.plan.range(slot).start;
+        for part in self.parts(slot) {
+            let bytes: Vec<u8> = from[part.start - first..part.end - first]
+                .iter()
+                .flat_map(|x| x.to_ne_bytes())
+                .collect();
+            let (buffer, at, _) = self.place_of(of.space.memory(), &part);
+            self.gpu.queue.write_buffer(buffer, at, &bytes);
+        }
+        self.gpu.check()
+    }
+
+    fn read(&self, slot: SlotId, into: &mut [f32]) -> Result<(), ExecError> {
+        let of = &self.plan.slots[slot.0];
+        assert_eq!(into.len(), of.len, "`{}` is of another length", of.name);
+        if of.precision == Precision::Bf16 {
+            let (buffer, at, bytes) = self.place(slot);
+            let bytes = self.gpu.read(buffer, at, bytes)?;
+            let halves = bytes.as_chunks::<2>().0.iter().map(|half| u16::from_ne_bytes(*half));
+            let floats = halves.map(|half| f32::from_bits(u32::from(half) << 16));
+            into.iter_mut().zip(floats).for_each(|(into, x)| *into = x);
+            return Ok(());
+        }
+        let first = self.plan.range(slot).start;
+        for part in self.parts(slot) {
+            let (buffer, at, bytes) = self.place_of(of.space.memory(), &part);
+            let bytes = self.gpu.read(buffer, at, bytes)?;
+            let into = &mut into[part.start - first..part.end - first];
+            into.iter_mut().zip(floats(&bytes)).for_each(|(into, x)| *into = x);
+        }
+        Ok(())
+    }
+
+    fn reduce(&self, slot: SlotId, what: Reduce) -> Result<f64, ExecError> {
+        let of = &self.plan.slots[slot.0];
+        if what == Reduce::Finite {
+            let (memory, range) = (of.space.memory(), self.plan.range(slot));
+            return self
+                .finite(memory, range, of.len, of.precision)
+                .map(|fine| f64::from(u8::from(fine)));
+        }
+        let mut x = vec![0.0; of.len];
+        self.read(slot, &mut x)?;
+        let wide = x.iter().map(|&x| f64::from(x));
+        Ok(match what {
+            Reduce::Finite => unreachable!("it was told before"),
+            Reduce::Sum => wide.sum(),
+            Reduce::Squares => wide.map(|x| x * x).sum(),
+            Reduce::Dead { channels } => {
+                let mut alive = vec![false; channels];
+                for row in x.chunks(channels) {
+                    alive.iter_mut().zip(row).for_each(|(alive, &x)| *alive |= x > 0.0);
+                }
+                alive.iter().filter(|alive| !**alive).count() as f64
+            }
+        })
+    }
+
+    fn all_finite(&self, space: Space) -> Result<bool, ExecError> {
+        let (memory, most) = (space.memory(), largest_binding(&self.gpu));
+        let pieces = match memory {
+            Memory::Weights => &*self.buffers.weights,
+            Memory::Arena => &self.buffers.arena,
+        };
+        for words in pieces_of(&self.plan, pieces, space, most) {
+            let len = words.len();
+            if !self.finite(memory, words, len, Precision::F32)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn fork(&mut self, plan: Option<Arc<Plan>>) -> Result<Box<dyn Backend>, ExecError> {
+        let plan = plan.unwrap_or_else(|| self.plan.clone());
+        if !plan.shares_weights_with(&self.plan) {
+            return Err(ExecError::OtherWeights);
+        }
+        let weights = self.buffers.weights.clone();
+        Ok(Box::new(GpuBackend::on(self.gpu.clone(), plan, weights)?))
+    }
+
+    // The device computes; how many threads ask it changes nothing.
+    fn set_gang(&mut self, _: bool) {}
+}
+
+/// Multiply-adds of a step, all of its passes being alike.
+fn macs(kind: &StepKind) -> u64 {
+    match kind {
+        StepKind::Conv { conv, .. }
+        | StepKind::ConvNorm { conv, .. }
+        | StepKind::ConvBackwardInput { conv, .. }
+        | StepKind::ConvBackwardWeight { conv, .. } => conv.macs(),
+        // A tenth of what memory brings meanwhile is little beside.
+        _ => 1_000_000,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_are_rounded_to_the_nearest_even() {
+        let upper = |bits: u32| bf16(f32::from_bits(bits));
+        assert_eq!(upper(0x3f80_0000), 0x3f80);
+        assert_eq!(upper(0x3f80_8000), 0x3f80);
+        assert_eq!(upper(0x3f81_8000), 0x3f82);
+        assert_eq!(upper(0x3f80_8001), 0x3f81);
+        assert_eq!(upper(0x7f80_0000), 0x7f80);
+        assert_eq!(upper(0x7f7f_ffff), 0x7f80);
+        assert!(f32::from_bits(u32::from(upper(0x7f80_0001)) << 16).is_nan());
+    }
+}

@@ -1,0 +1,168 @@
+//! A GPU against the CPU: each step of plans from the same inputs, then whole steps of training.
+//!
+//! Any device that a driver answers for will do, software too. Where there is none, these tests say
+//! that they were skipped; with RESNET_TEST_GPU set they fail, and take the device of that name.
+
+use resnet::engine::plan::{Frozen, Optimizer};
+use resnet::engine::step::{Precision, Rule, SlotId};
+use resnet_gpu::Which;
+
+use super::*;
+
+/// The device that is tested.
+pub(crate) fn gpu() -> Option<Arc<dyn Device>> {
+    let wanted = std::env::var("RESNET_TEST_GPU").ok();
+    let which = match &wanted {
+        Some(name) => Which::Named(name.clone()),
+        None => Which::Index(0),
+    };
+    match (resnet_gpu::open(&which, 2), wanted) {
+        (Ok(device), _) => Some(device),
+        (Err(error), Some(_)) => panic!("{error}"),
+        (Err(error), None) => {
+            println!("skipped: {error}");
+            None
+        }
+    }
+}
+
+/// Numbers of some size, the same for the same name.
+fn numbers(name: &str, len: usize) -> Vec<f32> {
+    let mut rng = Rng::named(3, name);
+    (0..len).map(|_| rng.normal() as f32).collect()
+}
+
+/// How far a step's output may be off, relative. Sums of bf16 maps are rounded when they are
+/// stored: half a unit of 8 digits, and where a device sums in another order now and then one more.
+fn tolerance(precision: Precision) -> f64 {
+    match precision {
+        Precision::F32 => 1e-4,
+        Precision::Bf16 => 4e-3,
+    }
+}
+
+/// Runs every step of a plan on both devices from what the CPU has before it, and compares what it
+/// writes. What trained weights would be by then, numbers of the seed are.
+fn each_step(arch: &str, shape: Shape, batch: usize, options: Options) {
+    let Some(gpu) = gpu() else { return };
+    let graph = graph(arch, shape, 5);
+    let options = Options { batch, ..options };
+    let plan = Arc::new(Plan::build(&graph, options).unwrap());
+    let mut expected = Session::new(cpu().as_ref(), plan.clone()).unwrap();
+    let mut found = Session::new(gpu.as_ref(), plan.clone()).unwrap();
+    model::initialise(&mut expected, &graph, 5).unwrap();
+    let x = numbers("x", plan.slots[plan.input.0].len);
+    if let Some(loss) = plan.loss {
+        let (mut rng, mut target) = (Rng::new(1, &[]), Vec::new());
+        for _ in 0..batch {
+            let row: Vec<f64> = (0..5).map(|_| rng.range(0.0, 1.0)).collect();
+            let sum: f64 = row.iter().sum();
+            target.extend(row.iter().map(|t| (t / sum) as f32));
+        }
+        let weight: Vec<f32> = (0..batch).map(|_| rng.range(0.3, 2.0) as f32).collect();
+        let total = weight.iter().sum();
+        expected.feed(&x, Target { target: &target, weight: &weight, total }).unwrap();
+        assert!(plan.slots[loss.losses.0].len == batch);
+    } else {
+        expected.write(plan.input, &x).unwrap();
+    }
+    let rates = exec::Rates { lr: 0.3, scale: 0.9, average: 0.4 };
+    [&mut expected, &mut found].map(|session| session.set_rates(rates));
+    for (index, step) in plan.steps.iter().enumerate() {
+        for slot in step.reads.iter().chain(&step.writes) {
+            // What is not there yet may be anything, on both.
+            let values = expected.get(*slot).unwrap();
+            let values: Vec<f32> =
+                values.iter().map(|x| if x.is_finite() { *x } else { 0.5 }).collect();
+            expected.write(*slot, &values).unwrap();
+            found.write(*slot, &values).unwrap();
+        }
+        let before: Vec<_> = step.writes.iter().map(|slot| expected.get(*slot).unwrap()).collect();
+        expected.run(index..index + 1).unwrap();
+        found.run(index..index + 1).unwrap();
+        for (slot, before) in step.writes.iter().zip(before) {
+            near(&plan, &step.kind, *slot, &found, &expected, &before);
+        }
+    }
+}
+
+/// Asserts that a step wrote the same, and that it moved what it changed as far.
+fn near(
+    plan: &Plan,
+    kind: &resnet::engine::step::StepKind,
+    slot: SlotId,
+    found: &Session,
+    expected: &Session,
+    before: &[f32],
+) {
+    let (found, expected) = (found.get(slot).unwrap(), expected.get(slot).unwrap());
+    let name = &plan.slots[slot.0].name;
+    if found == expected {
+        return;
+    }
+    let off = distance(&found, &expected);
+    let most = tolerance(plan.slots[slot.0].precision);
+    assert!(off < most, "{kind:?}: `{name}` is off by {off:e}");
+    // A change that is small beside what it changes would hide in it.
+    let moved = |after: &[f32]| -> Vec<f32> {
+        after.iter().zip(before).map(|(after, before)| after - before).collect()
+    };
+    let (by, wanted) = (moved(&found), moved(&expected));
+    if length(&wanted) > 1e-5 * length(before) {
+        let off = distance(&by, &wanted);
+        assert!(off < 0.02, "{kind:?}: `{name}` moved by what is off by {off:e}");
+    }
+}
+
+/// Options of a step of training with all that it may have.
+fn training() -> Options {
+    Options {
+        optimizer: Optimizer {
+            rule: Rule::Sgd { momentum: 0.9, nesterov: true },
+            weight_decay: 0.05,
+            ..Optimizer::default()
+        },
+        accumulate: true,
+        average: true,
+        ..Options::train(4, 0.1)
+    }
+}
+
+#[test]
+fn each_step_of_training_writes_what_the_cpu_writes() {
+    for precision in [Precision::F32, Precision::Bf16] {
+        for (arch, side) in [("resnet20", 16), ("preresnet20", 16), ("classic", 32)] {
+            let options = Options { precision, ..training() };
+            each_step(arch, Shape::new(3, side, side), 4, options);
+        }
+        let options = Options { precision, fuse: false, recompute: false, ..training() };
+        each_step("resnet20:shortcut=B", Shape::new(3, 12, 20), 3, options);
+    }
+}
+
+#[test]
+fn each_step_of_large_networks_writes_what_the_cpu_writes() {
+    for (arch, precision) in [
+        ("resnet18", Precision::F32),
+        ("resnet18", Precision::Bf16),
+        ("resnext50_32x4d", Precision::F32),
+        ("resnet50d", Precision::F32),
+    ] {
+        let options = Options { precision, accumulate: false, average: false, ..training() };
+        each_step(arch, Shape::new(3, 32, 32), 2, options);
+    }
+}
+
+#[test]
+fn each_step_of_what_does_not_train_all_writes_what_the_cpu_writes() {
+    let shape = Shape::new(3, 16, 16);
+    for precision in [Precision::F32, Precision::Bf16] {
+        each_step("resnet20", shape, 3, Options { precision, ..Options::infer(3) });
+        each_step("preresnet20", shape, 3, Options { precision, fuse: false, ..Options::infer(3) });
+        let frozen = Frozen { layers: 0, norm: true };
+        each_step("resnet20", shape, 3, Options { precision, frozen, ..training() });
+    }
+    let rule = Rule::Lars { momentum: 0.9, nesterov: false, trust: 0.02 };
+    let optimizer = Optimizer { rule, ..training().optimizer };
+    each_step("resnet20", shape, 3, Options { optimizer, ..training() });
+}
