@@ -101,26 +101,26 @@ fn phases(member: u32) -> vec3<u32> {
     return vec3<u32>(member / (p.stride * p.stride), phase / p.stride, phase % p.stride);
 }
 fn extent(member: u32, part: u32) -> Extent {
-    let of = phases(member);
-    let pixels = p.n * count(of.y, p.h) * count(of.z, p.w);
-    return Extent(pixels, 0u, taps(of.y) * taps(of.z) * p.g_out);
+    let which = phases(member);
+    let pixels = p.n * count(which.y, p.h) * count(which.z, p.w);
+    return Extent(pixels, 0u, taps(which.y) * taps(which.z) * p.g_out);
 }
 // Image, row and column of the input, for the m-th pixel of a phase.
 fn place(member: u32, m: u32) -> vec3<u32> {
-    let of = phases(member);
-    let columns = count(of.z, p.w);
-    let rows = count(of.y, p.h);
-    let y = first(of.y) + p.stride * ((m / columns) % rows);
-    return vec3<u32>(m / (columns * rows), y, first(of.z) + p.stride * (m % columns));
+    let which = phases(member);
+    let columns = count(which.z, p.w);
+    let rows = count(which.y, p.h);
+    let y = first(which.y) + p.stride * ((m / columns) % rows);
+    return vec3<u32>(m / (columns * rows), y, first(which.z) + p.stride * (m % columns));
 }
 fn row(member: u32, m: u32) -> vec4<i32> {
     if (m >= extent(member, 0u).m) { return vec4<i32>(0); }
-    let of = phases(member);
+    let which = phases(member);
     let at = place(member, m);
     return vec4<i32>(
         i32(at.x * p.h_out * p.w_out),
-        (i32(at.y + p.padding) - i32(of.y)) / i32(p.stride),
-        (i32(at.z + p.padding) - i32(of.z)) / i32(p.stride),
+        (i32(at.y + p.padding) - i32(which.y)) / i32(p.stride),
+        (i32(at.z + p.padding) - i32(which.z)) / i32(p.stride),
         1,
     );
 }
@@ -139,12 +139,12 @@ fn a(member: u32, row: vec4<i32>, key: vec4<i32>) -> f32 {
 }
 fn b(member: u32, k: u32, n: u32, shape: Extent) -> f32 {
     if (k >= shape.k_end || n >= p.g_in) { return 0.0; }
-    let of = phases(member);
+    let which = phases(member);
     let at = k / p.g_out;
-    let columns = taps(of.z);
-    let ki = of.y + p.stride * (at / columns);
-    let kj = of.z + p.stride * (at % columns);
-    return w(((ki * p.size + kj) * p.g_in + n) * p.c_out + of.x * p.g_out + k % p.g_out);
+    let columns = taps(which.z);
+    let ki = which.y + p.stride * (at / columns);
+    let kj = which.z + p.stride * (at % columns);
+    return w(((ki * p.size + kj) * p.g_in + n) * p.c_out + which.x * p.g_out + k % p.g_out);
 }
 fn finish(member: u32, part: u32, m: u32, n: u32, v: vec4<f32>) {
     let at = place(member, m);

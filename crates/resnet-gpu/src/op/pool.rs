@@ -59,7 +59,7 @@ fn value(i: u32) -> f32 {
     let first_j = select(0u, (column - p.size) / p.stride + 1u, column >= p.size);
     for (var a = first_i; a < p.h_out && a * p.stride <= y; a++) {
         for (var b = first_j; b < p.w_out && b * p.stride <= column; b++) {
-            let from = ((at.image * p.h_out + a) * p.w_out + b) * p.c + at.c;
+            let source = ((at.image * p.h_out + a) * p.w_out + b) * p.c + at.c;
             TERM
         }
     }
@@ -82,7 +82,7 @@ pub(super) fn max(to: &mut Launches, pool: Pool) {
 pub(super) fn max_backward(to: &mut Launches, pool: Pool, accumulate: bool) {
     let slots = [("x", to.reads(0)), ("dy", to.reads(1)), ("dx", to.writes(0))];
     let kernel = to.with_all(Kernel::new("max pool backward"), &slots);
-    let term = "if (winner(at.image, a, b, at.c) == i) { v = v + dy(from); }";
+    let term = "if (winner(at.image, a, b, at.c) == i) { v = v + dy(source); }";
     let value = WINDOWS.replace("TERM", term).replace("ADDED", &added(accumulate, "dx"));
     let value = format!("{PLACE}{WINNER}{value}");
     to.push(constants(kernel, pool).each("dx", to.len(to.writes(0)), value));
@@ -117,7 +117,7 @@ pub(super) fn avg_backward(to: &mut Launches, pool: Pool, accumulate: bool) {
     // A window counts the places that lie within the input.
     let term = "let rows = min(a * p.stride + p.size, p.h + p.padding) - max(a * p.stride, p.padding);
             let columns = min(b * p.stride + p.size, p.w + p.padding) - max(b * p.stride, p.padding);
-            v = v + dy(from) / f32(rows * columns);";
+            v = v + dy(source) / f32(rows * columns);";
     let value = WINDOWS.replace("TERM", term).replace("ADDED", &added(accumulate, "dx"));
     let value = format!("{PLACE}{value}");
     to.push(constants(kernel, pool).each("dx", to.len(to.writes(0)), value));
