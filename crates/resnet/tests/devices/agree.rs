@@ -5,8 +5,8 @@ use resnet::engine::step::{Rule, SlotId};
 
 use super::*;
 
-const CLASSES: usize = 5;
-const BATCH: usize = 4;
+pub(crate) const CLASSES: usize = 5;
+pub(crate) const BATCH: usize = 4;
 
 /// Relative, of logits and losses; f32 is off by a few millionths behind twenty layers.
 const TOLERANCE: f64 = 1e-4;
@@ -15,7 +15,7 @@ const TOLERANCE: f64 = 1e-4;
 /// A wrong step is off by tenths.
 const GRADIENT_TOLERANCE: f64 = 1e-2;
 
-fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options {
         optimizer: Optimizer {
             rule: Rule::Sgd { momentum: 0.9, nesterov: true },
@@ -35,7 +35,7 @@ fn around(name: &str, len: usize, middle: f64, size: f64) -> Vec<f32> {
 }
 
 /// A session whose weights are those of a seed, and where all that then would be 0 or 1 is not.
-fn prepared(device: &dyn Device, graph: &Graph, options: Options, seed: u64) -> Session {
+pub(crate) fn prepared(device: &dyn Device, graph: &Graph, options: Options, seed: u64) -> Session {
     let mut session = Session::new(device, Plan::build(graph, options).unwrap()).unwrap();
     model::initialise(&mut session, graph, seed).unwrap();
     for ParamSlots { name, param, value, training, .. } in session.plan().clone().params.iter() {
@@ -61,7 +61,7 @@ fn prepared(device: &dyn Device, graph: &Graph, options: Options, seed: u64) -> 
 }
 
 /// Images, soft targets and weights of a batch; the sum of the weights is not a whole number.
-fn feed(session: &mut Session, batch: u64, batches: usize) {
+pub(crate) fn feed(session: &mut Session, batch: u64, batches: usize) {
     let plan = session.plan().clone();
     let mut rng = Rng::new(5, &[batch]);
     let x: Vec<f32> = (0..plan.slots[plan.input.0].len).map(|_| rng.normal() as f32).collect();
@@ -77,11 +77,11 @@ fn feed(session: &mut Session, batch: u64, batches: usize) {
 }
 
 /// What is compared, by name, and how far it may be off.
-type Numbers = Vec<(String, Vec<f32>, f64)>;
+pub(crate) type Numbers = Vec<(String, Vec<f32>, f64)>;
 
 /// A step of training: every number that it leaves for the host, and how far what was there before
 /// has moved.
-fn step(session: &mut Session) -> Numbers {
+pub(crate) fn step(session: &mut Session) -> Numbers {
     let plan = session.plan().clone();
     let get = |session: &Session, slot: SlotId| session.get(slot).unwrap();
     let mut stays = Vec::new();
@@ -127,7 +127,7 @@ fn step(session: &mut Session) -> Numbers {
 }
 
 /// Asserts that each is as near to the other as it must be.
-fn assert_near(what: &str, found: &Numbers, expected: &Numbers) {
+pub(crate) fn assert_near(what: &str, found: &Numbers, expected: &Numbers) {
     assert_eq!(found.len(), expected.len(), "{what}");
     for ((name, found, tolerance), (other, expected, _)) in found.iter().zip(expected) {
         assert_eq!(name, other, "{what}");
@@ -137,7 +137,7 @@ fn assert_near(what: &str, found: &Numbers, expected: &Numbers) {
 }
 
 /// Between them they have every operation; with these seeds few numbers lie near a ReLU's kink.
-const NETWORKS: [(&str, usize, u64); 6] = [
+pub(crate) const NETWORKS: [(&str, usize, u64); 6] = [
     ("resnet20", 16, 188),
     ("preresnet20", 16, 123),
     ("plain20", 16, 96),

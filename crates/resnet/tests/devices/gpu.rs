@@ -67,7 +67,8 @@ fn each_step(arch: &str, shape: Shape, batch: usize, options: Options) {
         expected.write(plan.input, &x).unwrap();
     }
     let rates = exec::Rates { lr: 0.3, scale: 0.9, average: 0.4 };
-    [&mut expected, &mut found].map(|session| session.set_rates(rates));
+    expected.set_rates(rates);
+    found.set_rates(rates);
     for (index, step) in plan.steps.iter().enumerate() {
         for slot in step.reads.iter().chain(&step.writes) {
             // What is not there yet may be anything, on both.
@@ -165,4 +166,101 @@ fn each_step_of_what_does_not_train_all_writes_what_the_cpu_writes() {
     let rule = Rule::Lars { momentum: 0.9, nesterov: false, trust: 0.02 };
     let optimizer = Optimizer { rule, ..training().optimizer };
     each_step("resnet20", shape, 3, Options { optimizer, ..training() });
+}
+
+/// Batch norms amplify what differs, so gradients are compared as those of the CPU and f64 are.
+#[test]
+fn a_step_of_training_comes_to_the_cpus_numbers() {
+    let Some(gpu) = gpu() else { return };
+    for (arch, side, seed) in agree::NETWORKS {
+        let graph = graph(arch, Shape::new(3, side, side), agree::CLASSES);
+        let options = Options { accumulate: true, average: true, ..agree::options() };
+        let [found, expected] = [gpu.clone(), cpu()].map(|device| {
+            agree::step(&mut agree::prepared(device.as_ref(), &graph, options, seed))
+        });
+        agree::assert_near(arch, &found, &expected);
+    }
+}
+
+/// Losses of ten steps, and the bits of all parameters behind them.
+fn ten_losses(device: &dyn Device) -> (Vec<f32>, Vec<u32>) {
+    let graph = graph("resnet20", Shape::new(3, 16, 16), agree::CLASSES);
+    let mut session = agree::prepared(device, &graph, agree::options(), 188);
+    let mut losses = Vec::new();
+    for _ in 0..10 {
+        agree::feed(&mut session, 0, 1);
+        session.forward().unwrap();
+        losses.push(session.sum_of_losses().unwrap() as f32);
+        session.backward().unwrap();
+        session.update(exec::Rates { lr: 0.003, scale: 1.0, average: 0.0 }).unwrap();
+    }
+    let plan = session.plan().clone();
+    let values = plan.params.iter().flat_map(|p| session.get(p.value).unwrap());
+    (losses, values.map(f32::to_bits).collect())
+}
+
+#[test]
+fn ten_steps_lose_what_they_do_on_the_cpu_and_have_the_same_bits_again() {
+    let Some(gpu) = gpu() else { return };
+    let (found, bits) = ten_losses(gpu.as_ref());
+    let (expected, _) = ten_losses(cpu().as_ref());
+    assert!(expected[9] < expected[0], "{expected:?}");
+    for (found, expected) in found.iter().zip(&expected) {
+        assert!((found - expected).abs() < 1e-3 * expected.abs(), "{found} {expected}");
+    }
+    assert_eq!(ten_losses(gpu.as_ref()), (found, bits));
+}
+
+/// What is not finite is seen, wherever it is and however it is stored.
+#[test]
+fn what_is_not_finite_is_seen() {
+    let Some(gpu) = gpu() else { return };
+    let graph = graph("resnet8", Shape::new(3, 8, 8), 5);
+    for precision in [Precision::F32, Precision::Bf16] {
+        let plan = Plan::build(&graph, Options { precision, ..Options::train(2, 0.0) }).unwrap();
+        let mut session = Session::new(gpu.as_ref(), plan).unwrap();
+        let plan = session.plan().clone();
+        let (input, space) = (plan.input, resnet::engine::step::Space::Grad);
+        let mut x = numbers("x", plan.slots[input.0].len);
+        session.write(input, &x).unwrap();
+        assert!(session.is_finite(input).unwrap() && session.all_finite(space).unwrap());
+        let last = x.len() - 1;
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            x[last] = bad;
+            session.write(input, &x).unwrap();
+            assert!(!session.is_finite(input).unwrap(), "{bad}");
+        }
+        let grad = plan.params.last().unwrap().training.as_ref().unwrap().grad;
+        let mut values = vec![0.0; plan.slots[grad.0].len];
+        *values.last_mut().unwrap() = f32::NAN;
+        session.write(grad, &values).unwrap();
+        assert!(!session.all_finite(space).unwrap());
+        // The loss of what is not finite is none.
+        let (mut target, weight) = (vec![0.0; 10], [1.0; 2]);
+        (target[0], target[5]) = (1.0, 1.0);
+        session.feed(&x, Target { target: &target, weight: &weight, total: 2.0 }).unwrap();
+        session.forward().unwrap();
+        assert!(session.sum_of_losses().unwrap().is_nan());
+    }
+}
+
+#[test]
+fn weights_that_are_shared_stay_as_they_are() {
+    let Some(gpu) = gpu() else { return };
+    let graph = graph("resnet8", Shape::new(3, 8, 8), 5);
+    let mut first =
+        Session::to_run(gpu.as_ref(), Plan::build(&graph, Options::infer(2)).unwrap()).unwrap();
+    model::initialise(&mut first, &graph, 1).unwrap();
+    let x = numbers("x", first.plan().slots[first.plan().input.0].len);
+    let mut logits = [vec![0.0; 10], vec![0.0; 5]];
+    first.infer(&x, &mut logits[0]).unwrap();
+    let one = Arc::new(Plan::build(&graph, Options::infer(1)).unwrap());
+    let mut fork = first.fork(Some(one)).unwrap();
+    fork.infer(&x[..x.len() / 2], &mut logits[1]).unwrap();
+    assert!(distance(&logits[1], &logits[0][..5]) < 1e-5);
+    let weight = first.plan().params[0].value;
+    let values = first.get(weight).unwrap();
+    assert!(matches!(first.write(weight, &values), Err(exec::ExecError::Shared)));
+    drop(fork);
+    first.write(weight, &values).unwrap();
 }

@@ -33,7 +33,13 @@ fn trained(device: Arc<dyn Device>) -> resnet::Trained {
 
 #[test]
 fn training_comes_to_the_same_weights() {
-    let (found, expected) = (trained(cpu()), trained(reference()));
+    same_weights(&trained(cpu()), &trained(reference()));
+    if let Some(gpu) = gpu::gpu() {
+        same_weights(&trained(gpu), &trained(cpu()));
+    }
+}
+
+fn same_weights(found: &resnet::Trained, expected: &resnet::Trained) {
     assert_eq!(found.ended.steps, 3);
     for (name, array) in &expected.model.tensors.entries {
         let (found, expected) =
@@ -41,15 +47,21 @@ fn training_comes_to_the_same_weights() {
         let off = distance(found.unwrap(), expected);
         assert!(off < 1e-3 || length(expected) == 0.0, "{name}: {off:e}");
     }
-    let (a, b) = (found.evaluation.unwrap(), expected.evaluation.unwrap());
+    let [a, b] = [found, expected].map(|trained| trained.evaluation.as_ref().unwrap());
     assert!((a.value("loss") - b.value("loss")).abs() < 1e-3 * b.value("loss"));
 }
 
 #[test]
 fn models_answer_alike() {
+    answer_alike([cpu(), reference()]);
+    if let Some(gpu) = gpu::gpu() {
+        answer_alike([gpu, cpu()]);
+    }
+}
+
+fn answer_alike(devices: [Arc<dyn Device>; 2]) {
     let model = trained(cpu()).model;
     let data: Arc<dyn Dataset> = Arc::new(pictures(10));
-    let devices = [cpu(), reference()];
     let losses = devices.each_ref().map(|device| {
         let mut model = model.clone();
         let on = &mut |_| {};
@@ -90,7 +102,7 @@ fn models_answer_alike() {
     });
     assert!(distance(&norms[0], &norms[1]) < 1e-4, "{norms:?}");
 
-    let path = std::env::temp_dir().join(format!("devices-{}.onnx", std::process::id()));
+    let path = std::env::temp_dir().join(format!("devices-{}-{}.onnx", devices[0].name(), std::process::id()));
     let format = export::format("onnx").unwrap();
     let options = export::Options::default();
     export::export(&model, format, &options, &path).unwrap();
