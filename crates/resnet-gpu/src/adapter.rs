@@ -155,9 +155,8 @@ pub fn adapters() -> Vec<Adapter> {
 /// There is none of that name, or its driver cannot compute.
 pub fn open(which: &Which, threads: usize) -> Result<Arc<dyn Device>, OpenError> {
     let all = found();
-    let is_meant = |(index, (adapter, _)): &(usize, &(Adapter, wgpu::Adapter))| {
-        which.is(*index, adapter)
-    };
+    let is_meant =
+        |(index, (adapter, _)): &(usize, &(Adapter, wgpu::Adapter))| which.is(*index, adapter);
     let Some((_, (adapter, found))) = all.iter().enumerate().find(is_meant) else {
         return Err(OpenError(nothing(which, &all)));
     };

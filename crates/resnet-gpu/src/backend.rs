@@ -1,7 +1,8 @@
 //! A plan on a GPU: weights that forks share, an arena, and its launches.
 
+use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use resnet_engine::exec::{Backend, ExecError, NoMemory, Rates, Reduce};
 use resnet_engine::plan::Plan;
@@ -16,6 +17,9 @@ use crate::program::{self, Buffers, Program};
 /// second has them done before its system takes it for hung.
 const TOGETHER: u64 = 20_000_000_000;
 
+/// Steps that are timed at once: a set of queries holds 4096.
+const TIMED: usize = 1024;
+
 /// Words of scratch that [`finite`](op::finite) fills at most.
 const FINITE: usize = 1024;
 
@@ -25,6 +29,8 @@ pub(crate) struct GpuBackend {
     plan: Arc<Plan>,
     buffers: Buffers,
     program: Program,
+    /// Those that look whether words are finite, by the words.
+    looks: Mutex<HashMap<(Memory, Range<usize>), Arc<(Program, u32)>>>,
 }
 
 impl GpuBackend {
@@ -38,11 +44,7 @@ impl GpuBackend {
     }
 
     /// A plan on weights that are there.
-    fn on(
-        gpu: Arc<Gpu>,
-        plan: Arc<Plan>,
-        weights: Arc<Pieces>,
-    ) -> Result<GpuBackend, ExecError> {
+    fn on(gpu: Arc<Gpu>, plan: Arc<Plan>, weights: Arc<Pieces>) -> Result<GpuBackend, ExecError> {
         let refusal = plan.steps.iter().find_map(|step| {
             let name = &plan.layer_names[step.layer.0];
             op::refusal(&plan, step).map(|why| format!("layer `{name}`: {why}"))
@@ -52,8 +54,7 @@ impl GpuBackend {
         }
         let arena = Pieces::new(&gpu, &plan, Memory::Arena)?;
         let most = largest_binding(&gpu);
-        let split =
-            |spans: &[SlotId]| program::cut_spans(&plan, &weights, &arena, most, spans);
+        let split = |spans: &[SlotId]| program::cut_spans(&plan, &weights, &arena, most, spans);
         let (kernels, scratch) = program::kernels(&plan, &split);
         let none = || NoMemory {
             bytes: 4 * (plan.len() + scratch) as u64,
@@ -67,7 +68,7 @@ impl GpuBackend {
         let rates = gpu.storage(16).ok_or_else(none)?;
         let buffers = Buffers { weights, arena, scratch, rates };
         let program = program::make(&gpu, &plan, &kernels, &buffers)?;
-        let mut backend = GpuBackend { gpu, plan, buffers, program };
+        let mut backend = GpuBackend { gpu, plan, buffers, program, looks: Mutex::default() };
         backend.set_rates(Rates { lr: 0.0, scale: 1.0, average: 0.0 });
         Ok(backend)
     }
@@ -114,12 +115,60 @@ impl GpuBackend {
         if len == 0 {
             return Ok(true);
         }
-        let kernel = op::finite(memory, words, len, precision);
-        let parts = kernel.groups[0];
-        let program = program::single(&self.gpu, &self.plan, kernel, &self.buffers)?;
-        self.encode(program.of_step(0));
-        let told = self.gpu.read(&self.buffers.scratch, 0, 4 * u64::from(parts))?;
+        let key = (memory, words);
+        let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        let look = match looks.get(&key) {
+            Some(look) => look.clone(),
+            None => {
+                let kernel = op::finite(memory, key.1.clone(), len, precision);
+                let parts = kernel.groups[0];
+                let kernels = [vec![kernel]];
+                let made = program::make(&self.gpu, &self.plan, &kernels, &self.buffers)?;
+                let look = Arc::new((made, parts));
+                looks.insert(key, look.clone());
+                look
+            }
+        };
+        drop(looks);
+        self.encode(look.0.of_step(0));
+        let told = self.gpu.read(&self.buffers.scratch, 0, 4 * u64::from(look.1))?;
         Ok(floats(&told).all(|fine| fine == 1.0))
+    }
+
+    /// Runs at most [`TIMED`] steps; the seconds of each by the device's clock.
+    fn timed(&self, steps: Range<usize>) -> Result<Vec<f64>, ExecError> {
+        let (device, count) = (&self.gpu.device, 2 * steps.len() as u32);
+        let queries = device.create_query_set(&wgpu::QuerySetDescriptor {
+            label: None,
+            ty: wgpu::QueryType::Timestamp,
+            count,
+        });
+        let bytes = 8 * u64::from(count);
+        let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
+        let ticks = self.gpu.buffer(bytes, usage);
+        let ticks = ticks.ok_or_else(|| ExecError::Device("no memory for a clock".into()))?;
+        let mut encoder = device.create_command_encoder(&Default::default());
+        for (i, step) in steps.enumerate() {
+            let at = 2 * i as u32;
+            let writes = wgpu::ComputePassTimestampWrites {
+                query_set: &queries,
+                beginning_of_pass_write_index: Some(at),
+                end_of_pass_write_index: Some(at + 1),
+            };
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                label: None,
+                timestamp_writes: Some(writes),
+            });
+            self.program.of_step(step).iter().for_each(|launch| launch.encode(&mut pass));
+        }
+        encoder.resolve_query_set(&queries, 0..count, &ticks, 0);
+        self.gpu.queue.submit([encoder.finish()]);
+        let ticks = self.gpu.read(&ticks, 0, bytes)?;
+        let period = f64::from(self.gpu.queue.get_timestamp_period()) * 1e-9;
+        let ticks = ticks.as_chunks::<8>().0.iter().map(|tick| u64::from_ne_bytes(*tick));
+        let ticks: Vec<u64> = ticks.collect();
+        let seconds = |pair: &[u64; 2]| pair[1].saturating_sub(pair[0]) as f64 * period;
+        Ok(ticks.as_chunks::<2>().0.iter().map(seconds).collect())
     }
 
     /// Hands launches to the driver.
@@ -185,6 +234,20 @@ impl Backend for GpuBackend {
 
     fn wait(&self) -> Result<(), ExecError> {
         self.gpu.finish()
+    }
+
+    fn run_timed(&mut self, steps: Range<usize>) -> Result<Option<Vec<f64>>, ExecError> {
+        if !self.gpu.has_clock() {
+            return Ok(None);
+        }
+        let mut times = Vec::with_capacity(steps.len());
+        let (mut start, end) = (steps.start, steps.end);
+        while start < end {
+            let next = end.min(start + TIMED);
+            times.extend(self.timed(start..next)?);
+            start = next;
+        }
+        Ok(Some(times))
     }
 
     fn set_rates(&mut self, rates: Rates) {

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use resnet_engine::exec::{
-    Backend, Device, ExecError, Keep, Kernel, Limits, OpenError, Session,
-};
+use resnet_engine::exec::{Backend, Device, ExecError, Keep, Kernel, Limits, OpenError, Session};
 use resnet_engine::graph::{Graph, LayerId, Op, Shape};
 use resnet_engine::plan::{Options, Plan};
 use resnet_engine::step::Precision;
@@ -67,7 +65,10 @@ impl Device for GpuDevice {
     }
 
     fn precision(&self) -> (Precision, &'static str) {
-        (Precision::F32, "bf16 halves what maps take of the GPU's memory, and its kernels are slower")
+        (
+            Precision::F32,
+            "bf16 halves what maps take of the GPU's memory, and its kernels are slower",
+        )
     }
 
     fn limits(&self) -> Limits {
@@ -76,8 +77,14 @@ impl Device for GpuDevice {
             Kind::Software => (16, 64),
             _ => (64, 256),
         };
-        let conv =
-            Op::Conv2d { c_out: channels, kernel: 3, stride: 1, padding: 1, groups: 1, bias: false };
+        let conv = Op::Conv2d {
+            c_out: channels,
+            kernel: 3,
+            stride: 1,
+            padding: 1,
+            groups: 1,
+            bias: false,
+        };
         let input = Shape::new(channels, side, side);
         let flops = 2.0 * (side * side * 9 * channels * channels) as f64;
         let bytes = 2.0 * 4.0 * (side * side * channels * 16) as f64;

@@ -50,7 +50,7 @@ impl Gpu {
         let limits = adapter.limits();
         let descriptor = wgpu::DeviceDescriptor {
             label: None,
-            required_features: wgpu::Features::empty(),
+            required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
             required_limits: limits.clone(),
             ..wgpu::DeviceDescriptor::default()
         };
@@ -139,12 +139,22 @@ impl Gpu {
         self.buffer(bytes, Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST)
     }
 
+    /// Whether launches can be timed by the device's clock.
+    pub(crate) fn has_clock(&self) -> bool {
+        self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY)
+    }
+
     /// Copies bytes of a buffer to the host, when all that was asked for before is done. Both
     /// numbers are multiples of four.
     ///
     /// # Errors
     /// The device fails.
-    pub(crate) fn read(&self, from: &wgpu::Buffer, at: u64, bytes: u64) -> Result<Vec<u8>, ExecError> {
+    pub(crate) fn read(
+        &self,
+        from: &wgpu::Buffer,
+        at: u64,
+        bytes: u64,
+    ) -> Result<Vec<u8>, ExecError> {
         use wgpu::BufferUsages as Usage;
         if bytes == 0 {
             return Ok(Vec::new());
@@ -192,10 +202,7 @@ impl Gpu {
 
 /// Constants at binding 0, operands behind it. All of them may be written, so that parts of one
 /// buffer can be operands of one kernel.
-fn layout(
-    device: &wgpu::Device,
-    operands: usize,
-) -> (wgpu::BindGroupLayout, wgpu::PipelineLayout) {
+fn layout(device: &wgpu::Device, operands: usize) -> (wgpu::BindGroupLayout, wgpu::PipelineLayout) {
     let entry = |binding: usize| wgpu::BindGroupLayoutEntry {
         binding: binding as u32,
         visibility: wgpu::ShaderStages::COMPUTE,

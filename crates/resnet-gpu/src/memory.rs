@@ -43,15 +43,12 @@ impl Pieces {
         let most = LARGEST.max(largest_slot(plan, memory)).min(gpu.limits.max_buffer_size) / 4;
         let cuts = cuts(plan, memory, most as usize);
         let mut pieces = Vec::with_capacity(cuts.len());
-        for (i, &start) in cuts.iter().enumerate() {
-            let end = cuts.get(i + 1).copied().unwrap_or(len);
-            let buffer = gpu.storage(4 * (end - start) as u64);
-            let error = || {
-                // What was given before there was no more, weights left out.
-                let given = 4 * start as u64;
-                fitting(plan, 4 * plan.len() as u64, given)
-            };
-            pieces.push((start, buffer.ok_or_else(error)?));
+        let mut given = 0;
+        for Range { start, end } in cuts {
+            let bytes = 4 * (end - start) as u64;
+            let buffer = gpu.storage(bytes);
+            pieces.push((start, buffer.ok_or_else(|| fitting(plan, 4 * len as u64, given))?));
+            given += bytes;
         }
         Ok(Pieces { pieces, len })
     }
@@ -95,8 +92,9 @@ fn largest_slot(plan: &Plan, memory: Memory) -> u64 {
     of_memory(plan, memory).map(|id| 4 * plan.range(id).len() as u64).max().unwrap_or(0)
 }
 
-/// First words of pieces of at most `most` words: as few as there can be where no slot lies in two.
-fn cuts(plan: &Plan, memory: Memory, most: usize) -> Vec<usize> {
+/// Pieces of at most `most` words where that can be: as few as there can be where no slot lies in
+/// two. What no slot takes between them is left out.
+fn cuts(plan: &Plan, memory: Memory, most: usize) -> Vec<Range<usize>> {
     let mut ranges: Vec<Range<usize>> = of_memory(plan, memory).map(|id| plan.range(id)).collect();
     ranges.sort_by_key(|range| range.start);
     // Slots that overlap, by their lifetimes, stay together; between two such sets memory may end.
@@ -107,14 +105,16 @@ fn cuts(plan: &Plan, memory: Memory, most: usize) -> Vec<usize> {
             _ => sets.push(range),
         }
     }
-    let mut cuts = vec![0];
+    let mut pieces = vec![0..0];
     for set in sets {
-        let start = cuts[cuts.len() - 1];
-        if set.end - start > most && set.start > start {
-            cuts.push(set.start);
+        let last = pieces.last_mut().expect("there is one from the start");
+        if set.end - last.start > most && !last.is_empty() {
+            pieces.push(set);
+        } else {
+            last.end = set.end;
         }
     }
-    cuts
+    pieces
 }
 
 /// The words of a space, in pieces that each lie in one buffer and are no longer than `most`.

@@ -145,11 +145,8 @@ fn launch(
     let at: Vec<u32> = bound.iter().map(|bound| bound.at).collect();
     records.extend(kernel.record(&at));
     records.resize(record as usize + RECORD as usize, 0);
-    let constants = wgpu::BufferBinding {
-        buffer: constants,
-        offset: 0,
-        size: wgpu::BufferSize::new(RECORD),
-    };
+    let constants =
+        wgpu::BufferBinding { buffer: constants, offset: 0, size: wgpu::BufferSize::new(RECORD) };
     let bindings = std::iter::once(constants).chain(bound.iter().map(Bound::binding));
     let entries: Vec<_> = bindings
         .enumerate()
@@ -213,17 +210,4 @@ fn bound<'a>(gpu: &Gpu, plan: &Plan, operand: &Operand, buffers: &'a Buffers) ->
         bytes: (4 * range.end as u64 - offset).max(4),
         at: ((start - offset) / 4 * numbers) as u32,
     }
-}
-
-/// A launch of one kernel beside a plan's.
-///
-/// # Errors
-/// There is no memory for its constants, or the driver does not take it.
-pub(crate) fn single(
-    gpu: &Gpu,
-    plan: &Plan,
-    kernel: Kernel,
-    buffers: &Buffers,
-) -> Result<Program, ExecError> {
-    make(gpu, plan, &[vec![kernel]], buffers)
 }

@@ -73,6 +73,15 @@ pub trait Backend: Send {
         Ok(())
     }
 
+    /// Runs some of the plan's steps, and tells the seconds that each took by the device's own clock;
+    /// none where it has no such clock.
+    ///
+    /// # Errors
+    /// As [`Backend::run`].
+    fn run_timed(&mut self, _steps: Range<usize>) -> Result<Option<Vec<f64>>, ExecError> {
+        Ok(None)
+    }
+
     /// Sets what update steps do from now on.
     fn set_rates(&mut self, rates: Rates);
 

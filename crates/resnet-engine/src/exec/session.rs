@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::device::{Backend, Device, Keep, Rates, Reduce};
 use super::error::ExecError;
@@ -157,6 +158,25 @@ impl Session {
     /// The device fails.
     pub fn wait(&self) -> Result<(), ExecError> {
         self.backend.wait()
+    }
+
+    /// Runs some of the plan's steps and tells the seconds that each took: see
+    /// [`Backend::run_timed`].
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn run_timed(&mut self, steps: Range<usize>) -> Result<Vec<f64>, ExecError> {
+        if let Some(times) = self.backend.run_timed(steps.clone())? {
+            return Ok(times);
+        }
+        let mut times = Vec::with_capacity(steps.len());
+        for step in steps {
+            let start = Instant::now();
+            self.backend.run(step..step + 1)?;
+            self.backend.wait()?;
+            times.push(start.elapsed().as_secs_f64());
+        }
+        Ok(times)
     }
 
     /// Copies numbers into a slot; the lengths must agree.

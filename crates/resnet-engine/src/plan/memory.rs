@@ -15,8 +15,8 @@ use crate::step::{Slot, SlotId, Space, Step};
 /// Slots begin on cache lines: 16 words of 4 bytes.
 const ALIGN: usize = 16;
 
-/// Words of a block: 1 GiB, which every device gives at once.
-const BLOCK: usize = 1 << 28;
+/// Words of a block: 1 GiB, which every device gives at once. No activation lies in two.
+pub const BLOCK: usize = 1 << 28;
 
 /// The first place from `offset` on where `len` words lie in one block, or begin one.
 fn within_block(offset: usize, len: usize) -> usize {

@@ -19,5 +19,6 @@ mod update;
 #[cfg(test)]
 mod tests;
 
+pub use memory::BLOCK;
 pub use options::{Frozen, Mode, Optimizer, Options};
 pub use program::{Bucket, ParamSlots, Plan, Training};

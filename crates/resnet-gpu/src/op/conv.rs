@@ -331,7 +331,6 @@ fn bias_gradient(to: &mut Launches, pixels: usize, channels: usize) {
 /// Why a convolution of bf16 maps cannot run: threads store pairs.
 pub(super) fn refusal(conv: Conv, into_input: bool) -> Option<String> {
     let channels = if into_input { conv.c_in } else { conv.c_out } / conv.groups;
-    (channels % 2 == 1).then(|| {
-        format!("bf16 on a GPU needs groups of even channels, found {channels}; use f32")
-    })
+    (channels % 2 == 1)
+        .then(|| format!("bf16 on a GPU needs groups of even channels, found {channels}; use f32"))
 }

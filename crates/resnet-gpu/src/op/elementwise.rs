@@ -26,10 +26,8 @@ pub(super) fn relu_backward(to: &mut Launches, accumulate: bool) {
 /// The same numbers, stored otherwise.
 pub(super) fn widen(to: &mut Launches, accumulate: bool) {
     let kernel = to.with_all(Kernel::new("convert"), &[("x", to.reads(0)), ("y", to.writes(0))]);
-    let value = format!(
-        "fn value(i: u32) -> f32 {{ var v = x(i); {} return v; }}",
-        added(accumulate, "y")
-    );
+    let value =
+        format!("fn value(i: u32) -> f32 {{ var v = x(i); {} return v; }}", added(accumulate, "y"));
     to.push(kernel.each("y", to.len(to.writes(0)), value));
 }
 

@@ -3,7 +3,8 @@
 //! Any device that a driver answers for will do, software too. Where there is none, these tests say
 //! that they were skipped; with RESNET_TEST_GPU set they fail, and take the device of that name.
 
-use resnet::engine::plan::{Frozen, Optimizer};
+use resnet::engine::graph::{LayerId, Op};
+use resnet::engine::plan::{BLOCK, Frozen, Optimizer};
 use resnet::engine::step::{Precision, Rule, SlotId};
 use resnet_gpu::Which;
 
@@ -155,7 +156,7 @@ fn each_step_of_large_networks_writes_what_the_cpu_writes() {
 }
 
 #[test]
-fn each_step_of_what_does_not_train_all_writes_what_the_cpu_writes() {
+fn each_step_of_inference_and_of_frozen_networks_writes_what_the_cpu_writes() {
     let shape = Shape::new(3, 16, 16);
     for precision in [Precision::F32, Precision::Bf16] {
         each_step("resnet20", shape, 3, Options { precision, ..Options::infer(3) });
@@ -213,7 +214,7 @@ fn ten_steps_lose_what_they_do_on_the_cpu_and_have_the_same_bits_again() {
 
 /// What is not finite is seen, wherever it is and however it is stored.
 #[test]
-fn what_is_not_finite_is_seen() {
+fn numbers_that_are_not_finite_are_seen() {
     let Some(gpu) = gpu() else { return };
     let graph = graph("resnet8", Shape::new(3, 8, 8), 5);
     for precision in [Precision::F32, Precision::Bf16] {
@@ -263,4 +264,54 @@ fn weights_that_are_shared_stay_as_they_are() {
     assert!(matches!(first.write(weight, &values), Err(exec::ExecError::Shared)));
     drop(fork);
     first.write(weight, &values).unwrap();
+}
+
+/// Memory for maps of 64 KiB a picture, of as many layers, all of them kept.
+fn maps(device: &dyn Device, layers: usize, batch: usize) -> Result<Session, exec::ExecError> {
+    let mut graph = Graph::new(Shape::new(16, 32, 32));
+    for layer in 0..layers {
+        graph.push(format!("relu{layer}"), Op::Relu, &[LayerId(layer)]);
+    }
+    let options = Options { keep_all: true, ..Options::infer(batch) };
+    Session::new(device, Plan::build(&graph, options).unwrap())
+}
+
+#[test]
+fn arrays_that_are_too_long_are_refused_with_a_batch_that_fits() {
+    let Some(gpu) = gpu() else { return };
+    // Drivers let arrays be 128 MiB at least and a few GiB at most: 2^11 to 2^17 pictures.
+    let refused = maps(gpu.as_ref(), 1, 1 << 18).err();
+    let Some(exec::ExecError::Memory(memory)) = refused else { panic!("{refused:?}") };
+    let fits = memory.fits.unwrap();
+    assert!((2000..1 << 18).contains(&fits), "{memory}");
+    assert!(memory.to_string().contains(&format!("batches of at most about {fits}")), "{memory}");
+    maps(gpu.as_ref(), 1, fits.min(4096)).unwrap();
+}
+
+/// Software that takes memory when it is written to promises any amount of it.
+#[test]
+fn memory_that_is_not_there_is_refused() {
+    let Some(gpu) = gpu() else { return };
+    if !gpu.about().contains("SwiftShader") {
+        return println!("skipped: {} promises memory that is not there", gpu.about());
+    }
+    let refused = maps(gpu.as_ref(), 200, 12_000).err();
+    let Some(exec::ExecError::Memory(memory)) = refused else { panic!("{refused:?}") };
+    assert!(memory.fits.is_some_and(|fits| fits < 12_000), "{memory}");
+}
+/// A device whose pieces of memory are of a block, as all have, takes the largest networks.
+#[test]
+fn slots_of_large_networks_are_in_one_block_each() {
+    let graph = graph("resnet152", Shape::new(3, 224, 224), 1000);
+    for recompute in [true, false] {
+        let options = Options { recompute, ..Options::train(256, 0.0) };
+        let plan = Plan::build(&graph, options).unwrap();
+        assert!(plan.len() > 20 * BLOCK);
+        let activations = (plan.slots.iter().enumerate())
+            .filter(|(_, slot)| slot.space == resnet::engine::step::Space::Activation)
+            .map(|(id, _)| plan.range(SlotId(id)));
+        for range in activations.filter(|range| !range.is_empty()) {
+            assert_eq!(range.start / BLOCK, (range.end - 1) / BLOCK, "{range:?}");
+        }
+    }
 }

@@ -102,7 +102,11 @@ fn answer_alike(devices: [Arc<dyn Device>; 2]) {
     });
     assert!(distance(&norms[0], &norms[1]) < 1e-4, "{norms:?}");
 
-    let path = std::env::temp_dir().join(format!("devices-{}-{}.onnx", devices[0].name(), std::process::id()));
+    let path = std::env::temp_dir().join(format!(
+        "devices-{}-{}.onnx",
+        devices[0].name(),
+        std::process::id()
+    ));
     let format = export::format("onnx").unwrap();
     let options = export::Options::default();
     export::export(&model, format, &options, &path).unwrap();
