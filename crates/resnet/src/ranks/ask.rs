@@ -4,6 +4,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use resnet_engine::exec::OpenError;
+
+use crate::device::{self, Opened, Wanted};
+
 /// Blocking calls, made by every rank in the same order.
 pub trait Calls {
     /// Part r of `send` goes to rank r; part r of `recv` came from rank r. Both hold one part of
@@ -111,6 +115,19 @@ pub type Group = Option<Arc<dyn Ranks>>;
 /// Whether this process speaks, reads and writes for all, as the first of its run or alone.
 pub fn is_first(group: &Group) -> bool {
     group.as_ref().is_none_or(|ranks| ranks.rank() == 0)
+}
+
+/// Opens what computes: of several processes, which would share a GPU, each takes the CPU unless
+/// told otherwise.
+///
+/// # Errors
+/// As [`device::open`].
+pub fn open_device(wanted: &Wanted, threads: usize, group: &Group) -> Result<Opened, OpenError> {
+    let wanted = match (wanted, group) {
+        (Wanted::Auto, Some(ranks)) if ranks.count() > 1 => &Wanted::Cpu,
+        _ => wanted,
+    };
+    device::open(wanted, threads_of(threads, group))
 }
 
 /// Threads that compute: those asked for, or for 0 this process's part of its machine.

@@ -48,6 +48,8 @@ fn record(arch: &str, seed: u64, train_error: f64, changes: &[(&str, &str)]) -> 
             isa: "scalar".into(),
             precision: "f32".into(),
             precision_why: None,
+            device: "cpu".into(),
+            device_why: None,
             sizes: None,
             ranks: 1,
             carrier: String::new(),

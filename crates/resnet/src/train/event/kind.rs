@@ -104,6 +104,12 @@ pub struct RunStarted {
     /// Why, where that was left to this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precision_why: Option<String>,
+    /// What computes: `cpu`, or what the GPU is called.
+    #[serde(default = "cpu_name", skip_serializing_if = "is_cpu")]
+    pub device: String,
+    /// Why, where there was a choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_why: Option<String>,
     /// How pictures of different sizes become inputs of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sizes: Option<String>,
@@ -127,6 +133,16 @@ pub struct Pace {
     pub from: u64,
     /// The cost: of an image forward is 1, of all three passes 3.
     pub cost: f64,
+}
+
+/// For logs that do not say what computed.
+fn cpu_name() -> String {
+    "cpu".into()
+}
+
+/// For fields that are left out.
+fn is_cpu(name: &String) -> bool {
+    name == "cpu"
 }
 
 /// For fields that are left out.
@@ -346,6 +362,8 @@ pub(crate) mod tests {
             pace: Vec::new(),
             precision: "f32".into(),
             precision_why: None,
+            device: "cpu".into(),
+            device_why: None,
             sizes: None,
             ranks: 1,
             carrier: String::new(),
