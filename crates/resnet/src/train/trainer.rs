@@ -103,8 +103,8 @@ impl<'a> Trainer<'a> {
     /// bits as a run that never stopped.
     ///
     /// The recipe is the run's. What may be set is how fast it goes (`train.device`,
-    /// `train.threads`, `train.workers`), where its files are (`data.source`), what is looked at and kept
-    /// (`train.monitor_every`, `train.checkpoint_every`, `train.keep`), and when it ends
+    /// `train.threads`, `train.workers`), where its files are (`data.source`), what is looked at
+    /// and kept (`train.monitor_every`, `train.checkpoint_every`, `train.keep`), and when it ends
     /// (`train.epochs`, `train.steps`, `train.patience`): a finished run goes on with more epochs,
     /// at the rates that the longer run has from there on.
     pub fn resume(directory: impl Into<PathBuf>) -> Trainer<'a> {
