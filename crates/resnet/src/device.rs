@@ -217,7 +217,7 @@ pub fn label(device: &dyn Device) -> String {
 }
 
 /// Of a program that cannot use them.
-const WITHOUT: &str = "this program was built without GPUs; take `cpu`, or build it with them";
+const WITHOUT: &str = "this program was built without GPUs";
 
 /// Why there is no GPU here that is no software, and what to do about it; `None` where there is.
 pub fn no_gpu() -> Option<String> {
@@ -282,7 +282,7 @@ fn found() -> Vec<Listed> {
 fn open_gpu(wanted: &Wanted, threads: usize) -> Result<Arc<dyn Device>, OpenError> {
     let any = matches!(wanted, Wanted::Gpu(None));
     match no_gpu().filter(|_| any || gpus().is_empty()) {
-        Some(why) => Err(OpenError(format!("device `{wanted}`: {why}"))),
+        Some(why) => Err(OpenError(format!("device `{wanted}`: {why}; `cpu` is always there"))),
         None => driver(wanted, exec::threads(threads)),
     }
 }

@@ -316,7 +316,7 @@ fn timeless(run: &Path) -> Vec<Event> {
     let events = events(run).into_iter().filter(|event| !matches!(event, Event::Saved { .. }));
     let timeless = events.map(|event| match event {
         Event::RunStarted(event) => {
-            Event::RunStarted(train::event::RunStarted { out: String::new(), ..event })
+            Event::RunStarted(Box::new(train::event::RunStarted { out: String::new(), ..*event }))
         }
         Event::Step(event) => {
             Event::Step(train::event::Step { images_per_s: 0.0, wait: 0.0, ..event })

@@ -234,7 +234,7 @@ impl Record {
         let (mut steps, mut evaluations, mut monitored) = (Vec::new(), Vec::new(), Vec::new());
         for event in event::read(&path)? {
             match event {
-                Event::RunStarted(event) => started = Some(event),
+                Event::RunStarted(event) => started = Some(*event),
                 Event::Step(event) => steps.push(event),
                 Event::Evaluated(event) => evaluations.push(event),
                 Event::Monitored(event) => monitored.push(event),

@@ -10,7 +10,7 @@ use crate::measure::probe::Measurement;
 #[non_exhaustive]
 pub enum Event {
     /// Training begins; once a run, also when it is resumed later, unless with another budget.
-    RunStarted(RunStarted),
+    RunStarted(Box<RunStarted>),
     /// A training step, or the last of several that are told of together.
     Step(Step),
     /// The network was evaluated.
@@ -344,7 +344,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn started() -> Event {
-        Event::RunStarted(RunStarted {
+        Event::RunStarted(Box::new(RunStarted {
             arch: "resnet20".into(),
             params: 269_722,
             macs: 31_000_000,
@@ -369,7 +369,20 @@ pub(crate) mod tests {
             carrier: String::new(),
             shards: 1,
             out: "runs/1".into(),
-        })
+        }))
+    }
+
+    #[test]
+    fn the_cpu_needs_no_words_and_a_gpu_is_named() {
+        let Event::RunStarted(mut run) = started() else { panic!("not a start") };
+        let plain = serde_json::to_string(&run).unwrap();
+        assert!(!plain.contains("device"), "{plain}");
+        assert_eq!(serde_json::from_str::<RunStarted>(&plain).unwrap(), *run);
+        run.device = "Fake 9".into();
+        run.device_why = Some("it is there".into());
+        let named = serde_json::to_string(&run).unwrap();
+        assert!(named.contains(r#""device":"Fake 9","device_why":"it is there""#), "{named}");
+        assert_eq!(serde_json::from_str::<RunStarted>(&named).unwrap(), *run);
     }
 
     #[test]
