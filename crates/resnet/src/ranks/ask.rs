@@ -137,3 +137,20 @@ pub fn threads_of(asked: usize, group: &Group) -> usize {
         _ => asked,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ranks::threads;
+
+    #[test]
+    fn several_processes_take_the_cpu_unless_told_otherwise() {
+        for ranks in threads(2) {
+            let opened = open_device(&Wanted::Auto, 1, &Some(ranks)).unwrap();
+            assert_eq!((opened.taken, opened.why), (Wanted::Cpu, None));
+            assert_eq!(opened.device.threads(), 1);
+        }
+        let alone = open_device(&Wanted::Cpu, 2, &None).unwrap();
+        assert_eq!((alone.taken, alone.device.threads()), (Wanted::Cpu, 2));
+    }
+}
