@@ -72,6 +72,8 @@ enum Verb {
     Draw(cmd::draw::Args),
     /// Time a network, and each step of it against what the machine can do
     Bench(cmd::bench::Args),
+    /// List what can compute: the CPU and the GPUs
+    Devices(cmd::devices::Args),
     /// List the networks, options, data formats and recipes
     Models(cmd::models::Args),
     /// Print a completion script for a shell
@@ -127,6 +129,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Summary(args) => cmd::summary::run(args),
         Verb::Draw(args) => cmd::draw::run(args),
         Verb::Bench(args) => cmd::bench::run(args),
+        Verb::Devices(args) => cmd::devices::run(args),
         Verb::Models(args) => cmd::models::run(args),
         Verb::Completions(args) => cmd::completions::run(args, Cli::command()),
     }

@@ -170,6 +170,9 @@ impl Human {
                 run.shards
             ));
         }
+        if let Some(why) = &run.device_why {
+            tell(&format!("device {}: {why}", run.device));
+        }
         if let Some(why) = &run.precision_why {
             tell(&format!("precision {}: {why}", run.precision));
         }

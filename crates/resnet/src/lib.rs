@@ -35,6 +35,7 @@
 //! |---|---|
 //! | [`engine`] | networks as graphs, plans and the devices that run them |
 //! | [`base`] | small tools, usable everywhere |
+//! | [`device`] | what computes: the CPU or a GPU |
 //! | [`ranks`] | several processes that train one network, and sums in an order of their own |
 //! | [`net`] | a catalogue of networks |
 //! | [`data`] | pictures: readers, augmentation, batches |
@@ -49,6 +50,7 @@ pub use resnet_engine as engine;
 
 pub mod base;
 pub mod data;
+pub mod device;
 pub mod measure;
 pub mod model;
 pub mod net;

@@ -22,6 +22,7 @@ const LIBRARY: &[&[&str]] = &[
         "base/text",
         "base/threads",
     ],
+    &["device"],
     &["net", "data", "ranks", "page/charts", "train/schedule", "measure/metric"],
     &["page/draw", "model", "measure/probe", "train/recipe"],
     &["model/foreign", "measure/summary", "measure/confidence"],
@@ -193,6 +194,10 @@ fn only_their_keepers_touch_the_outer_crates() {
             crate_name == "resnet" && file.starts_with("ranks/") || !text.contains("resnet_mpi"),
             "{crate_name}/{file}: only ranks speak to other processes"
         );
+        assert!(
+            crate_name == "resnet" && file == "device.rs" || !text.contains("resnet_gpu"),
+            "{crate_name}/{file}: only the room of devices knows which kinds there are"
+        );
         let is_code = |line: &&str| !line.trim_start().starts_with("//");
         for print in ["println!", "eprintln!", "print!(", "dbg!"] {
             assert!(
@@ -210,6 +215,6 @@ fn the_check_itself_can_fail() {
     assert_eq!(imports("crate::train::run()"), ["train/run"]);
     let after = "#[cfg(test)]\nmod tests;\nuse crate::train;\n#[cfg(test)]\nmod tests {\nuse crate::exec;\n}";
     assert_eq!(imports(without_tests(after)), ["train"]);
-    assert_eq!(room(LIBRARY, "train/recipe/keys"), Some((2, "train/recipe")));
+    assert_eq!(room(LIBRARY, "train/recipe/keys"), Some((3, "train/recipe")));
     assert_eq!(room(LIBRARY, "trainer"), None);
 }

@@ -22,6 +22,8 @@ fn new<'a>(changes: &[(&str, &str)]) -> Trainer<'a> {
     let fixed = [
         ("batch", "10"),
         ("precision", "f32"),
+        // Bits are those of one device.
+        ("device", "cpu"),
         ("schedule.kind", "constant"),
         ("warmup", "0it"),
         ("lr", "0.05"),
@@ -134,6 +136,22 @@ fn what_is_changed_before_the_first_checkpoint_stays_changed() {
     assert!(!run.join(train::LAST).exists());
     stopped(resume(&run, &[("epochs", "6")]), 7);
     assert_eq!(resume(&run, &[]).run().unwrap().ended.steps, 30);
+}
+
+#[test]
+fn another_device_may_go_on_with_a_run() {
+    let folder = Folder::new();
+    let run = folder.path("run");
+    stopped(new(&[("epochs", "2")]).out(&run), 3);
+    let config = |run: &Path| fs::read_to_string(run.join("config.toml")).unwrap();
+    assert!(config(&run).contains("device = \"cpu\"\n"), "{}", config(&run));
+    assert_eq!(resume(&run, &[("device", "auto")]).run().unwrap().ended.steps, 10);
+    assert!(config(&run).contains("device = \"auto\"\n"), "{}", config(&run));
+    // A model says nothing of the machine that it was trained on.
+    let model = Model::load(&run.join(train::MODEL)).unwrap();
+    assert!(model.tensors.metadata["recipe"].contains("device = \"auto\"\n"));
+    let wrong = resume(&run, &[("train.device", "quantum")]).run().err().unwrap().to_string();
+    assert!(wrong.contains("train.device") && wrong.contains("`gpu:NUMBER`"), "{wrong}");
 }
 
 #[test]
@@ -298,7 +316,7 @@ fn timeless(run: &Path) -> Vec<Event> {
     let events = events(run).into_iter().filter(|event| !matches!(event, Event::Saved { .. }));
     let timeless = events.map(|event| match event {
         Event::RunStarted(event) => {
-            Event::RunStarted(train::event::RunStarted { out: String::new(), ..event })
+            Event::RunStarted(Box::new(train::event::RunStarted { out: String::new(), ..*event }))
         }
         Event::Step(event) => {
             Event::Step(train::event::Step { images_per_s: 0.0, wait: 0.0, ..event })

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use resnet::device::{Wanted, label};
 use resnet::engine::exec;
 use resnet::engine::plan::Mode;
 use resnet::net::Arch;
 use resnet::study::bench::{Bench, Request, StepTime, bench};
 
+use super::flags::ComputeFlags;
 use super::precision::Asked;
 use crate::exit::Usage;
 use crate::term::{self, Out, tell};
@@ -41,9 +43,8 @@ pub(crate) struct Args {
     /// How maps are stored: f32, bf16, or auto for what is faster here
     #[arg(long, value_name = "P", value_enum, default_value = "auto", hide_possible_values = true)]
     precision: Asked,
-    /// Threads that compute; 0 is one for each core
-    #[arg(long, value_name = "N", default_value = "0", value_parser = super::flags::threads)]
-    threads: usize,
+    #[command(flatten)]
+    compute: ComputeFlags,
     /// Seconds to measure for
     #[arg(long, value_name = "S", default_value_t = 5.0)]
     seconds: f64,
@@ -81,7 +82,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         None => arch.default_input(),
     };
     let graph = arch.graph(input, arch.default_classes())?;
-    let device = exec::cpu(args.threads)?;
+    let device = args.compute.open()?;
     let threads = device.threads();
     let precision = args.precision.resolve(device.as_ref());
     let request = Request {
@@ -103,7 +104,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     if args.json {
         let mut json = serde_json::json!({
             "arch": arch.name(), "mode": args.mode, "precision": precision.name(),
-            "batch": batch, "threads": threads,
+            "batch": batch, "threads": threads, "device": label(device.as_ref()),
         });
         let more = serde_json::to_value(&found)?;
         if let (Some(json), Some(more)) = (json.as_object_mut(), more.as_object()) {
@@ -112,7 +113,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         out.json(json)?;
         return Ok(());
     }
-    write_totals(&mut out, &found)?;
+    write_totals(&mut out, &found, device.name())?;
     if args.layers {
         write_steps(&mut out, &found)?;
     }
@@ -125,7 +126,12 @@ fn run_op(args: &Args) -> anyhow::Result<()> {
                    a convolution's shape says it all";
         return Err(Usage(why.into()).into());
     }
-    let device = exec::cpu(args.threads)?;
+    if let Wanted::Gpu(_) = args.compute.device {
+        let why = "op times the kernels that the CPU may choose from, and a GPU has none; take \
+                   --device cpu";
+        return Err(Usage(why.into()).into());
+    }
+    let device = exec::cpu(args.compute.threads)?;
     let threads = device.threads();
     let time = Duration::from_secs_f64(args.seconds);
     let precision = args.precision.resolve(device.as_ref());
@@ -160,7 +166,7 @@ fn run_op(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn write_totals(out: &mut Out, found: &Bench) -> std::io::Result<()> {
+fn write_totals(out: &mut Out, found: &Bench, device: &str) -> std::io::Result<()> {
     writeln!(
         out,
         "{:.1} images/s; {:.2} ms a batch (median of {}, {:.2} to {:.2})",
@@ -168,10 +174,11 @@ fn write_totals(out: &mut Out, found: &Bench) -> std::io::Result<()> {
     )?;
     writeln!(
         out,
-        "{:.1} GFLOP/s, {:.1} % of {:.1} that the CPU can do in {}; memory gives {:.1} GB/s",
+        "{:.1} GFLOP/s, {:.1} % of {:.1} that the {} can do in {}; memory gives {:.1} GB/s",
         found.gflops,
         found.fraction_of_peak * 100.0,
         found.peak_gflops,
+        device.to_uppercase(),
         if found.multiplies_bf16 { "bf16" } else { "f32" },
         found.limits.bandwidth / 1e9
     )?;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use resnet::base::text;
 use resnet::data::{self, Dataset, OpenOptions};
-use resnet::engine::exec;
 use resnet::measure::confidence::{NoOptimum, fewest};
 use resnet::study::calibrate::{self, Calibrated, How, Pictures, Report};
 
+use super::flags::ComputeFlags;
 use super::parts::{Parts, parts};
 use super::paths::{keep_runs, load_model, model_file, recipe_of};
 use super::precision::Asked;
@@ -51,9 +51,8 @@ pub(crate) struct Args {
     /// How maps are stored: f32, bf16, or auto for what is faster here
     #[arg(long, value_name = "P", value_enum, default_value = "f32", hide_possible_values = true)]
     precision: Asked,
-    /// Threads that compute; 0 is one for each core
-    #[arg(long, value_name = "N", default_value = "0", value_parser = super::flags::threads)]
-    threads: usize,
+    #[command(flatten)]
+    compute: ComputeFlags,
     /// One JSON object on standard output
     #[arg(long)]
     json: bool,
@@ -92,7 +91,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let (data, split) = (args.data.as_deref(), args.split.as_deref());
     let Parts { source, name, part, train } = parts(data, split, &model, recipe.as_ref())?;
     let other = args.against.as_deref().map(others).transpose()?;
-    let device = exec::cpu(args.threads)?;
+    let device = args.compute.open()?;
     let how = How {
         wanted: args.wanted,
         data: format!("{source} ({name})"),

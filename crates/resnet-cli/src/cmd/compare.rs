@@ -67,7 +67,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let command = command_line();
-    let threads = args.flags.recipe.task.threads()?;
+    let (threads, device) = args.flags.recipe.task.compute.read()?;
     let trains = args.runs.is_empty() || args.depths.is_some() || args.archs.is_some();
     let mut watch = None;
     let (out, task, records) = if trains {
@@ -89,7 +89,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     } else {
         only_runs(&args)?;
         args.out.as_deref().map_or(Ok(()), |out| keep_runs("--out", out))?;
-        let (task, records) = compare::gather(&args.runs, threads.unwrap_or(0))?;
+        let (task, records) = compare::gather(&args.runs, &device, threads.unwrap_or(0))?;
         let out = match &args.out {
             Some(out) => out.clone(),
             None => free_directory(Path::new(STORE))?,
@@ -109,7 +109,8 @@ pub(super) fn stopped() -> anyhow::Error {
 
 /// Refuses what has no meaning where nothing is trained.
 fn only_runs(args: &Args) -> Result<(), Usage> {
-    let flags = args.flags.rows().into_iter().filter(|(flag, ..)| *flag != "--threads");
+    let free = |flag: &str| flag == "--threads" || flag == "--device";
+    let flags = args.flags.rows().into_iter().filter(|(flag, ..)| !free(flag));
     let recipe = (args.flags.recipe.name != RECIPE).then_some("--recipe");
     let seeds = args.seeds.map(|_| "--seeds");
     let mut given = flags.filter_map(|(flag, _, value)| value.is_some().then_some(flag));

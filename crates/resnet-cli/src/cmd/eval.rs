@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use resnet::engine::exec::{self, Device};
+use resnet::engine::exec::Device;
 use resnet::measure::evaluate::{self, Crops, How, Report, evaluate_as};
 use resnet::model::Model;
-use resnet::ranks::{is_first, threads_of};
+use resnet::ranks::is_first;
 use resnet::train::recipe::Recipe;
 
+use super::flags::ComputeFlags;
 use super::parts::{Parts, parts};
 use super::paths::{keep_runs, load_model, recipe_of};
 use super::precision::Asked;
@@ -47,9 +48,8 @@ pub(crate) struct Args {
     /// How maps are stored: f32, bf16, or auto for what is faster here
     #[arg(long, value_name = "P", value_enum, default_value = "f32", hide_possible_values = true)]
     precision: Asked,
-    /// Threads that compute; 0 is one for each core
-    #[arg(long, value_name = "N", default_value = "0", value_parser = super::flags::threads)]
-    threads: usize,
+    #[command(flatten)]
+    compute: ComputeFlags,
     /// One JSON object on standard output
     #[arg(long)]
     json: bool,
@@ -78,7 +78,7 @@ fn open(args: &Args) -> anyhow::Result<Opened> {
     let recipe = recipe_of(&args.model, &model)?;
     let (data, split) = (args.data.as_deref(), args.split.as_deref());
     let parts = parts(data, split, &model, recipe.as_ref())?;
-    let device = exec::cpu(threads_of(args.threads, &ranks::group()))?;
+    let device = args.compute.open()?;
     Ok(Opened { model, recipe, parts, device, crops })
 }
 

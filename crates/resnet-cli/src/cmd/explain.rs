@@ -6,7 +6,7 @@ use resnet::study::explain::{self, Request, STEPS, Words};
 use resnet::train::recipe::Recipe;
 
 use super::compare::{Terminal, stopped};
-use super::flags::known_threads;
+use super::flags::{self, ComputeKeys};
 use super::paths::keep_runs;
 use crate::term::{self, command_without, tell};
 
@@ -26,9 +26,8 @@ pub(crate) struct Args {
     /// Seed of all randomness
     #[arg(long, value_name = "N")]
     seed: Option<String>,
-    /// Threads that compute; 0 is one for each core
-    #[arg(long, value_name = "N", value_parser = known_threads)]
-    threads: Option<String>,
+    #[command(flatten)]
+    compute: ComputeKeys,
     /// How maps are stored: f32, bf16, or auto for what is faster here
     #[arg(long, value_name = "P")]
     precision: Option<String>,
@@ -45,13 +44,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         ("train.steps".to_owned(), args.steps.to_string()),
         ("train.monitor_every".to_owned(), "0it".to_owned()),
     ];
-    let given = [
-        ("train.seed", args.seed),
-        ("train.threads", args.threads),
-        ("train.precision", args.precision),
-    ];
-    let given = given.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
-    changes.extend(given);
+    let [threads, device] = args.compute.rows();
+    let seed = ("--seed", "train.seed", &args.seed);
+    let precision = ("--precision", "train.precision", &args.precision);
+    changes.extend(flags::changes(&[seed, threads, device, precision]));
     let out = args.out.unwrap_or_else(|| STORE.into());
     keep_runs("--out", &out)?;
     let request = Request {

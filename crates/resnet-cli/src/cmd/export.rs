@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use resnet::data::{self, Dataset, OpenOptions};
 use resnet::model::export::{self, FORMATS, Options, Stored};
 
+use super::flags::ComputeFlags;
 use super::paths::load_model;
 use crate::exit::Usage;
 use crate::term::{self, grouped, tell};
@@ -51,9 +52,8 @@ pub(crate) struct Args {
     /// Licence of the weights, kept in the file
     #[arg(long, value_name = "TEXT")]
     licence: Option<String>,
-    /// Threads that compute; 0 is one for each core
-    #[arg(long, value_name = "N", default_value = "0", value_parser = super::flags::threads)]
-    threads: usize,
+    #[command(flatten)]
+    compute: ComputeFlags,
     /// One JSON object on standard output
     #[arg(long)]
     json: bool,
@@ -108,7 +108,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let bytes = std::fs::metadata(&args.out)?.len();
     let difference = match &pictures {
         Some(pictures) => {
-            let device = resnet::engine::exec::cpu(args.threads)?;
+            let device = args.compute.open()?;
             let device = device.as_ref();
             Some(export::verify(&model, &args.out, format, &options, pictures, device)?)
         }

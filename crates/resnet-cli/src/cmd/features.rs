@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Instant;
 
-use resnet::engine::exec;
 use resnet::model::Model;
 use resnet::study::features::{Asked, Features, Material, features, save};
 
+use super::flags::ComputeKeys;
 use super::paths::recipe_of;
 use crate::exit::Usage;
 use crate::term::{self, Out, bar, command_line, duration, grouped, tell};
@@ -36,7 +36,7 @@ pub(super) struct Around<'a> {
     pub(super) data: Option<&'a str>,
     pub(super) pictures: Option<usize>,
     pub(super) seed: u64,
-    pub(super) threads: usize,
+    pub(super) compute: &'a ComputeKeys,
     pub(super) out: Option<&'a Path>,
     pub(super) json: bool,
 }
@@ -50,7 +50,7 @@ pub(super) fn run(flags: &Flags, around: &Around<'_>) -> anyhow::Result<()> {
     let source = named.or(around.data).map(str::to_owned).or(own);
     let source = source.unwrap_or_else(|| "builtin".into());
     let material = Material::open(around.model, &source)?;
-    let device = exec::cpu(around.threads)?;
+    let device = around.compute.open()?;
     let asked = Asked {
         channels: flags.channels as usize,
         made: flags.made.min(flags.channels) as usize,

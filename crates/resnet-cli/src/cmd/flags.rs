@@ -3,12 +3,18 @@
 //! A command that means something else by a flag, or wants it, says so with `mut_arg`.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use resnet::train::recipe::{KEYS, Key, Recipe, split_override};
+use resnet::device::Wanted;
+use resnet::engine::exec::Device;
+use resnet::ranks::open_device;
+use resnet::train::recipe::{KEYS, Key, Recipe, Train, split_override};
 
 use super::address::address;
 use crate::exit::Usage;
 use crate::live;
+use crate::ranks;
+use crate::term::tell;
 
 /// A key of a recipe and what it becomes.
 type Change = (String, String);
@@ -17,16 +23,78 @@ type Change = (String, String);
 pub(super) type Row<'a> = (&'static str, &'static str, &'a Option<String>);
 
 /// Reads `--threads`, wherever it stands: as the recipes' key of the same meaning.
-pub(super) fn threads(text: &str) -> Result<usize, String> {
+fn threads(text: &str) -> Result<usize, String> {
     let key = KEYS.iter().find(|key| key.name == "train.threads");
     let expected = key.map(Key::expected).unwrap_or_default();
     let recipe = Recipe::default().with(&[("train.threads".into(), text.into())]);
     Ok(recipe.map_err(|_| format!("expected {expected}"))?.train.threads)
 }
 
-/// The same as the text that it was.
-pub(super) fn known_threads(text: &str) -> Result<String, String> {
+/// Checks it where it is kept as text.
+fn known_threads(text: &str) -> Result<String, String> {
     threads(text).map(|_| text.to_owned())
+}
+
+/// Checks `--device` where it is kept as text.
+fn known_device(text: &str) -> Result<String, String> {
+    text.parse::<Wanted>().map(|_| text.to_owned())
+}
+
+/// What computes, of a command without a recipe.
+#[derive(clap::Args)]
+pub(super) struct ComputeFlags {
+    /// Threads that compute; 0 is one for each core
+    #[arg(long, value_name = "N", default_value = "0", value_parser = threads)]
+    pub(super) threads: usize,
+    /// What computes: cpu, gpu, gpu:N, gpu:NAME, or auto for a GPU that is faster than the CPU
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub(super) device: Wanted,
+}
+
+impl ComputeFlags {
+    /// Opens it; where there was a choice, what was taken is told.
+    pub(super) fn open(&self) -> anyhow::Result<Arc<dyn Device>> {
+        self.open_telling(tell)
+    }
+
+    /// The same, told in another form.
+    pub(super) fn open_telling(&self, tell: impl Fn(&str)) -> anyhow::Result<Arc<dyn Device>> {
+        let opened = open_device(&self.device, self.threads, &ranks::group())?;
+        if let Some(why) = opened.why {
+            tell(&format!("device {}: {why}", opened.taken));
+        }
+        Ok(opened.device)
+    }
+}
+
+/// What computes, of a command with a recipe.
+#[derive(clap::Args)]
+pub(super) struct ComputeKeys {
+    /// Threads that compute; 0 is one for each core
+    #[arg(long, value_name = "N", value_parser = known_threads)]
+    threads: Option<String>,
+    /// What computes: cpu, gpu, gpu:N, gpu:NAME, or auto for a GPU that is faster than the CPU
+    #[arg(long, value_name = "DEVICE", value_parser = known_device)]
+    device: Option<String>,
+}
+
+impl ComputeKeys {
+    /// Each flag, given or not.
+    pub(super) fn rows(&self) -> [Row<'_>; 2] {
+        [("--threads", "train.threads", &self.threads), ("--device", "train.device", &self.device)]
+    }
+
+    /// What they say where no recipe is loaded that would read them; threads only where given.
+    pub(super) fn read(&self) -> anyhow::Result<(Option<usize>, Wanted)> {
+        let Train { threads, device, .. } = Recipe::default().with(&changes(&self.rows()))?.train;
+        Ok((self.threads.is_some().then_some(threads), device))
+    }
+
+    /// As [`ComputeFlags::open`].
+    pub(super) fn open(&self) -> anyhow::Result<Arc<dyn Device>> {
+        let (threads, device) = self.read()?;
+        ComputeFlags { threads: threads.unwrap_or(0), device }.open()
+    }
 }
 
 /// Flags of every command that looks at a network and pictures as a recipe has them.
@@ -39,9 +107,8 @@ pub(super) struct TaskFlags {
     /// Seed of all randomness
     #[arg(long, value_name = "N")]
     pub(super) seed: Option<String>,
-    /// Threads that compute; 0 is one for each core
-    #[arg(long, value_name = "N", value_parser = known_threads)]
-    threads: Option<String>,
+    #[command(flatten)]
+    pub(super) compute: ComputeKeys,
 }
 
 /// Flags of every command that trains by a recipe.
@@ -79,25 +146,21 @@ pub(super) struct BudgetFlags {
 
 impl TaskFlags {
     /// Each flag, given or not.
-    pub(super) fn rows(&self) -> [Row<'_>; 3] {
+    pub(super) fn rows(&self) -> [Row<'_>; 4] {
+        let [threads, device] = self.compute.rows();
         [
             ("--data", "data.source", &self.data),
             ("--seed", "train.seed", &self.seed),
-            ("--threads", "train.threads", &self.threads),
+            threads,
+            device,
         ]
-    }
-
-    /// The number of threads, where no recipe is loaded that would read it.
-    pub(super) fn threads(&self) -> Result<Option<usize>, Usage> {
-        let threads = self.threads.as_deref().map(threads).transpose();
-        threads.map_err(|problem| Usage(format!("--threads: {problem}")))
     }
 }
 
 impl RecipeFlags {
     /// Each flag, given or not.
-    pub(super) fn rows(&self) -> [Row<'_>; 7] {
-        let [data, seed, threads] = self.task.rows();
+    pub(super) fn rows(&self) -> [Row<'_>; 8] {
+        let [data, seed, threads, device] = self.task.rows();
         [
             data,
             ("--epochs", "train.epochs", &self.epochs),
@@ -106,16 +169,17 @@ impl RecipeFlags {
             ("--precision", "train.precision", &self.precision),
             seed,
             threads,
+            device,
         ]
     }
 }
 
 impl BudgetFlags {
     /// Each flag, given or not.
-    pub(super) fn rows(&self) -> [Row<'_>; 8] {
-        let [data, epochs, batch, lr, precision, seed, threads] = self.recipe.rows();
+    pub(super) fn rows(&self) -> [Row<'_>; 9] {
+        let [data, epochs, batch, lr, precision, seed, threads, device] = self.recipe.rows();
         let steps = ("--steps", "train.steps", &self.steps);
-        [data, epochs, steps, batch, lr, precision, seed, threads]
+        [data, epochs, steps, batch, lr, precision, seed, threads, device]
     }
 }
 

@@ -122,7 +122,7 @@ fn features_of(args: &Args, path: &Path) -> anyhow::Result<()> {
         data: args.flags.data.as_deref(),
         pictures: args.pictures,
         seed: seed(args)?,
-        threads: args.flags.threads()?.unwrap_or(0),
+        compute: &args.flags.compute,
         out: args.out.as_deref(),
         json: args.json,
     };
@@ -146,7 +146,8 @@ fn initial(args: &Args) -> anyhow::Result<Task> {
 fn of_model(args: &Args, model: &Model) -> anyhow::Result<Task> {
     let own = recipe_of(Path::new(&args.network), model)?.map(|recipe| recipe.data.source);
     let source = args.flags.data.clone().or(own);
-    Ok(Task::of_model(model, source.as_deref(), args.flags.threads()?)?)
+    let (threads, device) = args.flags.compute.read()?;
+    Ok(Task::of_model(model, source.as_deref(), &device, threads)?)
 }
 
 /// The model of a file, or of a run: its last state, whether it is finished or not.

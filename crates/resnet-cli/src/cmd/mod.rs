@@ -9,6 +9,7 @@ mod cams;
 pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod data;
+pub(crate) mod devices;
 pub(crate) mod draw;
 pub(crate) mod eval;
 pub(crate) mod explain;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use resnet::data::{self, Dataset, OpenOptions};
+use resnet::device::Wanted;
 use resnet::model::Model;
 use resnet::train::recipe::Recipe;
 use resnet::train::task::Task;
@@ -37,7 +38,8 @@ pub(super) fn parts(
         );
     }
     if let (None, Some(recipe)) = (data, recipe) {
-        let task = Task::of_model(model, Some(&recipe.data.source), None)?;
+        // Nothing is computed here.
+        let task = Task::of_model(model, Some(&recipe.data.source), &Wanted::Cpu, None)?;
         for warning in &task.warnings {
             tell(&format!("warning: {warning}"));
         }

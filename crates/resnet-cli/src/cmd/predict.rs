@@ -11,6 +11,7 @@ use resnet::measure::evaluate::UseError;
 use resnet::measure::predict::{Ask, Guess, How, Look, Predictor};
 
 use super::cams::Cams;
+use super::flags::ComputeFlags;
 use super::paths::model_file;
 use super::precision::Asked;
 use crate::exit::Usage;
@@ -48,9 +49,8 @@ pub(crate) struct Args {
     /// How maps are stored: f32, bf16, or auto for what is faster here
     #[arg(long, value_name = "P", value_enum, default_value = "f32", hide_possible_values = true)]
     precision: Asked,
-    /// Threads that compute; 0 is one for each core
-    #[arg(long, value_name = "N", default_value = "0", value_parser = super::flags::threads)]
-    threads: usize,
+    #[command(flatten)]
+    compute: ComputeFlags,
     /// One JSON object a picture on standard output
     #[arg(long)]
     json: bool,
@@ -62,7 +62,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let (inputs, lost) = inputs(&args.images)?;
-    let device = resnet::engine::exec::cpu(args.threads)?;
+    let device = args.compute.open()?;
     let device = device.as_ref();
     let model = model_file(&args.model)?;
     let how = How { precision: args.precision.resolve(device), explain: args.cam.is_some() };

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use resnet::base::text;
-use resnet::engine::exec;
 use resnet_server::{Options, Server, Source, Tokens};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::address::address;
+use super::flags::ComputeFlags;
 use super::paths::model_file;
 use super::precision::Asked;
 use crate::places::is_made;
@@ -35,9 +35,8 @@ pub(crate) struct Args {
     /// Address for gRPC [default: none]
     #[arg(long, value_name = "ADDR", value_parser = address)]
     grpc: Option<SocketAddr>,
-    /// Threads that compute; 0 is one for each core
-    #[arg(long, value_name = "N", default_value = "0", value_parser = super::flags::threads)]
-    threads: usize,
+    #[command(flatten)]
+    compute: ComputeFlags,
     /// How maps are stored: f32, bf16, or auto for what is faster here
     #[arg(long, value_name = "P", value_enum, default_value = "auto", hide_possible_values = true)]
     precision: Asked,
@@ -118,11 +117,11 @@ enum Form {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let sources = args.models.iter().map(|text| source(text)).collect::<Result<_, _>>()?;
-    let device = exec::cpu(args.threads)?;
+    let form = args.log;
+    let device = args.compute.open_telling(|line| say(form, line))?;
     let tokens = args.token_file.as_deref().map(tokens).transpose()?;
     let mut options = Options::on(args.listen);
     options.grpc = args.grpc;
-    let form = args.log;
     options.precision = args.precision.resolve_telling(device.as_ref(), |line| say(form, line));
     options.timeout = args.timeout;
     options.max_wait = args.max_wait;
@@ -165,7 +164,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     }
     server.load()?;
     // A server lives long, and large pictures are few. Loading is quicker without.
-    exec::Telling::keep_nothing_large();
+    resnet::engine::exec::Telling::keep_nothing_large();
     say(form, &format!("ready after {:.2} s", began.elapsed().as_secs_f64()));
     for signal in signals.forever() {
         if signal == SIGHUP {

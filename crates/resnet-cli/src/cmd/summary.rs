@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use resnet::engine::exec;
+use resnet::device::Wanted;
 use resnet::engine::graph::Shape;
 use resnet::engine::plan::{Options, Plan};
 use resnet::measure::summary::{Summary, summary};
@@ -10,6 +10,7 @@ use resnet::model::published::Published;
 use resnet::net::Arch;
 use resnet::train::recipe::split_override;
 
+use super::flags::ComputeFlags;
 use super::paths::load_model;
 use super::precision::Asked;
 use crate::exit::Usage;
@@ -51,6 +52,9 @@ pub(crate) struct Args {
         hide_possible_values = true
     )]
     precision: Asked,
+    /// What computes, for --plan: cpu, gpu, gpu:N, gpu:NAME, or auto for a GPU that is faster
+    #[arg(long, value_name = "DEVICE", requires = "plan", default_value = "auto")]
+    device: Wanted,
     /// One JSON object on standard output
     #[arg(long, conflicts_with = "plan")]
     json: bool,
@@ -74,7 +78,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     if args.json {
         out.json(serde_json::to_string(&summary)?)?;
     } else if args.plan {
-        let device = exec::cpu(1)?;
+        let device = ComputeFlags { threads: 0, device: args.device }.open()?;
         let options = Options {
             precision: args.precision.resolve(device.as_ref()),
             ..Options::train(args.batch, 0.0)

@@ -65,9 +65,9 @@ fn commands_that_are_told_can_be_typed() {
 /// Whoever uses the library has no flags.
 #[test]
 fn the_library_speaks_of_no_flags_and_no_commands() {
-    const VERBS: [&str; 14] = [
+    const VERBS: [&str; 15] = [
         "train", "finetune", "eval", "predict", "data", "import", "export", "compare", "explain",
-        "inspect", "summary", "draw", "bench", "models",
+        "inspect", "summary", "draw", "bench", "models", "devices",
     ];
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut folders: Vec<_> = ["resnet", "resnet-engine", "resnet-formats", "resnet-kernels"]

@@ -6,6 +6,7 @@ mod calibrate;
 mod commands;
 mod compare;
 mod data;
+mod devices;
 mod draw;
 mod explain;
 mod export_events;

@@ -3,26 +3,16 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::error::{ExecError, OpenError};
+use super::error::ExecError;
 use crate::plan::Plan;
 use crate::step::{Precision, SlotId, Space};
 
-/// A kind of device.
-pub struct DeviceKind {
-    /// What [`open`](super::open) calls it.
-    pub name: &'static str,
-    /// One line for lists.
-    pub about: &'static str,
-    /// Opens it with so many threads of the host, at least 1.
-    pub open: fn(usize) -> Result<Arc<dyn Device>, OpenError>,
-}
-
 /// Something that runs plans. All that it prepares share its threads.
 pub trait Device: Send + Sync {
-    /// Its name in [`DEVICES`](super::DEVICES).
+    /// The kind of device: `cpu` or `gpu`.
     fn name(&self) -> &'static str;
 
-    /// What computes, such as an instruction set.
+    /// What computes: a CPU's instruction set, or what a GPU is called.
     fn about(&self) -> String;
 
     /// Threads of the host that it uses.

@@ -136,7 +136,7 @@ impl Told {
         match event {
             Event::RunStarted(started) => {
                 self.clock.start(&started);
-                self.started = Some(started);
+                self.started = Some(*started);
             }
             Event::Evaluated(evaluated) => self.evaluated(evaluated),
             Event::Entered { step, message } => remember(&mut self.entered, step, message),

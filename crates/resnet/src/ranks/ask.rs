@@ -4,6 +4,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use resnet_engine::exec::OpenError;
+
+use crate::device::{self, Opened, Wanted};
+
 /// Blocking calls, made by every rank in the same order.
 pub trait Calls {
     /// Part r of `send` goes to rank r; part r of `recv` came from rank r. Both hold one part of
@@ -113,10 +117,40 @@ pub fn is_first(group: &Group) -> bool {
     group.as_ref().is_none_or(|ranks| ranks.rank() == 0)
 }
 
+/// Opens what computes: of several processes, which would share a GPU, each takes the CPU unless
+/// told otherwise.
+///
+/// # Errors
+/// As [`device::open`].
+pub fn open_device(wanted: &Wanted, threads: usize, group: &Group) -> Result<Opened, OpenError> {
+    let wanted = match (wanted, group) {
+        (Wanted::Auto, Some(ranks)) if ranks.count() > 1 => &Wanted::Cpu,
+        _ => wanted,
+    };
+    device::open(wanted, threads_of(threads, group))
+}
+
 /// Threads that compute: those asked for, or for 0 this process's part of its machine.
 pub fn threads_of(asked: usize, group: &Group) -> usize {
     match (asked, group) {
         (0, Some(ranks)) => ranks.threads().unwrap_or(0),
         _ => asked,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ranks::threads;
+
+    #[test]
+    fn several_processes_take_the_cpu_unless_told_otherwise() {
+        for ranks in threads(2) {
+            let opened = open_device(&Wanted::Auto, 1, &Some(ranks)).unwrap();
+            assert_eq!((opened.taken, opened.why), (Wanted::Cpu, None));
+            assert_eq!(opened.device.threads(), 1);
+        }
+        let alone = open_device(&Wanted::Cpu, 2, &None).unwrap();
+        assert_eq!((alone.taken, alone.device.threads()), (Wanted::Cpu, 2));
     }
 }

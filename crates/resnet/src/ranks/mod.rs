@@ -14,6 +14,8 @@ pub mod tree;
 
 pub(crate) use agree::read_each;
 pub use agree::{gather, have_failed_together, together};
-pub use ask::{Calls, Group, Pending, Ranks, RanksError, Work, ask, is_first, threads_of};
+pub use ask::{
+    Calls, Group, Pending, Ranks, RanksError, Work, ask, is_first, open_device, threads_of,
+};
 pub use sum::{Buffers, Spread, ordered_sum};
 pub use threads::threads;

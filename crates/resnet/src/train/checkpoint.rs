@@ -142,12 +142,13 @@ pub(super) fn save(job: &Job, progress: &Progress, path: &Path) -> Result<(), Tr
 
 /// What may be another when a run goes on: where things are, how fast it goes, how long it goes on,
 /// what is looked at and kept.
-pub(super) const FREE: [&str; 10] = [
+pub(super) const FREE: [&str; 11] = [
     "train.epochs",
     "train.steps",
     "train.patience",
     "train.keep",
     "train.threads",
+    "train.device",
     "train.workers",
     "train.checkpoint_every",
     "train.monitor_every",

@@ -54,12 +54,20 @@ pub(super) fn check_same(ranks: &Group, job: &Job) -> Result<(), TrainError> {
     for (rank, other) in all.iter().enumerate() {
         let pairs = [
             ("version", &first.version, &other.version, "install the same one everywhere"),
-            (
-                "instruction set",
-                &first.computes,
-                &other.computes,
-                "results differ between them; restrict all to the lowest by RESNET_ISA",
-            ),
+            match [&first.computes, &other.computes].map(|computes| computes.starts_with(CPU)) {
+                [true, true] => (
+                    "instruction set",
+                    &first.computes,
+                    &other.computes,
+                    "results differ between them; restrict all to the lowest by RESNET_ISA",
+                ),
+                _ => (
+                    "device",
+                    &first.computes,
+                    &other.computes,
+                    "results differ between them; name one that all have by `train.device`",
+                ),
+            },
             ("recipe", &first.recipe, &other.recipe, "start all with the same command"),
             (
                 "data",
@@ -87,6 +95,9 @@ fn difference<'a>(a: &'a str, b: &'a str) -> (&'a str, &'a str) {
     let mut lines = a.lines().zip(b.lines());
     lines.find(|(a, b)| a != b).unwrap_or((a, b))
 }
+
+/// How what a CPU computes with begins.
+const CPU: &str = "cpu ";
 
 /// What decides the bits of a device's results.
 fn computes(device: &dyn Device) -> String {

@@ -17,6 +17,7 @@ use super::outside::{self, LOCK};
 use crate::base::files::{self, FileError};
 use crate::base::machine;
 use crate::data;
+use crate::device;
 use crate::train::event::{self, Event};
 use crate::train::recipe::Recipe;
 use crate::train::task::GIVEN;
@@ -361,6 +362,7 @@ fn environment(command: &str, device: &dyn Device) -> BTreeMap<&'static str, Str
         ("cores", cores.to_string()),
         ("cpu", machine::cpu().unwrap_or_else(|| "unknown".into())),
         (BEGAN_IN, std::env::current_dir().unwrap_or_default().to_string_lossy().into_owned()),
+        ("device", device::label(device)),
         ("isa", device.about()),
         ("threads", device.threads().to_string()),
         ("resnet", env!("CARGO_PKG_VERSION").to_string()),

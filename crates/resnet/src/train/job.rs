@@ -12,6 +12,7 @@ use super::recipe::{Calendar, Keep, Recipe};
 use super::schedule::Schedule;
 use super::task::Task;
 use crate::data::{self, Loader, LoaderOptions, OnBroken};
+use crate::device::{self, Wanted};
 use crate::measure::evaluate::{BATCH, Evaluation, evaluate_while, plan_within, share};
 use crate::measure::summary;
 use crate::model::{self, Model};
@@ -198,10 +199,11 @@ impl Job {
     }
 
     /// The recipe as model files carry it: without what depends on the machine and changes no
-    /// result.
+    /// result, but for the last digits between devices.
     pub(super) fn portable_recipe(&self) -> String {
         let mut recipe = self.task.recipe.clone();
         recipe.train.threads = 0;
+        recipe.train.device = Wanted::Auto;
         recipe.train.workers = None;
         recipe.to_toml()
     }
@@ -233,6 +235,8 @@ impl Job {
             pace: self.pace(),
             precision: self.learner.session.plan().options.precision.to_string(),
             precision_why: task.precision_why.map(str::to_owned),
+            device: device::label(task.device.as_ref()),
+            device_why: task.device_why.clone(),
             sizes: task.sizes.clone(),
             ranks: task.ranks.as_ref().map_or(1, |ranks| ranks.count() as u64),
             carrier: task.ranks.as_ref().map_or_else(String::new, |ranks| ranks.about()),

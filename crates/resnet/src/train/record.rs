@@ -102,7 +102,7 @@ impl<'a> Record<'a> {
             _ => None,
         });
         let again = known == Some(started.steps);
-        let event = Event::RunStarted(started);
+        let event = Event::RunStarted(Box::new(started));
         if again {
             self.observer.event(&event);
             return Ok(());

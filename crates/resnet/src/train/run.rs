@@ -66,7 +66,7 @@ impl<'a> Run<'a> {
         let record = Record::start(company::together(&job.task.ranks, directory)?, observer)?;
         let mut run = Run::new(job, record, progress);
         let started = run.job.started(run.record.root());
-        run.record.emit(Event::RunStarted(started))?;
+        run.record.emit(Event::RunStarted(Box::new(started)))?;
         for message in std::mem::take(&mut run.job.task.warnings) {
             run.warn(message, 0)?;
         }

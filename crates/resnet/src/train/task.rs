@@ -7,11 +7,12 @@ use crate::data::{
     self, Augment, DataError, Dataset, Loader, LoaderOptions, Normalize, OnBroken, OpenOptions,
     Preprocess, RandomResizedCrop, Subset, Transform,
 };
+use crate::device::{self, Opened, Wanted};
 use crate::model::{Model, ModelError};
 use crate::net::{Arch, ArchError, OPTIONS};
 use crate::ranks::Group;
 use crate::train::recipe::{self, ImageFacts, Recipe, RecipeError};
-use resnet_engine::exec::{self, Device, OpenError};
+use resnet_engine::exec::{Device, OpenError};
 use resnet_engine::graph::{Graph, Shape};
 
 /// What `data.source` says of pictures that a program gave.
@@ -57,6 +58,8 @@ pub struct Task {
     pub start: Option<Arc<Model>>,
     /// What computes.
     pub device: Arc<dyn Device>,
+    /// Why it does, where the recipe left that to this machine.
+    pub device_why: Option<String>,
     /// The processes that train together.
     pub ranks: Group,
 }
@@ -106,12 +109,12 @@ impl Task {
     /// # Errors
     /// [`TaskError`].
     pub fn open(recipe: Recipe) -> Result<Task, TaskError> {
-        let device = exec::cpu(recipe.train.threads)?;
+        let Opened { device, why, .. } = device::open(&recipe.train.device, recipe.train.threads)?;
         let start = match recipe.model.start.as_str() {
             "" => None,
             path => Some(Arc::new(Model::load(Path::new(path))?)),
         };
-        Task::from(recipe, start, device)
+        Ok(Task { device_why: why, ..Task::from(recipe, start, device)? })
     }
 
     /// The same with a model to start from that is loaded already, in the place of the file that
@@ -158,13 +161,14 @@ impl Task {
     }
 
     /// What a model file was trained for: its network and preprocessing, and the data that its
-    /// recipe names, or `data`.
+    /// recipe names, or `data`. What computes is wanted anew, as a model file does not say.
     ///
     /// # Errors
     /// [`TaskError`]; the data has a class that the model does not know.
     pub fn of_model(
         model: &Model,
         data: Option<&str>,
+        device: &Wanted,
         threads: Option<usize>,
     ) -> Result<Task, TaskError> {
         let mut recipe = match model.tensors.metadata.get("recipe") {
@@ -175,9 +179,10 @@ impl Task {
             recipe.data.source = data.into();
         }
         recipe.train.threads = threads.unwrap_or(recipe.train.threads);
+        recipe.train.device = device.clone();
         let pictures = Pictures::open(&recipe)?;
-        let device = exec::cpu(recipe.train.threads)?;
-        Task::with(recipe, model, pictures, device)
+        let Opened { device, why, .. } = device::open(device, recipe.train.threads)?;
+        Ok(Task { device_why: why, ..Task::with(recipe, model, pictures, device)? })
     }
 
     /// The same data with a model's network and preprocessing.
@@ -211,6 +216,7 @@ impl Task {
             sizes: None,
             start: None,
             device,
+            device_why: None,
             ranks: None,
         })
     }
@@ -334,6 +340,7 @@ impl Task {
             sizes,
             start,
             device,
+            device_why: None,
             ranks: None,
         })
     }

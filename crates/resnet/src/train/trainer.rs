@@ -3,21 +3,21 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use resnet_engine::exec::{self, Device};
+use resnet_engine::exec::Device;
 
 use super::checkpoint::FREE;
 use super::directory::{self, Directory, LAST, Place, ResumeCommand};
 use super::event::Event;
 use super::job::Job;
 use super::observe::{Events, Observer};
-use super::recipe::{Recipe, RecipeError};
+use super::recipe::{Recipe, RecipeError, Train};
 use super::run::Run;
 use super::task::{GIVEN, Task, TaskError};
 use super::{TrainError, Trained, company};
 use crate::base::files;
 use crate::data::Dataset;
 use crate::model::Model;
-use crate::ranks::{Group, Ranks, is_first, threads_of};
+use crate::ranks::{Group, Ranks, is_first, open_device};
 
 /// Trains a network: on data that a recipe names or any [`Dataset`], with or without a run
 /// directory.
@@ -102,9 +102,9 @@ impl<'a> Trainer<'a> {
     /// Continues the run in a directory where its last checkpoint stands; it ends with the same
     /// bits as a run that never stopped.
     ///
-    /// The recipe is the run's. What may be set is how fast it goes (`train.threads`,
-    /// `train.workers`), where its files are (`data.source`), what is looked at and kept
-    /// (`train.monitor_every`, `train.checkpoint_every`, `train.keep`), and when it ends
+    /// The recipe is the run's. What may be set is how fast it goes (`train.device`,
+    /// `train.threads`, `train.workers`), where its files are (`data.source`), what is looked at
+    /// and kept (`train.monitor_every`, `train.checkpoint_every`, `train.keep`), and when it ends
     /// (`train.epochs`, `train.steps`, `train.patience`): a finished run goes on with more epochs,
     /// at the rates that the longer run has from there on.
     pub fn resume(directory: impl Into<PathBuf>) -> Trainer<'a> {
@@ -141,7 +141,7 @@ impl<'a> Trainer<'a> {
         self
     }
 
-    /// Computes there; without it, this machine's CPU does.
+    /// Computes there; without it, where `train.device` says.
     #[must_use]
     pub fn device(mut self, device: Arc<dyn Device>) -> Trainer<'a> {
         self.device = Some(device);
@@ -307,18 +307,23 @@ impl<'a> Trainer<'a> {
     }
 
     fn task(self, recipe: Recipe) -> Result<Task, TaskError> {
-        let device = match self.device {
-            Some(device) => device,
-            None => exec::cpu(threads_of(recipe.train.threads, &self.ranks))?,
+        let (device, why) = match self.device {
+            Some(device) => (device, None),
+            None => {
+                let Train { device, threads, .. } = &recipe.train;
+                let opened = open_device(device, *threads, &self.ranks)?;
+                (opened.device, opened.why)
+            }
         };
         let start = match (self.start, recipe.model.start.as_str()) {
             (Some(model), _) => Some(model),
             (None, "") => None,
             (None, path) => Some(Arc::new(Model::load(Path::new(path))?)),
         };
-        match self.train {
+        let task = match self.train {
             Some(train) => Task::of_data(recipe, train, self.eval, start, device),
             None => Task::from(recipe, start, device),
-        }
+        }?;
+        Ok(Task { device_why: why, ..task })
     }
 }

@@ -45,6 +45,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let mut changes = vec![("data.source".to_string(), args.data.clone())];
     changes.extend(args.seed.map(|seed| ("train.seed".to_string(), seed)));
     add_changes(&mut changes, &args.rest)?;
+    // No network is run.
+    changes.push(("train.device".into(), "cpu".into()));
     let task = Task::open(Recipe::load(&args.recipe, &changes)?)?;
     for warning in &task.warnings {
         tell(&format!("warning: {warning}"));

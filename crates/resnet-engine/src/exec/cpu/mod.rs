@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use resnet_kernels::{Isa, peak, winograd_switch};
 
-use super::device::{Backend, Device, DeviceKind, Keep, Kernel, Limits};
+use super::device::{Backend, Device, Keep, Kernel, Limits};
 use super::error::{ExecError, OpenError};
 use crate::plan::Plan;
 use crate::step::Precision;
@@ -27,30 +27,25 @@ use executor::Executor;
 pub use resnet_kernels::Telling;
 pub use time::{ConvTime, time_convolution};
 
-/// The row of this device.
-pub(super) const KIND: DeviceKind =
-    DeviceKind { name: "cpu", about: "this machine's cores", open: CpuDevice::open };
-
 /// This machine's cores.
 struct CpuDevice {
     cpu: Arc<resnet_kernels::Cpu>,
     about: String,
 }
 
-impl CpuDevice {
-    fn open(threads: usize) -> Result<Arc<dyn Device>, OpenError> {
-        let isa = Isa::best().map_err(|error| OpenError(error.to_string()))?;
-        let about = match winograd_switch().map_err(OpenError)? {
-            true => isa.to_string(),
-            false => format!("{isa} without Winograd"),
-        };
-        Ok(Arc::new(CpuDevice { cpu: Arc::new(resnet_kernels::Cpu::new(threads)), about }))
-    }
+/// Opens it with so many threads, at least 1.
+pub(super) fn open(threads: usize) -> Result<Arc<dyn Device>, OpenError> {
+    let isa = Isa::best().map_err(|error| OpenError(error.to_string()))?;
+    let about = match winograd_switch().map_err(OpenError)? {
+        true => isa.to_string(),
+        false => format!("{isa} without Winograd"),
+    };
+    Ok(Arc::new(CpuDevice { cpu: Arc::new(resnet_kernels::Cpu::new(threads)), about }))
 }
 
 impl Device for CpuDevice {
     fn name(&self) -> &'static str {
-        KIND.name
+        "cpu"
     }
 
     fn about(&self) -> String {

@@ -18,6 +18,7 @@ mod verdict;
 
 use std::path::{Path, PathBuf};
 
+use crate::device::Wanted;
 use crate::net::Arch;
 use crate::train::recipe::Recipe;
 use crate::train::task::{Task, TaskError};
@@ -158,6 +159,7 @@ pub fn run(
             State::Resumed => Some(
                 Trainer::resume(&run.directory)
                     .set("train.threads", run.recipe.train.threads)
+                    .set("train.device", &run.recipe.train.device)
                     .resume_command(again.clone())
                     .observer(watch.observer())
                     .run(),
@@ -186,13 +188,14 @@ pub fn run(
     Ok(Some((task, records)))
 }
 
-/// Reads runs made earlier, to be looked into by so many threads, 0 for one a core.
+/// Reads runs made earlier, to be looked into by a device and so many threads, 0 for one a core.
 ///
 /// # Errors
 /// A directory holds no finished run, or a copy of another, or the runs do not learn from the same
 /// data.
 pub fn gather(
     directories: &[PathBuf],
+    device: &Wanted,
     threads: usize,
 ) -> Result<(Task, Vec<Record>), CompareError> {
     let records = read(directories)?;
@@ -201,6 +204,7 @@ pub fn gather(
     };
     check(&records)?;
     let mut recipe = first.recipe.clone();
+    recipe.train.device = device.clone();
     recipe.train.threads = threads;
     let task = Task::open(recipe)?;
     Ok((task, records))

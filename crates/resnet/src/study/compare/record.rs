@@ -146,9 +146,14 @@ pub struct Record {
     pub monitored: Vec<Monitored>,
 }
 
-/// Keys that change no result.
-const WITHOUT_EFFECT: [&str; 4] =
-    ["train.threads", "train.workers", "train.checkpoint_every", "train.monitor_every"];
+/// Keys that change no result, or its last digits alone.
+const WITHOUT_EFFECT: [&str; 5] = [
+    "train.device",
+    "train.threads",
+    "train.workers",
+    "train.checkpoint_every",
+    "train.monitor_every",
+];
 
 /// Keys in which two recipes differ, with both values.
 pub(super) fn differences(a: &Recipe, b: &Recipe) -> Vec<(&'static str, String, String)> {
@@ -229,7 +234,7 @@ impl Record {
         let (mut steps, mut evaluations, mut monitored) = (Vec::new(), Vec::new(), Vec::new());
         for event in event::read(&path)? {
             match event {
-                Event::RunStarted(event) => started = Some(event),
+                Event::RunStarted(event) => started = Some(*event),
                 Event::Step(event) => steps.push(event),
                 Event::Evaluated(event) => evaluations.push(event),
                 Event::Monitored(event) => monitored.push(event),

@@ -48,6 +48,8 @@ fn record(arch: &str, seed: u64, train_error: f64, changes: &[(&str, &str)]) -> 
             isa: "scalar".into(),
             precision: "f32".into(),
             precision_why: None,
+            device: "cpu".into(),
+            device_why: None,
             sizes: None,
             ranks: 1,
             carrier: String::new(),
@@ -156,7 +158,7 @@ fn a_log_whose_evaluations_go_back_is_refused() {
     let evaluated = |step| Event::Evaluated(Evaluated { step, ..record.evaluations[0].clone() });
     let log = |steps: [u64; 2]| {
         let events = [
-            Event::RunStarted(RunStarted { batch: u64::MAX, ..record.started.clone() }),
+            Event::RunStarted(Box::new(RunStarted { batch: u64::MAX, ..record.started.clone() })),
             evaluated(steps[0]),
             evaluated(steps[1]),
             event::tests::ended(200),

@@ -10,7 +10,7 @@ use crate::measure::probe::Measurement;
 #[non_exhaustive]
 pub enum Event {
     /// Training begins; once a run, also when it is resumed later, unless with another budget.
-    RunStarted(RunStarted),
+    RunStarted(Box<RunStarted>),
     /// A training step, or the last of several that are told of together.
     Step(Step),
     /// The network was evaluated.
@@ -104,6 +104,12 @@ pub struct RunStarted {
     /// Why, where that was left to this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precision_why: Option<String>,
+    /// What computes: `cpu`, or what the GPU is called.
+    #[serde(default = "cpu_name", skip_serializing_if = "is_cpu")]
+    pub device: String,
+    /// Why, where there was a choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_why: Option<String>,
     /// How pictures of different sizes become inputs of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sizes: Option<String>,
@@ -127,6 +133,16 @@ pub struct Pace {
     pub from: u64,
     /// The cost: of an image forward is 1, of all three passes 3.
     pub cost: f64,
+}
+
+/// For logs that do not say what computed.
+fn cpu_name() -> String {
+    "cpu".into()
+}
+
+/// For fields that are left out.
+fn is_cpu(name: &String) -> bool {
+    name == "cpu"
 }
 
 /// For fields that are left out.
@@ -328,7 +344,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn started() -> Event {
-        Event::RunStarted(RunStarted {
+        Event::RunStarted(Box::new(RunStarted {
             arch: "resnet20".into(),
             params: 269_722,
             macs: 31_000_000,
@@ -346,12 +362,27 @@ pub(crate) mod tests {
             pace: Vec::new(),
             precision: "f32".into(),
             precision_why: None,
+            device: "cpu".into(),
+            device_why: None,
             sizes: None,
             ranks: 1,
             carrier: String::new(),
             shards: 1,
             out: "runs/1".into(),
-        })
+        }))
+    }
+
+    #[test]
+    fn the_cpu_needs_no_words_and_a_gpu_is_named() {
+        let Event::RunStarted(mut run) = started() else { panic!("not a start") };
+        let plain = serde_json::to_string(&run).unwrap();
+        assert!(!plain.contains("device"), "{plain}");
+        assert_eq!(serde_json::from_str::<RunStarted>(&plain).unwrap(), *run);
+        run.device = "Fake 9".into();
+        run.device_why = Some("it is there".into());
+        let named = serde_json::to_string(&run).unwrap();
+        assert!(named.contains(r#""device":"Fake 9","device_why":"it is there""#), "{named}");
+        assert_eq!(serde_json::from_str::<RunStarted>(&named).unwrap(), *run);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::value::{
     BadFiles, ClassWeights, Field, Keep, Normalize, Precision, Sampling, Setting, UpdateRule,
 };
 use crate::data;
+use crate::device::Wanted;
 use crate::net::{ArchOption, OPTIONS};
 use crate::train::schedule::{Course, Duration};
 use toml::Value;
@@ -264,6 +265,8 @@ sections! {
             "Threads that prepare images; 0 prepares them between steps. Results do not depend on it.";
         threads: usize, "from 0 to 1024", |x| *x <= 1024,
             "Threads that compute; 0 is one for each core. Results do not depend on it.";
+        device: Wanted, "", any,
+            "What computes: `cpu`; `gpu`, or one of several by number or name, `gpu:1`; `auto` is a GPU that is faster than the CPU, where there is one. Last digits depend on it.";
         checkpoint_every: Duration, "above 0", |x| !x.is_zero(),
             "How far apart checkpoints are; a killed run loses at most this.";
         eval_every: Duration, "above 0", |x| !x.is_zero(),

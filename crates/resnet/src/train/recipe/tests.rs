@@ -1,5 +1,6 @@
 use super::*;
 use crate::base::files::TestDir;
+use crate::device::Wanted;
 use crate::train::schedule::Duration;
 use std::fs;
 
@@ -36,6 +37,21 @@ fn every_built_in_recipe_is_read_and_written() {
     for built_in in RECIPES {
         let recipe = with(built_in.name, &["source=builtin"]).unwrap();
         assert_eq!(Recipe::from_toml(&recipe.to_toml()).unwrap(), recipe, "{}", built_in.name);
+    }
+}
+
+#[test]
+fn a_recipe_may_name_the_device() {
+    assert_eq!(Recipe::default().train.device, Wanted::Auto);
+    for text in ["cpu", "gpu", "gpu:1", "gpu:NVIDIA H200", "auto"] {
+        let recipe = with("default", &[&format!("train.device={text}")]).unwrap();
+        assert_eq!(recipe.train.device.to_string(), text);
+        let toml = recipe.to_toml();
+        assert!(toml.contains(&format!("device = \"{text}\"\n")), "{toml}");
+        assert_eq!(Recipe::from_toml(&toml).unwrap(), recipe);
+    }
+    for wrong in ["device=quantum", "device=gpu:", "device=1"] {
+        says(with("default", &[wrong]), &["train.device", "`gpu:NAME`"]);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The types that recipe keys have, each with its reading and writing as TOML.
 
+use crate::device::Wanted;
 use crate::train::schedule::{Course, Duration};
 use resnet_engine::step;
 use toml::Value;
@@ -242,6 +243,24 @@ impl Field for String {
 
     fn write(&self) -> Value {
         Value::from(self.as_str())
+    }
+}
+
+impl Field for Wanted {
+    fn kind() -> String {
+        Wanted::EXPECTED.into()
+    }
+
+    fn blank() -> Wanted {
+        Wanted::Auto
+    }
+
+    fn parse(value: &Value) -> Option<Wanted> {
+        value.as_str()?.parse().ok()
+    }
+
+    fn write(&self) -> Value {
+        Value::from(self.to_string())
     }
 }
 
