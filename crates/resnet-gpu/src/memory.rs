@@ -108,7 +108,7 @@ fn cuts(plan: &Plan, memory: Memory, most: usize) -> Vec<Range<usize>> {
     let mut pieces = vec![0..0];
     for set in sets {
         let last = pieces.last_mut().expect("there is one from the start");
-        if set.end - last.start > most && !last.is_empty() {
+        if set.end - last.start > most && last.end > last.start {
             pieces.push(set);
         } else {
             last.end = set.end;
