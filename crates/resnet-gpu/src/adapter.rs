@@ -7,7 +7,7 @@ use std::sync::Arc;
 use resnet_engine::exec::{Device, OpenError};
 
 use crate::device::GpuDevice;
-use crate::gpu::wait;
+use crate::gpu::{binding, wait};
 
 /// What computes behind a driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,7 +70,7 @@ impl Adapter {
             kind,
             api,
             driver: driver.join(" "),
-            largest_slot: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
+            largest_slot: binding(&limits),
         }
     }
 }
@@ -129,6 +129,11 @@ fn found() -> Vec<(Adapter, wgpu::Adapter)> {
         backends,
         // No layers that validate what is validated here.
         flags: wgpu::InstanceFlags::empty(),
+        // Buffers are refused before memory is so full that the driver gives up what runs.
+        memory_budget_thresholds: wgpu::MemoryBudgetThresholds {
+            for_resource_creation: Some(90),
+            for_device_loss: None,
+        },
         ..wgpu::InstanceDescriptor::new_without_display_handle()
     };
     let instance = wgpu::Instance::new(descriptor);
@@ -140,6 +145,15 @@ fn found() -> Vec<(Adapter, wgpu::Adapter)> {
     let mut all: Vec<_> = (all.into_iter().filter(computes))
         .map(|adapter| (Adapter::of(&adapter), adapter))
         .collect();
+    // What is reached by two interfaces counts once.
+    let by_vulkan: Vec<(u32, u32)> = (all.iter())
+        .filter(|(adapter, _)| adapter.api == "Vulkan")
+        .map(|(_, found)| (found.get_info().vendor, found.get_info().device))
+        .collect();
+    all.retain(|(adapter, found)| {
+        let info = found.get_info();
+        adapter.api == "Vulkan" || !by_vulkan.contains(&(info.vendor, info.device))
+    });
     all.sort_by_key(|(adapter, _)| adapter.kind);
     all
 }
@@ -155,6 +169,11 @@ pub fn adapters() -> Vec<Adapter> {
 /// There is none of that name, or its driver cannot compute.
 pub fn open(which: &Which, threads: usize) -> Result<Arc<dyn Device>, OpenError> {
     let all = found();
+    // A number that is no place is a part of a name, such as a model's.
+    let which = &match which {
+        Which::Index(index) if *index >= all.len() => Which::Named(index.to_string()),
+        which => which.clone(),
+    };
     let is_meant =
         |(index, (adapter, _)): &(usize, &(Adapter, wgpu::Adapter))| which.is(*index, adapter);
     let Some((_, (adapter, found))) = all.iter().enumerate().find(is_meant) else {

@@ -17,11 +17,17 @@ use crate::program::{self, Buffers, Program};
 /// second has them done before its system takes it for hung.
 const TOGETHER: u64 = 20_000_000_000;
 
+/// Multiply-adds in the time that a word takes from memory and back.
+const WORD: u64 = 4;
+
 /// Steps that are timed at once: a set of queries holds 4096.
 const TIMED: usize = 1024;
 
 /// Words of scratch that [`finite`](op::finite) fills at most.
 const FINITE: usize = 1024;
+
+/// What numbers are looked at: words of a memory, how many numbers they are, how those are stored.
+type Looked = (Memory, Range<usize>, usize, Precision);
 
 /// A plan with its memory on the device.
 pub(crate) struct GpuBackend {
@@ -30,7 +36,7 @@ pub(crate) struct GpuBackend {
     buffers: Buffers,
     program: Program,
     /// Those that look whether words are finite, by the words.
-    looks: Mutex<HashMap<(Memory, Range<usize>), Arc<(Program, u32)>>>,
+    looks: Mutex<HashMap<Looked, Arc<(Program, u32)>>>,
 }
 
 impl GpuBackend {
@@ -71,6 +77,26 @@ impl GpuBackend {
         let mut backend = GpuBackend { gpu, plan, buffers, program, looks: Mutex::default() };
         backend.set_rates(Rates { lr: 0.0, scale: 1.0, average: 0.0 });
         Ok(backend)
+    }
+
+    /// Whether a step leaves shared weights as they are.
+    ///
+    /// # Errors
+    /// It does not.
+    fn may_run(&self, step: usize) -> Result<(), ExecError> {
+        let writes = |id: &SlotId| self.plan.slots[id.0].space.memory();
+        let changes = self.plan.steps[step].writes.iter().any(|id| writes(id) == Memory::Weights);
+        if changes && Arc::strong_count(&self.buffers.weights) > 1 {
+            return Err(ExecError::Shared);
+        }
+        Ok(())
+    }
+
+    /// About how long a step takes, in multiply-adds.
+    fn cost(&self, step: usize) -> u64 {
+        let step = &self.plan.steps[step];
+        let words = step.reads.iter().chain(&step.writes).map(|id| self.plan.range(*id).len());
+        macs(&step.kind) + WORD * words.sum::<usize>() as u64
     }
 
     /// Where a slot's words are.
@@ -115,7 +141,7 @@ impl GpuBackend {
         if len == 0 {
             return Ok(true);
         }
-        let key = (memory, words);
+        let key = (memory, words, len, precision);
         let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
         let look = match looks.get(&key) {
             Some(look) => look.clone(),
@@ -207,21 +233,16 @@ impl Backend for GpuBackend {
     }
 
     fn run(&mut self, steps: Range<usize>) -> Result<(), ExecError> {
-        let shared = Arc::strong_count(&self.buffers.weights) > 1;
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         let mut together = 0;
         for index in steps {
-            let step = &self.plan.steps[index];
-            let writes = |id: &SlotId| self.plan.slots[id.0].space.memory();
-            if shared && step.writes.iter().any(|id| writes(id) == Memory::Weights) {
-                return Err(ExecError::Shared);
-            }
+            self.may_run(index)?;
             {
                 let mut pass = encoder.begin_compute_pass(&Default::default());
                 let launches = self.program.of_step(index);
                 launches.iter().for_each(|launch| launch.encode(&mut pass));
             }
-            together += macs(&step.kind);
+            together += self.cost(index);
             if together > TOGETHER {
                 let next = self.gpu.device.create_command_encoder(&Default::default());
                 self.gpu.queue.submit([std::mem::replace(&mut encoder, next).finish()]);
@@ -243,7 +264,13 @@ impl Backend for GpuBackend {
         let mut times = Vec::with_capacity(steps.len());
         let (mut start, end) = (steps.start, steps.end);
         while start < end {
-            let next = end.min(start + TIMED);
+            let mut next = start;
+            let mut together = 0;
+            while next < end && next - start < TIMED && together <= TOGETHER {
+                self.may_run(next)?;
+                together += self.cost(next);
+                next += 1;
+            }
             times.extend(self.timed(start..next)?);
             start = next;
         }
@@ -355,15 +382,17 @@ impl Backend for GpuBackend {
     fn set_gang(&mut self, _: bool) {}
 }
 
-/// Multiply-adds of a step, all of its passes being alike.
+/// Multiply-adds of a step; all passes of a layer have as many.
 fn macs(kind: &StepKind) -> u64 {
     match kind {
         StepKind::Conv { conv, .. }
         | StepKind::ConvNorm { conv, .. }
         | StepKind::ConvBackwardInput { conv, .. }
         | StepKind::ConvBackwardWeight { conv, .. } => conv.macs(),
-        // A tenth of what memory brings meanwhile is little beside.
-        _ => 1_000_000,
+        StepKind::Linear(linear)
+        | StepKind::LinearBackwardInput { linear, .. }
+        | StepKind::LinearBackwardWeight(linear) => (linear.n * linear.c_in * linear.c_out) as u64,
+        _ => 0,
     }
 }
 

@@ -1,9 +1,11 @@
 //! The driver's device: buffers, pipelines, and what went wrong.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use resnet_engine::exec::{ExecError, OpenError};
 
@@ -16,6 +18,11 @@ pub(crate) const OPERANDS: usize = 8;
 /// Most groups of threads along one dimension of a launch.
 pub(crate) const GROUPS: u32 = 65_535;
 
+/// Bytes that a kernel can see of one array.
+pub(crate) fn binding(limits: &wgpu::Limits) -> u64 {
+    limits.max_storage_buffer_binding_size.min(limits.max_buffer_size).min(i32::MAX as u64 & !255)
+}
+
 /// An opened device of a driver.
 pub(crate) struct Gpu {
     pub(crate) device: wgpu::Device,
@@ -25,9 +32,24 @@ pub(crate) struct Gpu {
     layouts: Vec<(wgpu::BindGroupLayout, wgpu::PipelineLayout)>,
     /// By text.
     pipelines: Mutex<HashMap<String, Arc<wgpu::ComputePipeline>>>,
-    /// What the driver said first of what it could not do.
-    failure: Arc<Mutex<Option<String>>>,
+    failures: Arc<Failures>,
 }
+
+/// What went wrong, as the driver says it.
+#[derive(Default)]
+struct Failures {
+    /// Why nothing can be computed any more.
+    lost: Mutex<Option<String>>,
+    /// What nobody was told of yet.
+    last: Mutex<Option<String>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How long is waited for another thread to tell what it found, before it is looked for again.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// The value of a future that is there at once, as all of them are on a driver of the system.
 pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
@@ -47,7 +69,9 @@ impl Gpu {
     /// # Errors
     /// The driver refuses, or has less than WebGPU promises.
     pub(crate) fn open(adapter: &wgpu::Adapter) -> Result<Gpu, OpenError> {
-        let limits = adapter.limits();
+        let mut limits = adapter.limits();
+        // Lengths of bindings are signed numbers of 32 bits to some of what is below.
+        limits.max_storage_buffer_binding_size = binding(&limits);
         let descriptor = wgpu::DeviceDescriptor {
             label: None,
             required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
@@ -55,35 +79,35 @@ impl Gpu {
             ..wgpu::DeviceDescriptor::default()
         };
         let name = adapter.get_info().name;
+        let has = [
+            ("arrays of a kernel", limits.max_storage_buffers_per_shader_stage, OPERANDS as u32),
+            ("threads of a group", limits.max_compute_invocations_per_workgroup, 256),
+            ("groups of a launch", limits.max_compute_workgroups_per_dimension, GROUPS),
+        ];
+        if let Some((what, has, needs)) = has.into_iter().find(|(_, has, needs)| has < needs) {
+            return Err(OpenError(format!(
+                "{name} allows {has} {what}, expected at least {needs}; use the CPU"
+            )));
+        }
         let opened = wait(adapter.request_device(&descriptor));
         let (device, queue) =
             opened.map_err(|error| OpenError(format!("{name} cannot be opened: {error}")))?;
-        if (limits.max_storage_buffers_per_shader_stage as usize) < OPERANDS
-            || limits.max_compute_invocations_per_workgroup < 256
-            || limits.max_compute_workgroups_per_dimension < GROUPS
-        {
-            return Err(OpenError(format!(
-                "{name} takes {} arrays and {} threads a group, expected at least {OPERANDS} and \
-                 256; use the CPU",
-                limits.max_storage_buffers_per_shader_stage,
-                limits.max_compute_invocations_per_workgroup
-            )));
-        }
-        let failure = Arc::new(Mutex::new(None));
-        let told = failure.clone();
+        let failures = Arc::new(Failures::default());
+        let told = failures.clone();
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-            told.get_or_insert_with(|| error.to_string());
+            lock(&told.last).get_or_insert_with(|| error.to_string());
         }));
-        let lost = failure.clone();
+        let told = failures.clone();
         device.set_device_lost_callback(move |reason, message| {
             if reason != wgpu::DeviceLostReason::Destroyed {
-                let mut lost = lost.lock().unwrap_or_else(PoisonError::into_inner);
-                lost.get_or_insert_with(|| format!("the driver lost the device: {message}"));
+                let text = || {
+                    format!("the driver lost the device, which then computes no more: {message}")
+                };
+                lock(&told.lost).get_or_insert_with(text);
             }
         });
         let layouts = (0..=OPERANDS).map(|operands| layout(&device, operands)).collect();
-        Ok(Gpu { device, queue, limits, layouts, pipelines: Mutex::default(), failure })
+        Ok(Gpu { device, queue, limits, layouts, pipelines: Mutex::default(), failures })
     }
 
     /// The layout of a kernel's bindings.
@@ -93,7 +117,7 @@ impl Gpu {
 
     /// The pipeline of a text, made once.
     pub(crate) fn pipeline(&self, text: String, operands: usize) -> Arc<wgpu::ComputePipeline> {
-        let mut pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pipelines = lock(&self.pipelines);
         if let Some(pipeline) = pipelines.get(&text) {
             return pipeline.clone();
         }
@@ -120,6 +144,9 @@ impl Gpu {
 
     /// A buffer of zeros, or none where there is no memory for it.
     pub(crate) fn buffer(&self, bytes: u64, usage: wgpu::BufferUsages) -> Option<wgpu::Buffer> {
+        if bytes > self.limits.max_buffer_size {
+            return None;
+        }
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
@@ -171,11 +198,19 @@ impl Gpu {
             // Nobody waits for it where waiting failed.
             let _ = send.send(mapped);
         });
-        self.finish()?;
         let failed = |what: &dyn std::fmt::Display| {
             ExecError::Device(format!("what the device computed cannot be read back: {what}"))
         };
-        receive.try_recv().map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+        // Whoever waits first, on any thread, finds what is done, and tells the others behind that.
+        let mapped = loop {
+            self.finish()?;
+            match receive.recv_timeout(AGAIN) {
+                Ok(mapped) => break mapped,
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(error) => return Err(failed(&error)),
+            }
+        };
+        mapped.map_err(|error| failed(&error))?;
         let view = staging.slice(..bytes).get_mapped_range().map_err(|error| failed(&error))?;
         Ok(view.to_vec())
     }
@@ -185,9 +220,24 @@ impl Gpu {
     /// # Errors
     /// The device fails.
     pub(crate) fn finish(&self) -> Result<(), ExecError> {
-        let done = self.device.poll(wgpu::PollType::wait_indefinitely());
+        self.finish_within(None)
+    }
+
+    /// The same, where it takes no longer than told.
+    ///
+    /// # Errors
+    /// The device fails, or takes longer.
+    pub(crate) fn finish_within(&self, timeout: Option<Duration>) -> Result<(), ExecError> {
         self.check()?;
-        done.map(|_| ()).map_err(|error| ExecError::Device(error.to_string()))
+        let wait = wgpu::PollType::Wait { submission_index: None, timeout };
+        // It panics where the device is lost meanwhile.
+        let done = catch_unwind(AssertUnwindSafe(|| self.device.poll(wait)));
+        self.check()?;
+        let failed = |what: String| ExecError::Device(format!("the device does not end: {what}"));
+        match done {
+            Ok(done) => done.map(|_| ()).map_err(|error| failed(error.to_string())),
+            Err(_) => Err(failed("its driver failed".into())),
+        }
     }
 
     /// Whether the driver complained.
@@ -195,8 +245,9 @@ impl Gpu {
     /// # Errors
     /// It did.
     pub(crate) fn check(&self) -> Result<(), ExecError> {
-        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        failure.clone().map_or(Ok(()), |failure| Err(ExecError::Device(failure)))
+        let lost = lock(&self.failures.lost).clone();
+        let failure = lost.or_else(|| lock(&self.failures.last).take());
+        failure.map_or(Ok(()), |failure| Err(ExecError::Device(failure)))
     }
 }
 

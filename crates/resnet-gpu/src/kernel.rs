@@ -44,7 +44,8 @@ pub(crate) enum Constant {
 
 impl From<usize> for Constant {
     fn from(value: usize) -> Constant {
-        Constant::Whole(u32::try_from(value).expect("lengths were checked to fit 32 bits"))
+        // What is longer no device takes, and is refused when memory is taken.
+        Constant::Whole(u32::try_from(value).unwrap_or(u32::MAX))
     }
 }
 
@@ -61,6 +62,8 @@ pub(crate) struct Kernel {
     pub(crate) name: &'static str,
     pub(crate) operands: Vec<Operand>,
     constants: Vec<(&'static str, Constant)>,
+    /// Functions that statements call.
+    defined: &'static str,
     body: String,
     pub(crate) groups: [u32; 3],
 }
@@ -69,7 +72,8 @@ impl Kernel {
     /// A kernel that has no operands yet, of one group.
     pub(crate) fn new(name: &'static str) -> Kernel {
         let body = String::new();
-        Kernel { name, operands: Vec::new(), constants: Vec::new(), body, groups: [1; 3] }
+        let (operands, constants) = (Vec::new(), Vec::new());
+        Kernel { name, operands, constants, defined: "", body, groups: [1; 3] }
     }
 
     /// Adds an operand.
@@ -82,6 +86,12 @@ impl Kernel {
     /// Adds a constant.
     pub(crate) fn constant(mut self, name: &'static str, value: impl Into<Constant>) -> Kernel {
         self.constants.push((name, value.into()));
+        self
+    }
+
+    /// Adds functions that its statements call.
+    pub(crate) fn define(mut self, functions: &'static str) -> Kernel {
+        self.defined = functions;
         self
     }
 
@@ -139,10 +149,11 @@ impl Kernel {
             let binding = (i + 1).to_string();
             text += &accessors.replace("NAME", operand.name).replace("BINDING", &binding);
         }
+        text += RELU;
         if self.operands.iter().any(|operand| operand.precision == Precision::Bf16) {
             text += ROUND;
         }
-        text + &self.body
+        text + self.defined + &self.body
     }
 
     /// The bytes of its constants, where operands begin at so many numbers behind the start of what
@@ -192,6 +203,15 @@ fn NAME(i: u32) -> f32 {
 }
 fn NAME_set2(i: u32, a: f32, b: f32) {
     NAME_[(p.at_NAME + i) >> 1u] = bf16(a) | (bf16(b) << 16u);
+}
+";
+
+/// max(v, 0) that keeps what is no number, told by bits: a shader's compiler may take numbers for
+/// finite.
+const RELU: &str = "
+fn relu_of(v: f32) -> f32 {
+    let bits = bitcast<u32>(v);
+    return select(v, 0.0, bits > 0x80000000u && bits <= 0xff800000u);
 }
 ";
 

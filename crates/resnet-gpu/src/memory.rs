@@ -37,7 +37,7 @@ impl Pieces {
         for slot in of_memory(plan, memory) {
             let bytes = 4 * plan.range(slot).len() as u64;
             if bytes > largest {
-                return Err(fitting(plan, bytes, largest));
+                return Err(fitting(plan, memory, bytes, largest));
             }
         }
         let most = LARGEST.max(largest_slot(plan, memory)).min(gpu.limits.max_buffer_size) / 4;
@@ -46,8 +46,13 @@ impl Pieces {
         let mut given = 0;
         for Range { start, end } in cuts {
             let bytes = 4 * (end - start) as u64;
+            // Slots that overlap may be more than one buffer can be.
+            if bytes > gpu.limits.max_buffer_size {
+                return Err(fitting(plan, memory, bytes, gpu.limits.max_buffer_size));
+            }
             let buffer = gpu.storage(bytes);
-            pieces.push((start, buffer.ok_or_else(|| fitting(plan, 4 * len as u64, given))?));
+            pieces
+                .push((start, buffer.ok_or_else(|| fitting(plan, memory, 4 * len as u64, given))?));
             given += bytes;
         }
         Ok(Pieces { pieces, len })
@@ -55,7 +60,7 @@ impl Pieces {
 
     /// The piece that a word is in.
     fn piece(&self, word: usize) -> usize {
-        self.pieces.partition_point(|(start, _)| *start <= word) - 1
+        self.pieces.partition_point(|(start, _)| *start <= word).saturating_sub(1)
     }
 
     /// Where words of one slot are.
@@ -72,10 +77,12 @@ impl Pieces {
 }
 
 /// The error of a plan of which `need` bytes do not fit into `have`.
-fn fitting(plan: &Plan, need: u64, have: u64) -> NoMemory {
+fn fitting(plan: &Plan, memory: Memory, need: u64, have: u64) -> NoMemory {
     let batch = plan.options.batch;
     let fits = (batch as u64 * have / need.max(1)) as usize;
-    NoMemory { bytes: 4 * plan.len() as u64, batch, fits: (fits > 0).then_some(fits) }
+    // A smaller batch has as many weights.
+    let fits = (fits > 0 && memory == Memory::Arena).then_some(fits);
+    NoMemory { bytes: 4 * plan.len() as u64, batch, fits }
 }
 
 /// The slots of a memory, but those that span others.
@@ -105,13 +112,11 @@ fn cuts(plan: &Plan, memory: Memory, most: usize) -> Vec<Range<usize>> {
             _ => sets.push(range),
         }
     }
-    let mut pieces = vec![0..0];
+    let mut pieces: Vec<Range<usize>> = Vec::new();
     for set in sets {
-        let last = pieces.last_mut().expect("there is one from the start");
-        if set.end - last.start > most && last.end > last.start {
-            pieces.push(set);
-        } else {
-            last.end = set.end;
+        match pieces.last_mut() {
+            Some(last) if set.end - last.start <= most => last.end = set.end,
+            _ => pieces.push(set),
         }
     }
     pieces

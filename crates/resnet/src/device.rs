@@ -136,6 +136,9 @@ fn choose(
         let why = Some(format!("{} computes {figures}", gpu.name));
         return Opened { device, taken: gpu.device.clone(), why };
     }
+    if fast == 0.0 {
+        return of_cpu(cpu, Some(format!("{named} gave no answer when it was measured")));
+    }
     of_cpu(cpu, Some(format!("{named} computes {figures}, less than {WORTH} times as much")))
 }
 

@@ -21,7 +21,7 @@ pub const BLOCK: usize = 1 << 28;
 /// The first place from `offset` on where `len` words lie in one block, or begin one.
 fn within_block(offset: usize, len: usize) -> usize {
     let left = BLOCK - offset % BLOCK;
-    if len <= left { offset } else { offset + left }
+    if len <= left || left == BLOCK { offset } else { offset + left }
 }
 
 fn align(n: usize) -> usize {

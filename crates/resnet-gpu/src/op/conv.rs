@@ -12,6 +12,7 @@ use resnet_engine::step::{Conv, Linear, Norm, Precision};
 use super::gemm::{self, Along, Tile};
 use super::reduce::{Sums, channel_sums};
 use super::{Launches, added, with_scratch};
+use crate::gpu::GROUPS;
 use crate::kernel::Kernel;
 
 /// Pixels that a part of dw sums, at least.
@@ -258,7 +259,7 @@ pub(super) fn forward_norm(to: &mut Launches, conv: Conv, norm: Norm) {
         change += "v = v + residual(i);\n    ";
     }
     if norm.relu {
-        change += "v = select(v, 0.0, v < 0.0);";
+        change += "v = relu_of(v);";
     }
     sums(to, kernel, conv, change);
 }
@@ -284,7 +285,7 @@ pub(super) fn backward_weight(to: &mut Launches, conv: Conv, bias: bool) {
     let columns = conv.c_out / conv.groups;
     let tile = Tile::of(columns);
     let pixels = conv.n * side(conv, conv.h) * side(conv, conv.w);
-    let most = (PARTS_NUMBERS / to.len(dw)).clamp(1, PARTS);
+    let most = (PARTS_NUMBERS / to.len(dw)).min(GROUPS as usize / conv.groups).clamp(1, PARTS);
     let parts = (pixels / PART).clamp(1, most);
     let part = pixels.div_ceil(parts).next_multiple_of(tile.bk);
     let parts = pixels.div_ceil(part).max(1);
@@ -321,7 +322,8 @@ pub(super) fn backward_weight(to: &mut Launches, conv: Conv, bias: bool) {
 fn bias_gradient(to: &mut Launches, pixels: usize, channels: usize) {
     let sums = Sums::new(to, pixels, channels);
     let kernel = to.with(Kernel::new("bias sums"), "dy", to.reads(1));
-    let terms = "fn terms(i: u32, c: u32) -> vec2<f32> { return vec2<f32>(dy(i), 0.0); }";
+    let terms = "fn shift(c: u32) -> f32 { return 0.0; }
+fn terms(i: u32, c: u32, s: f32) -> vec2<f32> { return vec2<f32>(dy(i), 0.0); }";
     to.push(channel_sums(kernel, &sums, terms));
     let kernel = to.with(Kernel::new("bias gradient"), "db", to.writes(1));
     let statements = sums.join() + "\n        db_set(i, sum.x);";

@@ -8,7 +8,7 @@ use crate::kernel::Kernel;
 /// max(x, 0)
 pub(super) fn relu(to: &mut Launches) {
     let kernel = to.with_all(Kernel::new("relu"), &[("x", to.reads(0)), ("y", to.writes(0))]);
-    let value = "fn value(i: u32) -> f32 { let v = x(i); return select(v, 0.0, v < 0.0); }";
+    let value = "fn value(i: u32) -> f32 { return relu_of(x(i)); }";
     to.push(kernel.each("y", to.len(to.writes(0)), value));
 }
 

@@ -159,7 +159,7 @@ fn tail(residual: Option<Residual>, relu: bool) -> String {
     if (r < p.r_channels) { v = v + residual((i / p.channels) * p.r_channels + r); }\n";
     }
     if relu {
-        text += "    v = select(v, 0.0, v < 0.0);";
+        text += "    v = relu_of(v);";
     }
     text
 }

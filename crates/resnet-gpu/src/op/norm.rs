@@ -1,7 +1,7 @@
 //! Batch norm with what follows it: y = relu(norm(x) + residual), and its gradient.
 //!
 //! The sums of a channel are cut into chunks of rows and joined in their order. Those of the
-//! statistics are of x - s, s being the channel's first number, so that a large mean costs no
+//! statistics are of x - s, s being the mean of eight of its numbers, so that a large mean costs no
 //! digits.
 
 use resnet_engine::step::{Norm, NormGrad, SlotId};
@@ -11,17 +11,33 @@ use super::reduce::{Sums, channel_sums};
 use super::{Launches, added, residual_constants, tail, with_scratch};
 use crate::kernel::Kernel;
 
+/// A number near a channel's mean: the mean of some rows, as far from each other as they can be.
+const SHIFT: &str = "
+fn shift(c: u32) -> f32 {
+    var sum = 0.0;
+    for (var k = 0u; k < p.samples; k++) { sum = sum + x(k * p.every + c); }
+    return sum / f32(p.samples);
+}
+";
+
 /// `x, gamma, beta, [residual] -> y, mean, rstd, running mean, running var`
 pub(super) fn train(to: &mut Launches, norm: Norm) {
     let (x, channels) = (to.reads(0), norm.channels);
     let rows = to.len(x) / channels;
     let sums = Sums::new(to, rows, channels);
+    let (every, samples) = ((rows / 8).max(1) * channels, rows.min(8));
     let kernel = to.with(Kernel::new("norm sums"), "x", x);
-    let terms = "fn terms(i: u32, c: u32) -> vec2<f32> {
-    let d = x(i) - x(c);
+    let terms = format!(
+        "{SHIFT}fn terms(i: u32, c: u32, s: f32) -> vec2<f32> {{
+    let d = x(i) - s;
     return vec2<f32>(d, d * d);
-}";
-    to.push(channel_sums(kernel, &sums, terms));
+}}"
+    );
+    to.push(channel_sums(
+        kernel.constant("every", every).constant("samples", samples),
+        &sums,
+        &terms,
+    ));
 
     let slots = [
         ("x", x),
@@ -35,14 +51,16 @@ pub(super) fn train(to: &mut Launches, norm: Norm) {
         + "
         let share = sum.x / p.rows;
         let variance = max(sum.y / p.rows - share * share, 0.0);
-        let middle = x(i) + share;
+        let middle = shift(i) + share;
         mean_set(i, middle);
         rstd_set(i, 1.0 / sqrt(variance + p.eps));
         let unbiased = variance * p.rows / max(p.rows - 1.0, 1.0);
         running_mean_set(i, running_mean(i) + p.momentum * (middle - running_mean(i)));
         running_var_set(i, running_var(i) + p.momentum * (unbiased - running_var(i)));";
     let kernel = sums.constants(kernel).constant("eps", norm.eps);
-    to.push(kernel.constant("momentum", norm.momentum).every(channels, statements));
+    let kernel = kernel.constant("momentum", norm.momentum).constant("every", every);
+    let kernel = kernel.constant("samples", samples);
+    to.push(kernel.define(SHIFT).every(channels, statements));
 
     let slots = [
         ("x", x),
@@ -151,7 +169,8 @@ pub(super) fn backward(to: &mut Launches, grad: NormGrad) {
         (None, None) => "",
     };
     let terms = format!(
-        "fn terms(i: u32, c: u32) -> vec2<f32> {{
+        "fn shift(c: u32) -> f32 {{ return 0.0; }}
+fn terms(i: u32, c: u32, s: f32) -> vec2<f32> {{
     let d = x(i) - mean(c);
     var dz = dy(i);
     {mask}

@@ -8,7 +8,7 @@ use super::{Launches, with_scratch};
 use crate::kernel::{Kernel, Of};
 
 /// Rows of a chunk at least.
-const ROWS: usize = 64;
+const ROWS: usize = 128;
 /// Most chunks.
 const CHUNKS: usize = 256;
 
@@ -49,7 +49,8 @@ impl Sums {
     }
 }
 
-/// Sums `terms(i, c)` over the numbers `i` of each channel `c`, by chunks of rows.
+/// Sums `terms(i, c, s)` over the numbers `i` of each channel `c`, by chunks of rows; `s` is what
+/// `shift(c)` gives.
 pub(super) fn channel_sums(kernel: Kernel, sums: &Sums, terms: &str) -> Kernel {
     let kernel = with_scratch(kernel, "parts", &sums.parts).constant("rows", sums.rows);
     let kernel = kernel.constant("channels", sums.channels).constant("chunk", sums.chunk);
@@ -69,9 +70,10 @@ fn main(
     let c = group.x * 32u + thread.x;
     var sum = vec2<f32>(0.0);
     if (c < p.channels) {
+        let s = shift(c);
         let end = min((group.y + 1u) * p.chunk, p.rows);
         for (var row = group.y * p.chunk + thread.y; row < end; row += 8u) {
-            sum = sum + terms(row * p.channels + c, c);
+            sum = sum + terms(row * p.channels + c, c, s);
         }
     }
     sums[thread.y * 32u + thread.x] = sum;
