@@ -18,4 +18,7 @@ mod memory;
 mod op;
 mod program;
 
+#[cfg(test)]
+mod translation;
+
 pub use adapter::{Adapter, Kind, Which, adapters, open};
