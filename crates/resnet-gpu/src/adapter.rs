@@ -2,11 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
-use resnet_engine::exec::{Device, OpenError};
-
-use crate::device::GpuDevice;
 use crate::gpu::{binding, wait};
 
 /// What computes behind a driver.
@@ -88,7 +84,7 @@ pub enum Which {
 }
 
 impl Which {
-    fn is(&self, index: usize, adapter: &Adapter) -> bool {
+    pub(crate) fn is(&self, index: usize, adapter: &Adapter) -> bool {
         match self {
             Which::Best => adapter.kind != Kind::Software,
             Which::Index(wanted) => index == *wanted,
@@ -123,7 +119,7 @@ impl FromStr for Which {
 }
 
 /// What there is, discrete ones first, software last; what cannot compute is left out.
-fn found() -> Vec<(Adapter, wgpu::Adapter)> {
+pub(crate) fn found() -> Vec<(Adapter, wgpu::Adapter)> {
     let backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
     let descriptor = wgpu::InstanceDescriptor {
         backends,
@@ -161,41 +157,6 @@ fn found() -> Vec<(Adapter, wgpu::Adapter)> {
 /// What GPUs there are, discrete ones first, software last.
 pub fn adapters() -> Vec<Adapter> {
     found().into_iter().map(|(adapter, _)| adapter).collect()
-}
-
-/// Opens one of them, with so many threads of the host for what it does beside.
-///
-/// # Errors
-/// There is none of that name, or its driver cannot compute.
-pub fn open(which: &Which, threads: usize) -> Result<Arc<dyn Device>, OpenError> {
-    let all = found();
-    // A number that is no place is a part of a name, such as a model's.
-    let which = &match which {
-        Which::Index(index) if *index >= all.len() => Which::Named(index.to_string()),
-        which => which.clone(),
-    };
-    let is_meant =
-        |(index, (adapter, _)): &(usize, &(Adapter, wgpu::Adapter))| which.is(*index, adapter);
-    let Some((_, (adapter, found))) = all.iter().enumerate().find(is_meant) else {
-        return Err(OpenError(nothing(which, &all)));
-    };
-    Ok(Arc::new(GpuDevice::open(adapter.clone(), found, threads)?))
-}
-
-/// Why none of them is the one that is meant.
-fn nothing(which: &Which, all: &[(Adapter, wgpu::Adapter)]) -> String {
-    if all.is_empty() {
-        return "no GPU was found: no driver for Vulkan, Metal or DirectX 12 answers".into();
-    }
-    let name = |(i, (adapter, _)): (usize, &(Adapter, wgpu::Adapter))| {
-        format!("gpu:{i} is {} ({})", adapter.name, adapter.kind.name())
-    };
-    let names: Vec<String> = all.iter().enumerate().map(name).collect();
-    let why = match which {
-        Which::Best => "no GPU was found but software, which is taken by its name only".to_string(),
-        _ => format!("there is no `{which}`"),
-    };
-    format!("{why}; {}", names.join(", "))
 }
 
 #[cfg(test)]

@@ -16,9 +16,11 @@ mod gpu;
 mod kernel;
 mod memory;
 mod op;
+mod open;
 mod program;
 
 #[cfg(test)]
 mod translation;
 
-pub use adapter::{Adapter, Kind, Which, adapters, open};
+pub use adapter::{Adapter, Kind, Which, adapters};
+pub use open::open;

@@ -50,8 +50,8 @@ pub(crate) trait Mpi: Send + Sync {
     fn prepare(&self) -> Result<(), MpiError>;
     /// Waits on the second communicator for all.
     fn meet(&self) -> Result<(), MpiError>;
-    /// Waits asleep until all ranks come here. Calls that bring more than [`SMALL`] bytes wait awake,
-    /// and take a core from what is computed meanwhile.
+    /// Waits asleep until all ranks come here. Calls that bring more than [`SMALL`] bytes wait
+    /// awake, and take a core from what is computed meanwhile.
     fn come_together(&self) -> Result<(), MpiError>;
     /// `send` and `recv` have one part of the same length for each of `ranks`.
     fn all_to_all(&self, send: &[f32], recv: &mut [f32], ranks: usize) -> Result<(), MpiError>;

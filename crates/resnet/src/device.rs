@@ -136,7 +136,7 @@ fn choose(
         let why = Some(format!("{} computes {figures}", gpu.name));
         return Opened { device, taken: gpu.device.clone(), why };
     }
-    if fast == 0.0 {
+    if fast == 0.0 || fast.is_nan() {
         return of_cpu(cpu, Some(format!("{named} gave no answer when it was measured")));
     }
     of_cpu(cpu, Some(format!("{named} computes {figures}, less than {WORTH} times as much")))
@@ -217,6 +217,21 @@ pub fn label(device: &dyn Device) -> String {
         "cpu" => "cpu".into(),
         _ => device.about(),
     }
+}
+
+/// The device that was told of by a [`label`], if it is here.
+pub fn named(told: &str) -> Option<Wanted> {
+    match told {
+        "" => None,
+        "cpu" => Some(Wanted::Cpu),
+        _ => named_among(gpus(), told),
+    }
+}
+
+fn named_among(gpus: &[Listed], told: &str) -> Option<Wanted> {
+    let is_told =
+        |gpu: &&Listed| told.strip_prefix(&gpu.name).is_some_and(|rest| rest.starts_with(" by "));
+    gpus.iter().find(is_told).map(|gpu| gpu.device.clone())
 }
 
 /// Of a program that cannot use them.

@@ -63,8 +63,8 @@ pub trait Backend: Send {
         Ok(())
     }
 
-    /// Runs some of the plan's steps, and tells the seconds that each took by the device's own clock;
-    /// none where it has no such clock.
+    /// Runs some of the plan's steps, and tells the seconds that each took by the device's own
+    /// clock; none where it has no such clock.
     ///
     /// # Errors
     /// As [`Backend::run`].

@@ -10,8 +10,8 @@
 use resnet_engine::step::{Conv, Linear, Norm, Precision};
 
 use super::gemm::{self, Along, Tile};
+use super::launches::{Launches, added, with_scratch};
 use super::reduce::{Sums, channel_sums};
-use super::{Launches, added, with_scratch};
 use crate::gpu::GROUPS;
 use crate::kernel::Kernel;
 

@@ -2,7 +2,7 @@
 
 use resnet_engine::step::{AddGrad, Residual, SlotId};
 
-use super::{Launches, added, residual_constants, tail};
+use super::launches::{Launches, added, residual_constants, tail};
 use crate::kernel::Kernel;
 
 /// max(x, 0)

@@ -1,11 +1,12 @@
 //! Softmax and cross-entropy.
 
-use super::Launches;
+use super::launches::Launches;
 use crate::gpu::GROUPS;
 use crate::kernel::Kernel;
 
-/// `logits, target, weight, total -> losses, dlogits`: losses are -weight Σ_k t'_k log p_k with t'
-/// = (1-s) t + s / classes; the gradient is that of their sum over `total`, weight (p - t') / total.
+/// `logits, target, weight, total -> losses, dlogits`: losses are -weight Σ_k t'_k log p_k with
+/// t' = (1-s) t + s / classes; the gradient is that of their sum over `total`,
+/// weight (p - t') / total.
 pub(super) fn softmax_cross_entropy(to: &mut Launches, n: usize, classes: usize, smoothing: f32) {
     let slots = [
         ("logits", to.reads(0)),

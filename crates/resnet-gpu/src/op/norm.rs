@@ -7,8 +7,8 @@
 use resnet_engine::step::{Norm, NormGrad, SlotId};
 
 use super::elementwise::residual_backward;
+use super::launches::{Launches, added, residual_constants, tail, with_scratch};
 use super::reduce::{Sums, channel_sums};
-use super::{Launches, added, residual_constants, tail, with_scratch};
 use crate::kernel::Kernel;
 
 /// A number near a channel's mean: the mean of some rows, as far from each other as they can be.

@@ -2,7 +2,7 @@
 
 use resnet_engine::step::Pool;
 
-use super::{Launches, added};
+use super::launches::{Launches, added};
 use crate::kernel::Kernel;
 
 /// What all pools know.

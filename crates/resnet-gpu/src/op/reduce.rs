@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use resnet_engine::step::{Memory, Precision};
 
-use super::{Launches, with_scratch};
+use super::launches::{Launches, with_scratch};
 use crate::kernel::{Kernel, Of};
 
 /// Rows of a chunk at least.

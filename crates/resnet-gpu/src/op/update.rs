@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use resnet_engine::step::{Precision, Rule, SlotId, Update};
 
-use super::{Launches, with_scratch};
+use super::launches::{Launches, with_scratch};
 use crate::kernel::{Kernel, Of};
 
 /// Pushes a kernel of statements about each `i` for each part of spans.

@@ -113,11 +113,14 @@ fn a_gpu_is_taken_unasked_if_it_is_worth_it() {
     let why = taken.why.unwrap();
     assert_eq!(why, "Fake 9 computes 150 GFLOP/s beside the CPU's 100");
 
-    for slow in [149e9, 0.0, f64::NAN] {
+    for (slow, words) in [
+        (149e9, "computes 149 GFLOP/s beside the CPU's 100, less than 1.5 times as much"),
+        (0.0, "gave no answer when it was measured"),
+        (f64::NAN, "gave no answer when it was measured"),
+    ] {
         let left = choose(cpu(), &gpu, fake, flops(slow));
         assert_eq!((left.taken, left.device.name()), (Wanted::Cpu, "cpu"));
-        let why = left.why.unwrap();
-        assert!(why.starts_with("gpu:0 (Fake 9) computes") && why.contains("1.5 times"), "{why}");
+        assert_eq!(left.why.unwrap(), format!("gpu:0 (Fake 9) {words}"));
     }
 
     let broken = |_: &Wanted| Err(OpenError("its driver is too old".into()));
@@ -145,4 +148,15 @@ fn who_wants_a_gpu_where_none_is_hears_how_to_get_one() {
     let text = why_none(std::slice::from_ref(&software), "linux").unwrap();
     assert!(text.contains("only software") && text.contains("gpu:0 (llvmpipe)"), "{text}");
     assert_eq!(why_none(&[listed(0, "Fake 9", "discrete"), software], "linux"), None);
+}
+
+/// A run goes on with what it began with.
+#[test]
+fn a_device_is_found_by_what_was_told_of_it() {
+    let gpus = [listed(0, "Fake 90", "discrete"), listed(1, "Fake 9", "discrete")];
+    let found = |told| named_among(&gpus, told);
+    assert_eq!(found("Fake 9 by Vulkan"), Some(Wanted::Gpu(Some("1".into()))));
+    assert_eq!(found("Fake 90 by Metal"), Some(Wanted::Gpu(Some("0".into()))));
+    assert_eq!((found("Fake 8 by Vulkan"), found("Fake")), (None, None));
+    assert_eq!((named("cpu"), named("")), (Some(Wanted::Cpu), None));
 }

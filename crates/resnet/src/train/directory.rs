@@ -314,6 +314,11 @@ pub fn recipe_of_run(root: &Path) -> Result<Recipe, TrainError> {
     Ok(recipe)
 }
 
+/// What the run in a directory began to compute on, as it was told; empty where nothing says so.
+pub(super) fn device_of_run(root: &Path) -> String {
+    Directory::of(root).environment().remove("device").unwrap_or_default()
+}
+
 /// Whether the run in a directory is known to be unfinished: begun or gone on with, and neither at
 /// the end of its budget nor out of patience. Of a log that cannot be read nothing is known.
 pub fn is_unfinished(root: &Path) -> bool {

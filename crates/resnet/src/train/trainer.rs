@@ -16,6 +16,7 @@ use super::task::{GIVEN, Task, TaskError};
 use super::{TrainError, Trained, company};
 use crate::base::files;
 use crate::data::Dataset;
+use crate::device::{self, Wanted};
 use crate::model::Model;
 use crate::ranks::{Group, Ranks, is_first, open_device};
 
@@ -311,7 +312,14 @@ impl<'a> Trainer<'a> {
             Some(device) => (device, None),
             None => {
                 let Train { device, threads, .. } = &recipe.train;
-                let opened = open_device(device, *threads, &self.ranks)?;
+                let wanted = match &self.base {
+                    // Another one would end with other last digits.
+                    Base::Resumed(root) if *device == Wanted::Auto => {
+                        device::named(&directory::device_of_run(root)).unwrap_or_default()
+                    }
+                    _ => device.clone(),
+                };
+                let opened = open_device(&wanted, *threads, &self.ranks)?;
                 (opened.device, opened.why)
             }
         };
