@@ -27,6 +27,7 @@ pub use calls::Calls;
 pub use cpus::Cpus;
 pub use error::MpiError;
 pub use launched::{LIBRARY_VARIABLE, Launched, Launcher, Wire, launched};
+pub use library::installed;
 pub use shared::Tell;
 pub use watchdog::TIMEOUT_VARIABLE;
 pub use world::{Work, World, abort_if_open};

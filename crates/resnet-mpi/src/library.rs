@@ -11,6 +11,7 @@ use crate::error::MpiError;
 use crate::functions::{Functions, revoke};
 use crate::launched::{LIBRARY_VARIABLE, Launcher, Wire};
 use crate::mpi::{Bound, Mpi};
+use crate::text::short;
 
 const OPEN_MPI: &[&str] = &["libmpi.so.40"];
 const MPICH: &[&str] = &["libmpi_abi.so.1", "libmpi.so.12", "libmpich.so.12"];
@@ -40,6 +41,20 @@ fn beside_launcher() -> Vec<PathBuf> {
     let parent: Option<PathBuf> = None;
     let root = parent.as_deref().and_then(Path::parent).and_then(Path::parent);
     root.map_or(Vec::new(), |root| vec![root.join("lib"), root.join("lib64")])
+}
+
+/// Which MPI would carry messages, and where it was found, as `Open MPI 4.1.4 (libmpi.so.40)`; none
+/// where `RESNET_MPI` says that none is wanted. Without a launcher, whichever is found first. It is
+/// loaded and not started.
+///
+/// # Errors
+/// None is found, or something that is no MPI of ours.
+pub fn installed(launcher: Option<Launcher>) -> Result<Option<String>, MpiError> {
+    if env::var_os(LIBRARY_VARIABLE).is_some_and(|path| path == "none") {
+        return Ok(None);
+    }
+    let Found { mpi, path } = load(launcher.unwrap_or(Launcher::OpenMpi))?;
+    Ok(Some(format!("{} ({path})", short(&mpi.version()))))
 }
 
 /// Loads the MPI of a launcher, or the one that the environment names.

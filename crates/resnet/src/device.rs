@@ -87,7 +87,7 @@ pub struct Opened {
     pub why: Option<String>,
 }
 
-/// Opens a device with so many threads of the host, or one a core for 0.
+/// Opens a device with so many threads of the host, or what is fastest for 0.
 ///
 /// What [`Wanted::Auto`] takes is measured where there is a GPU, once in a process, which takes
 /// seconds; elsewhere it is the CPU.

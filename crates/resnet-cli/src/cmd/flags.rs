@@ -43,7 +43,7 @@ fn known_device(text: &str) -> Result<String, String> {
 /// What computes, of a command without a recipe.
 #[derive(clap::Args)]
 pub(super) struct ComputeFlags {
-    /// Threads that compute; 0 is one for each core
+    /// Threads that compute; 0 is one for each fast core (`resnet doctor` says why)
     #[arg(long, value_name = "N", default_value = "0", value_parser = threads)]
     pub(super) threads: usize,
     /// What computes: cpu, gpu, gpu:N, gpu:NAME, or auto for a GPU that is faster than the CPU
@@ -70,7 +70,7 @@ impl ComputeFlags {
 /// What computes, of a command with a recipe.
 #[derive(clap::Args)]
 pub(super) struct ComputeKeys {
-    /// Threads that compute; 0 is one for each core
+    /// Threads that compute; 0 is one for each fast core (`resnet doctor` says why)
     #[arg(long, value_name = "N", value_parser = known_threads)]
     threads: Option<String>,
     /// What computes: cpu, gpu, gpu:N, gpu:NAME, or auto for a GPU that is faster than the CPU

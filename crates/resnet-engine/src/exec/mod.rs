@@ -2,19 +2,23 @@
 //! see steps and slots, never a network, so another device is a second implementation of these two
 //! traits. Everybody else holds a [`Session`].
 
+mod cgroup;
 mod cpu;
 mod device;
 mod error;
 mod session;
+mod threads;
 
 use std::sync::Arc;
 
-pub use cpu::{ConvTime, Telling, time_convolution};
+pub use cgroup::CgroupLimits;
+pub use cpu::{ConvTime, Telling, instruction_sets, time_convolution};
 pub use device::{Backend, Device, Keep, Kernel, Limits, Rates, Reduce};
 pub use error::{ExecError, NoMemory, OpenError};
 pub use session::{Session, Target};
+pub use threads::DefaultThreads;
 
-/// This machine's CPU with so many threads, or one a core for 0.
+/// This machine's CPU with so many threads, or [what is fastest](DefaultThreads) for 0.
 ///
 /// # Errors
 /// An environment variable that restricts its instructions is wrong.
@@ -22,10 +26,10 @@ pub fn cpu(threads: usize) -> Result<Arc<dyn Device>, OpenError> {
     cpu::open(self::threads(threads))
 }
 
-/// Threads that compute: as many as asked for, or one a core for 0.
+/// Threads that compute: as many as asked for, or [what is fastest](DefaultThreads) for 0.
 pub fn threads(asked: usize) -> usize {
     match asked {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        0 => DefaultThreads::get().count,
         threads => threads.min(MOST_THREADS),
     }
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use resnet_engine::exec::DefaultThreads;
 pub use resnet_mpi::MpiError;
-use resnet_mpi::{World, abort_if_open, launched};
+use resnet_mpi::{Cpus, LIBRARY_VARIABLE, World, abort_if_open, installed, launched};
 
 use super::{Calls, Ranks, RanksError, Work};
 
@@ -35,6 +36,36 @@ pub type Tell = Box<dyn Fn(Notice) + Send + Sync>;
 /// first, which this tells before there are ranks.
 pub fn claimed_rank() -> Option<usize> {
     launched().map(|launched| launched.rank.unwrap_or(0))
+}
+
+/// What is known of an MPI before any is started.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Prospect {
+    /// Who started this process as one of several, with its number and how many there are.
+    pub launcher: Option<String>,
+    /// The library that would be taken and where it is, such as `Open MPI 4.1.4 (libmpi.so.40)`.
+    pub library: Option<String>,
+    /// Why there is none.
+    pub missing: Option<String>,
+}
+
+/// What would carry messages here; a library that is found is loaded and not started.
+pub fn prospect() -> Prospect {
+    let launched = launched();
+    let (library, missing) = match installed(launched.map(|launched| launched.launcher)) {
+        Ok(Some(library)) => (Some(library), None),
+        Ok(None) => (None, Some(format!("{LIBRARY_VARIABLE} is none"))),
+        // Nobody asked for one.
+        Err(MpiError::NotFound { looked_for, .. }) if launched.is_none() => {
+            (None, Some(format!("no {} is here", looked_for.join(", "))))
+        }
+        Err(error) => (None, Some(error.to_string())),
+    };
+    let launcher = launched.map(|by| {
+        let number = |n: Option<usize>| n.map_or("?".into(), |n| n.to_string());
+        format!("{}, rank {} of {}", by.launcher, number(by.rank), number(by.count))
+    });
+    Prospect { launcher, library, missing }
 }
 
 /// The processes that a launcher started together with this one; none, where no launcher did. Call
@@ -81,6 +112,13 @@ impl From<MpiError> for RanksError {
     }
 }
 
+/// Threads of a process beside others: a share of the CPUs, but no more than one for each of the
+/// `cores` worth one that are its own, or its part of them where all processes run on the same.
+fn room(cpus: &Cpus, cores: usize) -> usize {
+    let part = cores * cpus.machine / (cpus.bound * cpus.ranks).max(1);
+    cpus.share().min(part.min(cores)).max(1)
+}
+
 struct Mpi(World);
 
 impl Ranks for Mpi {
@@ -98,7 +136,10 @@ impl Ranks for Mpi {
 
     fn threads(&self) -> Option<usize> {
         // By itself on its machine, a process uses what it always does.
-        self.0.cpus().filter(|cpus| cpus.ranks > 1).map(|cpus| cpus.share())
+        self.0
+            .cpus()
+            .filter(|cpus| cpus.ranks > 1)
+            .map(|cpus| room(&cpus, DefaultThreads::get().fast))
     }
 
     fn start(&self, work: Work) {
@@ -123,5 +164,29 @@ impl Calls for Through<'_> {
 
     fn all_gather_bytes(&mut self, send: &[u8]) -> Result<Vec<Vec<u8>>, RanksError> {
         Ok(self.0.all_gather_bytes(send)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_share_cores_and_not_their_hardware_threads() {
+        // 128 CPUs of 64 cores: what a process is bound to, its cores, processes, threads.
+        for (bound, cores, ranks, threads) in [
+            (128, 64, 1, 64),
+            (128, 64, 4, 16),
+            (128, 64, 100, 1),
+            (32, 16, 4, 16),
+            (2, 1, 64, 1),
+            (64, 64, 2, 64),
+        ] {
+            let cpus = Cpus { bound, machine: 128, ranks, usable: bound };
+            assert_eq!(room(&cpus, cores), threads, "{cpus:?}");
+        }
+        // A quota of 8 CPUs for two processes.
+        let cpus = Cpus { bound: 128, machine: 128, ranks: 2, usable: 8 };
+        assert_eq!(room(&cpus, 64), 4);
     }
 }

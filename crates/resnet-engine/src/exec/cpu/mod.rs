@@ -43,6 +43,12 @@ pub(super) fn open(threads: usize) -> Result<Arc<dyn Device>, OpenError> {
     Ok(Arc::new(CpuDevice { cpu: Arc::new(resnet_kernels::Cpu::new(threads)), about }))
 }
 
+/// Names of the instruction sets of this CPU that kernels are compiled for, slowest first; the last
+/// is taken where nothing restricts it.
+pub fn instruction_sets() -> Vec<&'static str> {
+    Isa::available().into_iter().map(Isa::name).collect()
+}
+
 impl Device for CpuDevice {
     fn name(&self) -> &'static str {
         "cpu"

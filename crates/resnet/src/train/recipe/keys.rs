@@ -264,7 +264,7 @@ sections! {
         workers: Option<usize>, "from 0 to 1024", |x| x.is_none_or(|x| x <= 1024),
             "Threads that prepare images; 0 prepares them between steps. Results do not depend on it.";
         threads: usize, "from 0 to 1024", |x| *x <= 1024,
-            "Threads that compute; 0 is one for each core. Results do not depend on it.";
+            "Threads that compute; 0 is one for each fast core. Results do not depend on it.";
         device: Wanted, "", any,
             "What computes: `cpu`; `gpu`, or one of several by number or name, `gpu:1`; `auto` is a GPU that is faster than the CPU, where there is one. Last digits depend on it.";
         checkpoint_every: Duration, "above 0", |x| !x.is_zero(),
