@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use resnet_engine::exec::{Backend, Device, ExecError, Keep, Kernel, Limits, OpenError, Session};
 use resnet_engine::graph::{Graph, LayerId, Op, Shape};
 use resnet_engine::plan::{Options, Plan};
-use resnet_engine::step::Precision;
+use resnet_engine::step::{Precision, SlotId};
 
 use crate::adapter::{Adapter, Kind};
 use crate::backend::GpuBackend;
@@ -102,7 +102,7 @@ impl Device for GpuDevice {
     }
 
     fn kernels(&self, plan: &Plan) -> Vec<Kernel> {
-        let whole = |spans: &[resnet_engine::step::SlotId]| vec![0..plan.slots[spans[0].0].len];
+        let whole = |spans: &[SlotId]| op::uncut(plan, spans);
         let name = |step| {
             let launches = op::launches(plan, step, &whole);
             let name = launches.kernels.first().map_or("none", |kernel| kernel.name);

@@ -1,7 +1,6 @@
 //! Every kernel's text in the languages of all drivers: SPIR-V, Metal's and DirectX's.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
@@ -10,7 +9,7 @@ use resnet_engine::graph::{Graph, LayerId, Op, Shape, Window};
 use resnet_engine::plan::{Frozen, Mode, Optimizer, Options, Plan};
 use resnet_engine::step::{Precision, Rule, SlotId};
 
-use crate::program;
+use crate::{op, program};
 
 /// A network with every operation; both halves of a block have a residual of their own.
 fn graph() -> Graph {
@@ -66,8 +65,7 @@ fn texts() -> (BTreeMap<String, &'static str>, BTreeSet<&'static str>) {
     ] {
         for precision in [Precision::F32, Precision::Bf16] {
             let plan = Plan::build(&graph, Options { precision, ..options }).unwrap();
-            let whole =
-                |spans: &[SlotId]| -> Vec<Range<usize>> { vec![0..plan.slots[spans[0].0].len] };
+            let whole = |spans: &[SlotId]| op::uncut(&plan, spans);
             let (kernels, _) = program::kernels(&plan, &whole);
             for (step, kernels) in plan.steps.iter().zip(kernels) {
                 kinds.insert(Plan::kind_name(&step.kind));

@@ -182,7 +182,7 @@ fn load_b(tile: Tile, b: Along) -> String {
             load(2),
             load(3)
         );
-        let guard = all % threads != 0 && i == all / threads;
+        let guard = !all.is_multiple_of(threads) && i == all / threads;
         let open = if guard { format!("if ({e} < {all}u) ") } else { String::new() };
         let _ = write!(text, "\n        {open}{{ {lines} }}");
     }

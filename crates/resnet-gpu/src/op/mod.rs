@@ -10,11 +10,19 @@ mod pool;
 mod reduce;
 mod update;
 
+use std::ops::Range;
+
 use resnet_engine::plan::Plan;
-use resnet_engine::step::{Precision, Step, StepKind};
+use resnet_engine::step::{Precision, SlotId, Step, StepKind};
 
 pub(crate) use launches::{Launches, Split};
 pub(crate) use reduce::finite;
+
+/// Spans whole, for who only asks what there is.
+pub(crate) fn uncut(plan: &Plan, spans: &[SlotId]) -> Vec<Range<usize>> {
+    let whole = 0..plan.slots[spans[0].0].len;
+    std::iter::once(whole).collect()
+}
 
 /// What launches a step.
 pub(crate) fn launches<'a>(plan: &'a Plan, step: &'a Step, split: &'a Split<'a>) -> Launches<'a> {
