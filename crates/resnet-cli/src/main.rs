@@ -97,7 +97,10 @@ fn main() -> ExitCode {
     };
     let verb = matches.subcommand_name().unwrap_or_default();
     let result = match verb {
-        LOOKS_ALONE => Ok(ranks::one_speaks()),
+        LOOKS_ALONE => {
+            ranks::one_speaks();
+            Ok(())
+        }
         _ => ranks::join(verb, RUN_ON_RANKS.contains(&verb)),
     };
     let cli = result.and_then(|()| Ok(Cli::from_arg_matches(&matches)?));
