@@ -55,7 +55,7 @@ def pictures(side):
         opened = [Image.open(file).convert("RGB") for file in photos]
         source = "photos"
     else:
-        packed = gzip.open(ROOT / "data/fashion-mnist/t10k-images-idx3-ubyte.gz").read()
+        packed = gzip.open(ROOT / "crates/resnet/data/fashion-mnist/t10k-images-idx3-ubyte.gz").read()
         opened = np.frombuffer(packed, np.uint8, offset=16).reshape(-1, 28, 28)[:PICTURES]
         opened = [Image.fromarray(picture).convert("RGB") for picture in opened]
         source = "built-in pictures"

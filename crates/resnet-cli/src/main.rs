@@ -23,7 +23,7 @@ static MEMORY: resnet::engine::exec::Telling = resnet::engine::exec::Telling;
 #[derive(Parser)]
 #[command(name = "resnet", version, propagate_version = true)]
 #[command(
-    help_template = "{about}\n\n{usage-heading} {usage}\n\nCommands:\n{subcommands}{after-help}",
+    help_template = "{about}\n{usage-heading} {usage}\n\nCommands:\n{subcommands}{after-help}",
     after_help = "`resnet train` alone trains ResNet-20 on built-in pictures; `resnet finetune resnet50 --data \
         DIR` teaches a published network yours. Exit codes: 0 done, \
         1 failed, 2 wrong usage, 130 stopped."
@@ -74,6 +74,8 @@ enum Verb {
     Bench(cmd::bench::Args),
     /// List what can compute: the CPU and the GPUs
     Devices(cmd::devices::Args),
+    /// Say what this program and this machine are, for a report
+    Doctor(cmd::doctor::Args),
     /// List the networks, options, data formats and recipes
     Models(cmd::models::Args),
     /// Print a completion script for a shell
@@ -94,7 +96,13 @@ fn main() -> ExitCode {
         }
     };
     let verb = matches.subcommand_name().unwrap_or_default();
-    let result = ranks::join(verb, RUN_ON_RANKS.contains(&verb));
+    let result = match verb {
+        LOOKS_ALONE => {
+            ranks::one_speaks();
+            Ok(())
+        }
+        _ => ranks::join(verb, RUN_ON_RANKS.contains(&verb)),
+    };
     let cli = result.and_then(|()| Ok(Cli::from_arg_matches(&matches)?));
     let run = || cli.and_then(run).and_then(|()| Ok(term::out().flush()?));
     let result = ranks::guarded(run);
@@ -105,11 +113,15 @@ fn main() -> ExitCode {
 
 /// Commands that the processes of a launcher carry out together; the others are one process's.
 const RUN_ON_RANKS: [&str; 3] = ["train", "finetune", "eval"];
+/// The command that says what is in the way of starting an MPI, and so starts none.
+const LOOKS_ALONE: &str = "doctor";
 
 fn run(cli: Cli) -> anyhow::Result<()> {
     term::survive_file_limits()?;
-    // A wrong value in the environment is told by every command.
-    resnet::engine::exec::cpu(1)?;
+    // A wrong value in the environment ends every command but the one that tells what is wrong.
+    if !matches!(cli.verb, Verb::Doctor(_)) {
+        resnet::engine::exec::cpu(1)?;
+    }
     match cli.verb {
         Verb::Train(args) => cmd::train::run(args),
         Verb::Finetune(args) => cmd::finetune::run(args),
@@ -130,6 +142,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Draw(args) => cmd::draw::run(args),
         Verb::Bench(args) => cmd::bench::run(args),
         Verb::Devices(args) => cmd::devices::run(args),
+        Verb::Doctor(args) => cmd::doctor::run(args),
         Verb::Models(args) => cmd::models::run(args),
         Verb::Completions(args) => cmd::completions::run(args, Cli::command()),
     }

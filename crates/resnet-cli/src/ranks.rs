@@ -26,6 +26,13 @@ static DONE: AtomicBool = AtomicBool::new(false);
 /// take: one machine may list and fetch what another has.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
+/// Makes all but the first of a launcher's processes silent, without joining them.
+pub(crate) fn one_speaks() {
+    if mpi::claimed_rank().is_some_and(|rank| rank > 0) {
+        term::be_silent();
+    }
+}
+
 /// Joins the processes that a launcher started, where one did: `runs` says whether the command
 /// `verb` is one that several processes carry out together. All but the first are silent from here
 /// on.

@@ -238,6 +238,16 @@ pub(crate) fn scaled(n: u64) -> String {
     if x >= 1e9 { format!("{:.3} G", x / 1e9) } else { format!("{:.2} M", x / 1e6) }
 }
 
+/// A count of bytes in KiB, MiB or GiB.
+pub(crate) fn scaled_bytes(bytes: u64) -> String {
+    let x = bytes as f64;
+    match bytes {
+        0..0x10_0000 => format!("{:.1} KiB", x / 1024.0),
+        0x10_0000..0x4000_0000 => format!("{:.1} MiB", x / f64::from(1 << 20)),
+        _ => format!("{:.1} GiB", x / f64::from(1 << 30)),
+    }
+}
+
 /// `42 s`, `3 min 20 s`, `5 h 07 min`.
 pub(crate) fn duration(seconds: f64) -> String {
     let s = seconds.round() as u64;
@@ -250,7 +260,7 @@ pub(crate) fn duration(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{ascii_controls, duration, grouped, quoted, scaled};
+    use super::{ascii_controls, duration, grouped, quoted, scaled, scaled_bytes};
 
     #[test]
     fn numbers_are_readable() {
@@ -259,6 +269,9 @@ mod tests {
         assert_eq!(grouped(25_557_032), "25,557,032");
         assert_eq!(scaled(40_551_000), "40.55 M");
         assert_eq!(scaled(4_089_184_256), "4.089 G");
+        assert_eq!(scaled_bytes(512), "0.5 KiB");
+        assert_eq!(scaled_bytes(98 << 20), "98.0 MiB");
+        assert_eq!(scaled_bytes(3 << 29), "1.5 GiB");
     }
 
     #[test]

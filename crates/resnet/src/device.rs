@@ -270,7 +270,7 @@ fn why_none(gpus: &[Listed], system: &str) -> Option<String> {
 }
 
 /// The GPUs, discrete ones first and software last; they are looked for once.
-fn gpus() -> &'static [Listed] {
+pub fn gpus() -> &'static [Listed] {
     static GPUS: OnceLock<Vec<Listed>> = OnceLock::new();
     GPUS.get_or_init(found)
 }

@@ -28,7 +28,14 @@ const LIBRARY: &[&[&str]] = &[
     &["model/foreign", "measure/summary", "measure/confidence"],
     &["model/export", "model/published", "train/event", "train/task", "measure/evaluate"],
     &["measure/predict", "measure/feature", "train", "study/bench"],
-    &["train/finetune", "study/inspect", "study/features", "study/calibrate", "study/data"],
+    &[
+        "study/doctor",
+        "train/finetune",
+        "study/inspect",
+        "study/features",
+        "study/calibrate",
+        "study/data",
+    ],
     &["study/compare"],
     &["study/explain"],
 ];

@@ -13,7 +13,7 @@ fn files(ending: &[&str]) -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut found = Vec::new();
     let mut folders: Vec<PathBuf> =
-        [".ci", "benches", "crates", "data", "docs", "results", "tools"]
+        [".ci", ".github", "benches", "crates", "docs", "packaging", "results", "tools"]
             .iter()
             .map(|name| root.join(name))
             .collect();
@@ -85,7 +85,9 @@ fn nothing_of_a_machine_is_left_in() {
     );
     words.push(["deb", "debian", "org"].join("."));
     let mut wrong = Vec::new();
-    for (path, text) in files(&[".rs", ".toml", ".md", ".py", ".sh", "run", "exports", ".json"]) {
+    for (path, text) in
+        files(&[".rs", ".toml", ".md", ".py", ".sh", "run", "exports", ".json", ".yml", ".rb.in"])
+    {
         for (number, line) in (1..).zip(text.lines()) {
             for word in words.iter().filter(|word| line.contains(word.as_str())) {
                 wrong.push(format!("{}:{number}: `{word}`", path.display()));

@@ -10,6 +10,7 @@ pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod data;
 pub(crate) mod devices;
+pub(crate) mod doctor;
 pub(crate) mod draw;
 pub(crate) mod eval;
 pub(crate) mod explain;

@@ -179,6 +179,7 @@ fn help_fits_one_screen_and_completions_exist() {
         "data",
         "summary",
         "devices",
+        "doctor",
         "inspect",
         "calibrate",
         "bench",

@@ -7,6 +7,7 @@ mod commands;
 mod compare;
 mod data;
 mod devices;
+mod doctor;
 mod draw;
 mod explain;
 mod export_events;

@@ -1,9 +1,9 @@
 //! How many threads compute where nobody says.
 //!
 //! A loop's tasks are cut evenly among threads and its end waits for the last of them, so a thread
-//! helps where it has a core of its own as fast as the others'. Two hardware threads of a core share
-//! the units that multiply, which a kernel keeps busy alone; an efficiency core makes the others
-//! wait; beyond a container's quota all threads are stopped for the rest of a period.
+//! helps where it has a core of its own as fast as the others'. Two hardware threads of a core
+//! share the units that multiply, which a kernel keeps busy alone; an efficiency core makes the
+//! others wait; beyond a container's quota all threads are stopped for the rest of a period.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -81,7 +81,7 @@ fn under(root: &Path, told: usize) -> DefaultThreads {
     let Some(allowed) = allowed.and_then(listed) else {
         return DefaultThreads::of(told, told, told, None);
     };
-    // Where groups are mounted elsewhere the standard library knows of a quota still; it rounds down.
+    // Where groups are mounted elsewhere the standard library still knows a quota, rounded down.
     let quota = CgroupLimits::under(root).cpus;
     let quota = quota.or_else(|| (told < allowed.len()).then_some(told as f64));
     let cores = one_a_core(root, &allowed);
@@ -139,9 +139,9 @@ fn listed(list: &str) -> Option<BTreeSet<usize>> {
     Some(cpus)
 }
 
-/// Performance cores as macOS counts them. Its interface is a C function; its own program takes some
-/// milliseconds, once in a process and only where threads are to compute, which costs less than
-/// steps that wait for efficiency cores. Windows tells nothing without such a function.
+/// Performance cores as macOS counts them. Its interface is a C function; its own program takes
+/// some milliseconds, once in a process and only where threads are to compute, which costs less
+/// than steps that wait for efficiency cores. Windows tells nothing without such a function.
 fn of_macos() -> Option<usize> {
     let asked = ["-n", "hw.perflevel0.physicalcpu", "hw.physicalcpu"];
     let answer = Command::new("/usr/sbin/sysctl").args(asked).output().ok()?;

@@ -26,7 +26,7 @@ macro_rules! embedded {
     ($file:literal) => {
         File {
             name: concat!("built-in ", $file),
-            bytes: include_bytes!(concat!("../../../../data/fashion-mnist/", $file)),
+            bytes: include_bytes!(concat!("../../data/fashion-mnist/", $file)),
         }
     };
 }

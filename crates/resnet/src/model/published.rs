@@ -21,7 +21,7 @@ const NORMALIZE: [[f32; 3]; 2] = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]];
 const CROP: usize = 224;
 
 /// ImageNet's classes by label, each with its WordNet number.
-const CLASSES: &str = include_str!("../../../../data/imagenet-classes/imagenet_class_index.json");
+const CLASSES: &str = include_str!("../../data/imagenet-classes/imagenet_class_index.json");
 
 /// Published weights, trained on ImageNet's 1,000 classes.
 #[derive(Clone, Copy, Debug, PartialEq)]

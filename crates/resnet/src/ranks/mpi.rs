@@ -89,7 +89,7 @@ pub fn world(tell: Tell) -> Result<Option<Arc<dyn Ranks>>, RanksError> {
         && world.rank() == 0
         && cpus.are_left_idle()
     {
-        let resnet_mpi::Cpus { bound, machine, ranks, .. } = cpus;
+        let Cpus { bound, machine, ranks, .. } = cpus;
         tell(Notice::IdleCpus { bound, machine, ranks, remedy: launched.launcher.unbound() });
     }
     Ok(Some(Arc::new(Mpi(world))))

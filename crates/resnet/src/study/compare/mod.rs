@@ -188,7 +188,8 @@ pub fn run(
     Ok(Some((task, records)))
 }
 
-/// Reads runs made earlier, to be looked into by a device and so many threads, 0 for what is fastest.
+/// Reads runs made earlier, to be looked into by a device and so many threads, 0 for what is
+/// fastest.
 ///
 /// # Errors
 /// A directory holds no finished run, or a copy of another, or the runs do not learn from the same
