@@ -3,6 +3,8 @@
 //! [`open`] makes one of what is [`Wanted`], [`list`] says what could be wanted here.
 
 use std::fmt;
+use std::fs;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -104,12 +106,29 @@ pub fn open(wanted: &Wanted, threads: usize) -> Result<Opened, OpenError> {
         }
         Wanted::Auto => {
             let cpu = exec::cpu(threads)?;
+            if !may_have_gpu(Path::new("/dev")) {
+                return Ok(of_cpu(cpu, None));
+            }
             match gpus().iter().find(|gpu| !gpu.is_software()) {
                 None => Ok(of_cpu(cpu, None)),
                 Some(gpu) => Ok(choose(cpu, gpu, |which| open_gpu(which, threads), measured)),
             }
         }
     }
+}
+
+/// Whether this machine may have a GPU: on Linux each is a file among the devices, so that without
+/// one no driver need be asked, which takes time, and may say things of its own.
+fn may_have_gpu(devices: &Path) -> bool {
+    if !cfg!(target_os = "linux") {
+        return true;
+    }
+    let names = |folder: &Path| -> Vec<String> {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    };
+    let drawn = names(&devices.join("dri")).iter().any(|name| name.starts_with("renderD"));
+    drawn || names(devices).iter().any(|name| name.starts_with("nvidia") || name == "dxg")
 }
 
 fn of_cpu(device: Arc<dyn Device>, why: Option<String>) -> Opened {

@@ -160,3 +160,21 @@ fn a_device_is_found_by_what_was_told_of_it() {
     assert_eq!((found("Fake 8 by Vulkan"), found("Fake")), (None, None));
     assert_eq!((named("cpu"), named("")), (Some(Wanted::Cpu), None));
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn no_driver_is_asked_where_no_gpu_is_among_the_devices() {
+    let folder = std::env::temp_dir().join(format!("resnet-devices-{}", std::process::id()));
+    let made = |names: &[&str]| {
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(folder.join("dri")).unwrap();
+        names.iter().for_each(|name| std::fs::write(folder.join(name), "").unwrap());
+        may_have_gpu(&folder)
+    };
+    assert!(!made(&["null", "sda", "dri/card0"]));
+    for gpu in ["dri/renderD128", "nvidia0", "nvidiactl", "dxg"] {
+        assert!(made(&["null", gpu]), "{gpu}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(!may_have_gpu(&folder));
+}
