@@ -14,7 +14,6 @@ a GPU what is missing.
 
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -22,33 +21,14 @@ import sys
 import time
 from pathlib import Path
 
-STEPS, SIDE, CLASSES, TRAINED, TESTED = 30, 16, 4, 96, 24
+from made import check, write
+
+STEPS, TRAINED, TESTED = 30, 96, 24
 TRAIN = ["train", "resnet20", "--steps", str(STEPS), "batch=16", "lr=0.005", "seed=3",
          "eval_every=1000it", "checkpoint_every=5it"]
 # Losses of the first steps, one by one; then training has amplified what devices round otherwise,
 # and the mean of the last ten counts.
 FIRST, NEAR, FAR = 5, 1e-2, 0.1
-
-
-def write(folder):
-    """Pictures with a bright bar at the class's columns."""
-    dice = random.Random(5)
-    for split, count in (("train", TRAINED), ("val", TESTED)):
-        for n in range(count):
-            label = n % CLASSES
-            bright = range(label * 4, label * 4 + 4)
-            pixels = bytes(dice.randrange(90) + (150 if at // 3 % SIDE in bright else 0)
-                           for at in range(3 * SIDE * SIDE))
-            place = folder / split / f"class{label}"
-            place.mkdir(parents=True, exist_ok=True)
-            (place / f"{n:03}.ppm").write_bytes(b"P6 %d %d 255\n" % (SIDE, SIDE) + pixels)
-
-
-def check(condition, text, *shown):
-    print(("ok    " if condition else "WRONG ") + text, flush=True)
-    if not condition:
-        print(*shown, sep="\n")
-        sys.exit(1)
 
 
 def run(binary, *words, fails=False, env=None, limit=600):
@@ -99,7 +79,7 @@ def main():
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     gpu, photos = f"gpu:{name}", folder / "photos"
-    write(photos)
+    write(photos, train=TRAINED, val=TESTED)
     train = [*TRAIN, "--data", photos]
 
     told = json.loads(run(binary, "devices", "--json").stdout)

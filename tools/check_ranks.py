@@ -24,7 +24,9 @@ import sys
 import time
 from pathlib import Path
 
-SIDE, CLASSES, TRAIN, VAL = 16, 4, 96, 103
+from made import check, write
+
+TRAIN, VAL = 96, 103
 SHARDS = 4
 PRECISIONS = ["f32", "bf16"]
 # Libraries that the first two launchers, Debian's Open MPI and MPICH, do not belong to.
@@ -35,27 +37,6 @@ NETWORK = ["resnet8", "--data", "photos", "--batch", "16", "--epochs", "5", f"sh
 KILLS = 2
 # Longer than any command here takes on a slow machine.
 LIMIT = 600
-
-
-def write(folder):
-    """Pictures with a bright bar at the class's columns, as many to test on as nothing divides."""
-    dice = random.Random(5)
-    for split, count in (("train", TRAIN), ("val", VAL)):
-        for n in range(count):
-            label = n % CLASSES
-            bright = range(label * 4, label * 4 + 4)
-            pixels = bytes(dice.randrange(90) + (150 if at // 3 % SIDE in bright else 0)
-                           for at in range(3 * SIDE * SIDE))
-            place = folder / "photos" / split / f"class{label}"
-            place.mkdir(parents=True, exist_ok=True)
-            (place / f"{n:03}.ppm").write_bytes(b"P6 %d %d 255\n" % (SIDE, SIDE) + pixels)
-
-
-def check(condition, text, *shown):
-    print(("ok    " if condition else "WRONG ") + text, flush=True)
-    if not condition:
-        print(*shown, sep="\n")
-        sys.exit(1)
 
 
 class Launcher:
@@ -205,7 +186,7 @@ def main():
     binary, folder, data = (Path(word).resolve() for word in sys.argv[1:4])
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    write(folder)
+    write(folder / "photos", train=TRAIN, val=VAL)
     launchers = [Launcher(text, binary, folder) for text in sys.argv[4:]]
     check(len(launchers) > 1, "launchers are given")
     first = launchers[0]

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use resnet_engine::exec::{Backend, ExecError, NoMemory, Rates, Reduce};
 use resnet_engine::plan::Plan;
-use resnet_engine::step::{Memory, Precision, SlotId, Space, StepKind};
+use resnet_engine::step::{Memory, Precision, SlotId, Space};
 
 use crate::gpu::Gpu;
-use crate::memory::{Pieces, pieces_of};
+use crate::memory::Pieces;
 use crate::op;
 use crate::program::{self, Buffers, Program};
 
@@ -59,7 +59,7 @@ impl GpuBackend {
             return Err(ExecError::Device(refusal));
         }
         let arena = Pieces::new(&gpu, &plan, Memory::Arena)?;
-        let most = largest_binding(&gpu);
+        let most = gpu.largest_operand();
         let split = |spans: &[SlotId]| program::cut_spans(&plan, &weights, &arena, most, spans);
         let (kernels, scratch) = program::kernels(&plan, &split);
         let none = || NoMemory {
@@ -96,7 +96,7 @@ impl GpuBackend {
     fn cost(&self, step: usize) -> u64 {
         let step = &self.plan.steps[step];
         let words = step.reads.iter().chain(&step.writes).map(|id| self.plan.range(*id).len());
-        macs(&step.kind) + WORD * words.sum::<usize>() as u64
+        Plan::macs(&step.kind) + WORD * words.sum::<usize>() as u64
     }
 
     /// Where a slot's words are.
@@ -106,28 +106,14 @@ impl GpuBackend {
 
     /// Where words of one piece of memory are: buffer, first byte, bytes.
     fn place_of(&self, memory: Memory, range: &Range<usize>) -> (&wgpu::Buffer, u64, u64) {
-        let pieces = match memory {
-            Memory::Weights => &*self.buffers.weights,
-            Memory::Arena => &self.buffers.arena,
-        };
-        let place = pieces.place(range);
+        let place = self.buffers.pieces(memory).place(range);
         (place.buffer, 4 * place.word as u64, 4 * range.len() as u64)
     }
 
-    /// A slot's words in pieces that each lie in one buffer: a span may lie in several.
+    /// A slot's words in parts that each lie in one buffer: a span may lie in several.
     fn parts(&self, slot: SlotId) -> Vec<Range<usize>> {
-        let (memory, range) = (self.plan.slots[slot.0].space.memory(), self.plan.range(slot));
-        let pieces = match memory {
-            Memory::Weights => &*self.buffers.weights,
-            Memory::Arena => &self.buffers.arena,
-        };
-        let (mut parts, mut start) = (Vec::new(), range.start);
-        while start < range.end {
-            let end = range.end.min(start + pieces.left(start));
-            parts.push(start..end);
-            start = end;
-        }
-        parts
+        let pieces = self.buffers.pieces(self.plan.slots[slot.0].space.memory());
+        pieces.parts(self.plan.range(slot), usize::MAX)
     }
 
     /// Whether numbers of a piece of memory are all finite.
@@ -181,11 +167,7 @@ impl GpuBackend {
                 beginning_of_pass_write_index: Some(at),
                 end_of_pass_write_index: Some(at + 1),
             };
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-                label: None,
-                timestamp_writes: Some(writes),
-            });
-            self.program.of_step(step).iter().for_each(|launch| launch.encode(&mut pass));
+            append(&mut encoder, self.program.of_step(step), Some(writes));
         }
         encoder.resolve_query_set(&queries, 0..count, &ticks, 0);
         self.gpu.queue.submit([encoder.finish()]);
@@ -200,18 +182,20 @@ impl GpuBackend {
     /// Hands launches to the driver.
     fn encode(&self, launches: &[program::Launch]) {
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            launches.iter().for_each(|launch| launch.encode(&mut pass));
-        }
+        append(&mut encoder, launches, None);
         self.gpu.queue.submit([encoder.finish()]);
     }
 }
 
-/// Words that a kernel can see of one operand.
-fn largest_binding(gpu: &Gpu) -> usize {
-    // Some before it are bound as well, where it begins between two places for that.
-    (gpu.limits.max_storage_buffer_binding_size.saturating_sub(1024) / 4) as usize
+/// Appends launches as a pass of their own.
+fn append(
+    encoder: &mut wgpu::CommandEncoder,
+    launches: &[program::Launch],
+    timestamp_writes: Option<wgpu::ComputePassTimestampWrites<'_>>,
+) {
+    let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
+    let mut pass = encoder.begin_compute_pass(&descriptor);
+    launches.iter().for_each(|launch| launch.encode(&mut pass));
 }
 
 fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
@@ -237,11 +221,7 @@ impl Backend for GpuBackend {
         let mut together = 0;
         for index in steps {
             self.may_run(index)?;
-            {
-                let mut pass = encoder.begin_compute_pass(&Default::default());
-                let launches = self.program.of_step(index);
-                launches.iter().for_each(|launch| launch.encode(&mut pass));
-            }
+            append(&mut encoder, self.program.of_step(index), None);
             together += self.cost(index);
             if together > TOGETHER {
                 let next = self.gpu.device.create_command_encoder(&Default::default());
@@ -355,12 +335,9 @@ impl Backend for GpuBackend {
     }
 
     fn all_finite(&self, space: Space) -> Result<bool, ExecError> {
-        let (memory, most) = (space.memory(), largest_binding(&self.gpu));
-        let pieces = match memory {
-            Memory::Weights => &*self.buffers.weights,
-            Memory::Arena => &self.buffers.arena,
-        };
-        for words in pieces_of(&self.plan, pieces, space, most) {
+        let memory = space.memory();
+        let pieces = self.buffers.pieces(memory);
+        for words in pieces.parts(self.plan.region(space), self.gpu.largest_operand()) {
             let len = words.len();
             if !self.finite(memory, words, len, Precision::F32)? {
                 return Ok(false);
@@ -380,20 +357,6 @@ impl Backend for GpuBackend {
 
     // The device computes; how many threads ask it changes nothing.
     fn set_gang(&mut self, _: bool) {}
-}
-
-/// Multiply-adds of a step; all passes of a layer have as many.
-fn macs(kind: &StepKind) -> u64 {
-    match kind {
-        StepKind::Conv { conv, .. }
-        | StepKind::ConvNorm { conv, .. }
-        | StepKind::ConvBackwardInput { conv, .. }
-        | StepKind::ConvBackwardWeight { conv, .. } => conv.macs(),
-        StepKind::Linear(linear)
-        | StepKind::LinearBackwardInput { linear, .. }
-        | StepKind::LinearBackwardWeight(linear) => (linear.n * linear.c_in * linear.c_out) as u64,
-        _ => 0,
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use resnet_engine::exec::NoMemory;
 use resnet_engine::plan::Plan;
-use resnet_engine::step::{Memory, SlotId, Space};
+use resnet_engine::step::{Memory, SlotId};
 
 use crate::gpu::Gpu;
 
@@ -32,8 +32,7 @@ impl Pieces {
     /// # Errors
     /// The device has too little, or a slot is larger than a kernel can see.
     pub(crate) fn new(gpu: &Gpu, plan: &Plan, memory: Memory) -> Result<Pieces, NoMemory> {
-        let (largest, len) = (gpu.limits.max_storage_buffer_binding_size, plan.len_of(memory));
-        let largest = largest.min(gpu.limits.max_buffer_size).saturating_sub(1024);
+        let (largest, len) = (4 * gpu.largest_operand() as u64, plan.len_of(memory));
         for slot in of_memory(plan, memory) {
             let bytes = 4 * plan.range(slot).len() as u64;
             if bytes > largest {
@@ -73,6 +72,18 @@ impl Pieces {
     pub(crate) fn left(&self, word: usize) -> usize {
         let next = self.pieces.get(self.piece(word) + 1);
         next.map_or(self.len, |(start, _)| *start) - word
+    }
+
+    /// Words in parts that each lie in one buffer and are no longer than `most`.
+    pub(crate) fn parts(&self, words: Range<usize>, most: usize) -> Vec<Range<usize>> {
+        let Range { mut start, end } = words;
+        let mut parts = Vec::new();
+        while start < end {
+            let len = (end - start).min(self.left(start)).min(most);
+            parts.push(start..start + len);
+            start += len;
+        }
+        parts
     }
 }
 
@@ -120,21 +131,4 @@ fn cuts(plan: &Plan, memory: Memory, most: usize) -> Vec<Range<usize>> {
         }
     }
     pieces
-}
-
-/// The words of a space, in pieces that each lie in one buffer and are no longer than `most`.
-pub(crate) fn pieces_of(
-    plan: &Plan,
-    pieces: &Pieces,
-    space: Space,
-    most: usize,
-) -> Vec<Range<usize>> {
-    let Range { mut start, end } = plan.region(space);
-    let mut found = Vec::new();
-    while start < end {
-        let len = (end - start).min(pieces.left(start)).min(most);
-        found.push(start..start + len);
-        start += len;
-    }
-    found
 }

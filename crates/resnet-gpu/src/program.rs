@@ -21,7 +21,8 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
-    fn pieces(&self, memory: Memory) -> &Pieces {
+    /// One of the plan's memories.
+    pub(crate) fn pieces(&self, memory: Memory) -> &Pieces {
         match memory {
             Memory::Weights => &self.weights,
             Memory::Arena => &self.arena,

@@ -17,7 +17,7 @@ pub struct Conv {
 
 impl Conv {
     /// Multiply-adds over the whole batch, the same for each of the three passes.
-    pub fn macs(&self) -> u64 {
+    pub(crate) fn macs(&self) -> u64 {
         let side = |size: usize| (size + 2 * self.padding - self.kernel) / self.stride + 1;
         let outputs = self.n * side(self.h) * side(self.w) * self.c_out;
         (outputs * (self.c_in / self.groups) * self.kernel * self.kernel) as u64
