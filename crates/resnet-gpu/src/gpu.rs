@@ -110,8 +110,8 @@ impl Gpu {
         Ok(Gpu { device, queue, limits, layouts, pipelines: Mutex::default(), failures })
     }
 
-    /// Words that a kernel can see of one operand. Some before it are bound as well, where it begins
-    /// between two places for that.
+    /// Words that a kernel can see of one operand. Some before it are bound as well, where it
+    /// begins between two places for that.
     pub(crate) fn largest_operand(&self) -> usize {
         (binding(&self.limits).saturating_sub(1024) / 4) as usize
     }
